@@ -1,0 +1,12 @@
+//! recoup finds the impact.com ActionId behind a merchant's order ID and retracts that action, with proof.
+//!
+//! The modules in reading order (the blank lines keep rustfmt from sorting them):
+
+// The words of the domain as types.
+pub mod model;
+
+// One error type: kind, sentence, hint; the kind decides the exit code.
+pub mod error;
+
+// Now and sleep, injectable.
+pub mod clock;
