@@ -10,3 +10,6 @@ pub mod error;
 
 // Now and sleep, injectable.
 pub mod clock;
+
+// Any reward JSON → links between orders and actions; pure.
+pub mod extract;

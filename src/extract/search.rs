@@ -1,0 +1,252 @@
+//! The search for order IDs and ActionIds by key, at any depth, whatever the spelling.
+//!
+//! A key fits by its whole name, never by a part of it: `programId`, `rewardId` and `actionTrackerId` are other things.
+//! `$oid` is MongoDB's own and is not an order ID either, which is why `$` is no separator.
+
+use serde_json::Value;
+
+use crate::model::OrderId;
+
+/// Names of an order ID, folded.
+const ORDER_KEYS: &[&str] = &[
+    "orderid",
+    "orderids",
+    "oid",
+    "orderno",
+    "ordernr",
+    "ordernum",
+    "ordernumber",
+    "orderref",
+    "orderreference",
+    "orderreferenceid",
+    "impactorderid",
+    "externalorderid",
+    "merchantorderid",
+    "purchaseorderid",
+];
+/// Names of an ActionId, folded.
+const ACTION_KEYS: &[&str] = &["actionid", "actionids", "impactactionid", "iractionid", "originalactionid"];
+/// Names of the ID inside `order: {…}`, folded; `action: {…}` has only the first.
+const ORDER_PARTS: &[&str] = &["id", "number", "no", "ref", "reference"];
+const ACTION_PARTS: &[&str] = &["id"];
+/// Longer keys fit nothing.
+const MAX_KEY: usize = 32;
+/// Paths named for values that disagree.
+const MAX_PATHS: usize = 4;
+
+/// Which of the two is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Order,
+    Action,
+}
+
+/// The different values found for one field, each with the first path it was found at.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) values: Vec<(String, String)>,
+    pub(super) unreadable: u64,
+    /// Values met, the same one again and unreadable ones included.
+    taken: u64,
+}
+
+impl Found {
+    /// Takes a value if it is one: text as it is, integers as their exact text; null and blank text are absent.
+    pub(super) fn take(&mut self, value: &Value, path: impl FnOnce() -> String) {
+        let text = match value {
+            Value::Null => return,
+            Value::String(text) if text.trim().is_empty() => return,
+            Value::String(text) if text.len() <= OrderId::MAX_BYTES => text.clone(),
+            Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
+            // A float or an exponent has lost digits already; a boolean, an object or a kilobyte of text is no ID.
+            _ => {
+                self.taken += 1;
+                self.unreadable += 1;
+                return;
+            }
+        };
+        self.taken += 1;
+        if self.values.iter().all(|(known, _)| *known != text) {
+            self.values.push((text, path()));
+        }
+    }
+
+    /// The path, or the paths of values that disagree.
+    pub(super) fn path(&self) -> Option<String> {
+        let mut paths: Vec<&str> = Vec::new();
+        for (_, path) in &self.values {
+            if !paths.contains(&path.as_str()) && paths.len() < MAX_PATHS {
+                paths.push(path);
+            }
+        }
+        (!paths.is_empty()).then(|| paths.join(", "))
+    }
+}
+
+/// What the search found for both fields.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    order: Found,
+    action: Found,
+}
+
+impl Search {
+    pub(super) fn take(&mut self, field: Field) -> Found {
+        std::mem::take(self.of(field))
+    }
+
+    fn of(&mut self, field: Field) -> &mut Found {
+        match field {
+            Field::Order => &mut self.order,
+            Field::Action => &mut self.action,
+        }
+    }
+}
+
+/// Looks through the whole value.
+pub(super) fn by_key(value: &Value) -> Search {
+    let mut search = Search::default();
+    walk(value, &mut Vec::new(), &mut search);
+    search
+}
+
+/// One step from the root: a key, or any element of an array. Kept as references: text is made of them on a match only.
+#[derive(Clone, Copy)]
+pub(super) enum Step<'a> {
+    Key(&'a str),
+    Any,
+}
+
+fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+    match value {
+        Value::Object(map) => {
+            let inside = trail.iter().rev().find_map(|step| match step {
+                Step::Key(key) => Some(*key),
+                Step::Any => None,
+            });
+            for (key, child) in map {
+                trail.push(Step::Key(key));
+                match field_of(key, inside) {
+                    Some(field) => take(child, field, trail, search),
+                    None => walk(child, trail, search),
+                }
+                trail.pop();
+            }
+        }
+        Value::Array(items) => {
+            trail.push(Step::Any);
+            for item in items {
+                walk(item, trail, search);
+            }
+            trail.pop();
+        }
+        _ => {}
+    }
+}
+
+/// Takes what lies under a fitting key: a value, a list of values, or an object to look into.
+fn take<'a>(value: &'a Value, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+    match value {
+        Value::Object(map) => {
+            let before = search.of(field).taken;
+            walk(value, trail, search);
+            let found = search.of(field);
+            if found.taken == before && map.values().any(has_content) {
+                // Something is here, and nothing of it is known to be the ID.
+                found.taken += 1;
+                found.unreadable += 1;
+            }
+        }
+        Value::Array(items) => {
+            trail.push(Step::Any);
+            for item in items {
+                take(item, field, trail, search);
+            }
+            trail.pop();
+        }
+        _ => search.of(field).take(value, || path_text(trail)),
+    }
+}
+
+/// Whether there is anything in a value but nulls and blanks.
+fn has_content(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(items) => items.iter().any(has_content),
+        Value::Object(map) => map.values().any(has_content),
+        _ => true,
+    }
+}
+
+/// Which field a key names; `inside` is the key of the object that it stands in.
+fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
+    let mut buffer = [0; MAX_KEY];
+    let folded = fold(key, &mut buffer)?;
+    if ORDER_KEYS.contains(&folded) {
+        return Some(Field::Order);
+    }
+    if ACTION_KEYS.contains(&folded) {
+        return Some(Field::Action);
+    }
+    if !ORDER_PARTS.contains(&folded) {
+        return None;
+    }
+    let is_action_part = ACTION_PARTS.contains(&folded);
+    let mut buffer = [0; MAX_KEY];
+    match fold(inside?, &mut buffer)? {
+        "order" | "orders" => Some(Field::Order),
+        "action" | "actions" if is_action_part => Some(Field::Action),
+        _ => None,
+    }
+}
+
+/// The key without case and separators; `None` for what cannot be one of ours.
+pub(super) fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b str> {
+    let mut length = 0;
+    for byte in key.bytes() {
+        match byte {
+            b'_' | b'-' | b' ' | b'.' | b':' => {}
+            byte if byte.is_ascii_alphanumeric() => {
+                *buffer.get_mut(length)? = byte.to_ascii_lowercase();
+                length += 1;
+            }
+            _ => return None,
+        }
+    }
+    std::str::from_utf8(&buffer[..length]).ok()
+}
+
+/// The trail as a JSONPath that could be configured. Keys that look like data (an address, a long token) become `[*]`: a
+/// path is printed and counted, and must neither carry an address nor be a different one for each reward.
+pub(super) fn path_text(trail: &[Step<'_>]) -> String {
+    let mut path = String::from("$");
+    for step in trail {
+        match step {
+            Step::Key(key) if is_plain(key) => {
+                path.push('.');
+                path.push_str(key);
+            }
+            Step::Key(key) if !is_data(key) => {
+                path.push_str("['");
+                path.push_str(&key.replace('\\', "\\\\").replace('\'', "\\'"));
+                path.push_str("']");
+            }
+            Step::Key(_) | Step::Any => path.push_str("[*]"),
+        }
+    }
+    path
+}
+
+fn is_plain(key: &str) -> bool {
+    !is_data(key)
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && key.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+}
+
+fn is_data(key: &str) -> bool {
+    key.len() > 40
+        || key.contains('@')
+        || key.chars().any(char::is_control)
+        || key.bytes().filter(u8::is_ascii_digit).count() > 4
+}

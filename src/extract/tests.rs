@@ -1,0 +1,234 @@
+//! What a reward in every published and every likely form gives.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::UserId;
+
+fn account() -> AccountId {
+    AccountId::new("asked")
+}
+
+fn search(value: &Value) -> Extracted {
+    read(&value.to_string(), &account(), &Mapping::default()).expect("a reward with an id")
+}
+
+fn pairs(extracted: &Extracted) -> Vec<(Option<&str>, Option<&str>)> {
+    extracted
+        .links
+        .iter()
+        .map(|link| (link.order_id.as_ref().map(OrderId::as_str), link.action_id.as_ref().map(ActionId::as_str)))
+        .collect()
+}
+
+#[test]
+fn every_placement_and_spelling_is_found() {
+    for (reward, order_path, action_path) in [
+        (json!({"id": "r", "orderId": "A", "actionId": "1.2.3"}), "$.orderId", "$.actionId"),
+        (
+            json!({"id": "r", "userEvent": {"id": "e", "fields": {"order_id": "A", "action_id": "1.2.3"}}}),
+            "$.userEvent.fields.order_id",
+            "$.userEvent.fields.action_id",
+        ),
+        (
+            json!({"id": "r", "meta": {"customMeta": {"OrderId": "A", "ActionID": "1.2.3"}}}),
+            "$.meta.customMeta.OrderId",
+            "$.meta.customMeta.ActionID",
+        ),
+        (json!({"id": "r", "Oid": "A", "ActionId": "1.2.3"}), "$.Oid", "$.ActionId"),
+        (json!({"id": "r", "oid": "A", "ACTION-ID": "1.2.3"}), "$.oid", "$['ACTION-ID']"),
+        (json!({"id": "r", "order": {"id": "A"}, "action": {"ID": "1.2.3"}}), "$.order.id", "$.action.ID"),
+        (
+            json!({"id": "r", "events": [{"Order Number": "A"}, {"actions": [{"id": "1.2.3"}]}]}),
+            "$.events[*]['Order Number']",
+            "$.events[*].actions[*].id",
+        ),
+    ] {
+        let found = search(&reward);
+        assert_eq!(pairs(&found), [(Some("A"), Some("1.2.3"))], "{reward}");
+        assert_eq!(found.kind, LinkKind::Both);
+        assert!(found.action_by_search);
+        assert_eq!(found.order_path.as_deref(), Some(order_path));
+        assert_eq!(found.action_path.as_deref(), Some(action_path));
+    }
+}
+
+#[test]
+fn other_ids_are_not_mistaken_for_ours() {
+    let found = search(&json!({
+        "id": "r", "uniqueId": "u", "programId": "p", "rewardId": "x", "referralId": "y", "actionTrackerId": 7,
+        "transactionId": "t", "_id": {"$oid": "5462600de4b09b1c41238f2f"}, "userEvent": {"id": "e", "key": "purchase"},
+        "redemptions": [{"id": "d"}], "sortOrder": 3, "order": 2, "action": "DENY", "orderTotal": 5,
+    }));
+    assert_eq!((found.kind, found.links.len(), found.unreadable), (LinkKind::Neither, 0, 0));
+    assert_eq!((found.order_path, found.action_path, found.action_by_search), (None, None, false));
+}
+
+#[test]
+fn values_are_taken_exactly_or_not_at_all() {
+    for (json_value, expected, unreadable) in [
+        ("\" #001 \"", Some(" #001 "), 0),
+        ("\"  \"", None, 0),
+        ("null", None, 0),
+        ("[]", None, 0),
+        ("1001", Some("1001"), 0),
+        ("18446744073709551615", Some("18446744073709551615"), 0),
+        ("18446744073709551616", None, 1),
+        ("1e3", None, 1),
+        ("1001.0", None, 1),
+        ("true", None, 1),
+        ("[1001, \"1001\"]", Some("1001"), 0),
+        ("{}", None, 0),
+        ("{\"value\": null, \"more\": [\" \"]}", None, 0),
+        ("{\"value\": \"A\"}", None, 1),
+        ("[{\"value\": \"A\"}, {\"value\": \"B\"}]", None, 2),
+        ("{\"value\": {\"orderId\": \"A\"}}", Some("A"), 0),
+        ("{\"value\": {\"orderId\": 1.5}}", None, 1),
+    ] {
+        let raw = format!("{{\"id\": 5, \"orderId\": {json_value}}}");
+        let found = read(&raw, &account(), &Mapping::default()).expect("a reward with an id");
+        let order = found.links.first().and_then(|link| link.order_id.as_ref()).map(OrderId::as_str);
+        assert_eq!((order, found.unreadable), (expected, unreadable), "{json_value}");
+    }
+    let long = "x".repeat(OrderId::MAX_BYTES + 1);
+    assert_eq!(search(&json!({"id": "r", "orderId": long})).unreadable, 1);
+}
+
+#[test]
+fn different_values_are_ambiguous_and_all_listed() {
+    let found = search(&json!({"id": "r", "orderId": "A", "meta": {"order_id": "B"}, "actionId": "1.2.3"}));
+    assert_eq!(found.kind, LinkKind::Ambiguous);
+    assert_eq!(pairs(&found), [(Some("B"), Some("1.2.3")), (Some("A"), Some("1.2.3"))]);
+    assert_eq!(found.order_path.as_deref(), Some("$.meta.order_id, $.orderId"));
+    let same = search(&json!({"id": "r", "orderId": "A", "meta": {"order_id": "A"}}));
+    assert_eq!((same.kind, same.links.len()), (LinkKind::OrderOnly, 1));
+}
+
+#[test]
+fn a_configured_path_wins_and_is_not_helped_by_the_search() {
+    let mapping = Mapping::new(&["$.a".into(), "$..b[*].c".into()], &[]).expect("two paths");
+    let reward = json!({"id": "r", "a": null, "b": [{"c": "X"}], "orderId": "Y", "actionId": "1.2.3"});
+    let found = read(&reward.to_string(), &account(), &mapping).expect("a reward");
+    assert_eq!(pairs(&found), [(Some("X"), Some("1.2.3"))]);
+    assert_eq!(found.order_path.as_deref(), Some("$..b[*].c"), "as it was written");
+    let nothing = json!({"id": "r", "orderId": "Y"});
+    let found = read(&nothing.to_string(), &account(), &mapping).expect("a reward");
+    assert_eq!((found.kind, found.order_path), (LinkKind::Neither, None));
+    let bad = Mapping::new(&[], &["order id".into()]).expect_err("not a path");
+    assert_eq!(bad.kind, Kind::Config);
+}
+
+#[test]
+fn the_published_samples_decode() {
+    let rest = search(&json!({
+        "id": "582142aae4b05442a5fa01a5", "type": "CREDIT", "dateGiven": 1_478_574_762_838_i64, "dateExpires": null,
+        "accountId": "613611", "userId": "876343", "cancellable": true, "rewardSource": "REFERRED", "unit": "CENTS",
+        "name": "Dollar Credit", "assignedCredit": 2500, "redeemedCredit": 0,
+        "redemptions": [{"id": "d", "dateRedeemed": 1, "quantityRedeemed": 2000}], "amount": null, "fueltankType": null,
+    }))
+    .reward;
+    assert_eq!((rest.account_id.as_str(), rest.assigned, rest.redeemed), ("613611", Some(2500), Some(2000)));
+    assert_eq!((rest.date_given, rest.date_expires, rest.cancellable), (Some(1_478_574_762_838), None, Some(true)));
+
+    let graphql = search(&json!({
+        "id": "r", "type": "INTEGRATION", "value": "20", "statuses": ["REDEEMED", "EXPIRED"], "dateGiven": "1478574762838",
+        "dateExpires": "2026-01-01T00:00:00Z", "user": {"id": "u", "accountId": "a"}, "program": {"id": "p"},
+    }))
+    .reward;
+    assert_eq!((graphql.account_id.as_str(), graphql.user_id.as_ref().map(UserId::as_str)), ("a", Some("u")));
+    assert_eq!((graphql.assigned, graphql.statuses.as_deref()), (Some(20), Some("REDEEMED,EXPIRED")));
+    assert_eq!((graphql.date_given, graphql.date_expires), (Some(1_478_574_762_838), Some(1_767_225_600_000)));
+    assert_eq!(graphql.program_id.as_deref(), Some("p"));
+
+    let bare = search(&json!({"id": 12, "fuelTankType": "CREDIT"})).reward;
+    assert_eq!((bare.reward_id.as_str(), bare.account_id.as_str(), bare.assigned), ("12", "asked", None));
+}
+
+#[test]
+fn a_date_of_zero_is_no_date() {
+    for (written, cancelled) in
+        [("0", None), ("\"0\"", None), ("-1", None), ("\"1970-01-01T00:00:00Z\"", None), ("5", Some(5))]
+    {
+        let raw = format!("{{\"id\": \"r\", \"dateCancelled\": {written}}}");
+        let found = read(&raw, &account(), &Mapping::default()).expect("a reward");
+        assert_eq!(found.reward.date_cancelled, cancelled, "{written}");
+    }
+}
+
+#[test]
+fn what_has_no_id_is_refused_without_showing_it() {
+    for raw in [
+        "",
+        "[]",
+        "null",
+        "{\"id\": null}",
+        "{\"id\": 1e3}",
+        "{\"id\": 1.0}",
+        "{\"accountId\": \"ann@example.com\"}",
+        "{\"id\": \" \"}",
+    ] {
+        let error = read(raw, &account(), &Mapping::default()).expect_err(raw);
+        assert_eq!(error.kind, Kind::Vendor);
+        assert!(!error.message.contains("ann@"), "{}", error.message);
+    }
+}
+
+#[test]
+fn the_census_names_keys_without_values_and_without_addresses() {
+    let mut census = KeyCensus::default();
+    census.observe(
+        &json!({"id": "secret", "by": {"ann@example.com": {"x": 1}}, "list": [{"a": 1}, {"b": 2}]}).to_string(),
+    );
+    assert_eq!(census.describe(), "$.by[*].x, $.id, $.list[*].a, $.list[*].b");
+    for n in 0..300 {
+        census.observe(&format!("{{\"k{n}\": 1}}"));
+    }
+    assert_eq!(census.paths().count(), 200);
+    assert!(census.describe().ends_with(" and more"));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    let key = prop_oneof![".{0,6}", Just("orderId".to_owned()), Just("order".to_owned()), Just("id".to_owned())];
+    leaf.prop_recursive(6, 48, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(key.clone(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_on_any_json(value in any_json()) {
+        let raw = value.to_string();
+        drop(read(&raw, &account(), &Mapping::default()));
+        KeyCensus::default().observe(&raw);
+    }
+
+    #[test]
+    fn nothing_panics_on_any_text(raw in ".{0,40}") {
+        prop_assert!(read(&raw, &account(), &Mapping::default()).is_err());
+    }
+
+    #[test]
+    fn spelling_does_not_matter(upper in prop::collection::vec(any::<bool>(), 7), separator in "[-_ .]{0,2}") {
+        let mut key = String::new();
+        for (n, (letter, upper)) in "orderid".chars().zip(upper).enumerate() {
+            if n == 5 {
+                key.push_str(&separator);
+            }
+            key.push(if upper { letter.to_ascii_uppercase() } else { letter });
+        }
+        let found = search(&json!({"id": "r", "deep": [{"er": {key: "A"}}]}));
+        prop_assert_eq!(pairs(&found), [(Some("A"), None)]);
+    }
+}
