@@ -13,3 +13,6 @@ pub mod clock;
 
 // Any reward JSON → links between orders and actions; pure.
 pub mod extract;
+
+// The only code that speaks HTTP.
+pub mod api;

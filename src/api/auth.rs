@@ -1,0 +1,149 @@
+//! Who we are to a host: a user and a secret for HTTP Basic.
+//!
+//! A secret is a value or a file; a file is read again when the host says 401, so that a token can be rotated under a
+//! running crawl. It must never print, log or format a secret, nor the user, which is the company's Account SID.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use reqwest::RequestBuilder;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::{Error, Kind, Result};
+
+/// Where a token comes from. Prints as `Secret(…)`.
+#[derive(Clone)]
+pub enum Secret {
+    /// The token itself.
+    Value(SecretString),
+    /// A file whose text, without trailing line ends, is the token.
+    File(PathBuf),
+}
+
+impl Secret {
+    /// The token as it is now.
+    ///
+    /// # Errors
+    /// `Kind::Config` where the file is missing, unreadable or empty, or the value is empty.
+    pub fn read(&self) -> Result<SecretString> {
+        match self {
+            Self::Value(value) if value.expose_secret().is_empty() => {
+                Err(Error::new(Kind::Config, "the token is empty")
+                    .hint("set RECOUP_AUTH_TOKEN or RECOUP_AUTH_TOKEN_FILE"))
+            }
+            Self::Value(value) => Ok(value.clone()),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    Error::new(Kind::Config, format!("cannot read the token file {}: {e}", path.display()))
+                        .hint("check the path in the _FILE variable and who may read it")
+                })?;
+                let token = text.trim_end_matches(['\r', '\n']);
+                if token.is_empty() {
+                    return Err(Error::new(Kind::Config, format!("the token file {} is empty", path.display()))
+                        .hint("write the token into it, on one line"));
+                }
+                Ok(SecretString::from(token))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// User and secret of one host. The Brand API takes Account SID and Auth Token; the Advocate API takes the same pair, or
+/// an empty user with the tenant's API key (`advocate-api.md` §7).
+#[derive(Clone)]
+pub struct Credentials {
+    /// The Account SID, or empty.
+    pub user: String,
+    /// The token.
+    pub secret: Secret,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+/// The token that one request was signed with, to tell later whether the file holds another one now.
+pub(crate) type Token = Arc<SecretString>;
+
+/// Credentials with the token in memory.
+pub(crate) struct Keyring {
+    credentials: Credentials,
+    token: RwLock<Token>,
+}
+
+impl Keyring {
+    /// Reads the token for the first time.
+    pub(crate) fn new(credentials: Credentials) -> Result<Self> {
+        let token = RwLock::new(Arc::new(credentials.secret.read()?));
+        Ok(Self { credentials, token })
+    }
+
+    /// The token in memory.
+    pub(crate) fn token(&self) -> Token {
+        Arc::clone(&self.token.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds the Authorization header; reqwest marks it as sensitive, so it does not print either.
+    pub(crate) fn sign(&self, request: RequestBuilder, token: &Token) -> RequestBuilder {
+        request.basic_auth(&self.credentials.user, Some(token.expose_secret()))
+    }
+
+    /// Whether the token lies in a file, so that reading it again can help.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.credentials.secret, Secret::File(_))
+    }
+
+    /// Reads the token again and says whether it differs from the one that was used. The file is a few bytes, so the
+    /// blocking read is not worth a thread.
+    pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
+        let fresh = Arc::new(self.credentials.secret.read()?);
+        let differs = fresh.expose_secret() != used.expose_secret();
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(differs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_prints() {
+        let credentials = Credentials { user: "SID42".into(), secret: Secret::Value("hush".into()) };
+        assert_eq!(format!("{credentials:?} {:?}", credentials.secret), "Credentials(…) Secret(…)");
+    }
+
+    #[test]
+    fn a_file_is_trimmed_of_line_ends_only_and_read_again() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("token");
+        std::fs::write(&path, " to ken \r\n\n")?;
+        let keyring = Keyring::new(Credentials { user: String::new(), secret: Secret::File(path.clone()) })
+            .expect("the file is readable");
+        let used = keyring.token();
+        assert_eq!(used.expose_secret(), " to ken ");
+        assert_eq!(keyring.reread(&used), Ok(false));
+        std::fs::write(&path, "fresh")?;
+        assert_eq!(keyring.reread(&used), Ok(true));
+        assert_eq!(keyring.token().expose_secret(), "fresh");
+        std::fs::write(&path, "\n")?;
+        assert_eq!(keyring.reread(&used).map_err(|e| e.kind), Err(Kind::Config));
+        std::fs::remove_file(&path)?;
+        assert_eq!(keyring.reread(&used).map_err(|e| e.kind), Err(Kind::Config));
+        Ok(())
+    }
+
+    #[test]
+    fn an_empty_value_is_a_configuration_error() {
+        assert_eq!(Secret::Value("".into()).read().map(|_| ()).map_err(|e| e.kind), Err(Kind::Config));
+    }
+}

@@ -1,0 +1,374 @@
+//! The only code that speaks HTTP: one client per host, which paces, sends, judges and decodes.
+//!
+//! [`Advocate`] and [`Brand`] read; [`BrandWriter`] is the only type that can change anything, and it sends each
+//! retraction once. Wire shapes stay in here; what comes out speaks in `model`'s words. No token, Account SID, account ID
+//! or query string may reach an error, a log line or a `Debug` text.
+
+pub mod advocate;
+pub mod auth;
+pub mod brand;
+pub mod brand_writer;
+mod json;
+pub mod options;
+mod pace;
+pub mod rate_headers;
+pub mod retry;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use advocate::{Advocate, Rewards, UsersPage};
+pub use auth::{Credentials, Secret};
+pub use brand::{Action, Brand, Program, Submission, SubmissionStatus};
+pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
+pub use options::{HostOptions, check_base};
+pub use pace::WaitReason;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use json::{Complaint, is_json, what_instead};
+use pace::{Health, Pacer, jittered};
+use retry::{Outcome, Policy, TransportFailure, Verdict, Wait, judge_read};
+use wire::{Answer, Failure, Purpose, Wire};
+
+/// What a client has done and is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// Of these, how many repeated an earlier one.
+    pub retries: u64,
+    /// Answers that said that we are too fast.
+    pub rate_limited: u64,
+    /// Requests that hold a slot now.
+    pub in_flight: usize,
+    /// Nothing starts before this moment.
+    pub waiting_until: Option<Timestamp>,
+    /// Why not.
+    pub wait_reason: Option<WaitReason>,
+    /// Requests that failed and wait to be tried again, each by itself.
+    pub backing_off: usize,
+    /// How far this clock is ahead of the host's, in seconds, as its first answer showed; `None` where it did not say.
+    pub clock_ahead: Option<i64>,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    rate_limited: AtomicU64,
+    backing_off: AtomicUsize,
+    clock_ahead: OnceLock<Option<i64>>,
+}
+
+/// Counts a request that waits before it is tried again, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn count(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Names a host and its settings in errors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Host {
+    pub(crate) name: &'static str,
+    pub(crate) token_hint: &'static str,
+    pub(crate) url_hint: &'static str,
+}
+
+/// A reading client of one host. It can GET and nothing else.
+pub(crate) struct Client {
+    host: Host,
+    wire: Wire,
+    pacer: Arc<Pacer>,
+    policy: Policy,
+    max_wait: Duration,
+    clock: Clock,
+    counts: Counts,
+}
+
+/// What is known of one request, for the messages and the limits of trying again.
+struct Tries {
+    endpoint: &'static str,
+    began: Instant,
+    /// Attempts that count.
+    attempts: u32,
+    /// Requests sent.
+    sent: u32,
+    limited_since: Option<Timestamp>,
+    signed_again: bool,
+}
+
+impl Client {
+    pub(crate) fn new(
+        host: Host,
+        options: &HostOptions,
+        version: Option<&str>,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        Ok(Self {
+            host,
+            wire: Wire::new(options, Purpose::Reading, version)?,
+            pacer: Pacer::new(options, clock, stop)?,
+            policy: Policy {
+                attempts: options.attempts.max(1),
+                backoff: options.backoff,
+                backoff_max: options.backoff_max,
+            },
+            max_wait: options.max_wait,
+            clock,
+            counts: Counts::default(),
+        })
+    }
+
+    pub(crate) fn pacer(&self) -> &Arc<Pacer> {
+        &self.pacer
+    }
+
+    /// What the client has done and is doing.
+    pub(crate) fn stats(&self) -> Stats {
+        let waiting = self.pacer.waiting();
+        Stats {
+            requests: self.counts.requests.load(Ordering::Relaxed),
+            retries: self.counts.retries.load(Ordering::Relaxed),
+            rate_limited: self.counts.rate_limited.load(Ordering::Relaxed),
+            in_flight: self.pacer.in_flight(),
+            waiting_until: waiting.map(|(moment, _)| moment),
+            wait_reason: waiting.map(|(_, reason)| reason),
+            backing_off: self.counts.backing_off.load(Ordering::Relaxed),
+            clock_ahead: self.counts.clock_ahead.get().copied().flatten(),
+        }
+    }
+
+    /// Reads one URL until there is an answer: pace, send, judge, decode. `None` is a 404 in JSON that does not mean an
+    /// unknown tenant. `decode` gives `None` for a body that it cannot read; that is tried again like a broken one.
+    ///
+    /// # Errors
+    /// `Interrupted` (before a request starts; one that was sent is finished), `Parked`, `Credentials`, `Scope`, `Tenant`,
+    /// `Network` where there was no answer, `Vendor` where there was none to use.
+    pub(crate) async fn get<T>(
+        &self,
+        endpoint: &'static str,
+        url: &Url,
+        decode: impl Fn(&Bytes) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let began = Instant::now();
+        let mut tries = Tries { endpoint, began, attempts: 0, sent: 0, limited_since: None, signed_again: false };
+        let mut not_before = None;
+        loop {
+            let mut permit = {
+                let _waiting = not_before.map(|_| Waiting::count(&self.counts.backing_off));
+                self.pacer.admit(not_before.take()).await?
+            };
+            let token = self.wire.keyring().token();
+            self.counts.requests.fetch_add(1, Ordering::Relaxed);
+            if tries.sent > 0 {
+                self.counts.retries.fetch_add(1, Ordering::Relaxed);
+                permit.repeats();
+            }
+            tries.sent += 1;
+            tries.attempts += 1;
+            let asked = Instant::now();
+            let result = self.wire.send(self.wire.http.get(url.clone()), &token).await;
+            let status = result.as_ref().map_or(0, |answer| answer.status);
+            tracing::debug!(host = self.host.name, endpoint, status, took = ?asked.elapsed(), "answered");
+            let now = self.clock.now();
+            if let Ok(answer) = &result {
+                self.counts.clock_ahead.get_or_init(|| rate_headers::clock_ahead(&answer.headers, now));
+            }
+
+            // Decode first: a 2xx whose body cannot be read is judged as a failure on the way.
+            let answer = match result.and_then(|answer| readable(answer, &decode)) {
+                Ok(Decoded::Value(value, headers)) => {
+                    permit.finish(Health::Good, rate_headers::exhausted_until(&headers, now));
+                    return Ok(Some(value));
+                }
+                Ok(Decoded::Other(answer, complaint)) => Ok((answer, complaint)),
+                Err(failure) => Err(failure),
+            };
+            let outcome = match &answer {
+                Ok((answer, complaint)) => {
+                    Outcome::Status { status: effective_status(answer.status, complaint), headers: &answer.headers }
+                }
+                Err(failure) => Outcome::Transport(failure.kind),
+            };
+            if let Verdict::Again { wait, counts } = judge_read(outcome, tries.attempts, &self.policy, now) {
+                let until = match wait {
+                    Wait::Until(moment) => Some(moment),
+                    Wait::Backoff(time) => {
+                        not_before = now.checked_add(signed(jittered(time))).ok();
+                        None
+                    }
+                };
+                permit.finish(health(outcome), until);
+                let status = answer.as_ref().map_or(0, |(answer, _)| answer.status);
+                tracing::debug!(host = self.host.name, endpoint, status, attempt = tries.attempts, "trying again");
+                if !counts {
+                    tries.attempts -= 1;
+                    self.counts.rate_limited.fetch_add(1, Ordering::Relaxed);
+                    self.bound_limited(&mut tries, until.or(not_before), now)?;
+                }
+                continue;
+            }
+            match answer {
+                Ok((answer, complaint)) => {
+                    permit.finish(health(outcome_of(&answer)), rate_headers::exhausted_until(&answer.headers, now));
+                    if answer.status == 401 && !tries.signed_again && self.wire.keyring().is_file() {
+                        self.wire.keyring().reread(&token)?;
+                        tries.signed_again = true;
+                        tries.attempts -= 1;
+                    } else if answer.status == 404 && !complaint.is_tenant() && body_is_json(&answer) {
+                        return Ok(None);
+                    } else {
+                        return Err(self.refusal(&tries, &answer, &complaint));
+                    }
+                }
+                Err(failure) => {
+                    permit.finish(Health::Troubled, None);
+                    return Err(self.failure(&tries, &failure));
+                }
+            }
+        }
+    }
+
+    /// A 429 without end is not waited for without end.
+    fn bound_limited(&self, tries: &mut Tries, until: Option<Timestamp>, now: Timestamp) -> Result<()> {
+        let since = *tries.limited_since.get_or_insert(now);
+        if now.duration_since(since) > signed(self.max_wait) {
+            return Err(self.pacer.parked(until.unwrap_or(now).as_millisecond()));
+        }
+        Ok(())
+    }
+
+    /// The error for an answer that ends the matter.
+    fn refusal(&self, tries: &Tries, answer: &Answer, complaint: &Complaint) -> Error {
+        let what = format!("{} {}", self.host.name, tries.endpoint);
+        let codes = complaint.codes();
+        match answer.status {
+            401 => credentials_refused(self.host),
+            403 => scope_refused(self.host, tries.endpoint),
+            400 | 404 if complaint.is_tenant() => Error::new(
+                Kind::Tenant,
+                format!(
+                    "the {} API does not know this tenant, or the credentials do not belong to it{codes}",
+                    self.host.name
+                ),
+            )
+            .hint(format!(
+                "check RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details), then {}",
+                self.host.token_hint
+            )),
+            status @ 300..=399 => {
+                Error::new(Kind::Vendor, format!("{what} answered {status}, a redirect, which is never followed"))
+                    .hint(format!("check {}", self.host.url_hint))
+            }
+            404 => Error::new(Kind::Vendor, format!("{what} answered 404 without saying what is missing"))
+                .hint(format!("check {}", self.host.url_hint)),
+            status => Error::new(Kind::Vendor, format!("{what} answered {status}{codes} ({})", tries.spent())),
+        }
+    }
+
+    /// The error for a request without a usable answer.
+    fn failure(&self, tries: &Tries, failure: &Failure) -> Error {
+        let kind = match failure.kind {
+            TransportFailure::Unreadable | TransportFailure::TooLarge => Kind::Vendor,
+            _ => Kind::Network,
+        };
+        Error::new(kind, format!("{} {}: {} ({})", self.host.name, tries.endpoint, failure.detail, tries.spent()))
+    }
+}
+
+impl Tries {
+    /// "5 attempts in 12 s".
+    fn spent(&self) -> String {
+        let noun = if self.sent == 1 { "attempt" } else { "attempts" };
+        let time = self.began.elapsed();
+        if time < Duration::from_secs(10) {
+            format!("{} {noun} in {:.1} s", self.sent, time.as_secs_f64())
+        } else {
+            format!("{} {noun} in {} s", self.sent, time.as_secs())
+        }
+    }
+}
+
+enum Decoded<T> {
+    Value(T, reqwest::header::HeaderMap),
+    Other(Answer, Complaint),
+}
+
+fn readable<T>(answer: Answer, decode: impl Fn(&Bytes) -> Option<T>) -> Result<Decoded<T>, Failure> {
+    if (200..=299).contains(&answer.status) {
+        let body = answer.body?;
+        return match decode(&body) {
+            Some(value) => Ok(Decoded::Value(value, answer.headers)),
+            None => Err(Failure::new(TransportFailure::Unreadable, format!("answered {}", what_instead(&body)))),
+        };
+    }
+    let complaint = answer.body.as_ref().map(|body| Complaint::parse(body)).unwrap_or_default();
+    Ok(Decoded::Other(answer, complaint))
+}
+
+/// RS033 (rate limit) and RS017, RS020 (internal error, to be tried again) are published without a status
+/// (`advocate-api.md` §6): the code outranks the status that carries it.
+fn effective_status(status: u16, complaint: &Complaint) -> u16 {
+    if status != 401 && complaint.is_rs(&["RS033"]) {
+        429
+    } else if (400..=499).contains(&status) && complaint.is_rs(&["RS017", "RS020"]) {
+        500
+    } else {
+        status
+    }
+}
+
+fn outcome_of(answer: &Answer) -> Outcome<'_> {
+    Outcome::Status { status: answer.status, headers: &answer.headers }
+}
+
+/// What an outcome says about the host, whatever the request was.
+pub(crate) fn health(outcome: Outcome<'_>) -> Health {
+    match outcome {
+        Outcome::Status { status: 429, .. } => Health::Limited,
+        Outcome::Status { status: 408 | 500.., .. } | Outcome::Transport(_) => Health::Troubled,
+        Outcome::Status { .. } => Health::Good,
+    }
+}
+
+fn body_is_json(answer: &Answer) -> bool {
+    answer.body.as_ref().is_ok_and(|body| is_json(body))
+}
+
+fn signed(time: Duration) -> SignedDuration {
+    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
+}
+
+/// 401.
+pub(crate) fn credentials_refused(host: Host) -> Error {
+    Error::new(Kind::Credentials, format!("the {} API refuses the credentials", host.name))
+        .hint(format!("check {}", host.token_hint))
+}
+
+/// 403.
+pub(crate) fn scope_refused(host: Host, endpoint: &str) -> Error {
+    Error::new(Kind::Scope, format!("the token may not use {} {endpoint}", host.name))
+        .hint(format!("give the token this scope in impact.com, or use another one: {}", host.token_hint))
+}

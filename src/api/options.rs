@@ -1,0 +1,122 @@
+//! What can be set about a host, and which base URLs are safe to send a token to.
+//!
+//! Only data and checks: nothing here connects, and nothing here reads the environment.
+
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::auth::Credentials;
+use crate::error::{Error, Kind, Result};
+
+/// Everything that can be set about one host.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// Base URL without tenant or Account SID.
+    pub base: Url,
+    /// User and token.
+    pub credentials: Credentials,
+    /// Requests per second; `None` leaves the pace to the host's answers.
+    pub rate: Option<f64>,
+    /// Most requests in flight.
+    pub concurrency: usize,
+    /// Requests in flight at the start; grows towards `concurrency` while answers are healthy.
+    pub start_concurrency: usize,
+    /// For one request, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+    /// For opening a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Attempts per read, the first included. Answers of 429 do not count.
+    pub attempts: u32,
+    /// The first back-off where a host says nothing usable.
+    pub backoff: Duration,
+    /// The longest back-off where a host says nothing usable.
+    pub backoff_max: Duration,
+    /// The longest wait that is waited out; beyond it a call ends with `Kind::Parked`.
+    pub max_wait: Duration,
+}
+
+impl HostOptions {
+    /// Options with careful defaults: 2 requests in flight growing to 8 (`contradictions.md` 41), 30 s per request, 5
+    /// attempts, back-off from 0.5 s to a minute, waits up to an hour (`contradictions.md` 20).
+    pub fn new(base: Url, credentials: Credentials) -> Self {
+        Self {
+            base,
+            credentials,
+            rate: None,
+            concurrency: 8,
+            start_concurrency: 2,
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            attempts: 5,
+            backoff: Duration::from_millis(500),
+            backoff_max: Duration::from_mins(1),
+            max_wait: Duration::from_hours(1),
+        }
+    }
+}
+
+/// Refuses a base URL that would send a token over an open line, or that carries one itself.
+///
+/// # Errors
+/// `Kind::Config` unless the URL is https, or http to a loopback host; and where it has a user, a password, a query or a
+/// fragment.
+pub fn check_base(url: &Url) -> Result<()> {
+    let plain = url.scheme() == "http" && is_loopback(url);
+    if url.scheme() != "https" && !plain {
+        return Err(Error::new(Kind::Config, "a base URL must be https: tokens do not travel over an open line")
+            .hint("http is accepted for 127.0.0.1, ::1 and localhost only"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::new(Kind::Config, "a base URL must have no user, password, query or fragment")
+            .hint("give the Account SID and the token in their own settings"));
+    }
+    Ok(())
+}
+
+/// Whether the host is this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_or_loopback_and_nothing_else_in_it() {
+        for (text, good) in [
+            ("https://app.referralsaasquatch.com/api/v1", true),
+            ("https://api.impact.com/Advertisers/", true),
+            ("http://127.0.0.1:8080/api/v1", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:80/x", true),
+            ("http://localhost:3000", true),
+            ("http://LOCALHOST", true),
+            ("http://localhost.example.com", false),
+            ("http://128.0.0.1", false),
+            ("http://api.impact.com", false),
+            ("ftp://127.0.0.1", false),
+            ("file:///tmp", false),
+            ("https://sid:token@api.impact.com", false),
+            ("https://sid@api.impact.com", false),
+            ("https://api.impact.com/?a=b", false),
+            ("https://api.impact.com/#x", false),
+        ] {
+            let url = Url::parse(text).expect("a URL");
+            assert_eq!(check_base(&url).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_base_url_is_not_repeated() {
+        let url = Url::parse("https://sid:token@api.impact.com").expect("a URL");
+        let error = check_base(&url).expect_err("a password");
+        assert!(!format!("{error:?}").contains("token@"), "{error:?}");
+    }
+}

@@ -1,0 +1,184 @@
+//! What a host says about its limit, in every spelling that is published or seen.
+//!
+//! Pure: no I/O, no async, no clock of its own. Only a moment in the future counts as an answer; everything else is
+//! garbage and answers `None`, so that the caller backs off instead of hammering on or waiting for a date long past.
+//! Sources: `contradictions.md` 20 and 21, `brand-api.md` §7.
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// Names that give the moment of the reset: Brand's, Partner's, and Partner's suffix on Brand's. Lower case; header names
+/// are compared without case.
+const RESET: [&str; 4] = ["x-ratelimit-reset", "x-ratelimit-reset-hour", "ratelimit-reset", "ratelimit-reset-hour"];
+
+/// Names that give what is left of the quota.
+const REMAINING: [&str; 4] =
+    ["x-ratelimit-remaining", "x-ratelimit-remaining-hour", "ratelimit-remaining", "ratelimit-remaining-hour"];
+
+/// Above this a reset is an epoch second, below it a number of seconds (`contradictions.md` 20).
+const EPOCH_FROM: f64 = 1e9;
+
+/// The moment until which the host asks to wait, where it says so in a usable form: Retry-After first (it is meant for
+/// this answer), then the latest of the resets.
+pub fn wait_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    retry_after_from_headers(headers, now).or_else(|| reset(headers, now))
+}
+
+/// The same for an answer that failed for another reason than the limit: there a reset alone only says when the window
+/// ends, and waiting an hour for it because of one 502 would be wrong; with nothing left it counts.
+pub fn wait_after_failure(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    retry_after_from_headers(headers, now).or_else(|| exhausted_until(headers, now))
+}
+
+fn retry_after_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    values(headers, RETRY_AFTER.as_str()).filter_map(|v| retry_after(v, now)).max()
+}
+
+/// The moment of the reset, where an answer says that nothing is left of the quota. For answers that succeeded: the next
+/// request would be the one too many.
+pub fn exhausted_until(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    let none_left = REMAINING.iter().any(|name| values(headers, name).any(|v| number(v) == Some(0.0)));
+    if none_left { reset(headers, now) } else { None }
+}
+
+fn reset(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    RESET.iter().flat_map(|name| values(headers, name)).filter_map(|v| seconds_or_epoch(v, now)).max()
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok()).map(str::trim)
+}
+
+fn retry_after(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Some(until) = seconds_or_epoch(text, now) {
+        return Some(until);
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Timestamp::try_from(date).ok().filter(|until| *until > now)
+}
+
+fn seconds_or_epoch(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let number = number(text)?;
+    let until = if number > EPOCH_FROM {
+        Timestamp::from_second(number.ceil() as i64).ok()?
+    } else {
+        now.checked_add(SignedDuration::from_secs_f64(number)).ok()?
+    };
+    (until > now).then_some(until)
+}
+
+/// Digits, perhaps with a fraction; no sign, no exponent, no unit.
+fn number(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
+    if plain && text.len() <= 20 { text.parse().ok() } else { None }
+}
+
+/// How far this clock is ahead of the host's `Date`, in seconds.
+pub fn clock_ahead(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
+    let text = headers.get(reqwest::header::DATE)?.to_str().ok()?;
+    let theirs = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
+    Some(now.duration_since(theirs).as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+            map.append(name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        map
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(NOW).expect("a moment")
+    }
+
+    #[test]
+    fn every_form_of_wait() {
+        let hour_later = "Tue, 14 Nov 2023 23:13:20 GMT";
+        for (pairs, seconds) in [
+            (&[("Retry-After", "700")][..], Some(700)),
+            (&[("retry-after", " 2 ")], Some(2)),
+            (&[("RETRY-AFTER", "1.5")], Some(1)),
+            (&[("Retry-After", hour_later)], Some(3600)),
+            (&[("Retry-After", "Tuesday, 14-Nov-23 23:13:20 GMT")], Some(3600)),
+            (&[("Retry-After", "Tue Nov 14 23:13:20 2023")], Some(3600)),
+            (&[("Retry-After", "86400")], Some(86_400)),
+            (&[("Retry-After", "1700000060")], Some(60)),
+            (&[("Retry-After", "0")], None),
+            (&[("Retry-After", "-5")], None),
+            (&[("Retry-After", "+5")], None),
+            (&[("Retry-After", "")], None),
+            (&[("Retry-After", "soon")], None),
+            (&[("Retry-After", ".")], None),
+            (&[("Retry-After", "1e3")], None),
+            (&[("Retry-After", "NaN")], None),
+            (&[("Retry-After", "inf")], None),
+            (&[("Retry-After", "99999999999999999999")], None),
+            (&[("Retry-After", "999999999999999999999999999999")], None),
+            (&[("Retry-After", "Tue, 14 Nov 2017 23:13:20 GMT")], None),
+            (&[("Retry-After", "5"), ("Retry-After", "9")], Some(9)),
+            (&[("X-RateLimit-Reset", "45")], Some(45)),
+            (&[("x-ratelimit-reset", "1700000900")], Some(900)),
+            (&[("X-RateLimit-Reset", "1487332519")], None),
+            (&[("X-RateLimit-Reset", "1000000000")], Some(1_000_000_000)),
+            (&[("X-RateLimit-Reset", "1000000001")], None),
+            (&[("X-RateLimit-Reset", "1700000900000")], None),
+            (&[("X-RateLimit-Reset-hour", "30")], Some(30)),
+            (&[("RateLimit-Reset", "700")], Some(700)),
+            (&[("ratelimit-reset", "1700000001")], Some(1)),
+            (&[("RateLimit-Reset", "garbage"), ("X-RateLimit-Reset", "8")], Some(8)),
+            (&[("X-RateLimit-Reset", "8"), ("RateLimit-Reset", "90")], Some(90)),
+            (&[("Retry-After", "7"), ("X-RateLimit-Reset", "3000")], Some(7)),
+            (&[("Retry-After", "garbage"), ("X-RateLimit-Reset", "3000")], Some(3000)),
+            (&[("X-RateLimit-Remaining", "0")], None),
+            (&[], None),
+        ] {
+            let wait = wait_from_headers(&headers(pairs), now()).map(|t| t.as_second() - NOW);
+            assert_eq!(wait, seconds, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_alone_does_not_delay_a_failure() {
+        for (pairs, seconds) in [
+            (&[("X-RateLimit-Remaining", "900"), ("X-RateLimit-Reset", "3000")][..], None),
+            (&[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "3000")], Some(3000)),
+            (&[("Retry-After", "4"), ("X-RateLimit-Reset", "3000")], Some(4)),
+        ] {
+            let wait = wait_after_failure(&headers(pairs), now()).map(|t| t.as_second() - NOW);
+            assert_eq!(wait, seconds, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_no_answer() {
+        let mut map = HeaderMap::new();
+        map.insert(RETRY_AFTER, HeaderValue::from_bytes(b"\xff\xfe").expect("opaque bytes are allowed"));
+        assert_eq!(wait_from_headers(&map, now()), None);
+    }
+
+    #[test]
+    fn an_empty_quota_on_a_good_answer() {
+        for (pairs, seconds) in [
+            (&[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "60")][..], Some(60)),
+            (&[("x-ratelimit-remaining-hour", "0"), ("RateLimit-Reset", "700")], Some(700)),
+            (&[("X-RateLimit-Remaining", "0")], None),
+            (&[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "1487332519")], None),
+            (&[("X-RateLimit-Remaining", "1"), ("X-RateLimit-Reset", "60")], None),
+            (&[("X-RateLimit-Remaining", "none"), ("X-RateLimit-Reset", "60")], None),
+            (&[("X-RateLimit-Reset", "60")], None),
+        ] {
+            let wait = exhausted_until(&headers(pairs), now()).map(|t| t.as_second() - NOW);
+            assert_eq!(wait, seconds, "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Every published shape that recoup decodes: our own fixtures in `tests/fixtures/api`, and the collected samples beside the
+//! working copy where they are at hand.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::api::advocate::{object_text, reward_list, users_page};
+use crate::api::brand::{actions, submission};
+use crate::api::brand_writer::queued;
+use crate::api::json::Complaint;
+use crate::api::rate_headers::wait_from_headers;
+use crate::api::{SubmissionStatus, UsersPage};
+
+fn ours() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/api")
+}
+
+fn read(dir: &Path, name: &str) -> Bytes {
+    let path = dir.join(name);
+    Bytes::from(std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+}
+
+/// Decodes one file as what its name says, and describes what was seen.
+fn decode(dir: &Path, name: &str) -> Option<String> {
+    let body = read(dir, name);
+    Some(match name.trim_end_matches(".json") {
+        "users-page" => {
+            let UsersPage { users, rows, total, unusable } = users_page(&body)?;
+            format!("{rows} rows, {} usable, {} not, of {}", users.len(), unusable.len(), total?)
+        }
+        "user" => {
+            let page = [b"{\"users\":[", &body[..], b"]}"].concat();
+            format!("{} user", users_page(&Bytes::from(page))?.users.len())
+        }
+        list if list.starts_with("reward-list") => format!("{} rewards", reward_list(&body)?.len()),
+        reward if reward.starts_with("reward") => object_text(&body).map(|_| "a reward".to_owned())?,
+        answer if answer.starts_with("queued-response") => {
+            queued(&body)?.rsplit('/').next().map(|id| format!("queued as {id}"))?
+        }
+        "api-submission-complete" => {
+            let s = submission(&body)?;
+            format!("{:?} {:?} {:?} {}", s.status, s.error_type?, s.error_reasons, s.completion_date?)
+        }
+        "action" | "actions-page" => {
+            let actions = actions(&body)?;
+            let first = actions.first()?;
+            format!("{}: {:?} {:?} {:?}", actions.len(), first.amount, first.oid, first.action_tracker_id)
+        }
+        error if error.starts_with("error-") => {
+            let complaint = Complaint::parse(&body);
+            format!(
+                "{}{}{}",
+                complaint.message.as_deref()?,
+                complaint.codes(),
+                if complaint.is_tenant() { " tenant" } else { "" }
+            )
+        }
+        limited if limited.starts_with("rate-limited") => limit(&body)?,
+        _ => return None,
+    })
+}
+
+/// The wait that a 429 with these headers asks for.
+fn limit(body: &Bytes) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Limited {
+        status: u16,
+        headers: BTreeMap<String, String>,
+    }
+    let limited: Limited = serde_json::from_slice(body).ok()?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &limited.headers {
+        headers.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    let now = Timestamp::from_second(1_700_000_000).ok()?;
+    let wait = wait_from_headers(&headers, now).map(|until| until.duration_since(now).as_secs());
+    Some(format!("{} {wait:?}", limited.status))
+}
+
+#[test]
+fn every_fixture_decodes() {
+    for (name, expected) in [
+        ("users-page.json", "3 rows, 2 usable, 1 not, of 41"),
+        ("user.json", "1 user"),
+        ("reward-list.json", "3 rewards"),
+        ("reward-list-enveloped.json", "1 rewards"),
+        ("reward-list-month-credit.json", "1 rewards"),
+        ("reward.json", "a reward"),
+        ("reward-in-referral.json", "a reward"),
+        ("queued-response.json", "queued as A-00000000-1111-2222-3333-444444444444"),
+        ("queued-response-short-id.json", "queued as A-2222-444444444444"),
+        (
+            "api-submission-complete.json",
+            r#"Complete "Contract Error" ["CONTRACT_NOT_FOUND", "RESTRICTED_PROMOCODE"] 2025-03-04T05:10:00-08:00"#,
+        ),
+        ("action.json", r#"1: Some("42.10") Some(OrderId("000123")) Some("5000")"#),
+        ("actions-page.json", r#"2: Some("0.00") Some(OrderId("000123")) Some("5000")"#),
+        ("error-tenant-not-found.json", "Tenant alias missing or not valid. (TENANT_NOT_FOUND, RS045) tenant"),
+        ("error-advocate-validation.json", "The request does not fit the schema. (VALIDATION_FAILED)"),
+        ("error-brand-validation.json", "Validation Failed; CampaignId: Not a number"),
+        ("error-brand-lower-case.json", "OrderId: Too long"),
+        ("error-graphql.json", "went wrong"),
+        ("rate-limited-brand.json", "429 None"),
+        ("rate-limited-partner.json", "429 Some(640)"),
+    ] {
+        assert_eq!(decode(&ours(), name).as_deref(), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn every_fixture_is_in_the_table() {
+    for entry in std::fs::read_dir(ours()).expect("the fixtures").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(decode(&ours(), &name).is_some(), "{name} does not decode");
+    }
+}
+
+#[test]
+fn the_collected_samples_decode_too() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/facts/samples");
+    let Ok(entries) = std::fs::read_dir(&dir) else {
+        return said("skipped: no samples beside this working copy");
+    };
+    let kinds = [
+        "users-page",
+        "user.",
+        "queued-response",
+        "api-submission",
+        "action.",
+        "actions-page",
+        "error-",
+        "rate-limited",
+    ];
+    let rewards = ["reward-list", "reward.", "reward-in-referral", "reward-cancel-response"];
+    let mut decoded = 0;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if kinds.iter().chain(&rewards).any(|kind| name.starts_with(kind)) {
+            assert!(decode(&dir, &name).is_some(), "{name} does not decode");
+            decoded += 1;
+        }
+    }
+    assert!(decoded >= 15, "only {decoded} samples were found");
+}
+
+fn said(reason: &str) {
+    eprintln!("{reason}");
+}
+
+#[test]
+fn identifiers_stay_text_to_the_last_digit() {
+    let page = users_page(&read(&ours(), "users-page.json")).expect("a page");
+    assert_eq!(page.users[1].user_id.as_str(), "7002");
+    assert_eq!(page.users[1].account_id.as_str(), "12345678901234567890123");
+    assert_eq!(page.users[1].email, None);
+}
+
+#[test]
+fn an_envelope_that_counts_more_than_it_holds_is_no_list() {
+    for (text, rows) in [
+        (r#"{"rewards":[{"id":"a"}]}"#, Some(1)),
+        (r#"{"rewards":[{"id":"a"}],"count":1,"totalCount":"1"}"#, Some(1)),
+        (r#"{"rewards":[{"id":"a"}],"count":1,"totalCount":2}"#, None),
+        (r#"{"rewards":[],"totalCount":"7"}"#, None),
+        (r#"{"rewards":[{"id":"a"}],"count":9}"#, None),
+        (r#"{"rewards":[],"count":null,"totalCount":null}"#, Some(0)),
+    ] {
+        assert_eq!(reward_list(&Bytes::from_static(text.as_bytes())).map(|list| list.len()), rows, "{text}");
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_used_are_counted_and_lists_that_are_none_are_refused() {
+    let page = |text: &'static str| users_page(&Bytes::from_static(text.as_bytes()));
+    let mixed = page(
+        r#"{"users":[null,7,"x",[],{"id":"","accountId":"a"},{"id":{},"accountId":"a"},{"id":1,"accountId":"a"}]}"#,
+    );
+    assert_eq!(mixed.map(|p| (p.rows, p.users.len(), p.unusable.len(), p.total)), Some((7, 1, 6, None)));
+    for text in ["", "{}", "[]", "null", r#"{"users":null}"#, r#"{"users":{}}"#, r#"{"users":[]} x"#] {
+        assert_eq!(page(text), None, "{text}");
+    }
+    for text in ["", "{}", "null", "7", r#"{"rewards":null}"#, "[] []", "[1"] {
+        assert!(reward_list(&Bytes::from_static(text.as_bytes())).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn a_submission_is_clean_complete_or_inconclusive() {
+    let read = |text: &'static str| submission(&Bytes::from_static(text.as_bytes()));
+    for (text, status, clean, inconclusive) in [
+        (r#"{"Status":"Complete","ErrorType":"","ErrorReason":""}"#, SubmissionStatus::Complete, true, false),
+        (r#"{"status":"COMPLETE","errorType":null}"#, SubmissionStatus::Complete, true, false),
+        (r#"{"Status":"Complete","ErrorType":"Validation"}"#, SubmissionStatus::Complete, false, false),
+        (r#"{"Status":"Complete","ErrorReason":"ACTION_NOT_FOUND"}"#, SubmissionStatus::Complete, false, true),
+        (r#"{"Status":"Complete","ErrorReason":["ACTION_NOT_FOUND"]}"#, SubmissionStatus::Complete, false, true),
+        (
+            r#"{"Status":"Complete","ErrorReason":"ACTION_NOT_FOUND OID_MISSING"}"#,
+            SubmissionStatus::Complete,
+            false,
+            false,
+        ),
+        (r#"{"Status":"Complete","ErrorReason":"OID_MISSING"}"#, SubmissionStatus::Complete, false, false),
+        (r#"{"Status":"In Progress"}"#, SubmissionStatus::InProgress, true, false),
+        (r#"{"Status":"QUEUED"}"#, SubmissionStatus::Queued, true, false),
+        (r#"{"Status":"Held"}"#, SubmissionStatus::Other("Held".into()), true, false),
+    ] {
+        let s = read(text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!((s.is_clean(), s.is_inconclusive()), (clean, inconclusive), "{text}");
+        assert_eq!(s.is_complete(), status == SubmissionStatus::Complete, "{text}");
+        assert_eq!(s.status, status, "{text}");
+    }
+    assert_eq!(read("{}"), None);
+}

@@ -1,0 +1,143 @@
+//! A server that says exactly what a test tells it to, one request per connection, and remembers what it was asked.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+use crate::api::{Credentials, HostOptions, Secret};
+
+/// What the server does with one request.
+#[derive(Debug, Clone)]
+pub(super) enum Reply {
+    /// These bytes, then the end of the connection.
+    Bytes(Vec<u8>),
+    /// The end of the connection without a byte.
+    Close,
+    /// These bytes, then nothing for longer than any time-out here.
+    Hang(Vec<u8>),
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let mut text = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+        for (name, value) in headers {
+            text.extend([name, ": ", value, "\r\n"]);
+        }
+        Self::Bytes(format!("{text}\r\n{body}").into_bytes())
+    }
+
+    pub(super) fn json(status: u16, body: &str) -> Self {
+        Self::new(status, &[("content-type", "application/json")], body)
+    }
+
+    /// An answer of 200 that promises more than it sends.
+    pub(super) fn truncated(body: &str) -> Self {
+        Self::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len() + 10).into_bytes())
+    }
+}
+
+/// One request as it arrived.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Method and target.
+    pub(super) line: String,
+    /// Header lines, names in lower case.
+    pub(super) headers: Vec<String>,
+    pub(super) body: String,
+}
+
+impl Asked {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) base: Url,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Server {
+    /// Answers with the replies in turn; the last one goes on for ever.
+    pub(super) async fn saying(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let replies: Vec<Reply> = replies.into_iter().collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://{}/base", listener.local_addr().expect("an address"));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let server = Self { base: Url::parse(&base).expect("a URL"), asked: Arc::clone(&asked) };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, replies.clone(), Arc::clone(&asked)));
+            }
+        });
+        server
+    }
+
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Options with waits that a test can afford.
+    pub(super) fn options(&self) -> HostOptions {
+        options(self.base.clone())
+    }
+}
+
+pub(super) fn options(base: Url) -> HostOptions {
+    let credentials = Credentials { user: "SID42".into(), secret: Secret::Value("hush".into()) };
+    HostOptions {
+        start_concurrency: 8,
+        timeout: Duration::from_millis(400),
+        connect_timeout: Duration::from_millis(300),
+        attempts: 3,
+        backoff: Duration::from_millis(2),
+        backoff_max: Duration::from_millis(8),
+        ..HostOptions::new(base, credentials)
+    }
+}
+
+async fn serve(mut stream: TcpStream, replies: Vec<Reply>, asked: Arc<Mutex<Vec<Asked>>>) {
+    let Some(request) = read_request(&mut stream).await else { return };
+    let reply = {
+        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(request);
+        replies[(asked.len() - 1).min(replies.len() - 1)].clone()
+    };
+    match reply {
+        Reply::Close => {}
+        Reply::Bytes(bytes) => {
+            stream.write_all(&bytes).await.ok();
+            stream.shutdown().await.ok();
+        }
+        Reply::Hang(bytes) => {
+            stream.write_all(&bytes).await.ok();
+            // Until the client gives up.
+            stream.read_u8().await.ok();
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break end;
+        }
+        bytes.push(stream.read_u8().await.ok()?);
+    };
+    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    let mut lines = text.split("\r\n");
+    let line = lines.next()?.trim_end_matches(" HTTP/1.1").to_owned();
+    let headers: Vec<String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase()))
+        .collect();
+    let length = headers.iter().find_map(|h| h.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() })
+}
