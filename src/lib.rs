@@ -16,3 +16,6 @@ pub mod extract;
 
 // The only code that speaks HTTP.
 pub mod api;
+
+// The only code that speaks SQL.
+pub mod store;

@@ -1,0 +1,142 @@
+-- The index: which reward carries which order ID and which ActionId, and how sure that is.
+--
+-- All of it comes from the vendor and can be read again: deleting this file loses time, never proof. Moments are Unix
+-- milliseconds. One writer at a time; a page and its cursor, and an account and its rewards, are each one transaction.
+
+-- Whom the file belongs to; recorded at first use, another is refused.
+CREATE TABLE identity (
+    key   TEXT PRIMARY KEY,                          -- tenant, account_sid, advocate_url, brand_url; ledger_id and ledger_head of the ledger used with it
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One crawl from its first request to its end, over as many processes as it takes. The counters move in the same
+-- transaction as the rows that they count, so that an answer never has to count a million rows.
+CREATE TABLE runs (
+    id               INTEGER PRIMARY KEY,
+    source           TEXT NOT NULL,                  -- participants
+    state            TEXT NOT NULL CHECK (state IN ('running', 'finished', 'replaced')), -- replaced: --full began another
+    started_at       INTEGER NOT NULL,               -- what existed then is in the index once the run is complete
+    finished_at      INTEGER,
+    complete         INTEGER NOT NULL DEFAULT 0,     -- 1: every known account was read and nothing is in doubt
+    gaps             TEXT NOT NULL DEFAULT '[]',     -- JSON: what is in doubt, as sentences
+    requests         INTEGER NOT NULL DEFAULT 0,     -- sent to the vendor, over all processes of the run
+    accounts_known   INTEGER NOT NULL DEFAULT 0,     -- accounts that are not gone
+    accounts_read    INTEGER NOT NULL DEFAULT 0,     -- of these, read in this run
+    rewards_unusable INTEGER NOT NULL DEFAULT 0,     -- rewards without an id: in no other table
+    values_unreadable INTEGER NOT NULL DEFAULT 0     -- values under a fitting key that cannot be taken exactly: not indexed
+) STRICT;
+
+CREATE INDEX runs_by_state ON runs (state, id);
+
+-- One walk over the whole list of participants. A run makes several: rows shift under a walk, and the next one sees it.
+CREATE TABLE sweeps (
+    id             INTEGER PRIMARY KEY,              -- counts on over all runs, so that later is larger
+    run            INTEGER NOT NULL REFERENCES runs (id),
+    began_at       INTEGER NOT NULL,
+    ended_at       INTEGER,                          -- null: goes on from its cursor
+    cursor         TEXT NOT NULL,                    -- JSON of the walk: offset, the tail of the last page, what it noticed
+    participants   INTEGER NOT NULL DEFAULT 0,       -- different participants seen
+    accounts_new   INTEGER NOT NULL DEFAULT 0,       -- accounts seen for the first time
+    accounts_vanished INTEGER NOT NULL DEFAULT 0,    -- accounts that a proven walk did not see any more
+    accounts_returned INTEGER NOT NULL DEFAULT 0,    -- accounts that an earlier walk of the run took for gone: the order is not stable
+    accounts_withheld INTEGER NOT NULL DEFAULT 0,    -- accounts not seen, and so many that none was marked as gone
+    rows_unusable  INTEGER NOT NULL DEFAULT 0,       -- different rows without a user or account ID
+    total          INTEGER,                          -- totalCount at its end
+    whole          INTEGER NOT NULL DEFAULT 0,       -- 1: everyone who was there throughout was seen
+    quiet          INTEGER NOT NULL DEFAULT 0        -- 1: nothing moved under it
+) STRICT;
+
+CREATE INDEX sweeps_by_run ON sweeps (run, id);
+
+-- Which rows of the list a sweep has seen, to count the different ones. Hashes, not IDs: nothing here needs to name a person.
+CREATE TABLE participants (
+    hash  INTEGER PRIMARY KEY,                       -- 64 bits of the user and account ID; of the whole row where it has none
+    sweep INTEGER NOT NULL                           -- the last sweep that saw it
+) STRICT;
+
+-- What Get Rewards is asked by.
+CREATE TABLE accounts (
+    id            INTEGER PRIMARY KEY,
+    account_id    TEXT NOT NULL UNIQUE,              -- often an e-mail address: personal data
+    first_seen_at INTEGER NOT NULL,
+    seen_sweep    INTEGER NOT NULL DEFAULT 0,        -- the last sweep that listed it
+    read_run      INTEGER NOT NULL DEFAULT 0,        -- the last run in which its rewards were read; smaller than the run: to do
+    read_at       INTEGER,                           -- when it was asked for them; null: never
+    unusable      INTEGER NOT NULL DEFAULT 0,        -- rewards without an id in that answer
+    failed_run    INTEGER,                           -- the run in which it could not be read; null: no failure
+    failed_at     INTEGER,
+    failed_reason TEXT,
+    unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: the failure is that Get Rewards does not know it
+    gone_at       INTEGER                            -- no longer listed, or unknown to the vendor; its rewards stay
+) STRICT;
+
+CREATE INDEX accounts_failed ON accounts (failed_run) WHERE failed_run IS NOT NULL;
+
+-- The different ways in which rewards offered links: what was there, and at which path.
+CREATE TABLE findings (
+    id          INTEGER PRIMARY KEY,
+    kind        TEXT NOT NULL CHECK (kind IN ('both', 'order_only', 'action_only', 'neither', 'ambiguous')),
+    order_path  TEXT NOT NULL,                       -- JSONPath; empty: no order ID
+    action_path TEXT NOT NULL,                       -- JSONPath; empty: no ActionId
+    by_search   INTEGER NOT NULL,                    -- 1: the ActionId was found by its key, not at a configured path
+    UNIQUE (kind, order_path, action_path, by_search)
+) STRICT;
+
+-- How many rewards and links each way gave in one run.
+CREATE TABLE run_findings (
+    run     INTEGER NOT NULL REFERENCES runs (id),
+    finding INTEGER NOT NULL REFERENCES findings (id),
+    rewards INTEGER NOT NULL,
+    links   INTEGER NOT NULL,
+    PRIMARY KEY (run, finding)
+) STRICT, WITHOUT ROWID;
+
+-- Every reward ever read, as it was when last read.
+CREATE TABLE rewards (
+    id                 INTEGER PRIMARY KEY,
+    reward_id          TEXT NOT NULL UNIQUE,
+    account            INTEGER NOT NULL REFERENCES accounts (id), -- in whose list it was
+    finding            INTEGER NOT NULL REFERENCES findings (id),
+    read_run           INTEGER NOT NULL,             -- 0: outside of any run
+    read_at            INTEGER NOT NULL,
+    gone_at            INTEGER,                      -- missing from its account's list since then; kept all the same
+    account_id         TEXT,                         -- the account that the reward itself names, where it is another one
+    user_id            TEXT,
+    reward_type        TEXT,                         -- CREDIT, PCT_DISCOUNT, FUELTANK, INTEGRATION or newer
+    reward_source      TEXT,
+    unit               TEXT,
+    program_id         TEXT,
+    name               TEXT,
+    currency           TEXT,
+    assigned           INTEGER,                      -- in its unit
+    redeemed           INTEGER,
+    cancellable        INTEGER,
+    date_created       INTEGER,
+    date_given         INTEGER,
+    date_scheduled_for INTEGER,
+    date_expires       INTEGER,
+    date_cancelled     INTEGER,
+    date_redeemed      INTEGER,
+    statuses           TEXT,
+    unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a fitting key that cannot be taken exactly
+    raw                BLOB NOT NULL                 -- the JSON as it came, LZ4: a better mapping needs no second crawl
+) STRICT;
+
+CREATE INDEX rewards_by_account ON rewards (account);
+
+-- What all of this is for.
+CREATE TABLE links (
+    id         INTEGER PRIMARY KEY,
+    reward     INTEGER NOT NULL REFERENCES rewards (id),
+    order_id   TEXT,                                 -- opaque; answers compare it byte for byte
+    action_id  TEXT,
+    order_fold TEXT                                  -- its folded form where that differs: suggestions only
+) STRICT;
+
+CREATE INDEX links_by_reward ON links (reward);
+
+CREATE INDEX links_by_order ON links (order_id) WHERE order_id IS NOT NULL;
+
+CREATE INDEX links_by_fold ON links (order_fold) WHERE order_fold IS NOT NULL;
+
+CREATE INDEX links_by_action ON links (action_id) WHERE action_id IS NOT NULL;

@@ -1,0 +1,165 @@
+//! The index in domain terms: accounts, rewards, links, and how far a crawl has come.
+//!
+//! [`Index`] is the one writer, [`IndexReader`] answers. Each method that writes is one IMMEDIATE transaction, with its
+//! counters inside. `schema.sql` says what every column means. Nothing here asks the vendor, and nothing is ever removed:
+//! what the vendor no longer lists is marked as gone.
+
+mod accounts;
+mod answers;
+mod raw;
+mod rewards;
+mod rows;
+mod runs;
+mod sweeps;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
+pub use answers::{IndexedReward, Match};
+pub use raw::Reextracted;
+pub use rewards::{AccountAnswer, AccountRead, ReadReward};
+pub use runs::{FindingCount, Run, RunKey, RunState};
+pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
+
+use super::{Identity, Layout, open_reader, open_writer, sql_error};
+use crate::error::{Error, Kind, Result};
+
+const LAYOUT: Layout = Layout {
+    name: "index",
+    migrations: &[include_str!("../../../schema.sql")],
+    synchronous: "NORMAL",
+    application_id: 0x7265_6378, // "recx"
+};
+
+/// The row of one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountKey(i64);
+
+impl AccountKey {
+    /// Before every account: where a pass over the queue begins.
+    pub const START: Self = Self(0);
+}
+
+/// The writer. One per process; a second process waits for its transactions, not for its life.
+#[derive(Debug)]
+pub struct Index {
+    conn: Connection,
+    path: PathBuf,
+    findings: HashMap<rows::Finding, i64>,
+}
+
+/// A reader. Sees the last committed state and cannot write.
+#[derive(Debug)]
+pub struct IndexReader {
+    conn: Connection,
+    path: PathBuf,
+}
+
+impl Index {
+    /// Opens the index for writing; creates it where it is missing.
+    pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
+        let conn = open_writer(path, &LAYOUT, identity)?;
+        conn.set_prepared_statement_cache_capacity(64);
+        // IDs arrive in no order, so a crawl touches index pages all over the file. With SQLite's 2 MB of cache and a
+        // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
+        let tuned = conn
+            .pragma_update(None, "cache_size", -64 * 1024)
+            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", 16_384, |_| Ok(())));
+        tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
+        Ok(Self { conn, path: path.to_owned(), findings: HashMap::new() })
+    }
+
+    /// One IMMEDIATE transaction: all of it, or nothing.
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, &mut HashMap<rows::Finding, i64>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let outcome = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+            let value = work(&tx, &mut self.findings)?;
+            tx.commit()?;
+            Ok(value)
+        });
+        outcome.map_err(|error| {
+            // Rows that were rolled back must not be remembered by their numbers.
+            self.findings.clear();
+            sql_error(&error, &LAYOUT, &self.path)
+        })
+    }
+
+    /// Remembers the ledger that goes with this index, and how far it was: another one than the first is refused, and so is
+    /// an older copy later, because what was sent from there would be sent again.
+    pub fn remember_ledger(&mut self, ledger_id: &str, head: i64) -> Result<()> {
+        let kept: String = self.write(|tx, _| {
+            let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2)";
+            tx.execute(&format!("{insert} ON CONFLICT DO NOTHING"), ["ledger_id", ledger_id])?;
+            let kept: String =
+                tx.query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))?;
+            if kept == ledger_id {
+                let newer = "ON CONFLICT DO UPDATE SET value = excluded.value WHERE CAST(value AS INTEGER) < ?3";
+                tx.execute(&format!("{insert} {newer}"), rusqlite::params!["ledger_head", head.to_string(), head])?;
+            }
+            Ok(kept)
+        })?;
+        if kept == ledger_id {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Identity, "this is another ledger than the one that was used with this index")
+            .hint("name the right one with RECOUP_LEDGER; nothing was sent"))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+    }
+}
+
+impl IndexReader {
+    /// Opens the index for reading; `None` where there is none yet.
+    pub fn open(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
+        let conn = open_reader(path, &LAYOUT, identity)?;
+        Ok(conn.map(|conn| Self { conn, path: path.to_owned() }))
+    }
+
+    /// The ledger that was used with this index and how far it was; `None` before the first retraction.
+    pub fn ledger(&self) -> Result<Option<(String, i64)>> {
+        let value = |conn: &Connection, key: &str| -> rusqlite::Result<Option<String>> {
+            conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
+        };
+        self.read(|conn| {
+            let head = value(conn, "ledger_head")?.and_then(|head| head.parse().ok()).unwrap_or(0);
+            Ok(value(conn, "ledger_id")?.map(|id| (id, head)))
+        })
+    }
+
+    /// Whom the index belongs to.
+    pub fn identity(&self) -> Result<Identity> {
+        let value = |key: &str| {
+            self.read(|conn| conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)))
+        };
+        Ok(Identity {
+            tenant: value("tenant")?,
+            account_sid: value("account_sid")?,
+            advocate_url: value("advocate_url")?,
+            brand_url: value("brand_url")?,
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+    }
+}
+
+/// Moments are Unix milliseconds in the schema.
+fn moment(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn damaged_raw() -> Error {
+    Error::new(Kind::Storage, "the stored JSON of a reward is damaged")
+        .hint("move the index away and run `recoup crawl`: it can be rebuilt, the ledger is a file of its own")
+}

@@ -1,0 +1,237 @@
+//! Rewards: the answer for one account becomes rows, links and counters, in one transaction per batch of accounts.
+//!
+//! What an account no longer lists is marked as gone; what another account listed before moves. An answer that was asked
+//! for before a newer one never overwrites it.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::rows::{Findings, Item, Tally, old_reward, old_rewards};
+use super::sweeps::count_accounts;
+use super::{AccountKey, Index, RunKey};
+use crate::error::Result;
+use crate::extract::Extracted;
+use crate::model::{AccountId, RewardId};
+
+/// A reward as it was read, with its JSON packed for keeping.
+#[derive(Debug, Clone)]
+pub struct ReadReward {
+    pub(super) extracted: Extracted,
+    pub(super) raw: Vec<u8>,
+}
+
+impl ReadReward {
+    /// Packs the JSON. Takes a few microseconds, so it is done where the answer is read and not where it is written.
+    pub fn new(extracted: Extracted, raw: &str) -> Self {
+        Self { extracted, raw: lz4_flex::block::compress_prepend_size(raw.as_bytes()) }
+    }
+
+    /// What the reward says.
+    pub fn extracted(&self) -> &Extracted {
+        &self.extracted
+    }
+}
+
+/// What came of asking for one account.
+#[derive(Debug, Clone)]
+pub struct AccountRead {
+    /// The account's row.
+    pub key: AccountKey,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// What came back.
+    pub answer: AccountAnswer,
+}
+
+/// The answer for one account.
+#[derive(Debug, Clone)]
+pub enum AccountAnswer {
+    /// Its rewards, all of them.
+    Listed {
+        /// The rewards.
+        rewards: Vec<ReadReward>,
+        /// Rewards that could not be kept because they have no id.
+        unusable: u64,
+    },
+    /// The vendor does not know it, and it is nobody's claim that it should: it is gone.
+    NoSuchAccount,
+    /// Get Rewards does not know it. In a crawl that decides nothing: it is gone once a walk does not list it any more, and
+    /// where the list still has it, the two disagree, which is a failure.
+    Unknown,
+    /// It could not be read.
+    Failed(String),
+}
+
+impl AccountAnswer {
+    /// Rows that it will take, for the size of a batch.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Listed { rewards, .. } => rewards.len() + 1,
+            _ => 1,
+        }
+    }
+}
+
+impl Index {
+    /// The answers for a batch of accounts: all of them, or none.
+    pub fn record(&mut self, run: RunKey, reads: &[AccountRead]) -> Result<()> {
+        self.write(|tx, findings| {
+            let mut tally = Tally::default();
+            for read in reads {
+                record_account(tx, findings, &mut tally, run, read)?;
+            }
+            tally.write(tx)
+        })
+    }
+
+    /// The answer for one account that was asked live, outside of a crawl. Counts towards the newest run.
+    pub fn record_live(
+        &mut self,
+        account: &AccountId,
+        rewards: Vec<ReadReward>,
+        unusable: u64,
+        asked_at: Timestamp,
+    ) -> Result<()> {
+        self.record_now(account, AccountAnswer::Listed { rewards, unusable }, asked_at)
+    }
+
+    /// An account that was asked live and that the vendor does not know any more; not for one that was just listed.
+    pub fn record_live_gone(&mut self, account: &AccountId, asked_at: Timestamp) -> Result<()> {
+        self.record_now(account, AccountAnswer::NoSuchAccount, asked_at)
+    }
+
+    fn record_now(&mut self, account: &AccountId, answer: AccountAnswer, asked_at: Timestamp) -> Result<()> {
+        self.write(|tx, findings| {
+            let run = newest_run(tx)?;
+            let key = account_key(tx, run, account, asked_at)?;
+            let mut tally = Tally::default();
+            record_account(tx, findings, &mut tally, run, &AccountRead { key, asked_at, answer })?;
+            tally.write(tx)
+        })
+    }
+
+    /// One reward that was read by its ID, outside of its account's list. Says nothing about the others of that account.
+    pub fn record_reward(&mut self, reward: &ReadReward, asked_at: Timestamp) -> Result<()> {
+        self.write(|tx, findings| {
+            let run = newest_run(tx)?;
+            let key = account_key(tx, run, &reward.extracted.reward.account_id, asked_at)?;
+            let mut tally = Tally::default();
+            let old = old_reward(tx, &reward.extracted.reward.reward_id)?;
+            let item = Item { run: run.0, key, asked_at, reward };
+            item.write(tx, findings, &mut tally, old.as_ref())?;
+            tally.write(tx)
+        })
+    }
+}
+
+fn newest_run(tx: &Transaction<'_>) -> rusqlite::Result<RunKey> {
+    tx.query_row("SELECT coalesce(max(id), 0) FROM runs", [], |row| row.get(0)).map(RunKey)
+}
+
+/// The account's row, made where it is missing.
+fn account_key(tx: &Transaction<'_>, run: RunKey, account: &AccountId, at: Timestamp) -> rusqlite::Result<AccountKey> {
+    let found = "SELECT id FROM accounts WHERE account_id = ?1";
+    if let Some(id) = tx.prepare_cached(found)?.query_row([account.as_str()], |row| row.get(0)).optional()? {
+        return Ok(AccountKey(id));
+    }
+    tx.execute(
+        "INSERT INTO accounts (account_id, first_seen_at) VALUES (?1, ?2)",
+        params![account.as_str(), at.as_millisecond()],
+    )?;
+    let key = AccountKey(tx.last_insert_rowid());
+    count_accounts(tx, run, 1, 0)?;
+    Ok(key)
+}
+
+/// An account's row as it was before.
+struct Before {
+    read_run: i64,
+    read_at: Option<i64>,
+    gone: bool,
+    unusable: i64,
+}
+
+fn record_account(
+    tx: &Transaction<'_>,
+    findings: &mut Findings,
+    tally: &mut Tally,
+    run: RunKey,
+    read: &AccountRead,
+) -> rusqlite::Result<()> {
+    let asked_at = read.asked_at.as_millisecond();
+    let before = tx
+        .prepare_cached("SELECT read_run, read_at, gone_at IS NOT NULL, unusable FROM accounts WHERE id = ?1")?
+        .query_row([read.key.0], |row| {
+            Ok(Before { read_run: row.get(0)?, read_at: row.get(1)?, gone: row.get(2)?, unusable: row.get(3)? })
+        })?;
+    if before.read_at.is_some_and(|read_at| read_at > asked_at) && before.read_run >= run.0 {
+        return Ok(());
+    }
+    let was_read = before.read_run == run.0;
+    match &read.answer {
+        AccountAnswer::Failed(reason) => {
+            fail(tx, run, read, reason, false)?;
+        }
+        AccountAnswer::Unknown => {
+            fail(tx, run, read, "it is listed, and Get Rewards does not know it", true)?;
+        }
+        AccountAnswer::NoSuchAccount => {
+            if !before.gone {
+                count_accounts(tx, run, -1, -i64::from(was_read))?;
+            }
+            tx.prepare_cached(
+                "UPDATE accounts SET gone_at = coalesce(gone_at, ?3), read_run = ?2, read_at = ?3,
+                     failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0 WHERE id = ?1",
+            )?
+            .execute(params![read.key.0, run.0, asked_at])?;
+        }
+        AccountAnswer::Listed { rewards, unusable } => {
+            let mut before_rewards = old_rewards(tx, read.key)?;
+            let mut done: HashSet<&RewardId> = HashSet::with_capacity(rewards.len());
+            for reward in rewards {
+                let id = &reward.extracted.reward.reward_id;
+                // The same reward twice in one answer is one reward.
+                if !done.insert(id) {
+                    continue;
+                }
+                let old = match before_rewards.remove(id.as_str()) {
+                    Some(old) => Some(old),
+                    None => old_reward(tx, id)?,
+                };
+                let item = Item { run: run.0, key: read.key, asked_at: read.asked_at, reward };
+                item.write(tx, findings, tally, old.as_ref())?;
+            }
+            for old in before_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
+                tx.prepare_cached("UPDATE rewards SET gone_at = ?2 WHERE id = ?1")?.execute([old.row, asked_at])?;
+                if old.read_run == run.0 {
+                    tally.remove(&old);
+                }
+            }
+            count_accounts(tx, run, i64::from(before.gone), i64::from(before.gone || !was_read))?;
+            let unusable = *unusable as i64;
+            // An account that is read again in the same run replaces what it said before.
+            let more_unusable = unusable - if was_read { before.unusable } else { 0 };
+            if more_unusable != 0 {
+                tx.prepare_cached("UPDATE runs SET rewards_unusable = rewards_unusable + ?2 WHERE id = ?1")?
+                    .execute([run.0, more_unusable])?;
+            }
+            tx.prepare_cached(
+                "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4, gone_at = NULL,
+                     failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0 WHERE id = ?1",
+            )?
+            .execute(params![read.key.0, run.0, asked_at, unusable])?;
+        }
+    }
+    Ok(())
+}
+
+/// The account could not be read in this run; the next walk and the last try decide what becomes of it.
+fn fail(tx: &Transaction<'_>, run: RunKey, read: &AccountRead, reason: &str, unknown: bool) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE accounts SET failed_run = ?2, failed_at = ?3, failed_reason = ?4, unknown = ?5 WHERE id = ?1",
+    )?
+    .execute(params![read.key.0, run.0, read.asked_at.as_millisecond(), reason, unknown])
+    .map(drop)
+}

@@ -1,0 +1,304 @@
+//! Runs and sweeps: where a crawl stands, and what it came to.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::{Index, IndexReader, moment};
+use crate::error::Result;
+use crate::model::Coverage;
+
+/// The row of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct RunKey(pub(super) i64);
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Unfinished: the next crawl goes on with it.
+    Running,
+    /// Came to its end, completely or with gaps.
+    Finished,
+    /// Given up for a fresh one.
+    Replaced,
+}
+
+/// One run as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Run {
+    /// Its number.
+    pub run: RunKey,
+    /// Where it reads from.
+    pub source: String,
+    /// Whether it goes on.
+    pub state: RunState,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Every known account was read and nothing is in doubt.
+    pub complete: bool,
+    /// What is in doubt, as sentences.
+    pub gaps: Vec<String>,
+    /// Requests sent.
+    pub requests: u64,
+    /// Accounts that are not gone.
+    pub accounts_known: u64,
+    /// Of these, read in this run.
+    pub accounts_read: u64,
+    /// Accounts that could not be read in this run.
+    pub accounts_failed: u64,
+    /// Of these, listed and unknown to Get Rewards.
+    pub accounts_unknown: u64,
+    /// Rewards without an id.
+    pub rewards_unusable: u64,
+    /// Damaged IDs that were not indexed.
+    pub values_unreadable: u64,
+    /// What was found, by kind and path; most rewards first.
+    pub coverage: Vec<FindingCount>,
+}
+
+/// How many rewards offered their links in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FindingCount {
+    /// `both`, `order_only`, `action_only`, `neither`, `ambiguous`.
+    pub kind: String,
+    /// Where the order ID was.
+    pub order_path: Option<String>,
+    /// Where the ActionId was.
+    pub action_path: Option<String>,
+    /// Rewards.
+    pub rewards: u64,
+    /// Links they gave.
+    pub links: u64,
+}
+
+impl Run {
+    /// Rewards read in this run.
+    pub fn rewards(&self) -> u64 {
+        self.coverage.iter().map(|finding| finding.rewards).sum()
+    }
+
+    /// Rewards of this run that carry an order ID.
+    pub fn with_order(&self) -> u64 {
+        self.coverage.iter().filter(|finding| finding.order_path.is_some()).map(|finding| finding.rewards).sum()
+    }
+
+    /// Links found in this run.
+    pub fn links(&self) -> u64 {
+        self.coverage.iter().map(|finding| finding.links).sum()
+    }
+}
+
+impl Index {
+    /// The unfinished run, or a new one; `full` begins a new one in any case. The second value says whether it goes on.
+    pub fn begin_run(&mut self, source: &str, full: bool, at: Timestamp) -> Result<(RunKey, bool)> {
+        self.write(|tx, _| {
+            let open = "SELECT id FROM runs WHERE state = 'running' AND source = ?1 ORDER BY id DESC LIMIT 1";
+            let open: Option<i64> = tx.query_row(open, [source], |row| row.get(0)).optional()?;
+            if let (Some(run), false) = (open, full) {
+                return Ok((RunKey(run), true));
+            }
+            tx.execute("UPDATE runs SET state = 'replaced' WHERE state = 'running'", [])?;
+            tx.execute(
+                "INSERT INTO runs (source, state, started_at, accounts_known)
+                 VALUES (?1, 'running', ?2, (SELECT count(*) FROM accounts WHERE gone_at IS NULL))",
+                params![source, at.as_millisecond()],
+            )?;
+            Ok((RunKey(tx.last_insert_rowid()), false))
+        })
+    }
+
+    /// Takes back a run that has read nothing, as if it had not begun: its failure must not stand between an answer and the
+    /// run before it. Says whether it did; a run that has read anything stays and goes on.
+    pub fn withdraw_run(&mut self, run: RunKey) -> Result<bool> {
+        self.write(|tx, _| {
+            let has_read = "SELECT accounts_read > 0
+                     OR EXISTS (SELECT 1 FROM accounts WHERE failed_run = ?1)
+                     OR EXISTS (SELECT 1 FROM run_findings WHERE run = ?1)
+                     OR EXISTS (SELECT 1 FROM sweeps
+                         WHERE run = ?1 AND (ended_at IS NOT NULL OR participants > 0 OR rows_unusable > 0))
+                 FROM runs WHERE id = ?1";
+            if tx.query_row(has_read, [run.0], |row| row.get(0))? {
+                return Ok(false);
+            }
+            tx.execute("DELETE FROM sweeps WHERE run = ?1", [run.0])?;
+            tx.execute("DELETE FROM runs WHERE id = ?1", [run.0])?;
+            Ok(true)
+        })
+    }
+
+    /// Sets the account counters to what the rows say. They move with every commit and are shown on the way; what a run
+    /// says at its end is counted.
+    pub fn recount(&mut self, run: RunKey) -> Result<()> {
+        self.write(|tx, _| {
+            tx.execute(
+                "UPDATE runs SET accounts_known = (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
+                     accounts_read = (SELECT count(*) FROM accounts WHERE gone_at IS NULL AND read_run = ?1)
+                 WHERE id = ?1",
+                [run.0],
+            )
+            .map(drop)
+        })
+    }
+
+    /// How many accounts nobody asked for in this run, or asked without an answer that was recorded.
+    pub fn unread_count(&self, run: RunKey) -> Result<u64> {
+        let sql = "SELECT count(*) FROM accounts
+             WHERE gone_at IS NULL AND read_run < ?1 AND failed_run IS NOT ?1";
+        self.read(|conn| conn.query_row(sql, [run.0], |row| row.get::<_, i64>(0))).map(|count| count as u64)
+    }
+
+    /// Ends a run.
+    pub fn finish_run(&mut self, run: RunKey, gaps: &[String], at: Timestamp) -> Result<()> {
+        let text = serde_json::Value::from(gaps).to_string();
+        self.write(|tx, _| {
+            tx.execute(
+                "UPDATE runs SET state = 'finished', finished_at = ?2, complete = ?3, gaps = ?4 WHERE id = ?1",
+                params![run.0, at.as_millisecond(), gaps.is_empty(), text],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Changes what is in doubt about a finished run: its rewards are being extracted again, or have been.
+    pub fn set_gaps(&mut self, run: RunKey, gaps: &[String]) -> Result<()> {
+        let text = serde_json::Value::from(gaps).to_string();
+        self.write(|tx, _| {
+            tx.execute("UPDATE runs SET complete = ?2, gaps = ?3 WHERE id = ?1", params![run.0, gaps.is_empty(), text])
+                .map(drop)
+        })
+    }
+
+    /// The newest run, whatever its state.
+    pub fn newest_run(&self) -> Result<Option<Run>> {
+        self.read(|conn| Ok(select_runs(conn, "id > ?1", 0, 1)?.pop()))
+    }
+
+    /// The newest run that came to its end: what answers rest on.
+    pub fn newest_finished_run(&self) -> Result<Option<Run>> {
+        self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
+    }
+
+    /// Adds to the requests of a run.
+    pub fn add_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
+        self.write(|tx, _| {
+            let add = "UPDATE runs SET requests = requests + ?2 WHERE id = ?1";
+            tx.execute(add, params![run.0, requests as i64]).map(drop)
+        })
+    }
+
+    /// The run as it stands.
+    pub fn run(&self, run: RunKey) -> Result<Option<Run>> {
+        self.read(|conn| Ok(select_runs(conn, "id = ?1", run.0, 1)?.pop()))
+    }
+}
+
+impl IndexReader {
+    /// The newest run.
+    pub fn last_run(&self) -> Result<Option<Run>> {
+        Ok(self.runs(1)?.pop())
+    }
+
+    /// The newest runs, newest first.
+    pub fn runs(&self, limit: u32) -> Result<Vec<Run>> {
+        self.read(|conn| select_runs(conn, "id > ?1", 0, limit))
+    }
+
+    /// How much of the tenant an answer rests on: the newest finished run; before the first, the one that is under way.
+    pub fn coverage(&self) -> Result<Coverage> {
+        // The run is chosen first, each time by the end of an index: one row is read, however many runs there were.
+        let sql = "SELECT state = 'finished', complete, started_at, source, accounts_read, accounts_known,
+                (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run = runs.id)
+             FROM runs WHERE id = coalesce(
+                (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1), (SELECT max(id) FROM runs))";
+        let read = |row: &Row<'_>| {
+            let finished: bool = row.get(0)?;
+            let rewards = row.get::<_, i64>(6)? as u64;
+            Ok(Coverage {
+                complete: finished && row.get(1)?,
+                as_of: finished.then_some(row.get(2)?).map(|ms| moment(ms).to_string()),
+                source: Some(row.get(3)?),
+                accounts_read: row.get::<_, i64>(4)? as u64,
+                accounts_known: row.get::<_, i64>(5)? as u64,
+                rewards_read: rewards,
+                rewards_known: rewards,
+            })
+        };
+        let none = Coverage {
+            complete: false,
+            as_of: None,
+            source: None,
+            accounts_read: 0,
+            accounts_known: 0,
+            rewards_read: 0,
+            rewards_known: 0,
+        };
+        Ok(self.read(|conn| conn.query_row(sql, [], read).optional())?.unwrap_or(none))
+    }
+}
+
+fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> rusqlite::Result<Vec<Run>> {
+    let sql = format!(
+        "SELECT id, source, state, started_at, finished_at, complete, gaps, requests, accounts_known, accounts_read,
+             (SELECT count(*) FROM accounts WHERE failed_run = runs.id), rewards_unusable, values_unreadable,
+             (SELECT count(*) FROM accounts WHERE failed_run = runs.id AND unknown)
+         FROM runs WHERE {condition} ORDER BY id DESC LIMIT ?2"
+    );
+    let read = |row: &Row<'_>| {
+        let count = |column: usize| row.get::<_, i64>(column).map(|count| count as u64);
+        Ok(Run {
+            run: RunKey(row.get(0)?),
+            source: row.get(1)?,
+            state: match row.get::<_, String>(2)?.as_str() {
+                "running" => RunState::Running,
+                "replaced" => RunState::Replaced,
+                _ => RunState::Finished,
+            },
+            started_at: moment(row.get(3)?),
+            finished_at: row.get::<_, Option<i64>>(4)?.map(moment),
+            complete: row.get(5)?,
+            gaps: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
+            requests: count(7)?,
+            accounts_known: count(8)?,
+            accounts_read: count(9)?,
+            accounts_failed: count(10)?,
+            rewards_unusable: count(11)?,
+            values_unreadable: count(12)?,
+            accounts_unknown: count(13)?,
+            coverage: Vec::new(),
+        })
+    };
+    let mut runs: Vec<Run> = conn.prepare(&sql)?.query_map(params![value, limit], read)?.collect::<Result<_, _>>()?;
+    for run in &mut runs {
+        run.coverage = findings(conn, run.run)?;
+    }
+    Ok(runs)
+}
+
+fn findings(conn: &Connection, run: RunKey) -> rusqlite::Result<Vec<FindingCount>> {
+    let path = |text: String| (!text.is_empty()).then_some(text);
+    conn.prepare_cached(
+        "SELECT kind, order_path, action_path, sum(rewards), sum(links)
+         FROM run_findings JOIN findings ON findings.id = finding WHERE run = ?1
+         GROUP BY kind, order_path, action_path HAVING sum(rewards) > 0 ORDER BY sum(rewards) DESC, kind, order_path",
+    )?
+    .query_map([run.0], |row| {
+        Ok(FindingCount {
+            kind: row.get(0)?,
+            order_path: path(row.get(1)?),
+            action_path: path(row.get(2)?),
+            rewards: row.get::<_, i64>(3)? as u64,
+            links: row.get::<_, i64>(4)? as u64,
+        })
+    })?
+    .collect()
+}
+
+impl std::fmt::Display for RunKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,417 @@
+//! The only code that speaks SQL: two files, the index and the ledger.
+//!
+//! This module opens a file, brings its schema up to date, sets the pragmas and binds it to one tenant; [`index`] and
+//! [`ledger`] say what is in them. The two files are never opened on one connection and no transaction spans both: the
+//! ledger is written first, the index can be rebuilt. A file written by a newer recoup is refused, never guessed at.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use crate::error::{Error, Kind, Result};
+
+pub mod index;
+pub mod ledger;
+
+/// How long a writer waits for another before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a file is: its name in messages, its migrations, and how hard it tries to survive a power cut.
+pub(crate) struct Layout {
+    /// `index` or `ledger`.
+    pub name: &'static str,
+    /// Appended to, never changed: entry *n* takes a file from `user_version` *n* to *n + 1*.
+    pub migrations: &'static [&'static str],
+    /// `FULL` for what cannot be rebuilt, `NORMAL` for what can.
+    pub synchronous: &'static str,
+    /// `PRAGMA application_id`, so that a foreign SQLite file is not mistaken for ours.
+    pub application_id: i32,
+}
+
+/// Whom a file belongs to. Recorded at first use; another one is refused, so that simulator, test and live never mix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The tenant alias.
+    pub tenant: String,
+    /// The Account SID.
+    pub account_sid: String,
+    /// The Advocate base URL.
+    pub advocate_url: String,
+    /// The Brand base URL.
+    pub brand_url: String,
+}
+
+impl Identity {
+    fn pairs(&self) -> [(&'static str, &str); 4] {
+        [
+            ("tenant", &self.tenant),
+            ("account_sid", &self.account_sid),
+            ("advocate_url", &self.advocate_url),
+            ("brand_url", &self.brand_url),
+        ]
+    }
+}
+
+/// Opens a file for writing, creates it where it is missing (mode 0600), migrates it and checks whom it belongs to.
+pub(crate) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
+    }
+    create_private(path).map_err(|error| io_error(&error, layout, path))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(&error, layout, path))?;
+    prepare(&mut conn, layout).and_then(|()| bind(&mut conn, identity)).map_err(|error| error.at(layout, path))?;
+    Ok(conn)
+}
+
+/// Opens a file for reading. `None` where it does not exist yet; `identity` is checked where it is given.
+pub(crate) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
+    // A file that cannot be seen is not a file that is not there: an answer of "nothing was sent" must not come from that.
+    if !path.try_exists().map_err(|error| io_error(&error, layout, path))? {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(&error, layout, path))?;
+    let version = match check_version(&conn, layout) {
+        Err(OpenError::Sql(error)) if needs_its_folder(&error) && !has_log(path) => {
+            conn = open_immutable(path).map_err(|error| sql_error(&error, layout, path))?;
+            check_version(&conn, layout)
+        }
+        checked => checked,
+    }
+    .map_err(|error| error.at(layout, path))?;
+    if version == 0 {
+        // Created, and the first writer has not got to the schema yet: the same as not there.
+        return Ok(None);
+    }
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(|error| sql_error(&error, layout, path))?;
+    if let Some(identity) = identity {
+        check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
+    }
+    Ok(Some(conn))
+}
+
+/// Whether a file could not be read because SQLite may not make its `-shm` beside it.
+fn needs_its_folder(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+}
+
+/// Whether commits may be in the write-ahead log and not yet in the file.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
+/// Opens a file in a folder that cannot be written to. Without a log beside it the file is all there is, and nobody who may
+/// not write to the folder can begin one.
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => {
+                uri.push('%');
+                uri.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
+}
+
+/// Whether files can be made beside a database, which a crawl and a retraction need. A folder that is not there yet is made
+/// by whoever needs it.
+pub fn check_folder(database: &Path) -> Result<()> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.exists() {
+        return Ok(());
+    }
+    let probe = folder.join(format!(".recoup-{}.probe", std::process::id()));
+    create_private(&probe).and_then(|()| std::fs::remove_file(&probe)).map_err(|error| {
+        Error::new(Kind::Storage, format!("nothing can be written in {}: {error}", folder.display())).hint(
+            "check who owns the folder, or name a place that can be written to with --database or RECOUP_DATABASE",
+        )
+    })
+}
+
+/// A failure on the way to an open file, before the file's name is known to it.
+enum OpenError {
+    Sql(rusqlite::Error),
+    Ours(Error),
+}
+
+impl OpenError {
+    fn at(self, layout: &Layout, path: &Path) -> Error {
+        match self {
+            Self::Sql(error) => sql_error(&error, layout, path),
+            Self::Ours(error) => error.context(path.display()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// The pragmas, each with its reason, then the migrations in one exclusive transaction.
+fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
+    // Another process may be in the middle of a commit; it is done in milliseconds.
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    // First of all: the next pragma changes the file, and a file that is not ours, or is newer, must stay as it is.
+    let version = check_version(conn, layout)?;
+    // Readers go on while a crawl writes, and a commit is one append.
+    conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // The ledger must survive a power cut with its last row (FULL); the index may lose its last batch, never its form.
+    conn.pragma_update(None, "synchronous", layout.synchronous)?;
+    // Rows refer to each other; a dangling one is a bug to hear of at once.
+    conn.pragma_update(None, "foreign_keys", true)?;
+    // Sorting and temporary tables of a crawl stay off a disk that may be full.
+    conn.pragma_update(None, "temp_store", "memory")?;
+
+    let known = layout.migrations.len();
+    if version < known {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        // Another process may have migrated while this one waited for the lock.
+        let version = user_version(&tx)?;
+        for migration in layout.migrations.iter().skip(version) {
+            tx.execute_batch(migration)?;
+        }
+        tx.pragma_update(None, "user_version", known as i64)?;
+        tx.pragma_update(None, "application_id", layout.application_id)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
+    conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+/// The version of the file; refuses a newer one and a file that is not ours.
+fn check_version(conn: &Connection, layout: &Layout) -> Result<usize, OpenError> {
+    let version = user_version(conn)?;
+    let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let is_empty = || conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0));
+    if id != layout.application_id && (id != 0 || version != 0 || !is_empty()?) {
+        return Err(OpenError::Ours(
+            Error::new(Kind::Config, format!("this is not a recoup {}", layout.name))
+                .hint("name another file with --database or RECOUP_DATABASE"),
+        ));
+    }
+    if version > layout.migrations.len() {
+        return Err(OpenError::Ours(
+            Error::new(
+                Kind::NewerDatabase,
+                format!(
+                    "the {} was written by a newer recoup (schema {version}, this one knows {})",
+                    layout.name,
+                    layout.migrations.len()
+                ),
+            )
+            .hint("upgrade recoup; nothing was changed"),
+        ));
+    }
+    Ok(version)
+}
+
+fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
+}
+
+fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), OpenError> {
+    // What the settings leave out is empty, and is not compared.
+    for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
+        if let Some(found) = read_identity(conn, key)?
+            && found != wanted
+        {
+            return Err(OpenError::Ours(
+                Error::new(
+                    Kind::Identity,
+                    format!("this database belongs to {key} {found:?}, and the settings say {wanted:?}"),
+                )
+                .hint("use another --profile or --database for another tenant, account or host"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Records whom the file belongs to at first use, and refuses another.
+fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), OpenError> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    check_identity(&tx, identity)?;
+    for (key, value) in identity.pairs() {
+        tx.execute("INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING", [key, value])?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+/// Creates the file readable by its owner alone. SQLite gives its `-wal` and `-shm` the mode of the main file.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn io_error(error: &std::io::Error, layout: &Layout, path: &Path) -> Error {
+    Error::new(Kind::Storage, format!("failed to open the {} at {}: {error}", layout.name, path.display()))
+        .hint("name a place that can be written to with --database or RECOUP_DATABASE")
+}
+
+/// A database error in the user's words.
+pub(crate) fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -> Error {
+    let name = layout.name;
+    let at = path.display();
+    let code = error.sqlite_error_code();
+    let (what, hint) = match code {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) if name == "ledger" => (
+            "is damaged",
+            "do not delete it: it is the only record of what was sent; restore it from a backup, or keep it and ask for help",
+        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+            "is damaged",
+            "move the file away and run `recoup crawl`: the index can be rebuilt, the ledger is a file of its own",
+        ),
+        Some(ErrorCode::DiskFull) => {
+            ("cannot grow: the disk is full", "free some space and run the command again; what was committed is kept")
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            ("cannot be written", "check who owns the file and its folder, or name another with --database")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            ("is busy", "another process has been writing for too long; run the command again")
+        }
+        _ => ("failed", "run `recoup doctor`"),
+    };
+    let kind = if matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) {
+        Kind::Busy
+    } else {
+        Kind::Storage
+    };
+    Error::new(kind, format!("the {name} at {at} {what} ({error})")).hint(hint)
+}
+
+/// A lock that dies with its process: a file beside the database, locked by the operating system.
+///
+/// A lock row in the database would outlive a `kill -9` and need a guess about whether its owner still lives.
+#[derive(Debug)]
+pub struct ProcessLock {
+    _file: File,
+}
+
+impl ProcessLock {
+    /// Takes the lock `NAME.{purpose}.lock`; `None` where another process has it.
+    pub fn try_take(database: &Path, purpose: &str) -> Result<Option<Self>> {
+        let path = lock_path(database, purpose);
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Storage, format!("failed to lock {}: {error}", path.display()))
+                .hint("the folder of the database must be writable")
+        };
+        create_private(&path).map_err(failed)?;
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
+
+fn lock_path(database: &Path, purpose: &str) -> PathBuf {
+    let mut name = database.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{purpose}.lock"));
+    database.with_file_name(name)
+}
+
+/// One path for one file, whatever it is called by: two names of a ledger must not make two locks.
+pub fn real_path(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => absolute,
+    }
+}
+
+/// The ledger's place where nothing else is said: beside the index, `NAME-ledger.db`.
+pub fn ledger_beside(index: &Path) -> PathBuf {
+    let stem = index.file_stem().unwrap_or_default().to_string_lossy();
+    index.with_file_name(format!("{stem}-ledger.db"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const LAYOUT: Layout = Layout {
+        name: "index",
+        migrations: &["CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"],
+        synchronous: "NORMAL",
+        application_id: 7,
+    };
+
+    fn identity(tenant: &str, account_sid: &str) -> Identity {
+        let text = |text: &str| text.to_owned();
+        Identity {
+            tenant: text(tenant),
+            account_sid: text(account_sid),
+            advocate_url: text("http://a"),
+            brand_url: text("http://b"),
+        }
+    }
+
+    #[test]
+    fn a_foreign_file_is_refused_and_stays_as_it_is() {
+        let dir = TempDir::new().expect("a folder");
+        for (name, setup) in [
+            ("foreign", "CREATE TABLE theirs (x)"),
+            ("numbered", "PRAGMA user_version = 3"),
+            ("owned", "PRAGMA application_id = 9"),
+        ] {
+            let path = dir.path().join(name);
+            Connection::open(&path).and_then(|conn| conn.execute_batch(setup)).expect("a file");
+            let before = std::fs::read(&path).expect("its bytes");
+            let refused = open_writer(&path, &LAYOUT, &identity("t", "s")).expect_err(name);
+            assert!(refused.message.contains("not a recoup index"), "{}", refused.message);
+            assert!(open_reader(&path, &LAYOUT, None).is_err(), "{name}");
+            assert!(std::fs::read(&path).expect("its bytes") == before, "{name} was changed");
+        }
+    }
+
+    #[test]
+    fn only_what_is_set_is_compared() {
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("a.db");
+        drop(open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens"));
+        for (tenant, account_sid, fits) in [("t", "", true), ("", "s", true), ("x", "", false), ("", "x", false)] {
+            let opened = open_reader(&path, &LAYOUT, Some(&identity(tenant, account_sid)));
+            assert_eq!(opened.is_ok(), fits, "{tenant:?} {account_sid:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_log_can_be_read_without_its_folder() {
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("a ?%#.db");
+        drop(open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens"));
+        assert!(!has_log(&path));
+        let conn = open_immutable(&path).expect("opens");
+        assert_eq!(read_identity(&conn, "tenant").expect("reads").as_deref(), Some("t"));
+        assert!(check_folder(&path).is_ok());
+    }
+}
