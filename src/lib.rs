@@ -19,3 +19,6 @@ pub mod api;
 
 // The only code that speaks SQL.
 pub mod store;
+
+// All output.
+pub mod report;

@@ -1,0 +1,258 @@
+//! All output: data on stdout, everything else on stderr, progress where a person watches.
+//!
+//! Only this module prints. Data is either human text or JSON, never both; `--quiet` silences notes and progress, never
+//! data, warnings or errors. A closed pipe is success: what nobody reads is dropped, and the work goes on. Text from the
+//! vendor is stripped of control characters before it reaches a terminal.
+
+#![expect(clippy::disallowed_methods, reason = "how often a line of progress is printed: no decision rests on it")]
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// How lines are spaced where progress goes to a file or a log.
+const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Says when to colour, before anything is printed.
+pub fn colour(when: clap::ColorChoice) {
+    let choice = match when {
+        clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
+        clap::ColorChoice::Always => anstream::ColorChoice::Always,
+        clap::ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
+/// Starts the log that `-v` asks for, on stderr.
+pub fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => tracing::level_filters::LevelFilter::OFF,
+        1 => tracing::level_filters::LevelFilter::INFO,
+        _ => tracing::level_filters::LevelFilter::DEBUG,
+    };
+    // Only the first of a process counts; a second one is a test's.
+    drop(tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false).try_init());
+}
+
+/// Where the output of one command goes.
+#[derive(Debug)]
+pub struct Report {
+    /// Data as JSON, one object or one per line.
+    pub json: bool,
+    /// No notes and no progress.
+    pub quiet: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Report {
+    /// A report for one command.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, bar: Mutex::new(None) }
+    }
+
+    /// One line of data for a person; nothing under `--json`.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if !self.json {
+            self.suspended(|| write_line(anstream::stdout().lock(), &printable(text.as_ref())));
+        }
+    }
+
+    /// One JSON object on one line; nothing without `--json`.
+    pub fn object(&self, value: &impl Serialize) -> Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let text = serde_json::to_string(value)
+            .map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))?;
+        self.suspended(|| write_line(io::stdout().lock(), &text));
+        Ok(())
+    }
+
+    /// One line of data whatever the format: the address of a server, which scripts wait for.
+    pub fn data(&self, text: impl AsRef<str>) {
+        self.suspended(|| write_line(io::stdout().lock(), text.as_ref()));
+    }
+
+    /// A remark on stderr; nothing under `--quiet`.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// What a person must see before they are asked, on stderr, also under `--quiet`.
+    pub fn say(&self, text: impl AsRef<str>) {
+        self.suspended(|| write_line(anstream::stderr().lock(), &printable(text.as_ref())));
+    }
+
+    /// A warning on stderr, always.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        let style = Style::new().fg_color(Some(AnsiColor::Yellow.into())).bold();
+        self.suspended(|| {
+            write_line(anstream::stderr().lock(), &format!("{style}warning{style:#}: {}", printable(text.as_ref())))
+        });
+    }
+
+    /// The error that ends a command: on stderr for a person, and as the last object on stdout under `--json`.
+    pub fn error(&self, error: &Error) {
+        let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+        let mut text = format!("{style}error{style:#}: {}", printable(&error.message));
+        if let Some(hint) = &error.hint {
+            text.push_str("\n  hint: ");
+            text.push_str(&printable(hint));
+        }
+        self.suspended(|| write_line(anstream::stderr().lock(), &text));
+        self.last_object(error);
+    }
+
+    /// The error of one item of several: on stderr for a person, as an object with its order ID under `--json`.
+    pub fn item_error(&self, order_id: &str, error: &Error) -> Result<()> {
+        self.warn(format!("order {order_id:?}: {}", error.message));
+        self.object(&serde_json::json!({"order_id": order_id, "error": error}))
+    }
+
+    /// The error as the last object on stdout; nothing without `--json`.
+    pub fn last_object(&self, error: &Error) {
+        if self.json {
+            let object = serde_json::json!({ "error": error });
+            self.suspended(|| write_line(io::stdout().lock(), &object.to_string()));
+        }
+    }
+
+    /// Whether a person can be asked: stdin and stderr are terminals.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Progress on anything that may last over two seconds: a bar on a terminal, a line now and then elsewhere.
+    pub fn progress(&self, what: &'static str) -> Progress<'_> {
+        let bar = (!self.quiet && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+            bar.set_style(ProgressStyle::default_spinner());
+            bar
+        });
+        if let Ok(mut slot) = self.bar.lock() {
+            slot.clone_from(&bar);
+        }
+        Progress { report: self, what, bar, last_line: Mutex::new(Instant::now()) }
+    }
+
+    fn suspended(&self, write: impl FnOnce() -> io::Result<()>) {
+        let bar = self.bar.lock().ok().and_then(|slot| slot.clone());
+        let written = match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        };
+        // A closed pipe, or a full disk behind a redirect, must not stop a retraction half way; there is nowhere left to say so.
+        drop(written);
+    }
+}
+
+/// Asks on the terminal; *no* is the default. The caller has made sure that there is a terminal.
+pub fn ask(question: &str) -> io::Result<bool> {
+    let mut stderr = anstream::stderr().lock();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    drop(stderr);
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+}
+
+/// Progress of one piece of work. Removed from the terminal when dropped.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    report: &'a Report,
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    last_line: Mutex<Instant>,
+}
+
+impl Progress<'_> {
+    /// Shows where the work stands; `text` carries what else there is to say (rate, time left, waits).
+    pub fn show(&self, done: u64, total: Option<u64>, text: &str) {
+        let counted = match total {
+            Some(total) => format!("{}: {done} of {total}", self.what),
+            None => format!("{}: {done}", self.what),
+        };
+        let line = if text.is_empty() { counted } else { format!("{counted}, {text}") };
+        if let Some(bar) = &self.bar {
+            bar.set_message(line);
+            bar.tick();
+        } else if !self.report.quiet
+            && let Ok(mut last) = self.last_line.lock()
+            && last.elapsed() >= PLAIN_PROGRESS_EVERY
+        {
+            *last = Instant::now();
+            self.report.note(line);
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        if let Ok(mut slot) = self.report.bar.lock() {
+            *slot = None;
+        }
+    }
+}
+
+/// A table without borders and without wrapping: an order ID broken over two lines cannot be copied.
+pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for row in rows {
+        table.add_row(row.map(|cell| printable(&cell)));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// 48210 as `48,210`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text from outside, safe for a terminal: control characters are shown, not obeyed.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' => c.to_string(),
+            c if c.is_control() => c.escape_default().to_string(),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+fn write_line(mut out: impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_the_vendor_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\tc\nd"), "a\\u{1b}[31mb\\tc\nd");
+    }
+}
