@@ -20,5 +20,8 @@ pub mod api;
 // The only code that speaks SQL.
 pub mod store;
 
+// Use case: build or refresh the index.
+pub mod crawl;
+
 // All output.
 pub mod report;
