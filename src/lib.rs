@@ -23,5 +23,8 @@ pub mod store;
 // Use case: build or refresh the index.
 pub mod crawl;
 
+// Use case: what is known of an order.
+pub mod lookup;
+
 // All output.
 pub mod report;

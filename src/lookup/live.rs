@@ -1,0 +1,135 @@
+//! One participant, asked about live: what makes an answer possible before any crawl.
+//!
+//! Reads a bounded number of pages and matches exactly, because the vendor's search is known to give everyone. What it
+//! finds goes into the index; it never marks anybody as gone.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::api::advocate::{Advocate, Rewards};
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::extract::{self, Mapping};
+use crate::model::Participant;
+use crate::report::grouped;
+use crate::store::index::{Index, ReadReward};
+
+/// Pages of the vendor's search that are looked at.
+const LIVE_PAGES: u32 = 10;
+/// Participants that two of them share.
+const LIVE_OVERLAP: u64 = 5;
+/// Participants in one of them.
+const LIVE_PAGE_SIZE: u32 = 100;
+
+/// How far a live look went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Looked {
+    /// Participants that the vendor's search gave and that were compared here.
+    pub participants_seen: u64,
+    /// Participants that the vendor says match; its search is known to say everyone.
+    pub participants_total: Option<u64>,
+    /// The search had more pages than are looked at.
+    pub cut_short: bool,
+    /// Accounts that were asked for their rewards.
+    pub accounts: u64,
+    /// Of these, unknown to Get Rewards although they are listed.
+    pub unknown: u64,
+    /// Rewards that they have.
+    pub rewards: u64,
+}
+
+impl Looked {
+    /// How far, for a person.
+    pub fn describe(&self) -> String {
+        let cut = if self.cut_short { ", and there were more than are looked at" } else { "" };
+        let compared = format!("{} compared{cut}", counted(self.participants_seen, "participant"));
+        if self.accounts == 0 {
+            return format!("{compared}; nobody matched, so nothing was read");
+        }
+        let verb = if self.accounts == 1 { "was" } else { "were" };
+        let unknown = match self.unknown {
+            0 => String::new(),
+            unknown => format!("; {} listed but unknown to Get Rewards", counted(unknown, "account")),
+        };
+        format!(
+            "{compared}; {} matched and {verb} read live, {}{unknown}",
+            counted(self.accounts, "account"),
+            counted(self.rewards, "reward")
+        )
+    }
+}
+
+/// "1 account", "2 accounts".
+fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// Asks the vendor about one participant, live, and keeps what comes: no crawl is needed. `who` is a user ID, an account ID
+/// or an e-mail address, matched exactly here, because the vendor's search is known to give everyone. Answer with [`super::run`].
+pub async fn participant(
+    advocate: &Advocate,
+    index: &mut Index,
+    mapping: &Mapping,
+    clock: &Clock,
+    who: &str,
+) -> Result<Looked> {
+    let mut looked = Looked {
+        participants_seen: 0,
+        participants_total: None,
+        cut_short: false,
+        accounts: 0,
+        unknown: 0,
+        rewards: 0,
+    };
+    let mut accounts = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut offset = 0;
+    for page_number in 1..=LIVE_PAGES {
+        let page = advocate.users(Some(who), LIVE_PAGE_SIZE, offset).await?;
+        looked.participants_total = page.total.or(looked.participants_total);
+        let reached = offset + page.rows;
+        let before = seen.len();
+        for user in page.users {
+            if is(&user, who) {
+                accounts.insert(user.account_id.clone());
+            }
+            seen.insert((user.user_id, user.account_id));
+        }
+        let is_end = page.total.map_or(seen.len() == before, |total| reached >= total);
+        if page.rows == 0 || is_end {
+            break;
+        }
+        looked.cut_short = page_number == LIVE_PAGES;
+        // Pages share a few rows, so that somebody who leaves in between hides nobody.
+        offset = if page.rows > LIVE_OVERLAP { reached - LIVE_OVERLAP } else { reached };
+    }
+    looked.participants_seen = seen.len() as u64;
+    for account in accounts {
+        let asked_at = clock.now();
+        looked.accounts += 1;
+        match advocate.rewards(&account, None).await? {
+            // Listed a moment ago, so this does not say that it is gone.
+            Rewards::NoSuchAccount => looked.unknown += 1,
+            Rewards::Listed(raw) => {
+                let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
+                for raw in &raw {
+                    match extract::read(raw.get(), &account, mapping) {
+                        Ok(extracted) => rewards.push(ReadReward::new(extracted, raw.get())),
+                        Err(_no_id) => unusable += 1,
+                    }
+                }
+                looked.rewards += rewards.len() as u64;
+                index.record_live(&account, rewards, unusable, asked_at)?;
+            }
+        }
+    }
+    Ok(looked)
+}
+
+/// IDs are compared byte for byte; the domain of an address, and in practice all of it, has no case.
+fn is(user: &Participant, who: &str) -> bool {
+    user.user_id.as_str() == who
+        || user.account_id.as_str() == who
+        || user.email.as_deref().is_some_and(|email| email.trim().eq_ignore_ascii_case(who.trim()))
+}

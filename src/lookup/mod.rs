@@ -1,0 +1,324 @@
+//! What is known of an order, as of when, and how sure that is.
+//!
+//! Answers come from the index alone; [`participant`] is the exception that asks the vendor about one person, live. An order
+//! ID is matched byte for byte; what merely looks like it is a suggestion, shown apart and never acted on. A negative
+//! answer never stands without its coverage: *not in what was read* and *not a referral order* are different things.
+
+mod live;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState, UserId};
+use crate::report::{grouped, table};
+use crate::store::index::{IndexReader, Match};
+
+pub use live::{Looked, participant};
+
+/// More suggestions help nobody.
+const SUGGESTIONS: usize = 5;
+/// What is known of one order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answer {
+    /// The order ID as it was asked.
+    pub order_id: OrderId,
+    /// Every reward that carries it, once for each ActionId.
+    pub matches: Vec<Found>,
+    /// Order IDs that look like it.
+    pub suggestions: Vec<OrderId>,
+    /// What the answer rests on.
+    pub coverage: Coverage,
+}
+
+/// One reward that carries the order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Found {
+    /// The ActionId, where the reward offers one.
+    pub action_id: Option<ActionId>,
+    /// The reward.
+    pub reward_id: RewardId,
+    /// Its account.
+    pub account_id: AccountId,
+    /// Its user.
+    pub user_id: Option<UserId>,
+    /// Where it stands, as far as the index knows.
+    pub state: RewardState,
+    /// `CREDIT`, `PCT_DISCOUNT` …
+    pub reward_type: Option<String>,
+    /// `FRIEND_SIGNUP`, `REFERRED` …
+    pub reward_source: Option<String>,
+    /// `CENTS`, `%` …
+    pub unit: Option<String>,
+    /// What was earned, in `unit`.
+    pub assigned: Option<i64>,
+    /// What of it was redeemed, in `unit`.
+    pub redeemed: Option<i64>,
+    /// ISO 4217 code.
+    pub currency: Option<String>,
+    /// `false` where the vendor says that it cannot be cancelled.
+    pub cancellable: Option<bool>,
+    /// The program.
+    pub program_id: Option<String>,
+    /// The reward's name.
+    pub name: Option<String>,
+    /// RFC 3339, as all dates here.
+    pub date_created: Option<String>,
+    /// When it was given.
+    pub date_given: Option<String>,
+    /// When it becomes available.
+    pub date_scheduled_for: Option<String>,
+    /// When it runs out.
+    pub date_expires: Option<String>,
+    /// When it was taken back.
+    pub date_cancelled: Option<String>,
+    /// When it was used up.
+    pub date_redeemed: Option<String>,
+    /// The ActionId was found by its key, not at a configured path.
+    pub action_by_search: bool,
+    /// The reward offers several order IDs or ActionIds.
+    pub ambiguous: bool,
+    /// The vendor no longer lists the reward or its account.
+    pub gone: bool,
+    /// When the vendor was asked.
+    pub read_at: String,
+}
+
+/// Takes what a person or a script typed as an order ID, unchanged.
+pub fn order_id(text: &str) -> Result<OrderId> {
+    if text.is_empty() {
+        return Err(Error::new(Kind::Usage, "an order ID is empty"));
+    }
+    if text.len() > OrderId::MAX_BYTES {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("an order ID of {} bytes is too long (at most {})", text.len(), OrderId::MAX_BYTES),
+        ));
+    }
+    Ok(OrderId::new(text))
+}
+
+/// Answers each order from the index; `None` where there is no index yet.
+pub fn run(reader: Option<&IndexReader>, orders: &[OrderId], now: Timestamp) -> Result<Vec<Answer>> {
+    let coverage = match reader {
+        Some(reader) => reader.coverage()?,
+        None => Coverage::default(),
+    };
+    let answer = |order: &OrderId| {
+        let order_id = order_id(order.as_str())?;
+        let (matches, suggestions) = match reader {
+            Some(reader) => (reader.find(order)?, reader.suggestions(order, SUGGESTIONS)?),
+            None => (Vec::new(), Vec::new()),
+        };
+        let matches = matches.into_iter().map(|found| Found::new(found, now)).collect();
+        Ok(Answer { order_id, matches, suggestions, coverage: coverage.clone() })
+    };
+    orders.iter().map(answer).collect()
+}
+
+impl Found {
+    fn new(found: Match, now: Timestamp) -> Self {
+        let indexed = found.indexed;
+        let state = indexed.reward.state(now.as_millisecond());
+        let reward = indexed.reward;
+        Self {
+            action_id: found.action_id,
+            reward_id: reward.reward_id,
+            account_id: reward.account_id,
+            user_id: reward.user_id,
+            state,
+            reward_type: reward.reward_type,
+            reward_source: reward.reward_source,
+            unit: reward.unit,
+            assigned: reward.assigned,
+            redeemed: reward.redeemed,
+            currency: reward.currency,
+            cancellable: reward.cancellable,
+            program_id: reward.program_id,
+            name: reward.name,
+            date_created: rfc3339(reward.date_created),
+            date_given: rfc3339(reward.date_given),
+            date_scheduled_for: rfc3339(reward.date_scheduled_for),
+            date_expires: rfc3339(reward.date_expires),
+            date_cancelled: rfc3339(reward.date_cancelled),
+            date_redeemed: rfc3339(reward.date_redeemed),
+            action_by_search: indexed.action_by_search,
+            ambiguous: indexed.ambiguous,
+            gone: indexed.gone,
+            read_at: indexed.read_at.to_string(),
+        }
+    }
+
+    /// What a person should know before relying on it.
+    fn remark(&self) -> String {
+        let mut remarks = Vec::new();
+        if self.ambiguous {
+            remarks.push("ambiguous");
+        }
+        if self.gone {
+            remarks.push("gone");
+        }
+        if self.cancellable == Some(false) {
+            remarks.push("not cancellable");
+        }
+        remarks.join(", ")
+    }
+}
+
+fn rfc3339(ms: Option<i64>) -> Option<String> {
+    Timestamp::from_millisecond(ms?).ok().map(|at| at.to_string())
+}
+
+impl Answer {
+    /// Whether the order is in the index.
+    pub fn is_found(&self) -> bool {
+        !self.matches.is_empty()
+    }
+
+    /// The answer for a person: a table, or an honest no, and what it rests on.
+    pub fn describe(&self) -> String {
+        let basis = basis(&self.coverage);
+        let mut text = if self.is_found() {
+            let rows = self.matches.iter().map(|found| {
+                [
+                    found.action_id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+                    found.reward_id.to_string(),
+                    found.account_id.as_str().to_owned(),
+                    found.state.to_string(),
+                    amount(found),
+                    found.program_id.clone().unwrap_or_default(),
+                    found.date_given.as_deref().or(found.date_created.as_deref()).map(day).unwrap_or_default(),
+                    found.remark(),
+                ]
+            });
+            let header = ["action", "reward", "account", "state", "amount", "program", "given", "remark"];
+            format!("order {}\n{}\n{basis}", self.order_id, table(header, rows))
+        } else if self.coverage.as_of.is_none() && self.coverage.accounts_read == 0 {
+            format!("order {}: no answer, because nothing has been crawled yet (run `recoup crawl`)", self.order_id)
+        } else if self.coverage.complete && self.coverage.rewards_read > 0 {
+            // A complete run over rewards has found order IDs, or it would not be called complete.
+            format!("order {}: not a referral order, {basis}", self.order_id)
+        } else {
+            format!("order {}: not in what has been read so far, {basis}", self.order_id)
+        };
+        if !self.suggestions.is_empty() {
+            let list: Vec<&str> = self.suggestions.iter().map(OrderId::as_str).collect();
+            text.push_str("\nsimilar, and not the same: ");
+            text.push_str(&list.join(", "));
+        }
+        text
+    }
+}
+
+/// What an answer rests on, in one phrase: "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
+pub fn basis(coverage: &Coverage) -> String {
+    let read = format!("{} of {} accounts read", grouped(coverage.accounts_read), grouped(coverage.accounts_known));
+    let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return format!("the first crawl has not finished: {read}");
+    };
+    let minute = as_of.strftime("%Y-%m-%d %H:%M");
+    let doubt = if coverage.complete { "" } else { ", with gaps" };
+    format!("as of {minute} UTC, {read}{doubt}")
+}
+
+fn amount(found: &Found) -> String {
+    let unit = found.currency.as_deref().or(found.unit.as_deref()).unwrap_or_default();
+    match (found.assigned, found.redeemed) {
+        (Some(assigned), Some(redeemed)) if redeemed > 0 => format!("{assigned} {unit} ({redeemed} redeemed)"),
+        (Some(assigned), _) => format!("{assigned} {unit}").trim_end().to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+fn day(rfc3339: &str) -> String {
+    rfc3339.chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn coverage(complete: bool, as_of: Option<&str>) -> Coverage {
+        Coverage {
+            complete,
+            as_of: as_of.map(str::to_owned),
+            source: Some("participants".to_owned()),
+            accounts_read: 48_210,
+            accounts_known: 48_212,
+            rewards_read: 5,
+            rewards_known: 5,
+        }
+    }
+
+    fn nothing(coverage: Coverage) -> String {
+        Answer {
+            order_id: OrderId::new("1001"),
+            matches: Vec::new(),
+            suggestions: vec![OrderId::new("#1001")],
+            coverage,
+        }
+        .describe()
+    }
+
+    #[test]
+    fn a_no_always_says_what_it_rests_on() {
+        let at = Some("2026-11-23T09:42:13Z");
+        for (coverage, expected) in [
+            (
+                coverage(true, at),
+                "order 1001: not a referral order, as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read",
+            ),
+            (
+                coverage(false, at),
+                "order 1001: not in what has been read so far, as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read, \
+                 with gaps",
+            ),
+            (
+                coverage(false, None),
+                "order 1001: not in what has been read so far, the first crawl has not finished: 48,210 of 48,212 accounts \
+                 read",
+            ),
+            (Coverage::default(), "order 1001: no answer, because nothing has been crawled yet (run `recoup crawl`)"),
+        ] {
+            assert_eq!(nothing(coverage), format!("{expected}\nsimilar, and not the same: #1001"));
+        }
+    }
+
+    #[test]
+    fn order_ids_that_cannot_be_are_wrong_usage() {
+        for text in [String::new(), "x".repeat(10_000)] {
+            assert_eq!(order_id(&text).expect_err("refused").kind, Kind::Usage);
+        }
+        assert_eq!(order_id(" 007 ").expect("taken as it is").as_str(), " 007 ");
+    }
+
+    #[test]
+    fn a_live_look_says_how_far_it_went_in_words() {
+        for ((seen, cut, accounts, unknown, rewards), text) in [
+            ((0, false, 0, 0, 0), "0 participants compared; nobody matched, so nothing was read"),
+            ((1, false, 1, 0, 1), "1 participant compared; 1 account matched and was read live, 1 reward"),
+            (
+                (955, true, 2, 1, 0),
+                "955 participants compared, and there were more than are looked at; 2 accounts matched and were read live, \
+                 0 rewards; 1 account listed but unknown to Get Rewards",
+            ),
+        ] {
+            let looked = Looked {
+                participants_seen: seen,
+                participants_total: None,
+                cut_short: cut,
+                accounts,
+                unknown,
+                rewards,
+            };
+            assert_eq!(looked.describe(), text);
+        }
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
