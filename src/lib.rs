@@ -26,5 +26,11 @@ pub mod crawl;
 // Use case: what is known of an order.
 pub mod lookup;
 
+// Use case: from order to proof.
+pub mod retract;
+
 // All output.
 pub mod report;
+
+// Crash points for tests; nothing in a normal build.
+pub mod crash;

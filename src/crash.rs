@@ -1,0 +1,30 @@
+//! Crash points: with the feature `failpoints`, the process dies at a named step, as `kill -9` would have it.
+//!
+//! Without the feature this is nothing at all. It must never run a destructor, flush a buffer or say goodbye: what a test
+//! finds afterwards is what a power cut leaves.
+
+#[cfg(feature = "failpoints")]
+static ARMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// Arms one crash point, by name; `NAME:3` dies at the third passage.
+#[cfg(feature = "failpoints")]
+pub fn arm(name: String) {
+    drop(ARMED.set(name));
+}
+
+/// Dies here where this point is armed.
+#[cfg(feature = "failpoints")]
+pub fn point(name: &str) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    let Some(armed) = ARMED.get() else { return };
+    let (wanted, nth) = armed.rsplit_once(':').map_or((armed.as_str(), 1), |(name, n)| (name, n.parse().unwrap_or(1)));
+    if wanted == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == nth {
+        std::process::abort();
+    }
+}
+
+/// Nothing, in a build without crash points.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn point(_name: &str) {}

@@ -1,0 +1,240 @@
+//! Following what was sent, by reading only, until it is proven or the time is up.
+//!
+//! The submission is asked first; the rewards are read once it completed (or at once where there is no batch ID), since
+//! nothing else can prove a retraction. Used by `retract` after sending and by `verify` for what is still open; one that was
+//! proven before is read again, so that an old proof never outlives the facts. This module must never send anything.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge};
+use super::live::{Known, look, snapshot, snapshots};
+use super::plan::Kept;
+use super::preflight::refresh_index;
+use super::send::presume_dead;
+use super::{Follows, Reads};
+use crate::api::SubmissionStatus;
+use crate::crash;
+use crate::error::{Error, Kind, Result};
+use crate::model::{AccountId, RewardId, Target};
+use crate::store::ProcessLock;
+use crate::store::index::IndexReader;
+use crate::store::ledger::{Ledger, Retraction, State};
+
+/// Follows one retraction until it is at an end, the time is up, or a signal came.
+pub async fn follow(
+    reads: &Reads<'_>,
+    follows: &Follows,
+    ledger: &mut Ledger,
+    retraction: Retraction,
+) -> Result<Retraction> {
+    let Some(mut retraction) = wake(reads, ledger, retraction)? else {
+        return Err(Error::new(Kind::Busy, "another process is sending this retraction right now")
+            .hint("run `recoup verify` in a moment"));
+    };
+    if matches!(retraction.state, State::Confirmed | State::Partial) {
+        return check_again(reads, ledger, retraction).await;
+    }
+    let began = Instant::now();
+    let mut pause = follows.first_poll;
+    let mut reads_since_complete = 0;
+    let progress = reads.report.progress("following the submission");
+    while retraction.state.is_open() {
+        let over = began.elapsed().saturating_add(pause) > follows.wait;
+        let last = over || reads.stop.is_cancelled();
+        let time_up = over && follows.concludes;
+        match look_once(reads, follows, ledger, &mut retraction, time_up, &mut reads_since_complete).await {
+            Ok(()) => {}
+            // Another process follows the same retraction and wrote first: what it wrote is as good.
+            Err(error) if error.kind == Kind::Busy => retraction = ledger.get(retraction.id)?,
+            // Not being able to look is no reason to lose what is known; the credentials are another matter.
+            Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) && !last => {
+                reads.report.note(format!("could not look just now: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+        if last {
+            break;
+        }
+        let text = format!("{}; next look in {pause:.0?}", retraction.state.as_str());
+        progress.show(u64::from(reads_since_complete), None, &text);
+        if retraction.state.is_open() {
+            tokio::select! {
+                () = reads.clock.sleep(pause) => {}
+                () = reads.stop.cancelled() => {}
+            }
+        }
+        pause = follows.longer(pause);
+    }
+    Ok(retraction)
+}
+
+/// A retraction left at *sending* by a dead process becomes *unknown*; `None` where its process lives.
+fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
+    if retraction.state != State::Sending {
+        return Ok(Some(retraction));
+    }
+    let Some(_lock) = ProcessLock::try_take(ledger.path(), "send")? else { return Ok(None) };
+    // Its process may have written the answer and ended since the row was read.
+    let newest = ledger.get(retraction.id)?;
+    if newest.state == State::Sending {
+        presume_dead(ledger, &newest, reads.clock.now()).map(Some)
+    } else {
+        Ok(Some(newest))
+    }
+}
+
+/// Reads the rewards of a proven retraction once more: a reward that stands now takes the proof away.
+async fn check_again(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Retraction> {
+    let rewards = match rewards_now(reads, &retraction).await {
+        Ok((_, rewards)) => rewards,
+        Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => {
+            reads.report.warn(format!("its rewards could not be read again just now: {error}"));
+            return Ok(retraction);
+        }
+        Err(error) => return Err(error),
+    };
+    match contradiction(&rewards) {
+        None => Ok(retraction),
+        Some(message) => {
+            let details = json!({ "rewards": rewards });
+            ledger.append(&retraction, State::Unconfirmed, &message, &details, reads.clock.now())
+        }
+    }
+}
+
+/// One look: the submission, then the rewards; writes down what is new.
+async fn look_once(
+    reads: &Reads<'_>,
+    follows: &Follows,
+    ledger: &mut Ledger,
+    retraction: &mut Retraction,
+    time_up: bool,
+    reads_since_complete: &mut u32,
+) -> Result<()> {
+    let submission = submission(reads, follows, ledger, retraction).await?;
+    if submission == SubmissionSeen::Open {
+        return Ok(());
+    }
+    let (before, rewards) = rewards_now(reads, retraction).await?;
+    *reads_since_complete += 1;
+    let completed = retraction.events.iter().rev().find(|event| event.details.get("submission").is_some());
+    let settled = submission == SubmissionSeen::Unreadable
+        || completed.is_some_and(|event| has_passed(&event.at, follows.settle, reads.clock.now()));
+    let reads_since_complete = *reads_since_complete;
+    let sight = Sight { submission, before, rewards, reads_since_complete, time_up, settled };
+    if let Decision::Become(state, message) = judge(retraction.state, &sight) {
+        crash::point("proven");
+        let details = json!({ "rewards": sight.rewards });
+        *retraction = ledger.append(retraction, state, &message, &details, reads.clock.now())?;
+    }
+    Ok(())
+}
+
+/// The rewards as they were before, and every known reward of the action now: those of the plan, those that the index has
+/// learnt of since, and those that turn up in the same accounts.
+async fn rewards_now(reads: &Reads<'_>, retraction: &Retraction) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
+    let kept = Kept::of(retraction)?;
+    let mut known: Vec<Known> = kept
+        .rewards
+        .iter()
+        .map(|r| Known {
+            reward_id: RewardId::new(r.reward_id.as_str()),
+            account_id: AccountId::new(r.account_id.as_str()),
+        })
+        .collect();
+    let target = retraction.target();
+    let mut gone = Vec::new();
+    if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
+        let indexed = match &target {
+            Target::Action(action_id) => reader.rewards_of_action(action_id)?,
+            Target::Order { order_id, .. } => reader.find(order_id)?.into_iter().map(|found| found.indexed).collect(),
+        };
+        for indexed in indexed {
+            if known.iter().all(|known| known.reward_id != indexed.reward.reward_id) {
+                gone.extend(indexed.gone.then(|| indexed.reward.reward_id.clone()));
+                known.push(Known { reward_id: indexed.reward.reward_id, account_id: indexed.listed_by });
+            }
+        }
+    }
+    let seen = look(reads.advocate, reads.mapping, reads.clock, &known).await?;
+    refresh_index(reads, &target, &seen);
+    let now_ms = reads.clock.now_ms();
+    let mut rewards = snapshots(&seen, &kept.rewards, now_ms);
+    // What a crawl has found gone, was no part of the plan, and is not to be found now is no reward any more.
+    rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));
+    for live in seen.of_target(&target) {
+        let id = live.extracted.reward.reward_id.as_str();
+        if rewards.iter().all(|reward| reward.reward_id != id) {
+            rewards.push(snapshot(&live.extracted.reward, now_ms));
+        }
+    }
+    Ok((kept.rewards, rewards))
+}
+
+fn has_passed(since: &str, time: Duration, now: Timestamp) -> bool {
+    let since = since.parse::<Timestamp>().ok().map(|then| now.duration_since(then));
+    since.is_some_and(|since| Duration::try_from(since).is_ok_and(|since| since >= time))
+}
+
+/// How far the submission is; its completion is written down once.
+async fn submission(
+    reads: &Reads<'_>,
+    follows: &Follows,
+    ledger: &mut Ledger,
+    retraction: &mut Retraction,
+) -> Result<SubmissionSeen> {
+    if let Some(known) = retraction.detail("submission") {
+        return Ok(seen_from(known));
+    }
+    let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else { return Ok(SubmissionSeen::None) };
+    let queued = retraction.events.iter().find(|event| event.state == State::Queued);
+    let given_up = queued.is_some_and(|event| has_passed(&event.at, follows.settle, reads.clock.now()));
+    let found = match reads.brand.submission(&queued_uri).await {
+        Ok(Some(found)) => found,
+        // The vendor keeps submissions for 90 days at most, and a link may be one that is not followed: after a while the
+        // rewards alone have to tell.
+        Ok(None) => return Ok(if given_up { SubmissionSeen::Unreadable } else { SubmissionSeen::Open }),
+        Err(error) if given_up && error.kind == Kind::Vendor => return Ok(SubmissionSeen::Unreadable),
+        Err(error) => return Err(error),
+    };
+    if !found.is_complete() {
+        // A status of another name may be an end that nobody has published.
+        let is_strange = matches!(found.status, SubmissionStatus::Other(_));
+        return Ok(if given_up && is_strange { SubmissionSeen::Unreadable } else { SubmissionSeen::Open });
+    }
+    let details = json!({ "submission": {
+        "status": "Complete",
+        "error_type": found.error_type,
+        "error_reasons": found.error_reasons,
+        "inconclusive": found.is_clean() || found.is_inconclusive(),
+        "completion_date": found.completion_date,
+    }});
+    let message = if found.is_clean() {
+        "the submission completed".to_owned()
+    } else if found.is_inconclusive() {
+        "the submission completed with ACTION_NOT_FOUND, which is normal for Advocate and proves nothing".to_owned()
+    } else {
+        format!(
+            "the submission completed with {} {}",
+            found.error_type.as_deref().unwrap_or("an error"),
+            found.error_reasons.join(" ")
+        )
+    };
+    *retraction = ledger.append(retraction, retraction.state, &message, &details, reads.clock.now())?;
+    crash::point("completed");
+    Ok(retraction.detail("submission").map_or(SubmissionSeen::Open, seen_from))
+}
+
+fn seen_from(submission: &serde_json::Value) -> SubmissionSeen {
+    if submission["inconclusive"].as_bool().unwrap_or(false) {
+        return SubmissionSeen::Complete;
+    }
+    let reasons: Vec<&str> =
+        submission["error_reasons"].as_array().into_iter().flatten().filter_map(|reason| reason.as_str()).collect();
+    let kind = submission["error_type"].as_str().unwrap_or("error");
+    SubmissionSeen::Refused(format!("{kind}: {}", reasons.join(" ")))
+}

@@ -1,0 +1,284 @@
+//! Use case: from order to proof.
+//!
+//! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together; `send` is the only place that changes anything at the
+//! vendor; `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what happened.
+//! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Advocate, Brand, BrandWriter, HostOptions};
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::extract::Mapping;
+use crate::model::{ActionId, OrderId};
+use crate::report::{self, Report};
+use crate::store::Identity;
+use crate::store::ledger::Ledger;
+
+pub mod advice;
+mod follow;
+pub mod judge;
+mod live;
+pub mod plan;
+mod preflight;
+pub mod receipt;
+mod resolve;
+mod send;
+pub mod verify;
+
+use plan::{ActionPlan, Plan, Step};
+use receipt::Receipt;
+use send::{Sender, Sent};
+
+/// The longest disposition code, in characters (`brand-api.md` §1).
+const DISPOSITION_AT_MOST: usize = 64;
+
+/// How much longer each pause between two looks is than the one before.
+const GROWTH: f64 = 1.6;
+
+/// What reading needs.
+pub struct Reads<'a> {
+    /// Path of the index.
+    pub index: &'a Path,
+    /// Path of the ledger.
+    pub ledger: &'a Path,
+    /// Whom both belong to.
+    pub identity: &'a Identity,
+    /// Rewards.
+    pub advocate: &'a Advocate,
+    /// Submissions.
+    pub brand: &'a Brand,
+    /// Where links are.
+    pub mapping: &'a Mapping,
+    /// The clock.
+    pub clock: &'a Clock,
+    /// The first signal.
+    pub stop: &'a CancellationToken,
+    /// Output.
+    pub report: &'a Report,
+}
+
+/// How long and how often to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Follows {
+    /// How long in all.
+    pub wait: Duration,
+    /// The first pause.
+    pub first_poll: Duration,
+    /// The longest pause.
+    pub max_poll: Duration,
+    /// How long after the submission completed the vendor may still take.
+    pub settle: Duration,
+    /// Whether the end of `wait` is such an end too: it is after sending, it is not for a single look.
+    pub concludes: bool,
+}
+
+impl Follows {
+    /// The pause after this one.
+    fn longer(&self, pause: Duration) -> Duration {
+        pause.mul_f64(GROWTH).min(self.max_poll).max(Duration::from_millis(1))
+    }
+}
+
+/// How the writing capability is built, after the person's yes and not before.
+#[derive(Debug, Clone)]
+pub struct WriterSettings {
+    /// The Brand host with the token that may write.
+    pub host: HostOptions,
+    /// `IR-Version`.
+    pub ir_version: String,
+    /// How long to wait for another process that is sending.
+    pub lock_wait: Duration,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The one action, named by a person.
+    pub action_id: Option<ActionId>,
+    /// Every action of the order.
+    pub all: bool,
+    /// The fallback to order ID and action tracker.
+    pub action_tracker: Option<String>,
+    /// Goes to the vendor as it is.
+    pub disposition: String,
+    /// Goes to the ledger.
+    pub reason: Option<String>,
+    /// Goes to the ledger.
+    pub ticket: Option<String>,
+    /// Everything but sending.
+    pub dry_run: bool,
+    /// No question.
+    pub yes: bool,
+    /// Send again what the vendor refused.
+    pub resend: bool,
+    /// An order that was last read longer ago than this is refused.
+    pub max_index_age: Duration,
+    /// How long and how often to look.
+    pub follows: Follows,
+    /// Who, for the ledger.
+    pub person: String,
+    /// Where, for the ledger.
+    pub host: String,
+}
+
+impl Options {
+    /// Refuses what cannot be meant, before any I/O.
+    pub fn check(&self, can_ask: bool) -> Result<()> {
+        let length = self.disposition.chars().count();
+        if length == 0 || length > DISPOSITION_AT_MOST || self.disposition.chars().any(char::is_control) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("a disposition code has 1 to {DISPOSITION_AT_MOST} characters on one line"),
+            )
+            .hint("leave --disposition out for RETRACTION"));
+        }
+        if self.action_tracker.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(Error::new(Kind::Usage, "an action tracker (event type) ID is a whole number")
+                .hint("it is shown under Settings → Event Types"));
+        }
+        if !self.dry_run && !self.yes && !can_ask {
+            return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was sent")
+                .hint("add --yes to go ahead without a question, or --dry-run to see what would happen"));
+        }
+        Ok(())
+    }
+}
+
+/// Takes one order from its ID to proof.
+///
+/// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
+pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId, options: &Options) -> Result<Receipt> {
+    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
+    let first = existing.as_ref().map_or(Ok(true), |ledger| ledger.has_confirmed().map(|any| !any))?;
+    let plan = plan::make(reads, existing.as_ref(), order_id, options, None).await?;
+    drop(existing);
+    let mut receipt = Receipt::new(reads.identity, order_id, &plan.coverage, first);
+    receipt.dry_run = options.dry_run;
+    let to_send = plan.actions.iter().any(|action| matches!(action.step, Step::Send));
+    let ask = to_send && !options.yes && !options.dry_run;
+    // The receipt of a dry run says the same.
+    if to_send && !options.dry_run {
+        for line in receipt::plan_lines(&plan, reads.identity, options, first) {
+            // Nobody is asked about what they cannot see.
+            if ask { reads.report.say(line) } else { reads.report.note(line) }
+        }
+    }
+    // Looking at an order must not create a ledger.
+    if options.dry_run || plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled)) {
+        for action in &plan.actions {
+            receipt.planned(action);
+        }
+        return Ok(receipt);
+    }
+    if ask {
+        confirm(reads).await?;
+    }
+    let mut ledger = Ledger::open(reads.ledger, reads.identity)?;
+    let mut stopped = false;
+    for action in &plan.actions {
+        if stopped {
+            receipt.not_sent(action, "not tried, because of what ended the one before");
+            continue;
+        }
+        if reads.stop.is_cancelled() {
+            receipt.not_sent(action, "not tried: interrupted");
+            receipt.end_early(Error::new(Kind::Interrupted, "interrupted before every action was done"));
+        } else {
+            carry_out(reads, writer, &mut ledger, &plan, action, options, &mut receipt).await;
+        }
+        // Credentials, quota and signals concern every further action as well.
+        stopped = receipt.error.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 8 | 130));
+    }
+    Ok(receipt)
+}
+
+/// Asks the person; *no*, a signal and a closed terminal all mean that nothing is sent.
+async fn confirm(reads: &Reads<'_>) -> Result<()> {
+    let question = format!(
+        "Retract this for tenant {} (Account SID {})? It cannot be undone.",
+        reads.identity.tenant, reads.identity.account_sid
+    );
+    let answer = tokio::select! {
+        answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
+        () = reads.stop.cancelled() => {
+            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was sent"));
+        }
+    };
+    match answer {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(Error::new(Kind::Declined, "declined; nothing was sent")),
+        _ => Err(Error::new(Kind::Declined, "the answer could not be read; nothing was sent")),
+    }
+}
+
+/// Sends one action where that is the plan, and follows it. Whatever happens, the receipt has what was sent.
+async fn carry_out(
+    reads: &Reads<'_>,
+    writer: &WriterSettings,
+    ledger: &mut Ledger,
+    plan: &Plan,
+    action: &ActionPlan,
+    options: &Options,
+    receipt: &mut Receipt,
+) {
+    let (retraction, sent_now) = match &action.step {
+        Step::AlreadyCancelled => return receipt.planned(action),
+        Step::Follow(retraction) => ((**retraction).clone(), false),
+        Step::Send => match send_one(reads, writer, ledger, plan, action, options).await {
+            Err(error) => {
+                receipt.not_sent(action, &error.message);
+                return receipt.end_early(error);
+            }
+            Ok(Sent::No(retraction, error)) => {
+                receipt.add(&retraction, &action.warnings);
+                return receipt.end_early(error);
+            }
+            Ok(Sent::Yes(retraction, Some(error))) => {
+                receipt.add_sent(&retraction, &action.warnings);
+                return receipt.end_early(error);
+            }
+            Ok(Sent::Yes(retraction, None)) => (*retraction, true),
+            Ok(Sent::Before(retraction)) => {
+                reads.report.note("another process has sent this already; following it");
+                (*retraction, false)
+            }
+        },
+    };
+    let kept = retraction.clone();
+    let (followed, error) = match follow::follow(reads, &options.follows, ledger, retraction).await {
+        Ok(followed) => (followed, None),
+        // Where looking fails, what is known stays in the receipt, since something was sent.
+        Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
+    };
+    if sent_now {
+        receipt.add_sent(&followed, &action.warnings);
+    } else {
+        receipt.add(&followed, &action.warnings);
+    }
+    if reads.stop.is_cancelled() && followed.state.is_open() {
+        let interrupted = Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger");
+        receipt.end_early(interrupted.hint("run `recoup verify` to carry it on"));
+    } else if let Some(error) = error {
+        receipt.end_early(error);
+    }
+}
+
+async fn send_one(
+    reads: &Reads<'_>,
+    writer: &WriterSettings,
+    ledger: &mut Ledger,
+    plan: &Plan,
+    action: &ActionPlan,
+    options: &Options,
+) -> Result<Sent> {
+    // Built here, after the person's yes; one quota and one deadline with the reading client of the same host.
+    let (sid, version) = (&reads.identity.account_sid, &writer.ir_version);
+    let capability =
+        BrandWriter::new(&writer.host, sid, version, *reads.clock, reads.stop.clone())?.paced_with(reads.brand);
+    let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
+    Sender { reads, writer: &capability, ledger, options, max_wait, lock_wait }.send(plan, action).await
+}

@@ -1,0 +1,241 @@
+//! From order ID to a plan: which actions, in what state their rewards are right now, and what speaks against it.
+//!
+//! The same code serves the dry run and the real run. It reads the index, the ledger and the vendor; it must never send
+//! anything, and whenever an answer is not certain it stops instead of guessing.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::judge::Snapshot;
+use super::preflight::preflight;
+use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
+use super::{Options, Reads};
+use crate::error::{Error, Kind, Result};
+use crate::lookup::basis;
+use crate::model::{Coverage, OrderId, RewardId, Target};
+use crate::store::index::IndexReader;
+use crate::store::ledger::{Ledger, Retraction, State};
+
+/// What is to be done about one action.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Send it: nothing of it was ever received by the vendor, as far as the ledger knows.
+    Send,
+    /// Never send: it was sent before. Follow it to its end, or say that it is there.
+    Follow(Box<Retraction>),
+    /// Every reward of it is cancelled already, and not by this ledger.
+    AlreadyCancelled,
+}
+
+/// The plan for one action.
+#[derive(Debug, Clone)]
+pub struct ActionPlan {
+    /// What the vendor is told.
+    pub target: Target,
+    /// What is to be done.
+    pub step: Step,
+    /// Its rewards as they are now, and those of the same order that have no ActionId.
+    pub rewards: Vec<Snapshot>,
+    /// Which of them are linked to this action for certain.
+    pub linked: Vec<RewardId>,
+    /// What a person should know before saying yes.
+    pub warnings: Vec<String>,
+}
+
+/// The plan for one order.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The order.
+    pub order_id: OrderId,
+    /// How much of the tenant the plan rests on.
+    pub coverage: Coverage,
+    /// One per action.
+    pub actions: Vec<ActionPlan>,
+    /// When everything was read.
+    pub made: Instant,
+}
+
+/// What the ledger keeps of a plan.
+#[derive(Debug, Serialize, serde::Deserialize)]
+pub struct Kept {
+    /// The rewards before.
+    pub rewards: Vec<Snapshot>,
+    /// Warnings that the person saw.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Coverage then.
+    #[serde(default)]
+    pub coverage: serde_json::Value,
+}
+
+impl Kept {
+    /// The plan of a retraction as the ledger has it.
+    pub fn of(retraction: &Retraction) -> Result<Self> {
+        serde_json::from_value(retraction.plan.clone()).map_err(|error| {
+            Error::new(Kind::Storage, format!("the plan of retraction {} is damaged: {error}", retraction.id))
+        })
+    }
+}
+
+/// Makes the plan for one order; for one action of it where `only` names that.
+pub async fn make(
+    reads: &Reads<'_>,
+    ledger: Option<&Ledger>,
+    order_id: &OrderId,
+    options: &Options,
+    only: Option<&Target>,
+) -> Result<Plan> {
+    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
+    let Some(reader) = reader else {
+        return from_ledger(ledger, order_id, Coverage::default(), options)?.ok_or_else(|| {
+            Error::new(Kind::NotIndexed, "there is no index yet")
+                .hint("run `recoup crawl` first, or `recoup lookup ORDER --participant EMAIL`")
+        });
+    };
+    check_ledger(&reader, ledger)?;
+    let coverage = reader.coverage()?;
+    let matches = reader.find(order_id)?;
+    if matches.is_empty() {
+        return match from_ledger(ledger, order_id, coverage.clone(), options)? {
+            Some(plan) => Ok(plan),
+            None => Err(not_indexed(&reader, order_id, &coverage)?),
+        };
+    }
+    let targets = resolve(order_id, &matches, options)?;
+    let mut actions = Vec::new();
+    let several =
+        targets.len() > 1 || matches.iter().filter_map(|m| m.action_id.as_ref()).collect::<BTreeSet<_>>().len() > 1;
+    for target in targets.into_iter().filter(|target| only.is_none_or(|only| only == target)) {
+        let known = rewards_of(&reader, &target, &matches)?;
+        let linked: Vec<RewardId> =
+            known.iter().filter(|r| is_linked(r, &target)).map(|r| r.reward.reward_id.clone()).collect();
+        if let Some(found) = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten()
+        {
+            if options.resend && found.state.is_open() {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!(
+                        "retraction {} is {}: it may have been received, so it is not sent again",
+                        found.id,
+                        found.state.as_str()
+                    ),
+                )
+                .hint("run `recoup verify`; --resend is for what the vendor refused"));
+            }
+            let rewards = Kept::of(&found)?.rewards;
+            let step = Step::Follow(Box::new(found));
+            actions.push(ActionPlan { target, step, rewards, linked, warnings: Vec::new() });
+            continue;
+        }
+        if let Some(ledger) = ledger {
+            check_refused_before(ledger, &target, options)?;
+        }
+        check_links(order_id, &target, &known, options)?;
+        check_age(&known, reads.clock.now(), options.max_index_age)?;
+        actions.push(preflight(reads, order_id, target, &known, &coverage, several, options).await?);
+    }
+    Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() })
+}
+
+/// An index that has seen a ledger refuses to go on without it: what was sent from there would be sent again.
+fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
+    let Some((wanted, head)) = reader.ledger()? else { return Ok(()) };
+    let found = ledger.map(|ledger| Ok((ledger.ledger_id()?, ledger.head()?))).transpose()?;
+    let what = match found {
+        None => "this is not where the ledger is that was used with this index",
+        Some((id, _)) if id != wanted => "this is another ledger than the one that was used with this index",
+        Some((_, at)) if at < head => "this is an older copy of the ledger that was used with this index",
+        Some(_) => return Ok(()),
+    };
+    Err(Error::new(Kind::Identity, format!("{what}; what was sent since could be sent again")).hint(
+        "bring the newest ledger back, or name it with RECOUP_LEDGER or `ledger` in recoup.toml; nothing was sent",
+    ))
+}
+
+/// An order that the index does not have, or no longer has, may still have been retracted.
+fn from_ledger(
+    ledger: Option<&Ledger>,
+    order_id: &OrderId,
+    coverage: Coverage,
+    options: &Options,
+) -> Result<Option<Plan>> {
+    let Some(ledger) = ledger else { return Ok(None) };
+    // Which actions the order has, only an index can say: the ledger knows those that were sent.
+    if options.all {
+        return Ok(None);
+    }
+    let asked_for = |retraction: &Retraction| {
+        retraction.state.may_have_been_sent()
+            && (options.action_id.is_none() || options.action_id == retraction.action_id)
+            && (options.action_tracker.is_none() || options.action_tracker == retraction.action_tracker_id)
+    };
+    let mut actions = Vec::new();
+    for retraction in ledger.of_order(order_id)?.into_iter().filter(asked_for) {
+        actions.push(ActionPlan {
+            target: retraction.target(),
+            rewards: Kept::of(&retraction)?.rewards,
+            linked: Vec::new(),
+            step: Step::Follow(Box::new(retraction)),
+            warnings: vec!["the index does not have this order: it may have other actions".to_owned()],
+        });
+    }
+    Ok((!actions.is_empty()).then(|| Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() }))
+}
+
+fn not_indexed(reader: &IndexReader, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
+    let suggestions = reader.suggestions(order_id, 3)?;
+    let error = Error::new(
+        Kind::NotIndexed,
+        if coverage.complete {
+            format!("not a referral order, {}", basis(coverage))
+        } else {
+            format!("not in what has been read so far, {}", basis(coverage))
+        },
+    );
+    Ok(if suggestions.is_empty() {
+        error.hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`")
+    } else {
+        let list: Vec<String> = suggestions.iter().map(|s| format!("{:?}", s.as_str())).collect();
+        error.hint(format!("order IDs match exactly; did you mean {}?", list.join(", ")))
+    })
+}
+
+/// What the ledger says was, or may have been, received by the vendor for this target: under its own name, under another
+/// name for the same rewards, or for the order as a whole.
+pub fn sent_before(
+    ledger: &Ledger,
+    target: &Target,
+    order_id: &OrderId,
+    rewards: &[RewardId],
+) -> Result<Option<Retraction>> {
+    if let Some(newest) = ledger.newest(target)?
+        && newest.state.may_have_been_sent()
+    {
+        return Ok(Some(newest));
+    }
+    let sent = |retraction: &Retraction| retraction.state.may_have_been_sent();
+    if let Some(same_reward) = ledger.of_rewards(rewards)?.into_iter().rfind(sent) {
+        return Ok(Some(same_reward));
+    }
+    // A reversal by order ID reaches every action of the order, or the newest one: which, nobody knows. While one is open
+    // nothing else of the order goes out, and none goes out once an action of the order did.
+    let by_order = matches!(target, Target::Order { .. });
+    Ok(ledger.of_order(order_id)?.into_iter().rfind(|other| {
+        let other_by_order = matches!(other.target(), Target::Order { .. });
+        sent(other) && (by_order || (other_by_order && other.state.is_open()))
+    }))
+}
+
+/// What the vendor refused is sent again only when a person says so.
+pub fn check_refused_before(ledger: &Ledger, target: &Target, options: &Options) -> Result<()> {
+    // An attempt that was never sent says nothing about the one before it.
+    let answered = ledger.attempts(target)?.into_iter().rfind(|attempt| attempt.state != State::Planned);
+    let Some(newest) = answered.filter(|attempt| attempt.state == State::Failed && !options.resend) else {
+        return Ok(());
+    };
+    let why = newest.events.last().map(|event| event.message.clone()).unwrap_or_default();
+    Err(Error::new(Kind::VendorRefused, format!("the vendor refused this before (retraction {}): {why}", newest.id))
+        .hint("mend the cause, then send it again with --resend"))
+}

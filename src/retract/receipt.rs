@@ -1,0 +1,431 @@
+//! The receipt: what was taken back, what was sent, what came of it, as text fit for a ticket and as JSON.
+//!
+//! A receipt must never say more than the ledger does, and never names an account: account IDs are often e-mail addresses.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Options;
+use super::advice;
+use super::judge::Snapshot;
+use super::plan::{ActionPlan, Kept, Plan, Step};
+use crate::error::{Error, Kind};
+use crate::model::{Coverage, OrderId, Target};
+use crate::report::table;
+use crate::store::Identity;
+use crate::store::ledger::{Event, Retraction, State};
+
+/// What happened to one order.
+#[derive(Debug, Serialize)]
+pub struct Receipt {
+    /// The order.
+    pub order_id: OrderId,
+    /// The tenant it was done for.
+    pub tenant: String,
+    /// The Account SID it was done for.
+    pub account_sid: String,
+    /// Nothing was sent, because nothing was to be sent.
+    pub dry_run: bool,
+    /// One per action.
+    pub retractions: Vec<Entry>,
+    /// How much of the tenant this rests on: *confirmed* speaks of the rewards that are known.
+    pub coverage: Coverage,
+    /// A tenant's first retraction gets the program rule explained.
+    #[serde(skip)]
+    pub first: bool,
+    /// What ended it early; `null` where nothing did.
+    pub error: Option<Error>,
+}
+
+/// One action of a receipt.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    /// Its number in the ledger; `null` where nothing was written down.
+    pub id: Option<i64>,
+    /// The action, unless it went out by order ID and action tracker.
+    pub action_id: Option<String>,
+    /// The action tracker of the fallback.
+    pub action_tracker_id: Option<String>,
+    /// Where it stands: a state of the ledger, or `would_send`, or `already_cancelled`.
+    pub state: String,
+    /// A sentence about that.
+    pub message: String,
+    /// The vendor's batch ID.
+    pub batch_id: Option<String>,
+    /// How the submission ended.
+    pub submission: Option<Value>,
+    /// Whether this command sent it; `false` where it was sent before, and where nothing was sent.
+    pub sent_now: bool,
+    /// The parameters that were sent; `null` where nothing reached the vendor.
+    pub sent: Option<Value>,
+    /// When it was sent, RFC 3339.
+    pub sent_at: Option<String>,
+    /// When it was confirmed, RFC 3339.
+    pub confirmed_at: Option<String>,
+    /// Who sent it.
+    pub person: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The ticket.
+    pub ticket: Option<String>,
+    /// The rewards, before and after.
+    pub rewards: Vec<RewardLine>,
+    /// What a person was told before.
+    pub warnings: Vec<String>,
+    /// What a person should look at now.
+    pub check: Vec<String>,
+    /// Everything that happened, oldest first.
+    pub events: Vec<EventLine>,
+    #[serde(skip)]
+    ledger_state: Option<State>,
+}
+
+/// One reward of a receipt.
+#[derive(Debug, Serialize)]
+pub struct RewardLine {
+    /// The reward.
+    pub reward_id: String,
+    /// `REFERRED`, `FRIEND_SIGNUP` …
+    pub reward_source: Option<String>,
+    /// Before anything was sent.
+    pub before: String,
+    /// As last read; `null` where it was not read since.
+    pub after: Option<String>,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// What was earned.
+    pub assigned: Option<i64>,
+    /// What of it had been redeemed.
+    pub redeemed: Option<i64>,
+}
+
+/// One event of a receipt.
+#[derive(Debug, Serialize)]
+pub struct EventLine {
+    /// When, RFC 3339.
+    pub at: String,
+    /// The state from there on.
+    pub state: State,
+    /// What happened.
+    pub message: String,
+}
+
+impl From<&Event> for EventLine {
+    fn from(event: &Event) -> Self {
+        Self { at: event.at.clone(), state: event.state, message: event.message.clone() }
+    }
+}
+
+/// A reward that turned up after the plan was made.
+fn is_new(reward: &Snapshot, before: &[Snapshot]) -> bool {
+    before.iter().all(|was| was.reward_id != reward.reward_id)
+}
+
+fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>) -> RewardLine {
+    let newest = after.or(before);
+    RewardLine {
+        reward_id: newest.map(|s| s.reward_id.clone()).unwrap_or_default(),
+        reward_source: newest.and_then(|s| s.reward_source.clone()),
+        before: before.map_or_else(|| "not known".to_owned(), |s| s.state.clone()),
+        after: after.map(|s| s.state.clone()),
+        unit: newest.and_then(|s| s.unit.clone()),
+        assigned: newest.and_then(|s| s.assigned),
+        redeemed: newest.and_then(|s| s.redeemed),
+    }
+}
+
+impl Entry {
+    /// The receipt of a retraction as the ledger has it.
+    pub fn of(retraction: &Retraction, warnings: &[String]) -> Self {
+        let kept = Kept::of(retraction).ok();
+        let before = kept.as_ref().map(|kept| kept.rewards.as_slice()).unwrap_or_default();
+        let kept_warnings = kept.as_ref().map(|kept| kept.warnings.as_slice()).unwrap_or_default();
+        let after: Vec<Snapshot> = retraction
+            .detail("rewards")
+            .and_then(|value| serde_json::from_value(value.clone()).ok())
+            .unwrap_or_default();
+        let state = retraction.state;
+        let done = |wanted: &[State]| {
+            retraction.events.iter().rfind(|event| wanted.contains(&event.state)).map(|event| event.at.clone())
+        };
+        let reached = state.may_have_been_sent() || retraction.detail("queued_uri").is_some();
+        let check = match state {
+            State::Unconfirmed => advice::why_it_may_stand(retraction.action_id.is_some()),
+            State::Unknown | State::Sending => advice::what_unknown_means(),
+            _ => Vec::new(),
+        };
+        Self {
+            id: Some(retraction.id),
+            action_id: retraction.action_id.as_ref().map(ToString::to_string),
+            action_tracker_id: retraction.action_tracker_id.clone(),
+            state: state.as_str().to_owned(),
+            message: retraction.events.last().map(|event| event.message.clone()).unwrap_or_default(),
+            batch_id: retraction.text("batch_id").map(str::to_owned),
+            submission: retraction.detail("submission").cloned(),
+            sent_now: false,
+            sent: reached.then(|| retraction.detail("request").map(|request| request["parameters"].clone())).flatten(),
+            sent_at: done(&[State::Sending]).filter(|_| reached),
+            confirmed_at: done(&[State::Confirmed]).filter(|_| state == State::Confirmed),
+            person: Some(retraction.person.clone()),
+            reason: retraction.reason.clone(),
+            ticket: retraction.ticket.clone(),
+            rewards: before
+                .iter()
+                .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
+                .chain(after.iter().filter(|now| is_new(now, before)).map(|now| reward_line(None, Some(now))))
+                .collect(),
+            warnings: if warnings.is_empty() { kept_warnings.to_vec() } else { warnings.to_vec() },
+            check,
+            events: retraction.events.iter().map(EventLine::from).collect(),
+            ledger_state: Some(state),
+        }
+    }
+
+    fn unsent(action: &ActionPlan, state: &str, message: &str) -> Self {
+        let tracker = match &action.target {
+            Target::Action(_) => None,
+            Target::Order { action_tracker_id, .. } => Some(action_tracker_id.clone()),
+        };
+        Self {
+            id: None,
+            action_id: action.target.action_id().map(ToString::to_string),
+            action_tracker_id: tracker,
+            state: state.to_owned(),
+            message: message.to_owned(),
+            batch_id: None,
+            submission: None,
+            sent_now: false,
+            sent: None,
+            sent_at: None,
+            confirmed_at: None,
+            person: None,
+            reason: None,
+            ticket: None,
+            rewards: action.rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
+            warnings: action.warnings.clone(),
+            check: Vec::new(),
+            events: Vec::new(),
+            ledger_state: None,
+        }
+    }
+
+    /// What this entry alone would make the command end with.
+    pub fn problem(&self) -> Option<Kind> {
+        match self.ledger_state {
+            Some(State::Sending | State::Queued | State::Unknown | State::Unconfirmed) => Some(Kind::NotConfirmed),
+            Some(State::Failed) => Some(Kind::VendorRefused),
+            Some(State::Planned) => Some(Kind::Failed),
+            _ => None,
+        }
+    }
+
+    /// The entry as text fit for a ticket.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let what = match (&self.action_id, &self.action_tracker_id) {
+            (Some(id), _) => format!("action {id}"),
+            (None, Some(tracker)) => format!("every action of this order under action tracker {tracker}"),
+            (None, None) => "action unknown".to_owned(),
+        };
+        let number = self.id.map(|id| format!(" (retraction {id})")).unwrap_or_default();
+        let before = if self.sent.is_some() && !self.sent_now { " (sent before; nothing was sent now)" } else { "" };
+        lines.push(format!("{what}{number}: {}{before}", self.state));
+        lines.push(format!("  {}", self.message));
+        if let Some(sent) = &self.sent {
+            let parameters: Vec<String> = sent
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+                .collect();
+            let at = self.sent_at.as_deref().unwrap_or_default();
+            lines.push(format!("  sent {at} by {}: {}", self.person.as_deref().unwrap_or("?"), parameters.join(" ")));
+        }
+        if let Some(batch_id) = &self.batch_id {
+            lines.push(format!("  vendor's batch ID {batch_id}"));
+        }
+        for (label, text) in [("reason", &self.reason), ("ticket", &self.ticket), ("confirmed", &self.confirmed_at)] {
+            if let Some(text) = text {
+                lines.push(format!("  {label} {text}"));
+            }
+        }
+        let rows = self.rewards.iter().map(|reward| {
+            let amount =
+                reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or(""))).unwrap_or_default();
+            [
+                reward.reward_id.clone(),
+                reward.reward_source.clone().unwrap_or_default(),
+                amount.trim_end().to_owned(),
+                reward.before.clone(),
+                reward.after.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        });
+        lines.extend(
+            table(["reward", "source", "amount", "before", "after"], rows).lines().map(|line| format!("  {line}")),
+        );
+        lines.extend(self.warnings.iter().map(|warning| format!("  warning: {warning}")));
+        lines.extend(self.check.iter().map(|step| format!("  check: {step}")));
+        lines
+    }
+
+    /// The same, with everything that happened.
+    pub fn full_lines(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        let events =
+            self.events.iter().map(|event| format!("  {} {}: {}", event.at, event.state.as_str(), event.message));
+        lines.extend(events);
+        lines
+    }
+}
+
+impl Receipt {
+    /// An empty receipt.
+    pub fn new(identity: &Identity, order_id: &OrderId, coverage: &Coverage, first: bool) -> Self {
+        Self {
+            order_id: order_id.clone(),
+            tenant: identity.tenant.clone(),
+            account_sid: identity.account_sid.clone(),
+            dry_run: false,
+            retractions: Vec::new(),
+            coverage: coverage.clone(),
+            first,
+            error: None,
+        }
+    }
+
+    /// An action as it stands, with nothing sent.
+    pub fn planned(&mut self, action: &ActionPlan) {
+        match &action.step {
+            Step::Send => {
+                let message = "a dry run: nothing was sent; this action would be retracted with Amount=0";
+                self.retractions.push(Entry::unsent(action, "would_send", message));
+            }
+            Step::Follow(retraction) => self.add(retraction, &action.warnings),
+            Step::AlreadyCancelled => {
+                let message = "every known reward of it is cancelled already, and not by this ledger; nothing was sent";
+                self.retractions.push(Entry::unsent(action, "already_cancelled", message));
+            }
+        }
+    }
+
+    /// An action that was left as it is.
+    pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
+        match &action.step {
+            Step::Send => self.retractions.push(Entry::unsent(action, "not_sent", why)),
+            Step::Follow(_) | Step::AlreadyCancelled => self.planned(action),
+        }
+    }
+
+    /// A retraction of the ledger.
+    pub fn add(&mut self, retraction: &Retraction, warnings: &[String]) {
+        self.retractions.push(Entry::of(retraction, warnings));
+    }
+
+    /// A retraction that this command has sent.
+    pub fn add_sent(&mut self, retraction: &Retraction, warnings: &[String]) {
+        self.retractions.push(Entry { sent_now: true, ..Entry::of(retraction, warnings) });
+    }
+
+    /// Something ended it early; of several, the one that decides the exit code.
+    pub fn end_early(&mut self, error: Error) {
+        if self.error.as_ref().is_none_or(|known| error.kind.rank() < known.kind.rank()) {
+            self.error = Some(error);
+        }
+    }
+
+    /// What the command ends with, where that is not success.
+    pub fn problem(&self) -> Option<Error> {
+        let worst = self.retractions.iter().filter_map(|entry| Some((entry.problem()?, entry)));
+        let worst = worst.min_by_key(|(kind, _)| kind.rank());
+        if let Some(error) = &self.error {
+            // What was sent and cannot be looked at is still sent.
+            return Some(match worst {
+                Some((kind, _)) if kind.rank() < error.kind.rank() => Error { kind, ..error.clone() },
+                _ => error.clone(),
+            });
+        }
+        let (kind, entry) = worst?;
+        let message = format!("order {:?} is {}: {}", self.order_id.as_str(), entry.state, entry.message);
+        Some(match kind {
+            Kind::NotConfirmed => {
+                Error::new(kind, message).hint("run `recoup verify` to carry it on; it is never sent again by itself")
+            }
+            Kind::VendorRefused => Error::new(kind, message).hint("mend the cause, then send it again with --resend"),
+            _ => Error::new(kind, message).hint("nothing was sent; run `recoup retract` again"),
+        })
+    }
+
+    /// The receipt as text fit for a ticket.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "order {} · tenant {} · Account SID {}{}",
+            self.order_id,
+            self.tenant,
+            self.account_sid,
+            if self.dry_run { " · dry run" } else { "" }
+        )];
+        for entry in &self.retractions {
+            lines.extend(entry.lines());
+        }
+        if let Some(error) = &self.error {
+            lines.push(format!("ended early: {}", error.message));
+        }
+        lines.push(coverage_line(&self.coverage));
+        // An unconfirmed entry names the rule among what to check.
+        let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
+        if !unsettled && self.first && self.retractions.iter().any(|entry| entry.sent_now) {
+            lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("program rule: {step}")));
+            lines.push(format!("proof at the vendor: {}", advice::WHERE_TO_LOOK));
+        }
+        lines
+    }
+}
+
+/// *Confirmed* speaks of the rewards that are known: how many that is.
+pub fn coverage_line(coverage: &Coverage) -> String {
+    match &coverage.as_of {
+        Some(as_of) => format!(
+            "this speaks of the rewards known as of {as_of}: {} of {} accounts read{}",
+            coverage.accounts_read,
+            coverage.accounts_known,
+            if coverage.complete { "" } else { "; the index is not complete" }
+        ),
+        None => "this speaks of the rewards known: no crawl has finished yet, so others may exist".to_owned(),
+    }
+}
+
+/// What will happen, before the question.
+pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bool) -> Vec<String> {
+    let mut lines =
+        vec![format!("will retract for tenant {} (Account SID {}):", identity.tenant, identity.account_sid)];
+    for action in &plan.actions {
+        let what = match &action.target {
+            Target::Action(action_id) => format!("action {action_id}"),
+            Target::Order { action_tracker_id, .. } => format!("every action under action tracker {action_tracker_id}"),
+        };
+        let doing = match &action.step {
+            Step::Send => format!("Amount=0, disposition code {}", options.disposition),
+            Step::Follow(retraction) => {
+                format!("sent before (retraction {}, {}); not sent again", retraction.id, retraction.state.as_str())
+            }
+            Step::AlreadyCancelled => "cancelled already; nothing to send".to_owned(),
+        };
+        lines.push(format!("  order {}, {what}: {doing}", plan.order_id));
+        let rows = action.rewards.iter().map(|reward| {
+            [
+                reward.reward_id.clone(),
+                reward.reward_source.clone().unwrap_or_default(),
+                reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or(""))).unwrap_or_default(),
+                reward.state.clone(),
+            ]
+        });
+        lines
+            .extend(table(["reward", "source", "amount", "state now"], rows).lines().map(|line| format!("    {line}")));
+        lines.extend(action.warnings.iter().map(|warning| format!("    warning: {warning}")));
+    }
+    if first {
+        lines.push("this is the first retraction from this ledger, so make sure of this once:".to_owned());
+        lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("  {step}")));
+    }
+    lines
+}

@@ -1,0 +1,134 @@
+//! Which actions an order means, and whether the index is certain enough about them. Reads the index, and nothing else.
+//!
+//! Whenever an answer is not certain this stops instead of guessing: several actions need a person's choice, an ambiguous
+//! reward needs a configured path, and an ActionId of an unfamiliar shape needs to be named.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Options;
+use crate::error::{Error, Kind, Result};
+use crate::model::{ActionId, OrderId, Target};
+use crate::store::index::{IndexReader, IndexedReward, Match};
+
+/// Which actions are meant. Pure.
+pub fn resolve(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
+    if matches.iter().any(|m| m.indexed.ambiguous) {
+        return Err(Error::new(
+            Kind::Ambiguous,
+            "a reward of this order offers several order IDs or ActionIds, so which one is meant is not certain",
+        )
+        .hint("set [mapping] order_id and action_id in recoup.toml to the JSONPath that is right, then run `recoup crawl --from-raw`"));
+    }
+    let actions: BTreeSet<&ActionId> = matches.iter().filter_map(|m| m.action_id.as_ref()).collect();
+    if let Some(tracker) = &options.action_tracker {
+        if !actions.is_empty() {
+            return Err(Error::new(
+                Kind::Refused,
+                "the index has the ActionId of this order, so the action tracker is not needed",
+            )
+            .hint("leave --action-tracker out: naming one action is safer than naming an order"));
+        }
+        return Ok(vec![Target::Order { order_id: order_id.clone(), action_tracker_id: tracker.clone() }]);
+    }
+    if let Some(named) = &options.action_id {
+        return if actions.contains(named) {
+            Ok(vec![Target::Action(named.clone())])
+        } else {
+            Err(Error::new(Kind::Refused, format!("action {named} does not belong to this order in the index"))
+                .hint("`recoup lookup ORDER` lists the actions of an order"))
+        };
+    }
+    match actions.len() {
+        0 => Err(Error::new(Kind::Refused, "the index has this order without an ActionId")
+            .hint("to retract by order ID, name the event type with --action-tracker ID (Settings → Event Types)")),
+        1 => Ok(actions.into_iter().cloned().map(Target::Action).collect()),
+        n if options.all => {
+            debug_assert!(n > 1, "several actions");
+            Ok(actions.into_iter().cloned().map(Target::Action).collect())
+        }
+        n => {
+            let list: Vec<&str> = actions.iter().map(|a| a.as_str()).collect();
+            Err(Error::new(Kind::Ambiguous, format!("this order has {n} actions: {}", list.join(", ")))
+                .hint("name one with --action-id ID, or take all back with --all"))
+        }
+    }
+}
+
+/// Every reward of the action; and those of the same order that have no ActionId, since they may belong to it.
+pub fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> Result<Vec<IndexedReward>> {
+    let mut found = match target {
+        Target::Action(action_id) => reader.rewards_of_action(action_id)?,
+        Target::Order { .. } => Vec::new(),
+    };
+    for other in matches.iter().filter(|m| m.action_id.is_none()) {
+        if found.iter().all(|known| known.reward.reward_id != other.indexed.reward.reward_id) {
+            found.push(other.indexed.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a reward is linked to the target itself, and not merely to the same order.
+pub fn is_linked(reward: &IndexedReward, target: &Target) -> bool {
+    target.action_id().is_none_or(|action_id| reward.action_ids.contains(action_id))
+}
+
+/// Everything known of the action must agree that it is this order's, and that this is its ActionId.
+pub fn check_links(order_id: &OrderId, target: &Target, known: &[IndexedReward], options: &Options) -> Result<()> {
+    if known.is_empty() {
+        return Err(Error::new(Kind::Refused, "no reward of this action is in the index").hint("run `recoup crawl`"));
+    }
+    if known.iter().any(|reward| reward.ambiguous) {
+        return Err(Error::new(Kind::Ambiguous, "a reward of this action offers several order IDs or ActionIds")
+            .hint("set [mapping] in recoup.toml, then run `recoup crawl --from-raw`"));
+    }
+    let named = options.action_id.as_ref() == target.action_id() && options.action_id.is_some();
+    let others: BTreeSet<&str> = known
+        .iter()
+        .filter(|r| is_linked(r, target))
+        .flat_map(|r| &r.order_ids)
+        .filter(|o| *o != order_id)
+        .map(OrderId::as_str)
+        .collect();
+    if !others.is_empty() && !named {
+        return Err(linked_elsewhere(&format!("{others:?}")));
+    }
+    if let Some(action_id) = target.action_id()
+        && !action_id.is_familiar()
+        && known.iter().any(|reward| reward.action_by_search && is_linked(reward, target))
+        && !named
+    {
+        return Err(Error::new(
+            Kind::Refused,
+            format!(
+                "{:?} was found by searching, and does not look like an ActionId (three dotted groups of digits)",
+                action_id.as_str()
+            ),
+        )
+        .hint("if it is one, name it with --action-id, or set [mapping] action_id in recoup.toml"));
+    }
+    Ok(())
+}
+
+/// The oldest reading counts: one fresh reward says nothing about the others.
+pub fn check_age(known: &[IndexedReward], now: Timestamp, limit: Duration) -> Result<()> {
+    let oldest = known.iter().filter(|reward| !reward.gone).map(|reward| reward.read_at).min();
+    let age = oldest.map(|then| now.duration_since(then));
+    if age.is_some_and(|age| Duration::try_from(age).is_ok_and(|age| age > limit)) {
+        let then = oldest.map(|t| format!("{t:.0}")).unwrap_or_default();
+        return Err(Error::new(Kind::Refused, format!("the index is out of date: this order was last read at {then}"))
+            .hint(
+                "run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`, or allow it with --max-index-age",
+            ));
+    }
+    Ok(())
+}
+
+/// Retracting this action would take another order's rewards back too.
+pub fn linked_elsewhere(others: &str) -> Error {
+    Error::new(Kind::Refused, format!("this action is also linked to another order: {others}"))
+        .hint("retracting it takes that order's rewards too; if that is right, name the action with --action-id")
+}
