@@ -29,6 +29,10 @@ pub mod lookup;
 // Use case: from order to proof.
 pub mod retract;
 
+// Both vendor APIs in one process; imports no other module.
+#[expect(clippy::disallowed_methods, reason = "it stands alone and imports no clock; it is the other side of the wire")]
+pub mod simulator;
+
 // All output.
 pub mod report;
 

@@ -1,0 +1,352 @@
+//! The data set as formulas: who is in which account, who referred whom, who ordered what, which reward came of it.
+//!
+//! Everything is a hash of the seed and a few small numbers, so a million participants cost no memory, and the two
+//! directions (the rewards of an account, the accounts of an action) are both a handful of multiplications: who
+//! referred whom is an invertible affine permutation of the participants. Nothing here changes over time and nothing
+//! here knows of JSON or HTTP.
+
+use super::{
+    mix::{Tag, hash, permutation},
+    options::Options,
+};
+
+/// One day in milliseconds.
+pub(super) const DAY: i64 = 86_400_000;
+/// 2008-01-01 in Unix milliseconds: the second group of an ActionId counts days from there.
+const ACTION_EPOCH: i64 = 1_199_145_600_000;
+/// Most orders of one participant; a power of two, so that an order's number holds both.
+const ORDERS: u64 = 1024;
+/// Participants per block in which accounts are shared.
+const BLOCK: u64 = 16;
+
+/// Whose reward it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Side {
+    /// The buyer's own.
+    Friend,
+    /// That of the participant who referred the buyer.
+    Referrer,
+    /// Given by hand: no order behind it.
+    Manual,
+}
+
+/// One reward: which action of which order of which buyer, and whose side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RewardKey {
+    pub(super) buyer: u64,
+    pub(super) order: u64,
+    pub(super) action: u64,
+    pub(super) side: Side,
+}
+
+impl RewardKey {
+    /// All four in one number, below 2^48.
+    pub(super) fn pack(self) -> u64 {
+        let side = match self.side {
+            Side::Friend => 0,
+            Side::Referrer => 1,
+            Side::Manual => 2,
+        };
+        self.buyer | self.order << 32 | self.action << 42 | side << 44
+    }
+
+    /// The inverse of [`RewardKey::pack`].
+    pub(super) fn unpack(packed: u64) -> Option<Self> {
+        let side = match packed >> 44 {
+            0 => Side::Friend,
+            1 => Side::Referrer,
+            2 => Side::Manual,
+            _ => return None,
+        };
+        Some(Self { buyer: packed & 0xffff_ffff, order: packed >> 32 & 0x3ff, action: packed >> 42 & 3, side })
+    }
+}
+
+/// One action of one order of one buyer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ActionKey {
+    pub(super) buyer: u64,
+    pub(super) order: u64,
+    pub(super) action: u64,
+}
+
+impl ActionKey {
+    /// The reward this action gave to one side, whether or not it exists.
+    pub(super) fn reward(self, side: Side) -> RewardKey {
+        RewardKey { buyer: self.buyer, order: self.order, action: self.action, side }
+    }
+}
+
+/// What is particular about an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Plain,
+    TwoActions,
+    NoAction,
+    Unfamiliar,
+    Ambiguous,
+    ZeroAmount,
+}
+
+/// The formulas, with the few numbers they need.
+#[derive(Debug, Clone)]
+pub(super) struct Data {
+    pub(super) seed: u64,
+    /// Participants at the start; later ones have numbers from here on.
+    pub(super) people: u64,
+    /// Midnight UTC of the day that everything is measured against.
+    pub(super) today: i64,
+    step: u64,
+    back: u64,
+    shift: u64,
+    heavy: u64,
+    special: u64,
+}
+
+impl Data {
+    pub(super) fn new(options: &Options, today: i64) -> Self {
+        let people = options.participants;
+        let seed = options.seed;
+        let (step, back) = permutation(people);
+        let hash = |tag| hash(seed, tag, 0, 0);
+        Self {
+            seed,
+            people,
+            today,
+            step,
+            back,
+            shift: hash(Tag::Shift) % people,
+            heavy: hash(Tag::Heavy) % 500,
+            special: hash(Tag::Special) % 500,
+        }
+    }
+
+    pub(super) fn hash(&self, tag: Tag, a: u64, b: u64) -> u64 {
+        hash(self.seed, tag, a, b)
+    }
+
+    // ---- people and accounts -----------------------------------------------------------------------------------
+
+    /// The participant whose account this participant is in: accounts are named after their first participant.
+    pub(super) fn owner(&self, person: u64) -> u64 {
+        if person >= self.people {
+            return person;
+        }
+        let block = person / BLOCK;
+        let first = block * BLOCK;
+        first + shared(self.hash(Tag::Share, block, 0), person - first)
+    }
+
+    /// Everyone in the account of `owner`, in order; empty when that participant owns no account.
+    pub(super) fn members(&self, owner: u64) -> impl Iterator<Item = u64> + '_ {
+        let (from, to) = if owner >= self.people {
+            (owner, owner + 1)
+        } else {
+            let first = owner / BLOCK * BLOCK;
+            (first, (first + BLOCK).min(self.people))
+        };
+        // The pattern is hashed once here and not in every step: this is on the path of each Get Rewards.
+        let pattern = self.hash(Tag::Share, owner / BLOCK, 0);
+        let late = owner >= self.people;
+        (from..to).filter(move |person| late || from + shared(pattern, person - from) == owner)
+    }
+
+    /// Who referred this buyer, if anyone outside the buyer's own account did.
+    pub(super) fn referrer(&self, buyer: u64) -> Option<u64> {
+        if buyer >= self.people {
+            return None;
+        }
+        let other = (buyer * self.step + self.shift) % self.people;
+        (self.owner(other) != self.owner(buyer)).then_some(other)
+    }
+
+    /// The one buyer whom this participant referred.
+    pub(super) fn friend(&self, person: u64) -> Option<u64> {
+        if person >= self.people {
+            return None;
+        }
+        let buyer = (person + self.people - self.shift) % self.people * self.back % self.people;
+        (self.owner(buyer) != self.owner(person)).then_some(buyer)
+    }
+
+    // ---- orders and actions ------------------------------------------------------------------------------------
+
+    /// Whether this buyer is one of the rare ones with 500 orders.
+    fn is_heavy(&self, buyer: u64) -> bool {
+        self.people >= 500 && buyer < self.people && buyer % 20_000 == self.heavy
+    }
+
+    /// One class in each of a few fixed places per 500 participants, so that a small tenant has every kind.
+    fn planted(&self, buyer: u64) -> Option<Class> {
+        match (buyer + self.special) % 500 {
+            0 => Some(Class::TwoActions),
+            1 => Some(Class::NoAction),
+            2 => Some(Class::Unfamiliar),
+            3 => Some(Class::Ambiguous),
+            4 => Some(Class::ZeroAmount),
+            _ => None,
+        }
+    }
+
+    /// How many orders this buyer has placed.
+    pub(super) fn orders(&self, buyer: u64) -> u64 {
+        if self.is_heavy(buyer) {
+            return 500;
+        }
+        let orders = match self.hash(Tag::Orders, buyer, 0) % 100 {
+            0..=54 => 0,
+            55..=84 => 1,
+            85..=94 => 2,
+            _ => 3,
+        };
+        if orders == 0 && self.planted(buyer).is_some() { 1 } else { orders }
+    }
+
+    pub(super) fn class(&self, buyer: u64, order: u64) -> Class {
+        if order == 0
+            && let Some(class) = self.planted(buyer)
+        {
+            return class;
+        }
+        match self.hash(Tag::Class, buyer, order) % 10_000 {
+            0..100 => Class::TwoActions,
+            100..400 => Class::NoAction,
+            400..420 => Class::Unfamiliar,
+            420..440 => Class::Ambiguous,
+            440..460 => Class::ZeroAmount,
+            _ => Class::Plain,
+        }
+    }
+
+    /// How many conversions an order counts as. An order without an ActionId has one all the same: it gave rewards.
+    pub(super) fn actions(&self, buyer: u64, order: u64) -> u64 {
+        if self.class(buyer, order) == Class::TwoActions { 2 } else { 1 }
+    }
+
+    /// When the order was placed, in Unix milliseconds: up to 900 days ago, more of them recently.
+    pub(super) fn ordered(&self, buyer: u64, order: u64) -> i64 {
+        let roll = self.hash(Tag::When, buyer, order);
+        let days = (roll % 1000) * (roll % 1000) * 900 / 1_000_000;
+        self.today - days as i64 * DAY - (roll >> 16) as i64 % DAY
+    }
+
+    /// A number that no other order has.
+    pub(super) fn number(buyer: u64, order: u64) -> u64 {
+        buyer * ORDERS + order
+    }
+
+    pub(super) fn campaign(&self, buyer: u64) -> u64 {
+        if self.hash(Tag::Tracker, buyer, 1).is_multiple_of(4) { 20_817 } else { 4711 }
+    }
+
+    pub(super) fn tracker(&self, buyer: u64, order: u64) -> u64 {
+        if self.hash(Tag::Tracker, buyer, order + 2).is_multiple_of(5) { 31_002 } else { 31_001 }
+    }
+
+    /// The order's amount in cents.
+    pub(super) fn amount(&self, buyer: u64, order: u64) -> u64 {
+        if self.class(buyer, order) == Class::ZeroAmount {
+            0
+        } else {
+            500 + self.hash(Tag::Value, buyer, order) % 50_000
+        }
+    }
+
+    /// The ActionId, where the order has one.
+    pub(super) fn action_id(&self, key: ActionKey) -> Option<String> {
+        let number = 100_000 + Self::number(key.buyer, key.order) * 2 + key.action;
+        match self.class(key.buyer, key.order) {
+            Class::NoAction => None,
+            Class::Unfamiliar => Some(format!("ACT-{number:x}")),
+            _ => {
+                let days = (self.ordered(key.buyer, key.order) - ACTION_EPOCH) / DAY;
+                Some(format!("{}.{days}.{number}", self.campaign(key.buyer)))
+            }
+        }
+    }
+
+    /// The action behind an ActionId: the inverse of [`Data::action_id`], checked by writing it again.
+    pub(super) fn find_action(&self, text: &str) -> Option<ActionKey> {
+        let number = match text.strip_prefix("ACT-") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+            None => text.rsplit('.').next()?.parse().ok()?,
+        };
+        let number: u64 = number.checked_sub(100_000)?;
+        let key = ActionKey { buyer: number / 2 / ORDERS, order: number / 2 % ORDERS, action: number % 2 };
+        let real = key.order < self.orders(key.buyer) && key.action < self.actions(key.buyer, key.order);
+        (real && self.action_id(key).as_deref() == Some(text)).then_some(key)
+    }
+
+    // ---- rewards -----------------------------------------------------------------------------------------------
+
+    /// Which of the two sides of an order were rewarded: (friend, referrer).
+    fn sides(&self, buyer: u64, order: u64) -> (bool, bool) {
+        if self.referrer(buyer).is_none() {
+            return (true, false);
+        }
+        // A buyer with 500 orders makes one heavy account, not two.
+        if self.is_heavy(buyer) {
+            return (true, order.is_multiple_of(10));
+        }
+        match self.hash(Tag::Sides, buyer, order) % 20 {
+            0 => (true, false),
+            1 => (false, true),
+            _ => (true, true),
+        }
+    }
+
+    fn manual(&self, person: u64) -> bool {
+        self.hash(Tag::Manual, person, 0) % 100 < 12
+    }
+
+    /// Whether the formulas know such a reward.
+    pub(super) fn is_real(&self, key: RewardKey) -> bool {
+        let RewardKey { buyer, order, action, side } = key;
+        match side {
+            Side::Manual => order == 0 && action == 0 && self.manual(buyer),
+            Side::Friend | Side::Referrer => {
+                let (friend, referrer) = self.sides(buyer, order);
+                let rewarded = if side == Side::Friend { friend } else { referrer };
+                order < self.orders(buyer) && action < self.actions(buyer, order) && rewarded
+            }
+        }
+    }
+
+    /// The participant who has this reward.
+    pub(super) fn holder(&self, key: RewardKey) -> u64 {
+        if key.side == Side::Referrer { self.referrer(key.buyer).unwrap_or(key.buyer) } else { key.buyer }
+    }
+
+    /// Every reward of one participant, always in the same order.
+    pub(super) fn rewards_of(&self, person: u64, mut each: impl FnMut(RewardKey)) {
+        let mut give = |buyer: u64, side: Side| {
+            for order in 0..self.orders(buyer) {
+                let (friend, referrer) = self.sides(buyer, order);
+                if (side == Side::Friend && friend) || (side == Side::Referrer && referrer) {
+                    for action in 0..self.actions(buyer, order) {
+                        each(RewardKey { buyer, order, action, side });
+                    }
+                }
+            }
+        };
+        give(person, Side::Friend);
+        if let Some(buyer) = self.friend(person) {
+            give(buyer, Side::Referrer);
+        }
+        if self.manual(person) {
+            each(RewardKey { buyer: person, order: 0, action: 0, side: Side::Manual });
+        }
+    }
+}
+
+/// Where in its block a participant's account begins. Some pairs and one triple share, at a distance, so that the
+/// members of one account fall on different pages.
+fn shared(pattern: u64, position: u64) -> u64 {
+    match (pattern % 4, position) {
+        (0, 14) => 3,
+        (1, 9 | 15) => 4,
+        (3, 6) => 5,
+        (3, 12) => 1,
+        _ => position,
+    }
+}

@@ -1,0 +1,148 @@
+//! What is true of one reward: type, dates, amounts, and the state that follows from them.
+//!
+//! The REST reward has no status field, so the dates and amounts made here must lead every careful reader to the same
+//! state: only one condition holds at a time, and pending and expired are days away from today, never minutes.
+
+use super::{
+    data::{DAY, Data, RewardKey, Side},
+    mix::Tag,
+};
+
+/// The state a reader should derive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Pending,
+    Available,
+    PartlyRedeemed,
+    Redeemed,
+    Expired,
+    Cancelled,
+}
+
+impl State {
+    /// Its name in the truth.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Available => "available",
+            Self::PartlyRedeemed => "partly_redeemed",
+            Self::Redeemed => "redeemed",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether a retraction cancels it. What happens to a partly redeemed reward is not published; here it stays.
+    pub(super) fn cancellable(self) -> bool {
+        matches!(self, Self::Pending | Self::Available)
+    }
+}
+
+/// The reward's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Credit,
+    Discount,
+    FuelTank,
+    Integration,
+    Unknown,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Credit => "CREDIT",
+            Self::Discount => "PCT_DISCOUNT",
+            Self::FuelTank => "FUELTANK",
+            Self::Integration => "INTEGRATION",
+            Self::Unknown => "STORE_POINTS_V2",
+        }
+    }
+}
+
+/// What has happened to a reward since the start: laid over the formulas, kept only for rewards that were touched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Touch {
+    pub(super) cancelled: Option<i64>,
+    pub(super) redeemed: Option<i64>,
+    pub(super) deleted: bool,
+    pub(super) moved_to: Option<u64>,
+}
+
+/// One reward as it is now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) state: State,
+    pub(super) created: i64,
+    pub(super) scheduled: Option<i64>,
+    pub(super) expires: Option<i64>,
+    pub(super) cancelled: Option<i64>,
+    /// Credits only.
+    pub(super) assigned: Option<i64>,
+    pub(super) redeemed: Option<i64>,
+    pub(super) redeemed_at: i64,
+    pub(super) source: &'static str,
+    /// Randomness for how it is written.
+    pub(super) look: u64,
+}
+
+impl Data {
+    /// The facts of one reward, with what has happened to it since.
+    pub(super) fn facts(&self, key: RewardKey, touch: Touch, tidy: bool) -> Facts {
+        let packed = key.pack();
+        let created = self.created(key);
+        let roll = self.hash(Tag::Kind, packed, 0);
+        let kind = match roll % 100 {
+            0..70 => Kind::Credit,
+            70..80 => Kind::Discount,
+            80..92 => Kind::FuelTank,
+            _ if tidy => Kind::Credit,
+            92..98 => Kind::Integration,
+            _ => Kind::Unknown,
+        };
+        let credit = kind == Kind::Credit;
+        let mut state = match self.hash(Tag::State, packed, 0) % 100 {
+            0..10 => State::Pending,
+            // Only credits say in REST how much of them was redeemed, so only credits are redeemed here.
+            10..20 if credit => State::Redeemed,
+            20..25 if credit => State::PartlyRedeemed,
+            25..33 => State::Expired,
+            33..45 => State::Cancelled,
+            _ => State::Available,
+        };
+        let spread = self.hash(Tag::Value, packed, 1);
+        let scheduled = (state == State::Pending).then(|| self.today + (2 + spread % 43) as i64 * DAY);
+        let expires = match state {
+            State::Expired => Some((created + 30 * DAY).min(self.today - DAY)),
+            State::Available if spread % 10 < 4 => Some(self.today + (30 + spread % 370) as i64 * DAY),
+            _ => None,
+        };
+        let mut cancelled = (state == State::Cancelled)
+            .then(|| (created + (1 + spread % 20) as i64 * DAY / 2).min(self.today - DAY / 24));
+        let assigned = credit.then(|| 500 + (roll >> 32) as i64 % 46 * 100);
+        let mut redeemed = assigned.map(|assigned| match state {
+            State::Redeemed => assigned,
+            State::PartlyRedeemed => assigned / 2,
+            _ => 0,
+        });
+        let mut redeemed_at = (created + 5 * DAY).min(self.today);
+        if let Some(at) = touch.redeemed
+            && credit
+            && state.cancellable()
+        {
+            (state, redeemed, redeemed_at) = (State::Redeemed, assigned, at);
+        }
+        if let Some(at) = touch.cancelled {
+            (state, cancelled) = (State::Cancelled, Some(at));
+        }
+        let source = match (key.side, tidy) {
+            (Side::Friend, _) => "REFERRED",
+            (Side::Referrer, _) => "FRIEND_SIGNUP",
+            (Side::Manual, false) if spread.is_multiple_of(3) => "AUTOMATED",
+            (Side::Manual, _) => "MANUAL",
+        };
+        let look = self.hash(Tag::Look, packed, 0);
+        Facts { kind, state, created, scheduled, expires, cancelled, assigned, redeemed, redeemed_at, source, look }
+    }
+}

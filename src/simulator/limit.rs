@@ -1,0 +1,228 @@
+//! The enforced request limits, how they are told, and whether the client listens.
+//!
+//! Each vendor host has its own limits. A client that was told to wait and asks again before the time is up is recorded:
+//! that is the one thing a limiter must never do. Without `--rate` and `--quota` nothing here is touched.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    lock::hold,
+    options::{LimitHeader, Options},
+    record::Host,
+};
+
+/// Requests that were on their way when the answer told the client to wait are no violation.
+const ON_THE_WAY: Duration = Duration::from_millis(250);
+/// Clocks and timers are not exact.
+const EARLY: Duration = Duration::from_millis(50);
+
+/// The limits of both hosts.
+#[derive(Debug)]
+pub(super) struct Limits {
+    start: Instant,
+    rate: Option<u64>,
+    quota: Option<u64>,
+    window: Duration,
+    header: LimitHeader,
+    hosts: [Mutex<Used>; 2],
+    told: [Told; 2],
+}
+
+/// What a host has let through.
+#[derive(Debug)]
+struct Used {
+    /// Requests that may start at once: a bucket that holds one second's worth.
+    tokens: f64,
+    filled: Instant,
+    window_began: Option<Instant>,
+    in_window: u64,
+}
+
+/// When a client was told to wait, and until when, in milliseconds since the start.
+#[derive(Debug, Default)]
+struct Told {
+    at: AtomicU64,
+    until: AtomicU64,
+}
+
+/// A host's answer to one request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) over: bool,
+    limit: u64,
+    remaining: u64,
+    reset: Duration,
+}
+
+impl Limits {
+    pub(super) fn new(options: &Options) -> Self {
+        let start = Instant::now();
+        let used = || {
+            let tokens = options.rate.unwrap_or(0) as f64;
+            Mutex::new(Used { tokens, filled: start, window_began: None, in_window: 0 })
+        };
+        Self {
+            start,
+            rate: options.rate,
+            quota: options.quota,
+            window: options.window,
+            header: options.limit_header,
+            hosts: [used(), used()],
+            told: Default::default(),
+        }
+    }
+
+    /// Counts a request; nothing where there are no limits.
+    pub(super) fn admit(&self, host: Host, now: Instant) -> Option<Standing> {
+        if self.rate.is_none() && self.quota.is_none() {
+            return None;
+        }
+        let mut used = hold(&self.hosts[host as usize]);
+        let mut standing =
+            Standing { over: false, limit: self.rate.unwrap_or(0), remaining: 0, reset: Duration::from_secs(1) };
+        if let Some(rate) = self.rate {
+            let rate = rate as f64;
+            let gained = now.saturating_duration_since(used.filled).as_secs_f64() * rate;
+            used.tokens = (used.tokens + gained).min(rate.max(1.0));
+            used.filled = now;
+            standing.remaining = used.tokens as u64;
+            if used.tokens < 1.0 {
+                standing.over = true;
+                standing.reset = Duration::from_secs_f64((1.0 - used.tokens) / rate);
+            }
+        }
+        if let Some(quota) = self.quota {
+            let mut began = *used.window_began.get_or_insert(now);
+            if now.saturating_duration_since(began) >= self.window {
+                (began, used.in_window) = (now, 0);
+                used.window_began = Some(now);
+            }
+            let left = self.window.saturating_sub(now.saturating_duration_since(began));
+            let full = used.in_window >= quota;
+            if full || !standing.over {
+                standing.limit = quota;
+                standing.remaining = quota.saturating_sub(used.in_window + 1);
+                standing.reset = left;
+            }
+            standing.over |= full;
+        }
+        if standing.over {
+            standing.remaining = 0;
+        } else {
+            used.in_window += 1;
+            used.tokens -= 1.0;
+        }
+        Some(standing)
+    }
+
+    /// The headers that tell a standing; on a refusal the client has been told to wait.
+    pub(super) fn headers(&self, host: Host, standing: Standing, now: Instant) -> Vec<(&'static str, String)> {
+        let seconds = standing.reset.as_secs_f64().ceil() as u64;
+        let epoch = (unix_seconds() + standing.reset.as_secs_f64()).ceil() as u64;
+        let (limit, remaining) = (standing.limit.to_string(), standing.remaining.to_string());
+        let headers = match self.header {
+            LimitHeader::Brand | LimitHeader::BrandEpoch => {
+                let reset = if self.header == LimitHeader::Brand { seconds } else { epoch };
+                vec![
+                    ("x-ratelimit-limit", limit),
+                    ("x-ratelimit-remaining", remaining),
+                    ("x-ratelimit-reset", reset.to_string()),
+                ]
+            }
+            LimitHeader::Partner => {
+                let mut headers = vec![
+                    ("x-ratelimit-limit-hour", limit),
+                    ("x-ratelimit-remaining-hour", remaining),
+                    ("ratelimit-reset", seconds.to_string()),
+                ];
+                if standing.over {
+                    headers.push(("retry-after", seconds.to_string()));
+                }
+                headers
+            }
+            LimitHeader::RetryAfter if standing.over => vec![("retry-after", seconds.to_string())],
+            LimitHeader::RetryAfterDate if standing.over => {
+                let at = SystemTime::UNIX_EPOCH + Duration::from_secs(epoch);
+                vec![("retry-after", httpdate::fmt_http_date(at))]
+            }
+            LimitHeader::RetryAfter | LimitHeader::RetryAfterDate | LimitHeader::None => Vec::new(),
+        };
+        if standing.over && !headers.is_empty() {
+            // Every header is rounded up, so a client that keeps to it comes after the true end.
+            self.tell(host, now, standing.reset);
+        }
+        headers
+    }
+
+    /// Notes that the client was told to wait this long.
+    pub(super) fn tell(&self, host: Host, now: Instant, wait: Duration) {
+        let told = &self.told[host as usize];
+        let at = now.saturating_duration_since(self.start);
+        // While a wait lasts, being told again does not begin it anew: a client that hammers is never "on its way".
+        if at.as_millis() as u64 >= told.until.load(Relaxed) {
+            told.at.store(at.as_millis() as u64, Relaxed);
+        }
+        told.until.fetch_max((at + wait).as_millis() as u64, Relaxed);
+    }
+
+    /// By how much a request comes too early, if it does.
+    pub(super) fn too_early(&self, host: Host, now: Instant) -> Option<Duration> {
+        let told = &self.told[host as usize];
+        let until = told.until.load(Relaxed);
+        if until == 0 {
+            return None;
+        }
+        let now = now.saturating_duration_since(self.start);
+        let since = now.saturating_sub(Duration::from_millis(told.at.load(Relaxed)));
+        let early = Duration::from_millis(until).saturating_sub(now);
+        (early > EARLY && since > ON_THE_WAY).then_some(early)
+    }
+}
+
+/// Seconds since 1970.
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_refuses_until_its_window_ends_and_notices_impatience() {
+        let options = Options { quota: Some(2), window: Duration::from_secs(10), ..Options::default() };
+        let limits = Limits::new(&options);
+        let at = |ms| limits.start + Duration::from_millis(ms);
+        let over = |ms| limits.admit(Host::Brand, at(ms)).map(|standing| standing.over);
+        assert_eq!([over(0), over(10), over(20)], [Some(false), Some(false), Some(true)]);
+        let standing = limits.admit(Host::Brand, at(1000)).expect("there are limits");
+        let headers = limits.headers(Host::Brand, standing, at(1000));
+        assert_eq!(headers[2], ("x-ratelimit-reset", "9".to_owned()));
+        assert!(limits.too_early(Host::Brand, at(1100)).is_none(), "it was on its way");
+        assert!(limits.too_early(Host::Brand, at(2000)).is_some());
+        assert!(limits.too_early(Host::Advocate, at(2000)).is_none(), "the other host told nothing");
+        limits.tell(Host::Brand, at(2000), Duration::from_secs(8));
+        assert!(limits.too_early(Host::Brand, at(2100)).is_some(), "being told again is no excuse");
+        assert!(limits.too_early(Host::Brand, at(10_001)).is_none());
+        assert_eq!(over(10_100), Some(false));
+    }
+
+    #[test]
+    fn a_rate_lets_a_paced_client_through() {
+        let options = Options { rate: Some(5), ..Options::default() };
+        let limits = Limits::new(&options);
+        for request in 0..50_u64 {
+            let now = limits.start + Duration::from_millis(request * 201);
+            assert!(!limits.admit(Host::Advocate, now).expect("there are limits").over, "request {request}");
+        }
+        let late = limits.start + Duration::from_mins(1);
+        let over = (0..20).filter(|_| limits.admit(Host::Advocate, late).is_some_and(|s| s.over)).count();
+        assert_eq!(over, 15, "a burst of one second's worth passes");
+    }
+}

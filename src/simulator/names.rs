@@ -1,0 +1,166 @@
+//! What accounts, users and rewards are called: e-mail addresses, hashes, numbers, and odd text, each of which can be
+//! read back.
+//!
+//! Reading back is a guess at the number inside the text followed by writing the text again and comparing, so it can
+//! never be wrong, only fail. No table is kept.
+
+use std::io::Write as _;
+
+use super::{
+    data::{Data, RewardKey},
+    mix::Tag,
+};
+
+const FIRST: [&str; 16] = [
+    "ada", "bob", "chloe", "dmitri", "elif", "farid", "grace", "hana", "ines", "jonas", "kofi", "lena", "mark", "noor",
+    "olu", "pia",
+];
+const LAST: [&str; 16] = [
+    "testerson",
+    "ng",
+    "garcia",
+    "smith",
+    "okafor",
+    "ivanova",
+    "muller",
+    "sato",
+    "rossi",
+    "dubois",
+    "haddad",
+    "kim",
+    "lopez",
+    "oneill",
+    "patel",
+    "quist",
+];
+
+/// Odd multiplier of the scramble, and its inverse modulo 2^64.
+const SCRAMBLE: u64 = 0x9e37_79b9_7f4a_7c15;
+const UNSCRAMBLE: u64 = 0xf1de_83e1_9937_733d;
+
+impl Data {
+    pub(super) fn first_name(&self, person: u64) -> &'static str {
+        FIRST[(self.hash(Tag::Name, person, 0) % 16) as usize]
+    }
+
+    pub(super) fn last_name(&self, person: u64) -> &'static str {
+        LAST[(self.hash(Tag::Name, person, 0) >> 8) as usize % 16]
+    }
+
+    /// The account ID of a participant who owns an account.
+    pub(super) fn write_account_id(&self, out: &mut Vec<u8>, owner: u64) {
+        self.write_name(out, owner, 600_000);
+    }
+
+    /// The user ID. As usual with this vendor it is the account ID, except that numbers differ.
+    pub(super) fn write_user_id(&self, out: &mut Vec<u8>, person: u64) {
+        self.write_name(out, person, 600_001);
+    }
+
+    fn write_name(&self, out: &mut Vec<u8>, person: u64, base: u64) {
+        let (first, last) = (self.first_name(person), self.last_name(person));
+        // Writing into a Vec cannot fail.
+        let _written = match self.hash(Tag::Name, person, 1) % 100 {
+            0..45 => write!(out, "{first}.{last}+{person}@example.com"),
+            45..60 => write!(out, "{first}{person}@shop.example"),
+            60..75 => {
+                let tail = self.hash(Tag::Name, person, 2);
+                write!(out, "{:016x}{tail:016x}{:08x}", self.scramble(person), (tail >> 7) as u32)
+            }
+            75..90 => write!(out, "{}", base + person * 3),
+            90..97 => write!(out, "cust_{person}"),
+            97..99 => write!(out, "team a/b & c 100%+#{person}"),
+            _ => write!(out, "Größe-{person}"),
+        };
+    }
+
+    pub(super) fn account_id(&self, owner: u64) -> String {
+        text(|out| self.write_account_id(out, owner))
+    }
+
+    pub(super) fn user_id(&self, person: u64) -> String {
+        text(|out| self.write_user_id(out, person))
+    }
+
+    /// The e-mail address: the ID itself where that is one.
+    pub(super) fn email(&self, person: u64) -> String {
+        let id = self.user_id(person);
+        if id.contains('@') { id } else { format!("{}_{person}@mail.example", self.last_name(person)) }
+    }
+
+    /// The participant whose account ID this is, whether or not they own an account.
+    pub(super) fn find_account(&self, id: &str) -> Option<u64> {
+        let number = if id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            self.unscramble(u64::from_str_radix(&id[..16], 16).ok()?)
+        } else if id.bytes().all(|b| b.is_ascii_digit()) {
+            id.parse::<u64>().ok()?.checked_sub(600_000)? / 3
+        } else {
+            let local = id.split('@').next()?;
+            let digits = local.bytes().rev().take_while(u8::is_ascii_digit).count();
+            local[local.len() - digits..].parse().ok()?
+        };
+        // Numbers this large never name anyone, and would overflow below.
+        if number > u64::from(u32::MAX) {
+            return None;
+        }
+        let mut again = Vec::with_capacity(64);
+        self.write_account_id(&mut again, number);
+        (again == id.as_bytes()).then_some(number)
+    }
+
+    /// A reward ID like the vendor's: 24 hex digits, of which the first eight are the second of its creation.
+    pub(super) fn write_reward_id(&self, out: &mut Vec<u8>, key: RewardKey) {
+        let second = (self.created(key) / 1000) as u32;
+        let rest = self.scramble(key.pack());
+        let mut digits = [0; 24];
+        hex(&mut digits[..8], u64::from(second));
+        hex(&mut digits[8..], rest);
+        out.extend_from_slice(&digits);
+    }
+
+    pub(super) fn reward_id(&self, key: RewardKey) -> String {
+        text(|out| self.write_reward_id(out, key))
+    }
+
+    /// The reward behind a reward ID, if the formulas know it.
+    pub(super) fn find_reward(&self, id: &str) -> Option<RewardKey> {
+        if id.len() != 24 || !id.is_ascii() {
+            return None;
+        }
+        let key = RewardKey::unpack(self.unscramble(u64::from_str_radix(&id[8..], 16).ok()?))?;
+        (self.is_real(key) && self.reward_id(key) == id).then_some(key)
+    }
+
+    /// When a reward was made: the order's time, or any time for one given by hand.
+    pub(super) fn created(&self, key: RewardKey) -> i64 {
+        self.ordered(key.buyer, key.order) + (self.hash(Tag::When, key.pack(), 7) % 60_000) as i64
+    }
+
+    pub(super) fn scramble(&self, value: u64) -> u64 {
+        let mixed = (value ^ self.mask()).wrapping_mul(SCRAMBLE);
+        mixed ^ mixed >> 32
+    }
+
+    fn unscramble(&self, value: u64) -> u64 {
+        (value ^ value >> 32).wrapping_mul(UNSCRAMBLE) ^ self.mask()
+    }
+
+    fn mask(&self) -> u64 {
+        self.hash(Tag::Name, 0, 3)
+    }
+}
+
+/// What `write` writes, as text.
+fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::with_capacity(48);
+    write(&mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// The low digits of a number in lower-case hex: `write!` costs too much in what every reward needs.
+pub(super) fn hex(out: &mut [u8], mut value: u64) {
+    for digit in out.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(value & 15) as usize];
+        value >>= 4;
+    }
+}

@@ -1,0 +1,305 @@
+//! The flags of `recoup simulate`, as a type that code can build too.
+//!
+//! Every default is written once, in the clap attribute, and [`Options::default`] parses an empty command line to get
+//! it. Nothing here decides what a flag does, and nothing here reads the environment.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum};
+use jiff::{SignedDuration, civil::Date};
+
+/// Serves both vendor APIs in one process, to try, train and test without an account
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// How many participants the tenant has at the start
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub participants: u64,
+    /// The data are a function of this number and of --today
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    pub seed: u64,
+    /// The day that pending and expired are measured against; a day long past makes pending rewards look available
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub today: Option<Date>,
+    /// Tenant alias that the Advocate side answers to
+    #[arg(long, default_value = "simulator")]
+    pub tenant: String,
+    /// Account SID that the Brand side answers to
+    #[arg(long, default_value = "SIMULATOR", value_name = "SID")]
+    pub account_sid: String,
+    /// Token that may do everything
+    #[arg(long, default_value = "simulator-token")]
+    pub token: String,
+    /// Where a reward carries its order ID and ActionId
+    #[arg(long, value_enum, default_value_t = LinkIn::Reward)]
+    pub link_in: LinkIn,
+    /// How the two keys are spelled
+    #[arg(long, value_enum, default_value_t = LinkNames::Camel)]
+    pub link_names: LinkNames,
+    /// Answer only what the vendor's OpenAPI documents allow: no numbers as text, no unknown values, no nulls
+    #[arg(long)]
+    pub tidy: bool,
+    /// Answer Get Rewards as {"rewards":[…]}, the older form
+    #[arg(long)]
+    pub envelope: bool,
+    /// Largest page of /users; a larger limit is lowered without a word
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_limit: u64,
+    /// Ignore the query of /users and answer with everyone, as one integrator saw
+    #[arg(long)]
+    pub query_returns_all: bool,
+    /// Wait before every answer
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = time)]
+    pub latency: Duration,
+    /// Requests a second that each host takes; more are answered with 429
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
+    /// Requests per window that each host takes; more are answered with 429
+    #[arg(long, value_name = "N")]
+    pub quota: Option<u64>,
+    /// Length of the quota's window
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = time)]
+    pub window: Duration,
+    /// Headers in which the limit is told
+    #[arg(long, value_enum, default_value_t = LimitHeader::Brand)]
+    pub limit_header: LimitHeader,
+    /// Break GET requests in one way at one rate, as in 502=0.05; may be repeated
+    #[arg(long = "fault", value_name = "KIND=RATE", value_parser = fault)]
+    pub fault: Vec<(FaultKind, f64)>,
+    /// Break GET requests in every way, evenly, at this total rate
+    #[arg(long, default_value_t = 0.0, value_name = "RATE", value_parser = rate)]
+    pub faults: f64,
+    /// Participants that come and go while /users is paged
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub churn: u64,
+    /// Accounts whose rewards always answer 500
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub accounts_fail: u64,
+    /// What happens to DELETE /Actions
+    #[arg(long, value_enum, default_value_t = DeleteFault::None)]
+    pub delete_fault: DeleteFault,
+    /// Disposition codes that are known, comma-separated; any other gets 400. Without it, every code is taken
+    #[arg(long, value_delimiter = ',', value_name = "CODES")]
+    pub known_dispositions: Vec<String>,
+    /// The program rule is missing: submissions complete, and no reward cancels
+    #[arg(long)]
+    pub rule_missing: bool,
+    /// Error on the completed submission, or `none`; with any other code than ACTION_NOT_FOUND nothing cancels
+    #[arg(long, default_value = "ACTION_NOT_FOUND", value_name = "CODE")]
+    pub submission_error: String,
+    /// Which actions OrderId with ActionTrackerId reaches; the vendor says both
+    #[arg(long, value_enum, default_value_t = OrderScope::All)]
+    pub order_scope: OrderScope,
+    /// From Queued to In Progress
+    #[arg(long, default_value = "300ms", value_name = "TIME", value_parser = time)]
+    pub queue_delay: Duration,
+    /// From In Progress to Complete
+    #[arg(long, default_value = "600ms", value_name = "TIME", value_parser = time)]
+    pub complete_delay: Duration,
+    /// From Complete to the rewards being cancelled
+    #[arg(long, default_value = "400ms", value_name = "TIME", value_parser = time)]
+    pub cancel_delay: Duration,
+    /// Batch IDs that are no UUIDs
+    #[arg(long)]
+    pub short_batch_id: bool,
+    /// Make QueuedUri absolute on this host, which a client must refuse to follow
+    #[arg(long, value_name = "URL")]
+    pub queued_uri_host: Option<String>,
+}
+
+/// Where a reward carries its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LinkIn {
+    /// At the top of the REST reward, as the refund guide implies
+    Reward,
+    /// In the event that caused the reward: userEvent.fields
+    Event,
+    /// In meta.customMeta
+    Meta,
+    /// Nowhere
+    None,
+}
+
+/// How the link's keys are spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LinkNames {
+    /// orderId, actionId
+    Camel,
+    /// order_id, action_id
+    Snake,
+    /// OrderId, ActionId
+    Pascal,
+    /// Oid, ActionID
+    Oid,
+    /// merchantRef, conversionRef: found only by a configured path
+    Unusual,
+    /// Any of the first four, differing from reward to reward
+    Mixed,
+}
+
+/// Header family in which limits are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LimitHeader {
+    /// X-RateLimit-Limit, -Remaining, -Reset in seconds
+    Brand,
+    /// The same, with -Reset as an epoch second
+    BrandEpoch,
+    /// X-RateLimit-Limit-hour, X-RateLimit-Remaining-hour, RateLimit-Reset, Retry-After
+    Partner,
+    /// Retry-After in seconds
+    RetryAfter,
+    /// Retry-After as an HTTP date
+    RetryAfterDate,
+    /// No header at all
+    None,
+}
+
+/// A way in which a GET request breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum FaultKind {
+    /// 500 in the API's own error form
+    #[value(name = "500")]
+    Status500,
+    /// 502 with an HTML page
+    #[value(name = "502")]
+    Status502,
+    /// 503 in the API's own error form
+    #[value(name = "503")]
+    Status503,
+    /// 429 with Retry-After of 0 or 1
+    #[value(name = "429")]
+    Status429,
+    /// 429 without a usable header
+    #[value(name = "429-bare")]
+    Bare429,
+    /// The connection is reset
+    Reset,
+    /// The body ends before its declared length
+    Truncated,
+    /// No answer until the client gives up, or a minute has passed
+    Hang,
+    /// 200 whose body stops in the middle of the JSON
+    InvalidJson,
+    /// 200 without a body
+    Empty,
+    /// One reward of the list appears twice
+    Duplicate,
+}
+
+/// What happens to DELETE /Actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeleteFault {
+    /// It is queued
+    None,
+    /// Refused, not processed
+    #[value(name = "400")]
+    Status400,
+    /// Refused, not processed
+    #[value(name = "401")]
+    Status401,
+    /// Refused, not processed
+    #[value(name = "403")]
+    Status403,
+    /// Refused, not processed
+    #[value(name = "404")]
+    Status404,
+    /// 408, not processed
+    #[value(name = "408")]
+    Status408,
+    /// Refused, not processed
+    #[value(name = "409")]
+    Status409,
+    /// Too many requests once, with a usable header; then accepted
+    #[value(name = "429")]
+    Status429,
+    /// Too many requests once, without a header; then accepted
+    #[value(name = "429-bare")]
+    Bare429,
+    /// 500, not processed
+    #[value(name = "500-before")]
+    Before500,
+    /// Processed, then 500
+    #[value(name = "500-after")]
+    After500,
+    /// 502 with an HTML page, not processed
+    #[value(name = "502")]
+    Status502,
+    /// 307 to itself, not processed; following it is recorded as a violation
+    #[value(name = "307")]
+    Status307,
+    /// Connection reset, not processed
+    ResetBefore,
+    /// Processed, then the connection is reset
+    ResetAfter,
+    /// Never answered, not processed
+    HangBefore,
+    /// Processed, never answered
+    HangAfter,
+    /// Processed, then 200 with HTML
+    Unreadable,
+    /// Processed, then 200 without a body
+    Empty,
+    /// Processed, then 200 with broken JSON
+    Invalid,
+}
+
+/// Which actions an order ID reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderScope {
+    /// Only the newest, as the help centre says
+    Newest,
+    /// All, as the refund guide says
+    All,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Shell {
+            #[command(flatten)]
+            options: Options,
+        }
+        Shell::try_parse_from(["simulate"]).expect("the defaults of the flags parse").options
+    }
+}
+
+impl Options {
+    /// The faults for GET requests with their rates: the even mix of `--faults` and every `--fault` together.
+    pub(super) fn fault_rates(&self) -> Vec<(FaultKind, f64)> {
+        let mut rates = even_mix(self.faults);
+        rates.extend(&self.fault);
+        rates
+    }
+}
+
+/// Every kind of fault, evenly, adding up to `total`.
+pub(super) fn even_mix(total: f64) -> Vec<(FaultKind, f64)> {
+    let kinds = FaultKind::value_variants();
+    if total > 0.0 { kinds.iter().map(|kind| (*kind, total / kinds.len() as f64)).collect() } else { Vec::new() }
+}
+
+/// A friendly duration, `20ms` or `1h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let signed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(signed).map_err(|error| error.to_string())
+}
+
+/// `KIND=RATE`.
+pub(super) fn fault(text: &str) -> Result<(FaultKind, f64), String> {
+    let (kind, rate) = text.split_once('=').ok_or("write it as KIND=RATE, for example 502=0.05")?;
+    let kind = FaultKind::from_str(kind, true)?;
+    Ok((kind, self::rate(rate)?))
+}
+
+/// A share of requests.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|error| format!("{text} is no rate from 0 to 1: {error}"))?;
+    if (0.0..=1.0).contains(&rate) { Ok(rate) } else { Err(format!("{text} is not from 0 to 1")) }
+}
+
+/// The name a value has on the command line, which is also its name in the record.
+pub(super) fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

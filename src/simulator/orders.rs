@@ -1,0 +1,83 @@
+//! The order IDs: every shape that people use, each unique.
+//!
+//! Shapes differ by their letters and each holds the order's own number, so no two orders share an ID. Pairs that differ
+//! only in case exist on purpose: a client that folds case finds the wrong order.
+
+use std::fmt::Write as _;
+
+use super::{
+    data::{Class, Data},
+    mix::Tag,
+};
+
+impl Data {
+    /// The order's ID.
+    pub(super) fn order_id(&self, buyer: u64, order: u64) -> String {
+        let number = Self::number(buyer, order);
+        if order < 2 && self.hash(Tag::Twin, buyer, 0).is_multiple_of(8) && self.orders(buyer) > 1 {
+            let first = Self::number(buyer, 0);
+            return if order == 0 { format!("SKU-{first}-XL") } else { format!("sku-{first}-xl") };
+        }
+        match self.shape(buyer, order) {
+            0 => format!("{:010}", number + 1),
+            1 => format!("#{}", 1001 + number),
+            2 => self.uuid(number),
+            3 => format!("ORD {} {:03}", number / 1000, number % 1000),
+            4 => format!("SO/{number}/A"),
+            5 => format!("50%-{number}"),
+            6 => format!("A%2F{number}"),
+            7 => format!("A+B+{number}"),
+            8 => format!("Größe-{number}"),
+            9 => format!("注文{number}号"),
+            10 => self.long(number),
+            11 => format!("12\"-{number}"),
+            12 => format!("A,{number};B"),
+            13 => format!("=1+{number}"),
+            14 => format!("O{}", 7_000_000 + number),
+            _ => format!("{}", 10_000_000_000 + number),
+        }
+    }
+
+    /// Whether the ID arrives as a JSON number: some of those that are plain numbers.
+    pub(super) fn order_id_is_number(&self, buyer: u64, order: u64) -> bool {
+        self.shape(buyer, order) == 15
+            && (self.hash(Tag::Shape, buyer, order) >> 32).is_multiple_of(4)
+            && self.order_id(buyer, order).bytes().all(|b| b.is_ascii_digit())
+    }
+
+    /// The other order ID that an ambiguous reward offers.
+    pub(super) fn second_order_id(&self, buyer: u64, order: u64) -> Option<String> {
+        (self.class(buyer, order) == Class::Ambiguous).then(|| format!("WEB-{}", Self::number(buyer, order)))
+    }
+
+    fn shape(&self, buyer: u64, order: u64) -> u64 {
+        self.hash(Tag::Shape, buyer, order) % 16
+    }
+
+    fn uuid(&self, number: u64) -> String {
+        let (a, b) = (self.scramble(number), self.hash(Tag::Shape, number, 1));
+        uuid(a, b)
+    }
+
+    /// 64 characters, as long as the vendor's files allow.
+    fn long(&self, number: u64) -> String {
+        let mut id = format!("{:016x}", self.scramble(number));
+        for part in 0..3 {
+            let _written = write!(id, "{:016x}", self.hash(Tag::Shape, number, 2 + part));
+        }
+        id
+    }
+}
+
+/// Two numbers in the form of a version 4 UUID. Only the second loses bits, so the first still tells IDs apart.
+pub(super) fn uuid(a: u64, b: u64) -> String {
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}",
+        a >> 32,
+        a >> 16 & 0xffff,
+        b & 0xfff,
+        0x8000 | b >> 12 & 0x3fff,
+        a & 0xffff,
+        b >> 32
+    )
+}

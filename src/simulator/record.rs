@@ -1,0 +1,239 @@
+//! What the simulator was asked, for tests and for people who learn: counts, peaks, every write, and what no client
+//! should do.
+//!
+//! Counting is atomic and never waits; only faults, writes and violations, which are rare, take a lock. Nothing here
+//! changes an answer.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use serde_json::{Map, Value, json};
+
+use super::lock::hold;
+
+/// Which of the two vendor APIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Host {
+    Advocate,
+    Brand,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Users,
+    User,
+    Rewards,
+    Reward,
+    CancelReward,
+    DeleteActions,
+    PutActions,
+    Actions,
+    Action,
+    Submission,
+    Submissions,
+    Campaigns,
+    Other,
+}
+
+const ENDPOINTS: [(Endpoint, &str); 13] = [
+    (Endpoint::Users, "GET users"),
+    (Endpoint::User, "GET user"),
+    (Endpoint::Rewards, "GET reward"),
+    (Endpoint::Reward, "GET reward by id"),
+    (Endpoint::CancelReward, "POST reward cancel"),
+    (Endpoint::DeleteActions, "DELETE actions"),
+    (Endpoint::PutActions, "PUT actions"),
+    (Endpoint::Actions, "GET actions"),
+    (Endpoint::Action, "GET action"),
+    (Endpoint::Submission, "GET submission"),
+    (Endpoint::Submissions, "GET submissions"),
+    (Endpoint::Campaigns, "GET campaigns"),
+    (Endpoint::Other, "other"),
+];
+
+/// One DELETE or PUT.
+#[derive(Debug)]
+struct Write {
+    params: Vec<(String, String)>,
+    at_ms: i64,
+    answered: String,
+    processed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Peak {
+    in_flight: AtomicU64,
+    in_flight_max: AtomicU64,
+    /// The second in the upper half, its requests in the lower.
+    second: AtomicU64,
+    busiest: AtomicU64,
+}
+
+impl Peak {
+    fn start(&self, second: u64) {
+        self.in_flight_max.fetch_max(self.in_flight.fetch_add(1, Relaxed) + 1, Relaxed);
+        let mut seen = self.second.load(Relaxed);
+        loop {
+            let next = if seen >> 32 == second { seen + 1 } else { second << 32 | 1 };
+            match self.second.compare_exchange_weak(seen, next, Relaxed, Relaxed) {
+                Ok(_) => {
+                    self.busiest.fetch_max(next & 0xffff_ffff, Relaxed);
+                    return;
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn reset(&self) {
+        self.in_flight_max.store(self.in_flight.load(Relaxed), Relaxed);
+        self.second.store(0, Relaxed);
+        self.busiest.store(0, Relaxed);
+    }
+}
+
+/// Everything that was asked.
+#[derive(Debug)]
+pub(super) struct Record {
+    start: Instant,
+    counts: [AtomicU64; ENDPOINTS.len()],
+    both: Peak,
+    hosts: [Peak; 2],
+    rate_limited: AtomicU64,
+    rare: Mutex<Rare>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    faults: BTreeMap<String, u64>,
+    deletes: Vec<Write>,
+    puts: Vec<Write>,
+    violations: Vec<String>,
+    duplicate_dispatch: u64,
+    /// Actions that were sent and not refused.
+    dispatched: HashSet<String>,
+}
+
+/// A request that is being answered; dropping it ends it.
+pub(super) struct InFlight<'a> {
+    record: &'a Record,
+    host: Host,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.record.both.in_flight.fetch_sub(1, Relaxed);
+        self.record.hosts[self.host as usize].in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Record {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            counts: Default::default(),
+            both: Peak::default(),
+            hosts: Default::default(),
+            rate_limited: AtomicU64::new(0),
+            rare: Mutex::default(),
+        }
+    }
+
+    pub(super) fn begin(&self, host: Host, endpoint: Endpoint, now: Instant) -> InFlight<'_> {
+        self.counts[endpoint as usize].fetch_add(1, Relaxed);
+        // From 1, so that an empty slot is no second.
+        let second = now.saturating_duration_since(self.start).as_secs() + 1;
+        self.both.start(second);
+        self.hosts[host as usize].start(second);
+        InFlight { record: self, host }
+    }
+
+    pub(super) fn rate_limited(&self) {
+        self.rate_limited.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn fault(&self, kind: String) {
+        *hold(&self.rare).faults.entry(kind).or_default() += 1;
+    }
+
+    /// Something that no client should do. Kept to a thousand, so that a broken client cannot fill the memory.
+    pub(super) fn violation(&self, what: impl Into<String>) {
+        let mut rare = hold(&self.rare);
+        if rare.violations.len() < 1000 {
+            rare.violations.push(what.into());
+        }
+    }
+
+    pub(super) fn write(&self, put: bool, params: &[(String, String)], at_ms: i64, answered: &str, processed: bool) {
+        let write = Write { params: params.to_vec(), at_ms, answered: answered.to_owned(), processed };
+        let mut rare = hold(&self.rare);
+        if put { rare.puts.push(write) } else { rare.deletes.push(write) }
+    }
+
+    /// Notes that these actions are being reversed. A reversal that a client cannot know to have been refused must not
+    /// be sent twice.
+    pub(super) fn dispatch(&self, actions: &[String], refused: bool) {
+        let mut rare = hold(&self.rare);
+        for action in actions {
+            if rare.dispatched.contains(action) {
+                rare.duplicate_dispatch += 1;
+                rare.violations.push(format!("duplicate dispatch: a second DELETE for {action}"));
+            } else if !refused {
+                rare.dispatched.insert(action.clone());
+            }
+        }
+    }
+
+    pub(super) fn reset(&self) {
+        self.counts.iter().for_each(|count| count.store(0, Relaxed));
+        self.both.reset();
+        self.hosts.iter().for_each(Peak::reset);
+        self.rate_limited.store(0, Relaxed);
+        *hold(&self.rare) = Rare::default();
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let requests: Map<String, Value> = ENDPOINTS
+            .iter()
+            .map(|(endpoint, name)| ((*name).to_owned(), self.counts[*endpoint as usize].load(Relaxed).into()))
+            .collect();
+        let writes = |writes: &[Write]| -> Vec<Value> {
+            let one = |write: &Write| {
+                let params: Map<String, Value> =
+                    write.params.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+                json!({"params": params, "at_ms": write.at_ms, "answered": write.answered, "processed": write.processed})
+            };
+            writes.iter().map(one).collect()
+        };
+        let [advocate, brand] = &self.hosts;
+        let rare = hold(&self.rare);
+        json!({
+            "requests": requests,
+            "faults": rare.faults,
+            "in_flight_max": self.both.in_flight_max.load(Relaxed),
+            "busiest_second": self.both.busiest.load(Relaxed),
+            "hosts": {
+                "advocate": {
+                    "in_flight_max": advocate.in_flight_max.load(Relaxed),
+                    "busiest_second": advocate.busiest.load(Relaxed),
+                },
+                "brand": {
+                    "in_flight_max": brand.in_flight_max.load(Relaxed),
+                    "busiest_second": brand.busiest.load(Relaxed),
+                },
+            },
+            "rate_limited": self.rate_limited.load(Relaxed),
+            "duplicate_dispatch": rare.duplicate_dispatch,
+            "deletes": writes(&rare.deletes),
+            "puts": writes(&rare.puts),
+            "violations": rare.violations,
+        })
+    }
+}

@@ -1,0 +1,251 @@
+//! Reversing and modifying actions: what is accepted, what it is queued as, and what comes of it later.
+//!
+//! Accepted is not done: a submission goes from Queued over In Progress to Complete, and only after that do the rewards
+//! of its actions cancel, if the program rule exists. The submission may carry ACTION_NOT_FOUND all the same, which the
+//! refund guide calls normal. What is processed here is processed whatever the client is told about it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, RwLock},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    data::ActionKey,
+    lock::{hold, read},
+    mix::Tag,
+    options::{DeleteFault, Options, OrderScope},
+    orders::uuid,
+    time,
+    world::World,
+};
+
+/// What can be changed while the simulator runs.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) delete_fault: DeleteFault,
+    pub(super) rule_missing: bool,
+    pub(super) submission_error: String,
+}
+
+/// One queued reversal or modification.
+#[derive(Debug)]
+struct Submission {
+    began: Instant,
+    at: i64,
+    kind: &'static str,
+    form: String,
+    order_id: Option<String>,
+    tracker: u64,
+    campaign: u64,
+    error: String,
+}
+
+/// Everything that was queued.
+#[derive(Debug)]
+pub(super) struct Reversals {
+    pub(super) sid: String,
+    pub(super) live: Arc<RwLock<Live>>,
+    tidy: bool,
+    known: Vec<String>,
+    scope: OrderScope,
+    /// Until In Progress, until Complete, until the rewards cancel: each from the one before.
+    delays: [Duration; 3],
+    short_ids: bool,
+    uri_host: String,
+    submissions: Mutex<Vec<(String, Submission)>>,
+    index: Mutex<HashMap<String, usize>>,
+    stop: CancellationToken,
+}
+
+/// What a form asks for.
+#[derive(Debug)]
+pub(super) struct Request {
+    put: bool,
+    form: String,
+    order_id: Option<String>,
+    tracker: u64,
+    zero: bool,
+    /// What it names, for the record: the ActionIds, or the order where there are none.
+    pub(super) names: Vec<String>,
+    actions: Vec<ActionKey>,
+}
+
+/// Why a form is refused: message, field, what is wrong with it.
+pub(super) type Refusal = (&'static str, &'static str);
+
+impl Reversals {
+    pub(super) fn new(options: &Options, stop: CancellationToken) -> Self {
+        let live = Live {
+            delete_fault: options.delete_fault,
+            rule_missing: options.rule_missing,
+            submission_error: options.submission_error.clone(),
+        };
+        Self {
+            sid: options.account_sid.clone(),
+            live: Arc::new(RwLock::new(live)),
+            tidy: options.tidy,
+            known: options.known_dispositions.clone(),
+            scope: options.order_scope,
+            delays: [options.queue_delay, options.complete_delay, options.cancel_delay],
+            short_ids: options.short_batch_id,
+            uri_host: options.queued_uri_host.clone().unwrap_or_default(),
+            submissions: Mutex::default(),
+            index: Mutex::default(),
+            stop,
+        }
+    }
+
+    /// Reads a form, or says which field is wrong.
+    pub(super) fn read(
+        &self,
+        world: &World,
+        put: bool,
+        form: &str,
+        params: &[(String, String)],
+    ) -> Result<Request, Refusal> {
+        let get = |name: &str| {
+            let found = params.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        };
+        let code = get("DispositionCode").or(if put { get("Reason") } else { None });
+        let Some(code) = code else { return Err((if put { "Reason" } else { "DispositionCode" }, "Required")) };
+        if !self.known.is_empty() && !self.known.iter().any(|known| known == code) {
+            return Err(("DispositionCode", "Unknown disposition code"));
+        }
+        let zero = get("Amount").is_some_and(|amount| amount.parse::<f64>().is_ok_and(|amount| amount == 0.0));
+        let tracker = get("ActionTrackerId").map(str::parse);
+        let order_id = get("OrderId");
+        let (names, actions, tracker) = match (get("ActionId"), order_id, tracker) {
+            (Some(id), ..) => {
+                let action = world.action(id);
+                let tracker = action.map_or(0, |action| world.data.tracker(action.buyer, action.order));
+                (vec![id.to_owned()], action.into_iter().collect(), tracker)
+            }
+            (None, _, Some(Err(_))) => return Err(("ActionTrackerId", "Not a numeric value")),
+            (None, Some(order), Some(Ok(tracker))) => {
+                let mut actions = world.actions_of_order(order, tracker);
+                if self.scope == OrderScope::Newest {
+                    actions.drain(..actions.len().saturating_sub(1));
+                }
+                let mut names: Vec<String> = actions.iter().filter_map(|key| world.data.action_id(*key)).collect();
+                if names.is_empty() {
+                    names.push(format!("order {order} of event type {tracker}"));
+                }
+                (names, actions, tracker)
+            }
+            (None, Some(_), None) => return Err(("ActionTrackerId", "Required with OrderId")),
+            (None, None, _) => return Err(("ActionId", "Required")),
+        };
+        let order_id = order_id.map(str::to_owned);
+        Ok(Request { put, form: form.to_owned(), order_id, tracker, zero, names, actions })
+    }
+
+    /// Queues a request and starts what follows from it.
+    pub(super) fn process(&self, world: &Arc<World>, request: Request) -> Value {
+        let live = read(&self.live).clone();
+        let at = time::now_ms();
+        let error = match (request.actions.is_empty(), live.submission_error.as_str()) {
+            (true, "none") => "ACTION_NOT_FOUND",
+            (_, "none") => "",
+            (_, code) => code,
+        };
+        let takes = !request.actions.is_empty() && matches!(error, "" | "ACTION_NOT_FOUND");
+        // A modification reverses only with an amount of 0; a reversal reaches Advocate only with one.
+        if takes && (request.zero || !request.put) {
+            self.follow_up(world, &request);
+        }
+        let campaign = request.actions.first().map_or(0, |action| world.data.campaign(action.buyer));
+        let submission = Submission {
+            began: Instant::now(),
+            at,
+            kind: if request.put { "Modification" } else { "Reversal" },
+            form: request.form,
+            order_id: request.order_id,
+            tracker: request.tracker,
+            campaign,
+            error: error.to_owned(),
+        };
+        let mut submissions = hold(&self.submissions);
+        let (a, b) = (world.data.hash(Tag::Batch, submissions.len() as u64, 0), at as u64);
+        let long = uuid(a, world.data.hash(Tag::Batch, b, 1));
+        let id = format!("A-{}", if self.short_ids { &long[19..] } else { &long });
+        hold(&self.index).insert(id.clone(), submissions.len());
+        submissions.push((id.clone(), submission));
+        json!({"Status": "QUEUED", "QueuedUri": format!("{}{}", self.uri_host.trim_end_matches('/'), self.uri(&id))})
+    }
+
+    fn follow_up(&self, world: &Arc<World>, request: &Request) {
+        let (world, live, stop) = (world.clone(), self.live.clone(), self.stop.clone());
+        let ([queue, complete, cancel], zero) = (self.delays, request.zero);
+        let actions = request.actions.clone();
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            tokio::time::sleep(queue + complete).await;
+            let now = time::now_ms();
+            // An action whose amount was 0 all along is not reversed by setting it to 0.
+            let actions = actions.into_iter().filter(|key| world.data.amount(key.buyer, key.order) > 0);
+            let actions: Vec<ActionKey> = actions.collect();
+            for action in &actions {
+                world.reverse(*action, now);
+            }
+            tokio::time::sleep(cancel).await;
+            if zero && !read(&live).rule_missing {
+                for action in actions {
+                    world.cancel_action(action, time::now_ms());
+                }
+            }
+        }));
+    }
+
+    fn uri(&self, id: &str) -> String {
+        format!("/Advertisers/{}/APISubmissions/{id}", self.sid)
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Value> {
+        let place = *hold(&self.index).get(id)?;
+        hold(&self.submissions).get(place).map(|(id, submission)| self.value(id, submission))
+    }
+
+    pub(super) fn all(&self) -> Vec<Value> {
+        hold(&self.submissions).iter().map(|(id, submission)| self.value(id, submission)).collect()
+    }
+
+    fn value(&self, id: &str, submission: &Submission) -> Value {
+        let [queue, complete, _] = self.delays;
+        let age = submission.began.elapsed();
+        let status = match age {
+            age if age < queue => "Queued",
+            age if age < queue + complete => "In Progress",
+            _ => "Complete",
+        };
+        let done = status == "Complete";
+        let error = if done { submission.error.as_str() } else { "" };
+        let completed = submission.at + (queue + complete).as_millis() as i64;
+        let account = if self.tidy { json!(10_001) } else { json!("10001") };
+        let mut value = json!({
+            "BatchId": id,
+            "AccountId": account,
+            "SubmissionDate": time::iso(submission.at),
+            "CampaignId": submission.campaign,
+            "ActionTrackerId": submission.tracker,
+            "MediaPartnerId": 10_000,
+            "EventCode": "",
+            "OrderId": submission.order_id.as_deref().unwrap_or_default(),
+            "Payload": submission.form,
+            "Type": submission.kind,
+            "Status": status,
+            "CompletionDate": if done { time::iso(completed) } else { String::new() },
+            "ErrorType": if error.is_empty() { "" } else { "Validation" },
+            "ErrorReason": error,
+            "Uri": self.uri(id),
+        });
+        if self.tidy && !done {
+            // The schema calls it a date, which an empty text is not.
+            value.as_object_mut().map(|object| object.remove("CompletionDate"));
+        }
+        value
+    }
+}

@@ -1,0 +1,352 @@
+//! One reward as the REST API writes it, straight into bytes.
+//!
+//! Key sets and key order follow the vendor's published examples, with the mess a reader must live with: nulls or missing
+//! keys, numbers as text, unknown types and extra keys. `--tidy` leaves all of that out. No JSON tree is built: this is
+//! what a crawl asks for a million times.
+
+use super::{
+    data::{ActionKey, Class, Data, RewardKey, Side},
+    facts::{Facts, Kind, State, Touch},
+    names::hex,
+    options::{LinkIn, LinkNames},
+};
+
+/// How rewards are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) tidy: bool,
+    pub(super) link_in: LinkIn,
+    pub(super) names: LinkNames,
+}
+
+/// The keys of a spelling: order ID, other order ID, ActionId.
+type Names = (&'static str, &'static str, &'static str);
+
+const SPELLINGS: [Names; 4] = [
+    ("orderId", "orderNumber", "actionId"),
+    ("order_id", "order_number", "action_id"),
+    ("OrderId", "OrderNumber", "ActionId"),
+    ("Oid", "OrderNumber", "ActionID"),
+];
+
+/// What a reward says of its order: order IDs (two where it is ambiguous) and ActionId.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Link {
+    pub(super) orders: Vec<String>,
+    pub(super) action: Option<String>,
+}
+
+impl Style {
+    /// The order IDs and the ActionId that this reward offers.
+    pub(super) fn link(self, data: &Data, key: RewardKey) -> Link {
+        let RewardKey { buyer, order, action, side } = key;
+        if side == Side::Manual {
+            return Link::default();
+        }
+        let mut orders = vec![data.order_id(buyer, order)];
+        // Unusual names have no second spelling under which a search could find the other order ID.
+        if self.names != LinkNames::Unusual {
+            orders.extend(data.second_order_id(buyer, order));
+        }
+        Link { orders, action: data.action_id(ActionKey { buyer, order, action }) }
+    }
+
+    fn spelling(self, look: u64) -> Names {
+        match self.names {
+            LinkNames::Camel => SPELLINGS[0],
+            LinkNames::Snake => SPELLINGS[1],
+            LinkNames::Pascal => SPELLINGS[2],
+            LinkNames::Oid => SPELLINGS[3],
+            LinkNames::Unusual => ("merchantRef", "", "conversionRef"),
+            LinkNames::Mixed => SPELLINGS[(look >> 40 & 3) as usize],
+        }
+    }
+
+    /// The reward as one JSON object, and the facts it states.
+    pub(super) fn write(self, out: &mut Vec<u8>, data: &Data, key: RewardKey, touch: Touch) -> Facts {
+        let facts = data.facts(key, touch, self.tidy);
+        // Of sixteen rewards one is sparse (keys of the oldest example), eleven spell their nulls out, four omit them.
+        let style = if self.tidy { 15 } else { facts.look & 15 };
+        let mut object = Object::new(out, (1..12).contains(&style), !self.tidy && (facts.look >> 8).is_multiple_of(32));
+        object.order_numbers = !self.tidy;
+        let sparse = style == 0;
+        object.key("id").push(b'"');
+        data.write_reward_id(object.out, key);
+        object.out.push(b'"');
+        if !sparse {
+            object.null("uniqueId");
+            object.number("dateCreated", Some(facts.created));
+            object.text("programId", (key.side != Side::Manual).then_some("friends-and-family"));
+            object.text(
+                "programRewardKey",
+                (key.side != Side::Manual).then_some(if key.side == Side::Friend {
+                    "referredReward"
+                } else {
+                    "referrerReward"
+                }),
+            );
+            object.null("globalRewardKey");
+            if key.side == Side::Manual {
+                object.null("referralId");
+            } else {
+                object.key("referralId").push(b'"');
+                let mut digits = [0; 24];
+                hex(&mut digits[..8], (facts.created / 1000) as u64);
+                hex(&mut digits[8..], data.scramble(Data::number(key.buyer, key.order) | 1 << 60));
+                object.out.extend_from_slice(&digits);
+                object.out.push(b'"');
+            }
+        }
+        object.text("type", Some(facts.kind.name()));
+        object.number("dateGiven", Some(facts.created));
+        object.number("dateExpires", facts.expires);
+        object.number("dateCancelled", facts.cancelled);
+        object.number("dateScheduledFor", facts.scheduled);
+        let owner = touch.moved_to.unwrap_or_else(|| data.owner(data.holder(key)));
+        let user = touch.moved_to.unwrap_or_else(|| data.holder(key));
+        object.key("accountId");
+        quoted(object.out, |out| data.write_account_id(out, owner));
+        object.key("userId");
+        quoted(object.out, |out| data.write_user_id(out, user));
+        object.raw("cancellable", if facts.state.cancellable() { "true" } else { "false" });
+        object.text("rewardSource", Some(facts.source));
+        write_value(&mut object, facts, data, key);
+        if !self.tidy && (facts.look >> 16).is_multiple_of(16) {
+            object.raw("labels", r#"["spring",null,7]"#);
+            object.raw("debug", r#"{"shard":"eu-2","retries":0,"nested":{"depth":2}}"#);
+        }
+        self.write_link(&mut object, facts.look, data, key);
+        object.end();
+        facts
+    }
+
+    /// The link, where `--link-in` says. Rewards without an order show the empty place or nothing, as it comes.
+    fn write_link(self, object: &mut Object<'_>, look: u64, data: &Data, key: RewardKey) {
+        let names = self.spelling(look);
+        let manual = key.side == Side::Manual;
+        match self.link_in {
+            LinkIn::None => {}
+            LinkIn::Reward => write_link_keys(object, names, data, key),
+            LinkIn::Event if manual => object.null("userEvent"),
+            LinkIn::Meta if manual => object.null("meta"),
+            LinkIn::Event => {
+                object.key("userEvent");
+                let mut event = object.child();
+                event.key("id").push(b'"');
+                let mut digits = [0; 24];
+                hex(&mut digits, data.scramble(Data::number(key.buyer, key.order) | 2 << 60));
+                event.out.extend_from_slice(&digits);
+                event.out.push(b'"');
+                event.text("key", Some("purchase"));
+                event.number("dateTriggered", Some(data.ordered(key.buyer, key.order)));
+                event.key("fields");
+                let mut fields = event.child();
+                write_link_keys(&mut fields, names, data, key);
+                fields.text("currency", Some("USD"));
+                fields.end();
+                event.end();
+            }
+            LinkIn::Meta => {
+                object.key("meta");
+                let mut meta = object.child();
+                meta.text("source", Some("shop"));
+                meta.key("customMeta");
+                let mut custom = meta.child();
+                write_link_keys(&mut custom, names, data, key);
+                custom.end();
+                meta.end();
+            }
+        }
+    }
+}
+
+fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: RewardKey) {
+    let RewardKey { buyer, order, action, side } = key;
+    if side == Side::Manual {
+        object.null(names.0);
+        object.null(names.2);
+        return;
+    }
+    let id = data.order_id(buyer, order);
+    if object.order_numbers && data.order_id_is_number(buyer, order) {
+        object.raw(names.0, &id);
+    } else {
+        object.text(names.0, Some(&id));
+    }
+    if !names.1.is_empty() && data.class(buyer, order) == Class::Ambiguous {
+        object.text(names.1, data.second_order_id(buyer, order).as_deref());
+    }
+    object.text(names.2, data.action_id(ActionKey { buyer, order, action }).as_deref());
+}
+
+fn write_value(object: &mut Object<'_>, facts: Facts, data: &Data, key: RewardKey) {
+    let (unit, name) = match facts.kind {
+        Kind::Credit | Kind::FuelTank => ("CENTS", Some("Dollar Credit")),
+        Kind::Discount => ("%", None),
+        Kind::Integration => ("giftcard20", Some("Gift Card")),
+        Kind::Unknown => ("POINT", Some("Store \"points\"")),
+    };
+    object.text("unit", Some(unit));
+    object.number("discountPercent", (facts.kind == Kind::Discount).then_some(5 + (facts.look >> 20 & 15) as i64));
+    object.text("name", name);
+    object.null("description");
+    object.number("assignedCredit", facts.assigned);
+    object.number("redeemedCredit", facts.redeemed);
+    match facts.redeemed {
+        Some(redeemed) if matches!(facts.state, State::Redeemed | State::PartlyRedeemed) || redeemed > 0 => {
+            object.key("redemptions").extend_from_slice(b"[");
+            let mut redemption = object.child();
+            let mut digits = [0; 24];
+            hex(&mut digits, data.scramble(key.pack() | 3 << 60));
+            redemption.key("id").push(b'"');
+            redemption.out.extend_from_slice(&digits);
+            redemption.out.push(b'"');
+            redemption.number("dateRedeemed", Some(facts.redeemed_at));
+            redemption.number("quantityRedeemed", Some(redeemed));
+            redemption.end();
+            object.out.push(b']');
+        }
+        Some(_) => object.raw("redemptions", "[]"),
+        None => object.null("redemptions"),
+    }
+    object.null("currency");
+    let tank = facts.kind == Kind::FuelTank;
+    object.number("amount", tank.then_some(1000));
+    object.text("fuelTankCode", tank.then_some("CODE8"));
+    object.text("fueltankType", tank.then_some("CREDIT"));
+}
+
+/// A JSON object being written.
+pub(super) struct Object<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    first: bool,
+    nulls: bool,
+    numbers_as_text: bool,
+    order_numbers: bool,
+}
+
+impl<'a> Object<'a> {
+    /// Opens an object. `nulls` writes absent values as null instead of leaving their keys out.
+    pub(super) fn new(out: &'a mut Vec<u8>, nulls: bool, numbers_as_text: bool) -> Self {
+        out.push(b'{');
+        Self { out, first: true, nulls, numbers_as_text, order_numbers: false }
+    }
+
+    fn child(&mut self) -> Object<'_> {
+        self.out.push(b'{');
+        Object {
+            out: self.out,
+            first: true,
+            nulls: self.nulls,
+            numbers_as_text: self.numbers_as_text,
+            order_numbers: self.order_numbers,
+        }
+    }
+
+    pub(super) fn end(self) {
+        self.out.push(b'}');
+    }
+
+    /// Writes a key; its value is the caller's.
+    pub(super) fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        if !self.first {
+            self.out.push(b',');
+        }
+        self.first = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    pub(super) fn raw(&mut self, key: &str, value: &str) {
+        self.key(key).extend_from_slice(value.as_bytes());
+    }
+
+    pub(super) fn null(&mut self, key: &str) {
+        if self.nulls {
+            self.raw(key, "null");
+        }
+    }
+
+    pub(super) fn text(&mut self, key: &str, value: Option<&str>) {
+        match value {
+            Some(value) => {
+                self.key(key);
+                string(self.out, value);
+            }
+            None => self.null(key),
+        }
+    }
+
+    pub(super) fn number(&mut self, key: &str, value: Option<i64>) {
+        let Some(value) = value else { return self.null(key) };
+        let quoted = self.numbers_as_text;
+        let out = self.key(key);
+        if quoted {
+            out.push(b'"');
+        }
+        integer(out, value);
+        if quoted {
+            out.push(b'"');
+        }
+    }
+}
+
+/// What `write` writes, as a JSON string.
+pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.push(b'"');
+    write(out);
+    // Names made here seldom need escaping; those that do are written again.
+    if out[start + 1..].iter().any(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
+        let plain = out.split_off(start + 1);
+        out.truncate(start);
+        string(out, &String::from_utf8_lossy(&plain));
+    } else {
+        out.push(b'"');
+    }
+}
+
+/// A JSON string.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    if !text.bytes().any(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0..0x20 => {
+                out.extend_from_slice(b"\\u00");
+                let mut digits = [0; 2];
+                hex(&mut digits, u64::from(byte));
+                out.extend_from_slice(&digits);
+            }
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+/// A decimal number.
+pub(super) fn integer(out: &mut Vec<u8>, value: i64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}

@@ -1,0 +1,207 @@
+//! Who is here, in the order of `/users`, while people come and go.
+//!
+//! Participants who were there from the start stand in the order of their numbers; those who come later are put in
+//! between, at the beginning, the middle, the end, and just before and after where the reader is. Only the differences
+//! are kept, so a page anywhere in a million costs two binary searches.
+
+use super::{data::Data, mix::Tag};
+
+/// The differences from the participants of the start.
+#[derive(Debug)]
+pub(super) struct Roster {
+    people: u64,
+    /// Those who came: (directly before which number of the start, own number), sorted.
+    came: Vec<(u64, u64)>,
+    /// Those who went, sorted.
+    went: Vec<u64>,
+    /// Comings and goings still to happen.
+    left: u64,
+    /// All that were ever asked for, to spread them over the pages of a walk.
+    asked: u64,
+    happened: u64,
+    due: f64,
+}
+
+impl Roster {
+    pub(super) fn new(people: u64, churn: u64) -> Self {
+        Self { people, came: Vec::new(), went: Vec::new(), left: churn, asked: churn, happened: 0, due: 0.0 }
+    }
+
+    pub(super) fn has_churn_left(&self) -> bool {
+        self.left > 0
+    }
+
+    pub(super) fn churn_more(&mut self, events: u64) {
+        self.left += events;
+        self.asked = self.left;
+        self.due = 0.0;
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.people + self.came.len() as u64 - self.went.len() as u64
+    }
+
+    pub(super) fn is_here(&self, person: u64) -> bool {
+        if person < self.people {
+            self.went.binary_search(&person).is_err()
+        } else {
+            person < self.people + self.came.len() as u64
+        }
+    }
+
+    /// How many stand before this number of the start.
+    fn before(&self, number: u64) -> u64 {
+        let came = self.came.partition_point(|(before, _)| *before < number) as u64;
+        let went = self.went.partition_point(|gone| *gone < number) as u64;
+        number + came - went
+    }
+
+    /// The participants from `offset`, at most `limit`, and how many there are.
+    pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
+        let total = self.total();
+        let size = limit.min(total.saturating_sub(offset));
+        let mut page = Vec::with_capacity(size as usize);
+        if size == 0 {
+            return (page, total);
+        }
+        // The last number of the start before which no more than `offset` people stand.
+        let (mut low, mut high) = (0, self.people);
+        while low < high {
+            let middle = (low + high).div_ceil(2);
+            if self.before(middle) <= offset {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        let mut skip = offset - self.before(low);
+        let mut came = self.came.partition_point(|(before, _)| *before < low);
+        let mut went = self.went.partition_point(|gone| *gone < low);
+        let mut number = low;
+        while (page.len() as u64) < size {
+            let next = match self.came.get(came) {
+                Some((before, person)) if *before == number => {
+                    came += 1;
+                    *person
+                }
+                _ if number >= self.people => break,
+                _ if self.went.get(went) == Some(&number) => {
+                    went += 1;
+                    number += 1;
+                    continue;
+                }
+                _ => {
+                    number += 1;
+                    number - 1
+                }
+            };
+            if skip > 0 {
+                skip -= 1;
+            } else {
+                page.push(next);
+            }
+        }
+        (page, total)
+    }
+
+    /// Lets as many come and go as belong to one page of a walk, and says whether any did. They are spread over three
+    /// quarters of the walk, so that they happen while it is under way and its end is quiet.
+    pub(super) fn churn(&mut self, data: &Data, offset: u64, limit: u64) -> bool {
+        if offset == 0 && self.happened == 0 {
+            return false;
+        }
+        let pages = self.people.div_ceil(limit.max(1)).max(1);
+        self.due += self.asked as f64 / (pages as f64 * 0.75);
+        let mut any = false;
+        while self.due >= 1.0 && self.left > 0 {
+            self.due -= 1.0;
+            self.left -= 1;
+            any |= self.happen(data, offset, limit);
+            self.happened += 1;
+        }
+        any
+    }
+
+    fn happen(&mut self, data: &Data, offset: u64, limit: u64) -> bool {
+        let roll = data.hash(Tag::Churn, self.happened, 0);
+        let spread = roll >> 8;
+        let near = 1 + spread % (limit * 2).max(1);
+        let place = match roll % 5 {
+            0 => spread % (self.people / 20 + 1),
+            1 => spread % self.people,
+            2 => self.people - spread % (self.people / 20 + 1),
+            3 => offset.saturating_sub(near),
+            _ => offset + near,
+        }
+        .min(self.people);
+        if self.happened.is_multiple_of(2) {
+            let person = self.people + self.came.len() as u64;
+            let at = self.came.partition_point(|one| *one < (place, person));
+            self.came.insert(at, (place, person));
+            return true;
+        }
+        // Only someone who is alone in their account goes: an account goes with its last participant.
+        let alone = |person: u64| data.members(person).eq([person]);
+        let Some(person) = (place..self.people).chain(0..place).find(|p| self.is_here(*p) && alone(*p)) else {
+            return false;
+        };
+        let at = self.went.partition_point(|gone| *gone < person);
+        self.went.insert(at, person);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::options::Options;
+
+    fn walk(roster: &Roster, size: u64) -> Vec<u64> {
+        let mut all = Vec::new();
+        loop {
+            let (page, total) = roster.page(all.len() as u64, size);
+            assert_eq!(total, roster.total());
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
+    }
+
+    #[test]
+    fn pages_of_any_size_join_to_the_same_list() {
+        let options = Options { participants: 500, ..Options::default() };
+        let data = Data::new(&options, 1_700_000_000_000);
+        let mut roster = Roster::new(500, 60);
+        let mut offset = 0;
+        while roster.has_churn_left() {
+            roster.churn(&data, offset % 500, 10);
+            offset += 10;
+        }
+        let all = walk(&roster, 1);
+        assert_eq!(all.len() as u64, roster.total());
+        assert_eq!(roster.total(), 500, "as many came as went");
+        assert!(all.iter().all(|person| roster.is_here(*person)));
+        for size in [2, 7, 100, 1000] {
+            assert_eq!(walk(&roster, size), all, "pages of {size}");
+        }
+        let mut sorted = all.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), all.len(), "nobody appears twice");
+    }
+
+    #[test]
+    fn churn_ends_and_happens_within_one_walk() {
+        let options = Options { participants: 2000, churn: 40, ..Options::default() };
+        let data = Data::new(&options, 1_700_000_000_000);
+        let mut roster = Roster::new(2000, 40);
+        for page in 0..20 {
+            roster.churn(&data, page * 100, 100);
+        }
+        assert!(!roster.has_churn_left(), "40 events are over after 20 pages");
+        let before = walk(&roster, 100);
+        roster.churn(&data, 0, 100);
+        assert_eq!(before, walk(&roster, 100));
+    }
+}

@@ -1,0 +1,252 @@
+//! One request from its arrival to its answer: recorded, admitted, limited, broken, answered, in that order.
+//!
+//! The order is the point: credentials are checked before the limit so that a wrong token costs no quota, and the limit
+//! before the faults so that a fault never hides a client that is too fast. What the answer says is decided elsewhere.
+
+use std::{sync::Arc, time::Instant};
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{
+    Method, Request, Response,
+    body::Incoming,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap},
+};
+
+use super::{
+    Simulator,
+    advocate::Advocate,
+    auth::Scope,
+    brand, control,
+    dispatch::{self, Ending},
+    options::{FaultKind, name_of},
+    query,
+    record::{Endpoint, Host},
+    reply::{JSON, Reply, advocate_error, brand_error},
+    wire::{Broken, Payload},
+};
+
+/// Longest form that is read.
+const FORM: usize = 1 << 20;
+/// Longest silence of a hanging answer.
+const SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// A request to one of the vendor APIs, as far as it is known without its body.
+struct Asked<'a> {
+    host: Host,
+    /// Below the tenant or the SID.
+    path: &'a str,
+    /// The tenant or the SID.
+    whose: &'a str,
+    query: &'a str,
+    /// JSON was asked for. The Advocate API knows nothing else.
+    json: bool,
+}
+
+impl Asked<'_> {
+    fn error(&self, status: u16, message: &str, rs: Option<&str>) -> Reply {
+        match self.host {
+            Host::Advocate => advocate_error(status, message, None, rs),
+            Host::Brand => brand_error(self.json, status, message, None),
+        }
+    }
+}
+
+/// Answers a request; an error resets the connection.
+pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>) -> Result<Response<Payload>, Broken> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let query = head.uri.query().unwrap_or_default();
+    if let Some(path) = path.strip_prefix("/_simulator/") {
+        return Ok(control::answer(simulator, &head.method, path, query));
+    }
+    let Some(mut asked) = locate(path, query, &head.headers) else {
+        return Ok(advocate_error(404, "There is nothing here.", None, None).send());
+    };
+    let mut method = head.method;
+    let mut form = String::new();
+    if method != Method::GET {
+        form = match Limited::new(body, FORM).collect().await {
+            Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+            Err(_) => return Ok(asked.error(400, "The body cannot be read.", None).send()),
+        };
+        method = overridden(method, query, &form);
+    }
+    if asked.host == Host::Brand
+        && let Some(path) = asked.path.strip_suffix(".json")
+    {
+        (asked.path, asked.json) = (path, true);
+    }
+    let endpoint = match asked.host {
+        Host::Advocate => Advocate::endpoint(&method, asked.path),
+        Host::Brand => brand::endpoint(&method, asked.path),
+    };
+    let now = Instant::now();
+    let _in_flight = simulator.record.begin(asked.host, endpoint, now);
+    if let Some(early) = simulator.limits.too_early(asked.host, now) {
+        let early = early.as_millis();
+        simulator.record.violation(format!("{:?} was asked {early} ms before the wait was over", asked.host));
+    }
+    if !simulator.latency.is_zero() {
+        tokio::time::sleep(simulator.latency).await;
+    }
+    let writes = matches!(endpoint, Endpoint::DeleteActions | Endpoint::PutActions | Endpoint::CancelReward);
+    if let Err(reply) =
+        admit(simulator, &asked, head.headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes), writes)
+    {
+        return Ok(reply.send());
+    }
+    let standing = simulator.limits.admit(asked.host, now);
+    let limits = standing.map(|standing| simulator.limits.headers(asked.host, standing, now)).unwrap_or_default();
+    if standing.is_some_and(|standing| standing.over) {
+        simulator.record.rate_limited();
+        let rs = (asked.host == Host::Advocate).then_some("RS033");
+        return Ok(asked.error(429, "Rate limit exceeded.", rs).with(limits).send());
+    }
+    let fault = if method == Method::GET { simulator.faults.draw(path, query) } else { None };
+    if let Some(fault) = fault
+        && let Some(broken) = instead(simulator, &asked, fault, now).await
+    {
+        return broken;
+    }
+    let reply = match (asked.host, endpoint) {
+        (Host::Brand, Endpoint::DeleteActions | Endpoint::PutActions) => {
+            let put = endpoint == Endpoint::PutActions;
+            let form_type = starts_with(&head.headers, CONTENT_TYPE, "application/x-www-form-urlencoded");
+            let sent = dispatch::Sent { put, json: asked.json, form_type, query, form: &form };
+            match dispatch::answer(simulator, &sent, now) {
+                Ending::Reply(reply) => reply,
+                Ending::Reset => return Err(Broken),
+                Ending::Hang => {
+                    tokio::time::sleep(SILENCE).await;
+                    return Err(Broken);
+                }
+            }
+        }
+        (Host::Brand, Endpoint::Other) => asked.error(404, "Not found", None),
+        (Host::Brand, _) => brand::answer(&simulator.world, &simulator.reversals, asked.json, asked.path, query),
+        (Host::Advocate, _) => {
+            simulator.advocate.answer(&simulator.world, &simulator.record, endpoint, asked.path, query)
+        }
+    };
+    Ok(match fault {
+        Some(fault) => spoiled(simulator, reply.with(limits), fault, endpoint),
+        None => reply.with(limits).send(),
+    })
+}
+
+/// Which API a path belongs to.
+fn locate<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<Asked<'a>> {
+    let (host, rest) = match path.strip_prefix("/api/v1/") {
+        Some(rest) => (Host::Advocate, rest),
+        None => (Host::Brand, path.strip_prefix("/Advertisers/")?),
+    };
+    let (whose, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let json = host == Host::Brand
+        && headers.get_all(ACCEPT).iter().any(|value| value.to_str().is_ok_and(|value| value.contains(JSON)));
+    Some(Asked { host, path, whose, query, json })
+}
+
+/// The method that is meant: a POST may say that it is another.
+fn overridden(method: Method, query: &str, form: &str) -> Method {
+    if method != Method::POST {
+        return method;
+    }
+    match query::value(query, "_method").or_else(|| query::value(form, "_method")).as_deref() {
+        Some("DELETE") => Method::DELETE,
+        Some("PUT") => Method::PUT,
+        _ => method,
+    }
+}
+
+/// Checks credentials, scope, and whose data are asked for.
+fn admit(simulator: &Simulator, asked: &Asked<'_>, sent: Option<&[u8]>, writes: bool) -> Result<(), Reply> {
+    if sent.is_none() {
+        simulator.record.violation(format!("a request to {:?} came without credentials", asked.host));
+    }
+    let rs = (asked.host == Host::Advocate).then_some("RS045");
+    let Some(scope) = sent.and_then(|header| simulator.keys.scope(header)) else {
+        return Err(asked.error(401, "Authentication failed.", rs));
+    };
+    let refused = || Err(asked.error(403, "This token may not do that.", None));
+    if !scope.reaches(asked.host) {
+        return refused();
+    }
+    match asked.host {
+        Host::Advocate if query::segment(asked.whose) != simulator.tenant => {
+            let message = "Missing or invalid tenant alias.";
+            return Err(advocate_error(404, message, Some("TENANT_NOT_FOUND"), Some("RS045")));
+        }
+        Host::Brand if query::segment(asked.whose) != simulator.reversals.sid => return refused(),
+        _ => {}
+    }
+    if writes && !Scope::writes(scope) { refused() } else { Ok(()) }
+}
+
+fn starts_with(headers: &HeaderMap, name: hyper::header::HeaderName, value: &str) -> bool {
+    headers.get(name).and_then(|sent| sent.to_str().ok()).is_some_and(|sent| sent.starts_with(value))
+}
+
+/// The faults that come instead of an answer.
+async fn instead(
+    simulator: &Simulator,
+    asked: &Asked<'_>,
+    fault: FaultKind,
+    now: Instant,
+) -> Option<Result<Response<Payload>, Broken>> {
+    let rs = (asked.host == Host::Advocate).then_some("RS020");
+    let reply = match fault {
+        FaultKind::Status500 => asked.error(500, "Internal error.", rs),
+        FaultKind::Status502 => Reply::html(502),
+        FaultKind::Status503 => asked.error(503, "Try again later.", None),
+        FaultKind::Status429 | FaultKind::Bare429 => {
+            let rs = rs.and(Some("RS033"));
+            let reply = asked.error(429, "Rate limit exceeded.", rs);
+            if fault == FaultKind::Bare429 {
+                reply
+            } else {
+                let wait = (asked.query.len() % 2) as u64;
+                simulator.limits.tell(asked.host, now, std::time::Duration::from_secs(wait));
+                reply.with(vec![("retry-after", wait.to_string())])
+            }
+        }
+        FaultKind::Reset | FaultKind::Hang => {
+            simulator.record.fault(name_of(&fault));
+            if fault == FaultKind::Hang {
+                tokio::time::sleep(SILENCE).await;
+            }
+            return Some(Err(Broken));
+        }
+        FaultKind::Truncated | FaultKind::InvalidJson | FaultKind::Empty | FaultKind::Duplicate => return None,
+    };
+    simulator.record.fault(name_of(&fault));
+    Some(Ok(reply.send()))
+}
+
+/// The faults that spoil an answer.
+fn spoiled(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: Endpoint) -> Response<Payload> {
+    let body = std::mem::take(&mut reply.body);
+    let body = match fault {
+        FaultKind::Truncated => Payload::cut(body),
+        FaultKind::InvalidJson => Payload::whole(body[..(body.len() / 2).max(1).min(body.len())].to_vec()),
+        FaultKind::Empty => Payload::whole(Vec::new()),
+        FaultKind::Duplicate if endpoint == Endpoint::Rewards => match duplicated(&body) {
+            Some(body) => Payload::whole(body),
+            // There is nothing to repeat: no fault.
+            None => return reply.send_as(Payload::whole(body)),
+        },
+        _ => return reply.send_as(Payload::whole(body)),
+    };
+    simulator.record.fault(name_of(&fault));
+    reply.send_as(body)
+}
+
+/// A list whose first item appears again at its end.
+fn duplicated(body: &[u8]) -> Option<Vec<u8>> {
+    let mut list: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let items = match &mut list {
+        serde_json::Value::Array(items) => items,
+        other => other.get_mut("rewards")?.as_array_mut()?,
+    };
+    items.push(items.first()?.clone());
+    serde_json::to_vec(&list).ok()
+}

@@ -1,0 +1,20 @@
+//! The simulator's own promises.
+
+mod formulas;
+mod server;
+
+use super::{
+    options::{self, Options},
+    world::World,
+};
+
+/// Some day.
+const TODAY: i64 = 1_780_000_000_000 / super::data::DAY * super::data::DAY;
+
+fn world(options: &Options) -> World {
+    World::new(options, TODAY)
+}
+
+fn of(participants: u64) -> Options {
+    Options { participants, ..Options::default() }
+}

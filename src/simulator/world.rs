@@ -1,0 +1,248 @@
+//! The data as they are now: the formulas, and over them the few things that have changed.
+//!
+//! What changes is small (actions retracted, participants who came or went, rewards a test has moved) and is kept in
+//! maps under locks; an atomic flag says whether there is anything in them at all, so that a crawl of an untouched
+//! tenant takes no lock. Nothing here knows of HTTP.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{
+    data::{ActionKey, Data, RewardKey, Side},
+    facts::Touch,
+    lock::{read, write},
+    mix::Tag,
+    options::Options,
+    reward_json::Style,
+    roster::Roster,
+};
+
+/// What has happened to rewards and actions since the start.
+#[derive(Debug, Default)]
+struct Changes {
+    touched: HashMap<u64, Touch>,
+    /// Rewards that left their account.
+    moved: Vec<RewardKey>,
+    reversed: HashMap<ActionKey, i64>,
+}
+
+/// The tenant's data, now.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) data: Data,
+    pub(super) style: Style,
+    /// Accounts whose rewards cannot be read.
+    failing: HashSet<u64>,
+    changed: AtomicBool,
+    changes: RwLock<Changes>,
+    churned: AtomicBool,
+    roster: RwLock<Roster>,
+}
+
+impl World {
+    pub(super) fn new(options: &Options, today: i64) -> Self {
+        let data = Data::new(options, today);
+        let mut failing = HashSet::new();
+        let mut roll = 0;
+        while (failing.len() as u64) < options.accounts_fail.min(data.people / 2) {
+            failing.insert(data.owner(data.hash(Tag::Fail, roll, 0) % data.people));
+            roll += 1;
+        }
+        Self {
+            style: Style { tidy: options.tidy, link_in: options.link_in, names: options.link_names },
+            failing,
+            changed: AtomicBool::new(false),
+            changes: RwLock::default(),
+            churned: AtomicBool::new(false),
+            roster: RwLock::new(Roster::new(data.people, options.churn)),
+            data,
+        }
+    }
+
+    // ---- people ------------------------------------------------------------------------------------------------
+
+    /// The participants from `offset`, at most `limit`, and how many there are. Asking may make some come or go.
+    pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
+        if self.churn_is_due() {
+            let mut roster = write(&self.roster);
+            if roster.churn(&self.data, offset, limit) {
+                self.churned.store(true, Ordering::Release);
+            }
+            return roster.page(offset, limit);
+        }
+        read(&self.roster).page(offset, limit)
+    }
+
+    fn churn_is_due(&self) -> bool {
+        read(&self.roster).has_churn_left()
+    }
+
+    /// Lets this many more participants come and go.
+    pub(super) fn churn_more(&self, events: u64) {
+        write(&self.roster).churn_more(events);
+    }
+
+    /// The same, without anyone coming or going.
+    pub(super) fn look(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
+        read(&self.roster).page(offset, limit)
+    }
+
+    /// Everyone who is here now, in the order of `/users`.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut offset = 0;
+        std::iter::from_fn(move || {
+            let (people, _) = self.look(offset, 1000);
+            offset += people.len() as u64;
+            (!people.is_empty()).then_some(people)
+        })
+        .flatten()
+    }
+
+    pub(super) fn is_here(&self, person: u64) -> bool {
+        if self.churned.load(Ordering::Acquire) {
+            read(&self.roster).is_here(person)
+        } else {
+            person < self.data.people
+        }
+    }
+
+    /// The account of this name, if it exists now.
+    pub(super) fn account(&self, id: &str) -> Option<u64> {
+        let owner = self.data.find_account(id)?;
+        (self.data.owner(owner) == owner && self.is_here(owner)).then_some(owner)
+    }
+
+    pub(super) fn fails(&self, owner: u64) -> bool {
+        !self.failing.is_empty() && self.failing.contains(&owner)
+    }
+
+    // ---- rewards -----------------------------------------------------------------------------------------------
+
+    /// Every reward that an account has now, with what has happened to it.
+    pub(super) fn rewards(&self, owner: u64, mut each: impl FnMut(RewardKey, Touch)) {
+        if !self.changed.load(Ordering::Acquire) {
+            for person in self.data.members(owner) {
+                self.data.rewards_of(person, |key| each(key, Touch::default()));
+            }
+            return;
+        }
+        let changes = read(&self.changes);
+        let touch = |key: RewardKey| changes.touched.get(&key.pack()).copied().unwrap_or_default();
+        for person in self.data.members(owner) {
+            self.data.rewards_of(person, |key| {
+                let touch = touch(key);
+                if !touch.deleted && touch.moved_to.is_none() {
+                    each(key, touch);
+                }
+            });
+        }
+        for key in &changes.moved {
+            let touch = touch(*key);
+            if !touch.deleted && touch.moved_to == Some(owner) {
+                each(*key, touch);
+            }
+        }
+    }
+
+    /// A reward by its ID, if it exists now.
+    pub(super) fn reward(&self, id: &str) -> Option<(RewardKey, Touch)> {
+        let key = self.data.find_reward(id)?;
+        let touch = self.touch_of(key);
+        let owner = touch.moved_to.unwrap_or_else(|| self.data.owner(self.data.holder(key)));
+        (!touch.deleted && self.is_here(owner)).then_some((key, touch))
+    }
+
+    /// The rewards an action gave that exist now.
+    pub(super) fn rewards_of_action(&self, action: ActionKey) -> Vec<(RewardKey, Touch)> {
+        [Side::Friend, Side::Referrer]
+            .into_iter()
+            .map(|side| action.reward(side))
+            .filter(|key| self.data.is_real(*key))
+            .filter_map(|key| self.reward(&self.data.reward_id(key)))
+            .collect()
+    }
+
+    fn touch_of(&self, key: RewardKey) -> Touch {
+        if !self.changed.load(Ordering::Acquire) {
+            return Touch::default();
+        }
+        read(&self.changes).touched.get(&key.pack()).copied().unwrap_or_default()
+    }
+
+    fn touch(&self, key: RewardKey, change: impl FnOnce(&mut Touch)) {
+        let mut changes = write(&self.changes);
+        change(changes.touched.entry(key.pack()).or_default());
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// Cancels one reward, if it can be.
+    pub(super) fn cancel_reward(&self, key: RewardKey, now: i64) -> bool {
+        let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
+        if facts.state.cancellable() {
+            self.touch(key, |touch| touch.cancelled = Some(now));
+        }
+        facts.state.cancellable()
+    }
+
+    /// Redeems one reward whole, if it is a credit that can still be.
+    pub(super) fn redeem(&self, key: RewardKey, now: i64) -> bool {
+        let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
+        let possible = facts.state.cancellable() && facts.assigned.is_some();
+        if possible {
+            self.touch(key, |touch| touch.redeemed = Some(now));
+        }
+        possible
+    }
+
+    pub(super) fn delete_reward(&self, key: RewardKey) {
+        self.touch(key, |touch| touch.deleted = true);
+    }
+
+    pub(super) fn move_reward(&self, key: RewardKey, owner: u64) {
+        self.touch(key, |touch| touch.moved_to = Some(owner));
+        let mut changes = write(&self.changes);
+        if !changes.moved.contains(&key) {
+            changes.moved.push(key);
+        }
+    }
+
+    // ---- actions -----------------------------------------------------------------------------------------------
+
+    /// The action of this ID, if its buyer was ever here.
+    pub(super) fn action(&self, id: &str) -> Option<ActionKey> {
+        let action = self.data.find_action(id)?;
+        (action.buyer < self.data.people || self.is_here(action.buyer)).then_some(action)
+    }
+
+    /// Cancels what can be cancelled of an action.
+    pub(super) fn cancel_action(&self, action: ActionKey, now: i64) -> usize {
+        self.rewards_of_action(action).into_iter().filter(|(key, _)| self.cancel_reward(*key, now)).count()
+    }
+
+    /// Marks an action as reversed on the Brand side.
+    pub(super) fn reverse(&self, action: ActionKey, now: i64) {
+        write(&self.changes).reversed.entry(action).or_insert(now);
+    }
+
+    pub(super) fn is_reversed(&self, action: ActionKey) -> bool {
+        read(&self.changes).reversed.contains_key(&action)
+    }
+
+    /// The actions of an order under one event type, newest last. Walks everyone: this is asked once in a while.
+    pub(super) fn actions_of_order(&self, order_id: &str, tracker: u64) -> Vec<ActionKey> {
+        let mut found = Vec::new();
+        for buyer in self.everyone() {
+            for order in 0..self.data.orders(buyer) {
+                if self.data.tracker(buyer, order) == tracker && self.data.order_id(buyer, order) == order_id {
+                    found.extend((0..self.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action }));
+                }
+            }
+        }
+        found
+    }
+}
