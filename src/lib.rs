@@ -29,6 +29,15 @@ pub mod lookup;
 // Use case: from order to proof.
 pub mod retract;
 
+// Use case: how fresh the index is, and what is still open.
+pub mod status;
+
+// Use case: does everything that recoup needs work.
+pub mod doctor;
+
+// Use case: the whole job against the simulator.
+pub mod demo;
+
 // Both vendor APIs in one process; imports no other module.
 #[expect(clippy::disallowed_methods, reason = "it stands alone and imports no clock; it is the other side of the wire")]
 pub mod simulator;
@@ -36,5 +45,17 @@ pub mod simulator;
 // All output.
 pub mod report;
 
+// The first signal drains, the second leaves.
+pub mod signal;
+
 // Crash points for tests; nothing in a normal build.
 pub mod crash;
+
+// Commands and flags as types.
+pub mod cli;
+
+// Flags over environment over `recoup.toml`.
+pub mod config;
+
+// One function per command: settings → use case → report.
+pub mod commands;

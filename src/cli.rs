@@ -1,0 +1,198 @@
+//! Commands and flags as types; nothing else.
+//!
+//! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
+//! does nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Rate, Span};
+use crate::simulator;
+
+/// Find the impact.com ActionId behind an order ID and retract that action, with proof.
+///
+/// Exit codes: 0 done · 1 failed · 2 wrong usage · 3 configuration or credentials · 4 order not in the index · 5 refused, nothing
+/// sent · 6 some items failed · 7 sent, not confirmed · 8 parked on quota, state saved · 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "recoup", version, arg_required_else_help = true, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// The flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The flags of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Configuration file [default: $RECOUP_CONFIG, then $XDG_CONFIG_HOME/recoup/recoup.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The index [default: $RECOUP_DATABASE, then $XDG_DATA_HOME/recoup/recoup.db]; the ledger lies beside it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub database: Option<PathBuf>,
+    /// A [profile.NAME] of the configuration file, with its own default database
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Data as JSON: one object, or one per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No notes and no progress; data, warnings and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more on stderr: -v what is done, -vv every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do the whole job against a built-in simulator: crawl, look up, retract, prove. Needs no account
+    Demo(DemoArgs),
+    /// Serve both vendor APIs from this machine, to try, train and test
+    Simulate(Box<simulator::Options>),
+    /// Check credentials, scopes, both hosts, the clock, the mapping and the database, and say what to do
+    Doctor,
+    /// Build or refresh the index: every participant's rewards, once. An unfinished run goes on
+    Crawl(CrawlArgs),
+    /// Say what is known of an order, as of when, and how sure
+    Lookup(LookupArgs),
+    /// Take the rewards of an order back: check, show, confirm, send once, prove
+    Retract(RetractArgs),
+    /// Carry retractions that are still open forward, by reading only
+    Verify(VerifyArgs),
+    /// Freshness, coverage, runs and open retractions
+    Status(StatusArgs),
+}
+
+/// Flags of `recoup demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How many participants to simulate
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub participants: u64,
+    /// Another seed, other data
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Where a crawl reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// The vendor's own way: list participants, then Get Rewards for each account
+    Participants,
+}
+
+/// Flags of `recoup crawl`.
+#[derive(Debug, Args)]
+pub struct CrawlArgs {
+    /// Where to read from
+    #[arg(long, value_enum, default_value = "participants")]
+    pub source: Source,
+    /// Start a new run even where an unfinished one could go on
+    #[arg(long)]
+    pub full: bool,
+    /// Requests in flight at most [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub concurrency: Option<u32>,
+    /// Requests at most, as 10/s, 300/m or 1000/h [default: no limit until the vendor names one]
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<Rate>,
+    /// Participants a page [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub page_size: Option<u32>,
+    /// Wait for the vendor's limit at most this long; beyond it save the state and exit 8 [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    pub max_wait: Option<Span>,
+    /// Where another crawl is running on this database, wait for its end instead of leaving
+    #[arg(long)]
+    pub wait_for_lock: bool,
+    /// Read no network: extract again from the stored raw rewards, with the mapping as it is configured now
+    #[arg(long, conflicts_with_all = ["full", "concurrency", "rate", "page_size", "max_wait"])]
+    pub from_raw: bool,
+}
+
+/// Flags of `recoup lookup`.
+#[derive(Debug, Args)]
+pub struct LookupArgs {
+    /// Order IDs, exactly as the shop writes them; - reads one per line from standard input
+    #[arg(value_name = "ORDER", required = true)]
+    pub orders: Vec<String>,
+    /// Ask the vendor about this participant (e-mail address, user ID or account ID) first; needs no crawl
+    #[arg(long, value_name = "EMAIL|ID")]
+    pub participant: Option<String>,
+}
+
+/// Flags of `recoup retract`.
+#[derive(Debug, Args)]
+pub struct RetractArgs {
+    /// Order IDs, exactly as the shop writes them
+    #[arg(value_name = "ORDER", required = true)]
+    pub orders: Vec<String>,
+    /// The one action to retract, named by its ActionId; it must belong to the order
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    pub action_id: Option<String>,
+    /// Retract every action of the order
+    #[arg(long)]
+    pub all: bool,
+    /// Where the index has the order without an ActionId: retract by order ID and this action tracker (event type) ID
+    #[arg(long, value_name = "ID", conflicts_with_all = ["action_id", "all"])]
+    pub action_tracker: Option<String>,
+    /// The disposition code that goes to the vendor, as it is; custom codes are case-sensitive
+    #[arg(long, value_name = "CODE", default_value = "RETRACTION")]
+    pub disposition: String,
+    /// Why, in your words; stays in the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The ticket this belongs to; stays in the ledger
+    #[arg(long, value_name = "T")]
+    pub ticket: Option<String>,
+    /// Do everything but send
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; required where there is no terminal
+    #[arg(long)]
+    pub yes: bool,
+    /// How long to follow what was sent [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Span>,
+    /// Refuse where the order was last read longer ago than this [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    pub max_index_age: Option<Span>,
+    /// Send again what the vendor refused (state failed: nothing was done)
+    #[arg(long)]
+    pub resend: bool,
+}
+
+/// Flags of `recoup verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Numbers of retractions [default: all that are open]
+    #[arg(value_name = "ID")]
+    pub ids: Vec<i64>,
+    /// Go on until none is open, or --wait has passed
+    #[arg(long)]
+    pub watch: bool,
+    /// How long to go on with --watch [default: 10m]
+    #[arg(long, value_name = "TIME", requires = "watch")]
+    pub wait: Option<Span>,
+}
+
+/// Flags of `recoup status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// List the accounts that the last run could not read (account IDs are often e-mail addresses)
+    #[arg(long)]
+    pub failed_accounts: bool,
+    /// Show one retraction with all its events
+    #[arg(long, value_name = "ID")]
+    pub retraction: Option<i64>,
+}

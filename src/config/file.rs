@@ -1,0 +1,214 @@
+//! `recoup.toml`: its tables, its profiles, and errors that name file, section and key.
+//!
+//! Every level is checked, also a profile that nobody asked for. A token is never in here, only the path of its file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::values::{Rate, Span};
+use crate::error::{Error, Kind, Result};
+use crate::extract::Mapping;
+
+/// One JSONPath or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(path) => vec![path],
+            Self::Many(paths) => paths,
+        }
+    }
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* struct $name:ident { $($field:ident: $kind:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct $name { $(pub(super) $field: Option<$kind>,)* }
+
+        impl Overlay for $name {
+            fn overlay(&mut self, over: Self) {
+                $(if over.$field.is_some() { self.$field = over.$field; })*
+            }
+        }
+    )*};
+}
+
+tables! {
+    /// One level of `recoup.toml`: the top, or a `[profile.NAME]`.
+    struct Base {
+        tenant: String,
+        account_sid: String,
+        advocate_url: String,
+        brand_url: String,
+        database: PathBuf,
+        ledger: PathBuf,
+        auth_token_file: PathBuf,
+        advocate_token_file: PathBuf,
+        write_token_file: PathBuf,
+        ir_version: String,
+    }
+    /// `[mapping]`.
+    struct MappingTable {
+        order_id: OneOrMany,
+        action_id: OneOrMany,
+    }
+    /// `[advocate]` and `[brand]`.
+    struct HostTable {
+        rate: Rate,
+        concurrency: u32,
+        start_concurrency: u32,
+        timeout: Span,
+        connect_timeout: Span,
+        attempts: u32,
+        backoff: Span,
+        backoff_max: Span,
+        max_wait: Span,
+    }
+    /// `[crawl]`.
+    struct CrawlTable {
+        page_size: u32,
+        overlap: u32,
+        max_sweeps: u32,
+        batch: u32,
+    }
+    /// `[retract]`.
+    struct RetractTable {
+        wait: Span,
+        first_poll: Span,
+        max_poll: Span,
+        max_index_age: Span,
+        lock_wait: Span,
+        settle: Span,
+    }
+}
+
+/// A table with everything that a profile may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Level {
+    #[serde(flatten)]
+    base: BTreeMap<String, toml::Value>,
+}
+
+/// The sections of one level, checked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sections {
+    pub(super) base: Base,
+    pub(super) mapping: MappingTable,
+    pub(super) advocate: HostTable,
+    pub(super) brand: HostTable,
+    pub(super) crawl: CrawlTable,
+    pub(super) retract: RetractTable,
+}
+
+impl Sections {
+    /// Checks one level of a file. `above` names the level in errors: nothing, or `profile.NAME.`.
+    pub(super) fn read(level: Level, file: &Path, above: &str) -> Result<Self> {
+        let mut rest = level.base;
+        let mut take = |name: &str| rest.remove(name).unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
+        let (mapping, advocate, brand) = (take("mapping"), take("advocate"), take("brand"));
+        let (crawl, retract) = (take("crawl"), take("retract"));
+        let at = |name: &str| Place { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
+        let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
+        // A path in a file means the same file wherever recoup is started.
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let paths = [
+            &mut base.database,
+            &mut base.ledger,
+            &mut base.auth_token_file,
+            &mut base.advocate_token_file,
+            &mut base.write_token_file,
+        ];
+        for path in paths.into_iter().flatten() {
+            *path = folder.join(&*path);
+        }
+        let mapping: MappingTable = at("mapping").table(mapping)?;
+        Mapping::new(&paths_of(mapping.order_id.clone()), &paths_of(mapping.action_id.clone()))
+            .map_err(|error| error.context(file.display()))?;
+        Ok(Self {
+            base,
+            mapping,
+            advocate: at("advocate").table(advocate)?,
+            brand: at("brand").table(brand)?,
+            crawl: at("crawl").table(crawl)?,
+            retract: at("retract").table(retract)?,
+        })
+    }
+
+    pub(super) fn overlay(&mut self, over: Self) {
+        self.base.overlay(over.base);
+        self.mapping.overlay(over.mapping);
+        self.advocate.overlay(over.advocate);
+        self.brand.overlay(over.brand);
+        self.crawl.overlay(over.crawl);
+        self.retract.overlay(over.retract);
+    }
+}
+
+/// Names a table of a file in errors.
+pub(super) struct Place<'a> {
+    file: &'a Path,
+    section: String,
+}
+
+impl Place<'_> {
+    /// A table as its type. Key by key, so that the error can name the key.
+    fn table<T: Default + Overlay + for<'de> Deserialize<'de>>(&self, value: toml::Value) -> Result<T> {
+        let toml::Value::Table(table) = value else {
+            return Err(self.wrong(None, "is not a table"));
+        };
+        let mut whole = T::default();
+        for (key, value) in table {
+            let one = toml::Value::Table(toml::Table::from_iter([(key.clone(), value)]));
+            let one = one.try_into().map_err(|error: toml::de::Error| self.wrong(Some(&key), error.message()))?;
+            whole.overlay(one);
+        }
+        Ok(whole)
+    }
+
+    fn wrong(&self, key: Option<&str>, what: &str) -> Error {
+        let section = if self.section.is_empty() { String::new() } else { format!(" [{}]", self.section) };
+        let key = key.map(|key| format!(" {key}:")).unwrap_or_default();
+        Error::new(Kind::Config, format!("{}:{section}{key} {}", self.file.display(), what.trim_end()))
+            .hint("README lists every key")
+    }
+}
+
+/// Tables of which one may lie over another.
+pub(super) trait Overlay {
+    /// Takes what `over` says, and keeps the rest.
+    fn overlay(&mut self, over: Self);
+}
+
+pub(super) fn paths_of(entry: Option<OneOrMany>) -> Vec<String> {
+    entry.map(OneOrMany::into_vec).unwrap_or_default()
+}
+
+/// `recoup.toml`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct FileShape {
+    #[serde(default)]
+    pub(super) profile: BTreeMap<String, Level>,
+    #[serde(flatten)]
+    pub(super) top: Level,
+}
+
+pub(super) fn read_file(path: &Path) -> Result<FileShape> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::new(Kind::Config, format!("failed to read {}: {error}", path.display()))
+            .hint("check --config and RECOUP_CONFIG")
+    })?;
+    toml::from_str(&text).map_err(|error| {
+        Error::new(Kind::Config, format!("{} is not usable: {error}", path.display())).hint("README lists every key")
+    })
+}

@@ -1,0 +1,317 @@
+//! Settings: flags over environment over `recoup.toml` over defaults.
+//!
+//! The only reader of the environment. A secret is named here (a variable or the path of a file) and read where it is
+//! used; it must never be a flag, never be in `recoup.toml` itself, and never be printed.
+
+mod environment;
+mod file;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+pub use environment::Environment;
+use file::{HostTable, Sections, paths_of, read_file};
+pub use values::{Rate, Span};
+
+use crate::api::{Credentials, HostOptions, Secret, check_base};
+use crate::cli::Global;
+use crate::error::{Error, Kind, Result};
+use crate::extract::Mapping;
+use crate::store::{Identity, ledger_beside, real_path};
+
+const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
+const BRAND_URL: &str = "https://api.impact.com/Advertisers";
+
+/// How long retractions are followed, and what stops them.
+#[derive(Debug, Clone, Copy)]
+pub struct RetractSettings {
+    /// How long to follow what was sent.
+    pub wait: Duration,
+    /// The first look at the submission.
+    pub first_poll: Duration,
+    /// The longest pause between two looks.
+    pub max_poll: Duration,
+    /// An order that was last read longer ago than this is not retracted.
+    pub max_index_age: Duration,
+    /// How long to wait for another process that is sending.
+    pub lock_wait: Duration,
+    /// How long after the submission completed a reward may still take to cancel.
+    pub settle: Duration,
+}
+
+/// How a crawl pages and commits.
+#[derive(Debug, Clone, Copy)]
+pub struct CrawlSettings {
+    /// Participants a page.
+    pub page_size: u32,
+    /// Participants that two pages share, to notice a shift.
+    pub overlap: u32,
+    /// How often the list of participants is walked at most.
+    pub max_sweeps: u32,
+    /// Rows a commit.
+    pub batch: u32,
+}
+
+/// Everything that a command may need, read once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The profile, where one was named.
+    pub profile: Option<String>,
+    /// The index.
+    pub database: PathBuf,
+    /// The ledger.
+    pub ledger: PathBuf,
+    /// `IR-Version` of the Brand API.
+    pub ir_version: String,
+    /// Where links are, where that is configured.
+    pub mapping: Mapping,
+    /// How a crawl pages and commits.
+    pub crawl: CrawlSettings,
+    /// How retractions are followed.
+    pub retract: RetractSettings,
+    /// The crash point to arm, in a build that has them.
+    pub crash_at: Option<String>,
+    tenant: Option<String>,
+    account_sid: Option<String>,
+    advocate_url: String,
+    brand_url: String,
+    advocate: HostTable,
+    brand: HostTable,
+    auth_token: Option<Secret>,
+    advocate_token: Option<Secret>,
+    write_token: Option<Secret>,
+}
+
+impl Settings {
+    /// Reads flags, environment and file.
+    pub fn load(global: &Global, env: &Environment) -> Result<Self> {
+        let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
+        let default = env.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("recoup.toml"));
+        let path = named.clone().or_else(|| default.filter(|path| path.exists()));
+        let file = path.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let path = path.unwrap_or_default();
+        let mut sections = Sections::read(file.top, &path, "")?;
+        // All of them, also those that nobody asked for: a mistake is found when it is made, not when it matters.
+        let mut profiles = BTreeMap::new();
+        for (name, level) in file.profile {
+            let level = Sections::read(level, &path, &format!("profile.{name}."))?;
+            profiles.insert(name, level);
+        }
+        if let Some(name) = &global.profile {
+            check_profile_name(name)?;
+            sections.overlay(profiles.remove(name).ok_or_else(|| {
+                Error::new(Kind::Config, format!("the configuration file has no [profile.{name}]"))
+                    .hint("add it, or leave --profile out")
+            })?);
+        }
+        Self::from_parts(global, env, sections)
+    }
+
+    fn from_parts(global: &Global, env: &Environment, sections: Sections) -> Result<Self> {
+        let Sections { base, mapping, advocate, brand, crawl, retract } = sections;
+        let text = |name: &str, in_file: Option<String>| {
+            env.get(name).map(str::to_owned).or(in_file).filter(|text| !text.is_empty())
+        };
+        let default_database = || {
+            let name = global.profile.as_ref().map_or("recoup.db".to_owned(), |name| format!("recoup-{name}.db"));
+            env.xdg("XDG_DATA_HOME", ".local/share").map(|dir| dir.join(name)).ok_or_else(|| {
+                Error::new(Kind::Config, "there is no home directory to keep the database in")
+                    .hint("name a file with --database or RECOUP_DATABASE")
+            })
+        };
+        let database = match global.database.clone().or_else(|| env.path("RECOUP_DATABASE")).or(base.database) {
+            Some(path) => path,
+            None => default_database()?,
+        };
+        let database = real_path(&database);
+        // A ledger that somebody named is used whatever the index is called: one company, one ledger.
+        let ledger = env.path("RECOUP_LEDGER").or(base.ledger).unwrap_or_else(|| ledger_beside(&database));
+        let ledger = real_path(&ledger);
+        if ledger == database {
+            return Err(Error::new(Kind::Config, "the ledger and the index cannot be one file")
+                .hint("RECOUP_LEDGER must name another file"));
+        }
+        Ok(Self {
+            profile: global.profile.clone(),
+            database,
+            ledger,
+            ir_version: base.ir_version.unwrap_or_else(|| "14".to_owned()),
+            mapping: Mapping::new(&paths_of(mapping.order_id), &paths_of(mapping.action_id))?,
+            crawl: CrawlSettings {
+                page_size: crawl.page_size.unwrap_or(100).max(2),
+                overlap: crawl.overlap.unwrap_or(10).max(1),
+                max_sweeps: crawl.max_sweeps.unwrap_or(5).max(1),
+                batch: crawl.batch.unwrap_or(500).max(1),
+            },
+            retract: RetractSettings {
+                wait: span(retract.wait, Duration::from_mins(10)),
+                first_poll: span(retract.first_poll, Duration::from_secs(1)),
+                max_poll: span(retract.max_poll, Duration::from_mins(1)),
+                max_index_age: span(retract.max_index_age, Duration::from_hours(168)),
+                lock_wait: span(retract.lock_wait, Duration::from_mins(1)),
+                settle: span(retract.settle, Duration::from_mins(10)),
+            },
+            crash_at: env.get("RECOUP_CRASH_AT").map(str::to_owned),
+            tenant: text("RECOUP_TENANT", base.tenant),
+            account_sid: text("RECOUP_ACCOUNT_SID", base.account_sid),
+            advocate_url: text("RECOUP_ADVOCATE_URL", base.advocate_url).unwrap_or_else(|| ADVOCATE_URL.to_owned()),
+            brand_url: text("RECOUP_BRAND_URL", base.brand_url).unwrap_or_else(|| BRAND_URL.to_owned()),
+            advocate,
+            brand,
+            auth_token: env.secret("RECOUP_AUTH_TOKEN", base.auth_token_file)?,
+            advocate_token: env.secret("RECOUP_ADVOCATE_TOKEN", base.advocate_token_file)?,
+            write_token: env.secret("RECOUP_WRITE_TOKEN", base.write_token_file)?,
+        })
+    }
+
+    /// The tenant alias.
+    pub fn tenant(&self) -> Result<&str> {
+        self.tenant.as_deref().ok_or_else(|| {
+            Error::new(Kind::Config, "the tenant is not set").hint(
+                "set RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details), or try `recoup demo`",
+            )
+        })
+    }
+
+    /// The Account SID.
+    pub fn account_sid(&self) -> Result<&str> {
+        self.account_sid.as_deref().ok_or_else(|| {
+            Error::new(Kind::Config, "the Account SID is not set").hint("set RECOUP_ACCOUNT_SID, or try `recoup demo`")
+        })
+    }
+
+    /// Whom the databases belong to.
+    pub fn identity(&self) -> Result<Identity> {
+        Ok(Identity {
+            tenant: self.tenant()?.to_owned(),
+            account_sid: self.account_sid()?.to_owned(),
+            advocate_url: base_url(&self.advocate_url, "RECOUP_ADVOCATE_URL")?.to_string(),
+            brand_url: base_url(&self.brand_url, "RECOUP_BRAND_URL")?.to_string(),
+        })
+    }
+
+    /// Whom the databases belong to, as far as the settings say it: reading an index needs no tenant, but one that is set
+    /// must be the index's. What is not set is empty, and is not compared.
+    pub fn identity_if_set(&self) -> Result<Option<Identity>> {
+        match (&self.tenant, &self.account_sid) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => self.identity().map(Some),
+            (tenant, account_sid) => Ok(Some(Identity {
+                tenant: tenant.clone().unwrap_or_default(),
+                account_sid: account_sid.clone().unwrap_or_default(),
+                advocate_url: String::new(),
+                brand_url: String::new(),
+            })),
+        }
+    }
+
+    /// The Advocate host, with a crawl's own wishes.
+    pub fn advocate_options(&self, wishes: Wishes) -> Result<HostOptions> {
+        let (user, secret) = match (&self.advocate_token, &self.auth_token) {
+            // The tenant's API key goes with an empty user name (`contradictions.md` 42).
+            (Some(key), _) => (String::new(), key.clone()),
+            (None, Some(token)) => (self.account_sid()?.to_owned(), token.clone()),
+            (None, None) => return Err(no_token()),
+        };
+        Ok(host_options(
+            base_url(&self.advocate_url, "RECOUP_ADVOCATE_URL")?,
+            Credentials { user, secret },
+            &self.advocate,
+            &HostDefaults { concurrency: 8, start_concurrency: 2 },
+            wishes,
+        ))
+    }
+
+    /// The Brand host, for reading.
+    pub fn brand_options(&self) -> Result<HostOptions> {
+        self.brand_with(self.auth_token.as_ref())
+    }
+
+    /// The Brand host, for the one capability that may write.
+    pub fn writer_options(&self) -> Result<HostOptions> {
+        self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()))
+    }
+
+    fn brand_with(&self, secret: Option<&Secret>) -> Result<HostOptions> {
+        Ok(host_options(
+            base_url(&self.brand_url, "RECOUP_BRAND_URL")?,
+            Credentials { user: self.account_sid()?.to_owned(), secret: secret.ok_or_else(no_token)?.clone() },
+            &self.brand,
+            &HostDefaults { concurrency: 2, start_concurrency: 2 },
+            Wishes::default(),
+        ))
+    }
+}
+
+/// What a command's flags say about a host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wishes {
+    /// Requests in flight at most.
+    pub concurrency: Option<u32>,
+    /// Requests per second at most.
+    pub rate: Option<Rate>,
+    /// The longest wait for the vendor's limit.
+    pub max_wait: Option<Span>,
+}
+
+struct HostDefaults {
+    concurrency: u32,
+    start_concurrency: u32,
+}
+
+fn host_options(
+    base: Url,
+    credentials: Credentials,
+    table: &HostTable,
+    defaults: &HostDefaults,
+    wishes: Wishes,
+) -> HostOptions {
+    let concurrency = wishes.concurrency.or(table.concurrency).unwrap_or(defaults.concurrency).max(1) as usize;
+    HostOptions {
+        base,
+        credentials,
+        rate: wishes.rate.or(table.rate).map(|rate| rate.0),
+        concurrency,
+        start_concurrency: (table.start_concurrency.unwrap_or(defaults.start_concurrency) as usize)
+            .clamp(1, concurrency),
+        timeout: span(table.timeout, Duration::from_secs(30)),
+        connect_timeout: span(table.connect_timeout, Duration::from_secs(5)),
+        attempts: table.attempts.unwrap_or(5).max(1),
+        backoff: span(table.backoff, Duration::from_millis(500)),
+        backoff_max: span(table.backoff_max, Duration::from_mins(1)),
+        max_wait: span(wishes.max_wait.or(table.max_wait), Duration::from_hours(1)),
+    }
+}
+
+fn span(span: Option<Span>, default: Duration) -> Duration {
+    span.map_or(default, |span| span.0)
+}
+
+fn no_token() -> Error {
+    Error::new(Kind::Config, "there is no token").hint(
+        "set RECOUP_AUTH_TOKEN, or RECOUP_AUTH_TOKEN_FILE to the path of a file that holds it, or try `recoup demo`",
+    )
+}
+
+fn base_url(text: &str, name: &str) -> Result<Url> {
+    let url = Url::parse(text.trim_end_matches('/')).map_err(|error| {
+        Error::new(Kind::Config, format!("{name} is no URL: {error}")).hint("it looks like https://HOST/PATH")
+    })?;
+    check_base(&url)?;
+    Ok(url)
+}
+
+fn check_profile_name(name: &str) -> Result<()> {
+    let fine = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fine {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "the name of a profile is made of letters, digits, - and _"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Use case: the whole job in one go, against the built-in simulator.
+//!
+//! Ignores configuration and environment, keeps its databases in a temporary folder, and talks to this machine only. It
+//! runs the same code as the real commands; nothing in it is acted.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::api::{Advocate, Brand, Credentials, HostOptions, Secret};
+use crate::clock::Clock;
+use crate::commands::End;
+use crate::error::{Error, Kind, Result};
+use crate::extract::Mapping;
+use crate::model::OrderId;
+use crate::report::Report;
+use crate::retract::{self, Follows, Reads, WriterSettings};
+use crate::store::Identity;
+use crate::store::index::IndexReader;
+use crate::{crawl, lookup, simulator};
+
+/// Runs simulator, crawl, lookup and retraction; the receipt is the answer.
+pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<End> {
+    let options = simulator::Options { participants, seed, ..simulator::Options::default() };
+    let (tenant, account_sid, token) = (options.tenant.clone(), options.account_sid.clone(), options.token.clone());
+    let server_stop = CancellationToken::new();
+    let running = simulator::start(options, server_stop.clone())
+        .await
+        .map_err(|error| Error::new(Kind::Failed, format!("failed to start the simulator: {error}")))?;
+    let _guard = server_stop.drop_guard();
+    let folder = tempfile::tempdir()
+        .map_err(|error| Error::new(Kind::Storage, format!("failed to make a temporary folder: {error}")))?;
+    let index = folder.path().join("demo.db");
+    let ledger = crate::store::ledger_beside(&index);
+    let base = running.base_url();
+    let host = |path: &str| -> Result<HostOptions> {
+        let url = Url::parse(&format!("{base}{path}"))
+            .map_err(|error| Error::new(Kind::Failed, format!("the simulator has no usable address: {error}")))?;
+        let secret = Secret::Value(SecretString::from(token.clone()));
+        Ok(HostOptions::new(url, Credentials { user: account_sid.clone(), secret }))
+    };
+    let identity = Identity {
+        tenant: tenant.clone(),
+        account_sid: account_sid.clone(),
+        advocate_url: format!("{base}/api/v1"),
+        brand_url: format!("{base}/Advertisers"),
+    };
+    let clock = Clock::system();
+    let mapping = Mapping::default();
+    let advocate = Advocate::new(&host("/api/v1")?, &tenant, clock, stop.clone())?;
+    let brand = Brand::new(&host("/Advertisers")?, &account_sid, "14", clock, stop.clone())?;
+
+    report.note(format!("1. a simulated tenant with {participants} participants listens on {base}"));
+    report.note("2. recoup crawl: every participant's rewards, once");
+    let outcome =
+        crawl::run(&index, &identity, &advocate, &mapping, &crawl::Options::default(), &clock, stop.clone(), report)
+            .await?;
+    for line in outcome.describe().lines() {
+        report.note(format!("   {line}"));
+    }
+    // One that is easy to read; lookups and retractions take any.
+    let mut examples = running.examples().plain;
+    examples.sort_by_key(|example| example.order_id.bytes().filter(|b| !b.is_ascii_alphanumeric()).count());
+    let example = examples.into_iter().next().ok_or_else(|| {
+        Error::new(Kind::Failed, "these participants have no order with two open rewards")
+            .hint("try more --participants or another --seed")
+    })?;
+    let order_id = OrderId::new(example.order_id);
+    report.note(format!("3. recoup lookup {:?}: an order that was just refunded", order_id.as_str()));
+    let reader =
+        IndexReader::open(&index, Some(&identity))?.ok_or_else(|| Error::new(Kind::Storage, "the index vanished"))?;
+    for answer in lookup::run(Some(&reader), std::slice::from_ref(&order_id), clock.now())? {
+        for line in answer.describe().lines() {
+            report.note(format!("   {line}"));
+        }
+    }
+    drop(reader);
+    report.note(format!("4. recoup retract {:?} --yes", order_id.as_str()));
+    let reads = Reads {
+        index: &index,
+        ledger: &ledger,
+        identity: &identity,
+        advocate: &advocate,
+        brand: &brand,
+        mapping: &mapping,
+        clock: &clock,
+        stop,
+        report,
+    };
+    let minute = Duration::from_mins(1);
+    let options = retract::Options {
+        action_id: None,
+        all: false,
+        action_tracker: None,
+        disposition: "RETRACTION".to_owned(),
+        reason: Some("demo".to_owned()),
+        ticket: None,
+        dry_run: false,
+        yes: true,
+        resend: false,
+        max_index_age: minute,
+        follows: Follows {
+            wait: minute,
+            first_poll: Duration::from_millis(200),
+            max_poll: Duration::from_secs(1),
+            settle: minute,
+            concludes: true,
+        },
+        person: "demo".to_owned(),
+        host: "localhost".to_owned(),
+    };
+    let writer = WriterSettings { host: host("/Advertisers")?, ir_version: "14".to_owned(), lock_wait: minute };
+    let receipt = retract::run(&reads, &writer, &order_id, &options).await?;
+    report.note("5. the receipt");
+    report.object(&receipt)?;
+    for line in receipt.lines() {
+        report.line(line);
+    }
+    match receipt.problem() {
+        None => Ok(End::Done),
+        Some(problem) => Err(problem),
+    }
+}

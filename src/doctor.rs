@@ -1,0 +1,215 @@
+//! Use case: does everything that recoup needs work, and what to do where it does not.
+//!
+//! Reads only: a few participants, a sample of their rewards, the list of programs, both files. It must never send anything
+//! that changes something, and never names a participant.
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Advocate, Brand, Rewards};
+use crate::clock::Clock;
+use crate::commands::End;
+use crate::config::{Settings, Wishes};
+use crate::error::{Error, Kind, Result};
+use crate::extract::{self, KeyCensus};
+use crate::model::LinkKind;
+use crate::report::Report;
+use crate::retract::advice;
+use crate::store::check_folder;
+use crate::store::index::IndexReader;
+use crate::store::ledger::Ledger;
+
+/// How many accounts are asked for a sample of rewards.
+const SAMPLE_ACCOUNTS: usize = 25;
+
+/// How many rewards make a sample.
+const SAMPLE_REWARDS: usize = 25;
+
+/// How far this clock and the vendor's may be apart, in seconds.
+const CLOCK_SKEW: i64 = 60;
+
+/// One check.
+#[derive(Debug, Serialize)]
+struct Check {
+    #[serde(rename = "check")]
+    name: &'static str,
+    ok: bool,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+    #[serde(skip)]
+    kind: Option<Kind>,
+}
+
+impl Check {
+    fn fine(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name, ok: true, message: message.into(), remedy: None, kind: None }
+    }
+
+    fn wrong(name: &'static str, error: &Error) -> Self {
+        Self { name, ok: false, message: error.message.clone(), remedy: error.hint.clone(), kind: Some(error.kind) }
+    }
+
+    fn of<T>(name: &'static str, result: &Result<T>, message: impl FnOnce(&T) -> String) -> Self {
+        match result {
+            Ok(value) => Self::fine(name, message(value)),
+            Err(error) => Self::wrong(name, error),
+        }
+    }
+}
+
+/// Runs every check that can be run, and says each at once.
+pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<End> {
+    let mut problems = Vec::new();
+    let mut say = |check: Check| -> Result<()> {
+        report.object(&check)?;
+        let mark = if check.ok { "ok  " } else { "FAIL" };
+        report.line(format!("{mark} {}: {}", check.name, check.message));
+        if let Some(remedy) = &check.remedy {
+            report.line(format!("     {remedy}"));
+        }
+        if let Some(kind) = check.kind {
+            problems.push(Error::new(kind, format!("{}: {}", check.name, check.message)));
+        }
+        Ok(())
+    };
+
+    let identity = settings.identity();
+    say(Check::of("settings", &identity, |who| {
+        format!("tenant {} (Account SID {}), {} and {}", who.tenant, who.account_sid, who.advocate_url, who.brand_url)
+    }))?;
+    let owner = identity.as_ref().ok();
+    say(Check::of("index", &IndexReader::open(&settings.database, owner), |reader| match reader {
+        Some(_) => format!("{} can be read", settings.database.display()),
+        None => format!("{} will be made by the first `recoup crawl`", settings.database.display()),
+    }))?;
+    for (name, file) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
+        say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
+    }
+    say(Check::of("ledger", &Ledger::open_read_only(&settings.ledger, owner), |ledger| match ledger {
+        Some(_) => format!("{} can be read", settings.ledger.display()),
+        None => format!("{} will be made by the first retraction", settings.ledger.display()),
+    }))?;
+
+    if owner.is_some() {
+        match settings
+            .advocate_options(Wishes::default())
+            .and_then(|host| Advocate::new(&host, settings.tenant()?, *clock, stop.clone()))
+        {
+            Ok(advocate) => {
+                for check in advocate_checks(&advocate, settings).await {
+                    say(check)?;
+                }
+                say(clock_check(advocate.stats().clock_ahead))?;
+            }
+            Err(error) => say(Check::wrong("Advocate host", &error))?,
+        }
+        match settings
+            .brand_options()
+            .and_then(|host| Brand::new(&host, settings.account_sid()?, &settings.ir_version, *clock, stop.clone()))
+        {
+            Ok(brand) => say(Check::of("Brand host", &brand.programs().await, |programs| {
+                let advocate = programs.iter().filter(|p| p.program_type.as_deref() == Some("Advocate")).count();
+                format!("credentials accepted; {} program(s), {advocate} of type Advocate", programs.len())
+            }))?,
+            Err(error) => say(Check::wrong("Brand host", &error))?,
+        }
+        say(Check::of(
+            "write token",
+            &settings.writer_options().and_then(|host| host.credentials.secret.read()),
+            |_| {
+                "there is one; whether it may reverse actions shows with the first retraction: a refusal does nothing"
+                    .to_owned()
+            },
+        ))?;
+    }
+    report.note("not visible by API, so check it once by hand:");
+    for step in advice::PROGRAM_RULE {
+        report.note(format!("     {step}"));
+    }
+    match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
+        None => Ok(End::Done),
+        Some(worst) => Ok(End::Said(worst)),
+    }
+}
+
+async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check> {
+    let page = match advocate.users(None, settings.crawl.page_size, 0).await {
+        Ok(page) => page,
+        Err(error) => return vec![Check::wrong("Advocate host", &error)],
+    };
+    let total = page.total.map_or("an unknown number of".to_owned(), |total| total.to_string());
+    let mut checks =
+        vec![Check::fine("Advocate host", format!("credentials and tenant accepted; {total} participants"))];
+    checks.push(match sample(advocate, settings, &page).await {
+        Ok(check) => check,
+        Err(error) => Check::wrong("mapping", &error),
+    });
+    checks
+}
+
+/// What a sample of live rewards says about where the link is.
+async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::api::UsersPage) -> Result<Check> {
+    let mut accounts: Vec<_> = page.users.iter().map(|user| &user.account_id).collect();
+    accounts.sort_unstable();
+    accounts.dedup();
+    let mut census = KeyCensus::default();
+    let (mut rewards, mut linked, mut ambiguous) = (0, 0, 0);
+    let mut paths = std::collections::BTreeSet::new();
+    for account in accounts.into_iter().take(SAMPLE_ACCOUNTS) {
+        if rewards >= SAMPLE_REWARDS {
+            break;
+        }
+        let Rewards::Listed(list) = advocate.rewards(account, None).await? else { continue };
+        for raw in list {
+            let Ok(extracted) = extract::read(raw.get(), account, &settings.mapping) else { continue };
+            rewards += 1;
+            match extracted.kind {
+                LinkKind::Both => linked += 1,
+                LinkKind::Ambiguous => ambiguous += 1,
+                _ => census.observe(raw.get()),
+            }
+            paths.extend(extracted.order_path);
+            paths.extend(extracted.action_path);
+        }
+    }
+    if rewards == 0 {
+        return Ok(Check::fine("mapping", format!("the first {SAMPLE_ACCOUNTS} accounts have no rewards to look at")));
+    }
+    let found: Vec<&str> = paths.iter().map(String::as_str).collect();
+    if linked == 0 {
+        return Ok(Check::wrong(
+            "mapping",
+            &Error::new(
+                Kind::NoLinks,
+                format!("none of {rewards} rewards has both an order ID and an ActionId ({ambiguous} ambiguous)"),
+            )
+            .hint(format!(
+                "set [mapping] order_id and action_id in recoup.toml to JSONPaths; keys seen: {}",
+                census.describe()
+            )),
+        ));
+    }
+    let doubt = if ambiguous > 0 { format!(", {ambiguous} ambiguous") } else { String::new() };
+    Ok(Check::fine(
+        "mapping",
+        format!("{linked} of {rewards} rewards have an order ID and an ActionId{doubt}, at {}", found.join(" and ")),
+    ))
+}
+
+fn clock_check(skew: Option<i64>) -> Check {
+    match skew {
+        None => Check::fine("clock", "the vendor did not say what time it is"),
+        Some(skew) if skew.abs() <= CLOCK_SKEW => {
+            Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)))
+        }
+        Some(skew) => Check::wrong(
+            "clock",
+            &Error::new(
+                Kind::Failed,
+                format!("this clock is {} s {} the vendor's", skew.abs(), if skew > 0 { "ahead of" } else { "behind" }),
+            )
+            .hint("set this machine's clock: waits and ages are computed with it"),
+        ),
+    }
+}

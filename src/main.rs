@@ -1,0 +1,27 @@
+//! Parse, run, turn the outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use recoup::cli::Cli;
+use recoup::error::{Error, Kind};
+use recoup::report::Report;
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => ExitCode::from(recoup::commands::main(cli)),
+        Err(error) => {
+            // Help and version are no errors, and clap prints them itself.
+            if error.print().is_err() || !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            // Scripts get their last object even where the flags could not be read.
+            if std::env::args_os().any(|arg| arg == "--json") {
+                let first =
+                    error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                Report::new(true, true).last_object(&Error::new(Kind::Usage, first));
+            }
+            ExitCode::from(Kind::Usage.exit_code())
+        }
+    }
+}

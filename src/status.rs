@@ -1,0 +1,312 @@
+//! Use case: how fresh and how complete the index is, and which retractions are not at an end.
+//!
+//! Reads both files and nothing else: no network, no writing. A confirmed retraction whose action has a standing reward in
+//! a newer reading is raised here, since *confirmed* spoke of the rewards known then.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::model::{Coverage, RewardState};
+use crate::report::table;
+use crate::retract::receipt::Entry;
+use crate::store::Identity;
+use crate::store::index::{FailedAccount, IndexReader, Run};
+use crate::store::ledger::{Ledger, Retraction, State};
+
+/// How many runs are shown.
+const RUNS: u32 = 5;
+
+/// What `recoup status` says.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Where the index lies.
+    pub database: String,
+    /// Where the ledger lies.
+    pub ledger: String,
+    /// Whom they belong to; `null` where there is no index yet.
+    pub tenant: Option<String>,
+    /// The Account SID they belong to.
+    pub account_sid: Option<String>,
+    /// How much of the tenant the index has; `null` where there is none yet.
+    pub coverage: Option<Coverage>,
+    /// How old the newest finished crawl is, in seconds.
+    pub age_seconds: Option<i64>,
+    /// The newest runs, newest first.
+    pub runs: Vec<RunLine>,
+    /// Accounts that the last run could not read.
+    pub failed_accounts: u64,
+    /// Which ones, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Vec<FailedLine>>,
+    /// How many retractions are in each state.
+    pub retractions: std::collections::BTreeMap<&'static str, u64>,
+    /// Retractions that are not at an end, and those that were written down and not sent.
+    pub open: Vec<OpenLine>,
+    /// Confirmed retractions whose action has a standing reward in a newer reading.
+    pub standing_again: Vec<StandingLine>,
+}
+
+/// One run.
+#[derive(Debug, Serialize)]
+pub struct RunLine {
+    /// When it began, RFC 3339.
+    pub started_at: String,
+    /// When it ended; `null` while it can go on.
+    pub finished_at: Option<String>,
+    /// Its source.
+    pub source: String,
+    /// Whether it read everything it knew of.
+    pub complete: bool,
+    /// Requests it cost.
+    pub requests: u64,
+    /// Accounts read.
+    pub accounts_read: u64,
+    /// Accounts known.
+    pub accounts_known: u64,
+    /// Why it is not complete.
+    pub gaps: Vec<String>,
+}
+
+/// One account that could not be read.
+#[derive(Debug, Serialize)]
+pub struct FailedLine {
+    /// The account.
+    pub account_id: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One open retraction.
+#[derive(Debug, Serialize)]
+pub struct OpenLine {
+    /// Its number.
+    pub id: i64,
+    /// The order.
+    pub order_id: String,
+    /// The action.
+    pub action_id: Option<String>,
+    /// Where it stands.
+    pub state: State,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// One confirmed retraction that is contradicted by a newer reading.
+#[derive(Debug, Serialize)]
+pub struct StandingLine {
+    /// Its number.
+    pub id: i64,
+    /// The order.
+    pub order_id: String,
+    /// The action, unless it went out by order ID and action tracker.
+    pub action_id: Option<String>,
+    /// The reward that stands.
+    pub reward_id: String,
+}
+
+/// Reads both files.
+pub fn gather(
+    database: &Path,
+    ledger: &Path,
+    identity: Option<&Identity>,
+    list_failed: bool,
+    clock: &Clock,
+) -> Result<Status> {
+    let mut status = Status {
+        database: database.display().to_string(),
+        ledger: ledger.display().to_string(),
+        tenant: None,
+        account_sid: None,
+        coverage: None,
+        age_seconds: None,
+        runs: Vec::new(),
+        failed_accounts: 0,
+        failed: None,
+        retractions: std::collections::BTreeMap::new(),
+        open: Vec::new(),
+        standing_again: Vec::new(),
+    };
+    let reader = IndexReader::open(database, identity)?;
+    if let Some(reader) = &reader {
+        let owner = reader.identity()?;
+        let coverage = reader.coverage()?;
+        let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        status.age_seconds = as_of.map(|then| clock.now().duration_since(then).as_secs());
+        status.coverage = Some(coverage);
+        status.tenant = Some(owner.tenant);
+        status.account_sid = Some(owner.account_sid);
+        status.runs = reader.runs(RUNS)?.into_iter().map(run_line).collect();
+        status.failed_accounts = reader.failed_count()?;
+        if list_failed {
+            let line = |account: FailedAccount| FailedLine {
+                account_id: account.account_id.as_str().to_owned(),
+                reason: account.reason,
+            };
+            status.failed = Some(reader.failed_accounts()?.into_iter().map(line).collect());
+        }
+    }
+    if let Some(ledger) = Ledger::open_read_only(ledger, identity)? {
+        status.retractions = ledger.counts()?.into_iter().map(|(state, n)| (state.as_str(), n)).collect();
+        status.open = ledger.open_ones()?.iter().chain(&ledger.unsent_ones()?).map(open_line).collect();
+        if let Some(reader) = &reader {
+            for retraction in ledger.all()? {
+                status.standing_again.extend(contradicted(reader, &retraction, clock.now_ms())?);
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// One retraction with all its events.
+pub fn one_retraction(ledger: &Path, identity: Option<&Identity>, id: i64) -> Result<Entry> {
+    let ledger = Ledger::open_read_only(ledger, identity)?
+        .ok_or_else(|| Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here"))?;
+    Ok(Entry::of(&ledger.get(id)?, &[]))
+}
+
+fn run_line(run: Run) -> RunLine {
+    RunLine {
+        started_at: run.started_at.to_string(),
+        finished_at: run.finished_at.map(|at| at.to_string()),
+        source: run.source,
+        complete: run.complete,
+        requests: run.requests,
+        accounts_read: run.accounts_read,
+        accounts_known: run.accounts_known,
+        gaps: run.gaps,
+    }
+}
+
+fn open_line(retraction: &Retraction) -> OpenLine {
+    let since = retraction.events.iter().rev().take_while(|event| event.state == retraction.state).last();
+    OpenLine {
+        id: retraction.id,
+        order_id: retraction.order_id.as_str().to_owned(),
+        action_id: retraction.action_id.as_ref().map(ToString::to_string),
+        state: retraction.state,
+        since: since.map(|event| event.at.clone()).unwrap_or_default(),
+    }
+}
+
+/// Rewards of a proven retraction that stand: read after the proof, or no part of it at all.
+fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> Result<Vec<StandingLine>> {
+    if !matches!(retraction.state, State::Confirmed | State::Partial) {
+        return Ok(Vec::new());
+    }
+    let proof = retraction.events.iter().rev().find(|event| event.state == retraction.state);
+    let proven_at = proof.and_then(|event| event.at.parse::<jiff::Timestamp>().ok());
+    let proven: Vec<&str> = proof
+        .and_then(|event| event.details["rewards"].as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|reward| reward["reward_id"].as_str())
+        .collect();
+    let known = match &retraction.action_id {
+        Some(action_id) => reader.rewards_of_action(action_id)?,
+        None => reader.find(&retraction.order_id)?.into_iter().map(|found| found.indexed).collect(),
+    };
+    let standing = known.into_iter().filter(|indexed| {
+        let stands = matches!(indexed.reward.state(now_ms), RewardState::Pending | RewardState::Available);
+        let is_news = !proven.contains(&indexed.reward.reward_id.as_str())
+            || proven_at.is_none_or(|proven_at| indexed.read_at > proven_at);
+        stands && !indexed.gone && is_news
+    });
+    Ok(standing
+        .map(|indexed| StandingLine {
+            id: retraction.id,
+            order_id: retraction.order_id.as_str().to_owned(),
+            action_id: retraction.action_id.as_ref().map(ToString::to_string),
+            reward_id: indexed.reward.reward_id.to_string(),
+        })
+        .collect())
+}
+
+impl Status {
+    /// The status for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        match (&self.tenant, &self.account_sid) {
+            (Some(tenant), Some(sid)) => lines.push(format!("tenant {tenant} (Account SID {sid})")),
+            _ => lines.push("there is no index yet: run `recoup crawl`".to_owned()),
+        }
+        lines.push(format!("index {}", self.database));
+        lines.push(format!("ledger {}", self.ledger));
+        if let Some(coverage) = &self.coverage {
+            let age = self.age_seconds.map(|s| format!(", {} ago", in_words(s))).unwrap_or_default();
+            lines.push(match &coverage.as_of {
+                Some(as_of) => format!(
+                    "{} as of {as_of}{age}: {} of {} accounts and {} rewards read",
+                    if coverage.complete { "complete" } else { "NOT complete" },
+                    coverage.accounts_read,
+                    coverage.accounts_known,
+                    coverage.rewards_read
+                ),
+                None => "no crawl has finished yet".to_owned(),
+            });
+        }
+        if !self.runs.is_empty() {
+            let rows = self.runs.iter().map(|run| {
+                [
+                    run.started_at.clone(),
+                    run.finished_at.clone().unwrap_or_else(|| "unfinished: goes on with the next crawl".to_owned()),
+                    run.source.clone(),
+                    format!("{}/{}", run.accounts_read, run.accounts_known),
+                    run.requests.to_string(),
+                    if run.complete { "complete".to_owned() } else { run.gaps.join("; ") },
+                ]
+            });
+            lines.extend(
+                table(["run began", "ended", "source", "accounts", "requests", ""], rows).lines().map(str::to_owned),
+            );
+        }
+        if self.failed_accounts > 0 {
+            lines.push(format!(
+                "{} account(s) could not be read; list them with --failed-accounts",
+                self.failed_accounts
+            ));
+        }
+        for failed in self.failed.iter().flatten() {
+            lines.push(format!("  {}: {}", failed.account_id, failed.reason));
+        }
+        if self.retractions.is_empty() {
+            lines.push("no retractions".to_owned());
+        } else {
+            let counts: Vec<String> = self.retractions.iter().map(|(state, n)| format!("{n} {state}")).collect();
+            lines.push(format!("retractions: {}", counts.join(", ")));
+        }
+        if !self.open.is_empty() {
+            lines.push("open (run `recoup verify`; planned: nothing was sent, run `recoup retract` again):".to_owned());
+            let rows = self.open.iter().map(|open| {
+                [
+                    open.id.to_string(),
+                    open.order_id.clone(),
+                    open.action_id.clone().unwrap_or_default(),
+                    open.state.as_str().to_owned(),
+                    open.since.clone(),
+                ]
+            });
+            lines.extend(
+                table(["id", "order", "action", "state", "since"], rows).lines().map(|line| format!("  {line}")),
+            );
+        }
+        for again in &self.standing_again {
+            lines.push(format!(
+                "ATTENTION: retraction {} of order {} was proven, but reward {} stands; run `recoup verify {}`",
+                again.id, again.order_id, again.reward_id, again.id
+            ));
+        }
+        lines
+    }
+}
+
+fn in_words(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
