@@ -1,0 +1,359 @@
+//! Crawls: whatever the weather, the index ends equal to the truth, or says that it does not.
+
+use serde_json::Value;
+
+use crate::index::{assert_index_is_truth, indexed, open, truth};
+use crate::support::{Home, Ran, Sim, wait_until};
+
+fn asked(sim: &Sim, endpoint: &str) -> u64 {
+    sim.record()["requests"][endpoint].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn the_index_equals_the_truth() {
+    let sim = Sim::start(&["--participants", "2000"]);
+    let home = Home::new(&sim);
+    let outcome = home.crawl().object();
+    assert_index_is_truth(&home, &sim);
+    assert_eq!(outcome["complete"], true, "{outcome}");
+    assert_eq!(outcome["failed_accounts"], 0);
+    assert_eq!(outcome["rewards"].as_u64(), Some(truth(&sim).len() as u64));
+    let accounts = sim.get("accounts").lines().count() as u64;
+    assert_eq!(outcome["accounts"].as_u64(), Some(accounts));
+    assert_eq!(asked(&sim, "GET reward"), accounts, "one Get Rewards per distinct account");
+    assert_eq!(sim.violations(), Vec::<Value>::new());
+}
+
+#[test]
+fn under_every_survivable_fault_and_with_people_coming_and_going_it_still_does() {
+    let sim = Sim::start(&["--participants", "2000", "--faults", "0.15", "--churn", "60"]);
+    let home = Home::new(&sim);
+    home.configure_more("[crawl]\npage_size = 50");
+    let outcome = home.crawl().object();
+    assert_eq!(outcome["complete"], true, "{outcome}");
+    assert_index_is_truth(&home, &sim);
+    let faults = sim.record()["faults"].as_object().map_or(0, serde_json::Map::len);
+    assert!(faults >= 8, "every kind of fault has happened: {}", sim.record()["faults"]);
+    assert_eq!(sim.violations(), Vec::<Value>::new());
+}
+
+#[test]
+fn each_fault_alone_is_outlived() {
+    let kinds =
+        ["500", "502", "503", "429", "429-bare", "reset", "truncated", "hang", "invalid-json", "empty", "duplicate"];
+    for kind in kinds {
+        let sim = Sim::start(&["--participants", "150", "--fault", &format!("{kind}=0.2")]);
+        let home = Home::new(&sim);
+        home.crawl();
+        assert_index_is_truth(&home, &sim);
+        assert!(
+            sim.record()["faults"][kind].as_u64().unwrap_or(0) > 0,
+            "{kind} has happened: {}",
+            sim.record()["faults"]
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_at_twenty_places_it_goes_on_and_pays_for_little_twice() {
+    const BATCH: u64 = 20;
+    const IN_FLIGHT: u64 = 8;
+    let sim = Sim::start(&["--participants", "2000", "--latency", "2ms"]);
+    let home = Home::new(&sim);
+    home.configure_more(&format!("[crawl]\nbatch = {BATCH}"));
+    let flight = IN_FLIGHT.to_string();
+    let args = ["crawl", "--concurrency", &flight, "--json"];
+    let accounts = sim.get("accounts").lines().count() as u64;
+    let mut kills = 0;
+    for place in 1..=20 {
+        let goal = accounts * place / 21;
+        let mut child = home.command(&args).spawn().expect("it starts");
+        wait_until("the crawl to get on", || {
+            asked(&sim, "GET reward") >= goal || child.try_wait().expect("its state").is_some()
+        });
+        if child.try_wait().expect("its state").is_none() {
+            child.kill().expect("it can be killed");
+            kills += 1;
+        }
+        child.wait().expect("it ends");
+    }
+    assert_eq!(kills, 20, "every kill hit a running crawl");
+    let outcome = home.check(&args, 0).object();
+    assert_eq!(outcome["complete"], true, "{outcome}");
+    assert_index_is_truth(&home, &sim);
+    let twice = asked(&sim, "GET reward") - accounts;
+    // A batch is counted in rows; an account without rewards is one row too, so it never holds more accounts than rows.
+    assert!(twice <= kills * (IN_FLIGHT + BATCH), "{twice} requests were made twice over {kills} kills");
+}
+
+#[test]
+fn accounts_that_cannot_be_read_are_said_listed_and_exit_6() {
+    let sim = Sim::start(&["--participants", "300", "--accounts-fail", "3"]);
+    let home = Home::new(&sim);
+    home.configure_more("[crawl]\nbatch = 500");
+    let ran = home.check(&["crawl", "--json"], 6);
+    assert_eq!(ran.object()["failed_accounts"], 3);
+    assert_eq!(ran.object()["complete"], false);
+    assert_eq!(ran.error_kind(), "some_failed");
+    assert!(!ran.stderr.contains('@'), "nobody asked for names: {}", ran.stderr);
+    let status = home.check(&["status", "--json"], 0).object();
+    assert_eq!(status["failed_accounts"], 3);
+    assert_eq!(status["failed"], Value::Null);
+    let listed = home.check(&["status", "--failed-accounts", "--json"], 0).object();
+    assert_eq!(listed["failed"].as_array().map(Vec::len), Some(3));
+    // A negative answer does not claim what was not read.
+    let answer = home.check(&["lookup", "no such order", "--json"], 4).object();
+    assert_eq!(answer["coverage"]["complete"], false);
+    assert!(home.check(&["lookup", "no such order"], 4).stdout.contains("not in what has been read so far"));
+}
+
+#[test]
+fn the_link_is_found_wherever_it_is_and_however_it_is_spelled() {
+    for place in ["reward", "event", "meta"] {
+        for names in ["camel", "snake", "pascal", "oid", "mixed"] {
+            let sim = Sim::start(&["--participants", "120", "--link-in", place, "--link-names", names]);
+            let home = Home::new(&sim);
+            let outcome = home.crawl().object();
+            assert_index_is_truth(&home, &sim);
+            assert!(outcome["links"].as_u64() > Some(0), "{place} {names}: {outcome}");
+        }
+    }
+}
+
+#[test]
+fn no_link_at_all_is_a_loud_failure_and_a_mapping_mends_it_without_the_network() {
+    let sim = Sim::start(&["--participants", "200", "--link-names", "unusual"]);
+    let home = Home::new(&sim);
+    let ran = home.check(&["crawl", "--json"], 1);
+    assert_eq!(ran.error_kind(), "no_links");
+    assert!(ran.stderr.contains("merchantRef"), "the keys that were seen: {}", ran.stderr);
+    home.configure_more("[mapping]\norder_id = '$.merchantRef'\naction_id = '$.conversionRef'");
+    sim.post("record/reset");
+    let again = home.check(&["crawl", "--from-raw", "--json"], 0).object();
+    assert!(again["links"].as_u64() > Some(0), "{again}");
+    assert_eq!(sim.requests(), 0);
+    assert_index_is_truth(&home, &sim);
+}
+
+#[test]
+fn wrong_credentials_tenant_and_scope_stop_it_and_blame_no_account() {
+    let sim = Sim::start(&["--participants", "100"]);
+    for (name, value, kind) in [
+        ("RECOUP_AUTH_TOKEN", "wrong", "credentials"),
+        ("RECOUP_TENANT", "nobody", "tenant"),
+        ("RECOUP_AUTH_TOKEN", "brand-only-token", "scope"),
+    ] {
+        let home = Home::new(&sim).set(name, value);
+        let ran = home.check(&["crawl", "--json"], 3);
+        assert_eq!(ran.error_kind(), kind, "{ran:?}");
+        assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+        let status = home.check(&["status", "--json"], 0).object();
+        assert_eq!(status["failed_accounts"], 0);
+    }
+    let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "");
+    assert_eq!(home.check(&["crawl", "--json"], 3).error_kind(), "config");
+}
+
+#[test]
+fn a_second_crawl_leaves_or_waits_as_asked() {
+    let sim = Sim::start(&["--participants", "300", "--latency", "5ms"]);
+    let home = Home::new(&sim);
+    let args = ["crawl", "--concurrency", "2", "--json"];
+    let first = home.command(&args).spawn().expect("it starts");
+    wait_until("the first to begin", || asked(&sim, "GET reward") > 0);
+    let second = home.check(&["crawl", "--json"], 1);
+    assert_eq!(second.error_kind(), "busy");
+    let third = home.check(&["crawl", "--wait-for-lock", "--json"], 0);
+    assert_eq!(third.object()["complete"], true);
+    Ran::of(&args, first.wait_with_output().expect("it ends")).expect(0);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_the_state_and_the_next_crawl_goes_on() {
+    let sim = Sim::start(&["--participants", "600", "--latency", "5ms"]);
+    let home = Home::new(&sim);
+    let accounts = sim.get("accounts").lines().count() as u64;
+    let args = ["crawl", "--concurrency", "4", "--json"];
+    let child = home.command(&args).spawn().expect("it starts");
+    wait_until("the crawl to get on", || asked(&sim, "GET reward") > 50);
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(killed.success());
+    let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
+    ran.expect(130);
+    assert_eq!(ran.error_kind(), "interrupted");
+    assert!(asked(&sim, "GET reward") < accounts);
+    home.crawl();
+    assert_index_is_truth(&home, &sim);
+    assert_eq!(asked(&sim, "GET reward"), accounts, "what was started was finished, and nothing was read twice");
+}
+
+#[test]
+fn accounts_that_vanish_stay_and_are_marked_as_gone() {
+    let sim = Sim::start(&["--participants", "500"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let before = indexed(&home).len();
+    sim.post("set?churn=40");
+    let outcome = home.crawl().object();
+    assert_eq!(outcome["complete"], true, "{outcome}");
+    assert_index_is_truth(&home, &sim);
+    let (all, gone): (i64, i64) = open(&home)
+        .query_row("SELECT count(*), count(gone_at) FROM accounts", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("accounts");
+    assert!(gone > 0, "{all} accounts, {gone} gone, {before} rewards before");
+}
+
+#[test]
+fn a_reward_that_changed_or_left_its_account_follows() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let order = sim.example("plain");
+    sim.post(&format!("delete-reward?id={}", order.reward_ids[0]));
+    sim.post(&format!("redeem?id={}", order.reward_ids[1]));
+    home.crawl();
+    assert_index_is_truth(&home, &sim);
+    let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
+    let by_id = |id: &str| answer["matches"].as_array().and_then(|m| m.iter().find(|m| m["reward_id"] == id)).cloned();
+    assert_eq!(by_id(&order.reward_ids[0]).expect("kept")["gone"], true);
+    assert_eq!(by_id(&order.reward_ids[1]).expect("kept")["state"], "redeemed");
+}
+
+#[test]
+fn an_enforced_limit_is_kept_to() {
+    for header in ["brand", "brand-epoch", "partner", "retry-after", "retry-after-date", "none"] {
+        let sim = Sim::start(&["--participants", "60", "--quota", "60", "--window", "1s", "--limit-header", header]);
+        let home = Home::new(&sim);
+        home.crawl();
+        assert_index_is_truth(&home, &sim);
+        assert_eq!(sim.violations(), Vec::<Value>::new(), "{header}");
+    }
+}
+
+#[test]
+fn a_wait_that_is_too_long_parks_with_the_state_saved() {
+    let sim = Sim::start(&["--participants", "300", "--quota", "100", "--window", "1h"]);
+    let home = Home::new(&sim);
+    let ran = home.check(&["crawl", "--max-wait", "1s", "--json"], 8);
+    assert_eq!(ran.error_kind(), "parked");
+    let read = home.check(&["status", "--json"], 0).object()["runs"][0]["accounts_read"].as_u64();
+    assert!(read > Some(0), "what was read is kept: {read:?}");
+}
+
+#[test]
+fn a_rate_of_our_own_is_kept() {
+    let sim = Sim::start(&["--participants", "100"]);
+    let home = Home::new(&sim);
+    home.check(&["crawl", "--rate", "60/s", "--json"], 0);
+    let busiest = sim.record()["busiest_second"].as_u64().expect("a number");
+    assert!(busiest <= 66, "{busiest} requests in the busiest second");
+}
+
+#[test]
+fn a_database_of_another_tenant_a_newer_or_a_damaged_one_is_refused() {
+    let sim = Sim::start(&["--participants", "60"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let other = Sim::start(&["--participants", "60"]);
+    let home = home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", other.addr));
+    for args in [vec!["crawl", "--json"], vec!["lookup", "1", "--json"], vec!["retract", "1", "--yes", "--json"]] {
+        assert_eq!(home.check(&args, 3).error_kind(), "identity");
+    }
+    let home = home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", sim.addr));
+    let conn = rusqlite::Connection::open(home.database()).expect("the index");
+    conn.pragma_update(None, "user_version", 999).expect("a newer schema");
+    drop(conn);
+    assert_eq!(home.check(&["lookup", "1", "--json"], 3).error_kind(), "newer_database");
+    assert_eq!(home.check(&["crawl", "--json"], 3).error_kind(), "newer_database");
+    std::fs::write(home.database(), "this is no database at all, not even a little".repeat(200)).expect("rubbish");
+    for file in ["recoup.db-wal", "recoup.db-shm"] {
+        drop(std::fs::remove_file(home.path(file)));
+    }
+    let ran = home.check(&["lookup", "1", "--json"], 1);
+    assert_eq!(ran.error_kind(), "storage");
+    assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+    home.check(&["crawl", "--json"], 1);
+    home.check(&["status", "--json"], 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_said_and_the_crawl_goes_on_when_there_is_room() {
+    let sim = Sim::start(&["--participants", "1500"]);
+    let home = Home::new(&sim);
+    // A file size limit is the full disk that a test can have; the signal it would send is ignored.
+    let program = home.command(&["crawl", "--json"]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell
+        .args(["-c", "trap '' XFSZ; ulimit -f 300; exec \"$0\" crawl --json"])
+        .arg(program.get_program())
+        .env_clear()
+        .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = Ran::of(&["crawl"], shell.output().expect("it runs"));
+    ran.expect(1);
+    assert_eq!(ran.error_kind(), "storage", "{ran:?}");
+    home.crawl();
+    assert_index_is_truth(&home, &sim);
+}
+
+#[test]
+fn a_few_bad_accounts_do_not_stall_a_crawl_with_default_settings() {
+    let sim = Sim::start(&["--participants", "300", "--accounts-fail", "3"]);
+    let home = Home::new(&sim);
+    home.configure("");
+    let outcome = home.check(&["crawl", "--json"], 6).object();
+    assert_eq!(outcome["failed_accounts"], 3);
+    let seconds = outcome["seconds"].as_f64().expect("a number");
+    assert!(seconds < 40.0, "{seconds} s for three bad accounts of 300");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long the program takes to give up, in real time")]
+fn a_host_that_is_down_ends_it_in_reasonable_time_and_says_so() {
+    let sim = Sim::start(&["--participants", "60"]);
+    // Nobody listens on the port of a listener that is gone.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/api/v1", listener.local_addr().expect("its address"));
+    drop(listener);
+    let home = Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url);
+    home.configure("");
+    let began = std::time::Instant::now();
+    let ran = home.check(&["crawl", "--json"], 1);
+    assert_eq!(ran.error_kind(), "network");
+    assert!(ran.stderr.contains("5 attempts"), "{}", ran.stderr);
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_crawl_that_came_to_nothing_does_not_displace_the_one_before() {
+    let sim = Sim::start(&["--participants", "120"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let order = sim.example("plain").order_id;
+    let home = home.set("RECOUP_AUTH_TOKEN", "wrong");
+    assert_eq!(home.check(&["crawl", "--json"], 3).error_kind(), "credentials");
+    let status = home.check(&["status", "--json"], 0).object();
+    assert_eq!(
+        (&status["coverage"]["complete"], status["runs"].as_array().map(Vec::len)),
+        (&Value::Bool(true), Some(1))
+    );
+    assert_eq!(home.check(&["lookup", &order, "--json"], 0).object()["coverage"]["complete"], true);
+    assert_eq!(home.check(&["crawl", "--from-raw", "--json"], 0).object()["complete"], true);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_during_a_wait_says_how_it_goes_on() {
+    let sim = Sim::start(&["--participants", "300", "--quota", "50", "--window", "1h"]);
+    let home = Home::new(&sim);
+    let args = ["crawl", "--max-wait", "2h", "--json"];
+    let child = home.command(&args).spawn().expect("it starts");
+    wait_until("the quota to be used up", || sim.requests() >= 50);
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(killed.success());
+    let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
+    ran.expect(130);
+    assert!(ran.stderr.contains("goes on where it was"), "{}", ran.stderr);
+}

@@ -1,0 +1,129 @@
+//! Whether the index holds what the simulator holds: row for row, and nothing else.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Stdio;
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+use crate::support::{Home, Ran, Sim};
+
+/// One reward: account, order IDs, ActionIds, assigned, redeemed, cancelled.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    account: String,
+    orders: Vec<String>,
+    actions: Vec<String>,
+    assigned: Option<i64>,
+    redeemed: Option<i64>,
+    cancelled: bool,
+}
+
+fn sorted(mut list: Vec<String>) -> Vec<String> {
+    list.sort();
+    list.dedup();
+    list
+}
+
+/// What the simulator has now.
+pub fn truth(sim: &Sim) -> BTreeMap<String, Row> {
+    let texts = |value: &Value| -> Vec<String> {
+        sorted(value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect())
+    };
+    sim.truth()
+        .iter()
+        .map(|reward| {
+            let row = Row {
+                account: reward["account_id"].as_str().expect("an account").to_owned(),
+                orders: texts(&reward["order_ids"]),
+                actions: texts(&reward["action_ids"]),
+                assigned: reward["assigned"].as_i64(),
+                redeemed: reward["redeemed"].as_i64().filter(|n| *n > 0),
+                cancelled: reward["state"] == "cancelled",
+            };
+            (reward["reward_id"].as_str().expect("an id").to_owned(), row)
+        })
+        .collect()
+}
+
+/// What the index has and does not call gone.
+pub fn indexed(home: &Home) -> BTreeMap<String, Row> {
+    let conn = open(home);
+    let mut statement = conn
+        .prepare(
+            "SELECT r.reward_id, coalesce(r.account_id, a.account_id), r.assigned, r.redeemed, r.date_cancelled,
+                 (SELECT json_group_array(order_id) FROM links WHERE reward = r.id AND order_id IS NOT NULL),
+                 (SELECT json_group_array(action_id) FROM links WHERE reward = r.id AND action_id IS NOT NULL)
+             FROM rewards r JOIN accounts a ON a.id = r.account WHERE r.gone_at IS NULL AND a.gone_at IS NULL",
+        )
+        .expect("the schema");
+    let texts = |json: String| sorted(serde_json::from_str(&json).expect("a list"));
+    let rows = statement
+        .query_map([], |row| {
+            let entry = Row {
+                account: row.get(1)?,
+                orders: texts(row.get(5)?),
+                actions: texts(row.get(6)?),
+                assigned: row.get(2)?,
+                redeemed: row.get::<_, Option<i64>>(3)?.filter(|n| *n > 0),
+                cancelled: row.get::<_, Option<i64>>(4)?.is_some(),
+            };
+            Ok((row.get(0)?, entry))
+        })
+        .expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+pub fn open(home: &Home) -> Connection {
+    Connection::open_with_flags(home.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the index")
+}
+
+/// Expects that the index equals the truth, row for row, and that `lookup` finds every order.
+#[track_caller]
+pub fn assert_index_is_truth(home: &Home, sim: &Sim) {
+    let (truth, mut indexed) = (truth(sim), indexed(home));
+    for (id, row) in &truth {
+        let mut found = indexed.remove(id).unwrap_or_else(|| panic!("reward {id} is not in the index: {row:?}"));
+        // The truth counts credits only; the index also has the percentage or the amount of other types.
+        found.assigned = found.assigned.filter(|_| row.assigned.is_some());
+        assert_eq!(&found, row, "reward {id}");
+    }
+    assert_eq!(indexed.keys().next(), None, "in the index, not at the vendor, and not marked as gone");
+    let orders = sorted(truth.values().flat_map(|row| row.orders.clone()).collect());
+    let found = lookup_all(home, &orders);
+    assert_eq!(found.len(), orders.len());
+    let states: BTreeMap<String, Value> = sim
+        .truth()
+        .into_iter()
+        .map(|r| (r["reward_id"].as_str().unwrap_or_default().to_owned(), r["state"].clone()))
+        .collect();
+    for (order, answer) in orders.iter().zip(&found) {
+        assert_eq!(answer["order_id"], order.as_str());
+        for found in answer["matches"].as_array().into_iter().flatten().filter(|m| m["gone"] == false) {
+            let id = found["reward_id"].as_str().unwrap_or_default();
+            assert_eq!(Some(&found["state"]), states.get(id), "state of reward {id}");
+        }
+        let rewards: Vec<&str> =
+            answer["matches"].as_array().into_iter().flatten().filter_map(|m| m["reward_id"].as_str()).collect();
+        let expected: Vec<&String> =
+            truth.iter().filter(|(_, row)| row.orders.contains(order)).map(|(id, _)| id).collect();
+        assert!(expected.iter().all(|id| rewards.contains(&id.as_str())), "{order:?}: {expected:?} in {rewards:?}");
+    }
+}
+
+/// Looks all of them up in one go, by standard input.
+fn lookup_all(home: &Home, orders: &[String]) -> Vec<Value> {
+    if orders.is_empty() {
+        return Vec::new();
+    }
+    let args = ["lookup", "-", "--json"];
+    let mut child = home.command(&args).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("its standard input");
+    let list = orders.join("\n");
+    let writer = std::thread::spawn(move || stdin.write_all(list.as_bytes()));
+    let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
+    writer.join().expect("the writer").expect("the list");
+    ran.expect(0);
+    ran.objects()
+}

@@ -1,0 +1,165 @@
+//! Lookups: exact, honest about what they rest on, and live where nothing was crawled.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::support::{Home, Ran, Sim};
+
+/// Runs a command with this standard input.
+fn with_input(home: &Home, args: &[&str], input: &[u8]) -> Ran {
+    let mut child = home.command(args).stdin(Stdio::piped()).spawn().expect("it starts");
+    child.stdin.take().expect("its standard input").write_all(input).expect("the input");
+    Ran::of(args, child.wait_with_output().expect("it ends"))
+}
+
+/// An order with its account and rewards, as the simulator has it: of one account, with one order ID and one ActionId.
+fn some_order(sim: &Sim) -> (String, String) {
+    let truth = sim.truth();
+    let is_single = |reward: &&Value| {
+        ["order_ids", "action_ids"].iter().all(|key| reward[*key].as_array().is_some_and(|list| list.len() == 1))
+    };
+    let reward = truth.iter().find(is_single).expect("a reward with an order and an action");
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    (text(&reward["order_ids"][0]), text(&reward["account_id"]))
+}
+
+#[test]
+fn only_the_exact_order_matches_and_what_looks_like_it_stands_apart() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let order = sim.example("plain").order_id;
+    let answer = home.check(&["lookup", &order, "--json"], 0).object();
+    assert!(answer["matches"].as_array().is_some_and(|list| !list.is_empty()), "{answer}");
+    for similar in [format!("#{order}"), format!(" {order}"), format!("00{order}")] {
+        let ran = home.check(&["lookup", &similar, "--json"], 4);
+        assert_eq!(ran.error_kind(), "not_indexed");
+        let answer = ran.object();
+        assert_eq!(answer["matches"].as_array().map(Vec::len), Some(0), "{similar:?}");
+        let suggestions = answer["suggestions"].as_array().cloned().unwrap_or_default();
+        assert!(suggestions.contains(&Value::from(order.as_str())), "{similar:?}: {suggestions:?}");
+        let said = home.check(&["lookup", &similar], 4).stdout;
+        assert!(said.contains("not a referral order") && said.contains("similar, and not the same"), "{said}");
+    }
+}
+
+#[test]
+fn an_answer_has_the_shape_of_the_contract() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let order = sim.example("plain");
+    let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
+    let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&answer), ["coverage", "matches", "order_id", "suggestions"]);
+    assert_eq!(
+        keys(&answer["coverage"]),
+        ["accounts_known", "accounts_read", "as_of", "complete", "rewards_known", "rewards_read", "source"]
+    );
+    for found in answer["matches"].as_array().expect("a list") {
+        let keys = keys(found);
+        for key in ["action_id", "reward_id", "account_id", "state", "program_id", "date_given", "gone", "ambiguous"] {
+            assert!(keys.iter().any(|known| known == key), "{key} in {keys:?}");
+        }
+        assert!(order.reward_ids.iter().any(|id| found["reward_id"] == id.as_str()), "{found}");
+        assert!(order.action_ids.iter().any(|id| found["action_id"] == id.as_str()), "{found}");
+    }
+}
+
+#[test]
+fn several_orders_are_answered_in_order_and_standard_input_may_come_from_a_spreadsheet() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let (one, two) = (sim.example("plain").order_id, sim.example("two_actions").order_id);
+    let asked = |ran: &Ran| -> Vec<String> {
+        let objects = ran.objects();
+        objects.iter().filter_map(|answer| Some(answer["order_id"].as_str()?.to_owned())).collect()
+    };
+    let ran = home.check(&["lookup", &one, "nobody's", &two, "--json"], 4);
+    assert_eq!(asked(&ran), [one.as_str(), "nobody's", two.as_str()]);
+    let input = format!("\u{feff}{one}\r\n\r\n{two}\r\n");
+    let ran = with_input(&home, &["lookup", "-", "--json"], input.as_bytes());
+    ran.expect(0);
+    assert_eq!(asked(&ran), [one.as_str(), two.as_str()]);
+    for (input, line) in [
+        (format!("{one}\n{}\n", "x".repeat(10_000)).into_bytes(), "line 2"),
+        ([one.as_bytes(), b"\n\n\xff\xfe\n"].concat(), "line 3"),
+    ] {
+        let ran = with_input(&home, &["lookup", "-", "--json"], &input);
+        ran.expect(2);
+        assert!(ran.stderr.contains(line), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_no_says_what_it_rests_on() {
+    let sim = Sim::start(&["--participants", "120", "--accounts-fail", "2"]);
+    let home = Home::new(&sim);
+    let ran = home.check(&["lookup", "nobody's"], 4);
+    assert!(ran.stdout.contains("nothing has been crawled yet"), "{}", ran.stdout);
+    let answer = home.check(&["lookup", "nobody's", "--json"], 4).object();
+    assert_eq!((&answer["coverage"]["complete"], &answer["coverage"]["as_of"]), (&Value::Bool(false), &Value::Null));
+    home.check(&["crawl", "--json"], 6);
+    let ran = home.check(&["lookup", "nobody's"], 4);
+    assert!(ran.stdout.contains("not in what has been read so far") && ran.stdout.contains("with gaps"), "{ran:?}");
+    let whole = Sim::start(&["--participants", "120"]);
+    let home = Home::new(&whole);
+    home.crawl();
+    let ran = home.check(&["lookup", "nobody's"], 4);
+    assert!(ran.stdout.contains("not a referral order, as of "), "{}", ran.stdout);
+}
+
+#[test]
+fn an_index_without_any_order_id_never_says_not_a_referral_order() {
+    let sim = Sim::start(&["--participants", "120"]);
+    let home = Home::new(&sim);
+    home.configure_more("[mapping]\norder_id = '$.nothing'");
+    let ran = home.check(&["crawl", "--json"], 1);
+    assert_eq!(ran.error_kind(), "no_links");
+    let ran = home.check(&["lookup", "nobody's"], 4);
+    assert!(ran.stdout.contains("not in what has been read so far"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_participant_is_asked_about_live_and_matched_exactly() {
+    for flags in [&["--participants", "400"][..], &["--participants", "400", "--query-returns-all"]] {
+        let sim = Sim::start(flags);
+        let home = Home::new(&sim);
+        let (order, account) = some_order(&sim);
+        let ran = home.check(&["lookup", &order, "--participant", &account, "--json"], 0);
+        let answer = ran.object();
+        assert!(
+            answer["matches"].as_array().is_some_and(|list| list.iter().any(|m| m["account_id"] == account.as_str())),
+            "{answer}"
+        );
+        assert_eq!(answer["coverage"]["complete"], false, "one person is not the tenant");
+        assert_eq!(sim.record()["requests"]["GET reward"], 1, "nobody else was asked about");
+        let ran = home.check(&["lookup", &order, "--participant", "nobody@nowhere.example"], 0);
+        assert!(ran.stderr.contains("nobody matched"), "{}", ran.stderr);
+        assert_eq!(sim.record()["requests"]["GET reward"], 1);
+    }
+}
+
+#[test]
+fn a_participant_is_looked_for_on_ten_pages_at_most() {
+    let sim = Sim::start(&["--participants", "2000", "--query-returns-all"]);
+    let home = Home::new(&sim);
+    let ran = home.check(&["lookup", "1", "--participant", "nobody@nowhere.example"], 4);
+    assert!(ran.stderr.contains("955 participants compared, and there were more"), "{}", ran.stderr);
+    assert_eq!(sim.record()["requests"]["GET users"], 10);
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let sim = Sim::start(&["--participants", "120"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let order = sim.example("plain").order_id;
+    let mut child = home.command(&["lookup", &order, "--json"]).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,324 @@
+//! What every test stands on: the real binary, a real simulator, a home of its own.
+//!
+//! Nothing of the caller's environment reaches the binary under test, every file lies in a temporary folder, and the
+//! simulator is asked over its control paths. No test sleeps: it waits for a process, or asks until something is so.
+
+#![expect(clippy::disallowed_methods, reason = "how long a test waits for another process, in real time")]
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A simulator that ends with its test.
+pub struct Sim {
+    child: Child,
+    /// `127.0.0.1:PORT`.
+    pub addr: String,
+}
+
+impl Sim {
+    /// Starts `recoup simulate` with these flags; short delays, so that a retraction takes no time worth naming.
+    pub fn start(flags: &[&str]) -> Self {
+        let quick = ["--queue-delay", "20ms", "--complete-delay", "20ms", "--cancel-delay", "20ms"];
+        let quick: Vec<&str> =
+            quick.chunks(2).filter(|pair| !flags.contains(&pair[0])).flat_map(<[&str]>::iter).copied().collect();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_recoup"))
+            .env_clear()
+            .args(["simulate", "--quiet"])
+            .args(quick)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the simulator starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("its standard output")).read_line(&mut line).expect("its first line");
+        let addr = line.trim().strip_prefix("listening on http://").expect("the contract's first line").to_owned();
+        Self { child, addr }
+    }
+
+    /// Cancels one reward by hand, as a person could at the vendor.
+    pub fn cancel_reward(&self, id: &str) {
+        let mut stream = TcpStream::connect(&self.addr).expect("the simulator listens");
+        let key = "U0lNVUxBVE9SOnNpbXVsYXRvci10b2tlbg==";
+        write!(
+            stream,
+            "POST /api/v1/simulator/reward/{id}/cancel HTTP/1.0\r\nHost: {}\r\nAuthorization: Basic {key}\r\nContent-Length: 0\r\n\r\n",
+            self.addr
+        )
+        .expect("the question");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer");
+        assert!(answer.contains(" 200 "), "{answer}");
+    }
+
+    /// Asks a control path.
+    pub fn get(&self, path: &str) -> String {
+        self.http("GET", path)
+    }
+
+    /// Changes something while it runs.
+    pub fn post(&self, path: &str) {
+        self.http("POST", path);
+    }
+
+    fn http(&self, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.addr).expect("the simulator listens");
+        write!(stream, "{method} /_simulator/{path} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.addr)
+            .expect("the question");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains(" 200 "), "{method} {path}: {head}");
+        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunked(body) } else { body.to_owned() }
+    }
+
+    /// What it was asked so far.
+    pub fn record(&self) -> Value {
+        serde_json::from_str(&self.get("record")).expect("the record")
+    }
+
+    /// How many requests have arrived.
+    pub fn requests(&self) -> u64 {
+        self.record()["requests"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum()
+    }
+
+    /// What an index should hold: one object per reward.
+    pub fn truth(&self) -> Vec<Value> {
+        self.get("truth").lines().map(|line| serde_json::from_str(line).expect("a line of truth")).collect()
+    }
+
+    /// An order of a kind: `plain`, `two_actions`, `redeemed` …
+    pub fn example(&self, kind: &str) -> Example {
+        let all: Value = serde_json::from_str(&self.get("examples")).expect("the examples");
+        let first = all[kind].get(0).unwrap_or_else(|| panic!("no example of {kind}: {all}"));
+        let texts = |key: &str| first[key].as_array().into_iter().flatten().map(text).collect();
+        Example {
+            order_id: text(&first["order_id"]),
+            action_tracker_id: first["action_tracker_id"].to_string(),
+            action_ids: texts("action_ids"),
+            reward_ids: texts("reward_ids"),
+        }
+    }
+
+    /// The DELETEs that arrived.
+    pub fn deletes(&self) -> Vec<Value> {
+        self.record()["deletes"].as_array().cloned().expect("a list")
+    }
+
+    /// What the simulator holds against its client; empty in a good test.
+    pub fn violations(&self) -> Vec<Value> {
+        self.record()["violations"].as_array().cloned().expect("a list")
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+/// An order of the simulator.
+pub struct Example {
+    pub order_id: String,
+    pub action_tracker_id: String,
+    pub action_ids: Vec<String>,
+    pub reward_ids: Vec<String>,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A home of its own, and the environment that points the binary at a simulator.
+pub struct Home {
+    dir: TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Home {
+    /// A home with the simulator's address and credentials, and time-outs fit for a test.
+    pub fn new(sim: &Sim) -> Self {
+        let home = Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new() };
+        let host = "timeout = '2s'\nbackoff = '5ms'\nbackoff_max = '50ms'\nattempts = 8\nstart_concurrency = 8\n";
+        home.configure(&format!(
+            "[advocate]\n{host}concurrency = 32\n[brand]\n{host}[retract]\nfirst_poll = '10ms'\nmax_poll = '50ms'\nwait = '5s'\nsettle = '10s'\n"
+        ));
+        home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", sim.addr))
+            .set("RECOUP_BRAND_URL", &format!("http://{}/Advertisers", sim.addr))
+            .set("RECOUP_TENANT", "simulator")
+            .set("RECOUP_ACCOUNT_SID", "SIMULATOR")
+            .set("RECOUP_AUTH_TOKEN", "simulator-token")
+    }
+
+    /// Sets, or with an empty value unsets, a variable for every command of this home.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            self.env.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// Writes `recoup.toml`.
+    pub fn configure(&self, toml: &str) {
+        std::fs::write(self.path("recoup.toml"), toml).expect("the configuration");
+    }
+
+    /// Adds to `recoup.toml`; a key of `[retract]`, which comes last, takes the place of the one that is there.
+    pub fn configure_more(&self, toml: &str) {
+        let text = std::fs::read_to_string(self.path("recoup.toml")).expect("the configuration");
+        let key = toml.split('=').next().unwrap_or_default();
+        let mut kept: String =
+            text.lines().filter(|line| !line.starts_with(key)).flat_map(|line| [line, "\n"]).collect();
+        writeln!(kept, "{toml}").expect("text");
+        self.configure(&kept);
+    }
+
+    /// A file of this home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The index.
+    pub fn database(&self) -> PathBuf {
+        self.path("recoup.db")
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> PathBuf {
+        self.path("recoup-ledger.db")
+    }
+
+    /// The binary with these arguments, not started yet.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_recoup"));
+        command
+            .env_clear()
+            .env("HOME", self.dir.path())
+            .env("RECOUP_CONFIG", self.path("recoup.toml"))
+            .env("RECOUP_DATABASE", self.database())
+            .envs(self.env.iter().cloned())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(args, self.command(args).output().expect("the binary runs"))
+    }
+
+    /// Runs it and expects an exit code.
+    #[track_caller]
+    pub fn check(&self, args: &[&str], code: i32) -> Ran {
+        let ran = self.run(args);
+        ran.expect(code);
+        ran
+    }
+
+    /// A crawl that must succeed.
+    #[track_caller]
+    pub fn crawl(&self) -> Ran {
+        self.check(&["crawl", "--json"], 0)
+    }
+}
+
+/// A simulator with these flags, and a home that has crawled it.
+pub fn ready(flags: &[&str]) -> (Sim, Home) {
+    let mut all = if flags.contains(&"--participants") { Vec::new() } else { vec!["--participants", "400"] };
+    all.extend(flags);
+    let sim = Sim::start(&all);
+    let home = Home::new(&sim);
+    home.crawl();
+    (sim, home)
+}
+
+/// What a finished command left.
+#[derive(Debug)]
+pub struct Ran {
+    pub args: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(args: &[&str], output: Output) -> Self {
+        Self {
+            args: args.join(" ").chars().take(200).collect(),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8 on standard output"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8 on standard error"),
+        }
+    }
+
+    /// Expects an exit code.
+    #[track_caller]
+    pub fn expect(&self, code: i32) {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "recoup {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.args,
+            self.stdout,
+            self.stderr
+        );
+    }
+
+    /// Every JSON object of standard output.
+    #[track_caller]
+    pub fn objects(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.stderr));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The first JSON object.
+    #[track_caller]
+    pub fn object(&self) -> Value {
+        self.objects().into_iter().next().unwrap_or_else(|| panic!("no JSON: {self:?}"))
+    }
+
+    /// The kind of the error that comes last under `--json`.
+    #[track_caller]
+    pub fn error_kind(&self) -> String {
+        let last = self.objects().pop().unwrap_or_else(|| panic!("no JSON: {self:?}"));
+        text(&last["error"]["kind"])
+    }
+
+    /// The state of the only retraction of a receipt.
+    #[track_caller]
+    pub fn state(&self) -> String {
+        text(&self.object()["retractions"][0]["state"])
+    }
+}
+
+/// Asks until something is so; a test that waits longer than a minute has found a bug.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "still waiting: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
