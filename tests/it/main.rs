@@ -10,3 +10,4 @@ mod odd;
 mod retract;
 mod safety;
 mod support;
+mod tidy;
