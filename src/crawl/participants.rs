@@ -144,6 +144,7 @@ impl Source {
             self.more.notify_one();
         }
         let seen = self.writer.call(move |index| index.participants(sweep.id)).await?;
+        tracing::info!(participants = seen, total = ?walk.total(), still = walk.is_still(), "the list was walked");
         let all_counted = walk.total().is_none_or(|total| seen >= total);
         let counted = walk.kept_its_total() && walk.total().is_some_and(|total| seen == total);
         // A list that moved cannot be counted, only proven; and one whose order proves nothing can still be counted: n
