@@ -7,6 +7,7 @@
 //! what concerns the whole run (credentials, quota, a signal, a full disk), and never calls a run complete with a gap in it.
 
 pub mod from_raw;
+mod outcome;
 mod participants;
 mod progress;
 mod walk;
@@ -16,7 +17,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::advocate::Advocate;
@@ -25,8 +25,9 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{KeyCensus, Mapping};
 use crate::report::Report;
 use crate::report::grouped;
-use crate::store::index::{FindingCount, Index, Run, RunKey, SweepEnd};
+use crate::store::index::{Index, Run, RunKey, SweepEnd};
 use crate::store::{Identity, ProcessLock};
+pub use outcome::{Kinds, Outcome};
 use participants::{Queue, Source};
 use progress::Meter;
 use writer::Writer;
@@ -73,142 +74,6 @@ impl Default for Options {
             wait_for_lock: false,
             full: false,
         }
-    }
-}
-
-/// What a run came to.
-#[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
-    /// The run.
-    pub run: RunKey,
-    /// `participants`, or `raw` for an extraction without the network.
-    pub source: String,
-    /// The run had been begun before.
-    pub resumed: bool,
-    /// The run has not come to its end: only an extraction can say so.
-    #[serde(skip)]
-    pub unfinished: bool,
-    /// Accounts read.
-    pub accounts: u64,
-    /// Accounts known; the same unless some could not be read.
-    pub accounts_known: u64,
-    /// Accounts that were found to be gone.
-    pub accounts_gone: u64,
-    /// Requests sent, over all processes of the run.
-    pub requests: u64,
-    /// Rewards read.
-    pub rewards: u64,
-    /// Links found.
-    pub links: u64,
-    /// What rewards offered, by kind and path.
-    pub coverage: Kinds,
-    /// Accounts that could not be read.
-    pub failed_accounts: u64,
-    /// Rewards without an id, and participants without an account.
-    pub unusable: u64,
-    /// IDs that JSON had damaged.
-    pub unreadable: u64,
-    /// Walks over the list of participants.
-    pub sweeps: u64,
-    /// Every known account was read and nothing is in doubt.
-    pub complete: bool,
-    /// What is in doubt, as sentences.
-    pub gaps: Vec<String>,
-    /// How long this process took.
-    pub seconds: f64,
-}
-
-/// Rewards by what they offered.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Kinds {
-    /// One order ID and one ActionId.
-    pub both: u64,
-    /// An order ID only.
-    pub order_only: u64,
-    /// An ActionId only.
-    pub action_only: u64,
-    /// Neither.
-    pub neither: u64,
-    /// Several of one.
-    pub ambiguous: u64,
-    /// The same by path.
-    pub paths: Vec<FindingCount>,
-}
-
-impl Outcome {
-    fn new(run: &Run, seconds: f64) -> Self {
-        let count =
-            |kind: &str| run.coverage.iter().filter(|found| found.kind == kind).map(|found| found.rewards).sum();
-        Self {
-            run: run.run,
-            source: run.source.clone(),
-            resumed: false,
-            unfinished: false,
-            accounts: run.accounts_read,
-            accounts_known: run.accounts_known,
-            accounts_gone: 0,
-            requests: run.requests,
-            rewards: run.rewards(),
-            links: run.links(),
-            coverage: Kinds {
-                both: count("both"),
-                order_only: count("order_only"),
-                action_only: count("action_only"),
-                neither: count("neither"),
-                ambiguous: count("ambiguous"),
-                paths: run.coverage.clone(),
-            },
-            failed_accounts: run.accounts_failed,
-            unusable: run.rewards_unusable,
-            unreadable: run.values_unreadable,
-            sweeps: 0,
-            complete: run.complete,
-            gaps: run.gaps.clone(),
-            seconds,
-        }
-    }
-
-    /// What to do about an outcome that is not complete.
-    pub fn hint(&self) -> &'static str {
-        if self.unfinished {
-            "run `recoup crawl`: it goes on where it was"
-        } else if self.failed_accounts > 0 {
-            "`recoup status --failed-accounts` lists them; the next `recoup crawl` reads everything again"
-        } else {
-            "the next `recoup crawl` reads everything again"
-        }
-    }
-
-    /// The outcome for a person.
-    pub fn describe(&self) -> String {
-        let mut lines = vec![
-            format!(
-                "{} of {} accounts read, {} rewards, {} links, in {}",
-                grouped(self.accounts),
-                grouped(self.accounts_known),
-                grouped(self.rewards),
-                grouped(self.links),
-                progress::duration(self.seconds),
-            ),
-            format!(
-                "rewards with order and action {}, order only {}, action only {}, neither {}, ambiguous {}",
-                grouped(self.coverage.both),
-                grouped(self.coverage.order_only),
-                grouped(self.coverage.action_only),
-                grouped(self.coverage.neither),
-                grouped(self.coverage.ambiguous),
-            ),
-        ];
-        for path in self.coverage.paths.iter().filter(|path| path.kind != "neither").take(10) {
-            let order = path.order_path.as_deref().unwrap_or("none");
-            let action = path.action_path.as_deref().unwrap_or("none");
-            lines.push(format!("  {}: order at {order}, action at {action}", grouped(path.rewards)));
-        }
-        if self.accounts_gone > 0 {
-            lines.push(format!("{} accounts are gone; their rewards stay, marked", grouped(self.accounts_gone)));
-        }
-        lines.extend(self.gaps.iter().map(|gap| format!("incomplete: {gap}")));
-        lines.join("\n")
     }
 }
 
