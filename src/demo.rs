@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::api::{Advocate, Brand, Credentials, HostOptions, Secret};
+use crate::api::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::clock::Clock;
 use crate::commands::End;
 use crate::error::{Error, Kind, Result};
@@ -50,7 +50,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     let clock = Clock::system();
     let mapping = Mapping::default();
     let advocate = Advocate::new(&host("/api/v1")?, &tenant, clock, stop.clone())?;
-    let brand = Brand::new(&host("/Advertisers")?, &account_sid, "14", clock, stop.clone())?;
+    let brand = Brand::new(&host("/Advertisers")?, &account_sid, IR_VERSION, clock, stop.clone())?;
 
     report.note(format!("1. a simulated tenant with {participants} participants listens on {base}"));
     report.note("2. recoup crawl: every participant's rewards, once");
@@ -111,7 +111,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         person: "demo".to_owned(),
         host: "localhost".to_owned(),
     };
-    let writer = WriterSettings { host: host("/Advertisers")?, ir_version: "14".to_owned(), lock_wait: minute };
+    let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };
     let receipt = retract::run(&reads, &writer, &order_id, &options).await?;
     report.note("5. the receipt");
     report.object(&receipt)?;

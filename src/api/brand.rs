@@ -136,14 +136,6 @@ pub struct Action {
     pub campaign_id: Option<String>,
 }
 
-impl Action {
-    /// Whether the amount is known to be 0: then `Amount=0` registers as a modification and reverses nothing
-    /// (`contradictions.md` 4).
-    pub fn amount_is_zero(&self) -> bool {
-        self.amount.as_deref().is_some_and(|a| a.trim().parse::<f64>().is_ok_and(|a| a == 0.0))
-    }
-}
-
 impl Brand {
     /// A client for one account; `ir_version` is usually [`IR_VERSION`].
     ///

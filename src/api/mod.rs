@@ -29,7 +29,7 @@ use url::Url;
 
 pub use advocate::{Advocate, Rewards, UsersPage};
 pub use auth::{Credentials, Secret};
-pub use brand::{Action, Brand, Program, Submission, SubmissionStatus};
+pub use brand::{Action, Brand, IR_VERSION, Program, Submission, SubmissionStatus};
 pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
 pub use options::{HostOptions, check_base};
 pub use pace::WaitReason;

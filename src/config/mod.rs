@@ -17,7 +17,7 @@ pub use environment::Environment;
 use file::{HostTable, Sections, paths_of, read_file};
 pub use values::{Rate, Span};
 
-use crate::api::{Credentials, HostOptions, Secret, check_base};
+use crate::api::{Credentials, HostOptions, IR_VERSION, Secret, check_base};
 use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -139,7 +139,7 @@ impl Settings {
             profile: global.profile.clone(),
             database,
             ledger,
-            ir_version: base.ir_version.unwrap_or_else(|| "14".to_owned()),
+            ir_version: base.ir_version.unwrap_or_else(|| IR_VERSION.to_owned()),
             mapping: Mapping::new(&paths_of(mapping.order_id), &paths_of(mapping.action_id))?,
             crawl: CrawlSettings {
                 page_size: crawl.page_size.unwrap_or(100).max(2),

@@ -74,18 +74,6 @@ impl IndexReader {
             rows.into_iter().map(|row| indexed(conn, row)).collect()
         })
     }
-
-    /// One reward by its ID.
-    pub fn reward(&self, reward: &RewardId) -> Result<Option<IndexedReward>> {
-        self.read(|conn| {
-            let row: Option<i64> = conn
-                .prepare_cached("SELECT id FROM rewards WHERE reward_id = ?1")?
-                .query_map(params![reward], |row| row.get(0))?
-                .next()
-                .transpose()?;
-            row.map(|row| indexed(conn, row)).transpose()
-        })
-    }
 }
 
 fn indexed(conn: &Connection, row: i64) -> rusqlite::Result<IndexedReward> {

@@ -94,15 +94,7 @@ impl Index {
         unusable: u64,
         asked_at: Timestamp,
     ) -> Result<()> {
-        self.record_now(account, AccountAnswer::Listed { rewards, unusable }, asked_at)
-    }
-
-    /// An account that was asked live and that the vendor does not know any more; not for one that was just listed.
-    pub fn record_live_gone(&mut self, account: &AccountId, asked_at: Timestamp) -> Result<()> {
-        self.record_now(account, AccountAnswer::NoSuchAccount, asked_at)
-    }
-
-    fn record_now(&mut self, account: &AccountId, answer: AccountAnswer, asked_at: Timestamp) -> Result<()> {
+        let answer = AccountAnswer::Listed { rewards, unusable };
         self.write(|tx, findings| {
             let run = newest_run(tx)?;
             let key = account_key(tx, run, account, asked_at)?;

@@ -197,11 +197,6 @@ impl Index {
 }
 
 impl IndexReader {
-    /// The newest run.
-    pub fn last_run(&self) -> Result<Option<Run>> {
-        Ok(self.runs(1)?.pop())
-    }
-
     /// The newest runs, newest first.
     pub fn runs(&self, limit: u32) -> Result<Vec<Run>> {
         self.read(|conn| select_runs(conn, "id > ?1", 0, limit))
