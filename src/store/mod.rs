@@ -2,7 +2,8 @@
 //!
 //! This module opens a file, brings its schema up to date, sets the pragmas and binds it to one tenant; [`index`] and
 //! [`ledger`] say what is in them. The two files are never opened on one connection and no transaction spans both: the
-//! ledger is written first, the index can be rebuilt. A file written by a newer recoup is refused, never guessed at.
+//! ledger is written first, the index can be rebuilt. A file written by an older recoup is upgraded as soon as it is opened
+//! by one who may write to it; one written by a newer recoup is refused, never guessed at.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -18,16 +19,26 @@ pub mod ledger;
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a file is: its name in messages, its migrations, and how hard it tries to survive a power cut.
+/// What a file is: its name in messages, its schema, and how hard it tries to survive a power cut.
 pub(crate) struct Layout {
     /// `index` or `ledger`.
     pub name: &'static str,
-    /// Appended to, never changed: entry *n* takes a file from `user_version` *n* to *n + 1*.
-    pub migrations: &'static [&'static str],
+    /// The schema of today, whole: what a new file is made with, at once.
+    pub schema: &'static str,
+    /// What takes an older file there. Appended to: the first takes a file from `user_version` 1 to 2, and so on. Runs with
+    /// foreign keys off, because a table that is made anew is gone for a moment; they are checked at the end.
+    pub upgrades: &'static [&'static str],
     /// `FULL` for what cannot be rebuilt, `NORMAL` for what can.
     pub synchronous: &'static str,
     /// `PRAGMA application_id`, so that a foreign SQLite file is not mistaken for ours.
     pub application_id: i32,
+}
+
+impl Layout {
+    /// The `user_version` of a file with the schema of today.
+    fn version(&self) -> usize {
+        1 + self.upgrades.len()
+    }
 }
 
 /// Whom a file belongs to. Recorded at first use; another one is refused, so that simulator, test and live never mix.
@@ -86,11 +97,31 @@ pub(crate) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
         // Created, and the first writer has not got to the schema yet: the same as not there.
         return Ok(None);
     }
+    if version < layout.version() {
+        conn = upgrade(path, layout)?;
+    }
     conn.busy_timeout(BUSY_TIMEOUT).map_err(|error| sql_error(&error, layout, path))?;
     if let Some(identity) = identity {
         check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
     }
     Ok(Some(conn))
+}
+
+/// Upgrades a file that is to be read, and opens it again: an answer must not wait for the next crawl.
+fn upgrade(path: &Path, layout: &Layout) -> Result<Connection> {
+    let open = |access| Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let upgraded = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .map_err(OpenError::Sql)
+        .and_then(|mut conn| prepare(&mut conn, layout))
+        .and_then(|()| open(OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(OpenError::Sql));
+    upgraded.map_err(|error| match error {
+        OpenError::Sql(error) if needs_its_folder(&error) => Error::new(
+            Kind::Storage,
+            format!("the {} at {} was written by an older recoup and must be upgraded", layout.name, path.display()),
+        )
+        .hint("run `recoup status` once as a user who may write to the file and its folder"),
+        error => error.at(layout, path),
+    })
 }
 
 /// Whether a file could not be read because SQLite may not make its `-shm` beside it.
@@ -160,7 +191,7 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// The pragmas, each with its reason, then the migrations in one exclusive transaction.
+/// The pragmas, each with its reason, and the schema of today in one exclusive transaction.
 fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
     // Another process may be in the middle of a commit; it is done in milliseconds.
     conn.busy_timeout(BUSY_TIMEOUT)?;
@@ -170,23 +201,42 @@ fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
     conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // The ledger must survive a power cut with its last row (FULL); the index may lose its last batch, never its form.
     conn.pragma_update(None, "synchronous", layout.synchronous)?;
-    // Rows refer to each other; a dangling one is a bug to hear of at once.
-    conn.pragma_update(None, "foreign_keys", true)?;
     // Sorting and temporary tables of a crawl stay off a disk that may be full.
     conn.pragma_update(None, "temp_store", "memory")?;
-
-    let known = layout.migrations.len();
-    if version < known {
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-        // Another process may have migrated while this one waited for the lock.
-        let version = user_version(&tx)?;
-        for migration in layout.migrations.iter().skip(version) {
-            tx.execute_batch(migration)?;
-        }
-        tx.pragma_update(None, "user_version", known as i64)?;
-        tx.pragma_update(None, "application_id", layout.application_id)?;
-        tx.commit()?;
+    if version < layout.version() {
+        bring_up_to_date(conn, layout)?;
     }
+    // Rows refer to each other; a dangling one is a bug to hear of at once.
+    conn.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
+}
+
+/// All the way to the schema of today, or not at all.
+fn bring_up_to_date(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
+    conn.pragma_update(None, "foreign_keys", false)?;
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    // Another process may have been here while this one waited for the lock.
+    match check_version(&tx, layout)? {
+        0 => tx.execute_batch(layout.schema)?,
+        version => {
+            for upgrade in layout.upgrades.iter().skip(version - 1) {
+                tx.execute_batch(upgrade)?;
+            }
+        }
+    }
+    let dangling = tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get::<_, i64>(0))?;
+    if dangling > 0 {
+        return Err(OpenError::Ours(
+            Error::new(
+                Kind::Storage,
+                format!("the {} cannot be upgraded: {dangling} rows refer to nothing", layout.name),
+            )
+            .hint("nothing was changed; run `recoup doctor`"),
+        ));
+    }
+    tx.pragma_update(None, "user_version", layout.version() as i64)?;
+    tx.pragma_update(None, "application_id", layout.application_id)?;
+    tx.commit()?;
     Ok(())
 }
 
@@ -206,14 +256,14 @@ fn check_version(conn: &Connection, layout: &Layout) -> Result<usize, OpenError>
                 .hint("name another file with --database or RECOUP_DATABASE"),
         ));
     }
-    if version > layout.migrations.len() {
+    if version > layout.version() {
         return Err(OpenError::Ours(
             Error::new(
                 Kind::NewerDatabase,
                 format!(
                     "the {} was written by a newer recoup (schema {version}, this one knows {})",
                     layout.name,
-                    layout.migrations.len()
+                    layout.version()
                 ),
             )
             .hint("upgrade recoup; nothing was changed"),
@@ -360,7 +410,8 @@ mod tests {
 
     const LAYOUT: Layout = Layout {
         name: "index",
-        migrations: &["CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"],
+        schema: "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        upgrades: &[],
         synchronous: "NORMAL",
         application_id: 7,
     };

@@ -13,6 +13,8 @@ mod runs;
 mod sweeps;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,8 @@ use crate::error::{Error, Kind, Result};
 
 const LAYOUT: Layout = Layout {
     name: "index",
-    migrations: &[include_str!("../../../schema.sql")],
+    schema: include_str!("../../../schema.sql"),
+    upgrades: &[include_str!("../../../migrations/index-2.sql")],
     synchronous: "NORMAL",
     application_id: 0x7265_6378, // "recx"
 };

@@ -25,7 +25,8 @@ pub use state::State;
 
 const LAYOUT: Layout = Layout {
     name: "ledger",
-    migrations: &[include_str!("../../../ledger.sql")],
+    schema: include_str!("../../../ledger.sql"),
+    upgrades: &[],
     synchronous: "FULL",
     application_id: 0x7265_636C, // "recl"
 };

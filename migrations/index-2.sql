@@ -1,0 +1,4 @@
+-- The index from version 1 to 2.
+--
+-- Takes the file of an older recoup to what schema.sql says, with every row kept. What is added to schema.sql is added
+-- here too; a test compares the two. Runs in one transaction with foreign keys off.
