@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Rate, Span};
+use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
@@ -112,11 +112,20 @@ pub struct CrawlArgs {
     /// Wait for the vendor's limit at most this long; beyond it save the state and exit 8 [default: 1h]
     #[arg(long, value_name = "TIME")]
     pub max_wait: Option<Span>,
+    /// Do not wait for the vendor's limit at all: save the state and exit 8, as --max-wait 0s
+    #[arg(long, conflicts_with = "max_wait")]
+    pub park: bool,
+    /// Send at most this many requests; then save the state and exit 8
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_requests: Option<u64>,
+    /// Start no request from this local time of day on (its next occurrence), or from this moment on; then exit 8
+    #[arg(long, value_name = "06:00")]
+    pub until: Option<Until>,
     /// Where another crawl is running on this database, wait for its end instead of leaving
     #[arg(long)]
     pub wait_for_lock: bool,
     /// Read no network: extract again from the stored raw rewards, with the mapping as it is configured now
-    #[arg(long, conflicts_with_all = ["full", "concurrency", "rate", "page_size", "max_wait"])]
+    #[arg(long, conflicts_with_all = ["full", "concurrency", "rate", "page_size", "max_wait", "park", "max_requests", "until"])]
     pub from_raw: bool,
 }
 
@@ -129,6 +138,9 @@ pub struct LookupArgs {
     /// Ask the vendor about this participant (e-mail address, user ID or account ID) first; needs no crawl
     #[arg(long, value_name = "EMAIL|ID")]
     pub participant: Option<String>,
+    /// Do not wait for the vendor's limit: exit 8
+    #[arg(long, requires = "participant")]
+    pub park: bool,
 }
 
 /// Flags of `recoup retract`.
@@ -184,6 +196,9 @@ pub struct VerifyArgs {
     /// How long to go on with --watch [default: 10m]
     #[arg(long, value_name = "TIME", requires = "watch")]
     pub wait: Option<Span>,
+    /// Do not wait for the vendor's limit: exit 8
+    #[arg(long)]
+    pub park: bool,
 }
 
 /// Flags of `recoup status`.

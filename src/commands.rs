@@ -3,14 +3,16 @@
 //! The glue and nothing else: what a command means is in its use case. It must never decide about a retraction.
 
 use std::io::{BufRead, IsTerminal};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Advocate, Brand};
 use crate::cli::{Cli, Command, CrawlArgs, LookupArgs, RetractArgs, StatusArgs, VerifyArgs};
 use crate::clock::Clock;
-use crate::config::{Environment, Settings, Wishes};
+use crate::config::{Environment, Settings, Span, Wishes};
 use crate::error::{Error, Kind, Result};
+use crate::model::budget::Purpose;
 use crate::model::{ActionId, OrderId};
 use crate::report::{self, Report};
 use crate::retract::{self, Follows, Reads, WriterSettings};
@@ -105,8 +107,8 @@ fn advocate(settings: &Settings, wishes: Wishes, clock: &Clock, stop: &Cancellat
     Advocate::new(&settings.advocate_options(wishes)?, settings.tenant()?, *clock, stop.clone())
 }
 
-fn brand(settings: &Settings, clock: &Clock, stop: &CancellationToken) -> Result<Brand> {
-    Brand::new(&settings.brand_options()?, settings.account_sid()?, &settings.ir_version, *clock, stop.clone())
+fn brand(settings: &Settings, wishes: Wishes, clock: &Clock, stop: &CancellationToken) -> Result<Brand> {
+    Brand::new(&settings.brand_options(wishes)?, settings.account_sid()?, &settings.ir_version, *clock, stop.clone())
 }
 
 async fn run_crawl(
@@ -121,7 +123,14 @@ async fn run_crawl(
         crawl::from_raw::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
             .await?
     } else {
-        let wishes = Wishes { concurrency: args.concurrency, rate: args.rate, max_wait: args.max_wait };
+        let wishes = Wishes {
+            concurrency: args.concurrency,
+            rate: args.rate,
+            max_wait: parked(args.park).or(args.max_wait),
+            max_requests: args.max_requests,
+            until: args.until.map(|until| until.after(clock.now())),
+            ..Wishes::default()
+        };
         let host = settings.advocate_options(wishes)?;
         let options = crawl::Options {
             page_size: args.page_size.unwrap_or(settings.crawl.page_size),
@@ -181,7 +190,8 @@ async fn run_lookup(
     let orders = order_ids(args.orders)?;
     if let Some(person) = &args.participant {
         let identity = settings.identity()?;
-        let advocate = advocate(settings, Wishes::default(), clock, stop)?;
+        let wishes = Wishes { max_wait: parked(args.park), ..Wishes::default() };
+        let advocate = advocate(settings, wishes, clock, stop)?;
         let mut index = Index::open(&settings.database, &identity)?;
         let looked = lookup::participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
         report.note(looked.describe());
@@ -234,8 +244,9 @@ async fn run_retract(
         ir_version: settings.ir_version.clone(),
         lock_wait: settings.retract.lock_wait,
     };
-    let advocate = advocate(settings, Wishes::default(), clock, stop)?;
-    let brand = brand(settings, clock, stop)?;
+    let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let advocate = advocate(settings, wishes, clock, stop)?;
+    let brand = brand(settings, wishes, clock, stop)?;
     let reads = reads(settings, &identity, &advocate, &brand, clock, stop, report);
     let mut problems = Vec::new();
     let mut stopped = false;
@@ -292,8 +303,9 @@ async fn run_verify(
     report: &Report,
 ) -> Result<End> {
     let identity = settings.identity()?;
-    let advocate = advocate(settings, Wishes::default(), clock, stop)?;
-    let brand = brand(settings, clock, stop)?;
+    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), ..Wishes::default() };
+    let advocate = advocate(settings, wishes, clock, stop)?;
+    let brand = brand(settings, wishes, clock, stop)?;
     let reads = reads(settings, &identity, &advocate, &brand, clock, stop, report);
     let follows = follows(settings, args.wait.map(|span| span.0));
     let receipts = retract::verify::run(&reads, &args.ids, args.watch, &follows).await?;
@@ -330,7 +342,12 @@ fn run_status(settings: &Settings, args: &StatusArgs, clock: &Clock, report: &Re
     Ok(End::Done)
 }
 
-fn follows(settings: &Settings, wait: Option<std::time::Duration>) -> Follows {
+/// `--park`: no wait for the vendor's limit at all.
+fn parked(park: bool) -> Option<Span> {
+    park.then_some(Span(Duration::ZERO))
+}
+
+fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
     Follows {
         wait: wait.unwrap_or(settings.retract.wait),
         first_poll: settings.retract.first_poll,

@@ -105,7 +105,7 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
             Err(error) => say(Check::wrong("Advocate host", &error))?,
         }
         match settings
-            .brand_options()
+            .brand_options(Wishes::default())
             .and_then(|host| Brand::new(&host, settings.account_sid()?, &settings.ir_version, *clock, stop.clone()))
         {
             Ok(brand) => say(Check::of("Brand host", &brand.programs().await, |programs| {

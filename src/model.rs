@@ -4,6 +4,8 @@
 //! waits, and nothing here decides what to do: it only says what things are. Account IDs are often e-mail addresses,
 //! so [`AccountId`] and [`UserId`] never print themselves in `Debug`: a person who asked for one gets it by name.
 
+pub mod budget;
+
 use std::fmt;
 
 use serde::Serialize;

@@ -203,6 +203,11 @@ impl Brand {
         self.0.client.stats()
     }
 
+    /// Why the quota is not shared with other processes, where that is so: a sentence.
+    pub fn quota_trouble(&self) -> Option<String> {
+        self.0.client.quota_trouble()
+    }
+
     /// The gate of this host, for the writer that shares it.
     pub(crate) fn pacer(&self) -> &Arc<Pacer> {
         self.0.client.pacer()

@@ -183,6 +183,9 @@ impl BrandWriter {
             }
         };
         let Answer { status, headers, body } = answer;
+        if let Some(told) = rate_headers::told(&headers, now) {
+            self.pacer.hear(told);
+        }
         let queued = body.as_ref().ok().and_then(|body| queued(body));
         let outcome = Outcome::Status { status, headers: &headers };
         let verdict = judge_dispatch(outcome, queued.is_some(), now);

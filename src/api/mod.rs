@@ -32,17 +32,18 @@ pub use auth::{Credentials, Secret};
 pub use brand::{Action, Brand, IR_VERSION, Program, Submission, SubmissionStatus};
 pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
 pub use options::{HostOptions, check_base};
-pub use pace::WaitReason;
+pub use crate::model::budget::WaitReason;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::model::budget::Account;
 use json::{Complaint, is_json, what_instead};
 use pace::{Health, Pacer, jittered};
 use retry::{Outcome, Policy, TransportFailure, Verdict, Wait, judge_read};
 use wire::{Answer, Failure, Purpose, Wire};
 
 /// What a client has done and is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
     /// Requests sent, retries included.
     pub requests: u64,
@@ -60,6 +61,8 @@ pub struct Stats {
     pub backing_off: usize,
     /// How far this clock is ahead of the host's, in seconds, as its first answer showed; `None` where it did not say.
     pub clock_ahead: Option<i64>,
+    /// What is known of the quota that every process shares.
+    pub quota: Account,
 }
 
 #[derive(Default)]
@@ -157,7 +160,13 @@ impl Client {
             wait_reason: waiting.map(|(_, reason)| reason),
             backing_off: self.counts.backing_off.load(Ordering::Relaxed),
             clock_ahead: self.counts.clock_ahead.get().copied().flatten(),
+            quota: self.pacer.account(),
         }
+    }
+
+    /// Why the quota is not shared with other processes, where that is so.
+    pub(crate) fn quota_trouble(&self) -> Option<String> {
+        self.pacer.trouble()
     }
 
     /// Reads one URL until there is an answer: pace, send, judge, decode. `None` is a 404 in JSON that does not mean an
@@ -194,6 +203,9 @@ impl Client {
             tracing::debug!(host = self.host.name, endpoint, status, took = ?asked.elapsed(), "answered");
             let now = self.clock.now();
             if let Ok(answer) = &result {
+                if let Some(told) = rate_headers::told(&answer.headers, now) {
+                    self.pacer.hear(told);
+                }
                 self.counts.clock_ahead.get_or_init(|| rate_headers::clock_ahead(&answer.headers, now));
             }
 

@@ -2,12 +2,15 @@
 //!
 //! Only data and checks: nothing here connects, and nothing here reads the environment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use url::{Host, Url};
 
 use super::auth::Credentials;
 use crate::error::{Error, Kind, Result};
+use crate::model::budget::{Budget, Purpose, Terms};
 
 /// Everything that can be set about one host.
 #[derive(Debug, Clone)]
@@ -16,8 +19,16 @@ pub struct HostOptions {
     pub base: Url,
     /// User and token.
     pub credentials: Credentials,
-    /// Requests per second; `None` leaves the pace to the host's answers.
-    pub rate: Option<f64>,
+    /// Rate, quota and reserve; what is not set is left to the host's answers.
+    pub terms: Terms,
+    /// What the requests are for.
+    pub purpose: Purpose,
+    /// The budget that every process shares; without one this process paces itself alone.
+    pub budget: Option<Arc<dyn Budget>>,
+    /// So many requests, tries included, and not one more: then a call ends with `Kind::Parked`.
+    pub max_requests: Option<u64>,
+    /// No request starts from this moment on: a call ends with `Kind::Parked`.
+    pub until: Option<Timestamp>,
     /// Most requests in flight.
     pub concurrency: usize,
     /// Requests in flight at the start; grows towards `concurrency` while answers are healthy.
@@ -43,7 +54,11 @@ impl HostOptions {
         Self {
             base,
             credentials,
-            rate: None,
+            terms: Terms::default(),
+            purpose: Purpose::Crawl,
+            budget: None,
+            max_requests: None,
+            until: None,
             concurrency: 8,
             start_concurrency: 2,
             timeout: Duration::from_secs(30),

@@ -7,6 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use crate::model::budget::Told;
+
 /// Names that give the moment of the reset: Brand's, Partner's, and Partner's suffix on Brand's. Lower case; header names
 /// are compared without case.
 const RESET: [&str; 4] = ["x-ratelimit-reset", "x-ratelimit-reset-hour", "ratelimit-reset", "ratelimit-reset-hour"];
@@ -14,6 +16,10 @@ const RESET: [&str; 4] = ["x-ratelimit-reset", "x-ratelimit-reset-hour", "rateli
 /// Names that give what is left of the quota.
 const REMAINING: [&str; 4] =
     ["x-ratelimit-remaining", "x-ratelimit-remaining-hour", "ratelimit-remaining", "ratelimit-remaining-hour"];
+
+/// The window that the end of a header's name says, in milliseconds. Only `-hour` is published.
+const WINDOWS: [(&str, i64); 5] =
+    [("", 0), ("-second", 1_000), ("-minute", 60_000), ("-hour", 3_600_000), ("-day", 86_400_000)];
 
 /// Above this a reset is an epoch second, below it a number of seconds (`contradictions.md` 20).
 const EPOCH_FROM: f64 = 1e9;
@@ -43,6 +49,30 @@ pub fn exhausted_until(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp>
 
 fn reset(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     RESET.iter().flat_map(|name| values(headers, name)).filter_map(|v| seconds_or_epoch(v, now)).max()
+}
+
+/// The limit as an answer tells it: limit, remainder and reset, all three. `outstanding` is left to the caller.
+pub fn told(headers: &HeaderMap, now: Timestamp) -> Option<Told> {
+    // Most answers carry none of it, and there are thousands a second.
+    if !headers.keys().any(|name| name.as_str().contains("ratelimit")) {
+        return None;
+    }
+    let (limit, window_ms) = WINDOWS.iter().find_map(|(end, window_ms)| {
+        ["x-ratelimit-limit", "ratelimit-limit"].iter().find_map(|name| {
+            let limit = values(headers, &format!("{name}{end}")).find_map(number)?;
+            Some((limit, (*window_ms > 0).then_some(*window_ms)))
+        })
+    })?;
+    let remaining = REMAINING.iter().flat_map(|name| values(headers, name)).filter_map(number).reduce(f64::min)?;
+    let resets_at = reset(headers, now)?;
+    Some(Told {
+        limit: limit as u64,
+        remaining: (remaining as u64).min(limit as u64),
+        resets_at_ms: resets_at.as_millisecond(),
+        window_ms,
+        at_ms: now.as_millisecond(),
+        outstanding: 0,
+    })
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
@@ -156,6 +186,33 @@ mod tests {
         ] {
             let wait = wait_after_failure(&headers(pairs), now()).map(|t| t.as_second() - NOW);
             assert_eq!(wait, seconds, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_told_whole_or_not_at_all() {
+        for (pairs, expected) in [
+            (
+                &[("X-RateLimit-Limit", "1000"), ("X-RateLimit-Remaining", "998"), ("X-RateLimit-Reset", "60")][..],
+                Some((1000, 998, 60, None)),
+            ),
+            (
+                &[("X-RateLimit-Limit-hour", "1000"), ("X-RateLimit-Remaining-hour", "7"), ("RateLimit-Reset", "700")],
+                Some((1000, 7, 700, Some(3_600_000))),
+            ),
+            (
+                &[("x-ratelimit-limit", "50"), ("x-ratelimit-remaining", "49"), ("x-ratelimit-reset", "1700000001")],
+                Some((50, 49, 1, None)),
+            ),
+            (&[("RateLimit-Limit", "5"), ("RateLimit-Remaining", "9"), ("RateLimit-Reset", "1")], Some((5, 5, 1, None))),
+            (&[("X-RateLimit-Limit", "1000"), ("X-RateLimit-Remaining", "998")], None),
+            (&[("X-RateLimit-Limit", "many"), ("X-RateLimit-Remaining", "1"), ("X-RateLimit-Reset", "60")], None),
+            (&[("X-RateLimit-Remaining", "1"), ("X-RateLimit-Reset", "60")], None),
+            (&[("Retry-After", "7")], None),
+        ] {
+            let told = told(&headers(pairs), now());
+            let seen = told.map(|t| (t.limit, t.remaining, t.resets_at_ms / 1_000 - NOW, t.window_ms));
+            assert_eq!(seen, expected, "{pairs:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::values::{Rate, Span};
+use super::values::{PerWindow, Rate, Share, Span};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 
@@ -65,6 +65,8 @@ tables! {
     /// `[advocate]` and `[brand]`.
     struct HostTable {
         rate: Rate,
+        quota: PerWindow,
+        reserve: Share,
         concurrency: u32,
         start_concurrency: u32,
         timeout: Span,

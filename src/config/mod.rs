@@ -9,22 +9,28 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use url::Url;
 
 pub use environment::Environment;
 use file::{HostTable, Sections, paths_of, read_file};
-pub use values::{Rate, Span};
+pub use values::{PerWindow, Rate, Share, Span, Until};
 
 use crate::api::{Credentials, HostOptions, IR_VERSION, Secret, check_base};
 use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
+use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
+use crate::store::budget::SharedBudget;
 use crate::store::{Identity, ledger_beside, real_path};
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
+/// The Brand API's default limit (`brand-api.md` §7). Advocate publishes none.
+const BRAND_QUOTA: Quota = Quota { limit: 1_000, window_ms: 3_600_000 };
 
 /// How long retractions are followed, and what stops them.
 #[derive(Debug, Clone, Copy)]
@@ -217,33 +223,64 @@ impl Settings {
             (None, Some(token)) => (self.account_sid()?.to_owned(), token.clone()),
             (None, None) => return Err(no_token()),
         };
-        Ok(host_options(
-            base_url(&self.advocate_url, "RECOUP_ADVOCATE_URL")?,
-            Credentials { user, secret },
-            &self.advocate,
-            &HostDefaults { concurrency: 8, start_concurrency: 2 },
-            wishes,
-        ))
+        let defaults = HostDefaults { name: "advocate", concurrency: 8, start_concurrency: 2, quota: None };
+        let base = base_url(&self.advocate_url, "RECOUP_ADVOCATE_URL")?;
+        Ok(self.host_options(base, Credentials { user, secret }, &self.advocate, &defaults, wishes))
     }
 
     /// The Brand host, for reading.
-    pub fn brand_options(&self) -> Result<HostOptions> {
-        self.brand_with(self.auth_token.as_ref())
+    pub fn brand_options(&self, wishes: Wishes) -> Result<HostOptions> {
+        self.brand_with(self.auth_token.as_ref(), wishes)
     }
 
     /// The Brand host, for the one capability that may write.
     pub fn writer_options(&self) -> Result<HostOptions> {
-        self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()))
+        let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+        self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()), wishes)
     }
 
-    fn brand_with(&self, secret: Option<&Secret>) -> Result<HostOptions> {
-        Ok(host_options(
-            base_url(&self.brand_url, "RECOUP_BRAND_URL")?,
-            Credentials { user: self.account_sid()?.to_owned(), secret: secret.ok_or_else(no_token)?.clone() },
-            &self.brand,
-            &HostDefaults { concurrency: 2, start_concurrency: 2 },
-            Wishes::default(),
-        ))
+    fn brand_with(&self, secret: Option<&Secret>, wishes: Wishes) -> Result<HostOptions> {
+        let credentials =
+            Credentials { user: self.account_sid()?.to_owned(), secret: secret.ok_or_else(no_token)?.clone() };
+        let defaults =
+            HostDefaults { name: "brand", concurrency: 2, start_concurrency: 2, quota: Some(BRAND_QUOTA) };
+        Ok(self.host_options(base_url(&self.brand_url, "RECOUP_BRAND_URL")?, credentials, &self.brand, &defaults, wishes))
+    }
+
+    fn host_options(
+        &self,
+        base: Url,
+        credentials: Credentials,
+        table: &HostTable,
+        defaults: &HostDefaults,
+        wishes: Wishes,
+    ) -> HostOptions {
+        let concurrency = wishes.concurrency.or(table.concurrency).unwrap_or(defaults.concurrency).max(1) as usize;
+        let key = format!("{} {}", defaults.name, base.as_str().trim_end_matches('/'));
+        let budget: Arc<dyn Budget> = Arc::new(SharedBudget::new(&self.database, key, self.identity().ok()));
+        HostOptions {
+            base,
+            credentials,
+            terms: Terms {
+                rate: wishes.rate.or(table.rate).map(|rate| rate.0),
+                quota: table.quota.map_or(defaults.quota, |quota| quota.0),
+                quota_is_default: table.quota.is_none(),
+                reserve: table.reserve.map_or(RESERVE, |share| share.0),
+            },
+            purpose: wishes.purpose,
+            budget: Some(budget),
+            max_requests: wishes.max_requests,
+            until: wishes.until,
+            concurrency,
+            start_concurrency: (table.start_concurrency.unwrap_or(defaults.start_concurrency) as usize)
+                .clamp(1, concurrency),
+            timeout: span(table.timeout, Duration::from_secs(30)),
+            connect_timeout: span(table.connect_timeout, Duration::from_secs(5)),
+            attempts: table.attempts.unwrap_or(5).max(1),
+            backoff: span(table.backoff, Duration::from_millis(500)),
+            backoff_max: span(table.backoff_max, Duration::from_mins(1)),
+            max_wait: span(wishes.max_wait.or(table.max_wait), Duration::from_hours(1)),
+        }
     }
 }
 
@@ -256,35 +293,19 @@ pub struct Wishes {
     pub rate: Option<Rate>,
     /// The longest wait for the vendor's limit.
     pub max_wait: Option<Span>,
+    /// What the requests are for.
+    pub purpose: Purpose,
+    /// So many requests at most.
+    pub max_requests: Option<u64>,
+    /// No request from this moment on.
+    pub until: Option<Timestamp>,
 }
 
 struct HostDefaults {
+    name: &'static str,
     concurrency: u32,
     start_concurrency: u32,
-}
-
-fn host_options(
-    base: Url,
-    credentials: Credentials,
-    table: &HostTable,
-    defaults: &HostDefaults,
-    wishes: Wishes,
-) -> HostOptions {
-    let concurrency = wishes.concurrency.or(table.concurrency).unwrap_or(defaults.concurrency).max(1) as usize;
-    HostOptions {
-        base,
-        credentials,
-        rate: wishes.rate.or(table.rate).map(|rate| rate.0),
-        concurrency,
-        start_concurrency: (table.start_concurrency.unwrap_or(defaults.start_concurrency) as usize)
-            .clamp(1, concurrency),
-        timeout: span(table.timeout, Duration::from_secs(30)),
-        connect_timeout: span(table.connect_timeout, Duration::from_secs(5)),
-        attempts: table.attempts.unwrap_or(5).max(1),
-        backoff: span(table.backoff, Duration::from_millis(500)),
-        backoff_max: span(table.backoff_max, Duration::from_mins(1)),
-        max_wait: span(wishes.max_wait.or(table.max_wait), Duration::from_hours(1)),
-    }
+    quota: Option<Quota>,
 }
 
 fn span(span: Option<Span>, default: Duration) -> Duration {

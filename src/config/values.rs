@@ -1,9 +1,14 @@
-//! Values as a person writes them: lengths of time, and rates.
+//! Values as a person writes them: lengths of time, rates, quotas, shares, and moments of a night.
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
+
+use crate::model::budget::Quota;
 
 /// A length of time as a person writes it: `500ms`, `10m`, `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,5 +68,162 @@ impl FromStr for Rate {
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Requests per window, written as `1000/h`, `50000/d`, `300/m`, or `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerWindow(pub Option<Quota>);
+
+impl FromStr for PerWindow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write a quota as 1000/h, 50000/d or 300/m, or \"unlimited\"".to_owned();
+        if text.trim() == "unlimited" {
+            return Ok(Self(None));
+        }
+        let (count, unit) = text.trim().split_once('/').ok_or_else(wrong)?;
+        let window_ms = match unit.trim() {
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        match count.trim().parse() {
+            Ok(limit) if limit > 0 => Ok(Self(Some(Quota { limit, window_ms }))),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PerWindow {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A share, written as `"10%"` or as a number from 0 to 0.9.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share(pub f64);
+
+impl Share {
+    fn checked(share: f64) -> Result<Self, String> {
+        if (0.0..=0.9).contains(&share) {
+            Ok(Self(share))
+        } else {
+            Err("a reserve is between 0% and 90%, written as \"10%\" or 0.1".to_owned())
+        }
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, scale) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |percent| (percent, 100.0));
+        Self::checked(number.trim().parse().map_or(f64::NAN, |number: f64| number / scale))
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        let share = match Written::deserialize(deserializer)? {
+            Written::Number(number) => Self::checked(number),
+            Written::Text(text) => text.parse(),
+        };
+        share.map_err(serde::de::Error::custom)
+    }
+}
+
+/// When to stop: a local time of day, meaning its next occurrence, or a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// `06:00`.
+    Local(Time),
+    /// `2026-05-01T06:00:00Z`.
+    Moment(Timestamp),
+}
+
+impl Until {
+    /// The moment, seen from now, in this machine's time zone.
+    pub fn after(self, now: Timestamp) -> Timestamp {
+        self.after_in(now, TimeZone::system())
+    }
+
+    fn after_in(self, now: Timestamp, zone: TimeZone) -> Timestamp {
+        let time = match self {
+            Self::Moment(moment) => return moment,
+            Self::Local(time) => time,
+        };
+        let today = now.to_zoned(zone.clone()).date();
+        let on = |day: jiff::civil::Date| zone.to_timestamp(day.to_datetime(time)).ok().filter(|moment| *moment > now);
+        on(today).or_else(|| on(today.tomorrow().ok()?)).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.contains('T') || text.contains(' ') {
+            let wrong = |error| format!("{error}; write a moment as 2026-05-01T06:00:00Z");
+            return text.parse().map(Self::Moment).map_err(wrong);
+        }
+        text.parse().map(Self::Local).map_err(|error| format!("{error}; write it as 06:00, or 2026-05-01T06:00:00Z"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_and_shares_as_people_write_them() {
+        for (text, quota) in [
+            ("1000/h", Some((1000, 3_600_000))),
+            (" 50000 / d ", Some((50_000, 86_400_000))),
+            ("7/s", Some((7, 1_000))),
+            ("0/h", None),
+            ("1000", None),
+            ("1.5/h", None),
+            ("1/w", None),
+        ] {
+            let read = text.parse::<PerWindow>().ok().and_then(|quota| quota.0);
+            assert_eq!(read.map(|quota| (quota.limit, quota.window_ms)), quota, "{text}");
+        }
+        assert_eq!("unlimited".parse(), Ok(PerWindow(None)));
+        for (text, share) in [("10%", Some(0.1)), ("0.25", Some(0.25)), ("0", Some(0.0)), ("90 %", Some(0.9))] {
+            assert_eq!(text.parse::<Share>().ok().map(|share| share.0), share, "{text}");
+        }
+        for text in ["91%", "-1%", "1.5", "ten", "", "NaN"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_its_next_occurrence_where_the_machine_is() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        for (now, until, then) in [
+            ("2026-05-01T20:00:00Z", "06:00", "2026-05-02T04:00:00Z"),
+            ("2026-05-02T03:59:59Z", "06:00", "2026-05-02T04:00:00Z"),
+            ("2026-05-02T04:00:00Z", "06:00", "2026-05-03T04:00:00Z"),
+            ("2026-05-02T04:00:00Z", "2026-05-02T06:00:00+02:00", "2026-05-02T04:00:00Z"),
+        ] {
+            let until: Until = until.parse().expect(until);
+            let now = now.parse().expect(now);
+            assert_eq!(until.after_in(now, zone.clone()).to_string(), then, "{now}");
+        }
+        for text in ["25:00", "soon", "", "2026-05-02T06:00:00"] {
+            assert!(text.parse::<Until>().is_err(), "{text}");
+        }
     }
 }

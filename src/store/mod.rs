@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 
 use crate::error::{Error, Kind, Result};
 
+pub mod budget;
 pub mod index;
 pub mod ledger;
 

@@ -23,7 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("api", &["model", "error", "clock", "extract"]),
     ("store", &["model", "error", "clock", "extract", "crash"]),
     ("cli", &["config", "simulator"]),
-    ("config", &["api", "cli", "error", "extract", "store"]),
+    ("config", &["api", "cli", "model", "error", "extract", "store"]),
     ("crawl", &["api", "store", "extract", "model", "error", "clock", "crash", "report"]),
     ("lookup", &["api", "store", "extract", "model", "error", "clock", "report"]),
     ("retract", &["api", "store", "extract", "model", "error", "clock", "crash", "report", "lookup"]),
@@ -67,7 +67,7 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Files that only compute.
-const PURE: &[&str] = &["model.rs", "error.rs", "extract/", "api/retry.rs", "retract/judge.rs", "crawl/walk.rs"];
+const PURE: &[&str] = &["model.rs", "model/", "error.rs", "extract/", "api/retry.rs", "retract/judge.rs", "crawl/walk.rs"];
 
 /// What a file that only computes must not say.
 const IMPURE: &[&str] = &[

@@ -32,7 +32,7 @@ pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
 
-const LAYOUT: Layout = Layout {
+pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
     upgrades: &[include_str!("../../../migrations/index-2.sql")],

@@ -1,53 +1,51 @@
 //! When the next request to a host may start. One gate per host.
 //!
-//! Rate, Retry-After, `X-RateLimit-*` and back-off meet in one deadline that only moves forward: no success and no
-//! shorter wait takes it back. A caller takes a slot (requests in flight), then passes the deadline and the rate, in
-//! one step without an await in between, so that a token of the rate is never spent before the request starts and a
-//! deadline that moved during the wait is seen. Slots come first because a token taken by somebody who then waits for a
+//! The shared budget, Retry-After, `X-RateLimit-*` and back-off meet in one deadline that only moves forward: no success and
+//! no shorter wait takes it back. A caller takes a slot (requests in flight), then passes the deadline and draws from the
+//! lease in hand, in one step without an await in between, so that leave is never spent before the request starts and a
+//! deadline that moved during the wait is seen. Slots come first because leave taken by somebody who then waits for a
 //! slot would be spent in a burst later; the price is that waiting callers hold slots nobody else could use.
 //!
+//! Two things answer to trouble, and never to the same: a 429 at a known rate takes the rate back, everything else the
+//! requests in flight. A rate that is not known yet is learned from the first 429.
+//!
 //! A wait is waited out in full or not at all: farther away than `max_wait`, admission ends with `Kind::Parked` and the
-//! time to come back. Nothing here sends, judges or knows what is sent.
+//! time to come back; so it does at the bounds that were set for the process. Nothing here sends, judges or knows what is
+//! sent.
 
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+mod accepted;
+mod bounds;
+mod deadline;
+mod lease;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::clock::Clock as _;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::options::HostOptions;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::model::budget::{Account, Hold, Limited, Told, WaitReason};
+use accepted::Accepted;
+use bounds::Bounds;
+use deadline::Deadline;
+use lease::{Draw, Leases};
 
 /// Different requests that fail in a row, host-wide and without a success in between, before the host's trouble is
 /// everybody's. Fewer delay only the requests that met it, each by its own back-off: a few broken accounts, tried again and
 /// again, must not stop the crawl around them.
 const TROUBLE_IN_A_ROW: u32 = 4;
 
-/// Healthy answers per additional slot, until the first trouble; after it a whole round of the slots.
-const HEALTHY_PER_SLOT: usize = 2;
+/// Healthy answers per additional slot, until the first trouble; after it a whole round of the slots. Everything that is in
+/// flight when a limit is met is refused with it, so a host with a small one must be met with few.
+const HEALTHY_PER_SLOT: usize = 4;
 
-/// governor on tokio's clock: a paused clock moves it, and it never sleeps on a timer of its own.
-#[derive(Debug, Clone, Copy)]
-struct TokioClock(Instant);
-
-impl governor::clock::Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-type Rate = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
+/// A host that asks to wait no longer than this speaks of a rate, not of a window's quota, in milliseconds.
+const SPEAKS_OF_A_RATE: i64 = 2_500;
 
 /// What an answer says about the host's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,53 +58,16 @@ pub(crate) enum Health {
     Troubled,
 }
 
-/// Why requests are waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitReason {
-    /// The host named the moment.
-    AskedTo,
-    /// The host is troubled or said 429 without a usable moment.
-    BackingOff,
-}
-
-impl WaitReason {
-    /// The word for it in progress and status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AskedTo => "asked to wait",
-            Self::BackingOff => "backing off",
-        }
-    }
-}
-
-/// Moment and reason in one number that orders by moment, so that both move in one step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Deadline {
-    /// Unix milliseconds.
-    ms: i64,
-    reason: WaitReason,
-}
-
-impl Deadline {
-    fn pack(self) -> i64 {
-        self.ms.saturating_mul(2) | i64::from(self.reason == WaitReason::AskedTo)
-    }
-
-    fn unpack(packed: i64) -> Self {
-        Self { ms: packed >> 1, reason: if packed & 1 == 1 { WaitReason::AskedTo } else { WaitReason::BackingOff } }
-    }
-}
-
 /// The gate of one host.
 pub(crate) struct Pacer {
     clock: Clock,
     stop: CancellationToken,
-    /// A packed [`Deadline`]. Only ever moved by `fetch_max`.
-    deadline: AtomicI64,
+    deadline: Arc<Deadline>,
+    leases: Arc<Leases>,
+    bounds: Bounds,
     slots: Arc<Semaphore>,
-    /// Callers pass the rate one at a time and in order; without a rate nobody takes it.
+    /// Callers draw from a lease with a limit one at a time and in order; without a limit nobody takes it.
     turnstile: tokio::sync::Mutex<()>,
-    rate: Option<Rate>,
     flying: AtomicUsize,
     gauge: Mutex<Gauge>,
     ceiling: usize,
@@ -126,6 +87,7 @@ struct Gauge {
     was_troubled: bool,
     /// The back-off that set the current deadline; `None` once an answer after it was healthy.
     step: Option<Duration>,
+    accepted: Accepted,
 }
 
 /// Leave to send one request. Dropping it gives the slot back.
@@ -138,17 +100,35 @@ pub(crate) struct Permit {
 
 impl Pacer {
     pub(crate) fn new(options: &HostOptions, clock: Clock, stop: CancellationToken) -> Result<Arc<Self>> {
+        check_rate(options.terms.rate)?;
         let ceiling = options.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         let limit = options.start_concurrency.clamp(1, ceiling);
+        let deadline = Arc::new(Deadline::default());
         Ok(Arc::new(Self {
             clock,
             stop,
-            deadline: AtomicI64::new(0),
+            leases: Arc::new(Leases::new(
+                clock,
+                options.budget.clone(),
+                options.purpose,
+                options.terms,
+                Arc::clone(&deadline),
+                limit * 2,
+            )),
+            deadline,
+            bounds: Bounds::new(options.max_requests, options.until),
             slots: Arc::new(Semaphore::new(limit)),
             turnstile: tokio::sync::Mutex::new(()),
-            rate: options.rate.map(limiter).transpose()?,
             flying: AtomicUsize::new(0),
-            gauge: Mutex::new(Gauge { limit, debt: 0, healthy: 0, in_a_row: 0, was_troubled: false, step: None }),
+            gauge: Mutex::new(Gauge {
+                limit,
+                debt: 0,
+                healthy: 0,
+                in_a_row: 0,
+                was_troubled: false,
+                step: None,
+                accepted: Accepted::default(),
+            }),
             ceiling,
             backoff: options.backoff,
             backoff_max: options.backoff_max.max(options.backoff),
@@ -162,7 +142,7 @@ impl Pacer {
     ///
     /// # Errors
     /// `Kind::Interrupted` as soon as `stop` is cancelled; `Kind::Parked` where the deadline is farther away than
-    /// `max_wait`.
+    /// `max_wait`, and at the bounds of this process.
     pub(crate) async fn admit(self: &Arc<Self>, not_before: Option<Timestamp>) -> Result<Permit> {
         if let Some(moment) = not_before {
             let wait = millis(ceil_ms(moment) - self.clock.now_ms());
@@ -177,39 +157,55 @@ impl Pacer {
         // Made before the gate, so that a caller who gives up in it pays its slot back the same way.
         let mut permit = Permit { pacer: Arc::clone(self), slot: Some(slot), admitted_ms: 0, is_repeat: false };
         self.flying.fetch_add(1, Ordering::Relaxed);
-        permit.admitted_ms = match &self.rate {
-            None => self.pass(None).await?,
-            Some(rate) => {
-                let _turn = self.or_stop(self.turnstile.lock()).await?;
-                self.pass(Some(rate)).await?
-            }
-        };
+        permit.admitted_ms = self.pass().await?;
         Ok(permit)
     }
 
-    /// Deadline and rate. Ends only when both agree on the same instant.
-    async fn pass(&self, rate: Option<&Rate>) -> Result<i64> {
+    /// Deadline, bounds and lease. Ends only when all of them agree on the same instant.
+    async fn pass(&self) -> Result<i64> {
+        let mut turn = None;
         loop {
             if self.stop.is_cancelled() {
                 return Err(interrupted());
             }
             let now = self.clock.now_ms();
-            let deadline = self.deadline();
-            if deadline.ms > now {
-                let wait = millis(deadline.ms - now);
+            self.bounds.check(now)?;
+            let deadline = self.deadline.get();
+            if deadline.until_ms > now {
+                let wait = millis(deadline.until_ms - now);
                 // A back-off is bounded by its own setting; only a wait that the host asks for can be too long.
-                if wait > self.max_wait && deadline.reason == WaitReason::AskedTo {
-                    return Err(self.parked(deadline.ms));
+                if wait > self.max_wait && deadline.reason != WaitReason::BackingOff {
+                    return Err(self.parked(deadline.until_ms));
                 }
+                self.bounds.check(deadline.until_ms)?;
                 self.or_stop(tokio::time::sleep(wait)).await?;
                 continue;
             }
-            let Some(rate) = rate else { return Ok(now) };
-            match rate.check() {
-                Ok(()) => return Ok(now),
-                Err(not_until) => {
-                    let wait = not_until.wait_time_from(rate.clock().now());
-                    self.or_stop(tokio::time::sleep(wait)).await?;
+            if turn.is_none() && !self.leases.is_open() {
+                turn = Some(self.or_stop(self.turnstile.lock()).await?);
+                continue;
+            }
+            match self.leases.draw() {
+                Draw::Go { due } => {
+                    if due {
+                        self.leases.renew();
+                    }
+                    return self.bounds.count().map(|()| now);
+                }
+                Draw::At(moment_us) => {
+                    let wait = u64::try_from(moment_us - self.clock.now().as_microsecond()).unwrap_or(0);
+                    self.bounds.check(moment_us / 1_000)?;
+                    self.or_stop(tokio::time::sleep(Duration::from_micros(wait))).await?;
+                }
+                Draw::Not(hold) => {
+                    self.deadline.extend(hold);
+                }
+                Draw::Empty if turn.is_none() => {
+                    turn = Some(self.or_stop(self.turnstile.lock()).await?);
+                }
+                Draw::Empty => {
+                    self.leases.renew();
+                    self.or_stop(self.leases.given()).await?;
                 }
             }
         }
@@ -228,19 +224,33 @@ impl Pacer {
         self.hold(ceil_ms(moment), WaitReason::AskedTo);
     }
 
-    fn hold(&self, ms: i64, reason: WaitReason) {
-        self.deadline.fetch_max(Deadline { ms, reason }.pack(), Ordering::AcqRel);
+    fn hold(&self, until_ms: i64, reason: WaitReason) {
+        let hold = Hold { until_ms, reason };
+        if self.deadline.extend(hold) {
+            self.leases.hold(hold);
+        }
     }
 
-    fn deadline(&self) -> Deadline {
-        Deadline::unpack(self.deadline.load(Ordering::Acquire))
+    /// Takes in what the host told of its limit.
+    pub(crate) fn hear(&self, told: Told) {
+        self.leases.hear(told, self.in_flight());
+    }
+
+    /// What is known of the budget.
+    pub(crate) fn account(&self) -> Account {
+        self.leases.account()
+    }
+
+    /// Why the budget is not shared with other processes, where that is so.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.leases.trouble()
     }
 
     /// The moment before which nothing starts, and why, where that lies ahead.
     pub(crate) fn waiting(&self) -> Option<(Timestamp, WaitReason)> {
-        let deadline = self.deadline();
-        let ahead = deadline.ms > self.clock.now_ms();
-        ahead.then(|| (Timestamp::from_millisecond(deadline.ms).unwrap_or(Timestamp::MAX), deadline.reason))
+        let deadline = self.deadline.get();
+        let ahead = deadline.until_ms > self.clock.now_ms();
+        ahead.then(|| (Timestamp::from_millisecond(deadline.until_ms).unwrap_or(Timestamp::MAX), deadline.reason))
     }
 
     /// Requests under way.
@@ -266,12 +276,19 @@ impl Pacer {
     }
 
     fn learn(&self, admitted_ms: i64, health: Health, is_repeat: bool) {
+        let is_old = admitted_ms < self.deadline.get().until_ms;
+        let mut gauge = self.gauge();
+        if health == Health::Good {
+            gauge.accepted.count(admitted_ms);
+            if is_old {
+                self.leases.estimate(|refused_ms| gauge.accepted.rate_at(refused_ms));
+            }
+        }
         // Answers to requests from before the current deadline are news from before it: 64 requests that fail together
         // double the back-off once, and a straggler's success does not end it.
-        if admitted_ms < self.deadline().ms {
+        if is_old {
             return;
         }
-        let mut gauge = self.gauge();
         match health {
             Health::Good => {
                 gauge.in_a_row = 0;
@@ -286,14 +303,23 @@ impl Pacer {
                 }
                 // Each step takes as many failures again.
                 gauge.in_a_row = 0;
+                self.shrink(&mut gauge);
             }
-            Health::Limited => {}
+            Health::Limited => self.limited(&mut gauge, admitted_ms),
         }
         let step = gauge.step.map_or(self.backoff, |step| step.saturating_mul(2)).min(self.backoff_max);
         gauge.step = Some(step);
-        self.shrink(&mut gauge);
+        drop(gauge);
         let until = self.clock.now_ms().saturating_add(jittered(step).as_millis() as i64);
         self.hold(until, WaitReason::BackingOff);
+    }
+
+    /// A 429 takes the pressure off: the rate's where there is one, else the slots'; then the rate is learned from it.
+    fn limited(&self, gauge: &mut Gauge, admitted_ms: i64) {
+        if !self.leases.has_rate() {
+            self.shrink(gauge);
+        }
+        self.leases.limited(Limited { at_ms: admitted_ms, estimate: gauge.accepted.rate_at(admitted_ms) });
     }
 
     fn grow(&self, gauge: &mut Gauge) {
@@ -339,9 +365,13 @@ impl Permit {
         match until {
             Some(moment) if health == Health::Limited => {
                 // The named moment replaces the back-off; the pressure is taken off all the same.
-                if self.admitted_ms >= self.pacer.deadline().ms {
+                if self.admitted_ms >= self.pacer.deadline.get().until_ms {
                     let mut gauge = self.pacer.gauge();
-                    self.pacer.shrink(&mut gauge);
+                    if ceil_ms(moment) - self.pacer.clock.now_ms() <= SPEAKS_OF_A_RATE {
+                        self.pacer.limited(&mut gauge, self.admitted_ms);
+                    } else {
+                        self.pacer.shrink(&mut gauge);
+                    }
                 }
                 self.pacer.hold_until(moment);
             }
@@ -385,17 +415,24 @@ fn ceil_ms(moment: Timestamp) -> i64 {
     if moment.subsec_nanosecond() % 1_000_000 > 0 { ms.saturating_add(1) } else { ms }
 }
 
-fn limiter(per_second: f64) -> Result<Rate> {
-    let period = Duration::try_from_secs_f64(1.0 / per_second).ok().filter(|p| !p.is_zero() && per_second > 0.0);
-    let quota = period.and_then(Quota::with_period).ok_or_else(|| {
-        Error::new(Kind::Config, format!("{per_second} requests per second is no usable rate"))
-            .hint("give a number above 0, such as 10/s")
-    })?;
-    // Timers tick in milliseconds; without a burst of a hundredth of a second, fast rates could not be reached.
-    let burst = NonZeroU32::new((per_second / 100.0) as u32).unwrap_or(NonZeroU32::MIN);
-    Ok(RateLimiter::direct_with_clock(quota.allow_burst(burst), TokioClock(Instant::now())))
+fn check_rate(rate: Option<f64>) -> Result<()> {
+    let usable = |per_second: f64| per_second > 1e-9 && per_second <= 1e9;
+    match rate {
+        Some(per_second) if !usable(per_second) => {
+            Err(Error::new(Kind::Config, format!("{per_second} requests per second is no usable rate"))
+                .hint("give a number above 0, such as 10/s"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Drop for Pacer {
+    /// Gives back what was leased and not used.
+    fn drop(&mut self) {
+        self.leases.close();
+    }
 }
 
 #[cfg(test)]
-#[path = "tests/pacing.rs"]
+#[path = "../tests/pacing.rs"]
 mod tests;
