@@ -13,7 +13,7 @@ CREATE TABLE identity (
 -- transaction as the rows that they count, so that an answer never has to count a million rows.
 CREATE TABLE runs (
     id               INTEGER PRIMARY KEY,
-    source           TEXT NOT NULL,                  -- participants
+    source           TEXT NOT NULL,                  -- participants, graphql, export
     state            TEXT NOT NULL CHECK (state IN ('running', 'finished', 'replaced')), -- replaced: --full began another
     started_at       INTEGER NOT NULL,               -- what existed then is in the index once the run is complete
     finished_at      INTEGER,
@@ -23,7 +23,12 @@ CREATE TABLE runs (
     accounts_known   INTEGER NOT NULL DEFAULT 0,     -- accounts that are not gone
     accounts_read    INTEGER NOT NULL DEFAULT 0,     -- of these, read in this run
     rewards_unusable INTEGER NOT NULL DEFAULT 0,     -- rewards without an id: in no other table
-    values_unreadable INTEGER NOT NULL DEFAULT 0     -- values under a fitting key that cannot be taken exactly: not indexed
+    values_unreadable INTEGER NOT NULL DEFAULT 0,    -- values under a fitting key that cannot be taken exactly: not indexed
+    base             INTEGER NOT NULL DEFAULT 0,     -- the full run that this one refreshes; its own id where it is one
+    cursor           TEXT,                           -- JSON: where the source stands; null: at its beginning, or it has none
+    watermark        INTEGER,                        -- the newest dateModified that was read, the server's; null: no refresh can begin here
+    rewards_known    INTEGER,                        -- how many rewards the vendor says there are; null: it does not
+    requests_reread  INTEGER NOT NULL DEFAULT 0      -- of the requests, those for accounts that were due by age alone
 ) STRICT;
 
 CREATE INDEX runs_by_state ON runs (state, id);
@@ -67,7 +72,8 @@ CREATE TABLE accounts (
     failed_at     INTEGER,
     failed_reason TEXT,
     unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: the failure is that Get Rewards does not know it
-    gone_at       INTEGER                            -- no longer listed, or unknown to the vendor; its rewards stay
+    gone_at       INTEGER,                           -- no longer listed, or unknown to the vendor; its rewards stay
+    queued_run    INTEGER NOT NULL DEFAULT 0         -- the last run that is to read it, where a run does not read them all; negative: though it was not listed
 ) STRICT;
 
 CREATE INDEX accounts_failed ON accounts (failed_run) WHERE failed_run IS NOT NULL;
@@ -119,7 +125,9 @@ CREATE TABLE rewards (
     date_redeemed      INTEGER,
     statuses           TEXT,
     unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a fitting key that cannot be taken exactly
-    raw                BLOB NOT NULL                 -- the JSON as it came, LZ4: a better mapping needs no second crawl
+    raw                BLOB NOT NULL,                -- the JSON as it came, LZ4: a better mapping needs no second crawl
+    via                INTEGER NOT NULL DEFAULT 0,   -- which API its links are from: 0 Get Rewards, 1 GraphQL, 2 an export
+    date_modified      INTEGER                       -- GraphQL and exports say it, Get Rewards does not
 ) STRICT;
 
 CREATE INDEX rewards_by_account ON rewards (account);
@@ -140,6 +148,13 @@ CREATE INDEX links_by_order ON links (order_id) WHERE order_id IS NOT NULL;
 CREATE INDEX links_by_fold ON links (order_fold) WHERE order_fold IS NOT NULL;
 
 CREATE INDEX links_by_action ON links (action_id) WHERE action_id IS NOT NULL;
+
+-- Commands whose credentials the vendor has refused, and not accepted since: `recoup status --check` raises them.
+CREATE TABLE refusals (
+    command TEXT PRIMARY KEY,                        -- crawl, retract, verify
+    at      INTEGER NOT NULL,
+    message TEXT NOT NULL                            -- what the error said; it holds neither token nor account
+) STRICT, WITHOUT ROWID;
 
 -- What every process on this file may still ask of a host, and until when all of them wait. One row per host; each process
 -- takes leases of about half a second from it. Deleting a row only makes the next process find its pace anew.

@@ -3,6 +3,24 @@
 -- Takes the file of an older recoup to what schema.sql says, with every row kept. What is added to schema.sql is added
 -- here too; a test compares the two. Runs in one transaction with foreign keys off.
 
+ALTER TABLE runs ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN cursor TEXT;
+ALTER TABLE runs ADD COLUMN watermark INTEGER;
+ALTER TABLE runs ADD COLUMN rewards_known INTEGER;
+ALTER TABLE runs ADD COLUMN requests_reread INTEGER NOT NULL DEFAULT 0;
+UPDATE runs SET base = id;
+
+ALTER TABLE accounts ADD COLUMN queued_run INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE rewards ADD COLUMN via INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rewards ADD COLUMN date_modified INTEGER;
+
+CREATE TABLE refusals (
+    command TEXT PRIMARY KEY,                        -- crawl, retract, verify
+    at      INTEGER NOT NULL,
+    message TEXT NOT NULL                            -- what the error said; it holds neither token nor account
+) STRICT, WITHOUT ROWID;
+
 -- What every process on this file may still ask of a host, and until when all of them wait. One row per host; each process
 -- takes leases of about half a second from it. Deleting a row only makes the next process find its pace anew.
 CREATE TABLE budgets (

@@ -87,19 +87,31 @@ pub struct DemoArgs {
 /// Where a crawl reads from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Source {
+    /// Ask a few questions, price each way, take the cheapest that is complete
+    Auto,
     /// The vendor's own way: list participants, then Get Rewards for each account
     Participants,
+    /// All rewards of the tenant by GraphQL; refreshes by what was modified
+    Graphql,
+    /// A REWARD export, then Get Rewards for the accounts in it; refreshes by what was modified
+    Export,
 }
 
 /// Flags of `recoup crawl`.
 #[derive(Debug, Args)]
 pub struct CrawlArgs {
     /// Where to read from
-    #[arg(long, value_enum, default_value = "participants")]
+    #[arg(long, value_enum, default_value = "auto")]
     pub source: Source,
-    /// Start a new run even where an unfinished one could go on
+    /// Say what each way would cost and which would be taken, and stop
+    #[arg(long)]
+    pub plan: bool,
+    /// Read everything: begin a new run where an unfinished one could go on, or a refresh would do
     #[arg(long)]
     pub full: bool,
+    /// In a refresh, also read accounts again so that no reading gets older than this [default: none for its age]
+    #[arg(long, value_name = "TIME")]
+    pub reread_after: Option<Span>,
     /// Requests in flight at most [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub concurrency: Option<u32>,
@@ -125,7 +137,7 @@ pub struct CrawlArgs {
     #[arg(long)]
     pub wait_for_lock: bool,
     /// Read no network: extract again from the stored raw rewards, with the mapping as it is configured now
-    #[arg(long, conflicts_with_all = ["full", "concurrency", "rate", "page_size", "max_wait", "park", "max_requests", "until"])]
+    #[arg(long, conflicts_with_all = ["full", "plan", "reread_after", "concurrency", "rate", "page_size", "max_wait", "park", "max_requests", "until"])]
     pub from_raw: bool,
 }
 
@@ -138,8 +150,14 @@ pub struct LookupArgs {
     /// Ask the vendor about this participant (e-mail address, user ID or account ID) first; needs no crawl
     #[arg(long, value_name = "EMAIL|ID")]
     pub participant: Option<String>,
-    /// Do not wait for the vendor's limit: exit 8
-    #[arg(long, requires = "participant")]
+    /// Ask the vendor for orders that the index does not have: directly where that is possible, else by reading what is newest
+    #[arg(long)]
+    pub live: bool,
+    /// Requests at most for each order that is looked for with --live [default: 100]
+    #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub live_requests: Option<u64>,
+    /// Where the vendor is asked, do not wait for its limit: exit 8
+    #[arg(long)]
     pub park: bool,
 }
 
@@ -210,4 +228,16 @@ pub struct StatusArgs {
     /// Show one retraction with all its events
     #[arg(long, value_name = "ID")]
     pub retraction: Option<i64>,
+    /// Exit 1 where a person must hear of it: a stale index, overdue retractions, refused credentials
+    #[arg(long, conflicts_with = "retraction")]
+    pub check: bool,
+    /// With --check: how old the index may be [default: 26h]
+    #[arg(long, value_name = "TIME", requires = "check")]
+    pub max_age: Option<Span>,
+    /// How long a retraction may be open before it is overdue [default: 1d]
+    #[arg(long, value_name = "TIME")]
+    pub overdue: Option<Span>,
+    /// Write metrics for a textfile collector into this file
+    #[arg(long, value_name = "FILE", conflicts_with = "retraction")]
+    pub metrics_file: Option<PathBuf>,
 }

@@ -2,6 +2,7 @@
 //!
 //! The glue and nothing else: what a command means is in its use case. It must never decide about a retraction.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
@@ -18,7 +19,16 @@ use crate::report::{self, Report};
 use crate::retract::{self, Follows, Reads, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::{Index, IndexReader};
-use crate::{crawl, demo, doctor, lookup, signal, simulator, status};
+use crate::{cli, crawl, demo, doctor, lookup, signal, simulator, status};
+
+/// How old an index may be where nobody says otherwise: a night's crawl, and two hours of being late.
+const MAX_AGE: Duration = Duration::from_hours(26);
+
+/// How long a retraction may be open.
+const OVERDUE: Duration = Duration::from_hours(24);
+
+/// Requests at most for an order that is looked for at the source.
+const LIVE_REQUESTS: u64 = 100;
 
 /// How a command ended, where it did not fail on the way.
 #[derive(Debug)]
@@ -75,11 +85,42 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     match cli.command {
         Command::Demo(_) | Command::Simulate(_) => Ok(End::Done),
         Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
-        Command::Crawl(args) => run_crawl(&settings, &args, &clock, &stop, report).await,
+        Command::Crawl(args) => {
+            let ended = run_crawl(&settings, &args, &clock, &stop, report).await;
+            remember_refusal(&settings, "crawl", &ended, &clock);
+            ended
+        }
         Command::Lookup(args) => run_lookup(&settings, args, &clock, &stop, report).await,
-        Command::Retract(args) => run_retract(&settings, args, &clock, &stop, report).await,
-        Command::Verify(args) => run_verify(&settings, &args, &clock, &stop, report).await,
+        Command::Retract(args) => {
+            let ended = run_retract(&settings, args, &clock, &stop, report).await;
+            remember_refusal(&settings, "retract", &ended, &clock);
+            ended
+        }
+        Command::Verify(args) => {
+            let ended = run_verify(&settings, &args, &clock, &stop, report).await;
+            remember_refusal(&settings, "verify", &ended, &clock);
+            ended
+        }
         Command::Status(args) => run_status(&settings, &args, &clock, report),
+    }
+}
+
+/// Leaves word for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again.
+/// Nobody watches a timer at night. Where even that cannot be written, the command's own end is what there is to say.
+fn remember_refusal(settings: &Settings, command: &str, ended: &Result<End>, clock: &Clock) {
+    let refused = match ended {
+        Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
+        Ok(_) => None,
+        // It says nothing about the credentials.
+        Err(_) => return,
+    };
+    let Ok(identity) = settings.identity() else { return };
+    if settings.database.exists() {
+        let message = refused.map(|error| error.message.as_str());
+        drop(
+            Index::open(&settings.database, &identity)
+                .and_then(|mut index| index.remember_refusal(command, message, clock.now())),
+        );
     }
 }
 
@@ -140,8 +181,23 @@ async fn run_crawl(
             batch: settings.crawl.batch as usize,
             wait_for_lock: args.wait_for_lock,
             full: args.full,
+            source: source_of(args.source),
+            rate: host.terms.rate,
+            graphql_page_size: settings.crawl.graphql_page_size,
+            export_wait: settings.crawl.export_wait,
+            reread_after: args.reread_after.map(|span| span.0).or(settings.crawl.reread_after),
+            ..crawl::Options::default()
         };
         let advocate = Advocate::new(&host, &identity.tenant, *clock, stop.clone())?;
+        if args.plan {
+            let plan =
+                crawl::auto::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
+            report.object(&plan)?;
+            for line in plan.lines() {
+                report.line(line);
+            }
+            return Ok(End::Done);
+        }
         crawl::run(&settings.database, &identity, &advocate, &settings.mapping, &options, clock, stop.clone(), report)
             .await?
     };
@@ -152,6 +208,15 @@ async fn run_crawl(
     }
     let incomplete = Error::new(Kind::SomeFailed, format!("the index is not complete: {}", outcome.gaps.join("; ")));
     Err(incomplete.hint(outcome.hint()))
+}
+
+fn source_of(source: cli::Source) -> Option<crawl::Source> {
+    match source {
+        cli::Source::Auto => None,
+        cli::Source::Participants => Some(crawl::Source::Participants),
+        cli::Source::Graphql => Some(crawl::Source::GraphQl),
+        cli::Source::Export => Some(crawl::Source::Export),
+    }
 }
 
 fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
@@ -196,8 +261,16 @@ async fn run_lookup(
         let looked = lookup::participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
         report.note(looked.describe());
     }
+    let mut searched = BTreeMap::new();
+    if args.live {
+        let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
+        searched = search_missing(settings, &orders, budget, args.park, clock, stop, report).await?;
+    }
     let reader = IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref())?;
-    let answers = lookup::run(reader.as_ref(), &orders, clock.now())?;
+    let mut answers = lookup::run(reader.as_ref(), &orders, clock.now())?;
+    for answer in &mut answers {
+        answer.searched = searched.remove(&answer.order_id);
+    }
     let mut missing = 0;
     for answer in &answers {
         report.object(answer)?;
@@ -208,6 +281,32 @@ async fn run_lookup(
         return Ok(End::Done);
     }
     Ok(End::Said(Error::new(Kind::NotIndexed, format!("{missing} of {} order(s) not in the index", answers.len()))))
+}
+
+/// Asks the vendor for each order that the index does not have.
+async fn search_missing(
+    settings: &Settings,
+    orders: &[OrderId],
+    budget: u64,
+    park: bool,
+    clock: &Clock,
+    stop: &CancellationToken,
+    report: &Report,
+) -> Result<BTreeMap<OrderId, lookup::Searched>> {
+    let identity = settings.identity()?;
+    let wishes = Wishes { max_wait: parked(park), ..Wishes::default() };
+    let advocate = advocate(settings, wishes, clock, stop)?;
+    let mut index = Index::open(&settings.database, &identity)?;
+    let progress = report.progress("orders looked for at the source");
+    let mut searched = BTreeMap::new();
+    for (done, order) in orders.iter().enumerate() {
+        progress.show(done as u64, Some(orders.len() as u64), "");
+        if !searched.contains_key(order) && !index.has_order(order)? {
+            let found = lookup::search(&advocate, &mut index, &settings.mapping, clock, order, budget).await?;
+            searched.insert(order.clone(), found);
+        }
+    }
+    Ok(searched)
 }
 
 async fn run_retract(
@@ -326,7 +425,8 @@ async fn run_verify(
 
 fn run_status(settings: &Settings, args: &StatusArgs, clock: &Clock, report: &Report) -> Result<End> {
     let identity = settings.identity_if_set()?;
-    let status = status::gather(&settings.database, &settings.ledger, identity.as_ref(), args.failed_accounts, clock)?;
+    let mut status =
+        status::gather(&settings.database, &settings.ledger, identity.as_ref(), args.failed_accounts, clock)?;
     if let Some(id) = args.retraction {
         let entry = status::one_retraction(&settings.ledger, identity.as_ref(), id)?;
         report.object(&entry)?;
@@ -335,11 +435,25 @@ fn run_status(settings: &Settings, args: &StatusArgs, clock: &Clock, report: &Re
         }
         return Ok(End::Done);
     }
+    let overdue = args.overdue.map_or(OVERDUE, |span| span.0);
+    if args.check {
+        let max_age = args.max_age.map_or(MAX_AGE, |span| span.0);
+        status.problems = Some(status.check(status::Limits { max_age, overdue }, clock.now()));
+    }
+    if let Some(path) = &args.metrics_file {
+        status.write_metrics(path, overdue, clock.now())?;
+    }
     report.object(&status)?;
     for line in status.lines() {
         report.line(line);
     }
-    Ok(End::Done)
+    match status.problems.as_deref() {
+        None | Some([]) => Ok(End::Done),
+        Some([only]) => Ok(End::Said(Error::new(Kind::Failed, only.message.clone()))),
+        Some([first, others @ ..]) => {
+            Ok(End::Said(Error::new(Kind::Failed, format!("{}; and {} more", first.message, others.len()))))
+        }
+    }
 }
 
 /// `--park`: no wait for the vendor's limit at all.

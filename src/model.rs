@@ -195,6 +195,9 @@ pub struct Reward {
     pub date_cancelled: Option<i64>,
     /// Unix milliseconds.
     pub date_redeemed: Option<i64>,
+    /// Unix milliseconds; `None` from REST, which does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_modified: Option<i64>,
     /// GraphQL's list of statuses, joined by commas; `None` from REST.
     pub statuses: Option<String>,
 }

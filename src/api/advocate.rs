@@ -127,12 +127,16 @@ impl Advocate {
         self.0.client.stats()
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
     /// Why the quota is not shared with other processes, where that is so: a sentence.
     pub fn quota_trouble(&self) -> Option<String> {
         self.0.client.quota_trouble()
     }
 
-    fn url(&self, path: &str, pairs: &[(&str, String)]) -> Result<Url> {
+    pub(super) fn url(&self, path: &str, pairs: &[(&str, String)]) -> Result<Url> {
         let mut url = format!("{}/{path}", self.0.root);
         for (index, (key, value)) in pairs.iter().enumerate() {
             url.push(if index == 0 { '?' } else { '&' });

@@ -8,6 +8,8 @@ pub mod advocate;
 pub mod auth;
 pub mod brand;
 pub mod brand_writer;
+pub mod exports;
+pub mod graphql;
 mod json;
 pub mod options;
 mod pace;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -30,6 +33,8 @@ use url::Url;
 pub use advocate::{Advocate, Rewards, UsersPage};
 pub use auth::{Credentials, Secret};
 pub use brand::{Action, Brand, IR_VERSION, Program, Submission, SubmissionStatus};
+pub use exports::{Export, ExportStatus, ExportType};
+pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
 pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
 pub use options::{HostOptions, check_base};
 pub use crate::model::budget::WaitReason;
@@ -98,7 +103,7 @@ pub(crate) struct Host {
     pub(crate) url_hint: &'static str,
 }
 
-/// A reading client of one host. It can GET and nothing else.
+/// A reading client of one host. It can GET, and POST what only reads, and nothing else.
 pub(crate) struct Client {
     host: Host,
     wire: Wire,
@@ -181,6 +186,43 @@ impl Client {
         url: &Url,
         decode: impl Fn(&Bytes) -> Option<T>,
     ) -> Result<Option<T>> {
+        let question = Question { endpoint, attempts: self.policy.attempts, also: None };
+        self.ask(question, || self.wire.http.get(url.clone()), |_, body| decode(body)).await
+    }
+
+    /// The same by POST, for what is asked in a JSON body. Whoever calls it vouches that asking twice is as good as once.
+    pub(crate) async fn post<T>(
+        &self,
+        question: Question,
+        url: &Url,
+        body: &Bytes,
+        decode: impl Fn(&HeaderMap, &Bytes) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let request = || {
+            let json = HeaderValue::from_static("application/json");
+            self.wire.http.post(url.clone()).header(CONTENT_TYPE, json).body(body.clone())
+        };
+        self.ask(question, request, decode).await
+    }
+
+    /// A GET that has an answer with another status than 2xx too.
+    pub(crate) async fn get_with<T>(
+        &self,
+        question: Question,
+        url: &Url,
+        decode: impl Fn(&HeaderMap, &Bytes) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.ask(question, || self.wire.http.get(url.clone()), decode).await
+    }
+
+    async fn ask<T>(
+        &self,
+        question: Question,
+        request: impl Fn() -> reqwest::RequestBuilder,
+        decode: impl Fn(&HeaderMap, &Bytes) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Question { endpoint, attempts, also } = question;
+        let policy = &Policy { attempts: attempts.clamp(1, self.policy.attempts), ..self.policy };
         let began = Instant::now();
         let mut tries = Tries { endpoint, began, attempts: 0, sent: 0, limited_since: None, signed_again: false };
         let mut not_before = None;
@@ -198,7 +240,7 @@ impl Client {
             tries.sent += 1;
             tries.attempts += 1;
             let asked = Instant::now();
-            let result = self.wire.send(self.wire.http.get(url.clone()), &token).await;
+            let result = self.wire.send(request(), &token).await;
             let status = result.as_ref().map_or(0, |answer| answer.status);
             tracing::debug!(host = self.host.name, endpoint, status, took = ?asked.elapsed(), "answered");
             let now = self.clock.now();
@@ -210,7 +252,7 @@ impl Client {
             }
 
             // Decode first: a 2xx whose body cannot be read is judged as a failure on the way.
-            let answer = match result.and_then(|answer| readable(answer, &decode)) {
+            let answer = match result.and_then(|answer| readable(answer, also, &decode)) {
                 Ok(Decoded::Value(value, headers)) => {
                     permit.finish(Health::Good, rate_headers::exhausted_until(&headers, now));
                     return Ok(Some(value));
@@ -224,7 +266,7 @@ impl Client {
                 }
                 Err(failure) => Outcome::Transport(failure.kind),
             };
-            if let Verdict::Again { wait, counts } = judge_read(outcome, tries.attempts, &self.policy, now) {
+            if let Verdict::Again { wait, counts } = judge_read(outcome, tries.attempts, policy, now) {
                 let until = match wait {
                     Wait::Until(moment) => Some(moment),
                     Wait::Backoff(time) => {
@@ -323,15 +365,36 @@ impl Tries {
     }
 }
 
+/// What is particular about one request that reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    /// Its name in messages.
+    pub(crate) endpoint: &'static str,
+    /// Tries at most; never more than the client's own.
+    pub(crate) attempts: u32,
+    /// A status beside 2xx whose body may be an answer.
+    pub(crate) also: Option<u16>,
+}
+
 enum Decoded<T> {
-    Value(T, reqwest::header::HeaderMap),
+    Value(T, HeaderMap),
     Other(Answer, Complaint),
 }
 
-fn readable<T>(answer: Answer, decode: impl Fn(&Bytes) -> Option<T>) -> Result<Decoded<T>, Failure> {
+fn readable<T>(
+    answer: Answer,
+    also: Option<u16>,
+    decode: impl Fn(&HeaderMap, &Bytes) -> Option<T>,
+) -> Result<Decoded<T>, Failure> {
+    if also == Some(answer.status)
+        && let Ok(body) = &answer.body
+        && let Some(value) = decode(&answer.headers, body)
+    {
+        return Ok(Decoded::Value(value, answer.headers));
+    }
     if (200..=299).contains(&answer.status) {
         let body = answer.body?;
-        return match decode(&body) {
+        return match decode(&answer.headers, &body) {
             Some(value) => Ok(Decoded::Value(value, answer.headers)),
             None => Err(Failure::new(TransportFailure::Unreadable, format!("answered {}", what_instead(&body)))),
         };

@@ -6,10 +6,12 @@
 
 use std::error::Error as _;
 use std::sync::Once;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{RequestBuilder, Response, redirect, retry};
+use url::Url;
 
 use super::auth::{Keyring, Token};
 use super::options::{HostOptions, check_base, is_loopback};
@@ -112,6 +114,49 @@ impl Wire {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         Ok(Answer { status, headers, body: read_body(response, self.body_limit).await })
+    }
+}
+
+/// The way to a storage host: a client that has no credentials, so that none can follow a redirect to it.
+pub(crate) struct Storage(reqwest::Client);
+
+/// The longest silence in the middle of a download.
+const STORAGE_SILENCE: Duration = Duration::from_mins(1);
+
+impl Storage {
+    /// `open`: the host is this machine, and plain http will do.
+    pub(crate) fn new(open: bool) -> Result<Self> {
+        install_crypto();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("recoup/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(STORAGE_SILENCE);
+        builder = if open { builder.no_proxy().tls_certs_only([]) } else { builder.https_only(true) };
+        let http = builder.build().map_err(|e| {
+            Error::new(Kind::Config, format!("cannot set up HTTPS: {}", root_cause(&e)))
+                .hint("install the system's CA certificates (package ca-certificates)")
+        })?;
+        Ok(Self(http))
+    }
+
+    /// Hands a file on in pieces. The inner `Err` is a status that is not 2xx; the outer one is the caller's own error, or
+    /// a broken line.
+    pub(crate) async fn stream(
+        &self,
+        url: Url,
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Result<(), u16>, Result<Error, Failure>> {
+        let mut response = self.0.get(url).send().await.map_err(|e| Err(classify(&e)))?;
+        if !response.status().is_success() {
+            return Ok(Err(response.status().as_u16()));
+        }
+        while let Some(piece) = response.chunk().await.map_err(|e| Err(classify(&e)))? {
+            take(&piece).map_err(Ok)?;
+        }
+        Ok(Ok(()))
     }
 }
 

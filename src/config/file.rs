@@ -82,6 +82,9 @@ tables! {
         overlap: u32,
         max_sweeps: u32,
         batch: u32,
+        graphql_page_size: u32,
+        export_wait: Span,
+        reread_after: Span,
     }
     /// `[retract]`.
     struct RetractTable {

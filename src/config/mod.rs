@@ -60,6 +60,12 @@ pub struct CrawlSettings {
     pub max_sweeps: u32,
     /// Rows a commit.
     pub batch: u32,
+    /// Rewards a page of GraphQL.
+    pub graphql_page_size: u32,
+    /// How long to wait for an export.
+    pub export_wait: Duration,
+    /// How old a reading may get before its account is read again; `None` for any age.
+    pub reread_after: Option<Duration>,
 }
 
 /// Everything that a command may need, read once.
@@ -152,6 +158,9 @@ impl Settings {
                 overlap: crawl.overlap.unwrap_or(10).max(1),
                 max_sweeps: crawl.max_sweeps.unwrap_or(5).max(1),
                 batch: crawl.batch.unwrap_or(500).max(1),
+                graphql_page_size: crawl.graphql_page_size.unwrap_or(1000).max(10),
+                export_wait: span(crawl.export_wait, Duration::from_hours(1)),
+                reread_after: crawl.reread_after.map(|span| span.0),
             },
             retract: RetractSettings {
                 wait: span(retract.wait, Duration::from_mins(10)),

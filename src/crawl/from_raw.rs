@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::error::Result;
     use crate::model::AccountId;
-    use crate::store::index::ReadReward;
+    use crate::store::index::{NewRun, ReadReward};
 
     struct Bench {
         dir: TempDir,
@@ -136,7 +136,7 @@ mod tests {
             let bench = Self { dir: TempDir::new().expect("a folder"), identity, stop: CancellationToken::new() };
             let at = Timestamp::UNIX_EPOCH;
             let mut index = bench.index();
-            let (run, _) = index.begin_run("participants", false, at).expect("begins");
+            let (run, _) = index.begin_run(NewRun::of("participants"), at).expect("begins");
             let (account, raw) = (AccountId::new("a"), r#"{"id": "r", "orderId": "o", "ref": "x", "odd": 1.5}"#);
             let extracted = extract::read(raw, &account, &Mapping::default()).expect("a reward");
             index.record_live(&account, vec![ReadReward::new(extracted, raw)], 0, at).expect("records");

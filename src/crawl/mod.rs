@@ -1,19 +1,28 @@
 //! A run over the whole tenant that can stop anywhere and go on: plan → stream → commit → finish.
 //!
-//! The list of participants is walked (`walk` decides, `participants` asks), its accounts are read concurrently, and one
-//! thread commits pages and answers (`writer`). What is to be done stands in the database and nowhere else, so a killed run
-//! goes on where its last commit was. After reading, the list is walked again, until nothing has moved or often enough:
-//! completeness speaks of everything that existed when the last full walk began. It never marks an account as failed for
-//! what concerns the whole run (credentials, quota, a signal, a full disk), and never calls a run complete with a gap in it.
+//! There are three sources: the walk over `participants`, the vendor's own way and the reference; `graphql`, a walk over all
+//! rewards; and `export`, a file of them. `auto` asks what this tenant's token may do and what carries the link, and chooses.
+//! All write the same rows through one thread (`writer`), and what is to be done stands in the database and nowhere else, so
+//! a killed run goes on where its last commit was. A run never marks an account as failed for what concerns the whole run
+//! (credentials, quota, a signal, a full disk), and is never called complete with a gap in it.
 
+mod accounts;
+pub mod auto;
+mod export;
 pub mod from_raw;
+mod graphql;
+mod job;
+mod moments;
 mod outcome;
+mod page_size;
 mod participants;
 mod progress;
+mod reread;
+mod rows_of_export;
 mod walk;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +34,12 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{KeyCensus, Mapping};
 use crate::report::Report;
 use crate::report::grouped;
-use crate::store::index::{Index, Run, RunKey, SweepEnd};
+use crate::store::index::{Index, NewRun, Run, RunKey};
 use crate::store::{Identity, ProcessLock};
+pub use auto::{Plan, Source};
+use job::{Job, Worked};
 pub use outcome::{Kinds, Outcome};
-use participants::{Queue, Source};
+use outcome::Gaps;
 use progress::Meter;
 use writer::Writer;
 
@@ -36,8 +47,6 @@ use writer::Writer;
 const LOCK_POLL: Duration = Duration::from_secs(1);
 /// Rewards whose keys are looked at when no link was found.
 const CENSUS: usize = 1000;
-/// A walk, and one to confirm it.
-const MIN_SWEEPS: usize = 2;
 /// The gap of a run that found no order ID: nothing can be looked up, whatever else was found.
 const NO_LINKS: &str = "no reward carried an order ID";
 /// The gap of a run with values that were not indexed, after their number.
@@ -47,6 +56,8 @@ const UNREADABLE: &str =
 /// How a crawl goes about it.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Where to read from; `None` to choose.
+    pub source: Option<Source>,
     /// Participants asked for in one page.
     pub page_size: u32,
     /// Rows that pages share, so that a shift is noticed.
@@ -55,12 +66,22 @@ pub struct Options {
     pub max_sweeps: u32,
     /// Accounts read at once; the client may hold back more than this.
     pub concurrency: usize,
+    /// Requests per second at most, for the price of a plan; the client keeps to it.
+    pub rate: Option<f64>,
     /// Rows in one commit.
     pub batch: usize,
     /// Wait for another crawl to end, instead of leaving.
     pub wait_for_lock: bool,
-    /// Begin a new run even where one is unfinished.
+    /// Begin a new run even where one is unfinished, and read everything even where a refresh would do.
     pub full: bool,
+    /// Rewards asked for in one page of GraphQL; less where the server refuses.
+    pub graphql_page_size: u32,
+    /// How long to wait for an export to be made.
+    pub export_wait: Duration,
+    /// Every account is read again before its last reading is older than this; `None` to read none for its age.
+    pub reread_after: Option<Duration>,
+    /// Where a file may lie for a while: beside the index.
+    pub folder: PathBuf,
 }
 
 impl Default for Options {
@@ -70,9 +91,15 @@ impl Default for Options {
             overlap: 10,
             max_sweeps: 5,
             concurrency: 8,
+            rate: None,
             batch: 500,
             wait_for_lock: false,
             full: false,
+            source: None,
+            graphql_page_size: 1000,
+            export_wait: Duration::from_hours(1),
+            reread_after: None,
+            folder: PathBuf::new(),
         }
     }
 }
@@ -97,87 +124,161 @@ pub async fn run(
 ) -> Result<Outcome> {
     let began = clock.now();
     let _lock = take_lock(index_path, options.wait_for_lock, clock, &stop, report).await?;
-    let mut index = Index::open(index_path, identity)?;
-    let (run, resumed) = index.begin_run("participants", options.full, began)?;
-    let before = index.run(run)?.ok_or_else(lost_run)?;
-    if resumed {
-        report.note(format!(
-            "going on with run {}: {} of {} accounts read so far",
-            run,
-            grouped(before.accounts_read),
-            grouped(before.accounts_known)
-        ));
-    } else if before.accounts_known > 0 {
-        report.note(format!("refreshing {} accounts: every participant is read again", grouped(before.accounts_known)));
-    }
-    let meter = Meter::new(before.accounts_known, before.accounts_read, advocate.stats().requests);
-    let (writer, thread) = Writer::start(index, run, options.batch.max(1));
-    let halt = stop.child_token();
-    let source = Arc::new(Source::new(
-        advocate.clone(),
-        mapping.clone(),
-        *clock,
-        writer.clone(),
-        run,
-        options,
-        meter.clone(),
-        halt,
-    ));
-    let worked = tokio::select! {
-        worked = work(&source, options) => worked,
-        () = meter.show(report, advocate) => Ok(()),
-    };
-    let requests = meter.uncounted(advocate.stats().requests);
-    let counted = writer.call(move |index| index.add_requests(run, requests)).await;
-    let fatal = source.take_fatal();
-    drop((source, writer));
-    thread.close().await?;
-    // The reason why the run stopped outranks what followed from it.
-    if let Some(error) = fatal.or(worked.and(counted).err()) {
-        if !resumed {
-            // A crawl that came to nothing (a wrong token, a host that is down) leaves the run before it as the newest. Where
-            // even that fails, the reason for it is the error at hand.
-            drop(Index::open(index_path, identity).and_then(|mut index| index.withdraw_run(run)));
+    let options = Options { folder: index_path.parent().unwrap_or(Path::new("")).to_owned(), ..options.clone() };
+    let asked_before = advocate.stats().requests;
+    let sources = choose(index_path, identity, advocate, mapping, &options, report).await.map_err(keeps_its_place)?;
+    let mut reason = None;
+    for (nth, source) in sources.iter().enumerate() {
+        // What was asked to choose belongs to the run that was chosen.
+        let counted = if nth == 0 { asked_before } else { advocate.stats().requests };
+        let crawl = Crawl { index_path, identity, advocate, mapping, options: &options, clock, stop: &stop, report };
+        match crawl.by(*source, counted, began).await? {
+            Ended::Outcome(outcome) => return Ok(*outcome),
+            Ended::CannotServe(error) => {
+                if let Some(next) = sources.get(nth + 1) {
+                    let (source, next) = (source.as_str(), next.as_str());
+                    report.note(format!("{source}: {}; going on by {next}", error.message));
+                }
+                reason = Some(error);
+            }
         }
-        return Err(keeps_its_place(error));
     }
-    if stop.is_cancelled() {
-        return Err(interrupted("run `recoup crawl` again: it goes on where it was"));
-    }
-    let index = Index::open(index_path, identity)?;
-    finish(index, run, resumed, began, clock)
+    Err(reason.unwrap_or_else(|| Error::new(Kind::Failed, "there is no way to read this tenant's rewards")))
 }
 
-/// Walks and reads until a walk found nothing to do, then tries once more what failed.
-async fn work(source: &Arc<Source>, options: &Options) -> Result<()> {
-    let most = (options.max_sweeps as usize).max(MIN_SWEEPS);
-    loop {
-        let run = source.run;
-        let done: Vec<SweepEnd> = source.writer.call(move |index| index.sweeps(run)).await?;
-        let is_quiet = done.last().is_some_and(|sweep| sweep.quiet);
-        let listing_done = CancellationToken::new();
-        if (done.len() >= MIN_SWEEPS && is_quiet) || done.len() >= most {
-            listing_done.cancel();
-            source.read(Queue::Unread, &listing_done).await?;
-            if !source.halt.is_cancelled() {
-                source.read(Queue::Failed, &listing_done).await?;
-            }
-            return Ok(());
-        }
-        let listing = async {
-            let swept = source.sweep().await;
-            if swept.is_err() {
-                source.halt.cancel();
-            }
-            listing_done.cancel();
-            swept
+/// The sources to try, best first: the one that was asked for, that of the unfinished run, or what a few questions show.
+async fn choose(
+    index_path: &Path,
+    identity: &Identity,
+    advocate: &Advocate,
+    mapping: &Mapping,
+    options: &Options,
+    report: &Report,
+) -> Result<Vec<Source>> {
+    if let Some(source) = options.source {
+        return Ok(vec![source]);
+    }
+    let plan = auto::plan(index_path, identity, advocate, mapping, options).await?;
+    for line in plan.lines() {
+        report.note(line);
+    }
+    Ok(plan.order())
+}
+
+enum Ended {
+    Outcome(Box<Outcome>),
+    CannotServe(Error),
+}
+
+/// One crawl, whichever source it turns out to read from.
+struct Crawl<'a> {
+    index_path: &'a Path,
+    identity: &'a Identity,
+    advocate: &'a Advocate,
+    mapping: &'a Mapping,
+    options: &'a Options,
+    clock: &'a Clock,
+    stop: &'a CancellationToken,
+    report: &'a Report,
+}
+
+impl Crawl<'_> {
+    async fn by(&self, source: Source, counted: u64, began: jiff::Timestamp) -> Result<Ended> {
+        let mut index = Index::open(self.index_path, self.identity)?;
+        let refreshable = if self.options.full { None } else { index.refreshable(source.as_str())? };
+        let new = NewRun {
+            source: source.as_str(),
+            refreshes: refreshable.as_ref().map(|run| run.run),
+            fresh: self.options.full,
         };
-        let (swept, read) = tokio::join!(listing, source.read(Queue::Unread, &listing_done));
-        swept?;
-        read?;
-        if source.halt.is_cancelled() {
-            return Ok(());
+        let (run, resumed) = index.begin_run(new, began)?;
+        let before = index.run(run)?.ok_or_else(lost_run)?;
+        self.say_what_begins(source, &before, resumed);
+        // A walk over rewards counts those, once its first page says how many there are.
+        let (known, read) =
+            if source == Source::GraphQl { (0, 0) } else { (before.accounts_known, before.accounts_read) };
+        let meter = Meter::new(known, read, counted);
+        let (writer, thread) = Writer::start(index, run, self.options.batch.max(1));
+        let job = Arc::new(Job::new(
+            self.advocate.clone(),
+            self.mapping.clone(),
+            *self.clock,
+            writer.clone(),
+            run,
+            self.options.clone(),
+            meter.clone(),
+            self.stop.child_token(),
+        ));
+        let what = if source == Source::GraphQl { "rewards read" } else { "accounts read" };
+        let worked = tokio::select! {
+            worked = work(source, &job) => worked,
+            () = meter.show(what, self.report, self.advocate) => Ok(Worked::Done),
+        };
+        let requests = meter.uncounted(self.advocate.stats().requests);
+        let counted = writer.call(move |index| index.add_requests(run, requests)).await;
+        let fatal = job.take_fatal();
+        drop((job, writer));
+        thread.close().await?;
+        // The reason why the run stopped outranks what followed from it.
+        let error = match (fatal, worked) {
+            (Some(error), _) | (None, Err(error)) => Some(error),
+            (None, Ok(Worked::CannotServe(error))) => {
+                self.withdraw(run, resumed);
+                return Ok(Ended::CannotServe(error));
+            }
+            (None, Ok(Worked::Done)) => counted.err(),
+        };
+        if let Some(error) = error {
+            self.withdraw(run, resumed);
+            return Err(keeps_its_place(error));
         }
+        if self.stop.is_cancelled() {
+            return Err(interrupted("run `recoup crawl` again: it goes on where it was"));
+        }
+        let index = Index::open(self.index_path, self.identity)?;
+        finish(index, run, resumed, began, self.clock).map(|outcome| Ended::Outcome(Box::new(outcome)))
+    }
+
+    /// A crawl that came to nothing (a wrong token, a host that is down) leaves the run before it as the newest. Where even
+    /// that fails, the reason for it is the error at hand.
+    fn withdraw(&self, run: RunKey, resumed: bool) {
+        if !resumed {
+            drop(Index::open(self.index_path, self.identity).and_then(|mut index| index.withdraw_run(run)));
+        }
+    }
+
+    fn say_what_begins(&self, source: Source, run: &Run, resumed: bool) {
+        if resumed {
+            let read = if source == Source::GraphQl {
+                format!("{} rewards read so far", grouped(run.rewards()))
+            } else {
+                format!(
+                    "{} of {} accounts read so far",
+                    grouped(run.accounts_read),
+                    grouped(run.accounts_known)
+                )
+            };
+            self.report.note(format!("going on with run {} ({}): {read}", run.run, source.as_str()));
+        } else if run.is_refresh() {
+            self.report.note(format!(
+                "refreshing {} rewards by {}: only what was modified since is read",
+                grouped(run.rewards()),
+                source.as_str()
+            ));
+        } else if source == Source::Participants && run.accounts_known > 0 {
+            self.report.note(format!(
+                "refreshing {} accounts: a walk over participants is always a full one, so every account is read again",
+                grouped(run.accounts_known)
+            ));
+        }
+    }
+}
+
+async fn work(source: Source, job: &Arc<Job>) -> Result<Worked> {
+    match source {
+        Source::Participants => participants::work(job).await.map(|()| Worked::Done),
+        Source::GraphQl => graphql::work(job).await,
+        Source::Export => export::work(job).await,
     }
 }
 
@@ -188,38 +289,24 @@ fn finish(mut index: Index, run: RunKey, resumed: bool, began: jiff::Timestamp, 
     let sweeps = index.sweeps(run)?;
     let rows_unusable = sweeps.last().map_or(0, |sweep| sweep.rows_unusable);
     let no_links = examine(&index, &state)?;
-    let mut gaps = Vec::new();
-    let mut gap = |count: u64, text: &str| match count {
-        0 => {}
-        1 => gaps.push(format!("1 {}", one(text))),
-        _ => gaps.push(format!("{} {text}", grouped(count))),
-    };
-    gap(state.accounts_failed.saturating_sub(state.accounts_unknown), "accounts could not be read");
-    gap(state.accounts_unknown, "accounts are listed but unknown to Get Rewards");
-    gap(index.unread_count(run)?, "accounts were not read");
-    gap(state.rewards_unusable, "rewards without an id could not be kept");
-    gap(rows_unusable, "participants without a user or account ID could not be asked about");
-    gap(
-        sweeps.last().map_or(0, |sweep| sweep.accounts_withheld),
-        "known accounts, most of them, are not listed any more; none was marked as gone (if they are, begin a new index)",
-    );
+    let mut gaps = Gaps::default();
+    gaps.count(state.accounts_failed.saturating_sub(state.accounts_unknown), "accounts could not be read");
+    gaps.count(state.accounts_unknown, "accounts are listed but unknown to Get Rewards");
+    gaps.count(index.unread_count(run)?, "accounts were not read");
+    gaps.count(state.rewards_unusable, "rewards without an id or an account could not be kept");
     if state.values_unreadable > 0 {
         // Whatever the number: an extraction takes this sentence back by its end.
-        gaps.push(format!("{} {UNREADABLE}", grouped(state.values_unreadable)));
+        gaps.say(format!("{} {UNREADABLE}", grouped(state.values_unreadable)));
     }
-    // One whole walk is enough: it began after the run did.
-    // Unless the list turned out to be in no stable order: then only one that is counted proves anything, and the walks
-    // before that was known did not count.
-    let since = sweeps.iter().position(|sweep| sweep.accounts_returned > 0).unwrap_or(0);
-    if let Some(sweep) = sweeps.last().filter(|_| !sweeps[since..].iter().any(|sweep| sweep.whole)) {
-        let seen = grouped(sweep.participants);
-        let total = sweep.total.map_or_else(|| "unknown".to_owned(), grouped);
-        gaps.push(format!("the list of participants could not be read without a gap: {seen} of {total} seen"));
+    match Source::of(&state.source) {
+        Some(Source::GraphQl) => graphql::gaps(&state, &mut gaps),
+        Some(Source::Export) => export::gaps(&state, &mut gaps),
+        Some(Source::Participants) | None => participants::gaps(&index, &state, &mut gaps)?,
     }
     if no_links.is_some() {
-        gaps.push(NO_LINKS.to_owned());
+        gaps.say(NO_LINKS.to_owned());
     }
-    index.finish_run(run, &gaps, clock.now())?;
+    index.finish_run(run, &gaps.into_vec(), clock.now())?;
     if let Some(error) = no_links {
         return Err(error);
     }
@@ -230,14 +317,6 @@ fn finish(mut index: Index, run: RunKey, resumed: bool, began: jiff::Timestamp, 
     outcome.unusable += rows_unusable;
     outcome.sweeps = sweeps.len() as u64;
     Ok(outcome)
-}
-
-/// The sentence of a gap for one: "account could not be read", "account is listed …".
-fn one(text: &str) -> String {
-    let Some((noun, rest)) = text.split_once("s ") else { return text.to_owned() };
-    let verb = |many: &str, single: &str| rest.strip_prefix(many).map(|rest| format!("{single} {rest}"));
-    let rest = verb("are ", "is").or_else(|| verb("were ", "was")).unwrap_or_else(|| rest.to_owned());
-    format!("{noun} {rest}")
 }
 
 /// The loud failure of a run over rewards that found no order ID, with the keys that rewards do have.
@@ -316,21 +395,4 @@ fn keeps_its_place(error: Error) -> Error {
 
 fn lost_run() -> Error {
     Error::new(Kind::Storage, "the run is no longer in the index").hint("run `recoup crawl` again")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::one;
-
-    #[test]
-    fn one_is_said_as_one() {
-        for (many, single) in [
-            ("accounts could not be read", "account could not be read"),
-            ("accounts are listed but unknown to Get Rewards", "account is listed but unknown to Get Rewards"),
-            ("accounts were not read", "account was not read"),
-            ("rewards without an id could not be kept", "reward without an id could not be kept"),
-        ] {
-            assert_eq!(one(many), single);
-        }
-    }
 }

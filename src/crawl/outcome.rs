@@ -24,8 +24,14 @@ pub struct Outcome {
     pub accounts_known: u64,
     /// Accounts that were found to be gone.
     pub accounts_gone: u64,
+    /// Only what changed since an earlier run was read; all other figures speak of both together.
+    pub refresh: bool,
+    /// Rewards read in this run alone.
+    pub rewards_refreshed: u64,
     /// Requests sent, over all processes of the run.
     pub requests: u64,
+    /// Of these, for accounts that were due by age alone.
+    pub requests_reread: u64,
     /// Rewards read.
     pub rewards: u64,
     /// Links found.
@@ -65,6 +71,37 @@ pub struct Kinds {
     pub paths: Vec<FindingCount>,
 }
 
+/// What is in doubt about a run, as sentences.
+#[derive(Debug, Default)]
+pub(super) struct Gaps(Vec<String>);
+
+impl Gaps {
+    /// So many of something: nothing where there is none. The sentence begins with a plural.
+    pub(super) fn count(&mut self, count: u64, text: &str) {
+        match count {
+            0 => {}
+            1 => self.0.push(format!("1 {}", one(text))),
+            _ => self.0.push(format!("{} {text}", grouped(count))),
+        }
+    }
+
+    pub(super) fn say(&mut self, sentence: String) {
+        self.0.push(sentence);
+    }
+
+    pub(super) fn into_vec(self) -> Vec<String> {
+        self.0
+    }
+}
+
+/// The sentence of a gap for one: "account could not be read", "account is listed …".
+fn one(text: &str) -> String {
+    let Some((noun, rest)) = text.split_once("s ") else { return text.to_owned() };
+    let verb = |many: &str, single: &str| rest.strip_prefix(many).map(|rest| format!("{single} {rest}"));
+    let rest = verb("are ", "is").or_else(|| verb("were ", "was")).unwrap_or_else(|| rest.to_owned());
+    format!("{noun} {rest}")
+}
+
 impl Outcome {
     pub(super) fn new(run: &Run, seconds: f64) -> Self {
         let count =
@@ -77,7 +114,10 @@ impl Outcome {
             accounts: run.accounts_read,
             accounts_known: run.accounts_known,
             accounts_gone: 0,
+            refresh: run.is_refresh(),
+            rewards_refreshed: run.rewards_of_its_own,
             requests: run.requests,
+            requests_reread: run.requests_reread,
             rewards: run.rewards(),
             links: run.links(),
             coverage: Kinds {
@@ -111,7 +151,19 @@ impl Outcome {
 
     /// The outcome for a person.
     pub fn describe(&self) -> String {
-        let mut lines = vec![
+        let mut lines = Vec::new();
+        if self.refresh {
+            let reread = match self.requests_reread {
+                0 => String::new(),
+                requests => format!(", {} of them for accounts that were due by age", grouped(requests)),
+            };
+            lines.push(format!(
+                "refreshed: {} rewards read in {} requests{reread}",
+                grouped(self.rewards_refreshed),
+                grouped(self.requests)
+            ));
+        }
+        lines.extend([
             format!(
                 "{} of {} accounts read, {} rewards, {} links, in {}",
                 grouped(self.accounts),
@@ -128,7 +180,7 @@ impl Outcome {
                 grouped(self.coverage.neither),
                 grouped(self.coverage.ambiguous),
             ),
-        ];
+        ]);
         for path in self.coverage.paths.iter().filter(|path| path.kind != "neither").take(10) {
             let order = path.order_path.as_deref().unwrap_or("none");
             let action = path.action_path.as_deref().unwrap_or("none");
@@ -139,5 +191,22 @@ impl Outcome {
         }
         lines.extend(self.gaps.iter().map(|gap| format!("incomplete: {gap}")));
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one;
+
+    #[test]
+    fn one_is_said_as_one() {
+        for (many, single) in [
+            ("accounts could not be read", "account could not be read"),
+            ("accounts are listed but unknown to Get Rewards", "account is listed but unknown to Get Rewards"),
+            ("accounts were not read", "account was not read"),
+            ("rewards without an id could not be kept", "reward without an id could not be kept"),
+        ] {
+            assert_eq!(one(many), single);
+        }
     }
 }

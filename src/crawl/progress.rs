@@ -49,6 +49,12 @@ impl Meter {
         self.0.known.store(known, Relaxed);
     }
 
+    /// Rewards, for a source that walks them: how many so far, and how many there will be.
+    pub(super) fn walked(&self, read: u64, expected: Option<u64>) {
+        self.0.read.store(read, Relaxed);
+        self.0.known.store(expected.unwrap_or(read), Relaxed);
+    }
+
     pub(super) fn read_one(&self) {
         self.0.read.fetch_add(1, Relaxed);
     }
@@ -59,8 +65,8 @@ impl Meter {
     }
 
     /// Shows the line until it is dropped.
-    pub(super) async fn show(&self, report: &Report, advocate: &Advocate) {
-        let progress = report.progress("accounts read");
+    pub(super) async fn show(&self, what: &'static str, report: &Report, advocate: &Advocate) {
+        let progress = report.progress(what);
         let began = Instant::now();
         loop {
             tokio::time::sleep(EVERY).await;

@@ -41,6 +41,7 @@ pub(super) fn reward(value: &Value, asked_account: &AccountId) -> Result<Reward>
         date_expires: date(map, "dateExpires"),
         date_cancelled: date(map, "dateCancelled"),
         date_redeemed: date(map, "dateRedeemed"),
+        date_modified: date(map, "dateModified"),
         statuses: statuses(map),
     })
 }

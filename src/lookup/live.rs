@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::api::advocate::{Advocate, Rewards};
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::extract::{self, Mapping};
+use crate::extract::Mapping;
 use crate::model::Participant;
 use crate::report::grouped;
 use crate::store::index::{Index, ReadReward};
@@ -112,13 +112,7 @@ pub async fn participant(
             // Listed a moment ago, so this does not say that it is gone.
             Rewards::NoSuchAccount => looked.unknown += 1,
             Rewards::Listed(raw) => {
-                let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
-                for raw in &raw {
-                    match extract::read(raw.get(), &account, mapping) {
-                        Ok(extracted) => rewards.push(ReadReward::new(extracted, raw.get())),
-                        Err(_no_id) => unusable += 1,
-                    }
-                }
+                let (rewards, unusable) = ReadReward::all(&raw, &account, mapping);
                 looked.rewards += rewards.len() as u64;
                 index.record_live(&account, rewards, unusable, asked_at)?;
             }

@@ -1,10 +1,11 @@
 //! What is known of an order, as of when, and how sure that is.
 //!
-//! Answers come from the index alone; [`participant`] is the exception that asks the vendor about one person, live. An order
+//! Answers come from the index alone; [`participant`] and [`search`] ask the vendor first, about one person and for one order. An order
 //! ID is matched byte for byte; what merely looks like it is a suggestion, shown apart and never acted on. A negative
 //! answer never stands without its coverage: *not in what was read* and *not a referral order* are different things.
 
 mod live;
+mod source;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +16,7 @@ use crate::report::{grouped, table};
 use crate::store::index::{IndexReader, Match};
 
 pub use live::{Looked, participant};
+pub use source::{Searched, search};
 
 /// More suggestions help nobody.
 const SUGGESTIONS: usize = 5;
@@ -29,6 +31,9 @@ pub struct Answer {
     pub suggestions: Vec<OrderId>,
     /// What the answer rests on.
     pub coverage: Coverage,
+    /// How far the vendor was asked for it just now, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched: Option<Searched>,
 }
 
 /// One reward that carries the order.
@@ -111,7 +116,7 @@ pub fn run(reader: Option<&IndexReader>, orders: &[OrderId], now: Timestamp) -> 
             None => (Vec::new(), Vec::new()),
         };
         let matches = matches.into_iter().map(|found| Found::new(found, now)).collect();
-        Ok(Answer { order_id, matches, suggestions, coverage: coverage.clone() })
+        Ok(Answer { order_id, matches, suggestions, coverage: coverage.clone(), searched: None })
     };
     orders.iter().map(answer).collect()
 }
@@ -206,6 +211,10 @@ impl Answer {
             text.push_str("\nsimilar, and not the same: ");
             text.push_str(&list.join(", "));
         }
+        if let Some(searched) = &self.searched {
+            text.push('\n');
+            text.push_str(&searched.describe());
+        }
         text
     }
 }
@@ -256,6 +265,7 @@ mod tests {
             matches: Vec::new(),
             suggestions: vec![OrderId::new("#1001")],
             coverage,
+            searched: None,
         }
         .describe()
     }

@@ -21,7 +21,7 @@ use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target};
 use crate::store::ProcessLock;
-use crate::store::index::IndexReader;
+use crate::store::index::{IndexReader, Via};
 use crate::store::ledger::{Ledger, Retraction, State};
 
 /// Follows one retraction until it is at an end, the time is up, or a signal came.
@@ -144,6 +144,8 @@ async fn rewards_now(reads: &Reads<'_>, retraction: &Retraction) -> Result<(Vec<
         .map(|r| Known {
             reward_id: RewardId::new(r.reward_id.as_str()),
             account_id: AccountId::new(r.account_id.as_str()),
+            // Only their states are asked for, and Get Rewards is the documented way to see those.
+            via: Via::Rest,
         })
         .collect();
     let target = retraction.target();
@@ -156,7 +158,11 @@ async fn rewards_now(reads: &Reads<'_>, retraction: &Retraction) -> Result<(Vec<
         for indexed in indexed {
             if known.iter().all(|known| known.reward_id != indexed.reward.reward_id) {
                 gone.extend(indexed.gone.then(|| indexed.reward.reward_id.clone()));
-                known.push(Known { reward_id: indexed.reward.reward_id, account_id: indexed.listed_by });
+                known.push(Known {
+                    reward_id: indexed.reward.reward_id,
+                    account_id: indexed.listed_by,
+                    via: Via::Rest,
+                });
             }
         }
     }

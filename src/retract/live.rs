@@ -4,6 +4,7 @@
 //! missing or moved reward means is for the caller to say.
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::api::{Advocate, Rewards};
 use crate::clock::Clock;
@@ -11,6 +12,7 @@ use crate::error::Result;
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Reward, RewardId, Target};
 use crate::retract::judge::{MISSING, Snapshot};
+use crate::store::index::Via;
 
 /// A reward and the account where it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Known {
     pub reward_id: RewardId,
     /// Its account.
     pub account_id: AccountId,
+    /// The API that its link came by: another one may not show the link.
+    pub via: Via,
 }
 
 /// A reward's JSON and what was read out of it.
@@ -28,6 +32,8 @@ pub struct LiveReward {
     pub raw: String,
     /// What it says.
     pub extracted: Extracted,
+    /// The API that it came by.
+    pub via: Via,
 }
 
 /// Where a known reward was found.
@@ -83,12 +89,19 @@ pub struct AccountLook {
     pub asked_at: Timestamp,
 }
 
-/// Reads every known reward: one request per distinct account, one more for each reward that is not there.
+/// Reads every known reward: one question per distinct account, one more for each reward that is not there. An account with
+/// a reward whose link came by GraphQL is asked by GraphQL, where the link can be seen again.
 pub async fn look(advocate: &Advocate, mapping: &Mapping, clock: &Clock, known: &[Known]) -> Result<Look> {
     let mut look = Look::default();
     for reward in known {
         if look.accounts.iter().all(|asked| asked.account != reward.account_id) {
-            look.accounts.push(ask(advocate, mapping, clock, &reward.account_id).await?);
+            let by_graphql =
+                known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
+            look.accounts.push(if by_graphql {
+                ask_by_graphql(advocate, mapping, clock, &reward.account_id).await?
+            } else {
+                ask(advocate, mapping, clock, &reward.account_id).await?
+            });
         }
     }
     for reward in known {
@@ -115,11 +128,27 @@ async fn ask(advocate: &Advocate, mapping: &Mapping, clock: &Clock, account: &Ac
         for raw in list {
             // A reward without an ID cannot be one that is known.
             if let Ok(extracted) = read(raw.get(), account, mapping) {
-                rewards.push(LiveReward { raw: raw.get().to_owned(), extracted });
+                rewards.push(LiveReward { raw: raw.get().to_owned(), extracted, via: Via::Rest });
             }
         }
     }
     Ok(look)
+}
+
+async fn ask_by_graphql(
+    advocate: &Advocate,
+    mapping: &Mapping,
+    clock: &Clock,
+    account: &AccountId,
+) -> Result<AccountLook> {
+    let asked_at = clock.now();
+    let listed = advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await?;
+    let live = |reward: crate::api::ListedReward| {
+        let extracted = read(reward.raw.get(), account, mapping).ok()?;
+        Some(LiveReward { raw: reward.raw.get().to_owned(), extracted, via: Via::GraphQl })
+    };
+    let rewards = Some(listed.into_iter().filter_map(live).collect());
+    Ok(AccountLook { account: account.clone(), rewards, asked_at })
 }
 
 async fn by_id(advocate: &Advocate, mapping: &Mapping, reward: &Known) -> Result<Place> {
@@ -127,7 +156,7 @@ async fn by_id(advocate: &Advocate, mapping: &Mapping, reward: &Known) -> Result
     // A reward that does not name its account cannot prove that it is still in the same one.
     let extracted = read(&raw, &AccountId::new(""), mapping)?;
     let home = extracted.reward.account_id == reward.account_id;
-    let live = Box::new(LiveReward { raw, extracted });
+    let live = Box::new(LiveReward { raw, extracted, via: Via::Rest });
     Ok(if home { Place::Home(live) } else { Place::Elsewhere(live) })
 }
 

@@ -133,7 +133,7 @@ pub async fn make(
             check_refused_before(ledger, &target, options)?;
         }
         check_links(order_id, &target, &known, options)?;
-        check_age(&known, reads.clock.now(), options.max_index_age)?;
+        check_age(&known, &coverage, reads.clock.now(), options.max_index_age)?;
         actions.push(preflight(reads, order_id, target, &known, &coverage, several, options).await?);
     }
     Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() })

@@ -10,7 +10,7 @@ use super::resolve::{is_linked, linked_elsewhere};
 use super::{Options, Reads};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Coverage, LinkKind, OrderId, Target};
-use crate::store::index::{Index, IndexedReward, ReadReward};
+use crate::store::index::{Index, IndexedReward, ReadReward, Via};
 
 /// Reads every known reward of the action as it is now.
 pub async fn preflight(
@@ -24,7 +24,7 @@ pub async fn preflight(
 ) -> Result<ActionPlan> {
     let known: Vec<Known> = indexed
         .iter()
-        .map(|r| Known { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone() })
+        .map(|r| Known { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone(), via: r.via })
         .collect();
     let seen = look(reads.advocate, reads.mapping, reads.clock, &known).await?;
     let now_ms = reads.clock.now_ms();
@@ -34,7 +34,12 @@ pub async fn preflight(
         let id = &known.reward_id;
         match place {
             Place::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, &target, indexed) => {
-                let is_linked = live.extracted.links.iter().any(|link| link.action_id.as_ref() == target.action_id());
+                let is_linked = if is_link_unseen(live, indexed) {
+                    warnings.push(format!("reward {id}: its link is from an export, and cannot be seen live"));
+                    is_linked(indexed, &target)
+                } else {
+                    live.extracted.links.iter().any(|link| link.action_id.as_ref() == target.action_id())
+                };
                 let now = Snapshot { linked: is_linked, ..snapshot(&live.extracted.reward, now_ms) };
                 if is_linked {
                     linked.push(id.clone());
@@ -112,6 +117,9 @@ pub async fn preflight(
 
 /// Whether a live reward still says what the index says of it.
 fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
+    if is_link_unseen(live, indexed) {
+        return true;
+    }
     let links = &live.extracted.links;
     let orders_agree = indexed.order_ids.iter().all(|order| links.iter().any(|l| l.order_id.as_ref() == Some(order)));
     let actions = || links.iter().filter_map(|link| link.action_id.as_ref());
@@ -123,6 +131,11 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
         Target::Order { .. } => actions().next().is_none(),
     };
     orders_agree && action_agrees
+}
+
+/// A link that only an export has shown cannot be seen in a reward that offers none: that says nothing against it.
+fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
+    indexed.via == Via::Export && live.via != Via::Export && live.extracted.kind == LinkKind::Neither
 }
 
 fn out_of_date(what: &str) -> Error {
@@ -180,7 +193,8 @@ pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
     let asked_at = look.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| reads.clock.now());
     let refreshed = Index::open(reads.index, reads.identity).and_then(|mut index| {
         for live in look.relevant(target).filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
-            index.record_reward(&ReadReward::new(live.extracted.clone(), &live.raw), asked_at)?;
+            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
+            index.record_reward(&reward, asked_at)?;
         }
         Ok(())
     });

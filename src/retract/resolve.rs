@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::Options;
 use crate::error::{Error, Kind, Result};
-use crate::model::{ActionId, OrderId, Target};
+use crate::model::{ActionId, Coverage, OrderId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Match};
 
 /// Which actions are meant. Pure.
@@ -113,9 +113,12 @@ pub fn check_links(order_id: &OrderId, target: &Target, known: &[IndexedReward],
     Ok(())
 }
 
-/// The oldest reading counts: one fresh reward says nothing about the others.
-pub fn check_age(known: &[IndexedReward], now: Timestamp, limit: Duration) -> Result<()> {
-    let oldest = known.iter().filter(|reward| !reward.gone).map(|reward| reward.read_at).min();
+/// The oldest reading counts: one fresh reward says nothing about the others. A complete refresh has seen that what it did
+/// not read is as it was.
+pub fn check_age(known: &[IndexedReward], coverage: &Coverage, now: Timestamp, limit: Duration) -> Result<()> {
+    let as_of: Option<Timestamp> = coverage.as_of.as_deref().filter(|_| coverage.complete).and_then(|at| at.parse().ok());
+    let seen_at = |reward: &IndexedReward| as_of.map_or(reward.read_at, |as_of| reward.read_at.max(as_of));
+    let oldest = known.iter().filter(|reward| !reward.gone).map(seen_at).min();
     let age = oldest.map(|then| now.duration_since(then));
     if age.is_some_and(|age| Duration::try_from(age).is_ok_and(|age| age > limit)) {
         let then = oldest.map(|t| format!("{t:.0}")).unwrap_or_default();

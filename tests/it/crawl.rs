@@ -63,7 +63,7 @@ fn killed_at_twenty_places_it_goes_on_and_pays_for_little_twice() {
     let home = Home::new(&sim);
     home.configure_more(&format!("[crawl]\nbatch = {BATCH}"));
     let flight = IN_FLIGHT.to_string();
-    let args = ["crawl", "--concurrency", &flight, "--json"];
+    let args = ["crawl", "--source", "participants", "--concurrency", &flight, "--json"];
     let accounts = sim.get("accounts").lines().count() as u64;
     let mut kills = 0;
     for place in 1..=20 {
@@ -92,7 +92,7 @@ fn accounts_that_cannot_be_read_are_said_listed_and_exit_6() {
     let sim = Sim::start(&["--participants", "300", "--accounts-fail", "3"]);
     let home = Home::new(&sim);
     home.configure_more("[crawl]\nbatch = 500");
-    let ran = home.check(&["crawl", "--json"], 6);
+    let ran = home.check(&["crawl", "--source", "participants", "--json"], 6);
     assert_eq!(ran.object()["failed_accounts"], 3);
     assert_eq!(ran.object()["complete"], false);
     assert_eq!(ran.error_kind(), "some_failed");
@@ -125,7 +125,7 @@ fn the_link_is_found_wherever_it_is_and_however_it_is_spelled() {
 fn no_link_at_all_is_a_loud_failure_and_a_mapping_mends_it_without_the_network() {
     let sim = Sim::start(&["--participants", "200", "--link-names", "unusual"]);
     let home = Home::new(&sim);
-    let ran = home.check(&["crawl", "--json"], 1);
+    let ran = home.check(&["crawl", "--source", "participants", "--json"], 1);
     assert_eq!(ran.error_kind(), "no_links");
     assert!(ran.stderr.contains("merchantRef"), "the keys that were seen: {}", ran.stderr);
     home.configure_more("[mapping]\norder_id = '$.merchantRef'\naction_id = '$.conversionRef'");
@@ -145,24 +145,24 @@ fn wrong_credentials_tenant_and_scope_stop_it_and_blame_no_account() {
         ("RECOUP_AUTH_TOKEN", "brand-only-token", "scope"),
     ] {
         let home = Home::new(&sim).set(name, value);
-        let ran = home.check(&["crawl", "--json"], 3);
+        let ran = home.check(&["crawl", "--source", "participants", "--json"], 3);
         assert_eq!(ran.error_kind(), kind, "{ran:?}");
         assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
         let status = home.check(&["status", "--json"], 0).object();
         assert_eq!(status["failed_accounts"], 0);
     }
     let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "");
-    assert_eq!(home.check(&["crawl", "--json"], 3).error_kind(), "config");
+    assert_eq!(home.check(&["crawl", "--source", "participants", "--json"], 3).error_kind(), "config");
 }
 
 #[test]
 fn a_second_crawl_leaves_or_waits_as_asked() {
     let sim = Sim::start(&["--participants", "300", "--latency", "5ms"]);
     let home = Home::new(&sim);
-    let args = ["crawl", "--concurrency", "2", "--json"];
+    let args = ["crawl", "--source", "participants", "--concurrency", "2", "--json"];
     let first = home.command(&args).spawn().expect("it starts");
     wait_until("the first to begin", || asked(&sim, "GET reward") > 0);
-    let second = home.check(&["crawl", "--json"], 1);
+    let second = home.check(&["crawl", "--source", "participants", "--json"], 1);
     assert_eq!(second.error_kind(), "busy");
     let third = home.check(&["crawl", "--wait-for-lock", "--json"], 0);
     assert_eq!(third.object()["complete"], true);
@@ -175,7 +175,7 @@ fn ctrl_c_saves_the_state_and_the_next_crawl_goes_on() {
     let sim = Sim::start(&["--participants", "600", "--latency", "5ms"]);
     let home = Home::new(&sim);
     let accounts = sim.get("accounts").lines().count() as u64;
-    let args = ["crawl", "--concurrency", "4", "--json"];
+    let args = ["crawl", "--source", "participants", "--concurrency", "4", "--json"];
     let child = home.command(&args).spawn().expect("it starts");
     wait_until("the crawl to get on", || asked(&sim, "GET reward") > 50);
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
@@ -258,7 +258,7 @@ fn a_database_of_another_tenant_a_newer_or_a_damaged_one_is_refused() {
     home.crawl();
     let other = Sim::start(&["--participants", "60"]);
     let home = home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", other.addr));
-    for args in [vec!["crawl", "--json"], vec!["lookup", "1", "--json"], vec!["retract", "1", "--yes", "--json"]] {
+    for args in [vec!["crawl", "--source", "participants", "--json"], vec!["lookup", "1", "--json"], vec!["retract", "1", "--yes", "--json"]] {
         assert_eq!(home.check(&args, 3).error_kind(), "identity");
     }
     let home = home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", sim.addr));
@@ -266,7 +266,7 @@ fn a_database_of_another_tenant_a_newer_or_a_damaged_one_is_refused() {
     conn.pragma_update(None, "user_version", 999).expect("a newer schema");
     drop(conn);
     assert_eq!(home.check(&["lookup", "1", "--json"], 3).error_kind(), "newer_database");
-    assert_eq!(home.check(&["crawl", "--json"], 3).error_kind(), "newer_database");
+    assert_eq!(home.check(&["crawl", "--source", "participants", "--json"], 3).error_kind(), "newer_database");
     std::fs::write(home.database(), "this is no database at all, not even a little".repeat(200)).expect("rubbish");
     for file in ["recoup.db-wal", "recoup.db-shm"] {
         drop(std::fs::remove_file(home.path(file)));
@@ -274,7 +274,7 @@ fn a_database_of_another_tenant_a_newer_or_a_damaged_one_is_refused() {
     let ran = home.check(&["lookup", "1", "--json"], 1);
     assert_eq!(ran.error_kind(), "storage");
     assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
-    home.check(&["crawl", "--json"], 1);
+    home.check(&["crawl", "--source", "participants", "--json"], 1);
     home.check(&["status", "--json"], 1);
 }
 
@@ -284,7 +284,7 @@ fn a_full_disk_is_said_and_the_crawl_goes_on_when_there_is_room() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
     // A file size limit is the full disk that a test can have; the signal it would send is ignored.
-    let program = home.command(&["crawl", "--json"]);
+    let program = home.command(&["crawl", "--source", "participants", "--json"]);
     let mut shell = std::process::Command::new("/bin/sh");
     shell
         .args(["-c", "trap '' XFSZ; ulimit -f 300; exec \"$0\" crawl --json"])
@@ -303,7 +303,7 @@ fn a_few_bad_accounts_do_not_stall_a_crawl_with_default_settings() {
     let sim = Sim::start(&["--participants", "300", "--accounts-fail", "3"]);
     let home = Home::new(&sim);
     home.configure("");
-    let outcome = home.check(&["crawl", "--json"], 6).object();
+    let outcome = home.check(&["crawl", "--source", "participants", "--json"], 6).object();
     assert_eq!(outcome["failed_accounts"], 3);
     let seconds = outcome["seconds"].as_f64().expect("a number");
     assert!(seconds < 40.0, "{seconds} s for three bad accounts of 300");
@@ -320,7 +320,7 @@ fn a_host_that_is_down_ends_it_in_reasonable_time_and_says_so() {
     let home = Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url);
     home.configure("");
     let began = std::time::Instant::now();
-    let ran = home.check(&["crawl", "--json"], 1);
+    let ran = home.check(&["crawl", "--source", "participants", "--json"], 1);
     assert_eq!(ran.error_kind(), "network");
     assert!(ran.stderr.contains("5 attempts"), "{}", ran.stderr);
     assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
@@ -333,7 +333,7 @@ fn a_crawl_that_came_to_nothing_does_not_displace_the_one_before() {
     home.crawl();
     let order = sim.example("plain").order_id;
     let home = home.set("RECOUP_AUTH_TOKEN", "wrong");
-    assert_eq!(home.check(&["crawl", "--json"], 3).error_kind(), "credentials");
+    assert_eq!(home.check(&["crawl", "--source", "participants", "--json"], 3).error_kind(), "credentials");
     let status = home.check(&["status", "--json"], 0).object();
     assert_eq!(
         (&status["coverage"]["complete"], status["runs"].as_array().map(Vec::len)),

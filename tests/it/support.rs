@@ -240,7 +240,7 @@ impl Home {
     /// A crawl that must succeed.
     #[track_caller]
     pub fn crawl(&self) -> Ran {
-        self.check(&["crawl", "--json"], 0)
+        self.check(&["crawl", "--source", "participants", "--json"], 0)
     }
 }
 

@@ -98,8 +98,12 @@ impl Index {
     /// The next accounts of the queue after a row, in order of rows. Failed ones wait for [`Index::failed`].
     pub fn unread(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         self.queue(
-            "SELECT id, account_id, seen_sweep >= (SELECT coalesce(min(id), 1) FROM sweeps WHERE run = ?1) FROM accounts
-             WHERE id > ?2 AND read_run < ?1 AND failed_run IS NOT ?1 AND gone_at IS NULL ORDER BY id LIMIT ?3",
+            "SELECT id, account_id, queued_run = ?1
+                     OR seen_sweep >= (SELECT coalesce(min(id), 9223372036854775807) FROM sweeps WHERE run = ?1)
+             FROM accounts
+             WHERE id > ?2 AND read_run < ?1 AND failed_run IS NOT ?1 AND gone_at IS NULL
+                 AND (queued_run IN (?1, -?1) OR (SELECT source FROM runs WHERE id = ?1) = 'participants')
+             ORDER BY id LIMIT ?3",
             run,
             after,
             limit,
@@ -109,7 +113,9 @@ impl Index {
     /// The accounts that failed in this run, after a row, in order of rows.
     pub fn failed(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         self.queue(
-            "SELECT id, account_id, seen_sweep >= (SELECT coalesce(min(id), 1) FROM sweeps WHERE run = ?1) FROM accounts
+            "SELECT id, account_id, queued_run = ?1
+                     OR seen_sweep >= (SELECT coalesce(min(id), 9223372036854775807) FROM sweeps WHERE run = ?1)
+             FROM accounts
              WHERE failed_run = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
             run,
             after,
@@ -126,6 +132,120 @@ impl Index {
             })
         };
         self.read(|conn| conn.prepare_cached(sql)?.query_map(params![run.0, after.0, limit as i64], read)?.collect())
+    }
+
+    /// Puts accounts into a run's queue, those that are not known yet too, with the cursor that stands behind them. Gives how
+    /// many of them the run did not have.
+    pub fn queue_accounts(
+        &mut self,
+        run: RunKey,
+        accounts: &[AccountId],
+        cursor: Option<&str>,
+        at: Timestamp,
+    ) -> Result<u64> {
+        self.write(|tx, _| {
+            let lineage = Lineage::of(tx, run)?;
+            let (mut added, mut known) = (0, 0);
+            for account in accounts {
+                let row: Option<(i64, i64, i64, bool)> = tx
+                    .prepare_cached(
+                        "SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1",
+                    )?
+                    .query_row([account.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                    .optional()?;
+                match row {
+                    Some((_, queued, _, _)) if queued == run.0 => continue,
+                    Some((id, queued_run, read_run, gone)) => {
+                        // One that is gone, and is listed with a reward, is back, and is read again.
+                        tx.prepare_cached(
+                            "UPDATE accounts SET queued_run = ?2, gone_at = NULL, read_run = iif(gone_at IS NULL, read_run, 0)
+                             WHERE id = ?1",
+                        )?
+                        .execute([id, run.0])?;
+                        known += i64::from(gone || !lineage.knows(queued_run, read_run));
+                    }
+                    None => {
+                        tx.prepare_cached(
+                            "INSERT INTO accounts (account_id, first_seen_at, queued_run) VALUES (?1, ?2, ?3)",
+                        )?
+                        .execute(params![account.as_str(), at.as_millisecond(), run.0])?;
+                        known += 1;
+                    }
+                }
+                added += 1;
+            }
+            count_accounts(tx, run, known, 0)?;
+            if let Some(cursor) = cursor {
+                tx.execute("UPDATE runs SET cursor = ?2 WHERE id = ?1", params![run.0, cursor])?;
+            }
+            Ok(added)
+        })
+    }
+
+    /// Puts into a run's queue what could not be read in the runs that it refreshes.
+    pub fn queue_failed(&mut self, run: RunKey) -> Result<u64> {
+        self.write(|tx, _| {
+            let base = Lineage::of(tx, run)?.base;
+            let queued = tx.execute(
+                "UPDATE accounts SET queued_run = -?1 WHERE failed_run >= ?2 AND failed_run <> ?1 AND gone_at IS NULL
+                     AND queued_run NOT IN (?1, -?1)",
+                [run.0, base],
+            )?;
+            Ok(queued as u64)
+        })
+    }
+
+    /// Puts into a run's queue what has rewards here and was not listed by a source that lists every account with rewards:
+    /// they may be gone.
+    pub fn queue_unlisted(&mut self, run: RunKey) -> Result<u64> {
+        self.write(|tx, _| {
+            let queued = tx.execute(
+                "UPDATE accounts SET queued_run = -?1 WHERE gone_at IS NULL AND queued_run NOT IN (?1, -?1)
+                     AND EXISTS (SELECT 1 FROM rewards WHERE account = accounts.id AND gone_at IS NULL)",
+                [run.0],
+            )?;
+            count_accounts(tx, run, queued as i64, 0)?;
+            Ok(queued as u64)
+        })
+    }
+
+    /// Puts into a run's queue the accounts that were read before a moment, the oldest reading first where there are more
+    /// than `limit`.
+    pub fn queue_older(&mut self, run: RunKey, before: Timestamp, limit: u64) -> Result<u64> {
+        self.write(|tx, _| {
+            let base = Lineage::of(tx, run)?.base;
+            let queued = tx.execute(
+                "UPDATE accounts SET queued_run = -?1 WHERE id IN (
+                     SELECT id FROM accounts WHERE gone_at IS NULL AND queued_run NOT IN (?1, -?1) AND read_run >= ?2
+                         AND read_at < ?3 ORDER BY read_at LIMIT ?4)",
+                params![run.0, base, before.as_millisecond(), limit.min(i64::MAX as u64) as i64],
+            )?;
+            Ok(queued as u64)
+        })
+    }
+}
+
+/// A run and the one that it refreshes: what was read since counts once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lineage {
+    pub(super) run: i64,
+    /// The full run; `run` itself where it is one; 0 for no run.
+    pub(super) base: i64,
+    /// Every account is to be read, not only those in its queue.
+    reads_all: bool,
+}
+
+impl Lineage {
+    pub(super) fn of(tx: &Transaction<'_>, run: RunKey) -> rusqlite::Result<Self> {
+        let sql = "SELECT base, source = 'participants' FROM runs WHERE id = ?1";
+        let found = tx.prepare_cached(sql)?.query_row([run.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (base, reads_all) = found.unwrap_or((0, true));
+        Ok(Self { run: run.0, base, reads_all })
+    }
+
+    /// Whether an account counts as known, if it is not gone.
+    pub(super) fn knows(self, queued_run: i64, read_run: i64) -> bool {
+        self.reads_all || read_run >= self.base || queued_run.abs() >= self.base
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql, params};
 
-use super::{IndexReader, moment};
+use super::{IndexReader, Via, moment};
 use crate::error::Result;
 use crate::model::{AccountId, ActionId, LinkKind, OrderId, Reward, RewardId, UserId};
 
@@ -25,6 +25,8 @@ pub struct IndexedReward {
     pub action_by_search: bool,
     /// It, or its account, is no longer listed by the vendor.
     pub gone: bool,
+    /// Which API its links came by.
+    pub via: Via,
     /// It offers different values for one thing: never retracted until a JSONPath is configured.
     pub ambiguous: bool,
     /// When it was asked for.
@@ -83,7 +85,7 @@ fn indexed(conn: &Connection, row: i64) -> rusqlite::Result<IndexedReward> {
                  program_id, name, currency, assigned, redeemed, cancellable, date_created, date_given,
                  date_scheduled_for, date_expires, date_cancelled, date_redeemed, statuses,
                  accounts.account_id, kind, by_search, rewards.gone_at IS NOT NULL OR accounts.gone_at IS NOT NULL,
-                 rewards.read_at
+                 rewards.read_at, via, date_modified
              FROM rewards JOIN accounts ON accounts.id = account JOIN findings ON findings.id = finding
              WHERE rewards.id = ?1",
         )?
@@ -128,6 +130,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<IndexedReward> {
             date_cancelled: row.get(16)?,
             date_redeemed: row.get(17)?,
             statuses: row.get(18)?,
+            date_modified: row.get(25)?,
         },
         listed_by: row.get(19)?,
         link_kind,
@@ -137,6 +140,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<IndexedReward> {
         gone: row.get(22)?,
         ambiguous: link_kind == LinkKind::Ambiguous,
         read_at: moment(row.get(23)?),
+        via: Via::of_number(row.get(24)?),
     })
 }
 

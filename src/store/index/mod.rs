@@ -7,10 +7,12 @@
 mod accounts;
 mod answers;
 mod raw;
+mod refusals;
 mod rewards;
 mod rows;
 mod runs;
 mod sweeps;
+mod walks;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -25,9 +27,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use answers::{IndexedReward, Match};
 pub use raw::Reextracted;
-pub use rewards::{AccountAnswer, AccountRead, ReadReward};
-pub use runs::{FindingCount, Run, RunKey, RunState};
+pub use refusals::Refusal;
+pub use rewards::{AccountAnswer, AccountRead, ReadReward, Via};
+pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
 pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
+pub use walks::{RewardRows, RowsCommitted, Unseen};
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};

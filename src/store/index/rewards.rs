@@ -7,12 +7,14 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
+use serde_json::value::RawValue;
 
 use super::rows::{Findings, Item, Tally, old_reward, old_rewards};
+use super::accounts::Lineage;
 use super::sweeps::count_accounts;
 use super::{AccountKey, Index, RunKey};
 use crate::error::Result;
-use crate::extract::Extracted;
+use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
 
 /// A reward as it was read, with its JSON packed for keeping.
@@ -20,12 +22,61 @@ use crate::model::{AccountId, RewardId};
 pub struct ReadReward {
     pub(super) extracted: Extracted,
     pub(super) raw: Vec<u8>,
+    pub(super) via: Via,
+}
+
+/// Which API a reward came by. They differ in what they say of a link, so one does not take back what another has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Get Rewards, or a reward by its ID.
+    Rest,
+    /// GraphQL.
+    GraphQl,
+    /// A row of an export.
+    Export,
+}
+
+impl Via {
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Rest => 0,
+            Self::GraphQl => 1,
+            Self::Export => 2,
+        }
+    }
+
+    pub(super) fn of_number(number: i64) -> Self {
+        match number {
+            1 => Self::GraphQl,
+            2 => Self::Export,
+            _ => Self::Rest,
+        }
+    }
 }
 
 impl ReadReward {
     /// Packs the JSON. Takes a few microseconds, so it is done where the answer is read and not where it is written.
     pub fn new(extracted: Extracted, raw: &str) -> Self {
-        Self { extracted, raw: lz4_flex::block::compress_prepend_size(raw.as_bytes()) }
+        Self { extracted, raw: lz4_flex::block::compress_prepend_size(raw.as_bytes()), via: Via::Rest }
+    }
+
+    /// What Get Rewards answered for an account; and how many of the rewards cannot be kept, because they have no id.
+    pub fn all(raw: &[Box<RawValue>], account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
+        let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
+        for raw in raw {
+            match extract::read(raw.get(), account, mapping) {
+                Ok(extracted) => rewards.push(Self::new(extracted, raw.get())),
+                Err(_no_id) => unusable += 1,
+            }
+        }
+        (rewards, unusable)
+    }
+
+    /// The same, having come by another API than Get Rewards.
+    #[must_use]
+    pub fn via(mut self, via: Via) -> Self {
+        self.via = via;
+        self
     }
 
     /// What the reward says.
@@ -79,8 +130,9 @@ impl Index {
     pub fn record(&mut self, run: RunKey, reads: &[AccountRead]) -> Result<()> {
         self.write(|tx, findings| {
             let mut tally = Tally::default();
+            let lineage = Lineage::of(tx, run)?;
             for read in reads {
-                record_account(tx, findings, &mut tally, run, read)?;
+                record_account(tx, findings, &mut tally, lineage, read)?;
             }
             tally.write(tx)
         })
@@ -99,7 +151,8 @@ impl Index {
             let run = newest_run(tx)?;
             let key = account_key(tx, run, account, asked_at)?;
             let mut tally = Tally::default();
-            record_account(tx, findings, &mut tally, run, &AccountRead { key, asked_at, answer })?;
+            let lineage = Lineage::of(tx, run)?;
+            record_account(tx, findings, &mut tally, lineage, &AccountRead { key, asked_at, answer })?;
             tally.write(tx)
         })
     }
@@ -111,7 +164,7 @@ impl Index {
             let key = account_key(tx, run, &reward.extracted.reward.account_id, asked_at)?;
             let mut tally = Tally::default();
             let old = old_reward(tx, &reward.extracted.reward.reward_id)?;
-            let item = Item { run: run.0, key, asked_at, reward };
+            let item = Item { lineage: Lineage::of(tx, run)?, key, asked_at, reward };
             item.write(tx, findings, &mut tally, old.as_ref())?;
             tally.write(tx)
         })
@@ -143,25 +196,34 @@ struct Before {
     read_at: Option<i64>,
     gone: bool,
     unusable: i64,
+    queued_run: i64,
 }
 
 fn record_account(
     tx: &Transaction<'_>,
     findings: &mut Findings,
     tally: &mut Tally,
-    run: RunKey,
+    lineage: Lineage,
     read: &AccountRead,
 ) -> rusqlite::Result<()> {
+    let run = RunKey(lineage.run);
     let asked_at = read.asked_at.as_millisecond();
     let before = tx
-        .prepare_cached("SELECT read_run, read_at, gone_at IS NOT NULL, unusable FROM accounts WHERE id = ?1")?
+        .prepare_cached("SELECT read_run, read_at, gone_at IS NOT NULL, unusable, queued_run FROM accounts WHERE id = ?1")?
         .query_row([read.key.0], |row| {
-            Ok(Before { read_run: row.get(0)?, read_at: row.get(1)?, gone: row.get(2)?, unusable: row.get(3)? })
+            Ok(Before {
+                read_run: row.get(0)?,
+                read_at: row.get(1)?,
+                gone: row.get(2)?,
+                unusable: row.get(3)?,
+                queued_run: row.get(4)?,
+            })
         })?;
     if before.read_at.is_some_and(|read_at| read_at > asked_at) && before.read_run >= run.0 {
         return Ok(());
     }
-    let was_read = before.read_run == run.0;
+    let was_read = before.read_run >= lineage.base;
+    let was_known = !before.gone && lineage.knows(before.queued_run, before.read_run);
     match &read.answer {
         AccountAnswer::Failed(reason) => {
             fail(tx, run, read, reason, false)?;
@@ -170,7 +232,7 @@ fn record_account(
             fail(tx, run, read, "it is listed, and Get Rewards does not know it", true)?;
         }
         AccountAnswer::NoSuchAccount => {
-            if !before.gone {
+            if was_known {
                 count_accounts(tx, run, -1, -i64::from(was_read))?;
             }
             tx.prepare_cached(
@@ -192,16 +254,16 @@ fn record_account(
                     Some(old) => Some(old),
                     None => old_reward(tx, id)?,
                 };
-                let item = Item { run: run.0, key: read.key, asked_at: read.asked_at, reward };
+                let item = Item { lineage, key: read.key, asked_at: read.asked_at, reward };
                 item.write(tx, findings, tally, old.as_ref())?;
             }
             for old in before_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
                 tx.prepare_cached("UPDATE rewards SET gone_at = ?2 WHERE id = ?1")?.execute([old.row, asked_at])?;
-                if old.read_run == run.0 {
+                if old.read_run >= lineage.base {
                     tally.remove(&old);
                 }
             }
-            count_accounts(tx, run, i64::from(before.gone), i64::from(before.gone || !was_read))?;
+            count_accounts(tx, run, i64::from(!was_known), i64::from(before.gone || !was_read))?;
             let unusable = *unusable as i64;
             // An account that is read again in the same run replaces what it said before.
             let more_unusable = unusable - if was_read { before.unusable } else { 0 };

@@ -1,11 +1,12 @@
 //! The rows of one reward: what was there before, what is there now, and how that moves the counters of its run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{AccountKey, ReadReward};
+use super::accounts::Lineage;
+use super::{AccountKey, ReadReward, Via};
 use crate::extract::Extracted;
 use crate::model::{Link, RewardId};
 
@@ -82,11 +83,12 @@ pub(super) struct Old {
     pub(super) read_at: i64,
     pub(super) gone: bool,
     pub(super) unreadable: i64,
+    pub(super) via: Via,
     pub(super) links: Vec<Link>,
 }
 
 pub(super) const OLD: &str =
-    "SELECT id, finding, read_run, read_at, gone_at IS NOT NULL, unreadable, reward_id FROM rewards";
+    "SELECT id, finding, read_run, read_at, gone_at IS NOT NULL, unreadable, reward_id, via FROM rewards";
 
 pub(super) fn old_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Old)> {
     let old = Old {
@@ -96,6 +98,7 @@ pub(super) fn old_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Old
         read_at: row.get(3)?,
         gone: row.get(4)?,
         unreadable: row.get(5)?,
+        via: Via::of_number(row.get(7)?),
         links: Vec::new(),
     };
     Ok((row.get(6)?, old))
@@ -198,7 +201,7 @@ pub(super) fn finding(tx: &Transaction<'_>, known: &mut Findings, extracted: &Ex
 
 /// One reward on its way into the index.
 pub(super) struct Item<'a> {
-    pub(super) run: i64,
+    pub(super) lineage: Lineage,
     pub(super) key: AccountKey,
     pub(super) asked_at: Timestamp,
     pub(super) reward: &'a ReadReward,
@@ -219,20 +222,24 @@ impl Item<'_> {
         let extracted = &self.reward.extracted;
         let reward = &extracted.reward;
         let finding = finding(tx, findings, extracted)?;
-        if let Some(old) = old.filter(|old| old.read_run == self.run && !old.gone) {
+        if let Some(old) = old.filter(|old| old.read_run >= self.lineage.base && !old.gone) {
             tally.remove(old);
         }
-        tally.add(self.run, finding, extracted);
+        let keeps = old.filter(|old| old.via != self.reward.via && offers(&extracted.links) < offers(&old.links));
+        match keeps {
+            Some(old) => tally.shift(self.lineage.run, old.finding, (1, old.links.len() as i64), old.unreadable),
+            None => tally.add(self.lineage.run, finding, extracted),
+        }
         let row: i64 = tx
             .prepare_cached(
                 "INSERT INTO rewards (reward_id, account, finding, read_run, read_at, gone_at, account_id, user_id,
                      reward_type, reward_source, unit, program_id, name, currency, assigned, redeemed, cancellable,
                      date_created, date_given, date_scheduled_for, date_expires, date_cancelled, date_redeemed, statuses, raw,
-                     unreadable)
+                     unreadable, via, date_modified)
                  VALUES (?1, ?2, ?3, ?4, ?5, NULL,
                      nullif(?6, (SELECT account_id FROM accounts WHERE id = ?2)),
-                     ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)
-                 ON CONFLICT (reward_id) DO UPDATE SET account = excluded.account, finding = excluded.finding,
+                     ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
+                 ON CONFLICT (reward_id) DO UPDATE SET account = excluded.account, finding = iif(?28, finding, excluded.finding),
                      read_run = excluded.read_run, read_at = excluded.read_at, gone_at = NULL,
                      account_id = excluded.account_id, user_id = excluded.user_id, reward_type = excluded.reward_type,
                      reward_source = excluded.reward_source, unit = excluded.unit, program_id = excluded.program_id,
@@ -241,7 +248,9 @@ impl Item<'_> {
                      date_created = excluded.date_created, date_given = excluded.date_given,
                      date_scheduled_for = excluded.date_scheduled_for, date_expires = excluded.date_expires,
                      date_cancelled = excluded.date_cancelled, date_redeemed = excluded.date_redeemed,
-                     statuses = excluded.statuses, raw = excluded.raw, unreadable = excluded.unreadable
+                     statuses = excluded.statuses, raw = iif(?28, raw, excluded.raw),
+                     unreadable = iif(?28, unreadable, excluded.unreadable), via = iif(?28, via, excluded.via),
+                     date_modified = coalesce(excluded.date_modified, date_modified)
                  RETURNING id",
             )?
             .query_row(
@@ -249,7 +258,7 @@ impl Item<'_> {
                     reward.reward_id,
                     self.key.0,
                     finding,
-                    self.run,
+                    self.lineage.run,
                     self.asked_at.as_millisecond(),
                     reward.account_id,
                     reward.user_id,
@@ -271,9 +280,27 @@ impl Item<'_> {
                     reward.statuses,
                     self.reward.raw,
                     extracted.unreadable as i64,
+                    self.reward.via.number(),
+                    reward.date_modified,
+                    keeps.is_some(),
                 ],
                 |row| row.get(0),
             )?;
+        if keeps.is_some() {
+            return Ok(());
+        }
         write_links(tx, row, old.map_or(&[], |old| &old.links), &extracted.links)
+    }
+}
+
+/// How much links offer: nothing, an order ID or an ActionId, both, or several of one.
+fn offers(links: &[Link]) -> u8 {
+    let orders: HashSet<_> = links.iter().filter_map(|link| link.order_id.as_ref()).collect();
+    let actions: HashSet<_> = links.iter().filter_map(|link| link.action_id.as_ref()).collect();
+    match (orders.len(), actions.len()) {
+        (0, 0) => 0,
+        (0, 1) | (1, 0) => 1,
+        (1, 1) => 2,
+        _ => 3,
     }
 }

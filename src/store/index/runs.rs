@@ -13,6 +13,13 @@ use crate::model::Coverage;
 #[serde(transparent)]
 pub struct RunKey(pub(super) i64);
 
+impl RunKey {
+    /// Its number, as a cursor keeps it.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
 /// Whether a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,8 +49,21 @@ pub struct Run {
     pub complete: bool,
     /// What is in doubt, as sentences.
     pub gaps: Vec<String>,
+    /// The full run that it refreshes; the run itself where it is one.
+    pub base: RunKey,
+    /// The newest `dateModified` that was read, Unix milliseconds, the server's; a refresh begins there.
+    pub watermark: Option<i64>,
+    /// Where its source stands, as JSON.
+    #[serde(skip)]
+    pub cursor: Option<String>,
+    /// Rewards that the vendor says there are.
+    pub rewards_known: Option<u64>,
     /// Requests sent.
     pub requests: u64,
+    /// Of these, for accounts that were due by age alone.
+    pub requests_reread: u64,
+    /// Rewards that this run has read itself, and no later one has since.
+    pub rewards_of_its_own: u64,
     /// Accounts that are not gone.
     pub accounts_known: u64,
     /// Of these, read in this run.
@@ -76,7 +96,12 @@ pub struct FindingCount {
 }
 
 impl Run {
-    /// Rewards read in this run.
+    /// Whether it reads only what changed since another run.
+    pub fn is_refresh(&self) -> bool {
+        self.base != self.run
+    }
+
+    /// Rewards read in this run, or in the runs that it refreshes and not since.
     pub fn rewards(&self) -> u64 {
         self.coverage.iter().map(|finding| finding.rewards).sum()
     }
@@ -92,22 +117,54 @@ impl Run {
     }
 }
 
+/// The run that a crawl wants.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRun<'a> {
+    /// Where it reads from.
+    pub source: &'a str,
+    /// The run that it refreshes, where it is not to read everything.
+    pub refreshes: Option<RunKey>,
+    /// Begin a new one even where one is unfinished.
+    pub fresh: bool,
+}
+
+impl<'a> NewRun<'a> {
+    /// A full run of a source, unless one is unfinished.
+    pub fn of(source: &'a str) -> Self {
+        Self { source, refreshes: None, fresh: false }
+    }
+}
+
 impl Index {
-    /// The unfinished run, or a new one; `full` begins a new one in any case. The second value says whether it goes on.
-    pub fn begin_run(&mut self, source: &str, full: bool, at: Timestamp) -> Result<(RunKey, bool)> {
+    /// The unfinished run of this source, or a new one. The second value says whether it goes on.
+    pub fn begin_run(&mut self, new: NewRun<'_>, at: Timestamp) -> Result<(RunKey, bool)> {
         self.write(|tx, _| {
             let open = "SELECT id FROM runs WHERE state = 'running' AND source = ?1 ORDER BY id DESC LIMIT 1";
-            let open: Option<i64> = tx.query_row(open, [source], |row| row.get(0)).optional()?;
-            if let (Some(run), false) = (open, full) {
+            let open: Option<i64> = tx.query_row(open, [new.source], |row| row.get(0)).optional()?;
+            if let (Some(run), false) = (open, new.fresh) {
                 return Ok((RunKey(run), true));
             }
             tx.execute("UPDATE runs SET state = 'replaced' WHERE state = 'running'", [])?;
             tx.execute(
-                "INSERT INTO runs (source, state, started_at, accounts_known)
-                 VALUES (?1, 'running', ?2, (SELECT count(*) FROM accounts WHERE gone_at IS NULL))",
-                params![source, at.as_millisecond()],
+                "INSERT INTO runs (source, state, started_at) VALUES (?1, 'running', ?2)",
+                params![new.source, at.as_millisecond()],
             )?;
-            Ok((RunKey(tx.last_insert_rowid()), false))
+            let run = tx.last_insert_rowid();
+            match new.refreshes {
+                // What the run before has read counts, until it is read again.
+                Some(before) => tx.execute(
+                    "UPDATE runs SET (base, cursor, watermark, rewards_known, accounts_known, accounts_read) =
+                         (SELECT base, cursor, watermark, rewards_known, accounts_known, accounts_read FROM runs
+                          WHERE id = ?2) WHERE id = ?1",
+                    [run, before.0],
+                )?,
+                None => tx.execute(
+                    "UPDATE runs SET base = id, accounts_known = iif(source = 'participants',
+                         (SELECT count(*) FROM accounts WHERE gone_at IS NULL), 0) WHERE id = ?1",
+                    [run],
+                )?,
+            };
+            Ok((RunKey(run), false))
         })
     }
 
@@ -115,7 +172,7 @@ impl Index {
     /// run before it. Says whether it did; a run that has read anything stays and goes on.
     pub fn withdraw_run(&mut self, run: RunKey) -> Result<bool> {
         self.write(|tx, _| {
-            let has_read = "SELECT accounts_read > 0
+            let has_read = "SELECT (base = id AND accounts_read > 0)
                      OR EXISTS (SELECT 1 FROM accounts WHERE failed_run = ?1)
                      OR EXISTS (SELECT 1 FROM run_findings WHERE run = ?1)
                      OR EXISTS (SELECT 1 FROM sweeps
@@ -135,8 +192,10 @@ impl Index {
     pub fn recount(&mut self, run: RunKey) -> Result<()> {
         self.write(|tx, _| {
             tx.execute(
-                "UPDATE runs SET accounts_known = (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
-                     accounts_read = (SELECT count(*) FROM accounts WHERE gone_at IS NULL AND read_run = ?1)
+                "UPDATE runs SET
+                     accounts_known = (SELECT count(*) FROM accounts WHERE gone_at IS NULL
+                         AND (runs.source = 'participants' OR read_run >= runs.base OR abs(queued_run) >= runs.base)),
+                     accounts_read = (SELECT count(*) FROM accounts WHERE gone_at IS NULL AND read_run >= runs.base)
                  WHERE id = ?1",
                 [run.0],
             )
@@ -147,7 +206,8 @@ impl Index {
     /// How many accounts nobody asked for in this run, or asked without an answer that was recorded.
     pub fn unread_count(&self, run: RunKey) -> Result<u64> {
         let sql = "SELECT count(*) FROM accounts
-             WHERE gone_at IS NULL AND read_run < ?1 AND failed_run IS NOT ?1";
+             WHERE gone_at IS NULL AND read_run < ?1 AND failed_run IS NOT ?1
+                 AND (queued_run IN (?1, -?1) OR (SELECT source FROM runs WHERE id = ?1) = 'participants')";
         self.read(|conn| conn.query_row(sql, [run.0], |row| row.get::<_, i64>(0))).map(|count| count as u64)
     }
 
@@ -182,11 +242,62 @@ impl Index {
         self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
     }
 
+    /// Accounts that are not gone, and those of them that have rewards. Counts them all: not for the path of an answer.
+    pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
+        let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
+             (SELECT count(DISTINCT account) FROM rewards WHERE gone_at IS NULL)";
+        self.read(|conn| conn.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))))
+    }
+
+    /// The newest run that this source has finished and a refresh can begin with.
+    pub fn refreshable(&self, source: &str) -> Result<Option<Run>> {
+        let newest = self.newest_finished_run()?;
+        Ok(newest.filter(|run| run.source == source && run.watermark.is_some()))
+    }
+
+    /// The run that a refresh follows: the newest finished one of the same full run.
+    pub fn run_before(&self, run: RunKey, base: RunKey) -> Result<Option<Run>> {
+        let condition = format!("id >= {} AND state = 'finished' AND id < ?1", base.0);
+        self.read(|conn| Ok(select_runs(conn, &condition, run.0, 1)?.pop()))
+    }
+
+    /// The run that can go on.
+    pub fn unfinished_run(&self) -> Result<Option<Run>> {
+        self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'running'", 0, 1)?.pop()))
+    }
+
     /// Adds to the requests of a run.
     pub fn add_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
         self.write(|tx, _| {
             let add = "UPDATE runs SET requests = requests + ?2 WHERE id = ?1";
             tx.execute(add, params![run.0, requests as i64]).map(drop)
+        })
+    }
+
+    /// Adds to the requests of a run those for accounts that were due by age alone; they are among its requests.
+    pub fn add_reread_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
+        self.write(|tx, _| {
+            let add = "UPDATE runs SET requests_reread = requests_reread + ?2 WHERE id = ?1";
+            tx.execute(add, params![run.0, requests as i64]).map(drop)
+        })
+    }
+
+    /// Where the run's source stands, for a step that brings no rows.
+    pub fn set_cursor(&mut self, run: RunKey, cursor: &str) -> Result<()> {
+        self.write(|tx, _| {
+            tx.execute("UPDATE runs SET cursor = ?2 WHERE id = ?1", params![run.0, cursor]).map(drop)
+        })
+    }
+
+    /// What a refresh of this run would begin with, and how many rewards the vendor counts. `None` for a watermark takes it
+    /// back: the run cannot be refreshed.
+    pub fn set_watermark(&mut self, run: RunKey, watermark: Option<i64>, rewards_known: Option<u64>) -> Result<()> {
+        self.write(|tx, _| {
+            tx.execute(
+                "UPDATE runs SET watermark = ?2, rewards_known = ?3 WHERE id = ?1",
+                params![run.0, watermark, rewards_known.map(|known| known as i64)],
+            )
+            .map(drop)
         })
     }
 
@@ -206,7 +317,7 @@ impl IndexReader {
     pub fn coverage(&self) -> Result<Coverage> {
         // The run is chosen first, each time by the end of an index: one row is read, however many runs there were.
         let sql = "SELECT state = 'finished', complete, started_at, source, accounts_read, accounts_known,
-                (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run = runs.id)
+                (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run BETWEEN runs.base AND runs.id), rewards_known
              FROM runs WHERE id = coalesce(
                 (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1), (SELECT max(id) FROM runs))";
         let read = |row: &Row<'_>| {
@@ -219,7 +330,7 @@ impl IndexReader {
                 accounts_read: row.get::<_, i64>(4)? as u64,
                 accounts_known: row.get::<_, i64>(5)? as u64,
                 rewards_read: rewards,
-                rewards_known: rewards,
+                rewards_known: row.get::<_, Option<i64>>(7)?.map_or(rewards, |known| known as u64),
             })
         };
         let none = Coverage {
@@ -238,8 +349,12 @@ impl IndexReader {
 fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> rusqlite::Result<Vec<Run>> {
     let sql = format!(
         "SELECT id, source, state, started_at, finished_at, complete, gaps, requests, accounts_known, accounts_read,
-             (SELECT count(*) FROM accounts WHERE failed_run = runs.id), rewards_unusable, values_unreadable,
-             (SELECT count(*) FROM accounts WHERE failed_run = runs.id AND unknown)
+             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id),
+             (SELECT sum(rewards_unusable) FROM runs older WHERE older.id BETWEEN runs.base AND runs.id),
+             (SELECT sum(values_unreadable) FROM runs older WHERE older.id BETWEEN runs.base AND runs.id),
+             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id AND unknown),
+             base, watermark, cursor, rewards_known, requests_reread,
+             (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run = runs.id)
          FROM runs WHERE {condition} ORDER BY id DESC LIMIT ?2"
     );
     let read = |row: &Row<'_>| {
@@ -263,24 +378,30 @@ fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> ru
             rewards_unusable: count(11)?,
             values_unreadable: count(12)?,
             accounts_unknown: count(13)?,
+            base: RunKey(row.get(14)?),
+            watermark: row.get(15)?,
+            cursor: row.get(16)?,
+            rewards_known: row.get::<_, Option<i64>>(17)?.map(|known| known as u64),
+            requests_reread: count(18)?,
+            rewards_of_its_own: count(19)?,
             coverage: Vec::new(),
         })
     };
     let mut runs: Vec<Run> = conn.prepare(&sql)?.query_map(params![value, limit], read)?.collect::<Result<_, _>>()?;
     for run in &mut runs {
-        run.coverage = findings(conn, run.run)?;
+        run.coverage = findings(conn, run.base, run.run)?;
     }
     Ok(runs)
 }
 
-fn findings(conn: &Connection, run: RunKey) -> rusqlite::Result<Vec<FindingCount>> {
+fn findings(conn: &Connection, base: RunKey, run: RunKey) -> rusqlite::Result<Vec<FindingCount>> {
     let path = |text: String| (!text.is_empty()).then_some(text);
     conn.prepare_cached(
         "SELECT kind, order_path, action_path, sum(rewards), sum(links)
-         FROM run_findings JOIN findings ON findings.id = finding WHERE run = ?1
+         FROM run_findings JOIN findings ON findings.id = finding WHERE run BETWEEN ?1 AND ?2
          GROUP BY kind, order_path, action_path HAVING sum(rewards) > 0 ORDER BY sum(rewards) DESC, kind, order_path",
     )?
-    .query_map([run.0], |row| {
+    .query_map([base.0, run.0], |row| {
         Ok(FindingCount {
             kind: row.get(0)?,
             order_path: path(row.get(1)?),

@@ -95,7 +95,7 @@ impl Index {
                 params![sweep, began_at, whole],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
-            let withheld = if missed > FEW && missed > known / 2 { missed } else { 0 };
+            let withheld = if is_few(missed, known) { 0 } else { missed };
             let (mut vanished, mut read) = (0, 0);
             if withheld == 0 {
                 let mut statement = tx.prepare_cached(&format!(
@@ -155,8 +155,13 @@ impl Index {
     }
 }
 
-/// So few accounts may go at once without a question, whatever part of the tenant they are.
+/// So few may go at once without a question, whatever part of the tenant they are.
 const FEW: i64 = 20;
+
+/// Whether so many of what is known may vanish at once, and be believed to.
+pub(super) fn is_few(missed: i64, known: i64) -> bool {
+    missed <= FEW || missed <= known / 2
+}
 
 const SWEEP_END: &str = "participants, accounts_new, accounts_vanished, rows_unusable, quiet, total, whole,
      accounts_returned, accounts_withheld";

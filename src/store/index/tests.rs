@@ -61,7 +61,7 @@ fn an_order_is_found_with_its_reward_and_its_coverage() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
     assert_eq!(reader.coverage().expect("reads").source, None);
-    let (run, goes_on) = index.begin_run("participants", false, at(1000)).expect("begins");
+    let (run, goes_on) = index.begin_run(NewRun::of("participants"), at(1000)).expect("begins");
     assert!(!goes_on);
     let (sweep, _) = index.begin_sweep(run, "start", at(1000)).expect("begins");
     let seen = index.commit_page(run, &sweep, &page(&["a", "b", "a"]), at(1001)).expect("commits");
@@ -112,7 +112,7 @@ fn an_order_is_found_with_its_reward_and_its_coverage() {
 fn a_refresh_moves_marks_and_forgives() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
-    let (first, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (first, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(first, "", at(1)).expect("begins");
     index.commit_page(first, &sweep, &page(&["a", "b", "c"]), at(1)).expect("commits");
     let queue = keys(&index, first);
@@ -135,7 +135,7 @@ fn a_refresh_moves_marks_and_forgives() {
     assert!(!reader.coverage().expect("reads").complete);
 
     let verdict = SweepVerdict { total: Some(1), whole: true, still: true, counted: true };
-    let (second, goes_on) = index.begin_run("participants", false, at(10)).expect("begins");
+    let (second, goes_on) = index.begin_run(NewRun::of("participants"), at(10)).expect("begins");
     assert!(!goes_on);
     assert_eq!(keys(&index, second).len(), 3);
     index
@@ -175,15 +175,15 @@ fn a_refresh_moves_marks_and_forgives() {
 fn a_killed_run_goes_on_and_full_begins_another() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(run, "0", at(1)).expect("begins");
     index.commit_page(run, &sweep, &page(&["a"]), at(1)).expect("commits");
     drop(index);
     let (mut index, _) = open(&dir);
-    assert_eq!(index.begin_run("participants", false, at(2)).expect("begins"), (run, true));
+    assert_eq!(index.begin_run(NewRun::of("participants"), at(2)).expect("begins"), (run, true));
     let (again, goes_on) = index.begin_sweep(run, "0", at(2)).expect("begins");
     assert_eq!((goes_on, again.id, again.cursor.as_str()), (true, sweep.id, "next"));
-    let (fresh, goes_on) = index.begin_run("participants", true, at(3)).expect("begins");
+    let (fresh, goes_on) = index.begin_run(NewRun { fresh: true, ..NewRun::of("participants") }, at(3)).expect("begins");
     assert!(fresh != run && !goes_on);
     assert_eq!(
         reader.runs(9).expect("reads").iter().map(|r| r.state).collect::<Vec<_>>(),
@@ -199,7 +199,7 @@ fn live_answers_count_and_are_not_undone_by_older_ones() {
     index.record_live(&ann, vec![reward("ann", "r0", Some("o"), None)], 0, at(1)).expect("records");
     assert_eq!(reader.find(&OrderId::new("o")).expect("finds").len(), 1);
     assert_eq!(reader.coverage().expect("reads").rewards_read, 0, "no crawl, no claim");
-    let (run, _) = index.begin_run("participants", false, at(2)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(2)).expect("begins");
     let key = keys(&index, run)[0];
     index.record_live(&ann, vec![reward("ann", "r0", Some("o"), Some("1.2.3"))], 2, at(9)).expect("records");
     index.record(run, &[listed(key, 5, vec![reward("ann", "r0", Some("old"), None)])]).expect("records");
@@ -214,7 +214,7 @@ fn live_answers_count_and_are_not_undone_by_older_ones() {
 fn extracting_again_moves_links_and_counters() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     index
         .record_live(&AccountId::new("a"), vec![reward("a", "r", Some("o"), Some("1.2.3"))], 0, at(2))
         .expect("records");
@@ -241,7 +241,7 @@ const WHOLE: SweepVerdict = SweepVerdict { total: None, whole: true, still: true
 fn an_account_that_get_rewards_does_not_know_waits_for_the_list_to_agree() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
     index.commit_page(run, &sweep, &page(&["a", "b"]), at(1)).expect("commits");
     let queue = index.unread(run, AccountKey::START, 9).expect("reads");
@@ -267,7 +267,7 @@ fn a_list_that_lost_most_of_its_accounts_is_not_believed() {
     let (mut index, _) = open(&dir);
     let names: Vec<String> = (0..50).map(|n| format!("a{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
     index.commit_page(run, &sweep, &page(&names), at(1)).expect("commits");
     index.end_sweep(run, sweep.id, WHOLE, at(2)).expect("ends");
@@ -283,7 +283,7 @@ fn a_list_that_lost_most_of_its_accounts_is_not_believed() {
 fn an_account_that_comes_back_within_a_run_shows_that_the_order_proves_nothing() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, _) = open(&dir);
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let mut sweep = |accounts: &[&str], counted: bool, ms: i64| {
         let (sweep, _) = index.begin_sweep(run, "", at(ms)).expect("begins");
         index.commit_page(run, &sweep, &page(accounts), at(ms)).expect("commits");
@@ -302,7 +302,7 @@ fn an_account_that_comes_back_within_a_run_shows_that_the_order_proves_nothing()
 fn a_row_that_pages_share_is_counted_once() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, _) = open(&dir);
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
     for unusable in [vec![1, 2], vec![2, 3]] {
         index.commit_page(run, &sweep, &Page { unusable, ..page(&["a", "b"]) }, at(1)).expect("commits");
@@ -314,7 +314,7 @@ fn a_row_that_pages_share_is_counted_once() {
 fn a_later_reading_of_one_reward_outlives_an_earlier_one_of_its_account() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
     index.commit_page(run, &sweep, &page(&["a"]), at(1)).expect("commits");
     let key = keys(&index, run)[0];
@@ -331,13 +331,13 @@ fn a_later_reading_of_one_reward_outlives_an_earlier_one_of_its_account() {
 fn a_run_that_read_nothing_is_taken_back_and_one_that_did_stays() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, reader) = open(&dir);
-    let (first, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (first, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     index.finish_run(first, &[], at(2)).expect("ends");
-    let (second, _) = index.begin_run("participants", false, at(3)).expect("begins");
+    let (second, _) = index.begin_run(NewRun::of("participants"), at(3)).expect("begins");
     let (sweep, _) = index.begin_sweep(second, "", at(3)).expect("begins");
     assert!(index.withdraw_run(second).expect("writes"));
     assert_eq!(reader.runs(1).expect("reads").pop().map(|run| run.run), Some(first));
-    let (second, goes_on) = index.begin_run("participants", false, at(4)).expect("begins");
+    let (second, goes_on) = index.begin_run(NewRun::of("participants"), at(4)).expect("begins");
     assert!(!goes_on);
     let (sweep, _) = index.begin_sweep(second, &sweep.cursor, at(4)).expect("begins");
     index.commit_page(second, &sweep, &page(&["a"]), at(5)).expect("commits");
@@ -349,7 +349,7 @@ fn a_run_that_read_nothing_is_taken_back_and_one_that_did_stays() {
 fn paths_without_end_become_one() {
     let dir = TempDir::new().expect("a folder");
     let (mut index, _) = open(&dir);
-    let (run, _) = index.begin_run("participants", false, at(1)).expect("begins");
+    let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let rewards = (0..300).map(|n| {
         let name: String = [n / 26, n % 26].iter().map(|letter| char::from(b'a' + *letter as u8)).collect();
         let raw = json!({"id": n, "basket": {name: {"orderId": "o", "actionId": "1.2.3"}}}).to_string();

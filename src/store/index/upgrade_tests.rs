@@ -196,7 +196,7 @@ fn an_upgraded_file_gives_the_answers_it_gave() {
 fn a_crawl_goes_on_in_an_upgraded_file() {
     let (_dir, path) = upgraded();
     let mut index = Index::open(&path, &identity()).expect("upgrades");
-    let (run, goes_on) = index.begin_run("participants", false, moment(4000)).expect("begins");
+    let (run, goes_on) = index.begin_run(NewRun::of("participants"), moment(4000)).expect("begins");
     assert!(goes_on);
     let unread = index.unread(run, AccountKey::START, 9).expect("reads");
     assert_eq!(unread.iter().map(|unread| unread.account.as_str()).collect::<Vec<_>>(), ["ann@shop.example", "bob"]);

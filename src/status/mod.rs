@@ -3,6 +3,9 @@
 //! Reads both files and nothing else: no network, no writing. A confirmed retraction whose action has a standing reward in
 //! a newer reading is raised here, since *confirmed* spoke of the rewards known then.
 
+mod check;
+mod metrics;
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -13,8 +16,10 @@ use crate::model::{Coverage, RewardState};
 use crate::report::table;
 use crate::retract::receipt::Entry;
 use crate::store::Identity;
-use crate::store::index::{FailedAccount, IndexReader, Run};
+use crate::store::index::{FailedAccount, IndexReader, Refusal, Run};
 use crate::store::ledger::{Ledger, Retraction, State};
+
+pub use check::{Limits, Problem};
 
 /// How many runs are shown.
 const RUNS: u32 = 5;
@@ -47,6 +52,11 @@ pub struct Status {
     pub open: Vec<OpenLine>,
     /// Confirmed retractions whose action has a standing reward in a newer reading.
     pub standing_again: Vec<StandingLine>,
+    /// Commands whose credentials the vendor has refused, and not accepted since.
+    pub refusals: Vec<Refusal>,
+    /// What is wrong, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<Problem>>,
 }
 
 /// One run.
@@ -128,6 +138,8 @@ pub fn gather(
         retractions: std::collections::BTreeMap::new(),
         open: Vec::new(),
         standing_again: Vec::new(),
+        refusals: Vec::new(),
+        problems: None,
     };
     let reader = IndexReader::open(database, identity)?;
     if let Some(reader) = &reader {
@@ -139,6 +151,7 @@ pub fn gather(
         status.tenant = Some(owner.tenant);
         status.account_sid = Some(owner.account_sid);
         status.runs = reader.runs(RUNS)?.into_iter().map(run_line).collect();
+        status.refusals = reader.refusals()?;
         status.failed_accounts = reader.failed_count()?;
         if list_failed {
             let line = |account: FailedAccount| FailedLine {
@@ -292,11 +305,19 @@ impl Status {
                 table(["id", "order", "action", "state", "since"], rows).lines().map(|line| format!("  {line}")),
             );
         }
+        // The problems say the same again.
+        for refusal in self.refusals.iter().filter(|_| self.problems.is_none()) {
+            let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
+            lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));
+        }
         for again in &self.standing_again {
             lines.push(format!(
                 "ATTENTION: retraction {} of order {} was proven, but reward {} stands; run `recoup verify {}`",
                 again.id, again.order_id, again.reward_id, again.id
             ));
+        }
+        for problem in self.problems.iter().flatten() {
+            lines.push(format!("PROBLEM: {}", problem.message));
         }
         lines
     }

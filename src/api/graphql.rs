@@ -1,0 +1,420 @@
+//! Reading the Advocate API by GraphQL: rewards of the whole tenant, and the events that caused them.
+//!
+//! Sources: `advocate-api.md` §3, `contradictions.md` 29 to 34. The schema that is published is of 2022, the one in force is
+//! not: what is gone is recognised and said, never guessed at. Only documents whose operation is `query` can be sent at all
+//! ([`Query`]): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`contradictions.md` 33).
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::advocate::Advocate;
+use super::json::text;
+use super::Question;
+use crate::error::{Error, Kind, Result};
+use crate::model::{AccountId, OrderId, RewardId, UserId};
+
+/// A GraphQL document that only reads. There is no way to make one of anything else.
+struct Query(&'static str);
+
+impl Query {
+    /// Fails to compile unless the document's operation is a query and it has no other.
+    const fn new(text: &'static str) -> Self {
+        let (bytes, word) = (text.as_bytes(), b"query ");
+        let mut at = 0;
+        while at < word.len() {
+            assert!(bytes[at] == word[at], "only queries");
+            at += 1;
+        }
+        Self(text)
+    }
+}
+
+/// What a crawl needs of a reward. Names and addresses are not asked for.
+const REWARDS: Query = Query::new(
+    "query Rewards($filter: RewardFilterInput, $limit: Int!, $offset: Int!, $sortBy: [RSSortByInput!]) { \
+     rewards(filter: $filter, limit: $limit, offset: $offset, sortBy: $sortBy) { totalCount data { \
+     id type unit value name currency cancellable statuses rewardSource programId referralId assignedCredit redeemedCredit \
+     dateCreated dateGiven dateScheduledFor dateExpires dateCancelled dateRedeemed dateModified \
+     user { id accountId } userEvent { id key fields } meta { customMeta } } } }",
+);
+
+const EVENTS: Query = Query::new(
+    "query UserEvents($filter: UserEventDataFilterInput, $limit: Int!, $offset: Int!) { \
+     userEvents(filter: $filter, limit: $limit, offset: $offset) { data { id key accountId userId dateTriggered fields } } }",
+);
+
+/// The answer to a query, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Graph<T> {
+    /// It was answered, perhaps with some rows damaged.
+    Answer(T),
+    /// It was not, and asking the same again will not help.
+    Refused(Refusal),
+}
+
+/// Why a query is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The tenant has no GraphQL endpoint.
+    NoEndpoint,
+    /// The schema in force does not have what was asked for, `userEvent` first of all.
+    Schema,
+    /// The token may not ask this.
+    Scope,
+    /// The server would not do it: too large a page, as a rule.
+    TooMuch,
+}
+
+impl Refusal {
+    /// A fragment of a sentence.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoEndpoint => "this tenant has no GraphQL endpoint",
+            Self::Schema => "the GraphQL schema in force does not have userEvent, or another field that was asked for",
+            Self::Scope => "the token may not use GraphQL",
+            Self::TooMuch => "the server refuses even small pages by GraphQL",
+        }
+    }
+}
+
+/// Which end of the list comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// The reward that was modified the longest ago.
+    OldestFirst,
+    /// The reward that was modified last.
+    NewestFirst,
+}
+
+/// What to ask for: the filter as the schema's `RewardFilterInput`, and which part of the list.
+#[derive(Debug, Clone)]
+pub struct RewardQuery {
+    /// `RewardFilterInput`; null for all.
+    pub filter: Value,
+    /// The order, always by `dateModified`.
+    pub sort: Sort,
+    /// Rows at most.
+    pub limit: u32,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Tries at most, for a page that may be too large to be answered.
+    pub attempts: u32,
+}
+
+/// One page of rewards.
+#[derive(Debug, Clone)]
+pub struct RewardPage {
+    /// The rows that are whole, in the order they came.
+    pub rewards: Vec<ListedReward>,
+    /// Rows received, damaged ones included.
+    pub rows: u64,
+    /// The rows that came with an error of their own, or that cannot be read: their IDs, where they have one.
+    pub damaged: Vec<Option<RewardId>>,
+    /// `totalCount`: all rewards that pass the filter.
+    pub total: Option<u64>,
+}
+
+/// One reward of a page.
+#[derive(Clone)]
+pub struct ListedReward {
+    /// The whole JSON.
+    pub raw: Box<RawValue>,
+    /// Its ID.
+    pub id: RewardId,
+    /// The account that has it; `None` where the answer does not say.
+    pub account: Option<AccountId>,
+    /// Unix milliseconds, the server's.
+    pub date_modified: Option<i64>,
+    /// The referral that it belongs to.
+    pub referral_id: Option<String>,
+    /// The event that caused it.
+    pub event_id: Option<String>,
+}
+
+impl std::fmt::Debug for ListedReward {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ListedReward({})", self.id)
+    }
+}
+
+/// An event that matches an order. Its `Debug` names nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserEvent {
+    /// Its ID.
+    pub id: String,
+    /// The account of whoever it belongs to: the buyer.
+    pub account: Option<AccountId>,
+    /// The buyer.
+    pub user: Option<UserId>,
+    /// When it happened, Unix milliseconds.
+    pub date_triggered: Option<i64>,
+    /// The event's body as JSON text: `{"fields": …}`.
+    pub fields: String,
+}
+
+impl std::fmt::Debug for UserEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "UserEvent({})", self.id)
+    }
+}
+
+impl Advocate {
+    /// One page of the tenant's rewards, by GraphQL.
+    ///
+    /// # Errors
+    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, `Vendor` (an outage; a page that is too large may look
+    /// like one).
+    pub async fn graph_rewards(&self, asked: &RewardQuery) -> Result<Graph<RewardPage>> {
+        let order = if asked.sort == Sort::OldestFirst { "ASC" } else { "DESC" };
+        let variables = json!({
+            "filter": asked.filter, "limit": asked.limit, "offset": asked.offset,
+            "sortBy": [{"field": "dateModified", "order": order}],
+        });
+        self.graph("GraphQL rewards", &REWARDS, variables, asked.attempts, reward_page).await
+    }
+
+    /// Every reward of one account, by GraphQL: what Get Rewards lists, with the events that caused them.
+    ///
+    /// # Errors
+    /// As [`Advocate::graph_rewards`]; `Vendor` where a refusal or damage stands between and the whole.
+    pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Vec<ListedReward>> {
+        let mut found: Vec<ListedReward> = Vec::new();
+        let mut offset = 0;
+        loop {
+            let asked = RewardQuery {
+                filter: filter.clone(),
+                sort: Sort::OldestFirst,
+                limit: PAGE_OF_ACCOUNT,
+                offset,
+                attempts: u32::MAX,
+            };
+            match self.graph_rewards(&asked).await? {
+                Graph::Refused(refusal) => {
+                    let kind = if refusal == Refusal::Scope { Kind::Scope } else { Kind::Vendor };
+                    return Err(Error::new(kind, refusal.as_str()));
+                }
+                Graph::Answer(page) if !page.damaged.is_empty() => {
+                    return Err(Error::new(Kind::Vendor, "GraphQL answered with errors in some rewards"));
+                }
+                Graph::Answer(page) => {
+                    offset += page.rows;
+                    for reward in page.rewards {
+                        if found.iter().all(|known| known.id != reward.id) {
+                            found.push(reward);
+                        }
+                    }
+                    if page.rows == 0 || page.total.is_some_and(|total| offset >= total) {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The events whose field of this name is exactly this order ID. The server is known to filter loosely
+    /// (`contradictions.md` 32): whoever calls this looks at the fields again.
+    ///
+    /// # Errors
+    /// As [`Advocate::graph_rewards`].
+    pub async fn graph_events(&self, field: &str, order: &OrderId, limit: u32) -> Result<Graph<Vec<UserEvent>>> {
+        let fields = json!({ (format!("{field}_eq")): order.as_str() });
+        let variables = json!({"filter": {"fields": fields}, "limit": limit, "offset": 0});
+        self.graph("GraphQL userEvents", &EVENTS, variables, u32::MAX, event_list).await
+    }
+
+    async fn graph<T>(
+        &self,
+        endpoint: &'static str,
+        query: &Query,
+        variables: Value,
+        attempts: u32,
+        decode: fn(&[u8]) -> Option<Graph<T>>,
+    ) -> Result<Graph<T>> {
+        let url = self.url("graphql", &[])?;
+        let body = Bytes::from(json!({"query": query.0, "variables": variables}).to_string());
+        // Servers of this kind answer a query that they cannot validate with 400 or with 200.
+        let question = Question { endpoint, attempts, also: Some(400) };
+        match self.client().post(question, &url, &body, |_, body| decode(body)).await {
+            Ok(answer) => Ok(answer.unwrap_or(Graph::Refused(Refusal::NoEndpoint))),
+            Err(error) if error.kind == Kind::Scope => Ok(Graph::Refused(Refusal::Scope)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Rewards of one account in a page.
+const PAGE_OF_ACCOUNT: u32 = 100;
+
+#[derive(Deserialize)]
+struct AnswerWire<'a, T> {
+    #[serde(default = "none", bound(deserialize = "T: Deserialize<'de>"))]
+    data: Option<T>,
+    #[serde(borrow, default)]
+    errors: Option<Vec<ErrorWire<'a>>>,
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+#[derive(Deserialize)]
+struct ErrorWire<'a> {
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(default)]
+    path: Option<Vec<Value>>,
+    #[serde(default)]
+    extensions: Option<Value>,
+}
+
+impl ErrorWire<'_> {
+    /// The place in the list that the error speaks of: `["rewards", "data", 3, "userEvent"]`.
+    fn row(&self) -> Option<usize> {
+        let path = self.path.as_ref()?;
+        path.iter().find_map(|step| usize::try_from(step.as_u64()?).ok())
+    }
+
+    fn refusal(&self) -> Refusal {
+        let message = self.message.and_then(text).unwrap_or_default().to_ascii_lowercase();
+        let code = self.extensions.as_ref().and_then(|it| it["code"].as_str()).unwrap_or_default().to_ascii_uppercase();
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if code.contains("VALIDATION") || says(&["cannot query field", "unknown argument", "unknown type", "is undefined"]) {
+            Refusal::Schema
+        } else if ["UNAUTHENTICATED", "FORBIDDEN"].contains(&code.as_str())
+            || says(&["not authori", "unauthori", "forbidden", "permission", "access denied"])
+        {
+            Refusal::Scope
+        } else {
+            Refusal::TooMuch
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RewardsData<'a> {
+    #[serde(borrow, default)]
+    rewards: Option<RewardsList<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RewardsList<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    #[serde(borrow, default, rename = "totalCount")]
+    total_count: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RewardWire<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "dateModified")]
+    date_modified: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "referralId")]
+    referral_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    user: Option<UserWire<'a>>,
+    #[serde(borrow, default, rename = "userEvent")]
+    user_event: Option<EventId<'a>>,
+}
+
+#[derive(Deserialize)]
+struct EventId<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct UserWire<'a> {
+    #[serde(borrow, default, rename = "accountId")]
+    account_id: Option<&'a RawValue>,
+}
+
+/// One page, or the reason why there is none. `None` where the body is neither, which is tried again.
+pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
+    let answer: AnswerWire<'_, RewardsData<'_>> = serde_json::from_slice(body).ok()?;
+    let errors = answer.errors.unwrap_or_default();
+    let Some(list) = answer.data.and_then(|data| data.rewards) else {
+        return errors.first().map(|error| Graph::Refused(error.refusal()));
+    };
+    // An error that says nothing of where it belongs may belong to any row: the page is as good as broken.
+    if errors.iter().any(|error| error.row().is_none()) {
+        return None;
+    }
+    let hurt: Vec<usize> = errors.iter().filter_map(ErrorWire::row).collect();
+    let rows = list.data.len() as u64;
+    let (mut rewards, mut damaged) = (Vec::with_capacity(list.data.len()), Vec::new());
+    for (place, raw) in list.data.into_iter().enumerate() {
+        match listed(raw) {
+            Some(reward) if hurt.contains(&place) => damaged.push(Some(reward.id)),
+            Some(reward) => rewards.push(reward),
+            None => damaged.push(None),
+        }
+    }
+    let total = list.total_count.and_then(text).and_then(|total| total.trim().parse().ok());
+    Some(Graph::Answer(RewardPage { rewards, rows, damaged, total }))
+}
+
+fn listed(raw: &RawValue) -> Option<ListedReward> {
+    let wire: RewardWire<'_> = serde_json::from_str(raw.get()).ok()?;
+    let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
+    Some(ListedReward {
+        id: RewardId::new(filled(wire.id)?),
+        account: wire.user.and_then(|user| filled(user.account_id)).map(AccountId::new),
+        date_modified: filled(wire.date_modified).and_then(|ms| ms.trim().parse().ok()),
+        referral_id: filled(wire.referral_id),
+        event_id: wire.user_event.and_then(|event| filled(event.id)),
+        raw: raw.to_owned(),
+    })
+}
+
+#[derive(Deserialize)]
+struct EventsData<'a> {
+    #[serde(borrow, default, rename = "userEvents")]
+    user_events: Option<EventsList<'a>>,
+}
+
+#[derive(Deserialize)]
+struct EventsList<'a> {
+    #[serde(borrow)]
+    data: Vec<EventWire<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EventWire<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    account_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    user_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    date_triggered: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    fields: Option<&'a RawValue>,
+}
+
+pub(crate) fn event_list(body: &[u8]) -> Option<Graph<Vec<UserEvent>>> {
+    let answer: AnswerWire<'_, EventsData<'_>> = serde_json::from_slice(body).ok()?;
+    let errors = answer.errors.unwrap_or_default();
+    let Some(list) = answer.data.and_then(|data| data.user_events) else {
+        return errors.first().map(|error| Graph::Refused(error.refusal()));
+    };
+    if !errors.is_empty() {
+        return None;
+    }
+    let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
+    let event = |wire: EventWire<'_>| {
+        Some(UserEvent {
+            id: filled(wire.id)?,
+            account: filled(wire.account_id).map(AccountId::new),
+            user: filled(wire.user_id).map(UserId::new),
+            date_triggered: filled(wire.date_triggered).and_then(|ms| ms.parse().ok()),
+            fields: wire.fields.map_or_else(|| "null".to_owned(), |fields| fields.get().to_owned()),
+        })
+    };
+    Some(Graph::Answer(list.data.into_iter().filter_map(event).collect()))
+}

@@ -1,0 +1,231 @@
+//! Reading accounts: Get Rewards for each account of a run's queue, concurrently.
+//!
+//! Shared by every source that knows accounts: the walk over participants, an export, and what is due again by age or by
+//! failure. The queue stands in the database; answers go to the writer. Nothing here touches the database itself, and
+//! nothing here names an account to anyone but the vendor.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::job::{Job, concerns_one_request, lock};
+use crate::api::advocate::Rewards;
+use crate::error::{Error, Kind, Result};
+use crate::store::index::{AccountAnswer, AccountKey, AccountRead, ReadReward, Unread};
+
+/// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size.
+const QUEUE: usize = 256;
+/// So many failures in a row are an outage, not bad accounts: the run stops and keeps its place.
+const OUTAGE: u32 = 32;
+/// So many accounts in a row that the token may not read are about the token, not about the accounts.
+const REFUSALS: u32 = 3;
+/// An empty queue is looked at again after this long at the latest, while it is still being filled.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Reads the accounts of one run's queue.
+pub(super) struct Accounts {
+    pub(super) job: Arc<Job>,
+    /// Whether an account that Get Rewards does not know is nobody's claim, and gone; in a walk over participants the walk
+    /// decides.
+    unlisted_is_gone: bool,
+    /// Asked for, and not yet with the writer.
+    in_flight: Mutex<HashSet<AccountKey>>,
+    failures_in_a_row: AtomicU32,
+    refusals_in_a_row: AtomicU32,
+    /// Get Rewards has answered at least once.
+    has_answered: AtomicBool,
+    /// The queue has grown.
+    pub(super) more: Notify,
+}
+
+/// Which accounts to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// All that this run has not read.
+    Unread,
+    /// Those that failed in this run.
+    Failed,
+}
+
+impl Accounts {
+    pub(super) fn new(job: Arc<Job>, unlisted_is_gone: bool) -> Arc<Self> {
+        Arc::new(Self {
+            job,
+            unlisted_is_gone,
+            in_flight: Mutex::new(HashSet::new()),
+            failures_in_a_row: AtomicU32::new(0),
+            refusals_in_a_row: AtomicU32::new(0),
+            has_answered: AtomicBool::new(false),
+            more: Notify::new(),
+        })
+    }
+
+    /// Reads everything that is in the queue now, then tries once more what failed.
+    pub(super) async fn drain(self: &Arc<Self>) -> Result<()> {
+        let filled = CancellationToken::new();
+        filled.cancel();
+        self.read(Queue::Unread, &filled).await?;
+        if !self.job.halt.is_cancelled() {
+            self.read(Queue::Failed, &filled).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads accounts until the queue is empty and `filled` says that nothing more will come. Everything that was
+    /// started is finished, also after a stop.
+    pub(super) async fn read(self: &Arc<Self>, queue: Queue, filled: &CancellationToken) -> Result<()> {
+        self.accounts(queue, filled.clone())
+            .take_until(self.job.halt.clone().cancelled_owned())
+            .map(|unread| {
+                let accounts = Arc::clone(self);
+                AbortOnDropHandle::new(tokio::spawn(async move { accounts.read_one(queue, unread).await }))
+            })
+            .buffer_unordered(self.job.options.concurrency.max(1))
+            .for_each(|joined| async {
+                let result = joined.unwrap_or_else(|error| {
+                    Err(Error::new(Kind::Failed, format!("reading an account ended unexpectedly: {error}")))
+                });
+                if let Err(error) = result {
+                    self.job.stop_for(error);
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    /// The accounts of a queue, a bounded number at a time. Rows only grow, so one pass sees whatever the list adds; a last
+    /// pass from the start finds those that came back behind it.
+    fn accounts(self: &Arc<Self>, queue: Queue, filled: CancellationToken) -> impl Stream<Item = Unread> + use<> {
+        struct Pass {
+            accounts: Arc<Accounts>,
+            filled: CancellationToken,
+            buffer: VecDeque<Unread>,
+            after: AccountKey,
+            is_last: bool,
+        }
+        let pass = Pass {
+            accounts: Arc::clone(self),
+            filled,
+            buffer: VecDeque::new(),
+            after: AccountKey::START,
+            is_last: queue == Queue::Failed,
+        };
+        stream::unfold(pass, move |mut pass| async move {
+            loop {
+                if let Some(unread) = pass.buffer.pop_front() {
+                    lock(&pass.accounts.in_flight).insert(unread.key);
+                    return Some((unread, pass));
+                }
+                // Asked before the queue is, so that a page that comes in between is not overlooked.
+                let filled = pass.filled.is_cancelled();
+                // As it was before the question: an account that is answered in between is in neither otherwise.
+                let in_flight = lock(&pass.accounts.in_flight).clone();
+                match pass.accounts.next_accounts(queue, pass.after).await {
+                    Err(error) => {
+                        pass.accounts.job.stop_for(error);
+                        return None;
+                    }
+                    Ok(found) => {
+                        if let Some(last) = found.last() {
+                            pass.after = last.key;
+                            pass.buffer.extend(found.into_iter().filter(|unread| !in_flight.contains(&unread.key)));
+                        } else if !filled {
+                            let accounts = Arc::clone(&pass.accounts);
+                            tokio::select! {
+                                () = accounts.more.notified() => {}
+                                () = pass.filled.cancelled() => {}
+                                () = accounts.job.clock.sleep(IDLE) => {}
+                            }
+                        } else if pass.is_last {
+                            return None;
+                        } else {
+                            pass.is_last = true;
+                            pass.after = AccountKey::START;
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    async fn next_accounts(&self, queue: Queue, after: AccountKey) -> Result<Vec<Unread>> {
+        let run = self.job.run;
+        let requests = self.job.uncounted();
+        self.job
+            .writer
+            .call(move |index| {
+                if requests > 0 {
+                    index.add_requests(run, requests)?;
+                }
+                match queue {
+                    Queue::Unread => index.unread(run, after, QUEUE),
+                    Queue::Failed => index.failed(run, after, QUEUE),
+                }
+            })
+            .await
+    }
+
+    /// One account, from the request to the writer.
+    async fn read_one(&self, queue: Queue, unread: Unread) -> Result<()> {
+        let asked_at = self.job.clock.now();
+        let answer = match self.job.advocate.rewards(&unread.account, None).await {
+            Ok(Rewards::Listed(raw)) => {
+                let (rewards, unusable) = ReadReward::all(&raw, &unread.account, &self.job.mapping);
+                AccountAnswer::Listed { rewards, unusable }
+            }
+            Ok(Rewards::NoSuchAccount) => {
+                // One that only an earlier run has listed may well be gone by now, and many may be at once.
+                if unread.listed {
+                    self.count_failure(queue, || Error::new(Kind::Vendor, "Get Rewards does not know it"));
+                    AccountAnswer::Unknown
+                } else if self.unlisted_is_gone {
+                    AccountAnswer::NoSuchAccount
+                } else {
+                    AccountAnswer::Unknown
+                }
+            }
+            Err(error) if error.kind == Kind::Scope => {
+                let refusals = self.refusals_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+                if refusals >= REFUSALS {
+                    return Err(error);
+                }
+                if !self.has_answered.load(Ordering::Relaxed) {
+                    // Nothing tells yet whether it is the account or the token. It stays in the queue, which is gone over
+                    // again, and nobody is blamed.
+                    lock(&self.in_flight).remove(&unread.key);
+                    return Ok(());
+                }
+                AccountAnswer::Failed(error.message)
+            }
+            Err(error) if concerns_one_request(&error) => {
+                self.count_failure(queue, || error.clone());
+                AccountAnswer::Failed(error.message)
+            }
+            Err(error) => return Err(error),
+        };
+        if matches!(answer, AccountAnswer::Listed { .. }) {
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+            self.refusals_in_a_row.store(0, Ordering::Relaxed);
+            self.has_answered.store(true, Ordering::Relaxed);
+            self.job.meter.read_one();
+        }
+        self.job.writer.put(AccountRead { key: unread.key, asked_at, answer }).await?;
+        lock(&self.in_flight).remove(&unread.key);
+        Ok(())
+    }
+
+    /// One more account in a row that could not be read; too many are an outage. Those that failed before and fail again
+    /// are no news.
+    fn count_failure(&self, queue: Queue, last: impl FnOnce() -> Error) {
+        let failures = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures >= OUTAGE && queue == Queue::Unread {
+            let count = format!("{failures} accounts in a row could not be read, the last one because");
+            self.job.stop_for(last().context(count));
+        }
+    }}
