@@ -190,8 +190,7 @@ async fn run_crawl(
         };
         let advocate = Advocate::new(&host, &identity.tenant, *clock, stop.clone())?;
         if args.plan {
-            let plan =
-                crawl::auto::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
+            let plan = crawl::auto::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
             report.object(&plan)?;
             for line in plan.lines() {
                 report.line(line);

@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::Question;
 use super::advocate::{Advocate, segment};
 use super::json::Fields;
 use super::options::is_loopback;
 use super::wire::{Failure, Storage};
-use super::Question;
 use crate::error::{Error, Kind, Result};
 
 /// What is exported.

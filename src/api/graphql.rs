@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::Question;
 use super::advocate::Advocate;
 use super::json::text;
-use super::Question;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, OrderId, RewardId, UserId};
 
@@ -280,7 +280,9 @@ impl ErrorWire<'_> {
         let message = self.message.and_then(text).unwrap_or_default().to_ascii_lowercase();
         let code = self.extensions.as_ref().and_then(|it| it["code"].as_str()).unwrap_or_default().to_ascii_uppercase();
         let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-        if code.contains("VALIDATION") || says(&["cannot query field", "unknown argument", "unknown type", "is undefined"]) {
+        if code.contains("VALIDATION")
+            || says(&["cannot query field", "unknown argument", "unknown type", "is undefined"])
+        {
             Refusal::Schema
         } else if ["UNAUTHENTICATED", "FORBIDDEN"].contains(&code.as_str())
             || says(&["not authori", "unauthori", "forbidden", "permission", "access denied"])

@@ -30,14 +30,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use crate::model::budget::WaitReason;
 pub use advocate::{Advocate, Rewards, UsersPage};
 pub use auth::{Credentials, Secret};
 pub use brand::{Action, Brand, IR_VERSION, Program, Submission, SubmissionStatus};
+pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
 pub use exports::{Export, ExportStatus, ExportType};
 pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
-pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
 pub use options::{HostOptions, check_base};
-pub use crate::model::budget::WaitReason;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};

@@ -204,7 +204,10 @@ mod tests {
                 &[("x-ratelimit-limit", "50"), ("x-ratelimit-remaining", "49"), ("x-ratelimit-reset", "1700000001")],
                 Some((50, 49, 1, None)),
             ),
-            (&[("RateLimit-Limit", "5"), ("RateLimit-Remaining", "9"), ("RateLimit-Reset", "1")], Some((5, 5, 1, None))),
+            (
+                &[("RateLimit-Limit", "5"), ("RateLimit-Remaining", "9"), ("RateLimit-Reset", "1")],
+                Some((5, 5, 1, None)),
+            ),
             (&[("X-RateLimit-Limit", "1000"), ("X-RateLimit-Remaining", "998")], None),
             (&[("X-RateLimit-Limit", "many"), ("X-RateLimit-Remaining", "1"), ("X-RateLimit-Reset", "60")], None),
             (&[("X-RateLimit-Remaining", "1"), ("X-RateLimit-Reset", "60")], None),

@@ -251,9 +251,14 @@ impl Settings {
     fn brand_with(&self, secret: Option<&Secret>, wishes: Wishes) -> Result<HostOptions> {
         let credentials =
             Credentials { user: self.account_sid()?.to_owned(), secret: secret.ok_or_else(no_token)?.clone() };
-        let defaults =
-            HostDefaults { name: "brand", concurrency: 2, start_concurrency: 2, quota: Some(BRAND_QUOTA) };
-        Ok(self.host_options(base_url(&self.brand_url, "RECOUP_BRAND_URL")?, credentials, &self.brand, &defaults, wishes))
+        let defaults = HostDefaults { name: "brand", concurrency: 2, start_concurrency: 2, quota: Some(BRAND_QUOTA) };
+        Ok(self.host_options(
+            base_url(&self.brand_url, "RECOUP_BRAND_URL")?,
+            credentials,
+            &self.brand,
+            &defaults,
+            wishes,
+        ))
     }
 
     fn host_options(

@@ -228,4 +228,5 @@ impl Accounts {
             let count = format!("{failures} accounts in a row could not be read, the last one because");
             self.job.stop_for(last().context(count));
         }
-    }}
+    }
+}

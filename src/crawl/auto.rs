@@ -144,7 +144,14 @@ impl Plan {
             let about = |text: String| if way.possible { format!("about {text}") } else { String::new() };
             [
                 if place == 0 { format!("> {}", way.source.as_str()) } else { format!("  {}", way.source.as_str()) },
-                if !way.possible { "not possible" } else if way.refresh { "refresh" } else { "full" }.to_owned(),
+                if !way.possible {
+                    "not possible"
+                } else if way.refresh {
+                    "refresh"
+                } else {
+                    "full"
+                }
+                .to_owned(),
                 if way.possible { way.carries.as_str().to_owned() } else { String::new() },
                 way.requests.map(|requests| about(grouped(requests))).unwrap_or_default(),
                 way.seconds.map(|seconds| about(progress::duration(seconds))).unwrap_or_default(),
@@ -283,7 +290,8 @@ async fn graph(
     known: &Known,
     accounts: &mut Vec<AccountId>,
 ) -> Result<Result<GraphSeen, String>> {
-    let ask = |filter: Value, limit: u32| RewardQuery { filter, sort: Sort::NewestFirst, limit, offset: 0, attempts: 3 };
+    let ask =
+        |filter: Value, limit: u32| RewardQuery { filter, sort: Sort::NewestFirst, limit, offset: 0, attempts: 3 };
     let began = Instant::now();
     let page = match advocate.graph_rewards(&ask(Value::Null, SAMPLE)).await? {
         Graph::Answer(page) => page,
@@ -293,7 +301,11 @@ async fn graph(
     let mut carries = if page.rewards.is_empty() { Carries::Unseen } else { Carries::Nothing };
     for reward in &page.rewards {
         let Some(account) = &reward.account else { continue };
-        carries = carries_of(reward.raw.get(), account, mapping).max(if carries == Carries::Unseen { Carries::Nothing } else { carries });
+        carries = carries_of(reward.raw.get(), account, mapping).max(if carries == Carries::Unseen {
+            Carries::Nothing
+        } else {
+            carries
+        });
         if accounts.len() < SAMPLE_ACCOUNTS && !accounts.contains(account) {
             accounts.push(account.clone());
         }
@@ -462,7 +474,10 @@ mod tests {
         let options = Options::default();
         let probe = probe(Err("no".to_owned()), Err("never".to_owned()), Carries::Link);
         let known = Known::default();
-        assert_eq!((by_graphql(&probe, &known, &options).possible, by_export(&probe, &known, &options).possible), (false, false));
+        assert_eq!(
+            (by_graphql(&probe, &known, &options).possible, by_export(&probe, &known, &options).possible),
+            (false, false)
+        );
         assert_eq!(by_export(&probe, &known, &options).note, "never");
     }
 }

@@ -184,7 +184,14 @@ async fn obtain(job: &Arc<Job>, run: &Run, state: &mut State) -> Result<Obtained
     };
     state.export = Some(export.id.clone());
     let (key, cursor) = (job.run, state.text()?);
-    job.writer.call(move |index| index.set_cursor(key, &cursor)).await?;
+    // An export that was asked for before the run speaks of that moment, and so does the run.
+    let speaks_of = export.date_created.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    job.writer
+        .call(move |index| {
+            index.set_cursor(key, &cursor)?;
+            speaks_of.map_or(Ok(()), |at| index.begun_by(key, at))
+        })
+        .await?;
     wait_for(job, export).await
 }
 
@@ -195,7 +202,8 @@ async fn find_or_ask(job: &Arc<Job>, run: &Run, state: &State) -> Result<Export>
     {
         return Ok(export);
     }
-    let name = format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), state.kind().as_str().to_lowercase());
+    let name =
+        format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), state.kind().as_str().to_lowercase());
     let (kind, params) = (state.kind(), state.params());
     let will_do = |export: &Export| {
         let wanted = export.kind == kind.as_str() && export.format == "CSV" && same(&export.params, &params);
@@ -274,7 +282,8 @@ async fn list(job: &Arc<Job>, state: &mut State, export: &Export) -> Result<List
         Error::new(Kind::Storage, format!("failed to keep the export: {error}"))
             .hint("free some space and run the command again; what was committed is kept")
     };
-    let downloaded = job.advocate.download(&export.id, |piece| std::io::Write::write_all(&mut file, piece).map_err(full));
+    let downloaded =
+        job.advocate.download(&export.id, |piece| std::io::Write::write_all(&mut file, piece).map_err(full));
     match downloaded.await {
         Ok(Some(())) => {}
         Ok(None) => return Ok(Listed::NotThere),

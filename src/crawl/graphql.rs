@@ -262,8 +262,7 @@ async fn settle_owed(job: &Arc<Job>, state: &mut State) -> Result<()> {
 
 /// How many rewards the vendor has, over all.
 async fn count_all(job: &Job) -> Result<Option<u64>> {
-    let asked =
-        RewardQuery { filter: Value::Null, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
+    let asked = RewardQuery { filter: Value::Null, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
     match job.advocate.graph_rewards(&asked).await? {
         Graph::Answer(page) => Ok(page.total),
         Graph::Refused(refusal) => Err(unusable(refusal)),

@@ -38,8 +38,8 @@ use crate::store::index::{Index, NewRun, Run, RunKey};
 use crate::store::{Identity, ProcessLock};
 pub use auto::{Plan, Source};
 use job::{Job, Worked};
-pub use outcome::{Kinds, Outcome};
 use outcome::Gaps;
+pub use outcome::{Kinds, Outcome};
 use progress::Meter;
 use writer::Writer;
 
@@ -252,11 +252,7 @@ impl Crawl<'_> {
             let read = if source == Source::GraphQl {
                 format!("{} rewards read so far", grouped(run.rewards()))
             } else {
-                format!(
-                    "{} of {} accounts read so far",
-                    grouped(run.accounts_read),
-                    grouped(run.accounts_known)
-                )
+                format!("{} of {} accounts read so far", grouped(run.accounts_read), grouped(run.accounts_known))
             };
             self.report.note(format!("going on with run {} ({}): {read}", run.run, source.as_str()));
         } else if run.is_refresh() {

@@ -80,16 +80,7 @@ impl Doubt {
 impl Moments {
     /// A walk over everything that was modified at a moment or later; over everything for `None`.
     pub fn new(from: Option<i64>) -> Self {
-        Self {
-            from,
-            offset: 0,
-            tail: Vec::new(),
-            restarts: 0,
-            left: None,
-            newest: from,
-            done: false,
-            doubt: None,
-        }
+        Self { from, offset: 0, tail: Vec::new(), restarts: 0, left: None, newest: from, done: false, doubt: None }
     }
 
     /// What to ask for; `None` at the end.

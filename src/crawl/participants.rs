@@ -89,8 +89,7 @@ async fn sweep(accounts: &Accounts) -> Result<Option<SweepEnd>> {
     let counted = walk.kept_its_total() && walk.total().is_some_and(|total| seen == total);
     // A list that moved cannot be counted, only proven; and one whose order proves nothing can still be counted: n
     // different people of n are all of them.
-    let whole =
-        if walk.is_still() { all_counted } else { walk.is_proven() || (walk.kept_its_total() && all_counted) };
+    let whole = if walk.is_still() { all_counted } else { walk.is_proven() || (walk.kept_its_total() && all_counted) };
     let verdict = SweepVerdict { total: walk.total(), whole, still: walk.is_still() && all_counted, counted };
     let at = job.clock.now();
     job.writer.call(move |index| index.end_sweep(run, sweep.id, verdict, at)).await.map(Some)

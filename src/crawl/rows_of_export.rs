@@ -51,9 +51,8 @@ pub(super) struct Rows(csv::Reader<BufReader<File>>);
 
 /// Opens the file at its first byte.
 pub(super) fn rows(mut file: File) -> Result<Rows> {
-    file.seek(SeekFrom::Start(0)).map_err(|error| {
-        Error::new(Kind::Storage, format!("failed to read the export again: {error}"))
-    })?;
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| Error::new(Kind::Storage, format!("failed to read the export again: {error}")))?;
     Ok(Rows(csv::ReaderBuilder::new().from_reader(BufReader::new(file))))
 }
 
@@ -152,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_row_is_a_reward() {
-        let text = "Reward ID,Account ID,Order ID,Action ID,dateModified\nr1,a+b@x.example,\"#1,\"\"2\",1.2.3,1717729847869\n";
+        let text =
+            "Reward ID,Account ID,Order ID,Action ID,dateModified\nr1,a+b@x.example,\"#1,\"\"2\",1.2.3,1717729847869\n";
         let (columns, rows) = read(text).expect("a file");
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].account.as_ref().map(AccountId::as_str), Some("a+b@x.example"));

@@ -116,7 +116,8 @@ pub fn check_links(order_id: &OrderId, target: &Target, known: &[IndexedReward],
 /// The oldest reading counts: one fresh reward says nothing about the others. A complete refresh has seen that what it did
 /// not read is as it was.
 pub fn check_age(known: &[IndexedReward], coverage: &Coverage, now: Timestamp, limit: Duration) -> Result<()> {
-    let as_of: Option<Timestamp> = coverage.as_of.as_deref().filter(|_| coverage.complete).and_then(|at| at.parse().ok());
+    let as_of: Option<Timestamp> =
+        coverage.as_of.as_deref().filter(|_| coverage.complete).and_then(|at| at.parse().ok());
     let seen_at = |reward: &IndexedReward| as_of.map_or(reward.read_at, |as_of| reward.read_at.max(as_of));
     let oldest = known.iter().filter(|reward| !reward.gone).map(seen_at).min();
     let age = oldest.map(|then| now.duration_since(then));

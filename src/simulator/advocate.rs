@@ -37,6 +37,7 @@ impl Advocate {
             _ if get && path.starts_with("account/") => Endpoint::User,
             _ if get && path.starts_with("reward/") => Endpoint::Reward,
             _ if post && path.starts_with("reward/") && path.ends_with("/cancel") => Endpoint::CancelReward,
+            _ if get || post => super::export::Exports::endpoint(get, path).unwrap_or(Endpoint::Other),
             _ => Endpoint::Other,
         }
     }
@@ -66,6 +67,7 @@ impl Advocate {
             }
             return advocate_error(404, "No such account.", None, Some("RS041"));
         };
+        world.rewards_read(1);
         if world.fails(owner) {
             return advocate_error(500, "Internal error.", None, Some("RS020"));
         }
@@ -137,13 +139,13 @@ fn write_user(out: &mut Vec<u8>, world: &World, person: u64) {
     let (first, last) = (data.first_name(person), data.last_name(person));
     user.text("id", Some(&data.user_id(person)));
     user.text("accountId", Some(&data.account_id(data.owner(person))));
-    user.text("email", (tidy || look >> 4 & 31 > 0).then(|| data.email(person)).as_deref());
+    user.text("email", shows_email(world, person).then(|| data.email(person)).as_deref());
     user.text("firstName", Some(first));
     user.text("lastName", Some(last));
     user.text("lastInitial", Some(&last[..1].to_uppercase()));
     user.text("referralCode", Some(&format!("{}{person}", first.to_uppercase())));
     user.text("imageUrl", Some(""));
-    user.number("dateCreated", Some(data.today - (look >> 8) as i64 % (900 * super::data::DAY)));
+    user.number("dateCreated", Some(data.joined(person)));
     let mut digits = [0; 32];
     hex(&mut digits[..16], look);
     hex(&mut digits[16..], data.scramble(person));
@@ -155,6 +157,11 @@ fn write_user(out: &mut Vec<u8>, world: &World, person: u64) {
     user.text("referralSource", Some("DIRECT"));
     user.null("dateBlocked");
     user.end();
+}
+
+/// A few participants have no e-mail address.
+pub(super) fn shows_email(world: &World, person: u64) -> bool {
+    world.style.tidy || world.data.hash(Tag::Look, person, 1) >> 4 & 31 > 0
 }
 
 /// `account/{accountId}/user/{userId}`.

@@ -12,12 +12,14 @@ pub(super) enum Scope {
     ReadOnly,
     BrandOnly,
     AdvocateOnly,
+    /// Neither exports nor GraphQL.
+    RestOnly,
 }
 
 impl Scope {
     pub(super) fn reaches(self, host: Host) -> bool {
         match self {
-            Self::Full | Self::ReadOnly => true,
+            Self::Full | Self::ReadOnly | Self::RestOnly => true,
             Self::BrandOnly => host == Host::Brand,
             Self::AdvocateOnly => host == Host::Advocate,
         }
@@ -45,6 +47,7 @@ impl Keys {
                 (basic(sid, "read-only-token"), Scope::ReadOnly),
                 (basic(sid, "brand-only-token"), Scope::BrandOnly),
                 (basic(sid, "advocate-only-token"), Scope::AdvocateOnly),
+                (basic(sid, "rest-only-token"), Scope::RestOnly),
             ],
         }
     }

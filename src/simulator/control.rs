@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Simulator,
     lock::write,
-    options::{DeleteFault, even_mix, fault, rate},
+    options::{DeleteFault, ExportColumns, ExportFault, even_mix, fault, rate},
     query,
     reply::Reply,
     time,
@@ -35,6 +35,10 @@ pub(super) fn answer(simulator: &Arc<Simulator>, method: &Method, path: &str, qu
             done(1)
         }
         ("set", true) => set(simulator, query),
+        ("change", true) => match query::number(query, "accounts") {
+            Some(accounts) => done(world.change_accounts(accounts) as usize),
+            None => wrong(400, "say how many accounts"),
+        },
         ("cancel", true) => match query::value(query, "action").and_then(|id| world.action(&id)) {
             Some(action) => done(world.cancel_action(action, time::now_ms())),
             None => wrong(404, "no such action"),
@@ -78,7 +82,8 @@ fn wrong(status: u16, message: &str) -> Reply {
 /// Changes settings: all of the query, or, where one of them is wrong, none of it.
 fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     let mut live = super::lock::read(&simulator.reversals.live).clone();
-    let (mut rates, mut churn) = (None, 0);
+    let (mut rates, mut churn, mut reward_churn) = (None, 0, 0);
+    let mut exports = super::lock::read(&simulator.exports.live).clone();
     for (key, value) in query::pairs(query) {
         let understood = match key.as_str() {
             "faults" => rate(&value).map(|rate| rates.get_or_insert_with(Vec::new).extend(even_mix(rate))).is_ok(),
@@ -89,7 +94,12 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
                 live.submission_error = value;
                 true
             }
+            "reward-churn" => value.parse().map(|changes: u64| reward_churn += changes).is_ok(),
             "churn" => value.parse().map(|events: u64| churn += events).is_ok(),
+            "export" => matches!(value.as_str(), "on" | "off").then(|| exports.on = value == "on").is_some(),
+            "export-delay" => super::options::time(&value).map(|delay| exports.delay = delay).is_ok(),
+            "export-fault" => ExportFault::from_str(&value, true).map(|fault| exports.fault = fault).is_ok(),
+            "export-columns" => ExportColumns::from_str(&value, true).map(|shape| exports.columns = shape).is_ok(),
             _ => false,
         };
         if !understood {
@@ -97,11 +107,15 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
         }
     }
     *write(&simulator.reversals.live) = live;
+    *write(&simulator.exports.live) = exports;
     if let Some(rates) = rates {
         simulator.faults.set(rates);
     }
     if churn > 0 {
         simulator.world.churn_more(churn);
+    }
+    if reward_churn > 0 {
+        simulator.world.churn_rewards(reward_churn);
     }
     done(1)
 }

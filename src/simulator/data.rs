@@ -2,10 +2,11 @@
 //!
 //! Everything is a hash of the seed and a few small numbers, so a million participants cost no memory, and the two
 //! directions (the rewards of an account, the accounts of an action) are both a handful of multiplications: who
-//! referred whom is an invertible affine permutation of the participants. Nothing here changes over time and nothing
-//! here knows of JSON or HTTP.
+//! referred whom is an invertible affine permutation of the participants. Nothing here changes over time, except that late
+//! orders are added to the formulas' own (`late`), and nothing here knows of JSON or HTTP.
 
 use super::{
+    late::Late,
     mix::{Tag, hash, permutation},
     options::Options,
 };
@@ -89,7 +90,7 @@ pub(super) enum Class {
 }
 
 /// The formulas, with the few numbers they need.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Data {
     pub(super) seed: u64,
     /// Participants at the start; later ones have numbers from here on.
@@ -101,7 +102,33 @@ pub(super) struct Data {
     shift: u64,
     heavy: u64,
     special: u64,
+    rewarded: Option<Rewarded>,
+    late: Late,
 }
+
+/// How many participants order and how many have a reward by hand, of 10,000, where a share was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Rewarded {
+    buyers: u64,
+    manual: u64,
+}
+
+impl Rewarded {
+    /// So that about this share of the accounts has a reward: as a buyer, as whoever referred one, or by hand.
+    fn new(share: f64) -> Self {
+        // Accounts have a few more members than one, and each member three ways to a reward.
+        let person = 1.0 - (1.0 - share).powf(1.0 / MEMBERS);
+        let manual = (person * 0.2).min(0.12);
+        let buyers = (1.0 - ((1.0 - person) / (1.0 - manual)).sqrt()) / REWARDED_SIDES;
+        let of = |share: f64| (share * 10_000.0).round().clamp(0.0, 10_000.0) as u64;
+        Self { buyers: of(buyers), manual: of(manual) }
+    }
+}
+
+/// Participants per account, on average: 1.25 of each block of 16 are in the account of another.
+const MEMBERS: f64 = 16.0 / 14.75;
+/// The share of orders that reward a given one of their sides.
+const REWARDED_SIDES: f64 = 0.95;
 
 impl Data {
     pub(super) fn new(options: &Options, today: i64) -> Self {
@@ -118,6 +145,8 @@ impl Data {
             shift: hash(Tag::Shift) % people,
             heavy: hash(Tag::Heavy) % 500,
             special: hash(Tag::Special) % 500,
+            rewarded: options.rewarded.map(Rewarded::new),
+            late: Late::default(),
         }
     }
 
@@ -160,6 +189,11 @@ impl Data {
         (self.owner(other) != self.owner(buyer)).then_some(other)
     }
 
+    /// The participant so many hops from another: everyone, once each, in an order that mixes them.
+    pub(super) fn hop(&self, start: u64, hops: u64) -> u64 {
+        (start + hops * self.step) % self.people
+    }
+
     /// The one buyer whom this participant referred.
     pub(super) fn friend(&self, person: u64) -> Option<u64> {
         if person >= self.people {
@@ -188,12 +222,23 @@ impl Data {
         }
     }
 
-    /// How many orders this buyer has placed.
+    /// How many orders this buyer has placed: those of the formulas, then the late ones.
     pub(super) fn orders(&self, buyer: u64) -> u64 {
+        self.first_orders(buyer) + self.late.count(buyer)
+    }
+
+    /// How many orders the formulas know of this buyer.
+    pub(super) fn first_orders(&self, buyer: u64) -> u64 {
         if self.is_heavy(buyer) {
             return 500;
         }
-        let orders = match self.hash(Tag::Orders, buyer, 0) % 100 {
+        let roll = self.hash(Tag::Orders, buyer, 0);
+        let roll = match self.rewarded {
+            None => roll % 100,
+            Some(rewarded) if (roll >> 32) % 10_000 < rewarded.buyers => 55 + roll % 45,
+            Some(_) => 0,
+        };
+        let orders = match roll {
             0..=54 => 0,
             55..=84 => 1,
             85..=94 => 2,
@@ -202,7 +247,29 @@ impl Data {
         if orders == 0 && self.planted(buyer).is_some() { 1 } else { orders }
     }
 
+    /// When an order was placed late; `None` for the formulas' own.
+    pub(super) fn late(&self, buyer: u64, order: u64) -> Option<i64> {
+        if !self.late.any() {
+            return None;
+        }
+        self.late.at(buyer, order.checked_sub(self.first_orders(buyer))?)
+    }
+
+    /// Places one more order of this buyer, which rewards the buyer alone: the reward's key. `None` where no number is
+    /// left for it.
+    pub(super) fn place_late(&self, buyer: u64, at: i64) -> Option<RewardKey> {
+        let order = self.orders(buyer);
+        if order >= ORDERS {
+            return None;
+        }
+        self.late.place(buyer, at);
+        Some(RewardKey { buyer, order, action: 0, side: Side::Friend })
+    }
+
     pub(super) fn class(&self, buyer: u64, order: u64) -> Class {
+        if self.late(buyer, order).is_some() {
+            return Class::Plain;
+        }
         if order == 0
             && let Some(class) = self.planted(buyer)
         {
@@ -225,6 +292,10 @@ impl Data {
 
     /// When the order was placed, in Unix milliseconds: up to 900 days ago, more of them recently.
     pub(super) fn ordered(&self, buyer: u64, order: u64) -> i64 {
+        self.late(buyer, order).unwrap_or_else(|| self.first_ordered(buyer, order))
+    }
+
+    fn first_ordered(&self, buyer: u64, order: u64) -> i64 {
         let roll = self.hash(Tag::When, buyer, order);
         let days = (roll % 1000) * (roll % 1000) * 900 / 1_000_000;
         self.today - days as i64 * DAY - (roll >> 16) as i64 % DAY
@@ -279,9 +350,21 @@ impl Data {
 
     // ---- rewards -----------------------------------------------------------------------------------------------
 
+    /// Whether this reward is of a late order, and when that was placed.
+    pub(super) fn late_reward(&self, key: RewardKey) -> Option<i64> {
+        self.late(key.buyer, key.order).filter(|_| key.side != Side::Manual)
+    }
+
+    /// When a reward was made: the order's time, or any time for one given by hand.
+    pub(super) fn created(&self, key: RewardKey) -> i64 {
+        self.late_reward(key).unwrap_or_else(|| {
+            self.first_ordered(key.buyer, key.order) + (self.hash(Tag::When, key.pack(), 7) % 60_000) as i64
+        })
+    }
+
     /// Which of the two sides of an order were rewarded: (friend, referrer).
     fn sides(&self, buyer: u64, order: u64) -> (bool, bool) {
-        if self.referrer(buyer).is_none() {
+        if self.referrer(buyer).is_none() || self.late(buyer, order).is_some() {
             return (true, false);
         }
         // A buyer with 500 orders makes one heavy account, not two.
@@ -296,7 +379,8 @@ impl Data {
     }
 
     fn manual(&self, person: u64) -> bool {
-        self.hash(Tag::Manual, person, 0) % 100 < 12
+        let roll = self.hash(Tag::Manual, person, 0);
+        self.rewarded.map_or(roll % 100 < 12, |rewarded| roll % 10_000 < rewarded.manual)
     }
 
     /// Whether the formulas know such a reward.

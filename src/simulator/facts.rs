@@ -67,6 +67,8 @@ pub(super) struct Touch {
     pub(super) redeemed: Option<i64>,
     pub(super) deleted: bool,
     pub(super) moved_to: Option<u64>,
+    /// When it last changed, where that was since the start.
+    pub(super) modified: Option<i64>,
 }
 
 /// One reward as it is now.
@@ -82,6 +84,8 @@ pub(super) struct Facts {
     pub(super) assigned: Option<i64>,
     pub(super) redeemed: Option<i64>,
     pub(super) redeemed_at: i64,
+    /// When it last changed, in Unix milliseconds. Many rewards share one moment to the millisecond.
+    pub(super) modified: i64,
     pub(super) source: &'static str,
     /// Randomness for how it is written.
     pub(super) look: u64,
@@ -111,6 +115,11 @@ impl Data {
             33..45 => State::Cancelled,
             _ => State::Available,
         };
+        let late = self.late_reward(key).is_some();
+        if late && state != State::Pending {
+            // What was given just now has not come to its end yet.
+            state = State::Available;
+        }
         let spread = self.hash(Tag::Value, packed, 1);
         let scheduled = (state == State::Pending).then(|| self.today + (2 + spread % 43) as i64 * DAY);
         let expires = match state {
@@ -127,6 +136,13 @@ impl Data {
             _ => 0,
         });
         let mut redeemed_at = (created + 5 * DAY).min(self.today);
+        let ended = match state {
+            State::Cancelled => cancelled,
+            State::Redeemed | State::PartlyRedeemed => Some(redeemed_at),
+            _ => None,
+        };
+        let migrated = self.migrated(packed, created).filter(|_| !late);
+        let modified = touch.modified.unwrap_or(created.max(ended.unwrap_or(created)).max(migrated.unwrap_or(created)));
         if let Some(at) = touch.redeemed
             && credit
             && state.cancellable()
@@ -143,6 +159,42 @@ impl Data {
             (Side::Manual, _) => "MANUAL",
         };
         let look = self.hash(Tag::Look, packed, 0);
-        Facts { kind, state, created, scheduled, expires, cancelled, assigned, redeemed, redeemed_at, source, look }
+        Facts {
+            kind,
+            state,
+            created,
+            scheduled,
+            expires,
+            cancelled,
+            assigned,
+            redeemed,
+            redeemed_at,
+            modified,
+            source,
+            look,
+        }
+    }
+
+    /// A number for a reward that orders those of one moment, and leads back to it. Not the order of their IDs.
+    pub(super) fn tie(&self, key: RewardKey) -> u64 {
+        self.scramble(key.pack()).reverse_bits()
+    }
+
+    /// The reward of such a number.
+    pub(super) fn tied(&self, tie: u64) -> Option<RewardKey> {
+        RewardKey::unpack(self.unscramble(tie.reverse_bits()))
+    }
+
+    /// When a migration touched this reward, if one did: a tenth of the older ones were, in two moments of their own.
+    fn migrated(&self, packed: u64, created: i64) -> Option<i64> {
+        let roll = self.hash(Tag::Migration, packed, 0);
+        if created > self.today - 30 * DAY || !roll.is_multiple_of(10) {
+            return None;
+        }
+        Some(if (roll >> 32).is_multiple_of(2) {
+            self.today - 20 * DAY + 11_111_111
+        } else {
+            self.today - 5 * DAY + 55_555_555
+        })
     }
 }

@@ -27,6 +27,9 @@ pub(super) enum Tag {
     Churn,
     Fault,
     Batch,
+    Migration,
+    Change,
+    Export,
 }
 
 /// A multiplier near the golden ratio that has an inverse modulo `people`, and that inverse.

@@ -5,18 +5,22 @@
 //! outside: it binds 127.0.0.1 only.
 //!
 //! In reading order: `options` (flags) → `mix`, `data`, `names`, `orders`, `facts` (the data set as formulas) → `roster`,
-//! `world` (what has changed since) → `reward_json`, `advocate`, `brand`, `reversal`, `dispatch` (the APIs) → `auth`,
+//! `world` (what has changed since) → `reward_json`, `advocate`, `export`, `export_file`, `storage`, `brand`, `reversal`, `dispatch` (the APIs) → `auth`,
 //! `limit`, `faults`, `wire` (the weather) → `record`, `truth`, `control` (what tests see). A request passes through
 //! `serve`: recorded → admitted → limited → broken → answered.
 
 mod advocate;
 mod auth;
 mod brand;
+mod change;
 mod control;
 mod data;
 mod dispatch;
+mod export;
+mod export_file;
 mod facts;
 mod faults;
+mod late;
 mod limit;
 mod lock;
 mod mix;
@@ -30,9 +34,11 @@ mod reversal;
 mod reward_json;
 mod roster;
 mod serve;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod time;
+mod timeline;
 mod truth;
 mod wire;
 mod world;
@@ -56,7 +62,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use options::{DeleteFault, FaultKind, LimitHeader, LinkIn, LinkNames, Options, OrderScope};
+pub use options::{
+    DeleteFault, ExportColumns, ExportFault, FaultKind, LimitHeader, LinkIn, LinkNames, Options, OrderScope,
+};
 pub use truth::{Example, Examples, Participant};
 
 /// Everything that answers.
@@ -71,8 +79,18 @@ struct Simulator {
     record: record::Record,
     advocate: advocate::Advocate,
     reversals: reversal::Reversals,
+    exports: export::Exports,
     /// Reversals that were told to wait once.
     made_to_wait: Mutex<HashSet<String>>,
+}
+
+/// What a connection reaches.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// Both vendor APIs.
+    Api,
+    /// The host that the files of exports lie on.
+    Storage,
 }
 
 /// A simulator that is listening.
@@ -82,13 +100,14 @@ pub struct Running {
     pub addr: SocketAddr,
     simulator: Arc<Simulator>,
     server: JoinHandle<()>,
+    storage: JoinHandle<()>,
 }
 
 impl Running {
     /// Waits until it has stopped.
     pub async fn finished(self) {
         // It ends by being told to or by a panic, which the runtime has reported.
-        let _ended = self.server.await;
+        let _ended = tokio::join!(self.server, self.storage);
     }
 
     /// `http://127.0.0.1:PORT`, without a slash at the end. The Advocate API is at `/api/v1` below it, the Brand API at
@@ -107,6 +126,8 @@ impl Running {
 pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Running> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     let addr = listener.local_addr()?;
+    // Another port is another origin: what is sent to the API must not be sent there.
+    let storage = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let simulator = Arc::new(Simulator {
         world: Arc::new(world::World::new(&options, time::midnight(options.today))),
         keys: auth::Keys::new(&options),
@@ -115,23 +136,25 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
         record: record::Record::new(),
         advocate: advocate::Advocate::new(&options),
         reversals: reversal::Reversals::new(&options, stop.clone()),
+        exports: export::Exports::new(&options, storage.local_addr()?),
         made_to_wait: Mutex::default(),
         latency: options.latency,
         tenant: options.tenant,
     });
-    let server = tokio::spawn(accept(listener, simulator.clone(), stop));
-    Ok(Running { addr, simulator, server })
+    let server = tokio::spawn(accept(listener, Origin::Api, simulator.clone(), stop.clone()));
+    let storage = tokio::spawn(accept(storage, Origin::Storage, simulator.clone(), stop));
+    Ok(Running { addr, simulator, server, storage })
 }
 
 /// Takes connections until told to stop; those that are open then are dropped.
-async fn accept(listener: TcpListener, simulator: Arc<Simulator>, stop: CancellationToken) {
+async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             Some(_ended) = connections.join_next() => {}
             taken = listener.accept() => match taken {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, simulator.clone()))),
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, origin, simulator.clone()))),
                 // Out of file handles, most likely: wait for some to come free instead of spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
@@ -139,7 +162,7 @@ async fn accept(listener: TcpListener, simulator: Arc<Simulator>, stop: Cancella
     }
 }
 
-async fn connection(stream: TcpStream, simulator: Arc<Simulator>) {
+async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>) {
     // Without it small answers wait for the client's acknowledgement; if it fails they are merely slow.
     let _slower_without = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
@@ -147,7 +170,10 @@ async fn connection(stream: TcpStream, simulator: Arc<Simulator>) {
     let service = service_fn(move |request| {
         let (simulator, reset) = (simulator.clone(), reset.clone());
         async move {
-            let answered = serve::serve(&simulator, request).await;
+            let answered = match origin {
+                Origin::Api => serve::serve(&simulator, request).await,
+                Origin::Storage => Ok(storage::serve(&simulator, &request)),
+            };
             if answered.is_err() {
                 reset.store(true, Ordering::Release);
             }

@@ -118,6 +118,19 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
+    /// The ID of the referral behind a reward, in the same form.
+    pub(super) fn write_referral_id(&self, out: &mut Vec<u8>, key: RewardKey) {
+        let mut digits = [0; 24];
+        hex(&mut digits[..8], (self.created(key) / 1000) as u64);
+        hex(&mut digits[8..], self.scramble(Self::number(key.buyer, key.order) | 1 << 60));
+        out.extend_from_slice(&digits);
+    }
+
+    /// When a participant joined, in Unix milliseconds.
+    pub(super) fn joined(&self, person: u64) -> i64 {
+        self.today - (self.hash(Tag::Look, person, 1) >> 8) as i64 % (900 * super::data::DAY)
+    }
+
     pub(super) fn reward_id(&self, key: RewardKey) -> String {
         text(|out| self.write_reward_id(out, key))
     }
@@ -131,17 +144,12 @@ impl Data {
         (self.is_real(key) && self.reward_id(key) == id).then_some(key)
     }
 
-    /// When a reward was made: the order's time, or any time for one given by hand.
-    pub(super) fn created(&self, key: RewardKey) -> i64 {
-        self.ordered(key.buyer, key.order) + (self.hash(Tag::When, key.pack(), 7) % 60_000) as i64
-    }
-
     pub(super) fn scramble(&self, value: u64) -> u64 {
         let mixed = (value ^ self.mask()).wrapping_mul(SCRAMBLE);
         mixed ^ mixed >> 32
     }
 
-    fn unscramble(&self, value: u64) -> u64 {
+    pub(super) fn unscramble(&self, value: u64) -> u64 {
         (value ^ value >> 32).wrapping_mul(UNSCRAMBLE) ^ self.mask()
     }
 

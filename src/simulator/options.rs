@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum, builder::BoolishValueParser};
 use jiff::{SignedDuration, civil::Date};
 
 /// Serves both vendor APIs in one process, to try, train and test without an account
@@ -74,6 +74,12 @@ pub struct Options {
     /// Participants that come and go while /users is paged
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub churn: u64,
+    /// Share of the accounts that have a reward; without it most have one
+    #[arg(long, value_name = "SHARE", value_parser = rate)]
+    pub rewarded: Option<f64>,
+    /// Rewards that appear or are cancelled, one by one, while rewards are read
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub reward_churn: u64,
     /// Accounts whose rewards always answer 500
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub accounts_fail: u64,
@@ -101,6 +107,21 @@ pub struct Options {
     /// From Complete to the rewards being cancelled
     #[arg(long, default_value = "400ms", value_name = "TIME", value_parser = time)]
     pub cancel_delay: Duration,
+    /// Whether the tenant has exports; `off` answers 403
+    #[arg(long, default_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set)]
+    pub export: bool,
+    /// How long an export is PENDING
+    #[arg(long, default_value = "300ms", value_name = "TIME", value_parser = time)]
+    pub export_delay: Duration,
+    /// What goes wrong with exports
+    #[arg(long, value_enum, default_value_t = ExportFault::None)]
+    pub export_fault: ExportFault,
+    /// Which columns the file of a REWARD export has
+    #[arg(long, value_enum, default_value_t = ExportColumns::Plain)]
+    pub export_columns: ExportColumns,
+    /// How long the address of an export's file holds
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = time)]
+    pub export_link_life: Duration,
     /// Batch IDs that are no UUIDs
     #[arg(long)]
     pub short_batch_id: bool,
@@ -245,6 +266,32 @@ pub enum DeleteFault {
     Invalid,
 }
 
+/// What goes wrong with exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFault {
+    /// Nothing
+    None,
+    /// They end as ABORTED
+    Abort,
+    /// They are completed, and expired when they are to be downloaded for the first time
+    Expire,
+    /// They stay PENDING
+    Stuck,
+    /// The first download of each breaks off in the middle
+    Broken,
+}
+
+/// Which columns the file of a REWARD export has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportColumns {
+    /// The reward's own and whose it is
+    Plain,
+    /// Order ID and ActionId as well
+    Linked,
+    /// No account and no user
+    NoAccount,
+}
+
 /// Which actions an order ID reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OrderScope {
@@ -281,7 +328,7 @@ pub(super) fn even_mix(total: f64) -> Vec<(FaultKind, f64)> {
 }
 
 /// A friendly duration, `20ms` or `1h`.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let signed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     Duration::try_from(signed).map_err(|error| error.to_string())
 }

@@ -14,7 +14,7 @@ impl Data {
     /// The order's ID.
     pub(super) fn order_id(&self, buyer: u64, order: u64) -> String {
         let number = Self::number(buyer, order);
-        if order < 2 && self.hash(Tag::Twin, buyer, 0).is_multiple_of(8) && self.orders(buyer) > 1 {
+        if order < 2 && self.hash(Tag::Twin, buyer, 0).is_multiple_of(8) && self.first_orders(buyer) > 1 {
             let first = Self::number(buyer, 0);
             return if order == 0 { format!("SKU-{first}-XL") } else { format!("sku-{first}-xl") };
         }

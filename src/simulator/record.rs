@@ -39,10 +39,14 @@ pub(super) enum Endpoint {
     Submission,
     Submissions,
     Campaigns,
+    CreateExport,
+    Export,
+    ExportDownload,
+    Exports,
     Other,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 13] = [
+const ENDPOINTS: [(Endpoint, &str); 17] = [
     (Endpoint::Users, "GET users"),
     (Endpoint::User, "GET user"),
     (Endpoint::Rewards, "GET reward"),
@@ -55,6 +59,10 @@ const ENDPOINTS: [(Endpoint, &str); 13] = [
     (Endpoint::Submission, "GET submission"),
     (Endpoint::Submissions, "GET submissions"),
     (Endpoint::Campaigns, "GET campaigns"),
+    (Endpoint::CreateExport, "POST export"),
+    (Endpoint::Export, "GET export"),
+    (Endpoint::ExportDownload, "GET export download"),
+    (Endpoint::Exports, "GET export list"),
     (Endpoint::Other, "other"),
 ];
 
@@ -107,6 +115,7 @@ pub(super) struct Record {
     both: Peak,
     hosts: [Peak; 2],
     rate_limited: AtomicU64,
+    downloads: AtomicU64,
     rare: Mutex<Rare>,
 }
 
@@ -115,6 +124,7 @@ struct Rare {
     faults: BTreeMap<String, u64>,
     deletes: Vec<Write>,
     puts: Vec<Write>,
+    exports: Vec<Value>,
     violations: Vec<String>,
     duplicate_dispatch: u64,
     /// Actions that were sent and not refused.
@@ -142,6 +152,7 @@ impl Record {
             both: Peak::default(),
             hosts: Default::default(),
             rate_limited: AtomicU64::new(0),
+            downloads: AtomicU64::new(0),
             rare: Mutex::default(),
         }
     }
@@ -157,6 +168,16 @@ impl Record {
 
     pub(super) fn rate_limited(&self) {
         self.rate_limited.fetch_add(1, Relaxed);
+    }
+
+    /// One request for an export's file, at the storage.
+    pub(super) fn download(&self) {
+        self.downloads.fetch_add(1, Relaxed);
+    }
+
+    /// One export that was asked for and accepted.
+    pub(super) fn export(&self, export: Value) {
+        hold(&self.rare).exports.push(export);
     }
 
     pub(super) fn fault(&self, kind: String) {
@@ -196,6 +217,7 @@ impl Record {
         self.both.reset();
         self.hosts.iter().for_each(Peak::reset);
         self.rate_limited.store(0, Relaxed);
+        self.downloads.store(0, Relaxed);
         *hold(&self.rare) = Rare::default();
     }
 
@@ -233,6 +255,8 @@ impl Record {
             "duplicate_dispatch": rare.duplicate_dispatch,
             "deletes": writes(&rare.deletes),
             "puts": writes(&rare.puts),
+            "exports": rare.exports,
+            "downloads": self.downloads.load(Relaxed),
             "violations": rare.violations,
         })
     }

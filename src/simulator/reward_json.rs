@@ -77,23 +77,13 @@ impl Style {
             object.null("uniqueId");
             object.number("dateCreated", Some(facts.created));
             object.text("programId", (key.side != Side::Manual).then_some("friends-and-family"));
-            object.text(
-                "programRewardKey",
-                (key.side != Side::Manual).then_some(if key.side == Side::Friend {
-                    "referredReward"
-                } else {
-                    "referrerReward"
-                }),
-            );
+            object.text("programRewardKey", (key.side != Side::Manual).then_some(program_reward_key(key.side)));
             object.null("globalRewardKey");
             if key.side == Side::Manual {
                 object.null("referralId");
             } else {
                 object.key("referralId").push(b'"');
-                let mut digits = [0; 24];
-                hex(&mut digits[..8], (facts.created / 1000) as u64);
-                hex(&mut digits[8..], data.scramble(Data::number(key.buyer, key.order) | 1 << 60));
-                object.out.extend_from_slice(&digits);
+                data.write_referral_id(object.out, key);
                 object.out.push(b'"');
             }
         }
@@ -179,14 +169,29 @@ fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: Rewa
     object.text(names.2, data.action_id(ActionKey { buyer, order, action }).as_deref());
 }
 
+/// The unit of a type's value.
+pub(super) fn unit(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Credit | Kind::FuelTank => "CENTS",
+        Kind::Discount => "%",
+        Kind::Integration => "giftcard20",
+        Kind::Unknown => "POINT",
+    }
+}
+
+/// Which of the program's rewards a side gets.
+pub(super) fn program_reward_key(side: Side) -> &'static str {
+    if side == Side::Friend { "referredReward" } else { "referrerReward" }
+}
+
 fn write_value(object: &mut Object<'_>, facts: Facts, data: &Data, key: RewardKey) {
-    let (unit, name) = match facts.kind {
-        Kind::Credit | Kind::FuelTank => ("CENTS", Some("Dollar Credit")),
-        Kind::Discount => ("%", None),
-        Kind::Integration => ("giftcard20", Some("Gift Card")),
-        Kind::Unknown => ("POINT", Some("Store \"points\"")),
+    let name = match facts.kind {
+        Kind::Credit | Kind::FuelTank => Some("Dollar Credit"),
+        Kind::Discount => None,
+        Kind::Integration => Some("Gift Card"),
+        Kind::Unknown => Some("Store \"points\""),
     };
-    object.text("unit", Some(unit));
+    object.text("unit", Some(unit(facts.kind)));
     object.number("discountPercent", (facts.kind == Kind::Discount).then_some(5 + (facts.look >> 20 & 15) as i64));
     object.text("name", name);
     object.null("description");

@@ -20,11 +20,22 @@ pub(super) struct Roster {
     asked: u64,
     happened: u64,
     due: f64,
+    /// Who came (true) or went since this was last taken.
+    fresh: Vec<(u64, bool)>,
 }
 
 impl Roster {
     pub(super) fn new(people: u64, churn: u64) -> Self {
-        Self { people, came: Vec::new(), went: Vec::new(), left: churn, asked: churn, happened: 0, due: 0.0 }
+        Self {
+            people,
+            came: Vec::new(),
+            went: Vec::new(),
+            left: churn,
+            asked: churn,
+            happened: 0,
+            due: 0.0,
+            fresh: Vec::new(),
+        }
     }
 
     pub(super) fn has_churn_left(&self) -> bool {
@@ -35,6 +46,11 @@ impl Roster {
         self.left += events;
         self.asked = self.left;
         self.due = 0.0;
+    }
+
+    /// Who came (true) or went since this was last asked.
+    pub(super) fn take_fresh(&mut self) -> Vec<(u64, bool)> {
+        std::mem::take(&mut self.fresh)
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -138,6 +154,7 @@ impl Roster {
             let person = self.people + self.came.len() as u64;
             let at = self.came.partition_point(|one| *one < (place, person));
             self.came.insert(at, (place, person));
+            self.fresh.push((person, true));
             return true;
         }
         // Only someone who is alone in their account goes: an account goes with its last participant.
@@ -147,6 +164,7 @@ impl Roster {
         };
         let at = self.went.partition_point(|gone| *gone < person);
         self.went.insert(at, person);
+        self.fresh.push((person, false));
         true
     }
 }

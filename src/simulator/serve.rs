@@ -124,6 +124,9 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         }
         (Host::Brand, Endpoint::Other) => asked.error(404, "Not found", None),
         (Host::Brand, _) => brand::answer(&simulator.world, &simulator.reversals, asked.json, asked.path, query),
+        (Host::Advocate, Endpoint::CreateExport | Endpoint::Export | Endpoint::ExportDownload | Endpoint::Exports) => {
+            simulator.exports.answer(&simulator.record, endpoint, asked.path, query, &form)
+        }
         (Host::Advocate, _) => {
             simulator.advocate.answer(&simulator.world, &simulator.record, endpoint, asked.path, query)
         }
@@ -178,6 +181,10 @@ fn admit(simulator: &Simulator, asked: &Asked<'_>, sent: Option<&[u8]>, writes: 
         }
         Host::Brand if query::segment(asked.whose) != simulator.reversals.sid => return refused(),
         _ => {}
+    }
+    let beyond_rest = asked.path == "graphql" || asked.path.split('/').next() == Some("export");
+    if asked.host == Host::Advocate && beyond_rest && scope == Scope::RestOnly {
+        return refused();
     }
     if writes && !Scope::writes(scope) { refused() } else { Ok(()) }
 }

@@ -65,6 +65,7 @@ fn write_rewards(out: &mut Vec<u8>, world: &World, owner: u64) {
         line.text("state", Some(facts.state.name()));
         line.number("assigned", facts.assigned);
         line.number("redeemed", facts.redeemed);
+        line.number("modified", Some(facts.modified));
         line.end();
         out.push(b'\n');
     });

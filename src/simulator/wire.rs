@@ -101,6 +101,8 @@ pub(super) enum Payload {
     Cut { part: Option<Bytes>, declared: u64, pause: Pin<Box<Sleep>> },
     /// As much as there is, piece by piece.
     Pieces(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
+    /// Some pieces, then the end of the connection.
+    Broken { pieces: Box<dyn Iterator<Item = Bytes> + Send + Sync>, pause: Pin<Box<Sleep>> },
 }
 
 impl Payload {
@@ -115,6 +117,11 @@ impl Payload {
         // The pause lets the first half leave: hyper drops what is unsent when a body fails.
         let pause = Box::pin(tokio::time::sleep(Duration::from_millis(5)));
         Self::Cut { part: Some(Bytes::from(body)), declared, pause }
+    }
+
+    /// Pieces after which the connection ends without the end of the body.
+    pub(super) fn broken(pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static) -> Self {
+        Self::Broken { pieces: Box::new(pieces), pause: Box::pin(tokio::time::sleep(Duration::from_millis(5))) }
     }
 }
 
@@ -133,6 +140,13 @@ impl Body for Payload {
                 }
             },
             Self::Pieces(pieces) => Poll::Ready(pieces.next().map(|piece| Ok(Frame::data(piece)))),
+            Self::Broken { pieces, pause } => match pieces.next() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => {
+                    ready!(pause.as_mut().poll(cx));
+                    Poll::Ready(Some(Err(Broken)))
+                }
+            },
         }
     }
 
@@ -144,7 +158,7 @@ impl Body for Payload {
         match self {
             Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
             Self::Cut { declared, .. } => SizeHint::with_exact(*declared),
-            Self::Pieces(_) => SizeHint::default(),
+            Self::Pieces(_) | Self::Broken { .. } => SizeHint::default(),
         }
     }
 }

@@ -7,8 +7,8 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        RwLock,
-        atomic::{AtomicBool, Ordering},
+        OnceLock, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -20,6 +20,8 @@ use super::{
     options::Options,
     reward_json::Style,
     roster::Roster,
+    time,
+    timeline::{Entry, Shift, Timeline},
 };
 
 /// What has happened to rewards and actions since the start.
@@ -29,6 +31,17 @@ struct Changes {
     /// Rewards that left their account.
     moved: Vec<RewardKey>,
     reversed: HashMap<ActionKey, i64>,
+    /// What all of this does to the order in which rewards were modified.
+    shift: Shift,
+    /// The moment of the last change: a later one never has an earlier moment.
+    last: i64,
+}
+
+impl Changes {
+    fn moment(&mut self, now: i64) -> i64 {
+        self.last = self.last.max(now);
+        self.last
+    }
 }
 
 /// The tenant's data, now.
@@ -40,6 +53,13 @@ pub(super) struct World {
     failing: HashSet<u64>,
     changed: AtomicBool,
     changes: RwLock<Changes>,
+    /// The formulas' rewards by when they were modified, once someone has asked.
+    moments: OnceLock<Vec<Entry>>,
+    /// Changes of rewards that are still to happen while rewards are read, and reads so far.
+    pub(super) churn_left: AtomicU64,
+    pub(super) reads: AtomicU64,
+    /// How often accounts were made to change.
+    pub(super) turns: AtomicU64,
     churned: AtomicBool,
     roster: RwLock<Roster>,
 }
@@ -58,6 +78,10 @@ impl World {
             failing,
             changed: AtomicBool::new(false),
             changes: RwLock::default(),
+            moments: OnceLock::new(),
+            churn_left: AtomicU64::new(options.reward_churn),
+            reads: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             churned: AtomicBool::new(false),
             roster: RwLock::new(Roster::new(data.people, options.churn)),
             data,
@@ -72,6 +96,9 @@ impl World {
             let mut roster = write(&self.roster);
             if roster.churn(&self.data, offset, limit) {
                 self.churned.store(true, Ordering::Release);
+                for (person, came) in roster.take_fresh() {
+                    if came { self.bring_rewards_of(person) } else { self.take_rewards_of(person) }
+                }
             }
             return roster.page(offset, limit);
         }
@@ -174,17 +201,87 @@ impl World {
         read(&self.changes).touched.get(&key.pack()).copied().unwrap_or_default()
     }
 
-    fn touch(&self, key: RewardKey, change: impl FnOnce(&mut Touch)) {
+    /// Changes what has happened to one reward, at a moment that is no earlier than any other.
+    fn touch(&self, key: RewardKey, now: i64, change: impl FnOnce(&mut Touch, i64)) {
         let mut changes = write(&self.changes);
-        change(changes.touched.entry(key.pack()).or_default());
+        let now = changes.moment(now);
+        let old = changes.touched.get(&key.pack()).copied().unwrap_or_default();
+        let mut new = old;
+        change(&mut new, now);
+        new.modified = Some(now);
+        changes.touched.insert(key.pack(), new);
+        let (was, is) = (self.entry(key, old), self.entry(key, new));
+        changes.shift.put(was, is);
         self.changed.store(true, Ordering::Release);
+    }
+
+    /// Where a reward stands among all, by when it was modified.
+    fn entry(&self, key: RewardKey, touch: Touch) -> Option<Entry> {
+        let modified = self.data.facts(key, touch, self.style.tidy).modified;
+        (!touch.deleted).then(|| (modified, self.data.tie(key)))
+    }
+
+    /// One more order of this buyer, now, with a reward; `None` where the buyer has no room for it.
+    pub(super) fn place_order(&self, buyer: u64, now: i64) -> Option<RewardKey> {
+        let mut changes = write(&self.changes);
+        let now = changes.moment(now);
+        let key = self.data.place_late(buyer, now)?;
+        let entry = self.entry(key, Touch::default());
+        changes.shift.put(None, entry);
+        Some(key)
+    }
+
+    /// The rewards of someone who has just come, whose rewards are older than they are here.
+    fn bring_rewards_of(&self, person: u64) {
+        let mut changes = write(&self.changes);
+        let now = changes.moment(time::now_ms());
+        self.data.rewards_of(person, |key| {
+            let touch = Touch { modified: Some(now), ..Touch::default() };
+            changes.touched.insert(key.pack(), touch);
+            let entry = self.entry(key, touch);
+            changes.shift.put(None, entry);
+        });
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// The rewards of someone who has just gone, who was alone in the account.
+    fn take_rewards_of(&self, person: u64) {
+        let mut gone = Vec::new();
+        self.rewards(person, |key, touch| gone.push((key, touch)));
+        let mut changes = write(&self.changes);
+        for (key, touch) in gone {
+            let entry = self.entry(key, touch);
+            changes.shift.put(entry, None);
+        }
+    }
+
+    /// Looks at all rewards by when they were modified, as things stand now. Nothing may change meanwhile, so `look` must
+    /// not ask for what `World` keeps under locks.
+    pub(super) fn timeline<T>(&self, look: impl FnOnce(Timeline<'_>, &dyn Fn(RewardKey) -> Touch) -> T) -> T {
+        let list = self.moments.get_or_init(|| {
+            let mut list = Vec::new();
+            for person in 0..self.data.people {
+                // A late order is among the changes.
+                self.data.rewards_of(person, |key| {
+                    if self.data.late_reward(key).is_none() {
+                        list.extend(self.entry(key, Touch::default()));
+                    }
+                });
+            }
+            list.shrink_to_fit();
+            list.sort_unstable();
+            list
+        });
+        let changes = read(&self.changes);
+        let touch = |key: RewardKey| changes.touched.get(&key.pack()).copied().unwrap_or_default();
+        look(Timeline { list, shift: &changes.shift }, &touch)
     }
 
     /// Cancels one reward, if it can be.
     pub(super) fn cancel_reward(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         if facts.state.cancellable() {
-            self.touch(key, |touch| touch.cancelled = Some(now));
+            self.touch(key, now, |touch, now| touch.cancelled = Some(now));
         }
         facts.state.cancellable()
     }
@@ -194,17 +291,17 @@ impl World {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         let possible = facts.state.cancellable() && facts.assigned.is_some();
         if possible {
-            self.touch(key, |touch| touch.redeemed = Some(now));
+            self.touch(key, now, |touch, now| touch.redeemed = Some(now));
         }
         possible
     }
 
     pub(super) fn delete_reward(&self, key: RewardKey) {
-        self.touch(key, |touch| touch.deleted = true);
+        self.touch(key, time::now_ms(), |touch, _| touch.deleted = true);
     }
 
     pub(super) fn move_reward(&self, key: RewardKey, owner: u64) {
-        self.touch(key, |touch| touch.moved_to = Some(owner));
+        self.touch(key, time::now_ms(), |touch, _| touch.moved_to = Some(owner));
         let mut changes = write(&self.changes);
         if !changes.moved.contains(&key) {
             changes.moved.push(key);

@@ -70,8 +70,12 @@ pub struct RunLine {
     pub source: String,
     /// Whether it read everything it knew of.
     pub complete: bool,
+    /// Only what changed since an earlier run was read.
+    pub refresh: bool,
     /// Requests it cost.
     pub requests: u64,
+    /// Of these, for accounts that were due by age alone.
+    pub requests_reread: u64,
     /// Accounts read.
     pub accounts_read: u64,
     /// Accounts known.
@@ -184,9 +188,11 @@ fn run_line(run: Run) -> RunLine {
     RunLine {
         started_at: run.started_at.to_string(),
         finished_at: run.finished_at.map(|at| at.to_string()),
+        refresh: run.is_refresh(),
         source: run.source,
         complete: run.complete,
         requests: run.requests,
+        requests_reread: run.requests_reread,
         accounts_read: run.accounts_read,
         accounts_known: run.accounts_known,
         gaps: run.gaps,
@@ -265,7 +271,7 @@ impl Status {
                 [
                     run.started_at.clone(),
                     run.finished_at.clone().unwrap_or_else(|| "unfinished: goes on with the next crawl".to_owned()),
-                    run.source.clone(),
+                    if run.refresh { format!("{}, refresh", run.source) } else { run.source.clone() },
                     format!("{}/{}", run.accounts_read, run.accounts_known),
                     run.requests.to_string(),
                     if run.complete { "complete".to_owned() } else { run.gaps.join("; ") },

@@ -156,8 +156,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
         grown_at_ms: row.get("grown_at")?,
         next_slot_us: row.get("next_slot_us")?,
         next_retraction_us: row.get("next_retraction_us")?,
-        hold: hold
-            .map(|until_ms| Hold { until_ms, reason: WaitReason::parse(reason.as_deref().unwrap_or_default()) }),
+        hold: hold.map(|until_ms| Hold { until_ms, reason: WaitReason::parse(reason.as_deref().unwrap_or_default()) }),
     })
 }
 
@@ -278,14 +277,8 @@ mod tests {
     #[test]
     fn an_account_comes_back_as_it_was() {
         let (_dir, path) = index();
-        let told = Told {
-            limit: 50,
-            remaining: 40,
-            resets_at_ms: NOW + 30_000,
-            window_ms: None,
-            at_ms: NOW,
-            outstanding: 1,
-        };
+        let told =
+            Told { limit: 50, remaining: 40, resets_at_ms: NOW + 30_000, window_ms: None, at_ms: NOW, outstanding: 1 };
         let hold = Hold { until_ms: NOW + 1, reason: WaitReason::BackingOff };
         let limited = Limited { at_ms: NOW, estimate: Some(12.5) };
         let news = News { told: Some(told), hold: Some(hold), limited: Some(limited), sent: 3, ..News::default() };

@@ -258,7 +258,11 @@ fn a_database_of_another_tenant_a_newer_or_a_damaged_one_is_refused() {
     home.crawl();
     let other = Sim::start(&["--participants", "60"]);
     let home = home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", other.addr));
-    for args in [vec!["crawl", "--source", "participants", "--json"], vec!["lookup", "1", "--json"], vec!["retract", "1", "--yes", "--json"]] {
+    for args in [
+        vec!["crawl", "--source", "participants", "--json"],
+        vec!["lookup", "1", "--json"],
+        vec!["retract", "1", "--yes", "--json"],
+    ] {
         assert_eq!(home.check(&args, 3).error_kind(), "identity");
     }
     let home = home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", sim.addr));

@@ -67,7 +67,8 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Files that only compute.
-const PURE: &[&str] = &["model.rs", "model/", "error.rs", "extract/", "api/retry.rs", "retract/judge.rs", "crawl/walk.rs"];
+const PURE: &[&str] =
+    &["model.rs", "model/", "error.rs", "extract/", "api/retry.rs", "retract/judge.rs", "crawl/walk.rs"];
 
 /// What a file that only computes must not say.
 const IMPURE: &[&str] = &[

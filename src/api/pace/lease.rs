@@ -207,7 +207,9 @@ impl Leases {
         told.outstanding = in_flight as u64;
         // Answers overtake each other: of one window the smallest remainder is the newest.
         let is_older = desk.news.told.is_some_and(|last| {
-            last.limit == told.limit && (last.resets_at_ms - told.resets_at_ms).abs() < 2_500 && last.remaining < told.remaining
+            last.limit == told.limit
+                && (last.resets_at_ms - told.resets_at_ms).abs() < 2_500
+                && last.remaining < told.remaining
         });
         if !is_older || told.resets_at_ms - told.at_ms <= 2_500 {
             desk.news.told = Some(told);

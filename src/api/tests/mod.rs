@@ -1,6 +1,7 @@
 //! The clients against a server of a few lines on this machine: real time, tiny time-outs, no sleeping for luck.
 
 mod fixtures;
+mod lists;
 mod reads;
 mod server;
 mod writes;

@@ -41,7 +41,11 @@ fn a_crawl_leaves_the_reserve_and_a_retraction_uses_it() {
     assert_eq!(drain(&mut account, Purpose::Crawl, &quota(1000), hold.until_ms).0, 900, "a new window");
     let none = Terms { reserve: 0.0, ..quota(7) };
     assert_eq!(drain(&mut Account::default(), Purpose::Crawl, &none, NOW).0, 7);
-    assert_eq!(drain(&mut Account::default(), Purpose::Crawl, &quota(1), NOW).0, 1, "a crawl is never shut out for good");
+    assert_eq!(
+        drain(&mut Account::default(), Purpose::Crawl, &quota(1), NOW).0,
+        1,
+        "a crawl is never shut out for good"
+    );
 }
 
 #[test]
@@ -118,9 +122,8 @@ fn a_window_of_a_second_is_a_rate_unless_it_is_the_end_of_a_longer_one() {
 #[test]
 fn leases_of_a_rate_lie_one_after_the_other_and_a_retraction_goes_ahead() {
     let mut account = Account::default();
-    let mut take = |purpose, want, now_ms| {
-        account.exchange(&News::default(), Some(&Ask { purpose, want }), &rate(100.0), now_ms)
-    };
+    let mut take =
+        |purpose, want, now_ms| account.exchange(&News::default(), Some(&Ask { purpose, want }), &rate(100.0), now_ms);
     let first = take(Purpose::Crawl, 1_000, NOW);
     assert_eq!((first.requests, first.starts_us), (50, NOW * 1_000));
     let second = take(Purpose::Crawl, 1_000, NOW);
@@ -170,7 +173,9 @@ fn a_hold_only_moves_forward_and_stops_every_purpose() {
         let grant = account.exchange(&News::default(), Some(&ask(purpose)), &Terms::default(), NOW);
         assert_eq!((grant.requests, grant.hold.map(|hold| hold.until_ms)), (0, Some(NOW + 9_000)));
     }
-    assert!(account.exchange(&News::default(), Some(&ask(Purpose::Crawl)), &Terms::default(), NOW + 9_000).requests > 0);
+    assert!(
+        account.exchange(&News::default(), Some(&ask(Purpose::Crawl)), &Terms::default(), NOW + 9_000).requests > 0
+    );
 }
 
 #[test]

@@ -7,16 +7,18 @@
 mod accounts;
 mod answers;
 mod raw;
+#[cfg(test)]
+mod refresh_tests;
 mod refusals;
 mod rewards;
 mod rows;
 mod runs;
 mod sweeps;
-mod walks;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod upgrade_tests;
+mod walks;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

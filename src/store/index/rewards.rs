@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;
 
-use super::rows::{Findings, Item, Tally, old_reward, old_rewards};
 use super::accounts::Lineage;
+use super::rows::{Findings, Item, Tally, old_reward, old_rewards};
 use super::sweeps::count_accounts;
 use super::{AccountKey, Index, RunKey};
 use crate::error::Result;
@@ -209,7 +209,9 @@ fn record_account(
     let run = RunKey(lineage.run);
     let asked_at = read.asked_at.as_millisecond();
     let before = tx
-        .prepare_cached("SELECT read_run, read_at, gone_at IS NOT NULL, unusable, queued_run FROM accounts WHERE id = ?1")?
+        .prepare_cached(
+            "SELECT read_run, read_at, gone_at IS NOT NULL, unusable, queued_run FROM accounts WHERE id = ?1",
+        )?
         .query_row([read.key.0], |row| {
             Ok(Before {
                 read_run: row.get(0)?,

@@ -246,7 +246,9 @@ impl Index {
     pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
              (SELECT count(DISTINCT account) FROM rewards WHERE gone_at IS NULL)";
-        self.read(|conn| conn.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))))
+        self.read(|conn| {
+            conn.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
+        })
     }
 
     /// The newest run that this source has finished and a refresh can begin with.
@@ -284,8 +286,14 @@ impl Index {
 
     /// Where the run's source stands, for a step that brings no rows.
     pub fn set_cursor(&mut self, run: RunKey, cursor: &str) -> Result<()> {
+        self.write(|tx, _| tx.execute("UPDATE runs SET cursor = ?2 WHERE id = ?1", params![run.0, cursor]).map(drop))
+    }
+
+    /// What a run reads was true at this moment already: answers rest on the earlier of the two.
+    pub fn begun_by(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
         self.write(|tx, _| {
-            tx.execute("UPDATE runs SET cursor = ?2 WHERE id = ?1", params![run.0, cursor]).map(drop)
+            let earlier = "UPDATE runs SET started_at = min(started_at, ?2) WHERE id = ?1";
+            tx.execute(earlier, params![run.0, at.as_millisecond()]).map(drop)
         })
     }
 

@@ -183,7 +183,8 @@ fn a_killed_run_goes_on_and_full_begins_another() {
     assert_eq!(index.begin_run(NewRun::of("participants"), at(2)).expect("begins"), (run, true));
     let (again, goes_on) = index.begin_sweep(run, "0", at(2)).expect("begins");
     assert_eq!((goes_on, again.id, again.cursor.as_str()), (true, sweep.id, "next"));
-    let (fresh, goes_on) = index.begin_run(NewRun { fresh: true, ..NewRun::of("participants") }, at(3)).expect("begins");
+    let (fresh, goes_on) =
+        index.begin_run(NewRun { fresh: true, ..NewRun::of("participants") }, at(3)).expect("begins");
     assert!(fresh != run && !goes_on);
     assert_eq!(
         reader.runs(9).expect("reads").iter().map(|r| r.state).collect::<Vec<_>>(),

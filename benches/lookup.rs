@@ -1,0 +1,141 @@
+//! What an answer costs in a large index: inside a running process, and as a process of its own.
+//!
+//! `cargo bench --bench lookup -- [--links N]`. Makes an index of N links in a temporary folder, two rewards for each order,
+//! by the same code as a crawl, then looks orders up that are spread over all of it. Prints median and worst.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use recoup::extract::{Mapping, read};
+use recoup::lookup;
+use recoup::model::{AccountId, OrderId};
+use recoup::store::Identity;
+use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardRows};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Rewards in one commit while the index is made.
+const BATCH: u64 = 2000;
+/// Look-ups inside this process, and as processes.
+const INSIDE: u64 = 20_000;
+const OUTSIDE: u64 = 100;
+
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+fn main() -> Outcome<()> {
+    let links = links()?;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("recoup.db");
+    let began = Instant::now();
+    make(&path, links)?;
+    let size = std::fs::metadata(&path)?.len();
+    println!("{links} links, {} MiB, made in {:.0} s", size >> 20, began.elapsed().as_secs_f64());
+
+    let reader = IndexReader::open(&path, None)?.ok_or("there is no index")?;
+    let now = Timestamp::now();
+    let mut inside = Vec::new();
+    for n in 0..INSIDE + 1000 {
+        let order = OrderId::new(order(spread(n, links)));
+        let began = Instant::now();
+        let answers = lookup::run(Some(&reader), std::slice::from_ref(&order), now)?;
+        let took = began.elapsed();
+        if answers[0].matches.len() != 2 {
+            return Err(format!("{order} was not found twice").into());
+        }
+        // The first thousand warm up.
+        if n >= 1000 {
+            inside.push(took);
+        }
+    }
+    show("inside a process", &mut inside);
+
+    let mut outside = Vec::new();
+    for n in 0..OUTSIDE + 5 {
+        let order = order(spread(n, links));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_recoup"));
+        command.env_clear().env("HOME", dir.path()).env("RECOUP_DATABASE", &path).args(["lookup", &order, "--json"]);
+        let began = Instant::now();
+        let status = command.stdout(Stdio::null()).status()?;
+        let took = began.elapsed();
+        if !status.success() {
+            return Err(format!("recoup lookup {order} failed").into());
+        }
+        if n >= 5 {
+            outside.push(took);
+        }
+    }
+    show("as a process", &mut outside);
+    Ok(())
+}
+
+/// `--links`; cargo's own `--bench` is passed over.
+fn links() -> Outcome<u64> {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    match (args.next().as_deref(), args.next()) {
+        (None, _) => Ok(200_000),
+        (Some("--links"), Some(links)) => Ok(links.parse()?),
+        _ => Err("the only option of this bench is --links N".into()),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+fn show(what: &str, times: &mut [Duration]) {
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!(
+        "{what}: {:?} (median of {}), {:?} at the 99th percentile, {:?} at most",
+        at(0.5),
+        times.len(),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+fn make(path: &Path, links: u64) -> Outcome<()> {
+    let text = |text: &str| text.to_owned();
+    let identity = Identity {
+        tenant: text("t"),
+        account_sid: text("s"),
+        advocate_url: text("http://a"),
+        brand_url: text("http://b"),
+    };
+    let mut index = Index::open(path, &identity)?;
+    let now = Timestamp::now();
+    let (run, _) = index.begin_run(NewRun::of("graphql"), now)?;
+    let mapping = Mapping::default();
+    let mut at = 0;
+    while at < links {
+        let until = (at + BATCH).min(links);
+        let mut rewards = Vec::with_capacity(BATCH as usize);
+        for n in at..until {
+            let (pair, side) = (n / 2, n % 2);
+            let account = AccountId::new(format!("person.{}@shop.example", pair * 7 + side));
+            let raw = format!(
+                r#"{{"id":"{:08x}{:016x}","type":"CREDIT","unit":"CENTS","assignedCredit":2500,"dateGiven":1717729847869,"orderId":"{}","actionId":"4711.6002.{pair}"}}"#,
+                pair as u32,
+                scrambled(n),
+                order(pair),
+            );
+            rewards.push((account.clone(), ReadReward::new(read(&raw, &account, &mapping)?, &raw)));
+        }
+        index.commit_rewards(run, &RewardRows { rewards, unusable: 0, cursor: "{}".to_owned() }, now)?;
+        at = until;
+    }
+    index.recount(run)?;
+    index.finish_run(run, &[], now)?;
+    Ok(())
+}
+
+fn order(pair: u64) -> String {
+    format!("O{:x}", scrambled(pair))
+}
+
+fn spread(n: u64, links: u64) -> u64 {
+    scrambled(n) % (links / 2).max(1)
+}
+
+/// IDs arrive in no order.
+fn scrambled(n: u64) -> u64 {
+    (n ^ (n >> 31)).wrapping_add(0x9e37_79b9).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635
+}

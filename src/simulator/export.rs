@@ -1,0 +1,277 @@
+//! Exports of the Advocate API: asked for, looked at, listed, and where they are downloaded.
+//!
+//! An export is a few words about what was asked for; its file is written when it is downloaded, from what is true then,
+//! so a thousand exports cost nothing. How far one has come is found out when it is looked at: nothing runs in between.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Mutex, RwLock},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    export_file::{Content, Kind},
+    lock::{hold, read},
+    mix::{Tag, hash},
+    names::hex,
+    options::{ExportColumns, ExportFault, Options},
+    query,
+    record::{Endpoint, Record},
+    reply::{Reply, advocate_error},
+    time,
+};
+
+/// Exports expire so long after they were completed: 28 days.
+const KEPT: i64 = 28 * super::data::DAY;
+/// Page of the list, where none is asked for.
+const PAGE: u64 = 10;
+
+/// What can be changed while it runs.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) on: bool,
+    pub(super) delay: Duration,
+    pub(super) fault: ExportFault,
+    pub(super) columns: ExportColumns,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Pending,
+    Completed,
+    Aborted,
+    Expired,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Completed => "COMPLETED",
+            Self::Aborted => "ABORTED",
+            Self::Expired => "EXPIRED",
+        }
+    }
+}
+
+/// One export.
+#[derive(Debug)]
+struct Export {
+    id: String,
+    content: Content,
+    /// What was sent, as it is told again.
+    stub: Value,
+    asked: Instant,
+    created: i64,
+    status: Status,
+    completed: Option<i64>,
+    /// Its first download has broken off.
+    has_broken: bool,
+}
+
+impl Export {
+    fn settle(&mut self, live: &Live) {
+        if self.status == Status::Pending && live.fault != ExportFault::Stuck && self.asked.elapsed() >= live.delay {
+            if live.fault == ExportFault::Abort {
+                self.status = Status::Aborted;
+            } else {
+                (self.status, self.completed) = (Status::Completed, Some(time::now_ms()));
+            }
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut export = self.stub.clone();
+        export["id"] = self.id.clone().into();
+        export["mailtoEmail"] = Value::Null;
+        export["status"] = self.status.name().into();
+        export["dateCreated"] = self.created.into();
+        export["dateCompleted"] = self.completed.into();
+        export["dateExpires"] = self.completed.map(|completed| completed + KEPT).into();
+        export
+    }
+}
+
+/// A link to a file, until when it holds.
+#[derive(Debug)]
+struct Link {
+    export: usize,
+    until: Instant,
+}
+
+/// A file to be sent.
+pub(super) struct File {
+    pub(super) content: Content,
+    pub(super) columns: ExportColumns,
+    /// It breaks off in the middle.
+    pub(super) breaks: bool,
+}
+
+/// The exports of the tenant.
+#[derive(Debug)]
+pub(super) struct Exports {
+    pub(super) live: RwLock<Live>,
+    seed: u64,
+    storage: SocketAddr,
+    link_life: Duration,
+    /// The oldest first.
+    kept: Mutex<Vec<Export>>,
+    links: Mutex<HashMap<String, Link>>,
+}
+
+impl Exports {
+    /// `storage` is where the files are downloaded.
+    pub(super) fn new(options: &Options, storage: SocketAddr) -> Self {
+        let live = Live {
+            on: options.export,
+            delay: options.export_delay,
+            fault: options.export_fault,
+            columns: options.export_columns,
+        };
+        Self {
+            live: RwLock::new(live),
+            seed: options.seed,
+            storage,
+            link_life: options.export_link_life,
+            kept: Mutex::default(),
+            links: Mutex::default(),
+        }
+    }
+
+    /// Which endpoint a path below the tenant is, if it is one of these.
+    pub(super) fn endpoint(get: bool, path: &str) -> Option<Endpoint> {
+        let parts: Vec<&str> = path.split('/').collect();
+        match (get, &parts[..]) {
+            (false, ["export"]) => Some(Endpoint::CreateExport),
+            (true, ["export", "history", "list"]) => Some(Endpoint::Exports),
+            (true, ["export", _, "download"]) => Some(Endpoint::ExportDownload),
+            (true, ["export", _]) => Some(Endpoint::Export),
+            _ => None,
+        }
+    }
+
+    /// Answers one of the endpoints of [`Exports::endpoint`].
+    pub(super) fn answer(&self, record: &Record, endpoint: Endpoint, path: &str, query: &str, body: &str) -> Reply {
+        let live = read(&self.live).clone();
+        if !live.on {
+            return advocate_error(403, "This tenant has no exports.", None, None);
+        }
+        let id = path.split('/').nth(1).unwrap_or_default();
+        match endpoint {
+            Endpoint::CreateExport => self.create(record, body),
+            Endpoint::Exports => self.list(&live, query),
+            Endpoint::ExportDownload => self.locate(&live, id),
+            _ => self.with(id, &live, |_, export| Reply::json(200, &export.to_json())),
+        }
+    }
+
+    fn create(&self, record: &Record, body: &str) -> Reply {
+        let refused = |why: &str| advocate_error(400, why, Some("VALIDATION_FAILED"), None);
+        let Ok(sent) = serde_json::from_str::<Value>(body) else {
+            return advocate_error(400, "The body is no JSON.", Some("INVALID_JSON_REQUEST"), None);
+        };
+        let text =
+            |key: &str, otherwise: Value| sent.get(key).filter(|value| value.is_string()).cloned().unwrap_or(otherwise);
+        let kind = match sent["type"].as_str() {
+            Some("REWARD") => Kind::Reward,
+            Some("USER") => Kind::User,
+            _ => return refused("The type is none that the simulator exports: REWARD, USER."),
+        };
+        let format = text("format", "CSV".into());
+        if format != "CSV" {
+            return refused("The format is none that the simulator writes: CSV.");
+        }
+        let params = sent.get("params").cloned().unwrap_or(Value::Null);
+        let content = match Content::read(kind, &params) {
+            Ok(content) => content,
+            Err(why) => return refused(&why),
+        };
+        let name = text("name", Value::Null);
+        record.export(json!({"type": sent["type"], "params": params, "name": name}));
+        let stub = json!({
+            "type": sent["type"], "format": format, "name": name, "requester": text("requester", "API".into()),
+            "params": params,
+        });
+        let mut kept = hold(&self.kept);
+        let export = Export {
+            id: self.random(24, kept.len() as u64, 0),
+            content,
+            stub,
+            asked: Instant::now(),
+            created: time::now_ms(),
+            status: Status::Pending,
+            completed: None,
+            has_broken: false,
+        };
+        let reply = Reply::json(201, &export.to_json());
+        kept.push(export);
+        reply
+    }
+
+    fn list(&self, live: &Live, query: &str) -> Reply {
+        let mut kept = hold(&self.kept);
+        kept.iter_mut().for_each(|export| export.settle(live));
+        let limit = query::number(query, "limit").unwrap_or(PAGE) as usize;
+        let offset = query::number(query, "offset").unwrap_or(0) as usize;
+        let data: Vec<Value> = kept.iter().rev().skip(offset).take(limit).map(Export::to_json).collect();
+        Reply::json(200, &json!({"count": data.len(), "totalCount": kept.len(), "data": data}))
+    }
+
+    /// `export/{id}/download`: where the file is.
+    fn locate(&self, live: &Live, id: &str) -> Reply {
+        self.with(id, live, |place, export| {
+            if export.status == Status::Completed && live.fault == ExportFault::Expire {
+                export.status = Status::Expired;
+            }
+            if export.status != Status::Completed {
+                let message = format!("The export cannot be downloaded: it is {}.", export.status.name());
+                return advocate_error(404, &message, None, None);
+            }
+            let now = Instant::now();
+            let mut links = hold(&self.links);
+            links.retain(|_, link| now < link.until);
+            let signature = self.random(40, place as u64, time::now_ms() as u64 ^ (links.len() as u64) << 48);
+            let location = format!("http://{}/files/{}.csv?signature={signature}", self.storage, export.id);
+            links.insert(signature, Link { export: place, until: now + self.link_life });
+            Reply::new(303, "text/plain", "").with(vec![("location", location)])
+        })
+    }
+
+    fn with(&self, id: &str, live: &Live, reply: impl FnOnce(usize, &mut Export) -> Reply) -> Reply {
+        let mut kept = hold(&self.kept);
+        match kept.iter_mut().enumerate().find(|(_, export)| export.id == id) {
+            Some((place, export)) => {
+                export.settle(live);
+                reply(place, export)
+            }
+            None => advocate_error(404, "No such export.", None, None),
+        }
+    }
+
+    /// The file behind a link, as long as the link holds.
+    pub(super) fn file(&self, path: &str, query: &str) -> Option<File> {
+        let place = {
+            let links = hold(&self.links);
+            let link = links.get(query::raw(query, "signature")?)?;
+            (Instant::now() < link.until).then_some(link.export)?
+        };
+        let live = read(&self.live).clone();
+        let mut kept = hold(&self.kept);
+        let export = kept.get_mut(place).filter(|export| path == format!("/files/{}.csv", export.id))?;
+        let breaks = live.fault == ExportFault::Broken && !export.has_broken;
+        export.has_broken |= breaks;
+        Some(File { content: export.content, columns: live.columns, breaks })
+    }
+
+    /// Hex digits that look random.
+    fn random(&self, length: usize, a: u64, b: u64) -> String {
+        let mut digits = vec![0; length];
+        for (place, part) in digits.chunks_mut(8).enumerate() {
+            hex(part, hash(self.seed, Tag::Export, a << 8 | place as u64, b));
+        }
+        String::from_utf8(digits).unwrap_or_default()
+    }
+}
