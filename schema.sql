@@ -97,51 +97,73 @@ CREATE TABLE run_findings (
     PRIMARY KEY (run, finding)
 ) STRICT, WITHOUT ROWID;
 
+-- What many rewards say in the same words, kept once for all of them.
+CREATE TABLE descriptors (
+    id            INTEGER PRIMARY KEY,
+    reward_type   TEXT,                              -- CREDIT, PCT_DISCOUNT, FUELTANK, INTEGRATION or newer
+    reward_source TEXT,
+    unit          TEXT,
+    program_id    TEXT,
+    name          TEXT,
+    currency      TEXT,
+    statuses      TEXT,
+    cancellable   INTEGER
+) STRICT;
+
+CREATE INDEX descriptors_by_words ON descriptors (name, program_id, unit, reward_type, reward_source);
+
 -- Every reward ever read, as it was when last read.
 CREATE TABLE rewards (
     id                 INTEGER PRIMARY KEY,
-    reward_id          TEXT NOT NULL UNIQUE,
+    reward_id          ANY NOT NULL UNIQUE,          -- 24 digits of 0-9a-f as the 12 bytes that they write; any other ID as its text
     account            INTEGER NOT NULL REFERENCES accounts (id), -- in whose list it was
     finding            INTEGER NOT NULL REFERENCES findings (id),
+    descriptor         INTEGER NOT NULL REFERENCES descriptors (id),
     read_run           INTEGER NOT NULL,             -- 0: outside of any run
     read_at            INTEGER NOT NULL,
     gone_at            INTEGER,                      -- missing from its account's list since then; kept all the same
     account_id         TEXT,                         -- the account that the reward itself names, where it is another one
-    user_id            TEXT,
-    reward_type        TEXT,                         -- CREDIT, PCT_DISCOUNT, FUELTANK, INTEGRATION or newer
-    reward_source      TEXT,
-    unit               TEXT,
-    program_id         TEXT,
-    name               TEXT,
-    currency           TEXT,
+    user_id            TEXT,                         -- null: the same text as its account ID; empty: it names no user
     assigned           INTEGER,                      -- in its unit
     redeemed           INTEGER,
-    cancellable        INTEGER,
     date_created       INTEGER,
-    date_given         INTEGER,
+    date_given         INTEGER,                      -- null: as date_created; 0: none
     date_scheduled_for INTEGER,
     date_expires       INTEGER,
     date_cancelled     INTEGER,
     date_redeemed      INTEGER,
-    statuses           TEXT,
     unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a fitting key that cannot be taken exactly
-    raw                BLOB NOT NULL,                -- the JSON as it came, LZ4: a better mapping needs no second crawl
     via                INTEGER NOT NULL DEFAULT 0,   -- which API its links are from: 0 Get Rewards, 1 GraphQL, 2 an export
     date_modified      INTEGER                       -- GraphQL and exports say it, Get Rewards does not
 ) STRICT;
 
 CREATE INDEX rewards_by_account ON rewards (account);
 
--- What all of this is for.
-CREATE TABLE links (
-    id         INTEGER PRIMARY KEY,
-    reward     INTEGER NOT NULL REFERENCES rewards (id),
-    order_id   TEXT,                                 -- opaque; answers compare it byte for byte
-    action_id  TEXT,
-    order_fold TEXT                                  -- its folded form where that differs: suggestions only
+-- The JSON of every reward as it came: a better mapping needs no second crawl. Beside the rewards and not in them, so that
+-- an answer reads few pages.
+CREATE TABLE raws (
+    reward     INTEGER PRIMARY KEY REFERENCES rewards (id),
+    dictionary INTEGER REFERENCES dictionaries (id), -- zstd with this dictionary; null: LZ4 after four bytes of length
+    raw        BLOB NOT NULL
 ) STRICT;
 
-CREATE INDEX links_by_reward ON links (reward);
+-- What rewards have in common, as zstd learned it from the first few thousand. Never changed: JSON is read with what it was
+-- packed with.
+CREATE TABLE dictionaries (
+    id         INTEGER PRIMARY KEY,
+    made_at    INTEGER NOT NULL,
+    dictionary BLOB NOT NULL
+) STRICT;
+
+-- What all of this is for.
+CREATE TABLE links (
+    reward     INTEGER NOT NULL REFERENCES rewards (id),
+    n          INTEGER NOT NULL,                     -- counts the links of one reward
+    order_id   TEXT,                                 -- opaque; answers compare it byte for byte
+    action_id  TEXT,
+    order_fold TEXT,                                 -- its folded form where that differs: suggestions only
+    PRIMARY KEY (reward, n)
+) STRICT, WITHOUT ROWID;
 
 CREATE INDEX links_by_order ON links (order_id) WHERE order_id IS NOT NULL;
 

@@ -117,7 +117,7 @@ fn make(path: &Path, links: u64) -> Outcome<()> {
                 scrambled(n),
                 order(pair),
             );
-            rewards.push((account.clone(), ReadReward::new(read(&raw, &account, &mapping)?, &raw)));
+            rewards.push((account.clone(), ReadReward::new(read(&raw, &account, &mapping)?, raw)));
         }
         index.commit_rewards(run, &RewardRows { rewards, unusable: 0, cursor: "{}".to_owned() }, now)?;
         at = until;

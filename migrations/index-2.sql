@@ -12,9 +12,6 @@ UPDATE runs SET base = id;
 
 ALTER TABLE accounts ADD COLUMN queued_run INTEGER NOT NULL DEFAULT 0;
 
-ALTER TABLE rewards ADD COLUMN via INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE rewards ADD COLUMN date_modified INTEGER;
-
 CREATE TABLE refusals (
     command TEXT PRIMARY KEY,                        -- crawl, retract, verify
     at      INTEGER NOT NULL,
@@ -54,3 +51,102 @@ CREATE TABLE budget_minutes (
     requests INTEGER NOT NULL,
     PRIMARY KEY (host, minute, purpose)
 ) STRICT, WITHOUT ROWID;
+
+-- Rewards: what they share in a table of its own, their JSON in another.
+CREATE TABLE descriptors (
+    id            INTEGER PRIMARY KEY,
+    reward_type   TEXT,
+    reward_source TEXT,
+    unit          TEXT,
+    program_id    TEXT,
+    name          TEXT,
+    currency      TEXT,
+    statuses      TEXT,
+    cancellable   INTEGER
+) STRICT;
+
+CREATE INDEX descriptors_by_words ON descriptors (name, program_id, unit, reward_type, reward_source);
+
+INSERT INTO descriptors (reward_type, reward_source, unit, program_id, name, currency, statuses, cancellable)
+SELECT DISTINCT reward_type, reward_source, unit, program_id, name, currency, statuses, cancellable FROM rewards;
+
+CREATE TABLE dictionaries (
+    id         INTEGER PRIMARY KEY,
+    made_at    INTEGER NOT NULL,
+    dictionary BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE raws (
+    reward     INTEGER PRIMARY KEY REFERENCES rewards (id),
+    dictionary INTEGER REFERENCES dictionaries (id),
+    raw        BLOB NOT NULL
+) STRICT;
+
+INSERT INTO raws (reward, raw) SELECT id, raw FROM rewards ORDER BY id;
+
+CREATE TABLE rewards_2 (
+    id                 INTEGER PRIMARY KEY,
+    reward_id          ANY NOT NULL UNIQUE,
+    account            INTEGER NOT NULL REFERENCES accounts (id),
+    finding            INTEGER NOT NULL REFERENCES findings (id),
+    descriptor         INTEGER NOT NULL REFERENCES descriptors (id),
+    read_run           INTEGER NOT NULL,
+    read_at            INTEGER NOT NULL,
+    gone_at            INTEGER,
+    account_id         TEXT,
+    user_id            TEXT,
+    assigned           INTEGER,
+    redeemed           INTEGER,
+    date_created       INTEGER,
+    date_given         INTEGER,
+    date_scheduled_for INTEGER,
+    date_expires       INTEGER,
+    date_cancelled     INTEGER,
+    date_redeemed      INTEGER,
+    unreadable         INTEGER NOT NULL DEFAULT 0,
+    via                INTEGER NOT NULL DEFAULT 0,
+    date_modified      INTEGER
+) STRICT;
+
+INSERT INTO rewards_2 (id, reward_id, account, finding, descriptor, read_run, read_at, gone_at, account_id, user_id, assigned,
+    redeemed, date_created, date_given, date_scheduled_for, date_expires, date_cancelled, date_redeemed, unreadable)
+SELECT r.id,
+    CASE WHEN length(r.reward_id) = 24 AND r.reward_id NOT GLOB '*[^0-9a-f]*' THEN unhex(r.reward_id) ELSE r.reward_id END,
+    r.account, r.finding,
+    (SELECT d.id FROM descriptors d WHERE d.name IS r.name AND d.program_id IS r.program_id AND d.unit IS r.unit
+        AND d.reward_type IS r.reward_type AND d.reward_source IS r.reward_source AND d.currency IS r.currency
+        AND d.statuses IS r.statuses AND d.cancellable IS r.cancellable),
+    r.read_run, r.read_at, r.gone_at, r.account_id,
+    nullif(coalesce(r.user_id, ''), coalesce(r.account_id, a.account_id)),
+    r.assigned, r.redeemed, r.date_created, nullif(coalesce(r.date_given, 0), coalesce(r.date_created, 0)),
+    r.date_scheduled_for, r.date_expires, r.date_cancelled, r.date_redeemed, r.unreadable
+FROM rewards r JOIN accounts a ON a.id = r.account ORDER BY r.id;
+
+DROP TABLE rewards;
+
+ALTER TABLE rewards_2 RENAME TO rewards;
+
+CREATE INDEX rewards_by_account ON rewards (account);
+
+-- Links: by reward and number, without a row number of their own.
+CREATE TABLE links_2 (
+    reward     INTEGER NOT NULL REFERENCES rewards (id),
+    n          INTEGER NOT NULL,
+    order_id   TEXT,
+    action_id  TEXT,
+    order_fold TEXT,
+    PRIMARY KEY (reward, n)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO links_2 (reward, n, order_id, action_id, order_fold)
+SELECT reward, row_number() OVER (PARTITION BY reward ORDER BY id) - 1, order_id, action_id, order_fold FROM links;
+
+DROP TABLE links;
+
+ALTER TABLE links_2 RENAME TO links;
+
+CREATE INDEX links_by_order ON links (order_id) WHERE order_id IS NOT NULL;
+
+CREATE INDEX links_by_fold ON links (order_fold) WHERE order_fold IS NOT NULL;
+
+CREATE INDEX links_by_action ON links (action_id) WHERE action_id IS NOT NULL;

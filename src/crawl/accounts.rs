@@ -176,7 +176,7 @@ impl Accounts {
         let asked_at = self.job.clock.now();
         let answer = match self.job.advocate.rewards(&unread.account, None).await {
             Ok(Rewards::Listed(raw)) => {
-                let (rewards, unusable) = ReadReward::all(&raw, &unread.account, &self.job.mapping);
+                let (rewards, unusable) = ReadReward::all(raw, &unread.account, &self.job.mapping);
                 AccountAnswer::Listed { rewards, unusable }
             }
             Ok(Rewards::NoSuchAccount) => {

@@ -351,7 +351,7 @@ async fn take(
                 let json = row.json(&header);
                 let kept = row.account.and_then(|account| {
                     let extracted = extract::read(&json, &account, &mapping).ok()?;
-                    Some((account, ReadReward::new(extracted, &json).via(Via::Export)))
+                    Some((account, ReadReward::new(extracted, json).via(Via::Export)))
                 });
                 match kept {
                     Some(kept) => page.rewards.push(kept),

@@ -230,7 +230,7 @@ impl Look<'_> {
             }
             let asked_at = self.clock.now();
             if let Rewards::Listed(raw) = self.advocate.rewards(&account, None).await? {
-                let (rewards, unusable) = ReadReward::all(&raw, &account, self.mapping);
+                let (rewards, unusable) = ReadReward::all(raw, &account, self.mapping);
                 searched.rewards += rewards.len() as u64;
                 self.index.record_live(&account, rewards, unusable, asked_at)?;
             }
@@ -260,7 +260,7 @@ impl Look<'_> {
         for reward in rewards {
             let Some(account) = reward.account else { continue };
             let Ok(extracted) = extract::read(reward.raw.get(), &account, self.mapping) else { continue };
-            let read = ReadReward::new(extracted, reward.raw.get()).via(Via::GraphQl);
+            let read = ReadReward::new(extracted, reward.raw).via(Via::GraphQl);
             self.index.record_reward(&read, asked_at)?;
             kept += 1;
         }

@@ -1,12 +1,11 @@
 //! Answers: what is known of an order or an action. Exact matches only; suggestions are a list of their own.
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{IndexReader, Via, moment};
 use crate::error::Result;
-use crate::model::{AccountId, ActionId, LinkKind, OrderId, Reward, RewardId, UserId};
+use crate::model::{AccountId, ActionId, LinkKind, OrderId, Reward, UserId};
 
 /// A reward as the index has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +46,7 @@ impl IndexReader {
     pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
         self.read(|conn| {
             let rows: Vec<(i64, Option<ActionId>)> = conn
-                .prepare_cached("SELECT reward, action_id FROM links WHERE order_id = ?1 ORDER BY reward, id")?
+                .prepare_cached("SELECT reward, action_id FROM links WHERE order_id = ?1 ORDER BY reward, n")?
                 .query_map(params![order], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             rows.into_iter().map(|(row, action_id)| Ok(Match { action_id, indexed: indexed(conn, row)? })).collect()
@@ -82,15 +81,16 @@ fn indexed(conn: &Connection, row: i64) -> rusqlite::Result<IndexedReward> {
     let (mut reward, pairs) = (
         conn.prepare_cached(
             "SELECT reward_id, coalesce(rewards.account_id, accounts.account_id), user_id, reward_type, reward_source, unit,
-                 program_id, name, currency, assigned, redeemed, cancellable, date_created, date_given,
-                 date_scheduled_for, date_expires, date_cancelled, date_redeemed, statuses,
+                 program_id, name, currency, assigned, redeemed, cancellable, date_created,
+                 nullif(coalesce(date_given, date_created), 0), date_scheduled_for, date_expires, date_cancelled, date_redeemed, statuses,
                  accounts.account_id, kind, by_search, rewards.gone_at IS NOT NULL OR accounts.gone_at IS NOT NULL,
                  rewards.read_at, via, date_modified
              FROM rewards JOIN accounts ON accounts.id = account JOIN findings ON findings.id = finding
+                 JOIN descriptors ON descriptors.id = descriptor
              WHERE rewards.id = ?1",
         )?
         .query_row([row], from_row)?,
-        conn.prepare_cached("SELECT order_id, action_id FROM links WHERE reward = ?1 ORDER BY id")?
+        conn.prepare_cached("SELECT order_id, action_id FROM links WHERE reward = ?1 ORDER BY n")?
             .query_map([row], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<Vec<(Option<OrderId>, Option<ActionId>)>, _>>()?,
     );
@@ -109,11 +109,17 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<IndexedReward> {
         "neither" => LinkKind::Neither,
         _ => LinkKind::Ambiguous,
     };
+    let account_id: AccountId = row.get(1)?;
+    // Null stands for the same text as the account's, empty text for none.
+    let user_id = match row.get::<_, Option<UserId>>(2)? {
+        Some(user) => Some(user).filter(|user| !user.as_str().is_empty()),
+        None => Some(UserId::new(account_id.as_str())),
+    };
     Ok(IndexedReward {
         reward: Reward {
             reward_id: row.get(0)?,
-            account_id: row.get(1)?,
-            user_id: row.get(2)?,
+            account_id,
+            user_id,
             reward_type: row.get(3)?,
             reward_source: row.get(4)?,
             unit: row.get(5)?,
@@ -143,22 +149,3 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<IndexedReward> {
         via: Via::of_number(row.get(24)?),
     })
 }
-
-/// IDs go in and out of the database as what they are, so that one kind cannot be read as another by accident.
-macro_rules! text_columns {
-    ($($name:ident),*) => {$(
-        impl ToSql for $name {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.as_str().into())
-            }
-        }
-
-        impl FromSql for $name {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                Ok(Self::new(value.as_str()?))
-            }
-        }
-    )*};
-}
-
-text_columns!(OrderId, ActionId, AccountId, UserId, RewardId);

@@ -6,6 +6,8 @@
 
 mod accounts;
 mod answers;
+mod ids;
+mod pack;
 mod raw;
 #[cfg(test)]
 mod refresh_tests;
@@ -13,6 +15,7 @@ mod refusals;
 mod rewards;
 mod rows;
 mod runs;
+mod shared;
 mod sweeps;
 #[cfg(test)]
 mod tests;
@@ -20,7 +23,6 @@ mod tests;
 mod upgrade_tests;
 mod walks;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -34,6 +36,9 @@ pub use rewards::{AccountAnswer, AccountRead, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
 pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 pub use walks::{RewardRows, RowsCommitted, Unseen};
+
+use pack::Packer;
+use shared::Shared;
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
@@ -60,7 +65,8 @@ impl AccountKey {
 pub struct Index {
     conn: Connection,
     path: PathBuf,
-    findings: HashMap<rows::Finding, i64>,
+    shared: Shared,
+    packer: Packer,
 }
 
 /// A reader. Sees the last committed state and cannot write.
@@ -81,22 +87,31 @@ impl Index {
             .pragma_update(None, "cache_size", -64 * 1024)
             .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", 16_384, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { conn, path: path.to_owned(), findings: HashMap::new() })
+        let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
+        Ok(Self { conn, path: path.to_owned(), shared: Shared::default(), packer })
     }
 
     /// One IMMEDIATE transaction: all of it, or nothing.
-    fn write<T>(
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &mut Shared) -> rusqlite::Result<T>) -> Result<T> {
+        self.write_packed(|tx, shared, _| work(tx, shared))
+    }
+
+    /// The same for what keeps the JSON of rewards.
+    fn write_packed<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>, &mut HashMap<rows::Finding, i64>) -> rusqlite::Result<T>,
+        work: impl FnOnce(&Transaction<'_>, &mut Shared, &mut Packer) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let outcome = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-            let value = work(&tx, &mut self.findings)?;
+            let value = work(&tx, &mut self.shared, &mut self.packer)?;
             tx.commit()?;
             Ok(value)
         });
         outcome.map_err(|error| {
             // Rows that were rolled back must not be remembered by their numbers.
-            self.findings.clear();
+            self.shared = Shared::default();
+            if let Ok(packer) = Packer::new(&self.conn) {
+                self.packer = packer;
+            }
             sql_error(&error, &LAYOUT, &self.path)
         })
     }

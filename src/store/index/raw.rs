@@ -2,8 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::rows::{Tally, finding, old_by_row, write_links};
-use super::{Index, IndexReader, damaged_raw};
+use super::pack::Unpacker;
+use super::rows::{Tally, old_by_row, write_links};
+use super::{Index, IndexReader};
 use crate::error::Result;
 use crate::extract::Extracted;
 use crate::model::{AccountId, RewardId};
@@ -20,24 +21,31 @@ pub struct Reextracted {
 impl Index {
     /// The next rewards as they came, in order of rows, to extract again: row, account that was asked, JSON.
     pub fn raw_after(&self, row: i64, limit: usize) -> Result<Vec<(i64, AccountId, String)>> {
-        let packed: Vec<(i64, String, Vec<u8>)> = self.read(|conn| {
-            conn.prepare_cached(
-                "SELECT rewards.id, accounts.account_id, raw FROM rewards JOIN accounts ON accounts.id = account
-                 WHERE rewards.id > ?1 ORDER BY rewards.id LIMIT ?2",
-            )?
-            .query_map(params![row, limit as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect()
+        let rows: Vec<(i64, AccountId, Result<String>)> = self.read(|conn| {
+            let mut unpacker = Unpacker::new(conn);
+            let mut select = conn.prepare_cached(
+                "SELECT reward, accounts.account_id, dictionary, raw
+                 FROM raws JOIN rewards ON rewards.id = reward JOIN accounts ON accounts.id = account
+                 WHERE reward > ?1 ORDER BY reward LIMIT ?2",
+            )?;
+            let mut rows = select.query(params![row, limit as i64])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let raw = unpacker.unpack(row.get(2)?, row.get_ref(3)?.as_blob()?)?;
+                found.push((row.get(0)?, row.get(1)?, raw));
+            }
+            Ok(found)
         })?;
-        packed.into_iter().map(|(row, account, raw)| Ok((row, AccountId::new(account), unpack(&raw)?))).collect()
+        rows.into_iter().map(|(row, account, raw)| Ok((row, account, raw?))).collect()
     }
 
     /// New links for rewards whose JSON was extracted again: a batch, all of it or nothing.
     pub fn reextract(&mut self, batch: &[Reextracted]) -> Result<()> {
-        self.write(|tx, findings| {
+        self.write(|tx, shared| {
             let mut tally = Tally::default();
             for Reextracted { row, extracted } in batch {
                 let Some(old) = old_by_row(tx, *row)? else { continue };
-                let finding = finding(tx, findings, extracted)?;
+                let finding = shared.finding(tx, extracted)?;
                 let unreadable = extracted.unreadable as i64;
                 if !old.gone {
                     tally.remove(&old);
@@ -57,15 +65,12 @@ impl Index {
 impl IndexReader {
     /// A reward's JSON as it came.
     pub fn raw(&self, reward: &RewardId) -> Result<Option<String>> {
-        let packed: Option<Vec<u8>> = self.read(|conn| {
-            conn.query_row("SELECT raw FROM rewards WHERE reward_id = ?1", [reward.as_str()], |row| row.get(0))
-                .optional()
+        let raw: Option<Result<String>> = self.read(|conn| {
+            let select = "SELECT dictionary, raw FROM raws JOIN rewards ON rewards.id = reward WHERE reward_id = ?1";
+            let packed: Option<(Option<i64>, Vec<u8>)> =
+                conn.query_row(select, [reward], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            packed.map(|(dictionary, raw)| Unpacker::new(conn).unpack(dictionary, &raw)).transpose()
         })?;
-        packed.map(|raw| unpack(&raw)).transpose()
+        raw.transpose()
     }
-}
-
-fn unpack(raw: &[u8]) -> Result<String> {
-    let bytes = lz4_flex::block::decompress_size_prepended(raw).map_err(|_damaged| damaged_raw())?;
-    String::from_utf8(bytes).map_err(|_damaged| damaged_raw())
 }

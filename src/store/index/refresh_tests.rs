@@ -26,7 +26,7 @@ fn reward(account: &str, id: &str, order: Option<&str>, modified: i64) -> (Accou
         json!({"id": id, "orderId": order, "actionId": order.map(|_| "1.2.3"), "dateModified": modified}).to_string();
     let account = AccountId::new(account);
     let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
-    (account, ReadReward::new(extracted, &raw).via(Via::GraphQl))
+    (account, ReadReward::new(extracted, raw).via(Via::GraphQl))
 }
 
 fn page(rewards: Vec<(AccountId, ReadReward)>) -> RewardRows {
@@ -84,7 +84,7 @@ fn another_api_that_shows_no_link_does_not_take_it_back() {
     let account = AccountId::new("a");
     let rest = |id: &str, order: Option<&str>, cancelled: i64| {
         let raw = json!({"id": id, "orderId": order, "dateCancelled": cancelled}).to_string();
-        ReadReward::new(extract::read(&raw, &account, &Mapping::default()).expect("a reward"), &raw)
+        ReadReward::new(extract::read(&raw, &account, &Mapping::default()).expect("a reward"), raw.as_str())
     };
     index
         .record_live(&account, vec![rest("r1", None, 1500), rest("r2", Some("o2"), 1501)], 0, at(3000))

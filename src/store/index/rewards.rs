@@ -10,18 +10,20 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;
 
 use super::accounts::Lineage;
-use super::rows::{Findings, Item, Tally, old_reward, old_rewards};
+use super::pack::Packer;
+use super::rows::{Item, Tally, old_rewards};
+use super::shared::Shared;
 use super::sweeps::count_accounts;
 use super::{AccountKey, Index, RunKey};
 use crate::error::Result;
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
 
-/// A reward as it was read, with its JSON packed for keeping.
+/// A reward as it was read, with its JSON as it came.
 #[derive(Debug, Clone)]
 pub struct ReadReward {
     pub(super) extracted: Extracted,
-    pub(super) raw: Vec<u8>,
+    pub(super) raw: Box<str>,
     pub(super) via: Via,
 }
 
@@ -55,17 +57,17 @@ impl Via {
 }
 
 impl ReadReward {
-    /// Packs the JSON. Takes a few microseconds, so it is done where the answer is read and not where it is written.
-    pub fn new(extracted: Extracted, raw: &str) -> Self {
-        Self { extracted, raw: lz4_flex::block::compress_prepend_size(raw.as_bytes()), via: Via::Rest }
+    /// Takes the JSON as it is. It is packed where it is written, which is not where the vendor is asked.
+    pub fn new(extracted: Extracted, raw: impl Into<Box<str>>) -> Self {
+        Self { extracted, raw: raw.into(), via: Via::Rest }
     }
 
     /// What Get Rewards answered for an account; and how many of the rewards cannot be kept, because they have no id.
-    pub fn all(raw: &[Box<RawValue>], account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
+    pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
             match extract::read(raw.get(), account, mapping) {
-                Ok(extracted) => rewards.push(Self::new(extracted, raw.get())),
+                Ok(extracted) => rewards.push(Self::new(extracted, raw)),
                 Err(_no_id) => unusable += 1,
             }
         }
@@ -128,14 +130,23 @@ impl AccountAnswer {
 impl Index {
     /// The answers for a batch of accounts: all of them, or none.
     pub fn record(&mut self, run: RunKey, reads: &[AccountRead]) -> Result<()> {
-        self.write(|tx, findings| {
+        self.write_packed(|tx, shared, packer| {
             let mut tally = Tally::default();
             let lineage = Lineage::of(tx, run)?;
             for read in reads {
-                record_account(tx, findings, &mut tally, lineage, read)?;
+                record_account(tx, shared, packer, &mut tally, lineage, read)?;
             }
             tally.write(tx)
-        })
+        })?;
+        reads.last().map_or(Ok(()), |last| self.train_if_due(last.asked_at))
+    }
+
+    /// Trains the dictionary for the JSON of rewards, once there is enough of it to learn from.
+    pub(super) fn train_if_due(&mut self, at: Timestamp) -> Result<()> {
+        if self.packer.is_due() {
+            self.write_packed(|tx, _, packer| packer.train(tx, at.as_millisecond()))?;
+        }
+        Ok(())
     }
 
     /// The answer for one account that was asked live, outside of a crawl. Counts towards the newest run.
@@ -147,25 +158,25 @@ impl Index {
         asked_at: Timestamp,
     ) -> Result<()> {
         let answer = AccountAnswer::Listed { rewards, unusable };
-        self.write(|tx, findings| {
+        self.write_packed(|tx, shared, packer| {
             let run = newest_run(tx)?;
             let key = account_key(tx, run, account, asked_at)?;
             let mut tally = Tally::default();
             let lineage = Lineage::of(tx, run)?;
-            record_account(tx, findings, &mut tally, lineage, &AccountRead { key, asked_at, answer })?;
+            record_account(tx, shared, packer, &mut tally, lineage, &AccountRead { key, asked_at, answer })?;
             tally.write(tx)
         })
     }
 
     /// One reward that was read by its ID, outside of its account's list. Says nothing about the others of that account.
     pub fn record_reward(&mut self, reward: &ReadReward, asked_at: Timestamp) -> Result<()> {
-        self.write(|tx, findings| {
+        self.write_packed(|tx, shared, packer| {
             let run = newest_run(tx)?;
-            let key = account_key(tx, run, &reward.extracted.reward.account_id, asked_at)?;
+            let listed_by = &reward.extracted.reward.account_id;
+            let key = account_key(tx, run, listed_by, asked_at)?;
             let mut tally = Tally::default();
-            let old = old_reward(tx, &reward.extracted.reward.reward_id)?;
-            let item = Item { lineage: Lineage::of(tx, run)?, key, asked_at, reward };
-            item.write(tx, findings, &mut tally, old.as_ref())?;
+            let item = Item { lineage: Lineage::of(tx, run)?, key, listed_by, asked_at, reward };
+            item.write(tx, shared, packer, &mut tally, None)?;
             tally.write(tx)
         })
     }
@@ -192,6 +203,7 @@ fn account_key(tx: &Transaction<'_>, run: RunKey, account: &AccountId, at: Times
 
 /// An account's row as it was before.
 struct Before {
+    account_id: AccountId,
     read_run: i64,
     read_at: Option<i64>,
     gone: bool,
@@ -201,7 +213,8 @@ struct Before {
 
 fn record_account(
     tx: &Transaction<'_>,
-    findings: &mut Findings,
+    shared: &mut Shared,
+    packer: &mut Packer,
     tally: &mut Tally,
     lineage: Lineage,
     read: &AccountRead,
@@ -210,15 +223,16 @@ fn record_account(
     let asked_at = read.asked_at.as_millisecond();
     let before = tx
         .prepare_cached(
-            "SELECT read_run, read_at, gone_at IS NOT NULL, unusable, queued_run FROM accounts WHERE id = ?1",
+            "SELECT account_id, read_run, read_at, gone_at IS NOT NULL, unusable, queued_run FROM accounts WHERE id = ?1",
         )?
         .query_row([read.key.0], |row| {
             Ok(Before {
-                read_run: row.get(0)?,
-                read_at: row.get(1)?,
-                gone: row.get(2)?,
-                unusable: row.get(3)?,
-                queued_run: row.get(4)?,
+                account_id: row.get(0)?,
+                read_run: row.get(1)?,
+                read_at: row.get(2)?,
+                gone: row.get(3)?,
+                unusable: row.get(4)?,
+                queued_run: row.get(5)?,
             })
         })?;
     if before.read_at.is_some_and(|read_at| read_at > asked_at) && before.read_run >= run.0 {
@@ -252,12 +266,10 @@ fn record_account(
                 if !done.insert(id) {
                     continue;
                 }
-                let old = match before_rewards.remove(id.as_str()) {
-                    Some(old) => Some(old),
-                    None => old_reward(tx, id)?,
-                };
-                let item = Item { lineage, key: read.key, asked_at: read.asked_at, reward };
-                item.write(tx, findings, tally, old.as_ref())?;
+                let old = before_rewards.remove(id);
+                let listed_by = &before.account_id;
+                let item = Item { lineage, key: read.key, listed_by, asked_at: read.asked_at, reward };
+                item.write(tx, shared, packer, tally, old)?;
             }
             for old in before_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
                 tx.prepare_cached("UPDATE rewards SET gone_at = ?2 WHERE id = ?1")?.execute([old.row, asked_at])?;

@@ -29,7 +29,7 @@ fn at(ms: i64) -> Timestamp {
 
 fn reward(account: &str, id: &str, order: Option<&str>, action: Option<&str>) -> ReadReward {
     let raw = json!({"id": id, "orderId": order, "actionId": action, "assignedCredit": 5}).to_string();
-    ReadReward::new(extract::read(&raw, &AccountId::new(account), &Mapping::default()).expect("a reward"), &raw)
+    ReadReward::new(extract::read(&raw, &AccountId::new(account), &Mapping::default()).expect("a reward"), raw)
 }
 
 fn page(accounts: &[&str]) -> Page {
@@ -354,7 +354,7 @@ fn paths_without_end_become_one() {
     let rewards = (0..300).map(|n| {
         let name: String = [n / 26, n % 26].iter().map(|letter| char::from(b'a' + *letter as u8)).collect();
         let raw = json!({"id": n, "basket": {name: {"orderId": "o", "actionId": "1.2.3"}}}).to_string();
-        ReadReward::new(extract::read(&raw, &AccountId::new("a"), &Mapping::default()).expect("a reward"), &raw)
+        ReadReward::new(extract::read(&raw, &AccountId::new("a"), &Mapping::default()).expect("a reward"), raw.as_str())
     });
     let rewards: Vec<ReadReward> = rewards.collect();
     for half in [&rewards[..150], &rewards[..]] {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::accounts::Lineage;
-use super::rows::{Item, Tally, old_reward};
+use super::rows::{Item, Tally};
 use super::runs::RunKey;
 use super::sweeps::{count_accounts, is_few};
 use super::{AccountKey, Index, ReadReward};
@@ -48,7 +48,7 @@ pub struct Unseen {
 impl Index {
     /// A page and its cursor: both, or neither. `asked_at` is when it was asked for.
     pub fn commit_rewards(&mut self, run: RunKey, page: &RewardRows, asked_at: Timestamp) -> Result<RowsCommitted> {
-        self.write(|tx, findings| {
+        let committed = self.write_packed(|tx, shared, packer| {
             let lineage = Lineage::of(tx, run)?;
             let mut tally = Tally::default();
             let mut accounts: HashMap<&AccountId, AccountKey> = HashMap::new();
@@ -57,8 +57,8 @@ impl Index {
                     Some(key) => *key,
                     None => *accounts.entry(account).or_insert(see_account(tx, lineage, account, asked_at)?),
                 };
-                let old = old_reward(tx, &reward.extracted.reward.reward_id)?;
-                Item { lineage, key, asked_at, reward }.write(tx, findings, &mut tally, old.as_ref())?;
+                let item = Item { lineage, key, listed_by: account, asked_at, reward };
+                item.write(tx, shared, packer, &mut tally, None)?;
             }
             tally.write(tx)?;
             tx.prepare_cached(
@@ -75,7 +75,9 @@ impl Index {
                     accounts_known: row.get::<_, i64>(1)? as u64,
                 })
             })
-        })
+        })?;
+        self.train_if_due(asked_at)?;
+        Ok(committed)
     }
 
     /// Whether an order is in the index, byte for byte.
