@@ -376,6 +376,7 @@ async fn run_retract(
             }
         }
     }
+    warn_of_quota(&advocate, &brand, report);
     let failed = problems.len();
     if orders.len() > 1 {
         // Of several orders, one that failed is an item that failed.
@@ -413,6 +414,7 @@ async fn run_verify(
             report.line(line);
         }
     }
+    warn_of_quota(&advocate, &brand, report);
     if receipts.is_empty() {
         report.note("no retraction is open");
     }
@@ -452,6 +454,13 @@ fn run_status(settings: &Settings, args: &StatusArgs, clock: &Clock, report: &Re
         Some([first, others @ ..]) => {
             Ok(End::Said(Error::new(Kind::Failed, format!("{}; and {} more", first.message, others.len()))))
         }
+    }
+}
+
+/// Says where the quota could not be shared: the pace was kept by this process alone.
+fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
+    if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
+        report.warn(format!("the quota was not shared with other processes: {why}"));
     }
 }
 

@@ -155,10 +155,10 @@ pub enum Until {
 impl Until {
     /// The moment, seen from now, in this machine's time zone.
     pub fn after(self, now: Timestamp) -> Timestamp {
-        self.after_in(now, TimeZone::system())
+        self.after_in(now, &TimeZone::system())
     }
 
-    fn after_in(self, now: Timestamp, zone: TimeZone) -> Timestamp {
+    fn after_in(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
         let time = match self {
             Self::Moment(moment) => return moment,
             Self::Local(time) => time,
@@ -220,7 +220,7 @@ mod tests {
         ] {
             let until: Until = until.parse().expect(until);
             let now = now.parse().expect(now);
-            assert_eq!(until.after_in(now, zone.clone()).to_string(), then, "{now}");
+            assert_eq!(until.after_in(now, &zone).to_string(), then, "{now}");
         }
         for text in ["25:00", "soon", "", "2026-05-02T06:00:00"] {
             assert!(text.parse::<Until>().is_err(), "{text}");

@@ -212,7 +212,7 @@ impl Crawl<'_> {
         let what = if source == Source::GraphQl { "rewards read" } else { "accounts read" };
         let worked = tokio::select! {
             worked = work(source, &job) => worked,
-            () = meter.show(what, self.report, self.advocate) => Ok(Worked::Done),
+            () = meter.show(what, self.report, self.advocate, self.clock) => Ok(Worked::Done),
         };
         let requests = meter.uncounted(self.advocate.stats().requests);
         let counted = writer.call(move |index| index.add_requests(run, requests)).await;

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use crate::api::WaitReason;
 use crate::api::advocate::Advocate;
+use crate::clock::Clock;
+use crate::model::budget::Account;
 use crate::report::Report;
 use crate::report::grouped;
 
@@ -65,17 +67,27 @@ impl Meter {
     }
 
     /// Shows the line until it is dropped.
-    pub(super) async fn show(&self, what: &'static str, report: &Report, advocate: &Advocate) {
+    pub(super) async fn show(&self, what: &'static str, report: &Report, advocate: &Advocate, clock: &Clock) {
         let progress = report.progress(what);
         let began = Instant::now();
+        let mut waited = Duration::ZERO;
+        let mut warned = false;
         loop {
+            let at = Instant::now();
             tokio::time::sleep(EVERY).await;
-            let (read, total, text) = self.line(began.elapsed(), advocate);
+            if advocate.stats().waiting_until.is_some() {
+                waited += at.elapsed();
+            }
+            if let Some(why) = advocate.quota_trouble().filter(|_| !warned) {
+                report.warn(format!("the quota is not shared with other processes for now: {why}"));
+                warned = true;
+            }
+            let (read, total, text) = self.line(began.elapsed().saturating_sub(waited), advocate, clock.now_ms());
             progress.show(read, total, &text);
         }
     }
 
-    fn line(&self, elapsed: Duration, advocate: &Advocate) -> (u64, Option<u64>, String) {
+    fn line(&self, active: Duration, advocate: &Advocate, now_ms: i64) -> (u64, Option<u64>, String) {
         let (read, known) = (self.0.read.load(Relaxed), self.0.known.load(Relaxed));
         let (listed, total) = (self.0.listed.load(Relaxed), self.0.total.load(Relaxed));
         let mut parts = Vec::new();
@@ -89,11 +101,15 @@ impl Meter {
         }
         let stats = advocate.stats();
         let done = read.saturating_sub(self.0.read_before);
-        let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
+        let rate = done as f64 / active.as_secs_f64().max(0.001);
         if done > 0 {
             parts.push(format!("{rate:.0}/s"));
-            let left = expected.saturating_sub(read) as f64 / rate;
+            let held = stats.waiting_until.map_or(0, |until| until.as_millisecond() - now_ms);
+            let left = time_left(expected.saturating_sub(read), rate, &stats.quota, held.max(0), now_ms);
             parts.push(format!("about {} left", duration(left)));
+        }
+        if let (Some(left), Some(limit)) = (stats.quota.left_to_crawl(), stats.quota.per_window()) {
+            parts.push(format!("{} of {} requests left", grouped(left), grouped(limit)));
         }
         if let Some(until) = stats.waiting_until {
             let why = stats.wait_reason.map_or("waiting", WaitReason::as_str);
@@ -103,6 +119,24 @@ impl Meter {
         }
         (read, Some(expected.max(read)), parts.join(", "))
     }
+}
+
+/// Seconds until so many more requests are done at this pace, the waits for the quota included.
+fn time_left(requests: u64, per_second: f64, quota: &Account, held_ms: i64, now_ms: i64) -> f64 {
+    let working = requests as f64 / per_second.max(0.001);
+    let held = held_ms as f64 / 1_000.0;
+    let (Some(left), Some(per_window)) = (quota.left_to_crawl(), quota.per_window()) else { return held + working };
+    let beyond = requests.saturating_sub(left);
+    if beyond == 0 || per_window == 0 {
+        return held + working;
+    }
+    // Every window that begins takes its full length, but the last; work within them is faster or takes just as long.
+    let window = quota.window_ms.unwrap_or(3_600_000) as f64 / 1_000.0;
+    let reset = quota.window_ends_ms.map_or(window, |end| (end - now_ms).max(0) as f64 / 1_000.0);
+    let whole = (beyond - 1) / per_window;
+    let last = (beyond - whole * per_window) as f64 / per_second.max(0.001);
+    let first = reset.max(left as f64 / per_second.max(0.001));
+    first + whole as f64 * window.max(per_window as f64 / per_second.max(0.001)) + last
 }
 
 /// Seconds as a person says them.
@@ -117,12 +151,36 @@ pub(super) fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::*;
 
     #[test]
     fn times_are_said_as_people_say_them() {
         for (seconds, text) in [(0.4, "0s"), (59.0, "59s"), (61.0, "1m 01s"), (7260.0, "2h 01m")] {
             assert_eq!(duration(seconds), text);
         }
+    }
+
+    #[test]
+    fn the_time_left_includes_the_waits() {
+        let account = Account {
+            limit: Some(1_000),
+            reserve: 0.1,
+            used: 800,
+            window_ms: Some(3_600_000),
+            window_ends_ms: Some(600_000),
+            ..Account::default()
+        };
+        for (requests, seconds) in [
+            (50, 5.0),
+            (100, 10.0),
+            (200, 600.0 + 10.0),
+            (1_000, 600.0 + 90.0),
+            (1_001, 600.0 + 3_600.0 + 0.1),
+            (2_000, 600.0 + 2.0 * 3_600.0 + 10.0),
+        ] {
+            let left = time_left(requests, 10.0, &account, 0, 0);
+            assert!((left - seconds).abs() < 0.01, "{requests}: {left}, not {seconds}");
+        }
+        assert!((time_left(100, 10.0, &Account::default(), 30_000, 0) - 40.0).abs() < 0.01);
     }
 }

@@ -39,8 +39,11 @@ const INCREASE: f64 = 0.002_5;
 /// After each such time without a 429 it comes back twice as fast, in milliseconds.
 const DOUBLES_AFTER: i64 = 30_000;
 
+/// A window whose length nobody said, in milliseconds.
+const HOUR: i64 = 3_600_000;
+
 /// A rate that was learned longer ago says nothing any more, in milliseconds.
-const FORGOTTEN_AFTER: i64 = 24 * 3_600_000;
+const FORGOTTEN_AFTER: i64 = 24 * HOUR;
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -277,6 +280,16 @@ impl Account {
         if self.limit_told.is_none() {
             self.window_ms = terms.quota.map(|quota| quota.window_ms);
         }
+        if self.limit_told.is_none()
+            && let (Some(end), Some(window_ms)) = (self.window_ends_ms, self.window_ms)
+        {
+            // Begun when nothing was known of it, or when another length was configured.
+            self.window_ends_ms = Some(end.min(window_end(now_ms, window_ms)));
+        }
+        if news.uncounted > 0 {
+            // What is sent without a limit belongs to a window all the same: a limit may be learned in it.
+            self.window_ends_ms.get_or_insert(window_end(now_ms, self.window_ms.unwrap_or(HOUR)));
+        }
         self.adapt(news, terms, now_ms);
         match ask {
             Some(ask) => self.grant(ask, now_ms),
@@ -374,11 +387,7 @@ impl Account {
         let mut void_at_ms = None;
         if let Some(limit) = self.limit {
             let left = self.usable(limit, ask.purpose).saturating_sub(self.used);
-            let end = *self.window_ends_ms.get_or_insert_with(|| {
-                let length = self.window_ms.unwrap_or(3_600_000);
-                // The host's window begins when the request arrives there, not when it is planned here.
-                now_ms + length + (length / 100).clamp(100, 1_000)
-            });
+            let end = *self.window_ends_ms.get_or_insert(window_end(now_ms, self.window_ms.unwrap_or(HOUR)));
             if left == 0 {
                 let hold = Hold { until_ms: end, reason: WaitReason::QuotaUsed };
                 return Grant { hold: Some(hold), ..Grant::default() };
@@ -443,6 +452,11 @@ impl Account {
         self.hold = self.hold.filter(|hold| hold.until_ms > now_ms);
         self
     }
+}
+
+/// When a window that begins now is over. The host's begins when the request arrives there, not when it is planned here.
+fn window_end(now_ms: i64, length_ms: i64) -> i64 {
+    now_ms + length_ms + (length_ms / 100).clamp(100, 1_000)
 }
 
 /// From one slot to the next, in microseconds. A little less than the rate, so that jitter on the way never makes it more; a

@@ -34,6 +34,7 @@ impl Advocate {
         match path {
             "reward" if get => Endpoint::Rewards,
             "users" if get => Endpoint::Users,
+            "graphql" if post => Endpoint::Graphql,
             _ if get && path.starts_with("account/") => Endpoint::User,
             _ if get && path.starts_with("reward/") => Endpoint::Reward,
             _ if post && path.starts_with("reward/") && path.ends_with("/cancel") => Endpoint::CancelReward,

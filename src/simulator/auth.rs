@@ -12,7 +12,7 @@ pub(super) enum Scope {
     ReadOnly,
     BrandOnly,
     AdvocateOnly,
-    /// Neither exports nor GraphQL.
+    /// REST only: neither GraphQL nor exports.
     RestOnly,
 }
 
@@ -23,6 +23,11 @@ impl Scope {
             Self::BrandOnly => host == Host::Brand,
             Self::AdvocateOnly => host == Host::Advocate,
         }
+    }
+
+    /// Whether a path below the tenant or the SID may be asked for.
+    pub(super) fn asks(self, path: &str) -> bool {
+        self != Self::RestOnly || !(path == "graphql" || path.starts_with("export"))
     }
 
     pub(super) fn writes(self) -> bool {

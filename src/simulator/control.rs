@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Simulator,
     lock::write,
-    options::{DeleteFault, ExportColumns, ExportFault, even_mix, fault, rate},
+    options::{DeleteFault, even_mix, fault, rate},
     query,
     reply::Reply,
     time,
@@ -82,8 +82,9 @@ fn wrong(status: u16, message: &str) -> Reply {
 /// Changes settings: all of the query, or, where one of them is wrong, none of it.
 fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     let mut live = super::lock::read(&simulator.reversals.live).clone();
-    let (mut rates, mut churn, mut reward_churn) = (None, 0, 0);
     let mut exports = super::lock::read(&simulator.exports.live).clone();
+    let mut graphql = super::lock::read(&simulator.graphql.live).clone();
+    let (mut rates, mut churn, mut reward_churn) = (None, 0, 0);
     for (key, value) in query::pairs(query) {
         let understood = match key.as_str() {
             "faults" => rate(&value).map(|rate| rates.get_or_insert_with(Vec::new).extend(even_mix(rate))).is_ok(),
@@ -94,12 +95,10 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
                 live.submission_error = value;
                 true
             }
+            key if key.starts_with("graphql") || key == "user-events" => graphql.set(key, &value),
             "reward-churn" => value.parse().map(|changes: u64| reward_churn += changes).is_ok(),
             "churn" => value.parse().map(|events: u64| churn += events).is_ok(),
-            "export" => matches!(value.as_str(), "on" | "off").then(|| exports.on = value == "on").is_some(),
-            "export-delay" => super::options::time(&value).map(|delay| exports.delay = delay).is_ok(),
-            "export-fault" => ExportFault::from_str(&value, true).map(|fault| exports.fault = fault).is_ok(),
-            "export-columns" => ExportColumns::from_str(&value, true).map(|shape| exports.columns = shape).is_ok(),
+            key if key.starts_with("export") => exports.set(key, &value),
             _ => false,
         };
         if !understood {
@@ -108,6 +107,7 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     }
     *write(&simulator.reversals.live) = live;
     *write(&simulator.exports.live) = exports;
+    *write(&simulator.graphql.live) = graphql;
     if let Some(rates) = rates {
         simulator.faults.set(rates);
     }

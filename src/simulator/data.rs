@@ -306,6 +306,12 @@ impl Data {
         buyer * ORDERS + order
     }
 
+    /// The inverse of [`Data::number`], for buyers that can exist.
+    pub(super) fn numbered(number: u64) -> Option<(u64, u64)> {
+        let buyer = number / ORDERS;
+        (buyer <= u64::from(u32::MAX)).then_some((buyer, number % ORDERS))
+    }
+
     pub(super) fn campaign(&self, buyer: u64) -> u64 {
         if self.hash(Tag::Tracker, buyer, 1).is_multiple_of(4) { 20_817 } else { 4711 }
     }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
     lock::{hold, read},
     mix::{Tag, hash},
     names::hex,
-    options::{ExportColumns, ExportFault, Options},
+    options::{self, ExportColumns, ExportFault, OnOff, Options},
     query,
     record::{Endpoint, Record},
     reply::{Reply, advocate_error},
@@ -32,10 +33,23 @@ const PAGE: u64 = 10;
 /// What can be changed while it runs.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
-    pub(super) on: bool,
+    pub(super) on: OnOff,
     pub(super) delay: Duration,
     pub(super) fault: ExportFault,
     pub(super) columns: ExportColumns,
+}
+
+impl Live {
+    /// Changes one setting; whether its name and value are right.
+    pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
+        match key {
+            "export" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
+            "export-delay" => options::time(value).map(|delay| self.delay = delay).is_ok(),
+            "export-fault" => ExportFault::from_str(value, true).map(|fault| self.fault = fault).is_ok(),
+            "export-columns" => ExportColumns::from_str(value, true).map(|columns| self.columns = columns).is_ok(),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +170,7 @@ impl Exports {
     /// Answers one of the endpoints of [`Exports::endpoint`].
     pub(super) fn answer(&self, record: &Record, endpoint: Endpoint, path: &str, query: &str, body: &str) -> Reply {
         let live = read(&self.live).clone();
-        if !live.on {
+        if live.on == OnOff::Off {
             return advocate_error(403, "This tenant has no exports.", None, None);
         }
         let id = path.split('/').nth(1).unwrap_or_default();

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::{
     advocate::shows_email,
     data::{Data, RewardKey, Side},
-    facts::{self, Facts, State, Touch},
+    facts::{Facts, State},
     options::ExportColumns,
-    reward_json::{Link, integer, program_reward_key, unit},
+    reward_json::{Link, integer, program_reward_key, worth},
     world::World,
 };
 
@@ -179,7 +179,7 @@ impl Content {
                 }
             }
             let mut piece = piece.into_inner().ok()?;
-            if breaks {
+            if breaks && offset >= half {
                 // In the middle of a row.
                 piece.truncate(piece.len() - 5);
             }
@@ -205,21 +205,16 @@ impl Content {
         let is_linked = columns.contains(&Column::Order);
         world.rewards(person, |key, touch| {
             let facts = data.facts(key, touch, world.style.tidy);
-            if self.since.is_some_and(|since| modified(facts, touch) < since) {
+            if self.since.is_some_and(|since| facts.modified < since) {
                 return;
             }
             let link = if is_linked { world.style.link(data, key) } else { Link::default() };
             let user = touch.moved_to.unwrap_or_else(|| data.holder(key));
-            let reward = Reward { key, facts, modified: modified(facts, touch), link };
+            let reward = Reward { key, facts, link };
             let row = Row { data, owner: person, user, created: facts.created, reward: Some(reward) };
             row.write(out, columns, world, &mut cell);
         });
     }
-}
-
-fn modified(facts: Facts, touch: Touch) -> i64 {
-    let at = facts.created.max(facts.cancelled.unwrap_or(facts.created));
-    touch.redeemed.map_or(at, |redeemed| at.max(redeemed))
 }
 
 /// Unix milliseconds, as a number or as text.
@@ -303,7 +298,6 @@ struct Row<'a> {
 struct Reward {
     key: RewardKey,
     facts: Facts,
-    modified: i64,
     link: Link,
 }
 
@@ -343,19 +337,14 @@ impl Reward {
         let Self { key, facts, link, .. } = self;
         let by_program = key.side != Side::Manual;
         let number = match column {
-            Column::Value => match facts.kind {
-                facts::Kind::Credit => facts.assigned,
-                facts::Kind::FuelTank => Some(1000),
-                facts::Kind::Discount => Some(5 + (facts.look >> 20 & 15) as i64),
-                facts::Kind::Integration | facts::Kind::Unknown => None,
-            },
+            Column::Value => Some(worth(*facts).0),
             Column::Assigned => facts.assigned,
             Column::Redeemed => facts.redeemed,
             Column::Given => Some(facts.created),
             Column::ScheduledFor => facts.scheduled,
             Column::Expires => facts.expires,
             Column::Cancelled => facts.cancelled,
-            Column::Modified => Some(self.modified),
+            Column::Modified => Some(facts.modified),
             _ => None,
         };
         if let Some(number) = number {
@@ -363,7 +352,7 @@ impl Reward {
         }
         let text = match column {
             Column::Type => facts.kind.name(),
-            Column::Unit => unit(facts.kind),
+            Column::Unit => worth(*facts).1,
             Column::Program if by_program => "friends-and-family",
             Column::ProgramRewardKey if by_program => program_reward_key(key.side),
             Column::Source => facts.source,
@@ -376,18 +365,17 @@ impl Reward {
         cell.extend_from_slice(text.as_bytes());
         match column {
             Column::Id => data.write_reward_id(cell, *key),
-            Column::Referral if by_program => data.write_referral_id(cell, *key),
+            Column::Referral if by_program => data.write_referral_id(cell, key.buyer, key.order),
             _ => {}
         }
     }
 }
 
-/// The vendor's statuses, of which a reward can have several.
+/// The vendor's statuses, which are a list; here there is always one.
 fn statuses(state: State) -> &'static str {
     match state {
         State::Pending => "PENDING",
-        State::Available => "AVAILABLE",
-        State::PartlyRedeemed => "AVAILABLE,REDEEMED",
+        State::Available | State::PartlyRedeemed => "AVAILABLE",
         State::Redeemed => "REDEEMED",
         State::Expired => "EXPIRED",
         State::Cancelled => "CANCELLED",

@@ -27,9 +27,10 @@ pub(super) enum Tag {
     Churn,
     Fault,
     Batch,
+    Export,
     Migration,
     Change,
-    Export,
+    Partial,
 }
 
 /// A multiplier near the golden ratio that has an inverse modulo `people`, and that inverse.

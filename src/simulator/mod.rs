@@ -5,8 +5,8 @@
 //! outside: it binds 127.0.0.1 only.
 //!
 //! In reading order: `options` (flags) → `mix`, `data`, `names`, `orders`, `facts` (the data set as formulas) → `roster`,
-//! `world` (what has changed since) → `reward_json`, `advocate`, `export`, `export_file`, `storage`, `brand`, `reversal`, `dispatch` (the APIs) → `auth`,
-//! `limit`, `faults`, `wire` (the weather) → `record`, `truth`, `control` (what tests see). A request passes through
+//! `world` (what has changed since) → `reward_json`, `advocate`, `export`, `export_file`, `storage`, `brand`, `reversal`,
+//! `dispatch` (the APIs) → `auth`, `limit`, `faults`, `wire` (the weather) → `record`, `truth`, `control` (what tests see). A request passes through
 //! `serve`: recorded → admitted → limited → broken → answered.
 
 mod advocate;
@@ -20,6 +20,7 @@ mod export;
 mod export_file;
 mod facts;
 mod faults;
+mod graphql;
 mod late;
 mod limit;
 mod lock;
@@ -63,7 +64,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use options::{
-    DeleteFault, ExportColumns, ExportFault, FaultKind, LimitHeader, LinkIn, LinkNames, Options, OrderScope,
+    DeleteFault, ExportColumns, ExportFault, FaultKind, GraphqlSchema, LimitHeader, LinkIn, LinkNames, OnOff, Options,
+    OrderScope, UserEvents,
 };
 pub use truth::{Example, Examples, Participant};
 
@@ -78,6 +80,7 @@ struct Simulator {
     faults: faults::Faults,
     record: record::Record,
     advocate: advocate::Advocate,
+    graphql: graphql::Graphql,
     reversals: reversal::Reversals,
     exports: export::Exports,
     /// Reversals that were told to wait once.
@@ -135,6 +138,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
         faults: faults::Faults::new(options.seed, options.fault_rates()),
         record: record::Record::new(),
         advocate: advocate::Advocate::new(&options),
+        graphql: graphql::Graphql::new(&options),
         reversals: reversal::Reversals::new(&options, stop.clone()),
         exports: export::Exports::new(&options, storage.local_addr()?),
         made_to_wait: Mutex::default(),

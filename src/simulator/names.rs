@@ -7,7 +7,7 @@
 use std::io::Write as _;
 
 use super::{
-    data::{Data, RewardKey},
+    data::{ActionKey, Data, RewardKey},
     mix::Tag,
 };
 
@@ -90,10 +90,19 @@ impl Data {
 
     /// The participant whose account ID this is, whether or not they own an account.
     pub(super) fn find_account(&self, id: &str) -> Option<u64> {
+        self.find_name(id, 600_000)
+    }
+
+    /// The participant whose user ID this is.
+    pub(super) fn find_user(&self, id: &str) -> Option<u64> {
+        self.find_name(id, 600_001)
+    }
+
+    fn find_name(&self, id: &str, base: u64) -> Option<u64> {
         let number = if id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
             self.unscramble(u64::from_str_radix(&id[..16], 16).ok()?)
         } else if id.bytes().all(|b| b.is_ascii_digit()) {
-            id.parse::<u64>().ok()?.checked_sub(600_000)? / 3
+            id.parse::<u64>().ok()?.checked_sub(base)? / 3
         } else {
             let local = id.split('@').next()?;
             let digits = local.bytes().rev().take_while(u8::is_ascii_digit).count();
@@ -104,7 +113,7 @@ impl Data {
             return None;
         }
         let mut again = Vec::with_capacity(64);
-        self.write_account_id(&mut again, number);
+        self.write_name(&mut again, number, base);
         (again == id.as_bytes()).then_some(number)
     }
 
@@ -115,14 +124,6 @@ impl Data {
         let mut digits = [0; 24];
         hex(&mut digits[..8], u64::from(second));
         hex(&mut digits[8..], rest);
-        out.extend_from_slice(&digits);
-    }
-
-    /// The ID of the referral behind a reward, in the same form.
-    pub(super) fn write_referral_id(&self, out: &mut Vec<u8>, key: RewardKey) {
-        let mut digits = [0; 24];
-        hex(&mut digits[..8], (self.created(key) / 1000) as u64);
-        hex(&mut digits[8..], self.scramble(Self::number(key.buyer, key.order) | 1 << 60));
         out.extend_from_slice(&digits);
     }
 
@@ -142,6 +143,43 @@ impl Data {
         }
         let key = RewardKey::unpack(self.unscramble(u64::from_str_radix(&id[8..], 16).ok()?))?;
         (self.is_real(key) && self.reward_id(key) == id).then_some(key)
+    }
+
+    /// The ID of an order's referral: the second of the order, and what leads back to the order.
+    pub(super) fn write_referral_id(&self, out: &mut Vec<u8>, buyer: u64, order: u64) {
+        let mut digits = [0; 24];
+        hex(&mut digits[..8], (self.ordered(buyer, order) / 1000) as u64);
+        hex(&mut digits[8..], self.scramble(Self::number(buyer, order) | 1 << 60));
+        out.extend_from_slice(&digits);
+    }
+
+    /// The order behind a referral's ID.
+    pub(super) fn find_referral(&self, id: &str) -> Option<(u64, u64)> {
+        let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 1 << 60;
+        let (buyer, order) = Self::numbered(number)?;
+        let mut again = Vec::with_capacity(24);
+        self.write_referral_id(&mut again, buyer, order);
+        (order < self.orders(buyer) && again == id.as_bytes()).then_some((buyer, order))
+    }
+
+    /// The ID of an action's event.
+    pub(super) fn write_event_id(&self, out: &mut Vec<u8>, action: ActionKey) {
+        let mut digits = [0; 24];
+        let number = Self::number(action.buyer, action.order) * 2 + action.action;
+        hex(&mut digits[..8], (self.ordered(action.buyer, action.order) / 1000) as u64);
+        hex(&mut digits[8..], self.scramble(number | 2 << 60));
+        out.extend_from_slice(&digits);
+    }
+
+    /// The action behind an event's ID.
+    pub(super) fn find_event(&self, id: &str) -> Option<ActionKey> {
+        let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 2 << 60;
+        let (buyer, order) = Self::numbered(number / 2)?;
+        let key = ActionKey { buyer, order, action: number % 2 };
+        let mut again = Vec::with_capacity(24);
+        self.write_event_id(&mut again, key);
+        let real = order < self.orders(buyer) && key.action < self.actions(buyer, order);
+        (real && again == id.as_bytes()).then_some(key)
     }
 
     pub(super) fn scramble(&self, value: u64) -> u64 {

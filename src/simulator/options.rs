@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, ValueEnum, builder::BoolishValueParser};
+use clap::{Args, Parser, ValueEnum};
 use jiff::{SignedDuration, civil::Date};
 
 /// Serves both vendor APIs in one process, to try, train and test without an account
@@ -80,6 +80,24 @@ pub struct Options {
     /// Rewards that appear or are cancelled, one by one, while rewards are read
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub reward_churn: u64,
+    /// Whether the tenant has a GraphQL endpoint
+    #[arg(long, value_enum, default_value_t = OnOff::On)]
+    pub graphql: OnOff,
+    /// Which GraphQL schema is in force
+    #[arg(long, value_enum, default_value_t = GraphqlSchema::Current)]
+    pub graphql_schema: GraphqlSchema,
+    /// Largest page of GraphQL; a larger limit is refused
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub graphql_max_limit: u64,
+    /// Pages of GraphQL that are larger than this end in a gateway's time-out
+    #[arg(long, value_name = "N")]
+    pub graphql_slow: Option<u64>,
+    /// Share of GraphQL's reward lists that come with an error: in one row, and every other time in all of it
+    #[arg(long, default_value_t = 0.0, value_name = "RATE", value_parser = rate)]
+    pub graphql_partial: f64,
+    /// Whether userEvents can be asked of GraphQL
+    #[arg(long, value_enum, default_value_t = UserEvents::On)]
+    pub user_events: UserEvents,
     /// Accounts whose rewards always answer 500
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub accounts_fail: u64,
@@ -108,8 +126,8 @@ pub struct Options {
     #[arg(long, default_value = "400ms", value_name = "TIME", value_parser = time)]
     pub cancel_delay: Duration,
     /// Whether the tenant has exports; `off` answers 403
-    #[arg(long, default_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set)]
-    pub export: bool,
+    #[arg(long, value_enum, default_value_t = OnOff::On)]
+    pub export: OnOff,
     /// How long an export is PENDING
     #[arg(long, default_value = "300ms", value_name = "TIME", value_parser = time)]
     pub export_delay: Duration,
@@ -139,6 +157,8 @@ pub enum LinkIn {
     Event,
     /// In meta.customMeta
     Meta,
+    /// Only in what GraphQL answers
+    Graphql,
     /// Nowhere
     None,
 }
@@ -290,6 +310,35 @@ pub enum ExportColumns {
     Linked,
     /// No account and no user
     NoAccount,
+}
+
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    /// It is
+    On,
+    /// It is not
+    Off,
+}
+
+/// A GraphQL schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphqlSchema {
+    /// With userEvent on rewards, and userEvents
+    Current,
+    /// Without them
+    Old,
+}
+
+/// What GraphQL's userEvents answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UserEvents {
+    /// Any filter
+    On,
+    /// Nothing: this token may not
+    Off,
+    /// Filters of one field
+    OneField,
 }
 
 /// Which actions an order ID reaches.

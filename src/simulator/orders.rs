@@ -50,6 +50,36 @@ impl Data {
         (self.class(buyer, order) == Class::Ambiguous).then(|| format!("WEB-{}", Self::number(buyer, order)))
     }
 
+    /// The order behind an order ID, the second one of ambiguous orders included: a guess at the number inside, checked by
+    /// writing the ID again.
+    pub(super) fn find_order(&self, id: &str) -> Option<(u64, u64)> {
+        let hexed = |hex: String| u64::from_str_radix(&hex, 16).ok().map(|number| self.unscramble(number));
+        let mut numbers = Vec::new();
+        if id.len() == 64 && id.is_ascii() {
+            numbers.extend(hexed(id[..16].to_owned()));
+        }
+        if id.len() == 36 && id.is_ascii() {
+            numbers.extend(hexed([&id[..8], &id[9..13], &id[24..28]].concat()));
+        }
+        let digits: Vec<u64> =
+            id.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
+        if let [.., thousands, rest] = digits[..] {
+            numbers.extend(thousands.checked_mul(1000).and_then(|number| number.checked_add(rest)));
+        }
+        if let Some(last) = digits.last() {
+            numbers.extend([0, 1, 1001, 7_000_000, 10_000_000_000].iter().filter_map(|base| last.checked_sub(*base)));
+        }
+        numbers
+            .into_iter()
+            .filter_map(Self::numbered)
+            .flat_map(|(buyer, order)| [(buyer, order), (buyer, order + 1)])
+            .find(|(buyer, order)| {
+                *order < self.orders(*buyer)
+                    && (self.order_id(*buyer, *order) == id
+                        || self.second_order_id(*buyer, *order).as_deref() == Some(id))
+            })
+    }
+
     fn shape(&self, buyer: u64, order: u64) -> u64 {
         self.hash(Tag::Shape, buyer, order) % 16
     }

@@ -32,6 +32,7 @@ pub(super) enum Endpoint {
     Rewards,
     Reward,
     CancelReward,
+    Graphql,
     DeleteActions,
     PutActions,
     Actions,
@@ -46,12 +47,13 @@ pub(super) enum Endpoint {
     Other,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 17] = [
+const ENDPOINTS: [(Endpoint, &str); 18] = [
     (Endpoint::Users, "GET users"),
     (Endpoint::User, "GET user"),
     (Endpoint::Rewards, "GET reward"),
     (Endpoint::Reward, "GET reward by id"),
     (Endpoint::CancelReward, "POST reward cancel"),
+    (Endpoint::Graphql, "POST graphql"),
     (Endpoint::DeleteActions, "DELETE actions"),
     (Endpoint::PutActions, "PUT actions"),
     (Endpoint::Actions, "GET actions"),
@@ -65,6 +67,9 @@ const ENDPOINTS: [(Endpoint, &str); 17] = [
     (Endpoint::Exports, "GET export list"),
     (Endpoint::Other, "other"),
 ];
+
+/// The root fields of GraphQL.
+const GRAPHQL: [&str; 4] = ["rewards", "userEvents", "reward", "users"];
 
 /// One DELETE or PUT.
 #[derive(Debug)]
@@ -116,6 +121,8 @@ pub(super) struct Record {
     hosts: [Peak; 2],
     rate_limited: AtomicU64,
     downloads: AtomicU64,
+    /// How often each root field of GraphQL was asked for, in the order of [`GRAPHQL`].
+    graphql: [AtomicU64; GRAPHQL.len()],
     rare: Mutex<Rare>,
 }
 
@@ -153,6 +160,7 @@ impl Record {
             hosts: Default::default(),
             rate_limited: AtomicU64::new(0),
             downloads: AtomicU64::new(0),
+            graphql: Default::default(),
             rare: Mutex::default(),
         }
     }
@@ -178,6 +186,13 @@ impl Record {
     /// One export that was asked for and accepted.
     pub(super) fn export(&self, export: Value) {
         hold(&self.rare).exports.push(export);
+    }
+
+    /// A root field of GraphQL was asked for.
+    pub(super) fn graphql(&self, field: &str) {
+        if let Some(place) = GRAPHQL.iter().position(|name| *name == field) {
+            self.graphql[place].fetch_add(1, Relaxed);
+        }
     }
 
     pub(super) fn fault(&self, kind: String) {
@@ -218,6 +233,7 @@ impl Record {
         self.hosts.iter().for_each(Peak::reset);
         self.rate_limited.store(0, Relaxed);
         self.downloads.store(0, Relaxed);
+        self.graphql.iter().for_each(|count| count.store(0, Relaxed));
         *hold(&self.rare) = Rare::default();
     }
 
@@ -234,10 +250,13 @@ impl Record {
             };
             writes.iter().map(one).collect()
         };
+        let graphql: Map<String, Value> =
+            GRAPHQL.iter().zip(&self.graphql).map(|(name, n)| ((*name).to_owned(), n.load(Relaxed).into())).collect();
         let [advocate, brand] = &self.hosts;
         let rare = hold(&self.rare);
         json!({
             "requests": requests,
+            "graphql": graphql,
             "faults": rare.faults,
             "in_flight_max": self.both.in_flight_max.load(Relaxed),
             "busiest_second": self.both.busiest.load(Relaxed),

@@ -7,6 +7,7 @@
 use super::{
     data::{ActionKey, Class, Data, RewardKey, Side},
     facts::{Facts, Kind, State, Touch},
+    mix::Tag,
     names::hex,
     options::{LinkIn, LinkNames},
 };
@@ -20,7 +21,7 @@ pub(super) struct Style {
 }
 
 /// The keys of a spelling: order ID, other order ID, ActionId.
-type Names = (&'static str, &'static str, &'static str);
+pub(super) type Names = (&'static str, &'static str, &'static str);
 
 const SPELLINGS: [Names; 4] = [
     ("orderId", "orderNumber", "actionId"),
@@ -49,6 +50,11 @@ impl Style {
             orders.extend(data.second_order_id(buyer, order));
         }
         Link { orders, action: data.action_id(ActionKey { buyer, order, action }) }
+    }
+
+    /// How the fields of an action's event are spelled, whichever reward leads to it.
+    pub(super) fn event_names(self, data: &Data, action: ActionKey) -> Names {
+        self.spelling(data.hash(Tag::Look, action.reward(Side::Friend).pack(), 0))
     }
 
     fn spelling(self, look: u64) -> Names {
@@ -83,7 +89,7 @@ impl Style {
                 object.null("referralId");
             } else {
                 object.key("referralId").push(b'"');
-                data.write_referral_id(object.out, key);
+                data.write_referral_id(object.out, key.buyer, key.order);
                 object.out.push(b'"');
             }
         }
@@ -115,7 +121,7 @@ impl Style {
         let names = self.spelling(look);
         let manual = key.side == Side::Manual;
         match self.link_in {
-            LinkIn::None => {}
+            LinkIn::None | LinkIn::Graphql => {}
             LinkIn::Reward => write_link_keys(object, names, data, key),
             LinkIn::Event if manual => object.null("userEvent"),
             LinkIn::Meta if manual => object.null("meta"),
@@ -123,9 +129,7 @@ impl Style {
                 object.key("userEvent");
                 let mut event = object.child();
                 event.key("id").push(b'"');
-                let mut digits = [0; 24];
-                hex(&mut digits, data.scramble(Data::number(key.buyer, key.order) | 2 << 60));
-                event.out.extend_from_slice(&digits);
+                data.write_event_id(event.out, ActionKey { buyer: key.buyer, order: key.order, action: key.action });
                 event.out.push(b'"');
                 event.text("key", Some("purchase"));
                 event.number("dateTriggered", Some(data.ordered(key.buyer, key.order)));
@@ -150,6 +154,26 @@ impl Style {
     }
 }
 
+/// The fields of the event behind a reward of an order, as GraphQL has them.
+pub(super) fn write_event_fields(object: &mut Object<'_>, style: Style, data: &Data, action: ActionKey) {
+    object.order_numbers = !style.tidy;
+    if style.link_in != LinkIn::None {
+        write_link_keys(object, style.event_names(data, action), data, action.reward(Side::Friend));
+    }
+    object.text("currency", Some("USD"));
+}
+
+/// What the reward is worth in its unit, the unit, and what that is called.
+pub(super) fn worth(facts: Facts) -> (i64, &'static str, Option<&'static str>) {
+    match facts.kind {
+        Kind::Credit => (facts.assigned.unwrap_or_default(), "CENTS", Some("Dollar Credit")),
+        Kind::FuelTank => (1000, "CENTS", Some("Dollar Credit")),
+        Kind::Discount => (5 + (facts.look >> 20 & 15) as i64, "%", None),
+        Kind::Integration => (20, "giftcard20", Some("Gift Card")),
+        Kind::Unknown => (100, "POINT", Some("Store \"points\"")),
+    }
+}
+
 fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: RewardKey) {
     let RewardKey { buyer, order, action, side } = key;
     if side == Side::Manual {
@@ -169,30 +193,15 @@ fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: Rewa
     object.text(names.2, data.action_id(ActionKey { buyer, order, action }).as_deref());
 }
 
-/// The unit of a type's value.
-pub(super) fn unit(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Credit | Kind::FuelTank => "CENTS",
-        Kind::Discount => "%",
-        Kind::Integration => "giftcard20",
-        Kind::Unknown => "POINT",
-    }
-}
-
 /// Which of the program's rewards a side gets.
 pub(super) fn program_reward_key(side: Side) -> &'static str {
     if side == Side::Friend { "referredReward" } else { "referrerReward" }
 }
 
 fn write_value(object: &mut Object<'_>, facts: Facts, data: &Data, key: RewardKey) {
-    let name = match facts.kind {
-        Kind::Credit | Kind::FuelTank => Some("Dollar Credit"),
-        Kind::Discount => None,
-        Kind::Integration => Some("Gift Card"),
-        Kind::Unknown => Some("Store \"points\""),
-    };
-    object.text("unit", Some(unit(facts.kind)));
-    object.number("discountPercent", (facts.kind == Kind::Discount).then_some(5 + (facts.look >> 20 & 15) as i64));
+    let (value, unit, name) = worth(facts);
+    object.text("unit", Some(unit));
+    object.number("discountPercent", (facts.kind == Kind::Discount).then_some(value));
     object.text("name", name);
     object.null("description");
     object.number("assignedCredit", facts.assigned);
@@ -216,7 +225,7 @@ fn write_value(object: &mut Object<'_>, facts: Facts, data: &Data, key: RewardKe
     }
     object.null("currency");
     let tank = facts.kind == Kind::FuelTank;
-    object.number("amount", tank.then_some(1000));
+    object.number("amount", tank.then_some(value));
     object.text("fuelTankCode", tank.then_some("CODE8"));
     object.text("fueltankType", tank.then_some("CREDIT"));
 }
@@ -237,7 +246,7 @@ impl<'a> Object<'a> {
         Self { out, first: true, nulls, numbers_as_text, order_numbers: false }
     }
 
-    fn child(&mut self) -> Object<'_> {
+    pub(super) fn child(&mut self) -> Object<'_> {
         self.out.push(b'{');
         Object {
             out: self.out,

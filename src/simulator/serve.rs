@@ -102,7 +102,12 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         let rs = (asked.host == Host::Advocate).then_some("RS033");
         return Ok(asked.error(429, "Rate limit exceeded.", rs).with(limits).send());
     }
-    let fault = if method == Method::GET { simulator.faults.draw(path, query) } else { None };
+    let fault = match endpoint {
+        // Each query is a request of its own, though all of them have one path.
+        Endpoint::Graphql => simulator.faults.draw(path, &form),
+        _ if method == Method::GET => simulator.faults.draw(path, query),
+        _ => None,
+    };
     if let Some(fault) = fault
         && let Some(broken) = instead(simulator, &asked, fault, now).await
     {
@@ -127,6 +132,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         (Host::Advocate, Endpoint::CreateExport | Endpoint::Export | Endpoint::ExportDownload | Endpoint::Exports) => {
             simulator.exports.answer(&simulator.record, endpoint, asked.path, query, &form)
         }
+        (Host::Advocate, Endpoint::Graphql) => simulator.graphql.answer(&simulator.world, &simulator.record, &form),
         (Host::Advocate, _) => {
             simulator.advocate.answer(&simulator.world, &simulator.record, endpoint, asked.path, query)
         }
@@ -171,7 +177,7 @@ fn admit(simulator: &Simulator, asked: &Asked<'_>, sent: Option<&[u8]>, writes: 
         return Err(asked.error(401, "Authentication failed.", rs));
     };
     let refused = || Err(asked.error(403, "This token may not do that.", None));
-    if !scope.reaches(asked.host) {
+    if !scope.reaches(asked.host) || !scope.asks(asked.path) {
         return refused();
     }
     match asked.host {
@@ -181,10 +187,6 @@ fn admit(simulator: &Simulator, asked: &Asked<'_>, sent: Option<&[u8]>, writes: 
         }
         Host::Brand if query::segment(asked.whose) != simulator.reversals.sid => return refused(),
         _ => {}
-    }
-    let beyond_rest = asked.path == "graphql" || asked.path.split('/').next() == Some("export");
-    if asked.host == Host::Advocate && beyond_rest && scope == Scope::RestOnly {
-        return refused();
     }
     if writes && !Scope::writes(scope) { refused() } else { Ok(()) }
 }

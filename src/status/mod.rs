@@ -12,10 +12,12 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::model::budget::WaitReason;
 use crate::model::{Coverage, RewardState};
 use crate::report::table;
 use crate::retract::receipt::Entry;
 use crate::store::Identity;
+use crate::store::budget::{BudgetLine, budgets};
 use crate::store::index::{FailedAccount, IndexReader, Refusal, Run};
 use crate::store::ledger::{Ledger, Retraction, State};
 
@@ -48,6 +50,8 @@ pub struct Status {
     pub failed: Option<Vec<FailedLine>>,
     /// How many retractions are in each state.
     pub retractions: std::collections::BTreeMap<&'static str, u64>,
+    /// What each host was asked, and may still be asked.
+    pub quota: Vec<QuotaLine>,
     /// Retractions that are not at an end, and those that were written down and not sent.
     pub open: Vec<OpenLine>,
     /// Confirmed retractions whose action has a standing reward in a newer reading.
@@ -57,6 +61,35 @@ pub struct Status {
     /// What is wrong, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<Problem>>,
+}
+
+/// One host's quota, shared by every process on this index.
+#[derive(Debug, Serialize)]
+pub struct QuotaLine {
+    /// `advocate` or `brand`, and the base URL.
+    pub host: String,
+    /// Requests in a window; `null` where no limit is known.
+    pub limit: Option<u64>,
+    /// Requests used in the window; without a limit, in the last hour.
+    pub used: u64,
+    /// Requests left in the window, the reserve included.
+    pub left: Option<u64>,
+    /// When the window ends, RFC 3339; `null` where none has begun.
+    pub resets_at: Option<String>,
+    /// The share that is kept for retractions.
+    pub reserve: f64,
+    /// Requests per second, configured or learned; `null` where none is known.
+    pub rate: Option<f64>,
+    /// No process asks before this moment, RFC 3339.
+    pub waiting_until: Option<String>,
+    /// Why not.
+    pub wait_reason: Option<&'static str>,
+    /// Requests of the last hour for crawls and look-ups.
+    pub last_hour_crawl: u64,
+    /// Requests of the last hour for retractions and their verification.
+    pub last_hour_retraction: u64,
+    /// Requests since midnight UTC.
+    pub today: u64,
 }
 
 /// One run.
@@ -140,6 +173,7 @@ pub fn gather(
         failed_accounts: 0,
         failed: None,
         retractions: std::collections::BTreeMap::new(),
+        quota: quota(database, clock)?,
         open: Vec::new(),
         standing_again: Vec::new(),
         refusals: Vec::new(),
@@ -175,6 +209,58 @@ pub fn gather(
         }
     }
     Ok(status)
+}
+
+fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
+    let moment = |ms: i64| jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).ok();
+    let line = |known: BudgetLine| {
+        let account = known.account;
+        let last_hour = known.last_hour.crawl + known.last_hour.retraction;
+        // A crawl that has used its share waits for the window's end, although nobody told it to.
+        let waits = account.hold.map(|hold| (hold.until_ms, hold.reason)).or_else(|| {
+            let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
+            Some((end, WaitReason::QuotaUsed))
+        });
+        QuotaLine {
+            host: known.host,
+            limit: account.limit,
+            used: if account.limit.is_some() { account.used } else { last_hour },
+            left: account.left(),
+            resets_at: account.window_ends_ms.filter(|_| account.limit.is_some()).and_then(moment),
+            reserve: account.reserve,
+            rate: account.rate,
+            waiting_until: waits.and_then(|(until_ms, _)| moment(until_ms)),
+            wait_reason: waits.map(|(_, reason)| reason.as_str()),
+            last_hour_crawl: known.last_hour.crawl,
+            last_hour_retraction: known.last_hour.retraction,
+            today: known.today.crawl + known.today.retraction,
+        }
+    };
+    Ok(budgets(database, clock.now_ms())?.into_iter().map(line).collect())
+}
+
+impl QuotaLine {
+    fn text(&self) -> String {
+        let mut text = match self.limit {
+            Some(limit) => format!("{} of {limit} requests used, {} left", self.used, self.left.unwrap_or(0)),
+            None => format!("{} requests in the last hour, no limit known", self.used),
+        };
+        let mut add = |part: String| text.push_str(&part);
+        if self.limit.is_some() {
+            add(format!(" ({:.0}% kept for retractions)", self.reserve * 100.0));
+        }
+        if let Some(resets_at) = &self.resets_at {
+            add(format!(", the window ends at {resets_at}"));
+        }
+        if let Some(rate) = self.rate {
+            add(format!(", at most {rate:.1}/s"));
+        }
+        if let (Some(until), Some(reason)) = (&self.waiting_until, self.wait_reason) {
+            let whom = if reason == WaitReason::QuotaUsed.as_str() { "crawls wait" } else { "waiting" };
+            add(format!(", {whom} until {until} ({reason})"));
+        }
+        format!("quota of {}: {text}", self.host)
+    }
 }
 
 /// One retraction with all its events.
@@ -281,6 +367,7 @@ impl Status {
                 table(["run began", "ended", "source", "accounts", "requests", ""], rows).lines().map(str::to_owned),
             );
         }
+        lines.extend(self.quota.iter().map(QuotaLine::text));
         if self.failed_accounts > 0 {
             lines.push(format!(
                 "{} account(s) could not be read; list them with --failed-accounts",

@@ -7,6 +7,7 @@ mod crawl;
 mod index;
 mod lookup;
 mod odd;
+mod quota;
 mod retract;
 mod safety;
 mod support;

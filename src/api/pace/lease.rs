@@ -138,7 +138,7 @@ impl Leases {
                 continue;
             }
             if lease.next_us > now_us as f64 {
-                return Draw::At(lease.next_us as i64);
+                return Draw::At(lease.next_us.ceil() as i64);
             }
             let unlimited = !lease.grant.counted;
             if !unlimited {
@@ -298,7 +298,8 @@ impl Leases {
                 }
                 if let Some(Err(Unavailable::Failed(why))) = alone {
                     books.failures += 1;
-                    if books.failures >= SAID_AFTER {
+                    // A retraction makes no three exchanges.
+                    if books.failures >= SAID_AFTER || self.purpose == Purpose::Retraction {
                         *lock(&self.trouble) = Some(why);
                     }
                 }

@@ -44,6 +44,9 @@ const TROUBLE_IN_A_ROW: u32 = 4;
 /// flight when a limit is met is refused with it, so a host with a small one must be met with few.
 const HEALTHY_PER_SLOT: usize = 4;
 
+/// The same where the rate is known: it keeps the pace, and slots that are missing only keep it from being reached.
+const HEALTHY_PER_SLOT_AT_A_RATE: usize = 1;
+
 /// A host that asks to wait no longer than this speaks of a rate, not of a window's quota, in milliseconds.
 const SPEAKS_OF_A_RATE: i64 = 2_500;
 
@@ -327,7 +330,13 @@ impl Pacer {
             return;
         }
         gauge.healthy += 1;
-        if gauge.healthy < if gauge.was_troubled { gauge.limit } else { HEALTHY_PER_SLOT } {
+        let enough = match (gauge.was_troubled, self.leases.has_rate()) {
+            (true, false) => gauge.limit,
+            (false, false) => HEALTHY_PER_SLOT,
+            // After a trouble too: the rate is what keeps the pressure down.
+            (_, true) => HEALTHY_PER_SLOT_AT_A_RATE,
+        };
+        if gauge.healthy < enough {
             return;
         }
         gauge.healthy = 0;
@@ -436,3 +445,11 @@ impl Drop for Pacer {
 #[cfg(test)]
 #[path = "../tests/pacing.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "../tests/figures.rs"]
+mod figures;
+
+#[cfg(test)]
+#[path = "../tests/sharing.rs"]
+mod sharing;

@@ -75,6 +75,12 @@ fn without_any_limit_a_lease_has_no_end_and_is_accounted_for_later() {
     assert!(grant.requests == u64::MAX && !grant.counted);
     account.exchange(&News { sent: 7, uncounted: 7, ..News::default() }, None, &Terms::default(), NOW);
     assert_eq!(account.used, 7);
+    // It counts when a quota is configured within the hour, and not for ever.
+    let minute = Terms { quota: Some(Quota { limit: 100, window_ms: 60_000 }), ..Terms::default() };
+    account.exchange(&News::default(), None, &minute, NOW + 1_000);
+    assert_eq!((account.used, account.window_ends_ms), (7, Some(NOW + 61_600)));
+    account.exchange(&News::default(), None, &Terms::default(), NOW + 4_000_000);
+    assert_eq!(account.used, 0);
 }
 
 fn told(limit: u64, remaining: u64, in_seconds: i64) -> News {

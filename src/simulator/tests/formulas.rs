@@ -169,7 +169,7 @@ fn check_reward(world: &World, key: data::RewardKey, touch: Touch, link_in: Link
         LinkIn::Reward => Some(&reward),
         LinkIn::Event => reward.pointer("/userEvent/fields"),
         LinkIn::Meta => reward.pointer("/meta/customMeta"),
-        LinkIn::None => None,
+        LinkIn::None | LinkIn::Graphql => None,
     };
     let said = |names: &[&str]| -> Vec<String> {
         let fields = place.and_then(Value::as_object).into_iter().flatten();

@@ -1,5 +1,6 @@
 //! The simulator's own promises.
 
+mod exports;
 mod formulas;
 mod server;
 

@@ -12,26 +12,28 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{of, options};
 use crate::simulator::{DeleteFault, FaultKind, Options, auth::Keys, start};
 
-struct Server {
+pub(super) struct Server {
     addr: SocketAddr,
-    keys: Keys,
+    pub(super) keys: Keys,
     _stop: DropGuard,
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
+    /// A body in chunks came to its end.
+    pub(super) ended: bool,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
 impl Server {
-    async fn start(options: Options) -> Self {
+    pub(super) async fn start(options: Options) -> Self {
         let stop = CancellationToken::new();
         let keys = Keys::new(&options);
         let addr = start(options, stop.clone()).await.expect("a free port").addr;
@@ -40,8 +42,19 @@ impl Server {
 
     /// Sends one request on its own connection and reads to its end. No HTTP client: the crate's one is not the
     /// simulator's to use.
-    async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect(self.addr).await?;
+    pub(super) async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
+        Self::send_to(self.addr, method, path, headers, body).await
+    }
+
+    /// The same, at another address.
+    pub(super) async fn send_to(
+        addr: SocketAddr,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> io::Result<Answer> {
+        let mut stream = TcpStream::connect(addr).await?;
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
@@ -53,13 +66,14 @@ impl Server {
         let head = String::from_utf8_lossy(&answer[..end]).into_owned();
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
         let mut body = answer[end + 4..].to_vec();
+        let ended = !head.contains("chunked") || body.ends_with(b"0\r\n\r\n");
         if head.contains("chunked") {
             body = unchunk(&body);
         }
-        Ok(Answer { status, head, body })
+        Ok(Answer { status, head, body, ended })
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         let headers = format!("Authorization: {}\r\nAccept: application/json\r\n", self.keys.full());
         self.send("GET", path, &headers, "").await.expect("an answer")
     }
@@ -72,17 +86,17 @@ impl Server {
         self.send(method, "/Advertisers/SIMULATOR/Actions", &headers, form).await
     }
 
-    async fn control(&self, method: &str, path: &str) -> Answer {
+    pub(super) async fn control(&self, method: &str, path: &str) -> Answer {
         self.send(method, &format!("/_simulator/{path}"), "", "").await.expect("an answer")
     }
 
-    async fn truth(&self, what: &str) -> Vec<Value> {
+    pub(super) async fn truth(&self, what: &str) -> Vec<Value> {
         let lines = self.control("GET", what).await.body;
         let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice(line).expect("a line of JSON")).collect()
     }
 
-    async fn rewards(&self, account: &str) -> Answer {
+    pub(super) async fn rewards(&self, account: &str) -> Answer {
         let account = percent_encoding::utf8_percent_encode(account, percent_encoding::NON_ALPHANUMERIC);
         self.get(&format!("/api/v1/simulator/reward?accountId={account}")).await
     }

@@ -1,0 +1,174 @@
+//! The pace against an enforced limit, for a minute of simulated time: how much of it is used, and how often it is met.
+//!
+//! The enforcer is a token bucket that holds one second's worth, as `recoup simulate --rate` has it. The last test is about
+//! no limit at all: nothing in the gate may keep a slot idle.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use jiff::SignedDuration;
+use tokio::task::LocalSet;
+use url::Url;
+
+use super::*;
+use crate::api::{Credentials, Secret};
+use crate::model::budget::Terms;
+
+/// How the host tells its limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Tells {
+    Nothing,
+    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset` with every answer.
+    Everything,
+    /// `Retry-After` with a 429.
+    RetryAfter,
+}
+
+struct Bucket {
+    rate: Option<f64>,
+    tokens: f64,
+    filled_ms: i64,
+    passed: u64,
+    refused: u64,
+}
+
+struct Case {
+    limit: Option<f64>,
+    configured: Option<f64>,
+    tells: Tells,
+    latency: Duration,
+    concurrency: usize,
+}
+
+/// Requests that passed in a minute after `skipped` seconds, and 429s.
+async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
+    let base = Url::parse("https://127.0.0.1").expect("a URL");
+    let credentials = Credentials { user: String::new(), secret: Secret::Value("x".into()) };
+    let options = HostOptions {
+        concurrency: case.concurrency,
+        terms: Terms { rate: case.configured, ..Terms::default() },
+        ..HostOptions::new(base, credentials)
+    };
+    let clock = Clock::starting_at(Timestamp::from_second(1_700_000_000).expect("a moment"));
+    let pacer = Pacer::new(&options, clock, CancellationToken::new()).expect("a gate");
+    let began = clock.now_ms() + skipped * 1_000;
+    let end = began + 60_000;
+    let bucket = Rc::new(RefCell::new(Bucket {
+        rate: case.limit,
+        tokens: case.limit.unwrap_or(0.0),
+        filled_ms: clock.now_ms(),
+        passed: 0,
+        refused: 0,
+    }));
+    let set = LocalSet::new();
+    for _ in 0..case.concurrency * 2 {
+        let (pacer, bucket) = (Arc::clone(&pacer), Rc::clone(&bucket));
+        let (tells, latency) = (case.tells, case.latency);
+        set.spawn_local(async move {
+            loop {
+                let permit = pacer.admit(None).await.expect("admission");
+                // The way is never quite the same.
+                tokio::time::sleep(latency.mul_f64(0.45 + 0.1 * fastrand::f64())).await;
+                let arrived = clock.now_ms();
+                if arrived >= end {
+                    return;
+                }
+                let (takes, left) = bucket.borrow_mut().take(arrived, arrived >= began);
+                tokio::time::sleep(latency / 2).await;
+                let now = clock.now();
+                let in_a_second = now.checked_add(SignedDuration::from_secs(1)).ok();
+                if tells == Tells::Everything {
+                    pacer.hear(Told {
+                        limit: case_limit(&bucket) as u64,
+                        remaining: left,
+                        resets_at_ms: now.as_millisecond() + 1_000,
+                        window_ms: None,
+                        at_ms: now.as_millisecond(),
+                        outstanding: 0,
+                    });
+                }
+                let health = if takes { Health::Good } else { Health::Limited };
+                let until = in_a_second.filter(|_| !takes && tells != Tells::Nothing);
+                permit.finish(health, until);
+            }
+        });
+    }
+    set.await;
+    let bucket = bucket.borrow();
+    (bucket.passed, bucket.refused)
+}
+
+fn case_limit(bucket: &Rc<RefCell<Bucket>>) -> f64 {
+    bucket.borrow().rate.unwrap_or(0.0)
+}
+
+impl Bucket {
+    fn take(&mut self, now_ms: i64, counts: bool) -> (bool, u64) {
+        let takes = self.rate.is_none_or(|rate| {
+            self.tokens = (self.tokens + (now_ms - self.filled_ms) as f64 / 1_000.0 * rate).min(rate.max(1.0));
+            self.filled_ms = now_ms;
+            self.tokens >= 1.0
+        });
+        if takes {
+            self.tokens -= 1.0;
+            self.passed += u64::from(counts);
+        } else {
+            self.refused += u64::from(counts);
+        }
+        (takes, self.tokens.max(0.0) as u64)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configured_rate_is_used_and_never_met() {
+    for rate in [2.0, 50.0, 1_000.0] {
+        for latency in [2, 100] {
+            let case = Case {
+                limit: Some(rate),
+                configured: Some(rate),
+                tells: Tells::Nothing,
+                latency: Duration::from_millis(latency),
+                concurrency: 128,
+            };
+            let (passed, refused) = minute(&case, 0).await;
+            let used = passed as f64 / (rate * 60.0);
+            assert!(used >= 0.98, "{rate}/s at {latency} ms: {used}");
+            assert_eq!(refused, 0, "{rate}/s at {latency} ms");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_that_has_to_be_learned_is_used_and_seldom_met() {
+    for tells in [Tells::Everything, Tells::RetryAfter, Tells::Nothing] {
+        for rate in [10.0, 50.0, 400.0] {
+            for latency in [2, 100] {
+                let case = Case {
+                    limit: Some(rate),
+                    configured: None,
+                    tells,
+                    latency: Duration::from_millis(latency),
+                    concurrency: 64,
+                };
+                let (passed, refused) = minute(&case, 0).await;
+                let (used, met) = (passed as f64 / (rate * 60.0), refused as f64 / (passed + refused) as f64);
+                assert!(used >= 0.9, "{tells:?} {rate}/s at {latency} ms: {used}");
+                assert!(met <= 0.01, "{tells:?} {rate}/s at {latency} ms: {met} ({refused})");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_no_slot_is_idle() {
+    for concurrency in [8, 64, 256] {
+        let latency = Duration::from_millis(100);
+        let case = Case { limit: None, configured: None, tells: Tells::Nothing, latency, concurrency };
+        let (passed, _) = minute(&case, 5).await;
+        let used = passed as f64 / (60.0 * concurrency as f64 / latency.as_secs_f64());
+        assert!(used >= 0.95, "{concurrency} in flight: {used}");
+        let (passed, _) = minute(&case, 0).await;
+        let used = passed as f64 / (60.0 * concurrency as f64 / latency.as_secs_f64());
+        assert!(used >= 0.9, "{concurrency} in flight, the ramp included: {used}");
+    }
+}

@@ -1,0 +1,101 @@
+//! Which events a list of GraphQL asks for: an event is an action of an order, and belongs to the buyer.
+//!
+//! An order ID, an ActionId, an event's ID, a user and an account lead to their events by the formulas; only a list without
+//! any of these looks through everyone. A name under which the order's fields do not have the value finds nothing.
+
+use serde_json::{Map, Value};
+
+use super::Part;
+use crate::simulator::{
+    data::{ActionKey, Class},
+    options::{LinkIn, LinkNames},
+    world::World,
+};
+
+/// The kind of event that every order is.
+pub(super) const KEY: &str = "purchase";
+
+/// The events that pass the filter, in an order that is always the same.
+pub(super) fn find(world: &World, filter: &Map<String, Value>, part: Part) -> Vec<ActionKey> {
+    let (offset, limit) = (part.offset as usize, part.limit as usize);
+    let passes = |action: &ActionKey| passes(world, filter, *action);
+    match named(world, filter) {
+        Some(named) => named.into_iter().filter(passes).skip(offset).take(limit).collect(),
+        None => {
+            let all = world.everyone().flat_map(|buyer| of_buyer(world, buyer));
+            all.filter(passes).skip(offset).take(limit).collect()
+        }
+    }
+}
+
+fn of_order(world: &World, buyer: u64, order: u64) -> impl Iterator<Item = ActionKey> {
+    (0..world.data.actions(buyer, order)).map(move |action| ActionKey { buyer, order, action })
+}
+
+fn of_buyer(world: &World, buyer: u64) -> Vec<ActionKey> {
+    (0..world.data.orders(buyer)).flat_map(|order| of_order(world, buyer, order)).collect()
+}
+
+/// The events among which all that pass are found, where the filter names them.
+fn named(world: &World, filter: &Map<String, Value>) -> Option<Vec<ActionKey>> {
+    let data = &world.data;
+    let text = |key: &str| filter.get(key).and_then(Value::as_str);
+    let found: Vec<ActionKey> = if let Some(id) = text("id_eq") {
+        data.find_event(id).into_iter().collect()
+    } else if let Some(id) = text("userId_eq") {
+        data.find_user(id).into_iter().flat_map(|person| of_buyer(world, person)).collect()
+    } else if let Some(id) = text("accountId_eq") {
+        let members = world.account(id).into_iter().flat_map(|owner| data.members(owner));
+        members.flat_map(|person| of_buyer(world, person)).collect()
+    } else {
+        let wanted = filter.get("fields").and_then(Value::as_object).into_iter().flatten();
+        // Whatever the name is, a value of an event is one of these two.
+        let (_, value) = wanted.into_iter().find(|(name, _)| *name != "currency_eq")?;
+        let value = plain(value);
+        let order = data.find_order(&value).into_iter().flat_map(|(buyer, order)| of_order(world, buyer, order));
+        order.chain(data.find_action(&value)).collect()
+    };
+    Some(found.into_iter().filter(|action| world.is_here(action.buyer)).collect())
+}
+
+fn passes(world: &World, filter: &Map<String, Value>, action: ActionKey) -> bool {
+    let data = &world.data;
+    let ActionKey { buyer, order, .. } = action;
+    filter.iter().filter(|(_, value)| !value.is_null()).all(|(key, value)| match key.as_str() {
+        "key" => value == KEY,
+        "id_eq" => value.as_str().and_then(|id| data.find_event(id)) == Some(action),
+        "userId_eq" => *value == data.user_id(buyer),
+        "accountId_eq" => *value == data.account_id(data.owner(buyer)),
+        "dateTriggered_gte" => value.as_i64().is_none_or(|from| data.ordered(buyer, order) >= from),
+        "dateTriggered_lt" => value.as_i64().is_none_or(|to| data.ordered(buyer, order) < to),
+        "fields" => value.as_object().into_iter().flatten().all(|(name, value)| field(world, action, name, value)),
+        _ => false,
+    })
+}
+
+/// Whether an event has this value under this name, as in `order_id_eq`.
+fn field(world: &World, action: ActionKey, name: &str, value: &Value) -> bool {
+    let Some(name) = name.strip_suffix("_eq") else { return false };
+    let (data, value) = (&world.data, plain(value));
+    let ActionKey { buyer, order, .. } = action;
+    if name == "currency" {
+        return value == "USD";
+    }
+    if world.style.link_in == LinkIn::None {
+        return false;
+    }
+    let (order_id, second, action_id) = world.style.event_names(data, action);
+    if name == order_id {
+        value == data.order_id(buyer, order)
+    } else if name == action_id {
+        data.action_id(action).is_some_and(|id| id == value)
+    } else {
+        let second_is_there = data.class(buyer, order) == Class::Ambiguous && world.style.names != LinkNames::Unusual;
+        second_is_there && name == second && data.second_order_id(buyer, order).is_some_and(|id| id == value)
+    }
+}
+
+/// A value as text: numbers match the digits that they are written in.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

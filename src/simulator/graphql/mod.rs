@@ -1,0 +1,256 @@
+//! GraphQL on the Advocate side: rewards of the whole tenant, and the events behind them.
+//!
+//! Read from the vendor's published schema (`advocate-api.md` §3): one POST, lists by limit and offset, errors beside
+//! data, unknown fields refused with 200. A mutation is never carried out and always recorded. In reading order:
+//! `document` (the text) → `schema` (what may be asked) → `rewards`, `events` (what is asked for) → `write` (the answer).
+
+mod document;
+mod events;
+mod rewards;
+mod schema;
+mod write;
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hasher as _},
+    sync::{Mutex, RwLock},
+};
+
+use clap::ValueEnum as _;
+use serde_json::{Map, Value, json};
+
+use self::document::{Field, Kind};
+use super::{
+    change::READS,
+    lock::{hold, read},
+    mix::{Tag, hash},
+    options::{GraphqlSchema, OnOff, Options, UserEvents, rate},
+    record::Record,
+    reply::{JSON, Reply, advocate_error},
+    world::World,
+};
+
+/// What can be changed while the simulator runs.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    on: OnOff,
+    schema: GraphqlSchema,
+    max_limit: u64,
+    slow: Option<u64>,
+    partial: f64,
+    events: UserEvents,
+}
+
+impl Live {
+    /// Sets one setting; whether it exists and the value is one.
+    pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
+        match key {
+            "graphql" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
+            "graphql-schema" => GraphqlSchema::from_str(value, true).map(|schema| self.schema = schema).is_ok(),
+            "graphql-max-limit" => value.parse().map(|limit| self.max_limit = limit).is_ok(),
+            "graphql-slow" if value == "none" => {
+                self.slow = None;
+                true
+            }
+            "graphql-slow" => value.parse().map(|limit| self.slow = Some(limit)).is_ok(),
+            "graphql-partial" => rate(value).map(|rate| self.partial = rate).is_ok(),
+            "user-events" => UserEvents::from_str(value, true).map(|events| self.events = events).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+/// The endpoint.
+#[derive(Debug)]
+pub(super) struct Graphql {
+    pub(super) live: RwLock<Live>,
+    seed: u64,
+    damage: Mutex<Damage>,
+}
+
+/// Which lists came with an error: how often each was, and how many in all.
+#[derive(Debug, Default)]
+struct Damage {
+    attempts: HashMap<u64, u64>,
+    all: u64,
+}
+
+/// How one list of rewards is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damaged {
+    /// The event of one row: the row is this number modulo the rows.
+    Row(u64),
+    All,
+}
+
+/// A list's part of the tenant.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    limit: u64,
+    offset: u64,
+}
+
+/// How a request ends early.
+enum Early {
+    /// In an answer with this message and no data.
+    Error(String),
+    Reply(Reply),
+}
+
+impl From<String> for Early {
+    fn from(message: String) -> Self {
+        Self::Error(message)
+    }
+}
+
+impl Graphql {
+    pub(super) fn new(options: &Options) -> Self {
+        let live = Live {
+            on: options.graphql,
+            schema: options.graphql_schema,
+            max_limit: options.graphql_max_limit,
+            slow: options.graphql_slow,
+            partial: options.graphql_partial,
+            events: options.user_events,
+        };
+        Self { live: RwLock::new(live), seed: options.seed, damage: Mutex::default() }
+    }
+
+    /// Answers one POST.
+    pub(super) fn answer(&self, world: &World, record: &Record, body: &str) -> Reply {
+        let live = read(&self.live).clone();
+        if live.on == OnOff::Off {
+            return advocate_error(404, "There is nothing here.", None, None);
+        }
+        let Ok(sent) = serde_json::from_str::<Map<String, Value>>(body) else {
+            return advocate_error(400, "The body is not a JSON object.", Some("VALIDATION_FAILED"), None);
+        };
+        match self.execute(world, record, &live, &sent, body) {
+            Ok(reply) | Err(Early::Reply(reply)) => reply,
+            Err(Early::Error(message)) => Reply::json(200, &json!({"errors": [{"message": message}]})),
+        }
+    }
+
+    fn execute(
+        &self,
+        world: &World,
+        record: &Record,
+        live: &Live,
+        sent: &Map<String, Value>,
+        body: &str,
+    ) -> Result<Reply, Early> {
+        let text = sent.get("query").and_then(Value::as_str).ok_or_else(|| "Must provide a query.".to_owned())?;
+        let none = Map::new();
+        let variables = sent.get("variables").and_then(Value::as_object).unwrap_or(&none);
+        let operation = document::parse(text, variables)?;
+        if operation.kind != Kind::Query {
+            record.violation("a GraphQL document that is no query was sent");
+            return Err(Early::Error("Only queries are answered here.".to_owned()));
+        }
+        schema::check(&operation.fields, "Query", live.schema == GraphqlSchema::Old)?;
+        let (mut out, mut errors) = (b"{\"data\":{".to_vec(), Vec::new());
+        for (place, field) in operation.fields.iter().enumerate() {
+            record.graphql(&field.name);
+            if place > 0 {
+                out.push(b',');
+            }
+            super::reward_json::string(&mut out, &field.alias);
+            out.push(b':');
+            match field.name.as_str() {
+                "rewards" => {
+                    let part = part(field, live)?;
+                    world.rewards_read(READS);
+                    let damaged = self.damaged(live.partial, body, place);
+                    if damaged == Some(Damaged::All) {
+                        record.fault("graphql data".to_owned());
+                        let errors = json!([{"message": "Exception while fetching data", "path": [field.alias]}]);
+                        return Ok(Reply::json(200, &json!({"data": null, "errors": errors})));
+                    }
+                    let page = rewards::page(world, field, part)?;
+                    let row = match damaged {
+                        Some(Damaged::Row(row)) => write::damaged_row(field, &page, row),
+                        _ => None,
+                    };
+                    if let Some((_, path)) = &row {
+                        record.fault("graphql row".to_owned());
+                        errors.push(json!({"message": "Exception while fetching data", "path": path}));
+                    }
+                    write::rewards(&mut out, world, field, &page, row.map(|(row, _)| row));
+                }
+                "reward" => {
+                    let id = field.arguments.get("id").and_then(Value::as_str).unwrap_or_default();
+                    match world.reward(id) {
+                        Some((key, touch)) => write::reward(&mut out, world, &field.fields, key, touch, false),
+                        None => out.extend_from_slice(b"null"),
+                    }
+                }
+                "users" => write::users(&mut out, world, field, part(field, live)?),
+                "userEvents" => {
+                    let part = part(field, live)?;
+                    let filter = field.arguments.get("filter").and_then(Value::as_object).unwrap_or(&none);
+                    allowed(live.events, filter)?;
+                    write::events(&mut out, world, field, &events::find(world, filter, part));
+                }
+                _ => super::reward_json::string(&mut out, "Query"),
+            }
+        }
+        out.push(b'}');
+        if !errors.is_empty() {
+            out.extend_from_slice(b",\"errors\":");
+            out.extend_from_slice(Value::Array(errors).to_string().as_bytes());
+        }
+        out.push(b'}');
+        Ok(Reply::new(200, JSON, out))
+    }
+
+    /// Whether and how this list is damaged, this time: as with other faults a repetition gets through in the end.
+    fn damaged(&self, rate: f64, body: &str, place: usize) -> Option<Damaged> {
+        if rate <= 0.0 {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(body.as_bytes());
+        hasher.write_usize(place);
+        let key = hasher.finish();
+        let mut damage = hold(&self.damage);
+        let attempt = damage.attempts.get(&key).copied().unwrap_or(0);
+        let roll = hash(self.seed, Tag::Partial, key, attempt);
+        let hit = ((roll >> 11) as f64 / (1_u64 << 53) as f64) < rate;
+        // A list that never broke is not remembered: it is whole every time it is asked for.
+        if hit || attempt > 0 {
+            damage.attempts.insert(key, attempt + 1);
+        }
+        damage.all += u64::from(hit);
+        let whole = damage.all.is_multiple_of(2);
+        hit.then(|| if whole { Damaged::All } else { Damaged::Row(hash(self.seed, Tag::Partial, roll, attempt)) })
+    }
+}
+
+/// The part of a list that is asked for, unless it is larger than the server gives.
+fn part(field: &Field, live: &Live) -> Result<Part, Early> {
+    let number = |name: &str, default: u64| match field.arguments.get(name) {
+        None => Ok(default),
+        Some(value) => value
+            .as_u64()
+            .ok_or_else(|| format!("Argument \"{name}\" of \"{}\" must be a whole number from 0.", field.name)),
+    };
+    let (limit, offset) = (number("limit", 20)?, number("offset", 0)?);
+    if limit > live.max_limit {
+        return Err(Early::Error(format!("The limit of {limit} is larger than {}.", live.max_limit)));
+    }
+    if live.slow.is_some_and(|slow| limit > slow) {
+        return Err(Early::Reply(Reply::html(504)));
+    }
+    Ok(Part { limit, offset })
+}
+
+/// Whether events may be asked for with this filter.
+fn allowed(events: UserEvents, filter: &Map<String, Value>) -> Result<(), Early> {
+    let conditions: usize =
+        filter.iter().map(|(key, value)| if key == "fields" { value.as_object().map_or(0, Map::len) } else { 1 }).sum();
+    match events {
+        UserEvents::Off => Err(Early::Error("Not authorised".to_owned())),
+        UserEvents::OneField if conditions > 1 => Err(Early::Error("Only one field can be filtered here".to_owned())),
+        UserEvents::OneField | UserEvents::On => Ok(()),
+    }
+}

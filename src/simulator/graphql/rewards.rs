@@ -1,0 +1,217 @@
+//! Which rewards a list of GraphQL asks for, and in which order.
+//!
+//! What names its rewards (IDs, an account, a user, a referral) is found by the formulas; a range of `dateModified` is a
+//! piece of the timeline and costs about its page; anything else is looked for among all. Nothing here writes.
+
+use serde_json::Value;
+
+use super::{Part, document::Field};
+use crate::simulator::{
+    data::{RewardKey, Side},
+    facts::{Facts, Touch},
+    timeline::Entry,
+    world::World,
+};
+
+/// The rows of one page, and how many there are in all.
+pub(super) struct Page {
+    pub(super) rows: Vec<(RewardKey, Touch)>,
+    pub(super) total: u64,
+}
+
+/// What a list is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sort {
+    created: bool,
+    descending: bool,
+}
+
+/// From (inclusive) and to (exclusive), in Unix milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    from: i64,
+    to: i64,
+}
+
+impl Range {
+    fn of(filter: &Value, field: &str) -> Self {
+        let get = |suffix: &str| filter[format!("{field}_{suffix}")].as_i64();
+        Self { from: get("gte").unwrap_or(i64::MIN), to: get("lt").unwrap_or(i64::MAX) }
+    }
+
+    fn holds(self, moment: i64) -> bool {
+        (self.from..self.to).contains(&moment)
+    }
+}
+
+/// A filter whose names have been looked up. What is named and does not exist is `Some(None)`: nothing passes.
+#[derive(Debug)]
+struct Filter {
+    ids: Option<Vec<String>>,
+    account: Option<Option<u64>>,
+    user: Option<Option<u64>>,
+    referral: Option<Option<(u64, u64)>>,
+    kind: Option<String>,
+    modified: Range,
+    created: Range,
+    all: Vec<Filter>,
+    any: Option<Vec<Filter>>,
+}
+
+impl Filter {
+    fn new(world: &World, filter: &Value) -> Self {
+        let text = |key: &str| filter[key].as_str();
+        let list = |key: &str| filter[key].as_array();
+        let parts = |key: &str| list(key).map(|parts| parts.iter().map(|part| Self::new(world, part)).collect());
+        let mut ids: Option<Vec<String>> =
+            list("id_in").map(|ids| ids.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        if let Some(id) = text("id_eq") {
+            ids =
+                Some(if ids.is_none_or(|ids| ids.iter().any(|one| one == id)) { vec![id.to_owned()] } else { vec![] });
+        }
+        Self {
+            ids,
+            account: text("accountId_eq").map(|id| world.account(id)),
+            user: text("userId_eq").map(|id| world.data.find_user(id)),
+            referral: text("referralId_eq").map(|id| world.data.find_referral(id)),
+            kind: text("type_eq").map(str::to_owned),
+            modified: Range::of(filter, "dateModified"),
+            created: Range::of(filter, "dateCreated"),
+            all: parts("AND").unwrap_or_default(),
+            any: parts("OR"),
+        }
+    }
+
+    /// Only the range of `dateModified` decides.
+    fn is_range(&self) -> bool {
+        self.ids.is_none()
+            && self.account.is_none()
+            && self.user.is_none()
+            && self.referral.is_none()
+            && self.kind.is_none()
+            && (self.created.from, self.created.to) == (i64::MIN, i64::MAX)
+            && self.all.is_empty()
+            && self.any.is_none()
+    }
+
+    fn passes(&self, world: &World, key: RewardKey, touch: Touch, facts: &Facts) -> bool {
+        let data = &world.data;
+        let user = || touch.moved_to.unwrap_or_else(|| data.holder(key));
+        self.modified.holds(facts.modified)
+            && self.created.holds(facts.created)
+            && self.kind.as_ref().is_none_or(|kind| kind == facts.kind.name())
+            && self.account.is_none_or(|owner| owner == Some(data.owner(user())))
+            && self.user.is_none_or(|person| person == Some(user()))
+            && self.referral.is_none_or(|order| key.side != Side::Manual && order == Some((key.buyer, key.order)))
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&data.reward_id(key)))
+            && self.all.iter().all(|part| part.passes(world, key, touch, facts))
+            && self.any.as_ref().is_none_or(|any| any.iter().any(|part| part.passes(world, key, touch, facts)))
+    }
+
+    /// The rewards among which all that pass are found, where the filter names them.
+    fn named(&self, world: &World) -> Option<Vec<(RewardKey, Touch)>> {
+        if let Some(ids) = &self.ids {
+            return Some(ids.iter().filter_map(|id| world.reward(id)).collect());
+        }
+        if let Some(order) = self.referral {
+            let Some((buyer, order)) = order else { return Some(Vec::new()) };
+            let actions = (0..world.data.actions(buyer, order)).map(|action| crate::simulator::data::ActionKey {
+                buyer,
+                order,
+                action,
+            });
+            return Some(actions.flat_map(|action| world.rewards_of_action(action)).collect());
+        }
+        let owner = match (self.account, self.user) {
+            (Some(owner), _) => owner,
+            (None, Some(person)) => person.map(|person| world.data.owner(person)),
+            (None, None) => return self.all.iter().find_map(|part| part.named(world)),
+        };
+        let mut found = Vec::new();
+        if let Some(owner) = owner {
+            world.rewards(owner, |key, touch| found.push((key, touch)));
+        }
+        Some(found)
+    }
+}
+
+fn sort(field: &Field) -> Result<Sort, String> {
+    let by = match field.arguments.get("sortBy") {
+        Some(Value::Array(by)) => by.first(),
+        other => other.filter(|by| by.is_object()),
+    };
+    let Some(by) = by else { return Ok(Sort { created: false, descending: true }) };
+    let created = match by["field"].as_str() {
+        Some("dateModified") => false,
+        Some("dateCreated") => true,
+        _ => return Err("Rewards can be sorted by dateModified and dateCreated here.".to_owned()),
+    };
+    match by["order"].as_str() {
+        Some("ASC") => Ok(Sort { created, descending: false }),
+        Some("DESC") => Ok(Sort { created, descending: true }),
+        _ => Err("\"order\" of type \"RSSortByInput\" must be ASC or DESC.".to_owned()),
+    }
+}
+
+/// The rows that a list asks for, as things stand at one moment.
+pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, String> {
+    let sort = sort(field)?;
+    let filter = Filter::new(world, field.arguments.get("filter").unwrap_or(&Value::Null));
+    let (limit, offset) = (part.limit as usize, part.offset as usize);
+    if filter.is_range() && !sort.created {
+        return Ok(range(world, filter.modified, sort.descending, limit, offset));
+    }
+    let tidy = world.style.tidy;
+    let mut found: Vec<(Entry, RewardKey, Touch)> = Vec::new();
+    let mut take = |key: RewardKey, touch: Touch| {
+        let facts = world.data.facts(key, touch, tidy);
+        if filter.passes(world, key, touch, &facts) {
+            let moment = if sort.created { facts.created } else { facts.modified };
+            found.push(((moment, world.data.tie(key)), key, touch));
+        }
+    };
+    match filter.named(world) {
+        Some(named) => named.into_iter().for_each(|(key, touch)| take(key, touch)),
+        None => world.timeline(|timeline, touch| {
+            let (from, to) = (timeline.rank(filter.modified.from), timeline.rank(filter.modified.to));
+            for (_, tie) in timeline.slice(from, to) {
+                if let Some(key) = world.data.tied(tie) {
+                    take(key, touch(key));
+                }
+            }
+        }),
+    }
+    found.sort_unstable_by_key(|(entry, ..)| *entry);
+    found.dedup_by_key(|(entry, ..)| *entry);
+    if sort.descending {
+        found.reverse();
+    }
+    let total = found.len() as u64;
+    let rows = found.into_iter().skip(offset).take(limit).map(|(_, key, touch)| (key, touch)).collect();
+    Ok(Page { rows, total })
+}
+
+/// A piece of the timeline.
+fn range(world: &World, range: Range, descending: bool, limit: usize, offset: usize) -> Page {
+    world.timeline(|timeline, touch| {
+        let low = timeline.rank(range.from);
+        let high = timeline.rank(range.to).max(low);
+        let (from, to) = if descending {
+            let to = high.saturating_sub(offset).max(low);
+            (to.saturating_sub(limit).max(low), to)
+        } else {
+            let from = low.saturating_add(offset).min(high);
+            (from, from.saturating_add(limit).min(high))
+        };
+        let mut rows: Vec<(RewardKey, Touch)> = timeline
+            .slice(from, to)
+            .into_iter()
+            .filter_map(|(_, tie)| world.data.tied(tie))
+            .map(|key| (key, touch(key)))
+            .collect();
+        if descending {
+            rows.reverse();
+        }
+        Page { rows, total: (high - low) as u64 }
+    })
+}

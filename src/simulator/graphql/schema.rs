@@ -1,0 +1,164 @@
+//! The part of the schema that is served, and whether a selection fits it.
+//!
+//! Types, fields and arguments as the published schema of 2022 names them (`advocate-api.md` §3), without those that nothing
+//! here could answer; `--graphql-schema old` leaves events out as the schema of 2020 does. Nothing here knows the data.
+
+use serde_json::{Map, Value};
+
+use super::document::Field;
+
+/// A field: its name, its arguments, the type of what it holds (empty for a value).
+type Known = (&'static str, &'static [&'static str], &'static str);
+
+const LIST: &[&str] = &["filter", "limit", "offset", "sortBy", "timeZone", "timeZoneOffset"];
+const NONE: &[&str] = &[];
+const AT: &[&str] = &["at"];
+
+const QUERY: &[Known] = &[
+    ("rewards", LIST, "FlatRewardList"),
+    ("reward", &["id"], "FlatReward"),
+    ("users", &["filter", "query", "limit", "offset", "sortBy", "timeZone", "timeZoneOffset"], "UserList"),
+    ("userEvents", &["filter", "limit", "offset", "sortBy"], "UserEventDataList"),
+];
+
+const FLAT_REWARD: &[Known] = &[
+    ("id", NONE, ""),
+    ("type", NONE, ""),
+    ("value", NONE, ""),
+    ("availableValue", AT, ""),
+    ("unit", NONE, ""),
+    ("name", NONE, ""),
+    ("dateCreated", NONE, ""),
+    ("dateScheduledFor", NONE, ""),
+    ("dateGiven", NONE, ""),
+    ("dateExpires", NONE, ""),
+    ("dateCancelled", NONE, ""),
+    ("dateRedeemed", NONE, ""),
+    ("dateModified", NONE, ""),
+    ("rewardSource", NONE, ""),
+    ("currency", NONE, ""),
+    ("cancellable", NONE, ""),
+    ("redeemable", NONE, ""),
+    ("programId", NONE, ""),
+    ("programRewardKey", NONE, ""),
+    ("globalRewardKey", NONE, ""),
+    ("referralId", NONE, ""),
+    ("statuses", AT, ""),
+    ("assignedCredit", NONE, ""),
+    ("redeemedCredit", AT, ""),
+    ("user", NONE, "User"),
+    ("userEvent", NONE, "UserEventData"),
+    ("meta", NONE, "RewardMeta"),
+];
+
+const USER: &[Known] =
+    &[("id", NONE, ""), ("accountId", NONE, ""), ("email", NONE, ""), ("firstName", NONE, ""), ("lastName", NONE, "")];
+
+const EVENT: &[Known] = &[
+    ("id", NONE, ""),
+    ("userId", NONE, ""),
+    ("accountId", NONE, ""),
+    ("key", NONE, ""),
+    ("fields", NONE, ""),
+    ("dateTriggered", NONE, ""),
+    ("dateReceived", NONE, ""),
+    ("dateProcessed", NONE, ""),
+];
+
+const META: &[Known] = &[("status", NONE, ""), ("message", NONE, ""), ("customMeta", NONE, "")];
+
+const REWARD_FILTER: &[&str] = &[
+    "AND",
+    "OR",
+    "id_eq",
+    "id_in",
+    "accountId_eq",
+    "userId_eq",
+    "referralId_eq",
+    "type_eq",
+    "dateModified_gte",
+    "dateModified_lt",
+    "dateCreated_gte",
+    "dateCreated_lt",
+];
+const EVENT_FILTER: &[&str] =
+    &["key", "id_eq", "userId_eq", "accountId_eq", "dateTriggered_gte", "dateTriggered_lt", "fields"];
+const USER_FILTER: &[&str] = &["id_eq", "accountId_eq", "email_eq"];
+
+fn fields_of(kind: &str) -> &'static [Known] {
+    match kind {
+        "FlatRewardList" => &[("data", NONE, "FlatReward"), ("count", NONE, ""), ("totalCount", NONE, "")],
+        "UserList" => &[("data", NONE, "User"), ("count", NONE, ""), ("totalCount", NONE, "")],
+        "UserEventDataList" => &[("data", NONE, "UserEventData"), ("count", NONE, "")],
+        "FlatReward" => FLAT_REWARD,
+        "User" => USER,
+        "UserEventData" => EVENT,
+        "RewardMeta" => META,
+        _ => QUERY,
+    }
+}
+
+/// Whether these fields can be asked of this type, and their arguments given; an error is the message for the client.
+pub(super) fn check(fields: &[Field], kind: &str, old: bool) -> Result<(), String> {
+    for field in fields.iter().filter(|field| field.name != "__typename") {
+        let known = fields_of(kind).iter().find(|known| {
+            let (name, ..) = known;
+            *name == field.name && !(old && matches!(*name, "userEvent" | "userEvents"))
+        });
+        let Some((name, arguments, holds)) = known else {
+            return Err(format!("Cannot query field \"{}\" on type \"{kind}\".", field.name));
+        };
+        if let Some(odd) = field.arguments.keys().find(|key| !arguments.contains(&key.as_str())) {
+            return Err(format!("Unknown argument \"{odd}\" on field \"{kind}.{name}\"."));
+        }
+        if holds.is_empty() != field.fields.is_empty() {
+            let must = if holds.is_empty() { "must not" } else { "must" };
+            return Err(format!("Field \"{name}\" of type \"{holds}\" {must} have a selection of subfields."));
+        }
+        if *name == "reward" && !field.arguments.get("id").is_some_and(Value::is_string) {
+            return Err("Field \"reward\" argument \"id\" of type \"ID!\" is required.".to_owned());
+        }
+        check_filter(*name, field.arguments.get("filter"))?;
+        check(&field.fields, holds, old)?;
+    }
+    Ok(())
+}
+
+fn check_filter(field: &str, filter: Option<&Value>) -> Result<(), String> {
+    let (known, kind) = match field {
+        "rewards" => (REWARD_FILTER, "RewardFilterInput"),
+        "userEvents" => (EVENT_FILTER, "UserEventDataFilterInput"),
+        "users" => (USER_FILTER, "UserFilterInput"),
+        _ => return Ok(()),
+    };
+    check_input(filter, known, kind, 0)
+}
+
+fn check_input(input: Option<&Value>, known: &[&str], kind: &str, depth: usize) -> Result<(), String> {
+    let object: &Map<String, Value> = match input {
+        None | Some(Value::Null) => return Ok(()),
+        Some(Value::Object(object)) if depth < 8 => object,
+        Some(_) => return Err(format!("A value of type \"{kind}\" must be an object, and not too deep.")),
+    };
+    for (key, value) in object {
+        if !known.contains(&key.as_str()) {
+            return Err(format!("Field \"{key}\" is not defined by type \"{kind}\"."));
+        }
+        if matches!(key.as_str(), "AND" | "OR") {
+            let parts = value.as_array().ok_or_else(|| format!("\"{key}\" of type \"{kind}\" must be a list."))?;
+            for part in parts {
+                check_input(Some(part), known, kind, depth + 1)?;
+            }
+        }
+        let fits = match key.as_str() {
+            "AND" | "OR" | "fields" => true,
+            "id_in" => value.as_array().is_some_and(|ids| ids.iter().all(Value::is_string)),
+            key if key.starts_with("date") => value.is_i64(),
+            _ => value.is_string(),
+        };
+        if !fits && !value.is_null() {
+            return Err(format!("Expected another type for \"{key}\" of type \"{kind}\"."));
+        }
+    }
+    Ok(())
+}

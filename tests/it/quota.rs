@@ -1,0 +1,183 @@
+//! The quota as a budget: shared by every process, kept over their ends, and never exceeded.
+//!
+//! What is asserted are counts as the simulator recorded them, exit codes, and what `recoup status` says.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Home, Sim, wait_until};
+
+/// A home with these lines for the two hosts, and a start as careful as by default.
+fn home(sim: &Sim, advocate: &str, brand: &str) -> Home {
+    let home = Home::new(sim);
+    configure(&home, advocate, brand);
+    home
+}
+
+fn configure(home: &Home, advocate: &str, brand: &str) {
+    let host = "timeout = '5s'\nbackoff = '500ms'\n";
+    home.configure(&format!(
+        "[advocate]\n{host}{advocate}\n[brand]\n{host}{brand}\n\
+         [retract]\nfirst_poll = '50ms'\nmax_poll = '100ms'\nwait = '10s'\nsettle = '10s'\n"
+    ));
+}
+
+fn refused(sim: &Sim) -> u64 {
+    sim.record()["rate_limited"].as_u64().expect("a count")
+}
+
+/// What `recoup status` says of a host.
+fn quota_of(home: &Home, host: &str) -> Value {
+    let status = home.check(&["status", "--json"], 0).object();
+    let lines = status["quota"].as_array().cloned().expect("a list");
+    let line = lines.into_iter().find(|line| line["host"].as_str().is_some_and(|name| name.starts_with(host)));
+    line.unwrap_or_else(|| panic!("no quota of {host}: {status}"))
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+#[test]
+fn a_crawl_keeps_the_reserve_and_a_retraction_uses_it() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = home(&sim, "quota = '5000/h'", "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
+    home.crawl();
+    let quota = quota_of(&home, "advocate");
+    let used = number(&quota["used"]);
+    assert_eq!(used, sim.requests(), "what was leased and not used was given back");
+    assert_eq!((number(&quota["limit"]), number(&quota["left"])), (5000, 5000 - used));
+    assert!(used > 200, "{used}");
+    // Twenty are left, all of them within the reserve.
+    let limit = used + 20;
+    configure(&home, &format!("quota = '{limit}/h'"), "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
+    let ran = home.check(&["crawl", "--park", "--json"], 8);
+    assert_eq!(ran.error_kind(), "parked");
+    assert_eq!(sim.requests(), used, "nothing was asked");
+    // Brand: ten for checks, ten for the retraction.
+    configure(&home, "quota = 'unlimited'", "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
+    for _ in 0..10 {
+        home.check(&["doctor"], 0);
+    }
+    home.check(&["doctor"], 8);
+    assert_eq!(sim.record()["requests"]["GET campaigns"], 10);
+    configure(&home, &format!("quota = '{}/h'", sim.requests() + 10), "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
+    let order = sim.example("plain").order_id;
+    assert_eq!(home.check(&["retract", &order, "--yes", "--json"], 0).state(), "confirmed");
+    let brand = quota_of(&home, "brand");
+    assert!(number(&brand["used"]) > 10 && number(&brand["last_hour_retraction"]) > 0, "{brand}");
+}
+
+#[test]
+fn two_processes_share_one_quota_without_exceeding_it() {
+    let sim = Sim::start(&["--participants", "600", "--quota", "150", "--limit-header", "none", "--latency", "5ms"]);
+    let home = home(&sim, "quota = '150/h'\nreserve = '0%'", "");
+    let mut crawl = home.command(&["crawl", "--park"]).spawn().expect("it starts");
+    wait_until("the crawl asks", || sim.requests() > 10);
+    let lookups: Vec<_> = (0..8)
+        .map(|n| {
+            let person = format!("nobody-{n}@example.com");
+            home.command(&["lookup", "x", "--participant", &person, "--park"]).spawn().expect("it starts")
+        })
+        .collect();
+    for mut lookup in lookups {
+        lookup.wait().expect("it ends");
+    }
+    assert_eq!(crawl.wait().expect("it ends").code(), Some(8));
+    assert_eq!(refused(&sim), 0, "the host had no reason to refuse");
+    let sent = sim.requests();
+    assert!((140..=150).contains(&sent), "{sent}");
+    let used = number(&quota_of(&home, "advocate")["used"]);
+    assert!(used >= sent, "{used} of {sent}");
+}
+
+#[test]
+fn the_second_process_honours_what_the_first_was_told() {
+    let sim = Sim::start(&["--participants", "200", "--quota", "40", "--limit-header", "retry-after"]);
+    let home = home(&sim, "", "");
+    let ran = home.check(&["crawl", "--max-wait", "1m", "--json"], 8);
+    assert_eq!(ran.error_kind(), "parked");
+    let asked = sim.requests();
+    assert!(refused(&sim) > 0);
+    home.check(&["crawl", "--max-wait", "1m"], 8);
+    home.check(&["lookup", "x", "--participant", "ann@example.com", "--park"], 8);
+    assert_eq!(sim.requests(), asked, "nobody asked before the time");
+    assert_eq!(sim.violations(), Vec::<Value>::new());
+    let quota = quota_of(&home, "advocate");
+    assert_eq!(quota["wait_reason"], "asked to wait");
+    assert!(quota["waiting_until"].is_string(), "{quota}");
+}
+
+#[test]
+fn a_parked_crawl_comes_back_and_keeps_within_every_window() {
+    let sim = Sim::start(&["--participants", "100", "--quota", "80", "--window", "6s"]);
+    let home = home(&sim, "", "");
+    home.check(&["crawl", "--park"], 8);
+    assert!(sim.requests() <= 73, "the reserve is kept: {}", sim.requests());
+    let outcome = home.crawl().object();
+    assert_eq!(outcome["complete"], true);
+    assert!(refused(&sim) <= 1, "{}", refused(&sim));
+    assert_eq!(sim.violations(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_crawl_ends_at_the_number_of_requests_that_was_set_and_the_next_goes_on() {
+    let sim = Sim::start(&["--participants", "200"]);
+    let home = home(&sim, "", "");
+    let ran = home.check(&["crawl", "--max-requests", "50", "--json"], 8);
+    assert_eq!(ran.error_kind(), "parked");
+    assert_eq!(sim.requests(), 50);
+    assert!(ran.stdout.contains("--max-requests") && ran.stdout.contains("goes on"), "{}", ran.stdout);
+    let outcome = home.crawl().object();
+    assert_eq!((&outcome["complete"], &outcome["resumed"]), (&Value::Bool(true), &Value::Bool(true)));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a moment that the binary sees by its own clock")]
+fn a_crawl_ends_at_the_moment_that_was_set_and_the_next_goes_on() {
+    let sim = Sim::start(&["--participants", "600", "--latency", "20ms"]);
+    let home = home(&sim, "", "");
+    home.check(&["crawl", "--until", "2020-01-01T00:00:00Z"], 8);
+    assert_eq!(sim.requests(), 0);
+    let soon = jiff::Timestamp::now() + Duration::from_secs(1);
+    let ran = home.check(&["crawl", "--until", &soon.to_string(), "--json"], 8);
+    assert_eq!(ran.error_kind(), "parked");
+    assert!(ran.stdout.contains("--until"), "{}", ran.stdout);
+    assert!(sim.requests() > 0);
+    home.check(&["crawl", "--until", "25:99"], 2);
+    home.crawl();
+}
+
+#[test]
+fn a_rate_that_nobody_told_is_learned_with_few_refusals() {
+    let sim = Sim::start(&["--participants", "700", "--rate", "100", "--limit-header", "none"]);
+    let home = home(&sim, "", "");
+    home.crawl();
+    let (sent, refused) = (sim.requests(), refused(&sim));
+    assert!(refused > 0 && refused <= sent / 20, "{refused} of {sent}");
+    let rate = quota_of(&home, "advocate")["rate"].as_f64().expect("a rate");
+    assert!((50.0..150.0).contains(&rate), "{rate}");
+}
+
+#[test]
+fn a_rate_that_was_set_is_never_met() {
+    let sim = Sim::start(&["--participants", "300", "--rate", "100"]);
+    let home = home(&sim, "", "");
+    home.check(&["crawl", "--rate", "100/s"], 0);
+    assert_eq!(refused(&sim), 0);
+}
+
+#[test]
+fn a_killed_process_costs_the_budget_a_lease_and_no_more() {
+    let sim = Sim::start(&["--participants", "600", "--latency", "10ms"]);
+    let home = home(&sim, "quota = '1000/h'", "");
+    let mut crawl = home.command(&["crawl"]).spawn().expect("it starts");
+    wait_until("the crawl asks", || sim.requests() > 150);
+    crawl.kill().expect("it can be killed");
+    crawl.wait().expect("it ends");
+    let (sent, used) = (sim.requests(), number(&quota_of(&home, "advocate")["used"]));
+    // A lease of twenty, and the next one that was fetched ahead.
+    assert!((sent..=sent + 40).contains(&used), "{used} of {sent}");
+    home.crawl();
+}
