@@ -29,6 +29,8 @@ const MARGIN: Duration = Duration::from_mins(10);
 const TRIES: u32 = 2;
 /// Tries for a page in which some rewards came with errors.
 const DAMAGED_TRIES: u32 = 4;
+/// Counts of the whole, each after a look at what is newest, before a difference is a gap.
+const COUNTS: u32 = 4;
 /// Rewards asked for by ID in one request.
 const BY_ID: usize = 50;
 /// Damaged rewards that are kept in mind.
@@ -91,21 +93,32 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
     let run = job.run_row().await?;
     let mut state = State::of(&run, job.options.graphql_page_size);
     settle_owed(job, &mut state).await?;
-    match walk(job, &mut state).await? {
-        Walked::Whole => {}
-        Walked::Stopped => return Ok(Worked::Done),
-        Walked::Refused(refusal) => return Ok(Worked::CannotServe(unusable(refusal))),
-    }
-    settle_owed(job, &mut state).await?;
-    if job.halt.is_cancelled() {
-        return Ok(Worked::Done);
-    }
-    let total = match count_all(job).await {
-        Ok(total) => total,
-        Err(error) => {
-            job.stop_for(error);
+    let mut rounds = 0;
+    let total = loop {
+        match walk(job, &mut state).await? {
+            Walked::Whole => {}
+            Walked::Stopped => return Ok(Worked::Done),
+            Walked::Refused(refusal) => return Ok(Worked::CannotServe(unusable(refusal))),
+        }
+        settle_owed(job, &mut state).await?;
+        if job.halt.is_cancelled() {
             return Ok(Worked::Done);
         }
+        let total = match count_all(job).await {
+            Ok(total) => total,
+            Err(error) => {
+                job.stop_for(error);
+                return Ok(Worked::Done);
+            }
+        };
+        let run = job.run_row().await?;
+        rounds += 1;
+        // What came between the last page and the count is behind the newest moment: a look there tells it from a gap.
+        let is_short = total.is_some_and(|total| total > run.rewards() + run.rewards_unusable);
+        if !is_short || rounds >= COUNTS || state.walk.doubt().is_some() {
+            break total;
+        }
+        state.walk = Moments::new(state.walk.newest());
     };
     let key = job.run;
     let vouches = state.walk.doubt().is_none();

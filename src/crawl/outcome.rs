@@ -143,7 +143,9 @@ impl Outcome {
         if self.unfinished {
             "run `recoup crawl`: it goes on where it was"
         } else if self.failed_accounts > 0 {
-            "`recoup status --failed-accounts` lists them; the next `recoup crawl` reads everything again"
+            "`recoup status --failed-accounts` lists them; the next `recoup crawl` reads them again"
+        } else if self.source == "graphql" || self.source == "export" {
+            "`recoup crawl --full` reads everything again"
         } else {
             "the next `recoup crawl` reads everything again"
         }

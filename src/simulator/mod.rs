@@ -4,10 +4,11 @@
 //! cannot cancel out another. It imports no other module of the crate, prints nothing, and must never be reachable from
 //! outside: it binds 127.0.0.1 only.
 //!
-//! In reading order: `options` (flags) → `mix`, `data`, `names`, `orders`, `facts` (the data set as formulas) → `roster`,
-//! `world` (what has changed since) → `reward_json`, `advocate`, `export`, `export_file`, `storage`, `brand`, `reversal`,
-//! `dispatch` (the APIs) → `auth`, `limit`, `faults`, `wire` (the weather) → `record`, `truth`, `control` (what tests see). A request passes through
-//! `serve`: recorded → admitted → limited → broken → answered.
+//! In reading order: `options` (flags) → `mix`, `data`, `rewarded`, `names`, `orders`, `late`, `facts` (the data set as
+//! formulas) → `roster`, `timeline`, `world`, `change` (what has changed since) → `reward_json`, `advocate`, `graphql`,
+//! `export`, `export_file`, `storage`, `brand`, `reversal`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `wire` (the
+//! weather) → `record`, `truth`, `control` (what tests see). A request passes through `serve`: recorded → admitted →
+//! limited → broken → answered.
 
 mod advocate;
 mod auth;
@@ -33,6 +34,7 @@ mod record;
 mod reply;
 mod reversal;
 mod reward_json;
+mod rewarded;
 mod roster;
 mod serve;
 mod storage;

@@ -51,8 +51,8 @@ impl Data {
     }
 
     /// The order behind an order ID, the second one of ambiguous orders included: a guess at the number inside, checked by
-    /// writing the ID again.
-    pub(super) fn find_order(&self, id: &str) -> Option<(u64, u64)> {
+    /// writing the ID again. Only those buyers are considered of whom `is_here` is true: the formulas know no end of them.
+    pub(super) fn find_order(&self, id: &str, is_here: impl Fn(u64) -> bool) -> Option<(u64, u64)> {
         let hexed = |hex: String| u64::from_str_radix(&hex, 16).ok().map(|number| self.unscramble(number));
         let mut numbers = Vec::new();
         if id.len() == 64 && id.is_ascii() {
@@ -74,7 +74,8 @@ impl Data {
             .filter_map(Self::numbered)
             .flat_map(|(buyer, order)| [(buyer, order), (buyer, order + 1)])
             .find(|(buyer, order)| {
-                *order < self.orders(*buyer)
+                is_here(*buyer)
+                    && *order < self.orders(*buyer)
                     && (self.order_id(*buyer, *order) == id
                         || self.second_order_id(*buyer, *order).as_deref() == Some(id))
             })

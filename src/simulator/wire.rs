@@ -140,13 +140,13 @@ impl Body for Payload {
                 }
             },
             Self::Pieces(pieces) => Poll::Ready(pieces.next().map(|piece| Ok(Frame::data(piece)))),
-            Self::Broken { pieces, pause } => match pieces.next() {
-                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-                None => {
-                    ready!(pause.as_mut().poll(cx));
-                    Poll::Ready(Some(Err(Broken)))
+            Self::Broken { pieces, pause } => {
+                if let Some(piece) = pieces.next() {
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
-            },
+                ready!(pause.as_mut().poll(cx));
+                Poll::Ready(Some(Err(Broken)))
+            }
         }
     }
 

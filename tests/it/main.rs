@@ -10,5 +10,7 @@ mod odd;
 mod quota;
 mod retract;
 mod safety;
+mod sources;
+mod status;
 mod support;
 mod tidy;

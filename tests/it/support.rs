@@ -25,7 +25,8 @@ pub struct Sim {
 impl Sim {
     /// Starts `recoup simulate` with these flags; short delays, so that a retraction takes no time worth naming.
     pub fn start(flags: &[&str]) -> Self {
-        let quick = ["--queue-delay", "20ms", "--complete-delay", "20ms", "--cancel-delay", "20ms"];
+        let quick =
+            ["--queue-delay", "20ms", "--complete-delay", "20ms", "--cancel-delay", "20ms", "--export-delay", "20ms"];
         let quick: Vec<&str> =
             quick.chunks(2).filter(|pair| !flags.contains(&pair[0])).flat_map(<[&str]>::iter).copied().collect();
         let mut child = Command::new(env!("CARGO_BIN_EXE_recoup"))

@@ -280,6 +280,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "tests read better with the value in place")]
     fn read(text: &str, variables: Value) -> Result<Operation, String> {
         parse(text, variables.as_object().expect("an object"))
     }

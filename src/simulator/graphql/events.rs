@@ -19,13 +19,11 @@ pub(super) const KEY: &str = "purchase";
 pub(super) fn find(world: &World, filter: &Map<String, Value>, part: Part) -> Vec<ActionKey> {
     let (offset, limit) = (part.offset as usize, part.limit as usize);
     let passes = |action: &ActionKey| passes(world, filter, *action);
-    match named(world, filter) {
-        Some(named) => named.into_iter().filter(passes).skip(offset).take(limit).collect(),
-        None => {
-            let all = world.everyone().flat_map(|buyer| of_buyer(world, buyer));
-            all.filter(passes).skip(offset).take(limit).collect()
-        }
+    if let Some(named) = named(world, filter) {
+        return named.into_iter().filter(passes).skip(offset).take(limit).collect();
     }
+    let all = world.everyone().flat_map(|buyer| of_buyer(world, buyer));
+    all.filter(passes).skip(offset).take(limit).collect()
 }
 
 fn of_order(world: &World, buyer: u64, order: u64) -> impl Iterator<Item = ActionKey> {
@@ -52,7 +50,10 @@ fn named(world: &World, filter: &Map<String, Value>) -> Option<Vec<ActionKey>> {
         // Whatever the name is, a value of an event is one of these two.
         let (_, value) = wanted.into_iter().find(|(name, _)| *name != "currency_eq")?;
         let value = plain(value);
-        let order = data.find_order(&value).into_iter().flat_map(|(buyer, order)| of_order(world, buyer, order));
+        let order = data
+            .find_order(&value, |buyer| world.is_here(buyer))
+            .into_iter()
+            .flat_map(|(buyer, order)| of_order(world, buyer, order));
         order.chain(data.find_action(&value)).collect()
     };
     Some(found.into_iter().filter(|action| world.is_here(action.buyer)).collect())

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Part, document::Field};
 use crate::simulator::{
-    data::{RewardKey, Side},
+    data::{ActionKey, RewardKey, Side},
     facts::{Facts, Touch},
     timeline::Entry,
     world::World,
@@ -44,13 +44,35 @@ impl Range {
     }
 }
 
-/// A filter whose names have been looked up. What is named and does not exist is `Some(None)`: nothing passes.
+/// What a condition names, looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named<T> {
+    /// There is no such condition.
+    Any,
+    /// What it names, or nothing where that does not exist.
+    Only(Option<T>),
+}
+
+impl<T: PartialEq> Named<T> {
+    fn of(text: Option<&str>, find: impl FnOnce(&str) -> Option<T>) -> Self {
+        text.map_or(Self::Any, |text| Self::Only(find(text)))
+    }
+
+    fn is(&self, it: impl FnOnce() -> Option<T>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(wanted) => wanted.is_some() && *wanted == it(),
+        }
+    }
+}
+
+/// A filter whose names have been looked up.
 #[derive(Debug)]
 struct Filter {
     ids: Option<Vec<String>>,
-    account: Option<Option<u64>>,
-    user: Option<Option<u64>>,
-    referral: Option<Option<(u64, u64)>>,
+    account: Named<u64>,
+    user: Named<u64>,
+    referral: Named<(u64, u64)>,
     kind: Option<String>,
     modified: Range,
     created: Range,
@@ -71,9 +93,9 @@ impl Filter {
         }
         Self {
             ids,
-            account: text("accountId_eq").map(|id| world.account(id)),
-            user: text("userId_eq").map(|id| world.data.find_user(id)),
-            referral: text("referralId_eq").map(|id| world.data.find_referral(id)),
+            account: Named::of(text("accountId_eq"), |id| world.account(id)),
+            user: Named::of(text("userId_eq"), |id| world.data.find_user(id)),
+            referral: Named::of(text("referralId_eq"), |id| world.data.find_referral(id)),
             kind: text("type_eq").map(str::to_owned),
             modified: Range::of(filter, "dateModified"),
             created: Range::of(filter, "dateCreated"),
@@ -85,9 +107,9 @@ impl Filter {
     /// Only the range of `dateModified` decides.
     fn is_range(&self) -> bool {
         self.ids.is_none()
-            && self.account.is_none()
-            && self.user.is_none()
-            && self.referral.is_none()
+            && self.account == Named::Any
+            && self.user == Named::Any
+            && self.referral == Named::Any
             && self.kind.is_none()
             && (self.created.from, self.created.to) == (i64::MIN, i64::MAX)
             && self.all.is_empty()
@@ -100,9 +122,9 @@ impl Filter {
         self.modified.holds(facts.modified)
             && self.created.holds(facts.created)
             && self.kind.as_ref().is_none_or(|kind| kind == facts.kind.name())
-            && self.account.is_none_or(|owner| owner == Some(data.owner(user())))
-            && self.user.is_none_or(|person| person == Some(user()))
-            && self.referral.is_none_or(|order| key.side != Side::Manual && order == Some((key.buyer, key.order)))
+            && self.account.is(|| Some(data.owner(user())))
+            && self.user.is(|| Some(user()))
+            && self.referral.is(|| (key.side != Side::Manual).then_some((key.buyer, key.order)))
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&data.reward_id(key)))
             && self.all.iter().all(|part| part.passes(world, key, touch, facts))
             && self.any.as_ref().is_none_or(|any| any.iter().any(|part| part.passes(world, key, touch, facts)))
@@ -113,19 +135,15 @@ impl Filter {
         if let Some(ids) = &self.ids {
             return Some(ids.iter().filter_map(|id| world.reward(id)).collect());
         }
-        if let Some(order) = self.referral {
+        if let Named::Only(order) = self.referral {
             let Some((buyer, order)) = order else { return Some(Vec::new()) };
-            let actions = (0..world.data.actions(buyer, order)).map(|action| crate::simulator::data::ActionKey {
-                buyer,
-                order,
-                action,
-            });
+            let actions = (0..world.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action });
             return Some(actions.flat_map(|action| world.rewards_of_action(action)).collect());
         }
         let owner = match (self.account, self.user) {
-            (Some(owner), _) => owner,
-            (None, Some(person)) => person.map(|person| world.data.owner(person)),
-            (None, None) => return self.all.iter().find_map(|part| part.named(world)),
+            (Named::Only(owner), _) => owner,
+            (Named::Any, Named::Only(person)) => person.map(|person| world.data.owner(person)),
+            (Named::Any, Named::Any) => return self.all.iter().find_map(|part| part.named(world)),
         };
         let mut found = Vec::new();
         if let Some(owner) = owner {

@@ -118,7 +118,7 @@ pub(super) fn check(fields: &[Field], kind: &str, old: bool) -> Result<(), Strin
         if *name == "reward" && !field.arguments.get("id").is_some_and(Value::is_string) {
             return Err("Field \"reward\" argument \"id\" of type \"ID!\" is required.".to_owned());
         }
-        check_filter(*name, field.arguments.get("filter"))?;
+        check_filter(name, field.arguments.get("filter"))?;
         check(&field.fields, holds, old)?;
     }
     Ok(())

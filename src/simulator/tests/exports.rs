@@ -168,7 +168,8 @@ async fn a_filter_leaves_out_what_was_not_modified_since() {
     assert_eq!(server.control("POST", &format!("cancel?action={action}")).await.status, 200);
     let mut cancelled: Vec<String> = exported(&server, &filter).await.iter().map(|row| row["id"].clone()).collect();
     let mut expected: Vec<String> = example["reward_ids"].as_array().expect("two").iter().map(text).collect();
-    (cancelled.sort_unstable(), expected.sort_unstable());
+    cancelled.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(cancelled, expected, "what was cancelled just now, and the export as it is when downloaded");
 }
 

@@ -1,7 +1,10 @@
 //! The simulator's own promises.
 
+mod changes;
 mod exports;
 mod formulas;
+mod graphql;
+mod graphql_faults;
 mod server;
 
 use super::{
