@@ -4,6 +4,8 @@
 //! crawl after the other, lets the last one finish, and compares the index with what the simulator has, row for row. Prints
 //! how many requests were made twice for each kill. Panics where the index is not the truth.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+
 #[path = "../tests/it/index.rs"]
 mod index;
 #[expect(dead_code, reason = "the tests use all of it")]

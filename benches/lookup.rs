@@ -3,6 +3,8 @@
 //! `cargo bench --bench lookup -- [--links N]`. Makes an index of N links in a temporary folder, two rewards for each order,
 //! by the same code as a crawl, then looks orders up that are spread over all of it. Prints median and worst.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -117,7 +119,7 @@ fn make(path: &Path, links: u64) -> Outcome<()> {
                 scrambled(n),
                 order(pair),
             );
-            rewards.push((account.clone(), ReadReward::new(read(&raw, &account, &mapping)?, raw)));
+            rewards.push((account.clone(), ReadReward::new(read(&raw, &account, &mapping)?, &raw)));
         }
         index.commit_rewards(run, &RewardRows { rewards, unusable: 0, cursor: "{}".to_owned() }, now)?;
         at = until;

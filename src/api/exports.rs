@@ -115,7 +115,7 @@ impl Advocate {
             headers.get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned)
         });
         let Some(location) = located.await? else { return Ok(None) };
-        let location = self.storage_url(&url, &location)?;
+        let location = storage_url(&url, &location)?;
         let storage = Storage::new(is_loopback(&location))?;
         match storage.stream(location, take).await {
             Ok(Ok(())) => Ok(Some(())),
@@ -126,20 +126,20 @@ impl Advocate {
             })),
         }
     }
+}
 
-    /// Another host is what a download is about; an open line, or credentials in the address, are not.
-    fn storage_url(&self, asked: &Url, location: &str) -> Result<Url> {
-        let refused = |why: &str| Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"));
-        let url = asked.join(location).map_err(|_no_url| refused("it is no URL"))?;
-        let open = url.scheme() == "http" && is_loopback(&url) && is_loopback(asked);
-        if url.scheme() != "https" && !open {
-            return Err(refused("it is not https"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused("it carries credentials"));
-        }
-        Ok(url)
+/// Another host is what a download is about; an open line, or credentials in the address, are not.
+fn storage_url(asked: &Url, location: &str) -> Result<Url> {
+    let refused = |why: &str| Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"));
+    let url = asked.join(location).map_err(|_no_url| refused("it is no URL"))?;
+    let open = url.scheme() == "http" && is_loopback(&url) && is_loopback(asked);
+    if url.scheme() != "https" && !open {
+        return Err(refused("it is not https"));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("it carries credentials"));
+    }
+    Ok(url)
 }
 
 fn id_segment(id: &str) -> Result<String> {

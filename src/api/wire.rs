@@ -110,9 +110,9 @@ impl Wire {
 
     /// Puts exactly one request on the wire, signed with the given token.
     pub(crate) async fn send(&self, request: RequestBuilder, token: &Token) -> Result<Answer, Failure> {
-        let response = self.keyring.sign(request, token).send().await.map_err(|e| classify(&e))?;
+        let mut response = self.keyring.sign(request, token).send().await.map_err(|e| classify(&e))?;
         let status = response.status().as_u16();
-        let headers = response.headers().clone();
+        let headers = std::mem::take(response.headers_mut());
         Ok(Answer { status, headers, body: read_body(response, self.body_limit).await })
     }
 }

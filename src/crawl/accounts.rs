@@ -17,10 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::job::{Job, concerns_one_request, lock};
 use crate::api::advocate::Rewards;
 use crate::error::{Error, Kind, Result};
-use crate::store::index::{AccountAnswer, AccountKey, AccountRead, ReadReward, Unread};
+use crate::store::index::{AccountAnswer, AccountKey, AccountRead, Index, ReadReward, Unread};
 
 /// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size.
-const QUEUE: usize = 256;
+const QUEUE: usize = 1024;
 /// So many failures in a row are an outage, not bad accounts: the run stops and keeps its place.
 const OUTAGE: u32 = 32;
 /// So many accounts in a row that the token may not read are about the token, not about the accounts.
@@ -106,6 +106,8 @@ impl Accounts {
             accounts: Arc<Accounts>,
             filled: CancellationToken,
             buffer: VecDeque<Unread>,
+            /// The next part of the queue, asked for before this one is used up.
+            next: Option<AbortOnDropHandle<Result<Vec<Unread>>>>,
             after: AccountKey,
             is_last: bool,
         }
@@ -113,12 +115,19 @@ impl Accounts {
             accounts: Arc::clone(self),
             filled,
             buffer: VecDeque::new(),
+            next: None,
             after: AccountKey::START,
             is_last: queue == Queue::Failed,
         };
         stream::unfold(pass, move |mut pass| async move {
             loop {
                 if let Some(unread) = pass.buffer.pop_front() {
+                    // The last pass comes upon accounts that are being read, and looks only when all are with the writer.
+                    if pass.next.is_none() && !pass.is_last && pass.buffer.len() <= QUEUE / 2 {
+                        let (accounts, after) = (Arc::clone(&pass.accounts), pass.after);
+                        let next = async move { accounts.next_accounts(queue, after, false).await };
+                        pass.next = Some(AbortOnDropHandle::new(tokio::spawn(next)));
+                    }
                     lock(&pass.accounts.in_flight).insert(unread.key);
                     return Some((unread, pass));
                 }
@@ -126,7 +135,16 @@ impl Accounts {
                 let filled = pass.filled.is_cancelled();
                 // As it was before the question: an account that is answered in between is in neither otherwise.
                 let in_flight = lock(&pass.accounts.in_flight).clone();
-                match pass.accounts.next_accounts(queue, pass.after).await {
+                let found = match pass.next.take() {
+                    // Nothing more yet: what is still on its way to the queue is asked about below.
+                    Some(next) => next.await.ok().filter(|next| !next.as_ref().is_ok_and(Vec::is_empty)),
+                    None => None,
+                };
+                let found = match found {
+                    Some(found) => found,
+                    None => pass.accounts.next_accounts(queue, pass.after, true).await,
+                };
+                match found {
                     Err(error) => {
                         pass.accounts.job.stop_for(error);
                         return None;
@@ -154,21 +172,20 @@ impl Accounts {
         })
     }
 
-    async fn next_accounts(&self, queue: Queue, after: AccountKey) -> Result<Vec<Unread>> {
+    /// The next part of the queue; `settled`: after all that is with the writer is written.
+    async fn next_accounts(&self, queue: Queue, after: AccountKey, settled: bool) -> Result<Vec<Unread>> {
         let run = self.job.run;
         let requests = self.job.uncounted();
-        self.job
-            .writer
-            .call(move |index| {
-                if requests > 0 {
-                    index.add_requests(run, requests)?;
-                }
-                match queue {
-                    Queue::Unread => index.unread(run, after, QUEUE),
-                    Queue::Failed => index.failed(run, after, QUEUE),
-                }
-            })
-            .await
+        let work = move |index: &mut Index| {
+            if requests > 0 {
+                index.add_requests(run, requests)?;
+            }
+            match queue {
+                Queue::Unread => index.unread(run, after, QUEUE),
+                Queue::Failed => index.failed(run, after, QUEUE),
+            }
+        };
+        if settled { self.job.writer.call(work).await } else { self.job.writer.glance(work).await }
     }
 
     /// One account, from the request to the writer.
@@ -176,7 +193,7 @@ impl Accounts {
         let asked_at = self.job.clock.now();
         let answer = match self.job.advocate.rewards(&unread.account, None).await {
             Ok(Rewards::Listed(raw)) => {
-                let (rewards, unusable) = ReadReward::all(raw, &unread.account, &self.job.mapping);
+                let (rewards, unusable) = ReadReward::all(&raw, &unread.account, &self.job.mapping);
                 AccountAnswer::Listed { rewards, unusable }
             }
             Ok(Rewards::NoSuchAccount) => {

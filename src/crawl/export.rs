@@ -238,10 +238,9 @@ async fn wait_for(job: &Arc<Job>, mut export: Export) -> Result<Obtained> {
     let (began, mut pause) = (tokio::time::Instant::now(), FIRST_LOOK);
     loop {
         match &export.status {
-            ExportStatus::Completed => return Ok(Obtained::Ready(export)),
+            // One that is gone before it could be read is found out by its download, and the caller asks for another.
+            ExportStatus::Completed | ExportStatus::Expired => return Ok(Obtained::Ready(export)),
             ExportStatus::Aborted => return Ok(Obtained::Cannot(cannot("the vendor gave up on making the export"))),
-            // Gone before it could be read: the caller asks for another.
-            ExportStatus::Expired => return Ok(Obtained::Ready(export)),
             ExportStatus::Pending | ExportStatus::Other(_) => {}
         }
         if began.elapsed() > PATIENCE.min(job.options.export_wait) {
@@ -351,7 +350,7 @@ async fn take(
                 let json = row.json(&header);
                 let kept = row.account.and_then(|account| {
                     let extracted = extract::read(&json, &account, &mapping).ok()?;
-                    Some((account, ReadReward::new(extracted, json).via(Via::Export)))
+                    Some((account, ReadReward::new(extracted, &json).via(Via::Export)))
                 });
                 match kept {
                     Some(kept) => page.rewards.push(kept),

@@ -308,7 +308,7 @@ pub(super) fn rows(rewards: Vec<ListedReward>, mapping: &Mapping, cursor: String
     for reward in rewards {
         let kept = reward.account.and_then(|account: AccountId| {
             let extracted = extract::read(reward.raw.get(), &account, mapping).ok()?;
-            Some((account, ReadReward::new(extracted, reward.raw).via(Via::GraphQl)))
+            Some((account, ReadReward::new(extracted, reward.raw.get()).via(Via::GraphQl)))
         });
         match kept {
             Some(kept) => page.rewards.push(kept),

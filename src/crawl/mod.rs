@@ -92,7 +92,7 @@ impl Default for Options {
             max_sweeps: 5,
             concurrency: 8,
             rate: None,
-            batch: 500,
+            batch: 2000,
             wait_for_lock: false,
             full: false,
             source: None,

@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_refresh_sees_what_was_modified_since_and_little_else() {
-        let mut list = List::of(&[1; 5000]);
+        let mut list = List::of(&vec![1; 5000]);
         let (walk, _, _) = run(&mut list, None, 1000, |_, _| {});
         for at in 0..40 {
             list.touch(at * 101);

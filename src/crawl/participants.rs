@@ -14,7 +14,7 @@ use super::outcome::Gaps;
 use super::walk::Walk;
 use crate::error::{Error, Kind, Result};
 use crate::report::grouped;
-use crate::store::index::{Index, Page, Run, SweepEnd, SweepVerdict, fingerprint};
+use crate::store::index::{Index, Page, PageCommitted, Run, SweepEnd, SweepVerdict, fingerprint};
 
 /// A walk, and one to confirm it.
 const MIN_SWEEPS: usize = 2;
@@ -49,7 +49,7 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<()> {
 }
 
 /// Walks the list of participants once, from where the run's unfinished sweep stands. `None` where it was stopped.
-async fn sweep(accounts: &Accounts) -> Result<Option<SweepEnd>> {
+async fn sweep(accounts: &Arc<Accounts>) -> Result<Option<SweepEnd>> {
     let job = &*accounts.job;
     let run = job.run;
     let fresh = Walk::new(job.options.overlap);
@@ -76,12 +76,13 @@ async fn sweep(accounts: &Accounts) -> Result<Option<SweepEnd>> {
         let keys: Vec<u64> = page.users.iter().map(fingerprint).collect();
         walk.take(&keys, page.rows, page.total);
         let commit = Page { participants: page.users, unusable: page.unusable, cursor: encode(&walk)? };
-        let committed = {
-            let sweep = sweep.clone();
-            job.writer.call(move |index| index.commit_page(run, &sweep, &commit, at)).await?
+        let (total, accounts) = (walk.total(), Arc::clone(accounts));
+        // Asking for the next page does not wait for this one to be written.
+        let committed = move |page: PageCommitted| {
+            accounts.job.meter.listed(page.participants, total, page.accounts_known);
+            accounts.more.notify_one();
         };
-        job.meter.listed(committed.participants, walk.total(), committed.accounts_known);
-        accounts.more.notify_one();
+        job.writer.put_page(sweep.clone(), commit, at, committed).await?;
     }
     let seen = job.writer.call(move |index| index.participants(sweep.id)).await?;
     tracing::info!(participants = seen, total = ?walk.total(), still = walk.is_still(), "the list was walked");

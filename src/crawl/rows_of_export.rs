@@ -59,7 +59,7 @@ pub(super) fn rows(mut file: File) -> Result<Rows> {
 impl Rows {
     /// What the header says.
     pub(super) fn columns(&mut self, mapping: &Mapping) -> Result<Columns> {
-        let names: Vec<String> = self.0.headers().map_err(broken)?.iter().map(str::to_owned).collect();
+        let names: Vec<String> = self.0.headers().map_err(|error| broken(&error))?.iter().map(str::to_owned).collect();
         let folded: Vec<String> = names.iter().map(|name| fold(name)).collect();
         let find = |wanted: &[&str]| wanted.iter().find_map(|name| folded.iter().position(|found| found == name));
         let account = find(&["accountid", "useraccountid", "account"]);
@@ -85,7 +85,7 @@ impl Rows {
     pub(super) fn next_batch(&mut self, columns: &Columns, most: usize) -> Result<Vec<Row>> {
         let mut batch = Vec::with_capacity(most);
         let mut record = csv::StringRecord::new();
-        while batch.len() < most && self.0.read_record(&mut record).map_err(broken)? {
+        while batch.len() < most && self.0.read_record(&mut record).map_err(|error| broken(&error))? {
             let cell = |column: Option<usize>| record.get(column?).filter(|text| !text.is_empty());
             batch.push(Row {
                 account: cell(columns.account).map(AccountId::new),
@@ -108,7 +108,7 @@ fn moment(text: &str) -> Option<i64> {
 }
 
 /// The message of the CSV reader may repeat what it read, which may name a person.
-fn broken(error: csv::Error) -> Error {
+fn broken(error: &csv::Error) -> Error {
     let at = error.position().map(|place| format!(" at line {}", place.line())).unwrap_or_default();
     let what = match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "is no UTF-8 text",

@@ -4,29 +4,42 @@
 //! asks of the index goes through here in order, so that a question sees every answer that was put before it. A failure to
 //! write ends the thread; its error is what [`Thread::close`] gives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Kind, Result};
-use crate::store::index::{AccountRead, Index, RunKey};
+use crate::store::index::{AccountRead, Entry, Index, Page, PageCommitted, RunKey, Sweep};
 
 /// Answers wait no longer than this for their batch: what a `kill -9` may cost, and how late progress is.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// Pages of participants that may be on their way at once: a walk does not wait for the disk, and does not run away from it.
+const PAGES: usize = 32;
+
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
+type Committed = Box<dyn FnOnce(PageCommitted) + Send>;
 
 enum Message {
-    Read(AccountRead),
+    Entry(Entry),
+    Page(Entry, OwnedSemaphorePermit, Committed),
+    /// Runs after everything that was put before it is written.
     Call(Call),
+    /// Runs at once: what was put before it may not be written yet.
+    Glance(Call),
 }
 
 /// A handle to the writing thread. Clones speak to the same thread.
 #[derive(Clone)]
-pub(super) struct Writer(mpsc::Sender<Message>);
+pub(super) struct Writer {
+    messages: mpsc::Sender<Message>,
+    pages: Arc<Semaphore>,
+}
 
 /// The thread itself.
 pub(super) struct Thread(JoinHandle<Result<()>>);
@@ -39,12 +52,25 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(batch);
         let handle = Handle::current();
         let thread = tokio::task::spawn_blocking(move || work(index, run, batch, receiver, &handle));
-        (Self(sender), Thread(thread))
+        (Self { messages: sender, pages: Arc::new(Semaphore::new(PAGES)) }, Thread(thread))
     }
 
     /// Puts an answer into the next batch.
     pub(super) async fn put(&self, read: AccountRead) -> Result<()> {
-        self.0.send(Message::Read(read)).await.map_err(|_closed| stopped())
+        self.messages.send(Message::Entry(Entry::Read(read))).await.map_err(|_closed| stopped())
+    }
+
+    /// Puts a page of participants into the next batch. `committed` hears what it brought, once it is written.
+    pub(super) async fn put_page(
+        &self,
+        sweep: Sweep,
+        page: Page,
+        at: Timestamp,
+        committed: impl FnOnce(PageCommitted) + Send + 'static,
+    ) -> Result<()> {
+        let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|_closed| stopped())?;
+        let message = Message::Page(Entry::Page { sweep, page, at }, permit, Box::new(committed));
+        self.messages.send(message).await.map_err(|_closed| stopped())
     }
 
     /// Runs something on the index, after everything that was put before.
@@ -52,12 +78,28 @@ impl Writer {
         &self,
         work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.run(work, Message::Call).await
+    }
+
+    /// Runs something on the index that need not see what was put last, and so costs no commit of it.
+    pub(super) async fn glance<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.run(work, Message::Glance).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
+        message: impl FnOnce(Call) -> Message,
+    ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let call: Call = Box::new(move |index| {
             // The asker may have gone; the work is done all the same.
             drop(sender.send(work(index)));
         });
-        self.0.send(Message::Call(call)).await.map_err(|_closed| stopped())?;
+        self.messages.send(message(call)).await.map_err(|_closed| stopped())?;
         receiver.await.map_err(|_dropped| stopped())?
     }
 }
@@ -74,49 +116,75 @@ fn stopped() -> Error {
     Error::new(Kind::Storage, "the index is not being written any more")
 }
 
-fn work(
-    mut index: Index,
-    run: RunKey,
-    batch: usize,
-    mut receiver: mpsc::Receiver<Message>,
-    handle: &Handle,
-) -> Result<()> {
-    let mut pending: Vec<AccountRead> = Vec::new();
-    let mut rows = 0;
-    let mut due: Option<Instant> = None;
-    loop {
-        let message = match due {
-            None => receiver.blocking_recv(),
-            Some(due) => handle.block_on(timeout_at(due, receiver.recv())).unwrap_or_else(|_elapsed| {
-                // Nothing new for a while: what there is becomes the batch.
-                Some(Message::Call(Box::new(|_| {})))
-            }),
-        };
-        match message {
-            Some(Message::Read(read)) => {
-                rows += read.answer.rows();
-                pending.push(read);
-                due.get_or_insert_with(|| Instant::now() + LINGER);
-                if rows < batch && due.is_none_or(|due| Instant::now() < due) {
-                    continue;
-                }
-                commit(&mut index, run, &mut pending)?;
-            }
-            Some(Message::Call(call)) => {
-                commit(&mut index, run, &mut pending)?;
-                call(&mut index);
-            }
-            None => return commit(&mut index, run, &mut pending),
+/// What is not written yet.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    rows: usize,
+    due: Option<Instant>,
+    /// Who hears of the pages, in their order.
+    pages: Vec<(OwnedSemaphorePermit, Committed)>,
+}
+
+impl Batch {
+    fn push(&mut self, entry: Entry) {
+        self.rows += entry.rows();
+        self.entries.push(entry);
+        self.due.get_or_insert_with(|| Instant::now() + LINGER);
+    }
+
+    fn is_due(&self, rows: usize) -> bool {
+        self.rows >= rows || self.due.is_some_and(|due| Instant::now() >= due)
+    }
+
+    fn commit(&mut self, index: &mut Index, run: RunKey) -> Result<()> {
+        let batch = std::mem::take(self);
+        if batch.entries.is_empty() {
+            return Ok(());
         }
-        rows = 0;
-        due = None;
+        let brought = index.commit(run, &batch.entries)?;
+        for ((_permit, committed), page) in batch.pages.into_iter().zip(brought) {
+            committed(page);
+        }
+        Ok(())
     }
 }
 
-fn commit(index: &mut Index, run: RunKey, pending: &mut Vec<AccountRead>) -> Result<()> {
-    if !pending.is_empty() {
-        index.record(run, pending)?;
-        pending.clear();
+fn work(
+    mut index: Index,
+    run: RunKey,
+    rows: usize,
+    mut receiver: mpsc::Receiver<Message>,
+    handle: &Handle,
+) -> Result<()> {
+    let mut batch = Batch::default();
+    loop {
+        let message = match batch.due {
+            None => receiver.blocking_recv(),
+            Some(due) => match handle.block_on(timeout_at(due, receiver.recv())) {
+                Ok(message) => message,
+                Err(_elapsed) => {
+                    // Nothing new for a while: what there is becomes the batch.
+                    batch.commit(&mut index, run)?;
+                    continue;
+                }
+            },
+        };
+        match message {
+            Some(Message::Entry(entry)) => batch.push(entry),
+            Some(Message::Page(entry, permit, committed)) => {
+                batch.pages.push((permit, committed));
+                batch.push(entry);
+            }
+            Some(Message::Glance(call)) => call(&mut index),
+            Some(Message::Call(call)) => {
+                batch.commit(&mut index, run)?;
+                call(&mut index);
+            }
+            None => return batch.commit(&mut index, run),
+        }
+        if batch.is_due(rows) {
+            batch.commit(&mut index, run)?;
+        }
     }
-    Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod census;
 mod fields;
+mod json;
 mod search;
 
 use serde_json::Value;
@@ -16,6 +17,7 @@ pub use census::KeyCensus;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward};
+use json::Json;
 use search::{Field, Found};
 
 /// Over this many combinations, values of an ambiguous reward are listed one by one instead of each with each.
@@ -76,15 +78,19 @@ pub struct Extracted {
 ///
 /// Fails on what is not a JSON object with an `id`; the message carries nothing of its content.
 pub fn read(raw: &str, asked_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
-    let value: Value = serde_json::from_str(raw)
-        .map_err(|error| Error::new(Kind::Vendor, format!("a reward is not JSON ({:?})", error.classify())))?;
+    let not_json =
+        |error: serde_json::Error| Error::new(Kind::Vendor, format!("a reward is not JSON ({:?})", error.classify()));
+    let value = Json::parse(raw).map_err(not_json)?;
     let reward = fields::reward(&value, asked_account)?;
     let mut searched = search::Search::default();
     if mapping.order_id.is_empty() || mapping.action_id.is_empty() {
         searched = search::by_key(&value);
     }
-    let order = pick(&value, &mapping.order_id, searched.take(Field::Order));
-    let action = pick(&value, &mapping.action_id, searched.take(Field::Action));
+    // A configured path is followed by a library, in a tree of its own kind.
+    let is_configured = !mapping.order_id.is_empty() || !mapping.action_id.is_empty();
+    let tree: Value = if is_configured { serde_json::from_str(raw).map_err(not_json)? } else { Value::Null };
+    let order = pick(&tree, &mapping.order_id, searched.take(Field::Order));
+    let action = pick(&tree, &mapping.action_id, searched.take(Field::Action));
     let unreadable = order.unreadable + action.unreadable;
     let kind = match (order.values.len(), action.values.len()) {
         (0, 0) => LinkKind::Neither,
@@ -112,7 +118,7 @@ fn pick(value: &Value, paths: &[Configured], searched: Found) -> Found {
     let mut found = Found::default();
     for Configured { text, path } in paths {
         for node in path.query(value) {
-            found.take(node, || text.clone());
+            found.take(node.into(), || text.clone());
         }
         if !found.values.is_empty() {
             break;

@@ -3,8 +3,11 @@
 //! A key fits by its whole name, never by a part of it: `programId`, `rewardId` and `actionTrackerId` are other things.
 //! `$oid` is MongoDB's own and is not an order ID either, which is why `$` is no separator.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
+use super::json::Json;
 use crate::model::OrderId;
 
 /// Names of an order ID, folded.
@@ -52,14 +55,11 @@ pub(super) struct Found {
 
 impl Found {
     /// Takes a value if it is one: text as it is, integers as their exact text; null and blank text are absent.
-    pub(super) fn take(&mut self, value: &Value, path: impl FnOnce() -> String) {
-        let text = match value {
-            Value::Null => return,
-            Value::String(text) if text.trim().is_empty() => return,
-            Value::String(text) if text.len() <= OrderId::MAX_BYTES => text.clone(),
-            Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
-            // A float or an exponent has lost digits already; a boolean, an object or a kilobyte of text is no ID.
-            _ => {
+    pub(super) fn take(&mut self, leaf: Leaf<'_>, path: impl FnOnce() -> String) {
+        let text = match leaf {
+            Leaf::Absent => return,
+            Leaf::Text(text) => text,
+            Leaf::Unreadable => {
                 self.taken += 1;
                 self.unreadable += 1;
                 return;
@@ -67,7 +67,7 @@ impl Found {
         };
         self.taken += 1;
         if self.values.iter().all(|(known, _)| *known != text) {
-            self.values.push((text, path()));
+            self.values.push((text.into_owned(), path()));
         }
     }
 
@@ -80,6 +80,51 @@ impl Found {
             }
         }
         (!paths.is_empty()).then(|| paths.join(", "))
+    }
+}
+
+/// What a value is as an ID.
+pub(super) enum Leaf<'a> {
+    /// Null, or blank text.
+    Absent,
+    /// Its exact text.
+    Text(Cow<'a, str>),
+    /// A float or an exponent has lost digits already; a boolean, an object or a kilobyte of text is no ID.
+    Unreadable,
+}
+
+impl<'a> Leaf<'a> {
+    fn of_text(text: &'a str) -> Self {
+        if text.trim().is_empty() {
+            Self::Absent
+        } else if text.len() <= OrderId::MAX_BYTES {
+            Self::Text(Cow::Borrowed(text))
+        } else {
+            Self::Unreadable
+        }
+    }
+}
+
+impl<'a> From<&'a Json<'_>> for Leaf<'a> {
+    fn from(value: &'a Json<'_>) -> Self {
+        match value {
+            Json::Null => Self::Absent,
+            Json::Text(text) => Self::of_text(text),
+            Json::Int(number) => Self::Text(Cow::Owned(number.to_string())),
+            Json::Large(number) => Self::Text(Cow::Owned(number.to_string())),
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for Leaf<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Absent,
+            Value::String(text) => Self::of_text(text),
+            Value::Number(number) if number.is_i64() || number.is_u64() => Self::Text(Cow::Owned(number.to_string())),
+            _ => Self::Unreadable,
+        }
     }
 }
 
@@ -104,7 +149,7 @@ impl Search {
 }
 
 /// Looks through the whole value.
-pub(super) fn by_key(value: &Value) -> Search {
+pub(super) fn by_key(value: &Json<'_>) -> Search {
     let mut search = Search::default();
     walk(value, &mut Vec::new(), &mut search);
     search
@@ -117,14 +162,14 @@ pub(super) enum Step<'a> {
     Any,
 }
 
-fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+fn walk<'a>(value: &'a Json<'_>, trail: &mut Vec<Step<'a>>, search: &mut Search) {
     match value {
-        Value::Object(map) => {
+        Json::Object(map) => {
             let inside = trail.iter().rev().find_map(|step| match step {
                 Step::Key(key) => Some(*key),
                 Step::Any => None,
             });
-            for (key, child) in map {
+            for (key, child) in map.iter() {
                 trail.push(Step::Key(key));
                 match field_of(key, inside) {
                     Some(field) => take(child, field, trail, search),
@@ -133,7 +178,7 @@ fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
                 trail.pop();
             }
         }
-        Value::Array(items) => {
+        Json::List(items) => {
             trail.push(Step::Any);
             for item in items {
                 walk(item, trail, search);
@@ -145,36 +190,36 @@ fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
 }
 
 /// Takes what lies under a fitting key: a value, a list of values, or an object to look into.
-fn take<'a>(value: &'a Value, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+fn take<'a>(value: &'a Json<'_>, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
     match value {
-        Value::Object(map) => {
+        Json::Object(map) => {
             let before = search.of(field).taken;
             walk(value, trail, search);
             let found = search.of(field);
-            if found.taken == before && map.values().any(has_content) {
+            if found.taken == before && map.iter().any(|(_, value)| has_content(value)) {
                 // Something is here, and nothing of it is known to be the ID.
                 found.taken += 1;
                 found.unreadable += 1;
             }
         }
-        Value::Array(items) => {
+        Json::List(items) => {
             trail.push(Step::Any);
             for item in items {
                 take(item, field, trail, search);
             }
             trail.pop();
         }
-        _ => search.of(field).take(value, || path_text(trail)),
+        _ => search.of(field).take(value.into(), || path_text(trail)),
     }
 }
 
 /// Whether there is anything in a value but nulls and blanks.
-fn has_content(value: &Value) -> bool {
+fn has_content(value: &Json<'_>) -> bool {
     match value {
-        Value::Null => false,
-        Value::String(text) => !text.trim().is_empty(),
-        Value::Array(items) => items.iter().any(has_content),
-        Value::Object(map) => map.values().any(has_content),
+        Json::Null => false,
+        Json::Text(text) => !text.trim().is_empty(),
+        Json::List(items) => items.iter().any(has_content),
+        Json::Object(map) => map.iter().any(|(_, value)| has_content(value)),
         _ => true,
     }
 }

@@ -230,7 +230,7 @@ impl Look<'_> {
             }
             let asked_at = self.clock.now();
             if let Rewards::Listed(raw) = self.advocate.rewards(&account, None).await? {
-                let (rewards, unusable) = ReadReward::all(raw, &account, self.mapping);
+                let (rewards, unusable) = ReadReward::all(&raw, &account, self.mapping);
                 searched.rewards += rewards.len() as u64;
                 self.index.record_live(&account, rewards, unusable, asked_at)?;
             }
@@ -249,8 +249,7 @@ impl Look<'_> {
         let asked = RewardQuery { filter, sort, limit: PAGE, offset, attempts: u32::MAX };
         match self.advocate.graph_rewards(&asked).await {
             Ok(Graph::Answer(page)) => Ok(Some((page.rewards, page.rows, page.total))),
-            Ok(Graph::Refused(_)) => Ok(None),
-            Err(Error { kind: Kind::Vendor, .. }) => Ok(None),
+            Ok(Graph::Refused(_)) | Err(Error { kind: Kind::Vendor, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -260,7 +259,7 @@ impl Look<'_> {
         for reward in rewards {
             let Some(account) = reward.account else { continue };
             let Ok(extracted) = extract::read(reward.raw.get(), &account, self.mapping) else { continue };
-            let read = ReadReward::new(extracted, reward.raw).via(Via::GraphQl);
+            let read = ReadReward::new(extracted, reward.raw.get()).via(Via::GraphQl);
             self.index.record_reward(&read, asked_at)?;
             kept += 1;
         }

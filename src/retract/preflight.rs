@@ -193,7 +193,7 @@ pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
     let asked_at = look.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| reads.clock.now());
     let refreshed = Index::open(reads.index, reads.identity).and_then(|mut index| {
         for live in look.relevant(target).filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
-            let reward = ReadReward::new(live.extracted.clone(), &*live.raw).via(live.via);
+            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
             index.record_reward(&reward, asked_at)?;
         }
         Ok(())

@@ -39,7 +39,7 @@ impl Status {
         match self.age_seconds {
             None => found("stale_index", "no crawl has come to its end yet".to_owned()),
             Some(age) if age >= max_age => {
-                found("stale_index", format!("the index is {} old, and may be {}", in_words(age), in_words(max_age)))
+                found("stale_index", format!("the index is {} old, and may be {}", in_words(age), in_words(max_age)));
             }
             Some(_) => {}
         }

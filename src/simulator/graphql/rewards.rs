@@ -13,6 +13,9 @@ use crate::simulator::{
     world::World,
 };
 
+/// Rewards of the timeline that are looked at at a time, so that a search among all holds no copy of all.
+const PIECE: usize = 10_000;
+
 /// The rows of one page, and how many there are in all.
 pub(super) struct Page {
     pub(super) rows: Vec<(RewardKey, Touch)>,
@@ -192,9 +195,11 @@ pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, Str
         Some(named) => named.into_iter().for_each(|(key, touch)| take(key, touch)),
         None => world.timeline(|timeline, touch| {
             let (from, to) = (timeline.rank(filter.modified.from), timeline.rank(filter.modified.to));
-            for (_, tie) in timeline.slice(from, to) {
-                if let Some(key) = world.data.tied(tie) {
-                    take(key, touch(key));
+            for start in (from..to).step_by(PIECE) {
+                for (_, tie) in timeline.slice(start, to.min(start + PIECE)) {
+                    if let Some(key) = world.data.tied(tie) {
+                        take(key, touch(key));
+                    }
                 }
             }
         }),

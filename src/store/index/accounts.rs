@@ -54,45 +54,7 @@ pub struct FailedAccount {
 impl Index {
     /// A page and its cursor: both, or neither.
     pub fn commit_page(&mut self, run: RunKey, sweep: &Sweep, page: &Page, at: Timestamp) -> Result<PageCommitted> {
-        self.write(|tx, _| {
-            let mut seen = 0;
-            let mut new = 0;
-            let mut known = 0;
-            let mut returned = 0;
-            for participant in &page.participants {
-                seen += see_row(tx, sweep.id, fingerprint(participant))?;
-                match see_account(tx, run, sweep, &participant.account_id, at)? {
-                    Seen::New => {
-                        new += 1;
-                        known += 1;
-                    }
-                    Seen::Back { within_run } => {
-                        known += 1;
-                        returned += i64::from(within_run);
-                    }
-                    Seen::Known => {}
-                }
-            }
-            let mut unusable = 0;
-            for row in &page.unusable {
-                unusable += see_row(tx, sweep.id, *row)?;
-            }
-            count_accounts(tx, run, known, 0)?;
-            tx.prepare_cached(
-                "UPDATE sweeps SET cursor = ?2, participants = participants + ?3, accounts_new = accounts_new + ?4,
-                     rows_unusable = rows_unusable + ?5, accounts_returned = accounts_returned + ?6 WHERE id = ?1",
-            )?
-            .execute(params![sweep.id, page.cursor, seen, new, unusable, returned])?;
-            tx.prepare_cached(
-                "SELECT participants, (SELECT accounts_known FROM runs WHERE id = ?2) FROM sweeps WHERE id = ?1",
-            )?
-            .query_row(params![sweep.id, run.0], |row| {
-                Ok(PageCommitted {
-                    participants: row.get::<_, i64>(0)? as u64,
-                    accounts_known: row.get::<_, i64>(1)? as u64,
-                })
-            })
-        })
+        self.write(|tx, _| write_page(tx, run, sweep, page, at))
     }
 
     /// The next accounts of the queue after a row, in order of rows. Failed ones wait for [`Index::failed`].
@@ -282,6 +244,51 @@ enum Seen {
         within_run: bool,
     },
     Known,
+}
+
+/// A page and its cursor, in a transaction that others may share.
+pub(super) fn write_page(
+    tx: &Transaction<'_>,
+    run: RunKey,
+    sweep: &Sweep,
+    page: &Page,
+    at: Timestamp,
+) -> rusqlite::Result<PageCommitted> {
+    let mut seen = 0;
+    let mut new = 0;
+    let mut known = 0;
+    let mut returned = 0;
+    for participant in &page.participants {
+        seen += see_row(tx, sweep.id, fingerprint(participant))?;
+        match see_account(tx, run, sweep, &participant.account_id, at)? {
+            Seen::New => {
+                new += 1;
+                known += 1;
+            }
+            Seen::Back { within_run } => {
+                known += 1;
+                returned += i64::from(within_run);
+            }
+            Seen::Known => {}
+        }
+    }
+    let mut unusable = 0;
+    for row in &page.unusable {
+        unusable += see_row(tx, sweep.id, *row)?;
+    }
+    count_accounts(tx, run, known, 0)?;
+    tx.prepare_cached(
+        "UPDATE sweeps SET cursor = ?2, participants = participants + ?3, accounts_new = accounts_new + ?4,
+             rows_unusable = rows_unusable + ?5, accounts_returned = accounts_returned + ?6 WHERE id = ?1",
+    )?
+    .execute(params![sweep.id, page.cursor, seen, new, unusable, returned])?;
+    tx.prepare_cached("SELECT participants, (SELECT accounts_known FROM runs WHERE id = ?2) FROM sweeps WHERE id = ?1")?
+        .query_row(params![sweep.id, run.0], |row| {
+            Ok(PageCommitted {
+                participants: row.get::<_, i64>(0)? as u64,
+                accounts_known: row.get::<_, i64>(1)? as u64,
+            })
+        })
 }
 
 /// Counts a row once in each sweep: 1 the first time, 0 after that.

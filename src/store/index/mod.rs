@@ -32,7 +32,7 @@ pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use answers::{IndexedReward, Match};
 pub use raw::Reextracted;
 pub use refusals::Refusal;
-pub use rewards::{AccountAnswer, AccountRead, ReadReward, Via};
+pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
 pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 pub use walks::{RewardRows, RowsCommitted, Unseen};
@@ -84,7 +84,7 @@ impl Index {
         // IDs arrive in no order, so a crawl touches index pages all over the file. With SQLite's 2 MB of cache and a
         // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
         let tuned = conn
-            .pragma_update(None, "cache_size", -64 * 1024)
+            .pragma_update(None, "cache_size", -40 * 1024)
             .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", 16_384, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;

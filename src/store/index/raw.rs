@@ -1,5 +1,6 @@
 //! The rewards as they came: kept packed, so that a better mapping needs no second crawl.
 
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::pack::Unpacker;
@@ -37,6 +38,14 @@ impl Index {
             Ok(found)
         })?;
         rows.into_iter().map(|(row, account, raw)| Ok((row, account, raw?))).collect()
+    }
+
+    /// Makes a dictionary, where enough rewards are kept without one.
+    pub(super) fn learn(&mut self, now: Timestamp) -> Result<()> {
+        if !self.packer.is_due() {
+            return Ok(());
+        }
+        self.write_packed(|tx, _, packer| packer.train(tx, now.as_millisecond()))
     }
 
     /// New links for rewards whose JSON was extracted again: a batch, all of it or nothing.

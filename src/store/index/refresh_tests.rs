@@ -26,7 +26,7 @@ fn reward(account: &str, id: &str, order: Option<&str>, modified: i64) -> (Accou
         json!({"id": id, "orderId": order, "actionId": order.map(|_| "1.2.3"), "dateModified": modified}).to_string();
     let account = AccountId::new(account);
     let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
-    (account, ReadReward::new(extracted, raw).via(Via::GraphQl))
+    (account, ReadReward::new(extracted, &raw).via(Via::GraphQl))
 }
 
 fn page(rewards: Vec<(AccountId, ReadReward)>) -> RewardRows {
@@ -84,7 +84,7 @@ fn another_api_that_shows_no_link_does_not_take_it_back() {
     let account = AccountId::new("a");
     let rest = |id: &str, order: Option<&str>, cancelled: i64| {
         let raw = json!({"id": id, "orderId": order, "dateCancelled": cancelled}).to_string();
-        ReadReward::new(extract::read(&raw, &account, &Mapping::default()).expect("a reward"), raw.as_str())
+        ReadReward::new(extract::read(&raw, &account, &Mapping::default()).expect("a reward"), &raw)
     };
     index
         .record_live(&account, vec![rest("r1", None, 1500), rest("r2", Some("o2"), 1501)], 0, at(3000))
@@ -142,7 +142,7 @@ fn a_queue_holds_what_was_listed_what_failed_and_what_is_old() {
     index
         .record(
             run,
-            &[
+            vec![
                 answer(queue[0].key, 1001, listed()),
                 answer(queue[1].key, 1900, listed()),
                 answer(queue[2].key, 1001, AccountAnswer::Failed("x".into())),
@@ -167,7 +167,7 @@ fn a_queue_holds_what_was_listed_what_failed_and_what_is_old() {
     index
         .record(
             second,
-            &[answer(queue[0].key, 3001, AccountAnswer::NoSuchAccount), answer(queue[1].key, 3001, listed())],
+            vec![answer(queue[0].key, 3001, AccountAnswer::NoSuchAccount), answer(queue[1].key, 3001, listed())],
         )
         .expect("records");
     index.recount(second).expect("counts");

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;
 
-use super::accounts::Lineage;
+use super::accounts::{Lineage, Page, PageCommitted, write_page};
 use super::pack::Packer;
 use super::rows::{Item, Tally, old_rewards};
 use super::shared::Shared;
 use super::sweeps::count_accounts;
-use super::{AccountKey, Index, RunKey};
+use super::{AccountKey, Index, RunKey, Sweep};
 use crate::error::Result;
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
@@ -58,16 +58,16 @@ impl Via {
 
 impl ReadReward {
     /// Takes the JSON as it is. It is packed where it is written, which is not where the vendor is asked.
-    pub fn new(extracted: Extracted, raw: impl Into<Box<str>>) -> Self {
+    pub fn new(extracted: Extracted, raw: &str) -> Self {
         Self { extracted, raw: raw.into(), via: Via::Rest }
     }
 
     /// What Get Rewards answered for an account; and how many of the rewards cannot be kept, because they have no id.
-    pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
+    pub fn all(raw: &[Box<RawValue>], account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
             match extract::read(raw.get(), account, mapping) {
-                Ok(extracted) => rewards.push(Self::new(extracted, raw)),
+                Ok(extracted) => rewards.push(Self::new(extracted, raw.get())),
                 Err(_no_id) => unusable += 1,
             }
         }
@@ -98,6 +98,32 @@ pub struct AccountRead {
     pub answer: AccountAnswer,
 }
 
+/// What a crawl writes in batches.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// What came of asking for one account.
+    Read(AccountRead),
+    /// A page of participants, read at this moment in this sweep.
+    Page {
+        /// The walk that it belongs to.
+        sweep: Sweep,
+        /// The page, with the cursor that stands behind it.
+        page: Page,
+        /// When it came.
+        at: Timestamp,
+    },
+}
+
+impl Entry {
+    /// Rows that it will take, for the size of a batch.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Read(read) => read.answer.rows(),
+            Self::Page { page, .. } => page.participants.len() + page.unusable.len() + 1,
+        }
+    }
+}
+
 /// The answer for one account.
 #[derive(Debug, Clone)]
 pub enum AccountAnswer {
@@ -118,8 +144,7 @@ pub enum AccountAnswer {
 }
 
 impl AccountAnswer {
-    /// Rows that it will take, for the size of a batch.
-    pub fn rows(&self) -> usize {
+    fn rows(&self) -> usize {
         match self {
             Self::Listed { rewards, .. } => rewards.len() + 1,
             _ => 1,
@@ -129,24 +154,33 @@ impl AccountAnswer {
 
 impl Index {
     /// The answers for a batch of accounts: all of them, or none.
-    pub fn record(&mut self, run: RunKey, reads: &[AccountRead]) -> Result<()> {
-        self.write_packed(|tx, shared, packer| {
-            let mut tally = Tally::default();
-            let lineage = Lineage::of(tx, run)?;
-            for read in reads {
-                record_account(tx, shared, packer, &mut tally, lineage, read)?;
-            }
-            tally.write(tx)
-        })?;
-        reads.last().map_or(Ok(()), |last| self.train_if_due(last.asked_at))
+    pub fn record(&mut self, run: RunKey, reads: Vec<AccountRead>) -> Result<()> {
+        self.commit(run, &reads.into_iter().map(Entry::Read).collect::<Vec<_>>()).map(drop)
     }
 
-    /// Trains the dictionary for the JSON of rewards, once there is enough of it to learn from.
-    pub(super) fn train_if_due(&mut self, at: Timestamp) -> Result<()> {
-        if self.packer.is_due() {
-            self.write_packed(|tx, _, packer| packer.train(tx, at.as_millisecond()))?;
+    /// Answers and pages, in the order in which they came: all of them, or none. Says what each page brought.
+    pub fn commit(&mut self, run: RunKey, entries: &[Entry]) -> Result<Vec<PageCommitted>> {
+        let pages = self.write_packed(|tx, shared, packer| {
+            let mut tally = Tally::default();
+            let mut pages = Vec::new();
+            let lineage = Lineage::of(tx, run)?;
+            for entry in entries {
+                match entry {
+                    Entry::Read(read) => record_account(tx, shared, packer, &mut tally, lineage, read)?,
+                    Entry::Page { sweep, page, at } => pages.push(write_page(tx, run, sweep, page, *at)?),
+                }
+            }
+            tally.write(tx)?;
+            Ok(pages)
+        })?;
+        let asked_at = |entry: &Entry| match entry {
+            Entry::Read(read) => read.asked_at,
+            Entry::Page { at, .. } => *at,
+        };
+        if let Some(last) = entries.last() {
+            self.learn(asked_at(last))?;
         }
-        Ok(())
+        Ok(pages)
     }
 
     /// The answer for one account that was asked live, outside of a crawl. Counts towards the newest run.
@@ -249,7 +283,7 @@ fn record_account(
         }
         AccountAnswer::NoSuchAccount => {
             if was_known {
-                count_accounts(tx, run, -1, -i64::from(was_read))?;
+                tally.count_accounts(lineage.run, -1, -i64::from(was_read));
             }
             tx.prepare_cached(
                 "UPDATE accounts SET gone_at = coalesce(gone_at, ?3), read_run = ?2, read_at = ?3,
@@ -277,14 +311,11 @@ fn record_account(
                     tally.remove(&old);
                 }
             }
-            count_accounts(tx, run, i64::from(!was_known), i64::from(before.gone || !was_read))?;
+            tally.count_accounts(lineage.run, i64::from(!was_known), i64::from(before.gone || !was_read));
             let unusable = *unusable as i64;
             // An account that is read again in the same run replaces what it said before.
             let more_unusable = unusable - if was_read { before.unusable } else { 0 };
-            if more_unusable != 0 {
-                tx.prepare_cached("UPDATE runs SET rewards_unusable = rewards_unusable + ?2 WHERE id = ?1")?
-                    .execute([run.0, more_unusable])?;
-            }
+            tally.count_unusable(lineage.run, more_unusable);
             tx.prepare_cached(
                 "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4, gone_at = NULL,
                      failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0 WHERE id = ?1",

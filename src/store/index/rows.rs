@@ -20,6 +20,8 @@ pub(super) struct Tally {
     found: HashMap<(i64, i64), (i64, i64)>,
     /// Unreadable values, by run.
     unreadable: HashMap<i64, i64>,
+    /// Accounts known, accounts read, and rewards without an ID, by run.
+    accounts: HashMap<i64, [i64; 3]>,
 }
 
 impl Tally {
@@ -40,7 +42,28 @@ impl Tally {
         *self.unreadable.entry(run).or_default() += unreadable;
     }
 
+    /// More accounts, or less.
+    pub(super) fn count_accounts(&mut self, run: i64, known: i64, read: i64) {
+        let counts = self.accounts.entry(run).or_default();
+        counts[0] += known;
+        counts[1] += read;
+    }
+
+    /// More rewards without an ID, or less.
+    pub(super) fn count_unusable(&mut self, run: i64, more: i64) {
+        self.accounts.entry(run).or_default()[2] += more;
+    }
+
     pub(super) fn write(self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        for (run, [known, read, unusable]) in self.accounts {
+            if (known, read, unusable) != (0, 0, 0) {
+                tx.prepare_cached(
+                    "UPDATE runs SET accounts_known = accounts_known + ?2, accounts_read = accounts_read + ?3,
+                         rewards_unusable = rewards_unusable + ?4 WHERE id = ?1",
+                )?
+                .execute(params![run, known, read, unusable])?;
+            }
+        }
         for (run, unreadable) in self.unreadable {
             if unreadable != 0 {
                 tx.prepare_cached("UPDATE runs SET values_unreadable = values_unreadable + ?2 WHERE id = ?1")?
@@ -182,9 +205,9 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 
 static UPDATE: LazyLock<String> = LazyLock::new(|| {
     let set = |(n, column): (usize, &&str)| match *column {
-        // Get Rewards does not say it, and does not take back what GraphQL has said.
-        "date_modified" => format!("date_modified = coalesce(?{}, date_modified)", n + 1),
-        column => format!("{column} = ?{}", n + 1),
+        // Get Rewards does not say it, and what another API said stays true.
+        "date_modified" => format!("{column} = coalesce(?{}, {column})", n + 1),
+        _ => format!("{column} = ?{}", n + 1),
     };
     let sets: Vec<String> = COLUMNS.iter().enumerate().map(set).collect();
     format!("UPDATE rewards SET {} WHERE id = ?{}", sets.join(", "), COLUMNS.len() + 1)
@@ -200,73 +223,91 @@ impl Item<'_> {
         tally: &mut Tally,
         old: Option<Old>,
     ) -> rusqlite::Result<()> {
-        let extracted = &self.reward.extracted;
-        let reward = &extracted.reward;
+        let Self { lineage, reward: ReadReward { extracted, raw, via }, .. } = self;
         let asked_at = self.asked_at.as_millisecond();
+        let new = Columns {
+            finding: shared.finding(tx, extracted)?,
+            descriptor: shared.descriptor(tx, &extracted.reward)?,
+            unreadable: extracted.unreadable as i64,
+            via: via.number(),
+        };
+        let old = match old {
+            Some(old) => old,
+            None if self.put(tx, &INSERT, &new, &extracted.reward.reward_id)? => {
+                let row = tx.last_insert_rowid();
+                tally.add(lineage.run, new.finding, extracted);
+                let (dictionary, raw) = packer.pack(raw);
+                tx.prepare_cached("INSERT INTO raws (reward, dictionary, raw) VALUES (?1, ?2, ?3)")?
+                    .execute(params![row, dictionary, raw])?;
+                return write_links(tx, row, &[], &extracted.links);
+            }
+            None => match old_reward(tx, &extracted.reward.reward_id)? {
+                Some(old) => old,
+                None => return Ok(()),
+            },
+        };
+        // Answers arrive in another order than they were asked for, and a later one may have had this reward already.
+        if old.read_at > asked_at {
+            return Ok(());
+        }
+        if old.read_run >= lineage.base && !old.gone {
+            tally.remove(&old);
+        }
+        if old.via != *via && offers(&extracted.links) < offers(&old.links) {
+            // It says less of the link than another API did: what that said stays, with the JSON that says it.
+            tally.shift(lineage.run, old.finding, (1, old.links.len() as i64), old.unreadable);
+            let kept = Columns { finding: old.finding, unreadable: old.unreadable, via: old.via.number(), ..new };
+            return self.put(tx, &UPDATE, &kept, &old.row).map(drop);
+        }
+        tally.add(lineage.run, new.finding, extracted);
+        self.put(tx, &UPDATE, &new, &old.row)?;
+        let (dictionary, raw) = packer.pack(raw);
+        tx.prepare_cached(
+            "INSERT INTO raws (reward, dictionary, raw) VALUES (?1, ?2, ?3)
+             ON CONFLICT (reward) DO UPDATE SET dictionary = excluded.dictionary, raw = excluded.raw",
+        )?
+        .execute(params![old.row, dictionary, raw])?;
+        write_links(tx, old.row, &old.links, &extracted.links)
+    }
+
+    /// Writes the row; says whether there is one now that was not there before, or that was changed.
+    fn put(&self, tx: &Transaction<'_>, sql: &str, columns: &Columns, last: &dyn ToSql) -> rusqlite::Result<bool> {
+        let reward = &self.reward.extracted.reward;
         let user_id = reward.user_id.as_ref().map_or("", |user| user.as_str());
         let date_given = reward.date_given.unwrap_or(0);
-        let nothing: Option<i64> = None;
-        let finding = shared.finding(tx, extracted)?;
-        let descriptor = shared.descriptor(tx, reward)?;
-        // What stays as it was, where another API had more to say of the link.
-        let write = |sql: &str, last: &dyn ToSql, (finding, unreadable, via): (i64, i64, Via)| {
-            tx.prepare_cached(sql)?.execute(params![
-                self.key.0,
-                finding,
-                descriptor,
-                self.lineage.run,
-                asked_at,
-                Some(&reward.account_id).filter(|account| *account != self.listed_by),
-                Some(user_id).filter(|user| *user != reward.account_id.as_str()),
-                reward.assigned,
-                reward.redeemed,
-                reward.date_created,
-                Some(date_given).filter(|given| *given != reward.date_created.unwrap_or(0)),
-                reward.date_scheduled_for,
-                reward.date_expires,
-                reward.date_cancelled,
-                reward.date_redeemed,
-                unreadable,
-                via.number(),
-                reward.date_modified,
-                nothing,
-                last,
-            ])
-        };
-        let fresh = (finding, extracted.unreadable as i64, self.reward.via);
-        let old = match old {
-            Some(old) => Some(old),
-            None if write(&INSERT, &reward.reward_id, fresh)? == 1 => None,
-            None => old_reward(tx, &reward.reward_id)?,
-        };
-        let row = match &old {
-            None => tx.last_insert_rowid(),
-            // Answers arrive in another order than they were asked for, and a later one may have had this reward already.
-            Some(old) if old.read_at > asked_at => return Ok(()),
-            Some(old) => {
-                if old.read_run >= self.lineage.base && !old.gone {
-                    tally.remove(old);
-                }
-                if old.via != self.reward.via && offers(&extracted.links) < offers(&old.links) {
-                    write(&UPDATE, &old.row, (old.finding, old.unreadable, old.via))?;
-                    tally.shift(self.lineage.run, old.finding, (1, old.links.len() as i64), old.unreadable);
-                    return Ok(());
-                }
-                write(&UPDATE, &old.row, fresh)?;
-                old.row
-            }
-        };
-        tally.add(self.lineage.run, finding, extracted);
-        let (dictionary, raw) = packer.pack(&self.reward.raw);
-        let keep = if old.is_none() {
-            "INSERT INTO raws (reward, dictionary, raw) VALUES (?1, ?2, ?3)"
-        } else {
-            "INSERT INTO raws (reward, dictionary, raw) VALUES (?1, ?2, ?3)
-             ON CONFLICT (reward) DO UPDATE SET dictionary = excluded.dictionary, raw = excluded.raw"
-        };
-        tx.prepare_cached(keep)?.execute(params![row, dictionary, raw])?;
-        write_links(tx, row, old.as_ref().map_or(&[], |old| &old.links), &extracted.links)
+        let not_gone: Option<i64> = None;
+        let changed = tx.prepare_cached(sql)?.execute(params![
+            self.key.0,
+            columns.finding,
+            columns.descriptor,
+            self.lineage.run,
+            self.asked_at.as_millisecond(),
+            Some(&reward.account_id).filter(|account| *account != self.listed_by),
+            Some(user_id).filter(|user| *user != reward.account_id.as_str()),
+            reward.assigned,
+            reward.redeemed,
+            reward.date_created,
+            Some(date_given).filter(|given| *given != reward.date_created.unwrap_or(0)),
+            reward.date_scheduled_for,
+            reward.date_expires,
+            reward.date_cancelled,
+            reward.date_redeemed,
+            columns.unreadable,
+            columns.via,
+            reward.date_modified,
+            not_gone,
+            last,
+        ])?;
+        Ok(changed > 0)
     }
+}
+
+/// What of a row is not in the reward itself.
+struct Columns {
+    finding: i64,
+    descriptor: i64,
+    unreadable: i64,
+    via: i64,
 }
 
 /// How much links offer: nothing, an order ID or an ActionId, both, or several of one.

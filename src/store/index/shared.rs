@@ -124,16 +124,15 @@ impl Shared {
             )?
             .query_row(&words[..], |row| row.get(0))
             .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => {
-                tx.prepare_cached(
-                    "INSERT INTO descriptors (reward_type, reward_source, unit, program_id, name, currency, statuses,
-                         cancellable) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(&words[..])?;
-                tx.last_insert_rowid()
-            }
+        let id = if let Some(id) = found {
+            id
+        } else {
+            tx.prepare_cached(
+                "INSERT INTO descriptors (reward_type, reward_source, unit, program_id, name, currency, statuses,
+                     cancellable) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(&words[..])?;
+            tx.last_insert_rowid()
         };
         if self.descriptors.len() < MAX_REMEMBERED {
             self.descriptors.insert(descriptor.into_owned(), id);

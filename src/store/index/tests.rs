@@ -29,7 +29,7 @@ fn at(ms: i64) -> Timestamp {
 
 fn reward(account: &str, id: &str, order: Option<&str>, action: Option<&str>) -> ReadReward {
     let raw = json!({"id": id, "orderId": order, "actionId": action, "assignedCredit": 5}).to_string();
-    ReadReward::new(extract::read(&raw, &AccountId::new(account), &Mapping::default()).expect("a reward"), raw)
+    ReadReward::new(extract::read(&raw, &AccountId::new(account), &Mapping::default()).expect("a reward"), &raw)
 }
 
 fn page(accounts: &[&str]) -> Page {
@@ -71,7 +71,7 @@ fn an_order_is_found_with_its_reward_and_its_coverage() {
     index
         .record(
             run,
-            &[
+            vec![
                 listed(a, 1002, vec![reward("a", "r1", Some("#1001"), Some("1.2.3")), reward("a", "r2", None, None)]),
                 listed(
                     b,
@@ -121,7 +121,7 @@ fn a_refresh_moves_marks_and_forgives() {
     index
         .record(
             first,
-            &[
+            vec![
                 listed(a, 2, vec![r("a", "r1"), r("a", "r2")]),
                 listed(b, 2, vec![r("b", "r3")]),
                 answered(c, 2, AccountAnswer::Failed("timed out".into())),
@@ -141,7 +141,7 @@ fn a_refresh_moves_marks_and_forgives() {
     index
         .record(
             second,
-            &[
+            vec![
                 listed(a, 11, vec![r("a", "r1"), r("a", "r3")]),
                 answered(b, 11, AccountAnswer::NoSuchAccount),
                 listed(c, 11, vec![]),
@@ -162,7 +162,7 @@ fn a_refresh_moves_marks_and_forgives() {
     assert!(!goes_on);
     index.commit_page(second, &sweep, &page(&["a", "b"]), at(16)).expect("commits");
     assert_eq!(keys(&index, second), [b], "one that is back is read again");
-    index.record(second, &[listed(b, 17, vec![r("b", "r2")])]).expect("records");
+    index.record(second, vec![listed(b, 17, vec![r("b", "r2")])]).expect("records");
     assert!(!gone("r2"));
     let run = index.run(second).expect("reads").expect("one");
     assert_eq!((run.accounts_known, run.accounts_read, run.rewards()), (2, 2, 3));
@@ -203,7 +203,7 @@ fn live_answers_count_and_are_not_undone_by_older_ones() {
     let (run, _) = index.begin_run(NewRun::of("participants"), at(2)).expect("begins");
     let key = keys(&index, run)[0];
     index.record_live(&ann, vec![reward("ann", "r0", Some("o"), Some("1.2.3"))], 2, at(9)).expect("records");
-    index.record(run, &[listed(key, 5, vec![reward("ann", "r0", Some("old"), None)])]).expect("records");
+    index.record(run, vec![listed(key, 5, vec![reward("ann", "r0", Some("old"), None)])]).expect("records");
     assert_eq!(reader.find(&OrderId::new("o")).expect("finds")[0].action_id, Some(ActionId::new("1.2.3")));
     index.record_reward(&reward("bob", "r9", Some("o"), None), at(10)).expect("records");
     let run = index.run(run).expect("reads").expect("one");
@@ -248,7 +248,7 @@ fn an_account_that_get_rewards_does_not_know_waits_for_the_list_to_agree() {
     let queue = index.unread(run, AccountKey::START, 9).expect("reads");
     assert!(queue.iter().all(|unread| unread.listed));
     let reads: Vec<AccountRead> = queue.iter().map(|unread| answered(unread.key, 2, AccountAnswer::Unknown)).collect();
-    index.record(run, &reads).expect("records");
+    index.record(run, reads).expect("records");
     index.end_sweep(run, sweep.id, WHOLE, at(3)).expect("ends");
     let state = index.run(run).expect("reads").expect("one");
     assert_eq!((state.accounts_known, state.accounts_failed, state.accounts_unknown), (2, 2, 2), "none has vanished");
@@ -321,7 +321,7 @@ fn a_later_reading_of_one_reward_outlives_an_earlier_one_of_its_account() {
     let key = keys(&index, run)[0];
     index.record_reward(&reward("a", "r", Some("new"), None), at(9)).expect("records");
     index.record_reward(&reward("a", "s", Some("kept"), None), at(9)).expect("records");
-    index.record(run, &[listed(key, 5, vec![reward("a", "r", Some("old"), None)])]).expect("records");
+    index.record(run, vec![listed(key, 5, vec![reward("a", "r", Some("old"), None)])]).expect("records");
     let orders = |order: &str| reader.find(&OrderId::new(order)).expect("finds");
     assert_eq!((orders("new").len(), orders("old").len()), (1, 0));
     assert!(!orders("kept")[0].indexed.gone, "not in an answer from before it was read");

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::extract::{self, Mapping};
-use crate::model::{AccountId, ActionId, LinkKind, OrderId, RewardId, RewardState};
+use crate::model::{AccountId, ActionId, LinkKind, OrderId, RewardId, RewardState, UserId};
 
 const VERSION_1: &str = include_str!("../../../tests/fixtures/index-1.sql");
 
@@ -158,7 +158,7 @@ fn an_upgraded_file_gives_the_answers_it_gave() {
         (reward.reward_id.as_str(), reward.account_id.as_str()),
         ("6aab88c5188a3b9e28bc59eb", "ann@shop.example")
     );
-    assert_eq!(reward.user_id.as_ref().map(|user| user.as_str()), Some("ann@shop.example"));
+    assert_eq!(reward.user_id.as_ref().map(UserId::as_str), Some("ann@shop.example"));
     let texts = [&reward.reward_type, &reward.reward_source, &reward.unit, &reward.program_id, &reward.name];
     assert_eq!(
         texts.map(|text| text.as_deref()),
@@ -181,7 +181,7 @@ fn an_upgraded_file_gives_the_answers_it_gave() {
     let odd = &of_action[1];
     assert_eq!((odd.reward.reward_id.as_str(), odd.listed_by.as_str()), ("6AAB88C5188A3B9E28BC59EB", "bob"));
     assert_eq!((odd.reward.account_id.as_str(), odd.reward.reward_type.as_deref()), ("carl", None));
-    assert_eq!(odd.reward.user_id.as_ref().map(|user| user.as_str()), Some("someone"));
+    assert_eq!(odd.reward.user_id.as_ref().map(UserId::as_str), Some("someone"));
     assert_eq!((odd.reward.date_created, odd.reward.date_given, odd.reward.cancellable), (Some(10), Some(11), None));
     assert_eq!((odd.gone, odd.order_ids.len()), (true, 2));
     assert_eq!(reader.suggestions(&OrderId::new("o-007"), 5).expect("suggests"), [OrderId::new("O-007")]);
@@ -203,7 +203,7 @@ fn a_crawl_goes_on_in_an_upgraded_file() {
     let account = AccountId::new("ann@shop.example");
     let again = ReadReward::new(extract::read(FULL, &account, &Mapping::default()).expect("a reward"), FULL);
     let answer = AccountAnswer::Listed { rewards: vec![again], unusable: 0 };
-    index.record(run, &[AccountRead { key: unread[0].key, asked_at: moment(4001), answer }]).expect("records");
+    index.record(run, vec![AccountRead { key: unread[0].key, asked_at: moment(4001), answer }]).expect("records");
     let raw = index.raw_after(0, 9).expect("reads");
     assert_eq!(raw.len(), 2, "the same reward is the same row");
     let reader = IndexReader::open(&path, None).expect("opens").expect("exists");

@@ -76,7 +76,7 @@ impl Index {
                 })
             })
         })?;
-        self.train_if_due(asked_at)?;
+        self.learn(asked_at)?;
         Ok(committed)
     }
 
