@@ -4,6 +4,8 @@
 //! not: what is gone is recognised and said, never guessed at. Only documents whose operation is `query` can be sent at all
 //! ([`Query`]): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`contradictions.md` 33).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -63,8 +65,8 @@ pub enum Refusal {
     Schema,
     /// The token may not ask this.
     Scope,
-    /// The server would not do it: too large a page, as a rule.
-    TooMuch,
+    /// The server would not do it, and what it says names no other reason: too large a page, or trouble of its own.
+    Unnamed,
 }
 
 impl Refusal {
@@ -74,7 +76,7 @@ impl Refusal {
             Self::NoEndpoint => "this tenant has no GraphQL endpoint",
             Self::Schema => "the GraphQL schema in force does not have userEvent, or another field that was asked for",
             Self::Scope => "the token may not use GraphQL",
-            Self::TooMuch => "the server refuses even small pages by GraphQL",
+            Self::Unnamed => "the server answers GraphQL with errors, whatever is asked",
         }
     }
 }
@@ -175,18 +177,19 @@ impl Advocate {
         self.graph("GraphQL rewards", &REWARDS, variables, asked.attempts, reward_page).await
     }
 
-    /// Every reward of one account, by GraphQL: what Get Rewards lists, with the events that caused them.
+    /// Every reward that passes a narrow filter, by GraphQL: those of one account, of one referral, of a few IDs.
     ///
     /// # Errors
-    /// As [`Advocate::graph_rewards`]; `Vendor` where a refusal or damage stands between and the whole.
+    /// As [`Advocate::graph_rewards`]; `Vendor` where a refusal, damage, or a list without an end stands between and the whole.
     pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Vec<ListedReward>> {
         let mut found: Vec<ListedReward> = Vec::new();
+        let mut known: HashSet<RewardId> = HashSet::new();
         let mut offset = 0;
-        loop {
+        for _ in 0..PAGES_OF_FEW {
             let asked = RewardQuery {
                 filter: filter.clone(),
                 sort: Sort::OldestFirst,
-                limit: PAGE_OF_ACCOUNT,
+                limit: PAGE_OF_FEW,
                 offset,
                 attempts: u32::MAX,
             };
@@ -200,17 +203,19 @@ impl Advocate {
                 }
                 Graph::Answer(page) => {
                     offset += page.rows;
-                    for reward in page.rewards {
-                        if found.iter().all(|known| known.id != reward.id) {
-                            found.push(reward);
-                        }
-                    }
-                    if page.rows == 0 || page.total.is_some_and(|total| offset >= total) {
+                    let before = found.len();
+                    found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.id.clone())));
+                    // A server that ignores the offset gives the same again and again.
+                    if found.len() == before || page.total.is_some_and(|total| offset >= total) {
                         return Ok(found);
                     }
                 }
             }
         }
+        Err(Error::new(
+            Kind::Vendor,
+            "GraphQL gives more rewards than a narrow question can have: it may ignore the filter",
+        ))
     }
 
     /// The events whose field of this name is exactly this order ID. The server is known to filter loosely
@@ -244,8 +249,9 @@ impl Advocate {
     }
 }
 
-/// Rewards of one account in a page.
-const PAGE_OF_ACCOUNT: u32 = 100;
+/// Rewards in a page of a narrow question, and pages at most.
+const PAGE_OF_FEW: u32 = 100;
+const PAGES_OF_FEW: u32 = 50;
 
 #[derive(Deserialize)]
 struct AnswerWire<'a, T> {
@@ -289,7 +295,7 @@ impl ErrorWire<'_> {
         {
             Refusal::Scope
         } else {
-            Refusal::TooMuch
+            Refusal::Unnamed
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{graphql, reread};
 use crate::api::exports::{Export, ExportStatus, ExportType};
 use crate::error::{Error, Kind, Result};
 use crate::extract;
-use crate::model::AccountId;
+use crate::model::{AccountId, LinkKind};
 use crate::store::index::{ReadReward, RewardRows, Run, Via};
 
 /// An export that is not older than this is taken instead of asking for another one.
@@ -27,8 +27,6 @@ const REUSE: Duration = Duration::from_hours(1);
 /// The first and the longest pause between two looks at an export that is being made.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
-/// So long an export may take: over an hour has been seen (`advocate-api.md` §4).
-const PATIENCE: Duration = Duration::from_hours(3);
 /// Exports asked for in one run, where one expires or its download breaks.
 const TRIES: u32 = 3;
 /// How far back a refresh goes behind the newest moment that was seen.
@@ -134,8 +132,11 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
     }
     let cursor = state.text()?;
     // Everybody is listed anew each time, so there is nothing that a refresh could begin with.
-    let watermark = if state.lists_users { None } else { state.newest };
-    let known = (full && !state.lists_users).then_some(state.rows);
+    let newest = state.newest.filter(|newest| *newest < job.clock.now_ms() + graphql::DAY_MS);
+    let watermark = if state.lists_users { None } else { newest };
+    // What the vendor counts: the file of a full run, and GraphQL's total where that is to be had.
+    let known =
+        if full && !state.lists_users { Some(state.rows) } else { graphql::count_all(job).await.ok().flatten() };
     job.writer
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
@@ -158,10 +159,7 @@ pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
 }
 
 fn cannot(why: &str) -> Worked {
-    Worked::CannotServe(
-        Error::new(Kind::Vendor, why.to_owned())
-            .hint("--source participants always works; --source auto chooses by itself"),
-    )
+    Worked::CannotServe(Error::new(Kind::Vendor, why.to_owned()).hint(graphql::OTHER_WAYS))
 }
 
 enum Obtained {
@@ -174,7 +172,7 @@ enum Obtained {
 async fn obtain(job: &Arc<Job>, run: &Run, state: &mut State) -> Result<Obtained> {
     let export = match find_or_ask(job, run, state).await {
         Ok(export) => export,
-        Err(error) if concerns_one_request(&error) || error.kind == Kind::Scope => {
+        Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => {
             return Ok(Obtained::Cannot(Worked::CannotServe(error)));
         }
         Err(error) => {
@@ -243,7 +241,7 @@ async fn wait_for(job: &Arc<Job>, mut export: Export) -> Result<Obtained> {
             ExportStatus::Aborted => return Ok(Obtained::Cannot(cannot("the vendor gave up on making the export"))),
             ExportStatus::Pending | ExportStatus::Other(_) => {}
         }
-        if began.elapsed() > PATIENCE.min(job.options.export_wait) {
+        if began.elapsed() > job.options.export_wait {
             return Ok(Obtained::Cannot(cannot("the export was not made in time")));
         }
         tokio::select! {
@@ -254,7 +252,7 @@ async fn wait_for(job: &Arc<Job>, mut export: Export) -> Result<Obtained> {
         export = match job.advocate.export(&export.id).await {
             Ok(Some(now)) => now,
             Ok(None) => return Ok(Obtained::Cannot(cannot("the vendor does not know its own export any more"))),
-            Err(error) if concerns_one_request(&error) => return Ok(Obtained::Cannot(Worked::CannotServe(error))),
+            // An outage is no reason to throw away an export that is being made: the next crawl goes on waiting for it.
             Err(error) => {
                 job.stop_for(error);
                 return Ok(Obtained::Stopped);
@@ -281,9 +279,14 @@ async fn list(job: &Arc<Job>, state: &mut State, export: &Export) -> Result<List
         Error::new(Kind::Storage, format!("failed to keep the export: {error}"))
             .hint("free some space and run the command again; what was committed is kept")
     };
-    let downloaded =
+    let downloading =
         job.advocate.download(&export.id, |piece| std::io::Write::write_all(&mut file, piece).map_err(full));
-    match downloaded.await {
+    let downloaded = tokio::select! {
+        downloaded = downloading => downloaded,
+        // A file is downloaded again: there is nothing in it to save.
+        () = job.halt.cancelled() => return Ok(Listed::Stopped),
+    };
+    match downloaded {
         Ok(Some(())) => {}
         Ok(None) => return Ok(Listed::NotThere),
         // Another try asks where it lies again.
@@ -303,7 +306,9 @@ async fn list(job: &Arc<Job>, state: &mut State, export: &Export) -> Result<List
     }
     state.direct = columns.is_direct && !state.lists_users;
     (state.rows, state.newest) = (0, None);
-    let asked_at = job.clock.now();
+    // The rows speak of the moment when the export was asked for, whenever they are read.
+    let made_at = export.date_created.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let asked_at = made_at.map_or_else(|| job.clock.now(), |made_at| made_at.min(job.clock.now()));
     loop {
         if job.halt.is_cancelled() {
             return Ok(Listed::Stopped);
@@ -346,6 +351,8 @@ async fn take(
         .writer
         .call(move |index| {
             let mut page = RewardRows { rewards: Vec::with_capacity(batch.len()), unusable: 0, cursor };
+            // A row without the whole link may only be an old one: what Get Rewards shows of its account decides.
+            let mut unlinked = Vec::new();
             for row in batch {
                 let json = row.json(&header);
                 let kept = row.account.and_then(|account| {
@@ -353,11 +360,17 @@ async fn take(
                     Some((account, ReadReward::new(extracted, &json).via(Via::Export)))
                 });
                 match kept {
-                    Some(kept) => page.rewards.push(kept),
+                    Some((account, kept)) => {
+                        if kept.extracted().kind != LinkKind::Both {
+                            unlinked.push(account.clone());
+                        }
+                        page.rewards.push((account, kept));
+                    }
                     None => page.unusable += 1,
                 }
             }
             index.add_requests(run, requests)?;
+            index.queue_accounts(run, &unlinked, None, asked_at)?;
             index.commit_rewards(run, &page, asked_at)
         })
         .await?;

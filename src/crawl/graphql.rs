@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::accounts::Accounts;
 use super::job::{Job, Worked, concerns_one_request};
-use super::moments::{Check, Moments, Next};
+use super::moments::{Check, Doubt, Moments, Next};
 use super::outcome::Gaps;
 use super::page_size::PageSize;
 use super::reread;
@@ -27,10 +27,15 @@ use crate::store::index::{Index, ReadReward, RewardRows, Run, Via};
 const MARGIN: Duration = Duration::from_mins(10);
 /// Tries for a page that could be smaller: whether it is too large shows soon.
 const TRIES: u32 = 2;
+/// The pause after a page that was refused; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Tries for a page in which some rewards came with errors.
 const DAMAGED_TRIES: u32 = 4;
 /// Counts of the whole, each after a look at what is newest, before a difference is a gap.
 const COUNTS: u32 = 4;
+/// A day in milliseconds: further ahead no clock of a server is.
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// Rewards asked for by ID in one request.
 const BY_ID: usize = 50;
 /// Damaged rewards that are kept in mind.
@@ -100,6 +105,10 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
             Walked::Stopped => return Ok(Worked::Done),
             Walked::Refused(refusal) => return Ok(Worked::CannotServe(unusable(refusal))),
         }
+        // A list that is in no order cannot be walked by moments, this time or the next.
+        if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
+            return Ok(Worked::CannotServe(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_WAYS)));
+        }
         settle_owed(job, &mut state).await?;
         if job.halt.is_cancelled() {
             return Ok(Worked::Done);
@@ -114,7 +123,7 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
         let run = job.run_row().await?;
         rounds += 1;
         // What came between the last page and the count is behind the newest moment: a look there tells it from a gap.
-        let is_short = total.is_some_and(|total| total > run.rewards() + run.rewards_unusable);
+        let is_short = total.is_some_and(|total| total > run.rewards());
         if !is_short || rounds >= COUNTS || state.walk.doubt().is_some() {
             break total;
         }
@@ -131,7 +140,11 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
             state.withheld = unseen.withheld;
         }
     }
-    let (cursor, watermark) = (state.text()?, if vouches { state.walk.newest() } else { None });
+    // A moment that lies far ahead would hide everything that is modified before it comes, and what was lost without a name
+    // can only be found by reading everything again.
+    let newest = state.walk.newest().filter(|newest| *newest < job.clock.now_ms() + DAY_MS);
+    let watermark = newest.filter(|_| vouches && state.lost == 0);
+    let cursor = state.text()?;
     job.writer
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
@@ -159,7 +172,7 @@ pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
 
 /// The vendor counts more rewards than were read.
 pub(super) fn missing(run: &Run, gaps: &mut Gaps) {
-    let read = run.rewards() + run.rewards_unusable;
+    let read = run.rewards();
     if let Some(known) = run.rewards_known.filter(|known| *known > read) {
         gaps.say(format!("the vendor counts {} rewards, and {} were read", grouped(known), grouped(read)));
     }
@@ -168,8 +181,11 @@ pub(super) fn missing(run: &Run, gaps: &mut Gaps) {
 /// GraphQL cannot serve, and why.
 pub(super) fn unusable(refusal: Refusal) -> Error {
     let kind = if refusal == Refusal::Scope { Kind::Scope } else { Kind::Vendor };
-    Error::new(kind, refusal.as_str()).hint("--source participants always works; --source auto chooses by itself")
+    Error::new(kind, refusal.as_str()).hint(OTHER_WAYS)
 }
+
+/// What to do where one source cannot serve.
+pub(super) const OTHER_WAYS: &str = "--source participants always works; --source auto chooses by itself";
 
 /// How a walk ended.
 enum Walked {
@@ -227,6 +243,7 @@ async fn recount(job: &Job, state: &mut State, check: Check) -> Result<()> {
 
 /// One page, at whatever size the server gives.
 async fn ask(job: &Job, next: Next, size: &mut PageSize) -> Result<RewardPage, Walked> {
+    let mut pause = FIRST_PAUSE;
     loop {
         if job.halt.is_cancelled() {
             return Err(Walked::Stopped);
@@ -240,7 +257,13 @@ async fn ask(job: &Job, next: Next, size: &mut PageSize) -> Result<RewardPage, W
         };
         match job.advocate.graph_rewards(&asked).await {
             Ok(Graph::Answer(page)) => return Ok(page),
-            Ok(Graph::Refused(Refusal::TooMuch)) if !size.is_smallest() => size.refused(),
+            // It may be the size, or trouble of the server: a smaller page after a pause answers both.
+            Ok(Graph::Refused(Refusal::Unnamed)) if !size.is_smallest() => size.refused(),
+            Ok(Graph::Refused(Refusal::Unnamed)) => {
+                // Not a reason to go another way: what was read so far is kept, and the next crawl goes on here.
+                job.stop_for(Error::new(Kind::Vendor, Refusal::Unnamed.as_str()));
+                return Err(Walked::Stopped);
+            }
             Ok(Graph::Refused(refusal)) => return Err(Walked::Refused(refusal)),
             Err(error) if concerns_one_request(&error) && !size.is_smallest() => size.refused(),
             Err(error) => {
@@ -252,18 +275,29 @@ async fn ask(job: &Job, next: Next, size: &mut PageSize) -> Result<RewardPage, W
                 return Err(Walked::Stopped);
             }
         }
+        tokio::select! {
+            () = job.clock.sleep(pause) => {}
+            () = job.halt.cancelled() => return Err(Walked::Stopped),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// Asks by ID for what came damaged, in this run or the one before.
 async fn settle_owed(job: &Arc<Job>, state: &mut State) -> Result<()> {
-    let owed = std::mem::take(&mut state.owed);
-    for ids in owed.chunks(BY_ID) {
+    let mut still_owed = 0;
+    while state.owed.len() > still_owed && !job.halt.is_cancelled() {
+        let until = (still_owed + BY_ID).min(state.owed.len());
+        let ids = state.owed[still_owed..until].to_vec();
         let asked_at = job.clock.now();
         match job.advocate.graph_rewards_of(&json!({"id_in": ids})).await {
-            // What does not come any more is gone, and a full walk will say so.
-            Ok(found) => drop(commit(job, state, found, asked_at).await?),
-            Err(error) if concerns_one_request(&error) => state.owed.extend_from_slice(ids),
+            // What does not come any more is gone, and a full walk will say so. The cursor that is stored with what came
+            // still has everything that did not.
+            Ok(found) => {
+                state.owed.drain(still_owed..until);
+                commit(job, state, found, asked_at).await?;
+            }
+            Err(error) if concerns_one_request(&error) || error.kind == Kind::Scope => still_owed = until,
             Err(error) => {
                 job.stop_for(error);
                 return Ok(());
@@ -274,7 +308,7 @@ async fn settle_owed(job: &Arc<Job>, state: &mut State) -> Result<()> {
 }
 
 /// How many rewards the vendor has, over all.
-async fn count_all(job: &Job) -> Result<Option<u64>> {
+pub(super) async fn count_all(job: &Job) -> Result<Option<u64>> {
     let asked = RewardQuery { filter: Value::Null, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
     match job.advocate.graph_rewards(&asked).await? {
         Graph::Answer(page) => Ok(page.total),

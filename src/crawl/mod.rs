@@ -97,7 +97,7 @@ impl Default for Options {
             full: false,
             source: None,
             graphql_page_size: 1000,
-            export_wait: Duration::from_hours(1),
+            export_wait: Duration::from_hours(3),
             reread_after: None,
             folder: PathBuf::new(),
         }

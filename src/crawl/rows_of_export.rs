@@ -71,8 +71,10 @@ impl Rows {
         // A row in which every cell says something shows what a row can carry.
         let sample: Map<String, Value> = header.iter().map(|name| (name.clone(), Value::from("1.2.3"))).collect();
         let sample = extract::read(&Value::Object(sample).to_string(), &AccountId::new(""), mapping);
+        // A reward that has been cancelled must be seen to be: without such a column the rows are only a list.
+        let says_state = find(&["datecancelled", "statuses", "status"]).is_some();
         Ok(Columns {
-            is_direct: sample.is_ok_and(|sample| sample.kind == LinkKind::Both),
+            is_direct: says_state && sample.is_ok_and(|sample| sample.kind == LinkKind::Both),
             has_accounts: account.is_some(),
             has_moments: modified.is_some(),
             header,
@@ -137,7 +139,8 @@ mod tests {
     fn columns_are_found_by_what_they_say() {
         for (header, accounts, moments, direct) in [
             ("id,accountId,dateModified", true, true, false),
-            ("Reward ID,Account ID,Date Modified,Order ID,Action ID", true, true, true),
+            ("Reward ID,Account ID,Date Modified,Order ID,Action ID,Statuses", true, true, true),
+            ("Reward ID,Account ID,Date Modified,Order ID,Action ID", true, true, false),
             ("id,user_account_id,order_number", true, false, false),
             ("id,userId,dateCreated", false, false, false),
             ("accountId,orderId,actionId", true, false, false),

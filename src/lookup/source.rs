@@ -5,6 +5,8 @@
 //! requests goes. What is found goes into the index; an order that is not found is not said not to exist: the answer says how
 //! far this looked.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -33,6 +35,8 @@ pub struct Searched {
     pub requests: u64,
     /// The vendor could be asked for the order itself.
     pub asked_directly: bool,
+    /// The names of the order ID that events were asked for by.
+    pub fields: Vec<String>,
     /// Events that carry exactly this order.
     pub events: u64,
     /// Rewards read, whichever order they carry.
@@ -51,7 +55,7 @@ impl Searched {
         let mut parts = Vec::new();
         if self.asked_directly {
             parts.push(match self.events {
-                0 => "the vendor knows no event with this order".to_owned(),
+                0 => format!("the vendor knows no event whose {} is this order", self.fields.join(", ")),
                 1 => "the vendor has an event with this order".to_owned(),
                 events => format!("the vendor has {events} events with this order"),
             });
@@ -116,7 +120,8 @@ impl Look<'_> {
     async fn directly(&mut self, searched: &mut Searched) -> Result<()> {
         let mut names = self.index.order_fields()?;
         names.extend(FIELDS.map(str::to_owned));
-        names.dedup();
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         for name in names {
             if !self.has_budget() {
                 return Ok(());
@@ -133,9 +138,15 @@ impl Look<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            searched.asked_directly = true;
             // The server is known to filter loosely, so each event is looked at again.
+            let answered = events.len();
             let events: Vec<UserEvent> = events.into_iter().filter(|event| self.carries(event)).collect();
+            if answered > 0 && events.is_empty() {
+                searched.notes.push(format!("events cannot be asked for by {name}: the server gives others too"));
+                continue;
+            }
+            searched.asked_directly = true;
+            searched.fields.push(name);
             searched.events += events.len() as u64;
             for event in &events {
                 searched.rewards += self.rewards_of(event).await?;
@@ -166,7 +177,11 @@ impl Look<'_> {
                 return Ok(kept);
             }
             let asked_at = self.clock.now();
-            let found = self.advocate.graph_rewards_of(&filter).await?;
+            let found = match self.advocate.graph_rewards_of(&filter).await {
+                Ok(found) => found,
+                Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => return Ok(kept),
+                Err(error) => return Err(error),
+            };
             let of_event: Vec<ListedReward> =
                 found.into_iter().filter(|reward| reward.event_id.as_deref() == Some(&event.id)).collect();
             for reward in &of_event {
@@ -201,13 +216,14 @@ impl Look<'_> {
     /// What was modified last, back to what the index has; and where there is no such order, what was read longest ago.
     async fn newest(&mut self, searched: &mut Searched) -> Result<()> {
         let known = self.index.newest_finished_run()?.filter(|run| run.complete).and_then(|run| run.watermark);
-        let (mut offset, mut oldest) = (0, None::<i64>);
+        let (mut offset, mut oldest, mut is_whole) = (0, None::<i64>, true);
         while self.has_budget() {
             let asked_at = self.clock.now();
             let Some((rewards, rows, total)) = self.page(Value::Null, Sort::NewestFirst, offset).await? else { break };
             offset += rows;
-            let last = rewards.iter().filter_map(|reward| reward.date_modified).min();
-            oldest = last.or(oldest);
+            let moments: Vec<i64> = rewards.iter().filter_map(|reward| reward.date_modified).collect();
+            is_whole &= moments.is_sorted_by(|one, next| one >= next) && moments.len() as u64 == rows;
+            oldest = moments.last().copied().or(oldest);
             searched.rewards += self.keep(rewards, asked_at)?;
             let reached = known.is_some_and(|known| oldest.is_some_and(|oldest| oldest < known));
             if self.is_indexed()? || reached || rows == 0 || total.is_some_and(|total| offset >= total) {
@@ -216,7 +232,10 @@ impl Look<'_> {
         }
         if offset > 0 {
             let at = oldest.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-            searched.back_to = at.map(|at| at.to_string());
+            searched.back_to = at.filter(|_| is_whole).map(|at| at.to_string());
+            if !is_whole {
+                searched.notes.push(format!("{} rewards in no certain order were read", grouped(offset)));
+            }
             return Ok(());
         }
         if !self.has_budget() {
@@ -229,7 +248,11 @@ impl Look<'_> {
                 break;
             }
             let asked_at = self.clock.now();
-            if let Rewards::Listed(raw) = self.advocate.rewards(&account, None).await? {
+            let answer = match self.advocate.rewards(&account, None).await {
+                Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => continue,
+                answer => answer?,
+            };
+            if let Rewards::Listed(raw) = answer {
                 let (rewards, unusable) = ReadReward::all(&raw, &account, self.mapping);
                 searched.rewards += rewards.len() as u64;
                 self.index.record_live(&account, rewards, unusable, asked_at)?;
@@ -273,10 +296,11 @@ mod tests {
 
     #[test]
     fn it_says_how_far_it_looked() {
-        let searched = Searched { requests: 7, asked_directly: true, ..Searched::default() };
+        let fields = vec!["order_id".to_owned()];
+        let searched = Searched { requests: 7, asked_directly: true, fields, ..Searched::default() };
         assert_eq!(
             searched.describe(),
-            "looked at the source with 7 requests: the vendor knows no event with this order"
+            "looked at the source with 7 requests: the vendor knows no event whose order_id is this order"
         );
         let searched = Searched {
             requests: 100,

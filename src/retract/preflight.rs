@@ -35,7 +35,8 @@ pub async fn preflight(
         match place {
             Place::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, &target, indexed) => {
                 let is_linked = if is_link_unseen(live, indexed) {
-                    warnings.push(format!("reward {id}: its link is from an export, and cannot be seen live"));
+                    let from = if indexed.via == Via::Export { "an export" } else { "GraphQL, which does not answer" };
+                    warnings.push(format!("reward {id}: its link is from {from}, and cannot be seen live"));
                     is_linked(indexed, &target)
                 } else {
                     live.extracted.links.iter().any(|link| link.action_id.as_ref() == target.action_id())
@@ -133,9 +134,9 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
     orders_agree && action_agrees
 }
 
-/// A link that only an export has shown cannot be seen in a reward that offers none: that says nothing against it.
+/// A link that another API has shown cannot be seen in a reward that offers none: that says nothing against it.
 fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
-    indexed.via == Via::Export && live.via != Via::Export && live.extracted.kind == LinkKind::Neither
+    indexed.via != Via::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }
 
 fn out_of_date(what: &str) -> Error {

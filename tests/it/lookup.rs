@@ -102,7 +102,7 @@ fn a_no_says_what_it_rests_on() {
     assert!(ran.stdout.contains("nothing has been crawled yet"), "{}", ran.stdout);
     let answer = home.check(&["lookup", "nobody's", "--json"], 4).object();
     assert_eq!((&answer["coverage"]["complete"], &answer["coverage"]["as_of"]), (&Value::Bool(false), &Value::Null));
-    home.check(&["crawl", "--json"], 6);
+    home.check(&["crawl", "--source", "participants", "--json"], 6);
     let ran = home.check(&["lookup", "nobody's"], 4);
     assert!(ran.stdout.contains("not in what has been read so far") && ran.stdout.contains("with gaps"), "{ran:?}");
     let whole = Sim::start(&["--participants", "120"]);
@@ -117,7 +117,7 @@ fn an_index_without_any_order_id_never_says_not_a_referral_order() {
     let sim = Sim::start(&["--participants", "120"]);
     let home = Home::new(&sim);
     home.configure_more("[mapping]\norder_id = '$.nothing'");
-    let ran = home.check(&["crawl", "--json"], 1);
+    let ran = home.check(&["crawl", "--source", "participants", "--json"], 1);
     assert_eq!(ran.error_kind(), "no_links");
     let ran = home.check(&["lookup", "nobody's"], 4);
     assert!(ran.stdout.contains("not in what has been read so far"), "{}", ran.stdout);

@@ -55,7 +55,7 @@ impl Odd {
     /// Crawls, expects this exit code, and gives the first object.
     #[track_caller]
     fn crawl(&self, code: i32) -> Value {
-        self.home.check(&["crawl", "--json"], code).object()
+        self.home.check(&["crawl", "--source", "participants", "--json"], code).object()
     }
 }
 

@@ -52,7 +52,7 @@ fn a_crawl_keeps_the_reserve_and_a_retraction_uses_it() {
     // Twenty are left, all of them within the reserve.
     let limit = used + 20;
     configure(&home, &format!("quota = '{limit}/h'"), "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
-    let ran = home.check(&["crawl", "--park", "--json"], 8);
+    let ran = home.check(&["crawl", "--source", "participants", "--park", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     assert_eq!(sim.requests(), used, "nothing was asked");
     // Brand: ten for checks, ten for the retraction.
@@ -73,7 +73,7 @@ fn a_crawl_keeps_the_reserve_and_a_retraction_uses_it() {
 fn two_processes_share_one_quota_without_exceeding_it() {
     let sim = Sim::start(&["--participants", "600", "--quota", "150", "--limit-header", "none", "--latency", "5ms"]);
     let home = home(&sim, "quota = '150/h'\nreserve = '0%'", "");
-    let mut crawl = home.command(&["crawl", "--park"]).spawn().expect("it starts");
+    let mut crawl = home.command(&["crawl", "--source", "participants", "--park"]).spawn().expect("it starts");
     wait_until("the crawl asks", || sim.requests() > 10);
     let lookups: Vec<_> = (0..8)
         .map(|n| {
@@ -96,11 +96,11 @@ fn two_processes_share_one_quota_without_exceeding_it() {
 fn the_second_process_honours_what_the_first_was_told() {
     let sim = Sim::start(&["--participants", "200", "--quota", "40", "--limit-header", "retry-after"]);
     let home = home(&sim, "", "");
-    let ran = home.check(&["crawl", "--max-wait", "1m", "--json"], 8);
+    let ran = home.check(&["crawl", "--source", "participants", "--max-wait", "1m", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     let asked = sim.requests();
     assert!(refused(&sim) > 0);
-    home.check(&["crawl", "--max-wait", "1m"], 8);
+    home.check(&["crawl", "--source", "participants", "--max-wait", "1m"], 8);
     home.check(&["lookup", "x", "--participant", "ann@example.com", "--park"], 8);
     assert_eq!(sim.requests(), asked, "nobody asked before the time");
     assert_eq!(sim.violations(), Vec::<Value>::new());
@@ -113,7 +113,7 @@ fn the_second_process_honours_what_the_first_was_told() {
 fn a_parked_crawl_comes_back_and_keeps_within_every_window() {
     let sim = Sim::start(&["--participants", "100", "--quota", "80", "--window", "6s"]);
     let home = home(&sim, "", "");
-    home.check(&["crawl", "--park"], 8);
+    home.check(&["crawl", "--source", "participants", "--park"], 8);
     assert!(sim.requests() <= 73, "the reserve is kept: {}", sim.requests());
     let outcome = home.crawl().object();
     assert_eq!(outcome["complete"], true);
@@ -125,7 +125,7 @@ fn a_parked_crawl_comes_back_and_keeps_within_every_window() {
 fn a_crawl_ends_at_the_number_of_requests_that_was_set_and_the_next_goes_on() {
     let sim = Sim::start(&["--participants", "200"]);
     let home = home(&sim, "", "");
-    let ran = home.check(&["crawl", "--max-requests", "50", "--json"], 8);
+    let ran = home.check(&["crawl", "--source", "participants", "--max-requests", "50", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     assert_eq!(sim.requests(), 50);
     assert!(ran.stdout.contains("--max-requests") && ran.stdout.contains("goes on"), "{}", ran.stdout);
@@ -138,14 +138,14 @@ fn a_crawl_ends_at_the_number_of_requests_that_was_set_and_the_next_goes_on() {
 fn a_crawl_ends_at_the_moment_that_was_set_and_the_next_goes_on() {
     let sim = Sim::start(&["--participants", "600", "--latency", "20ms"]);
     let home = home(&sim, "", "");
-    home.check(&["crawl", "--until", "2020-01-01T00:00:00Z"], 8);
+    home.check(&["crawl", "--source", "participants", "--until", "2020-01-01T00:00:00Z"], 8);
     assert_eq!(sim.requests(), 0);
     let soon = jiff::Timestamp::now() + Duration::from_secs(1);
-    let ran = home.check(&["crawl", "--until", &soon.to_string(), "--json"], 8);
+    let ran = home.check(&["crawl", "--source", "participants", "--until", &soon.to_string(), "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     assert!(ran.stdout.contains("--until"), "{}", ran.stdout);
     assert!(sim.requests() > 0);
-    home.check(&["crawl", "--until", "25:99"], 2);
+    home.check(&["crawl", "--source", "participants", "--until", "25:99"], 2);
     home.crawl();
 }
 
@@ -164,7 +164,7 @@ fn a_rate_that_nobody_told_is_learned_with_few_refusals() {
 fn a_rate_that_was_set_is_never_met() {
     let sim = Sim::start(&["--participants", "300", "--rate", "100"]);
     let home = home(&sim, "", "");
-    home.check(&["crawl", "--rate", "100/s"], 0);
+    home.check(&["crawl", "--source", "participants", "--rate", "100/s"], 0);
     assert_eq!(refused(&sim), 0);
 }
 
@@ -172,7 +172,7 @@ fn a_rate_that_was_set_is_never_met() {
 fn a_killed_process_costs_the_budget_a_lease_and_no_more() {
     let sim = Sim::start(&["--participants", "600", "--latency", "10ms"]);
     let home = home(&sim, "quota = '1000/h'", "");
-    let mut crawl = home.command(&["crawl"]).spawn().expect("it starts");
+    let mut crawl = home.command(&["crawl", "--source", "participants"]).spawn().expect("it starts");
     wait_until("the crawl asks", || sim.requests() > 150);
     crawl.kill().expect("it can be killed");
     crawl.wait().expect("it ends");

@@ -360,7 +360,7 @@ fn no_token_reaches_output_or_files() {
     let order = sim.example("plain");
     for args in [
         vec!["doctor", "-vv"],
-        vec!["crawl", "-vv", "--full"],
+        vec!["crawl", "--source", "participants", "-vv", "--full"],
         vec!["retract", order.order_id.as_str(), "--yes", "-vv"],
         vec!["status", "-vv", "--json"],
     ] {

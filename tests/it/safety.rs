@@ -57,7 +57,7 @@ fn an_index_whose_ledger_is_gone_empty_or_another_one_refuses_to_send() {
     remove();
     // A new ledger that another index began.
     let elsewhere = home.path("elsewhere.db").display().to_string();
-    home.check(&["crawl", "--database", &elsewhere], 0);
+    home.check(&["crawl", "--source", "participants", "--database", &elsewhere], 0);
     let second = sim.truth().into_iter().find(|r| r["state"] == "available" && r["action_ids"][0].is_string());
     let second = second.expect("another order")["order_ids"][0].as_str().expect("text").to_owned();
     home.run(&["retract", &second, "--all", "--yes", "--database", &elsewhere]);
@@ -91,7 +91,7 @@ fn an_old_proof_does_not_outlive_the_facts() {
     drop(sim);
     // The same tenant, in which the reward stands again.
     let sim = Sim::start(&["--participants", "400", "--port", &port]);
-    home.check(&["crawl", "--full"], 0);
+    home.check(&["crawl", "--source", "participants", "--full"], 0);
     let status = home.check(&["status"], 0).stdout;
     assert!(status.contains("ATTENTION"), "{status}");
     let again = home.check(&["retract", &order.order_id, "--yes", "--json"], 7);

@@ -293,7 +293,7 @@ fn an_order_that_the_index_does_not_have_is_asked_for_directly() {
     assert!(answer["matches"].as_array().is_some_and(|list| !list.is_empty()), "{answer}");
     assert_eq!(asked(&sim, "GET reward"), 0);
     let none = home.check(&["lookup", "no such order", "--live"], 4);
-    assert!(none.stdout.contains("the vendor knows no event with this order"), "{}", none.stdout);
+    assert!(none.stdout.contains("the vendor knows no event whose"), "{}", none.stdout);
 }
 
 #[test]

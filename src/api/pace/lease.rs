@@ -204,7 +204,8 @@ impl Leases {
         if is_news {
             self.void(&mut desk);
         }
-        told.outstanding = in_flight as u64;
+        // The answer that tells it is still in its slot.
+        told.outstanding = (in_flight as u64).saturating_sub(1);
         // Answers overtake each other: of one window the smallest remainder is the newest.
         let is_older = desk.news.told.is_some_and(|last| {
             last.limit == told.limit

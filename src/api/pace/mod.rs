@@ -91,6 +91,21 @@ struct Gauge {
     /// The back-off that set the current deadline; `None` once an answer after it was healthy.
     step: Option<Duration>,
     accepted: Accepted,
+    /// The last 429 that ended a round, and what came of the others that were started with it or after it.
+    round: Option<Round>,
+}
+
+/// What tells a limit that is reached from a 429 now and then: when it is reached, the others are refused as well.
+struct Round {
+    at_ms: i64,
+    answers: u32,
+    refused: u32,
+}
+
+impl Round {
+    fn is_full(&self) -> bool {
+        self.refused >= 2 && self.refused * 3 >= self.answers
+    }
 }
 
 /// Leave to send one request. Dropping it gives the slot back.
@@ -131,6 +146,7 @@ impl Pacer {
                 was_troubled: false,
                 step: None,
                 accepted: Accepted::default(),
+                round: None,
             }),
             ceiling,
             backoff: options.backoff,
@@ -283,9 +299,9 @@ impl Pacer {
         let mut gauge = self.gauge();
         if health == Health::Good {
             gauge.accepted.count(admitted_ms);
-            if is_old {
-                self.leases.estimate(|refused_ms| gauge.accepted.rate_at(refused_ms));
-            }
+        }
+        if is_old {
+            self.straggler(&mut gauge, admitted_ms, health);
         }
         // Answers to requests from before the current deadline are news from before it: 64 requests that fail together
         // double the back-off once, and a straggler's success does not end it.
@@ -317,12 +333,27 @@ impl Pacer {
         self.hold(until, WaitReason::BackingOff);
     }
 
-    /// A 429 takes the pressure off: the rate's where there is one, else the slots'; then the rate is learned from it.
+    /// A 429 takes the pressure off: the rate's where there is one, else the slots'; then the rate is learned from it, as
+    /// soon as the other answers agree.
     fn limited(&self, gauge: &mut Gauge, admitted_ms: i64) {
-        if !self.leases.has_rate() {
+        let has_rate = self.leases.has_rate();
+        if !has_rate {
             self.shrink(gauge);
         }
-        self.leases.limited(Limited { at_ms: admitted_ms, estimate: gauge.accepted.rate_at(admitted_ms) });
+        gauge.round = Some(Round { at_ms: admitted_ms, answers: 0, refused: 0 });
+        let estimate = gauge.accepted.rate_at(admitted_ms).filter(|_| has_rate);
+        self.leases.limited(Limited { at_ms: admitted_ms, estimate });
+    }
+
+    /// An answer to a request from before the deadline makes the estimate better.
+    fn straggler(&self, gauge: &mut Gauge, admitted_ms: i64, health: Health) {
+        let Some(round) = gauge.round.as_mut().filter(|_| health != Health::Troubled) else { return };
+        if admitted_ms >= round.at_ms {
+            round.answers += 1;
+            round.refused += u32::from(health == Health::Limited);
+        }
+        let counts = round.is_full() || self.leases.has_rate();
+        self.leases.estimate(|refused_ms| gauge.accepted.rate_at(refused_ms).filter(|_| counts));
     }
 
     fn grow(&self, gauge: &mut Gauge) {
@@ -381,6 +412,8 @@ impl Permit {
                     } else {
                         self.pacer.shrink(&mut gauge);
                     }
+                } else {
+                    self.pacer.straggler(&mut self.pacer.gauge(), self.admitted_ms, health);
                 }
                 self.pacer.hold_until(moment);
             }

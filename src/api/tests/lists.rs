@@ -69,7 +69,7 @@ async fn every_refusal_has_its_name() {
         (200, r#"{"errors":[{"message":"Not authorised to do that"}],"data":{"rewards":null}}"#, Refusal::Scope),
         (200, r#"{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}]}"#, Refusal::Scope),
         (403, r#"{"statusCode":403,"message":"no"}"#, Refusal::Scope),
-        (200, r#"{"errors":[{"message":"an error","extensions":{"code":"BAD_CODE"}}]}"#, Refusal::TooMuch),
+        (200, r#"{"errors":[{"message":"an error","extensions":{"code":"BAD_CODE"}}]}"#, Refusal::Unnamed),
         (404, r#"{"statusCode":404,"message":"There is nothing here."}"#, Refusal::NoEndpoint),
     ] {
         match page(body, status).await {

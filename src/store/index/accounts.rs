@@ -211,20 +211,26 @@ impl Lineage {
     }
 }
 
+/// Accounts that failed in the newest run, or in those that it refreshes. What failed in an older one of another source says
+/// nothing about the index as it is.
+const FAILED: &str = "failed_run IS NOT NULL AND failed_run >= coalesce(
+     (SELECT base FROM runs WHERE state <> 'replaced' ORDER BY id DESC LIMIT 1), 0)";
+
 impl IndexReader {
     /// How many accounts the newest run could not read.
     pub fn failed_count(&self) -> Result<u64> {
-        let sql = "SELECT count(*) FROM accounts WHERE failed_run IS NOT NULL";
-        self.read(|conn| conn.query_row(sql, [], |row| row.get::<_, i64>(0))).map(|count| count as u64)
+        let sql = format!("SELECT count(*) FROM accounts WHERE {FAILED}");
+        self.read(|conn| conn.query_row(&sql, [], |row| row.get::<_, i64>(0))).map(|count| count as u64)
     }
 
     /// The accounts that the newest run could not read.
     pub fn failed_accounts(&self) -> Result<Vec<FailedAccount>> {
         self.read(|conn| {
-            conn.prepare(
+            // The +: by the index of the failed, not over all accounts.
+            conn.prepare(&format!(
                 "SELECT account_id, coalesce(failed_reason, ''), coalesce(failed_at, 0) FROM accounts
-                 WHERE failed_run IS NOT NULL ORDER BY +account_id", // the +: by the index of the failed, not over all accounts
-            )?
+                 WHERE {FAILED} ORDER BY +account_id",
+            ))?
             .query_map([], |row| {
                 Ok(FailedAccount {
                     account_id: AccountId::new(row.get::<_, String>(0)?),

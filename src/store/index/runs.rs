@@ -173,7 +173,7 @@ impl Index {
     pub fn withdraw_run(&mut self, run: RunKey) -> Result<bool> {
         self.write(|tx, _| {
             let has_read = "SELECT (base = id AND accounts_read > 0)
-                     OR EXISTS (SELECT 1 FROM accounts WHERE failed_run = ?1)
+                     OR EXISTS (SELECT 1 FROM accounts WHERE failed_run = ?1 OR queued_run IN (?1, -?1))
                      OR EXISTS (SELECT 1 FROM run_findings WHERE run = ?1)
                      OR EXISTS (SELECT 1 FROM sweeps
                          WHERE run = ?1 AND (ended_at IS NOT NULL OR participants > 0 OR rows_unusable > 0))
@@ -183,6 +183,11 @@ impl Index {
             }
             tx.execute("DELETE FROM sweeps WHERE run = ?1", [run.0])?;
             tx.execute("DELETE FROM runs WHERE id = ?1", [run.0])?;
+            // The unfinished run that it took the place of can go on.
+            tx.execute(
+                "UPDATE runs SET state = 'running' WHERE state = 'replaced' AND id = (SELECT max(id) FROM runs)",
+                [],
+            )?;
             Ok(true)
         })
     }
@@ -254,7 +259,15 @@ impl Index {
     /// The newest run that this source has finished and a refresh can begin with.
     pub fn refreshable(&self, source: &str) -> Result<Option<Run>> {
         let newest = self.newest_finished_run()?;
-        Ok(newest.filter(|run| run.source == source && run.watermark.is_some()))
+        let Some(newest) = newest.filter(|run| run.source == source && run.watermark.is_some()) else {
+            return Ok(None);
+        };
+        // A run of another source that has read some of the same rewards since has taken them out of what can be counted.
+        let crossed = "SELECT EXISTS (SELECT 1 FROM runs JOIN run_findings ON run = runs.id
+             WHERE runs.id > ?1 AND base <> ?2 AND rewards <> 0)";
+        let crossed: bool =
+            self.read(|conn| conn.query_row(crossed, [newest.run.0, newest.base.0], |row| row.get(0)))?;
+        Ok((!crossed).then_some(newest))
     }
 
     /// The run that a refresh follows: the newest finished one of the same full run.
