@@ -2,7 +2,7 @@
 //!
 //! Sources: `advocate-api.md` §3, `contradictions.md` 29 to 34. The schema that is published is of 2022, the one in force is
 //! not: what is gone is recognised and said, never guessed at. Only documents whose operation is `query` can be sent at all
-//! ([`Query`]): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`contradictions.md` 33).
+//! (`Query`): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`contradictions.md` 33).
 
 use std::collections::HashSet;
 

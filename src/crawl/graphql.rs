@@ -27,13 +27,13 @@ use crate::store::index::{Index, ReadReward, RewardRows, Run, Via};
 const MARGIN: Duration = Duration::from_mins(10);
 /// Tries for a page that could be smaller: whether it is too large shows soon.
 const TRIES: u32 = 2;
+/// Further tries for the smallest page, where the server answers with errors that name no reason.
+const UNNAMED_TRIES: u32 = 6;
 /// The pause after a page that was refused; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Tries for a page in which some rewards came with errors.
 const DAMAGED_TRIES: u32 = 4;
-/// Counts of the whole, each after a look at what is newest, before a difference is a gap.
-const COUNTS: u32 = 4;
 /// A day in milliseconds: further ahead no clock of a server is.
 pub(super) const DAY_MS: i64 = 86_400_000;
 /// Rewards asked for by ID in one request.
@@ -98,36 +98,25 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
     let run = job.run_row().await?;
     let mut state = State::of(&run, job.options.graphql_page_size);
     settle_owed(job, &mut state).await?;
-    let mut rounds = 0;
-    let total = loop {
-        match walk(job, &mut state).await? {
-            Walked::Whole => {}
-            Walked::Stopped => return Ok(Worked::Done),
-            Walked::Refused(refusal) => return Ok(Worked::CannotServe(unusable(refusal))),
-        }
-        // A list that is in no order cannot be walked by moments, this time or the next.
-        if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
-            return Ok(Worked::CannotServe(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_WAYS)));
-        }
-        settle_owed(job, &mut state).await?;
-        if job.halt.is_cancelled() {
+    match walk(job, &mut state).await? {
+        Walked::Whole => {}
+        Walked::Stopped => return Ok(Worked::Done),
+        Walked::Refused(refusal) => return Ok(Worked::CannotServe(unusable(refusal))),
+    }
+    // A list that is in no order cannot be walked by moments, this time or the next.
+    if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
+        return Ok(Worked::CannotServe(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_WAYS)));
+    }
+    settle_owed(job, &mut state).await?;
+    if job.halt.is_cancelled() {
+        return Ok(Worked::Done);
+    }
+    let total = match count_known(job, state.walk.newest()).await {
+        Ok(total) => total,
+        Err(error) => {
+            job.stop_for(error);
             return Ok(Worked::Done);
         }
-        let total = match count_all(job).await {
-            Ok(total) => total,
-            Err(error) => {
-                job.stop_for(error);
-                return Ok(Worked::Done);
-            }
-        };
-        let run = job.run_row().await?;
-        rounds += 1;
-        // What came between the last page and the count is behind the newest moment: a look there tells it from a gap.
-        let is_short = total.is_some_and(|total| total > run.rewards());
-        if !is_short || rounds >= COUNTS || state.walk.doubt().is_some() {
-            break total;
-        }
-        state.walk = Moments::new(state.walk.newest());
     };
     let key = job.run;
     let vouches = state.walk.doubt().is_none();
@@ -243,7 +232,7 @@ async fn recount(job: &Job, state: &mut State, check: Check) -> Result<()> {
 
 /// One page, at whatever size the server gives.
 async fn ask(job: &Job, next: Next, size: &mut PageSize) -> Result<RewardPage, Walked> {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut refused_smallest) = (FIRST_PAUSE, 0);
     loop {
         if job.halt.is_cancelled() {
             return Err(Walked::Stopped);
@@ -259,6 +248,7 @@ async fn ask(job: &Job, next: Next, size: &mut PageSize) -> Result<RewardPage, W
             Ok(Graph::Answer(page)) => return Ok(page),
             // It may be the size, or trouble of the server: a smaller page after a pause answers both.
             Ok(Graph::Refused(Refusal::Unnamed)) if !size.is_smallest() => size.refused(),
+            Ok(Graph::Refused(Refusal::Unnamed)) if refused_smallest < UNNAMED_TRIES => refused_smallest += 1,
             Ok(Graph::Refused(Refusal::Unnamed)) => {
                 // Not a reason to go another way: what was read so far is kept, and the next crawl goes on here.
                 job.stop_for(Error::new(Kind::Vendor, Refusal::Unnamed.as_str()));
@@ -307,9 +297,23 @@ async fn settle_owed(job: &Arc<Job>, state: &mut State) -> Result<()> {
     Ok(())
 }
 
+/// How many rewards the vendor has that a walk up to `newest` should have seen. What was modified or made since is the next
+/// refresh's, and no gap: it is counted after the whole, so that it is never too little.
+async fn count_known(job: &Job, newest: Option<i64>) -> Result<Option<u64>> {
+    let known = job.run_row().await?.rewards();
+    let Some(total) = count(job, Value::Null).await? else { return Ok(None) };
+    let Some(newest) = newest.filter(|_| total > known) else { return Ok(Some(total)) };
+    let later = count(job, json!({"dateModified_gte": newest + 1})).await?.unwrap_or(0);
+    Ok(Some(if total <= known + later { known } else { total }))
+}
+
 /// How many rewards the vendor has, over all.
 pub(super) async fn count_all(job: &Job) -> Result<Option<u64>> {
-    let asked = RewardQuery { filter: Value::Null, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
+    count(job, Value::Null).await
+}
+
+async fn count(job: &Job, filter: Value) -> Result<Option<u64>> {
+    let asked = RewardQuery { filter, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
     match job.advocate.graph_rewards(&asked).await? {
         Graph::Answer(page) => Ok(page.total),
         Graph::Refused(refusal) => Err(unusable(refusal)),

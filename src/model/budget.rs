@@ -42,6 +42,12 @@ const DOUBLES_AFTER: i64 = 30_000;
 /// A window whose length nobody said, in milliseconds.
 const HOUR: i64 = 3_600_000;
 
+/// The longest wait that is kept, in milliseconds: a day and an hour, since the longest published window is a day.
+const LONGEST_HOLD: i64 = 25 * 3_600_000;
+
+/// The longest back-off that is kept.
+const LONGEST_BACKOFF: i64 = 15 * 60_000;
+
 /// A rate that was learned longer ago says nothing any more, in milliseconds.
 const FORGOTTEN_AFTER: i64 = 24 * HOUR;
 
@@ -269,9 +275,11 @@ impl Account {
             self.used = self.used.saturating_sub(news.unspent);
         }
         self.hold = [self.hold, news.hold].into_iter().flatten().max_by_key(|hold| hold.until_ms);
-        if let Some(told) = &news.told {
+        // A limit of nothing would leave no request to hear of a better one.
+        if let Some(told) = news.told.as_ref().filter(|told| told.limit > 0) {
             self.hear(told);
         }
+        self.bound(now_ms);
         self.limit = match (self.limit_told, terms.quota) {
             (Some(told), Some(quota)) if !terms.quota_is_default => Some(told.min(quota.limit)),
             (Some(told), _) => Some(told),
@@ -295,6 +303,17 @@ impl Account {
             Some(ask) => self.grant(ask, now_ms),
             None => Grant::default(),
         }
+    }
+
+    /// What is kept outlives the process that wrote it: a clock that was wrong, or a host that named a year, must not lock
+    /// every later one out.
+    fn bound(&mut self, now_ms: i64) {
+        if let Some(hold) = &mut self.hold {
+            let longest = if hold.reason == WaitReason::BackingOff { LONGEST_BACKOFF } else { LONGEST_HOLD };
+            hold.until_ms = hold.until_ms.min(now_ms.saturating_add(longest));
+        }
+        let longest = self.window_ms.unwrap_or(0).clamp(LONGEST_HOLD, 32 * LONGEST_HOLD);
+        self.window_ends_ms = self.window_ends_ms.map(|end| end.min(now_ms.saturating_add(longest)));
     }
 
     /// A window that is over counts no more.

@@ -120,11 +120,12 @@ impl Leases {
     pub(super) fn draw(&self) -> Draw {
         let now_us = now_us(&self.clock);
         let mut desk = lock(&self.desk);
-        if let Some(hold) = desk.refused.take() {
-            return Draw::Not(hold);
-        }
         loop {
             let Some(lease) = &mut desk.lease else {
+                // Asked ahead and refused: that counts once the lease in hand is used up, and not before.
+                if let Some(hold) = desk.refused.take() {
+                    return Draw::Not(hold);
+                }
                 self.is_open.store(false, Ordering::Release);
                 return Draw::Empty;
             };
@@ -151,7 +152,7 @@ impl Leases {
             desk.news.uncounted += u64::from(unlimited);
             // A retraction is a handful of requests: it takes no leave for more.
             let ahead = self.purpose == Purpose::Crawl || unlimited;
-            let due = runs_out && ahead && desk.next.is_none() && !desk.is_pending;
+            let due = runs_out && ahead && desk.next.is_none() && desk.refused.is_none() && !desk.is_pending;
             return Draw::Go { due };
         }
     }

@@ -192,3 +192,22 @@ fn news_add_up() {
     news.merge(&News { unspent: 4, unspent_window: 2, ..News::default() });
     assert_eq!(news.unspent, 7);
 }
+
+#[test]
+fn what_a_wrong_clock_or_a_host_wrote_does_not_lock_everybody_out() {
+    let year = 366 * 24 * 3_600_000;
+    let day_and_hour = 25 * 3_600_000;
+    for (reason, longest) in [(WaitReason::AskedTo, day_and_hour), (WaitReason::BackingOff, 15 * 60_000)] {
+        let mut account = Account { hold: Some(Hold { until_ms: NOW + year, reason }), ..Account::default() };
+        let grant = account.exchange(&News::default(), Some(&ask(Purpose::Retraction)), &Terms::default(), NOW);
+        assert_eq!(grant.hold.map(|hold| hold.until_ms), Some(NOW + longest));
+        let later =
+            account.exchange(&News::default(), Some(&ask(Purpose::Retraction)), &Terms::default(), NOW + longest);
+        assert!(later.requests > 0, "it ends");
+    }
+    let mut account = Account::default();
+    let told = Told { limit: 0, remaining: 0, resets_at_ms: NOW + year, at_ms: NOW, window_ms: None, outstanding: 0 };
+    account.exchange(&News { told: Some(told), ..News::default() }, None, &Terms::default(), NOW);
+    let grant = account.exchange(&News::default(), Some(&ask(Purpose::Crawl)), &Terms::default(), NOW);
+    assert!(grant.requests > 0, "a limit of nothing is none");
+}

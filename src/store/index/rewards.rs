@@ -275,6 +275,8 @@ fn record_account(
     let was_read = before.read_run >= lineage.base;
     let was_known = !before.gone && lineage.knows(before.queued_run, before.read_run);
     match &read.answer {
+        // A walk that ended meanwhile has found that it is gone: that it cannot be read is no failure any more.
+        AccountAnswer::Failed(_) | AccountAnswer::Unknown if before.gone => {}
         AccountAnswer::Failed(reason) => {
             fail(tx, run, read, reason, false)?;
         }

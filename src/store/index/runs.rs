@@ -370,10 +370,10 @@ impl IndexReader {
 fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> rusqlite::Result<Vec<Run>> {
     let sql = format!(
         "SELECT id, source, state, started_at, finished_at, complete, gaps, requests, accounts_known, accounts_read,
-             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id),
+             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id AND gone_at IS NULL),
              (SELECT sum(rewards_unusable) FROM runs older WHERE older.id BETWEEN runs.base AND runs.id),
              (SELECT sum(values_unreadable) FROM runs older WHERE older.id BETWEEN runs.base AND runs.id),
-             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id AND unknown),
+             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id AND gone_at IS NULL AND unknown),
              base, watermark, cursor, rewards_known, requests_reread,
              (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run = runs.id)
          FROM runs WHERE {condition} ORDER BY id DESC LIMIT ?2"
