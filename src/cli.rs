@@ -104,7 +104,7 @@ pub struct CrawlArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub source: Source,
     /// Say what each way would cost and which would be taken, and stop
-    #[arg(long)]
+    #[arg(long, conflicts_with = "source")]
     pub plan: bool,
     /// Read everything: begin a new run where an unfinished one could go on, or a refresh would do
     #[arg(long)]

@@ -11,7 +11,7 @@ use crate::store::index::{FindingCount, Run, RunKey};
 pub struct Outcome {
     /// The run.
     pub run: RunKey,
-    /// `participants`, or `raw` for an extraction without the network.
+    /// `participants`, `graphql` or `export`; `raw` for an extraction without the network.
     pub source: String,
     /// The run had been begun before.
     pub resumed: bool,
