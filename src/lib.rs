@@ -57,5 +57,5 @@ pub mod cli;
 // Flags over environment over `recoup.toml`.
 pub mod config;
 
-// One function per command: settings → use case → report.
+// One file per command: settings → use case → report.
 pub mod commands;

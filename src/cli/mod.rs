@@ -3,12 +3,16 @@
 //! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
 //! does nothing.
 
+mod retract;
+
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Rate, Span, Until};
 use crate::simulator;
+
+pub use retract::{RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -157,64 +161,6 @@ pub struct LookupArgs {
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub live_requests: Option<u64>,
     /// Where the vendor is asked, do not wait for its limit: exit 8
-    #[arg(long)]
-    pub park: bool,
-}
-
-/// Flags of `recoup retract`.
-#[derive(Debug, Args)]
-pub struct RetractArgs {
-    /// Order IDs, exactly as the shop writes them
-    #[arg(value_name = "ORDER", required = true)]
-    pub orders: Vec<String>,
-    /// The one action to retract, named by its ActionId; it must belong to the order
-    #[arg(long, value_name = "ID", conflicts_with = "all")]
-    pub action_id: Option<String>,
-    /// Retract every action of the order
-    #[arg(long)]
-    pub all: bool,
-    /// Where the index has the order without an ActionId: retract by order ID and this action tracker (event type) ID
-    #[arg(long, value_name = "ID", conflicts_with_all = ["action_id", "all"])]
-    pub action_tracker: Option<String>,
-    /// The disposition code that goes to the vendor, as it is; custom codes are case-sensitive
-    #[arg(long, value_name = "CODE", default_value = "RETRACTION")]
-    pub disposition: String,
-    /// Why, in your words; stays in the ledger
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// The ticket this belongs to; stays in the ledger
-    #[arg(long, value_name = "T")]
-    pub ticket: Option<String>,
-    /// Do everything but send
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask; required where there is no terminal
-    #[arg(long)]
-    pub yes: bool,
-    /// How long to follow what was sent [default: 10m]
-    #[arg(long, value_name = "TIME")]
-    pub wait: Option<Span>,
-    /// Refuse where the order was last read longer ago than this [default: 7d]
-    #[arg(long, value_name = "TIME")]
-    pub max_index_age: Option<Span>,
-    /// Send again what the vendor refused (state failed: nothing was done)
-    #[arg(long)]
-    pub resend: bool,
-}
-
-/// Flags of `recoup verify`.
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// Numbers of retractions [default: all that are open]
-    #[arg(value_name = "ID")]
-    pub ids: Vec<i64>,
-    /// Go on until none is open, or --wait has passed
-    #[arg(long)]
-    pub watch: bool,
-    /// How long to go on with --watch [default: 10m]
-    #[arg(long, value_name = "TIME", requires = "watch")]
-    pub wait: Option<Span>,
-    /// Do not wait for the vendor's limit: exit 8
     #[arg(long)]
     pub park: bool,
 }

@@ -1,0 +1,78 @@
+//! `recoup crawl`: settings and flags → a crawl, a plan of one, or another extraction.
+
+use super::{Context, End, parked};
+use crate::api::Advocate;
+use crate::cli::CrawlArgs;
+use crate::config::Wishes;
+use crate::error::{Error, Kind, Result};
+use crate::{cli, crawl};
+
+pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> {
+    let Context { settings, clock, stop, report } = context;
+    let identity = settings.identity()?;
+    let outcome = if args.from_raw {
+        crawl::from_raw::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
+            .await?
+    } else {
+        let wishes = Wishes {
+            concurrency: args.concurrency,
+            rate: args.rate,
+            max_wait: parked(args.park).or(args.max_wait),
+            max_requests: args.max_requests,
+            until: args.until.map(|until| until.after(clock.now())),
+            ..Wishes::default()
+        };
+        let host = settings.advocate_options(wishes)?;
+        let options = crawl::Options {
+            page_size: args.page_size.unwrap_or(settings.crawl.page_size),
+            overlap: settings.crawl.overlap,
+            max_sweeps: settings.crawl.max_sweeps,
+            concurrency: host.concurrency,
+            batch: settings.crawl.batch as usize,
+            wait_for_lock: args.wait_for_lock,
+            full: args.full,
+            source: source_of(args.source),
+            rate: host.terms.rate,
+            graphql_page_size: settings.crawl.graphql_page_size,
+            export_wait: settings.crawl.export_wait,
+            reread_after: args.reread_after.map(|span| span.0).or(settings.crawl.reread_after),
+            ..crawl::Options::default()
+        };
+        let advocate = Advocate::new(&host, &identity.tenant, **clock, (*stop).clone())?;
+        if args.plan {
+            let plan = crawl::auto::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
+            report.object(&plan)?;
+            for line in plan.lines() {
+                report.line(line);
+            }
+            return Ok(End::Done);
+        }
+        crawl::run(
+            &settings.database,
+            &identity,
+            &advocate,
+            &settings.mapping,
+            &options,
+            clock,
+            (*stop).clone(),
+            report,
+        )
+        .await?
+    };
+    report.object(&outcome)?;
+    report.line(outcome.describe());
+    if outcome.complete {
+        return Ok(End::Done);
+    }
+    let incomplete = Error::new(Kind::SomeFailed, format!("the index is not complete: {}", outcome.gaps.join("; ")));
+    Err(incomplete.hint(outcome.hint()))
+}
+
+fn source_of(source: cli::Source) -> Option<crawl::Source> {
+    match source {
+        cli::Source::Auto => None,
+        cli::Source::Participants => Some(crawl::Source::Participants),
+        cli::Source::Graphql => Some(crawl::Source::GraphQl),
+        cli::Source::Export => Some(crawl::Source::Export),
+    }
+}

@@ -1,0 +1,98 @@
+//! `recoup lookup`: order IDs from arguments or standard input → answers, from the index or from the source.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal};
+
+use super::{Context, End, parked};
+use crate::cli::LookupArgs;
+use crate::config::Wishes;
+use crate::error::{Error, Kind, Result};
+use crate::lookup;
+use crate::model::OrderId;
+use crate::store::index::{Index, IndexReader};
+
+/// Requests at most for an order that is looked for at the source.
+const LIVE_REQUESTS: u64 = 100;
+
+pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> {
+    let Context { settings, clock, report, .. } = context;
+    if args.orders.iter().any(|order| order == "-") && std::io::stdin().is_terminal() {
+        report.note("reading order IDs from standard input, one per line; Ctrl-D ends the list");
+    }
+    let orders = order_ids(args.orders)?;
+    if let Some(person) = &args.participant {
+        let identity = settings.identity()?;
+        let wishes = Wishes { max_wait: parked(args.park), ..Wishes::default() };
+        let advocate = context.advocate(wishes)?;
+        let mut index = Index::open(&settings.database, &identity)?;
+        let looked = lookup::participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
+        report.note(looked.describe());
+    }
+    let mut searched = BTreeMap::new();
+    if args.live {
+        let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
+        searched = search_missing(context, &orders, budget, args.park).await?;
+    }
+    let reader = IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref())?;
+    let mut answers = lookup::run(reader.as_ref(), &orders, clock.now())?;
+    for answer in &mut answers {
+        answer.searched = searched.remove(&answer.order_id);
+    }
+    let mut missing = 0;
+    for answer in &answers {
+        report.object(answer)?;
+        report.line(answer.describe());
+        missing += usize::from(!answer.is_found());
+    }
+    if missing == 0 {
+        return Ok(End::Done);
+    }
+    Ok(End::Said(Error::new(Kind::NotIndexed, format!("{missing} of {} order(s) not in the index", answers.len()))))
+}
+
+fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
+    let mut orders = Vec::new();
+    for text in given {
+        if text == "-" {
+            for (n, line) in std::io::stdin().lock().lines().enumerate() {
+                let at = |error: Error| error.context(format!("line {} of standard input", n + 1));
+                let line = line.map_err(|error| {
+                    at(Error::new(Kind::Usage, error.to_string()).hint("order IDs are UTF-8 text, one per line"))
+                })?;
+                let line = line.strip_suffix('\r').unwrap_or(&line);
+                // Spreadsheets begin a UTF-8 file with a byte order mark, which is no part of the first order ID.
+                let line = if n == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
+                if !line.is_empty() {
+                    orders.push(lookup::order_id(line).map_err(at)?);
+                }
+            }
+        } else {
+            orders.push(lookup::order_id(&text)?);
+        }
+    }
+    Ok(orders)
+}
+
+/// Asks the vendor for each order that the index does not have.
+async fn search_missing(
+    context: &Context<'_>,
+    orders: &[OrderId],
+    budget: u64,
+    park: bool,
+) -> Result<BTreeMap<OrderId, lookup::Searched>> {
+    let Context { settings, clock, report, .. } = context;
+    let identity = settings.identity()?;
+    let wishes = Wishes { max_wait: parked(park), ..Wishes::default() };
+    let advocate = context.advocate(wishes)?;
+    let mut index = Index::open(&settings.database, &identity)?;
+    let progress = report.progress("orders looked for at the source");
+    let mut searched = BTreeMap::new();
+    for (done, order) in orders.iter().enumerate() {
+        progress.show(done as u64, Some(orders.len() as u64), "");
+        if !searched.contains_key(order) && !index.has_order(order)? {
+            let found = lookup::search(&advocate, &mut index, &settings.mapping, clock, order, budget).await?;
+            searched.insert(order.clone(), found);
+        }
+    }
+    Ok(searched)
+}

@@ -1,0 +1,160 @@
+//! One file per command: settings → use case → report → how it ended.
+//!
+//! The glue and nothing else: what a command means is in its use case. It must never decide about a retraction.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Advocate, Brand};
+use crate::cli::{Cli, Command};
+use crate::clock::Clock;
+use crate::config::{Environment, Settings, Span, Wishes};
+use crate::error::{Error, Kind, Result};
+use crate::report::{self, Report};
+use crate::store::index::Index;
+use crate::{demo, doctor, signal, simulator};
+
+mod crawl;
+mod lookup;
+mod retract;
+mod status;
+
+/// How a command ended, where it did not fail on the way.
+#[derive(Debug)]
+pub enum End {
+    /// Exit code 0.
+    Done,
+    /// The answer was given and is itself the failure: only its exit code, and the last JSON object, are left to say.
+    Said(Error),
+}
+
+/// What every command that has settings works with.
+struct Context<'a> {
+    settings: &'a Settings,
+    clock: &'a Clock,
+    /// The first signal.
+    stop: &'a CancellationToken,
+    report: &'a Report,
+}
+
+impl Context<'_> {
+    fn advocate(&self, wishes: Wishes) -> Result<Advocate> {
+        let options = self.settings.advocate_options(wishes)?;
+        Advocate::new(&options, self.settings.tenant()?, *self.clock, self.stop.clone())
+    }
+
+    fn brand(&self, wishes: Wishes) -> Result<Brand> {
+        let (options, version) = (self.settings.brand_options(wishes)?, &self.settings.ir_version);
+        Brand::new(&options, self.settings.account_sid()?, version, *self.clock, self.stop.clone())
+    }
+}
+
+/// Runs one command to its end; the exit code of the contract.
+pub fn main(cli: Cli) -> u8 {
+    report::colour(cli.global.color);
+    report::start_log(cli.global.verbose);
+    let report = Report::new(cli.global.json, cli.global.quiet);
+    let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_or_else(
+        |error| Err(Error::new(Kind::Failed, format!("failed to start: {error}"))),
+        |runtime| {
+            let ended = runtime.block_on(run(cli, &report));
+            // A question that nobody answered must not keep the process from leaving.
+            runtime.shutdown_background();
+            ended
+        },
+    );
+    let error = match ended {
+        Ok(End::Done) => return 0,
+        Ok(End::Said(error)) => {
+            report.last_object(&error);
+            error
+        }
+        Err(error) => {
+            report.error(&error);
+            error
+        }
+    };
+    error.kind.exit_code()
+}
+
+async fn run(cli: Cli, report: &Report) -> Result<End> {
+    let stop = signal::stop_token();
+    // These two need no account, and must not fail on somebody's half-finished configuration.
+    match cli.command {
+        Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await,
+        Command::Simulate(options) => return simulate(*options, report, stop).await,
+        _ => {}
+    }
+    let settings = Settings::load(&cli.global, &Environment::of_process())?;
+    #[cfg(feature = "failpoints")]
+    if let Some(name) = &settings.crash_at {
+        crate::crash::arm(name.clone());
+    }
+    let clock = Clock::system();
+    tracing::info!(index = %settings.database.display(), ledger = %settings.ledger.display(), "using");
+    let context = Context { settings: &settings, clock: &clock, stop: &stop, report };
+    match cli.command {
+        Command::Demo(_) | Command::Simulate(_) => Ok(End::Done),
+        Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
+        Command::Crawl(args) => remember_refusal(&context, "crawl", crawl::run(&context, &args).await),
+        Command::Lookup(args) => lookup::run(&context, args).await,
+        Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
+        Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
+        Command::Status(args) => status::run(&context, &args),
+    }
+}
+
+/// Leaves word for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again.
+/// Nobody watches a timer at night. Where even that cannot be written, the command's own end is what there is to say.
+fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) -> Result<End> {
+    let refused = match &ended {
+        Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
+        Ok(_) => None,
+        // It says nothing about the credentials.
+        Err(_) => return ended,
+    };
+    let Context { settings, clock, .. } = context;
+    if let Ok(identity) = settings.identity()
+        && settings.database.exists()
+    {
+        let message = refused.map(|error| error.message.as_str());
+        drop(
+            Index::open(&settings.database, &identity)
+                .and_then(|mut index| index.remember_refusal(command, message, clock.now())),
+        );
+    }
+    ended
+}
+
+async fn simulate(options: simulator::Options, report: &Report, stop: CancellationToken) -> Result<End> {
+    let hints = format!(
+        "RECOUP_TENANT={} RECOUP_ACCOUNT_SID={} RECOUP_AUTH_TOKEN={}",
+        options.tenant, options.account_sid, options.token
+    );
+    let running = simulator::start(options, stop).await.map_err(|error| {
+        Error::new(Kind::Failed, format!("failed to serve: {error}"))
+            .hint("choose another --port, or 0 for any that is free")
+    })?;
+    report.data(format!("listening on {}", running.base_url()));
+    report.note("point recoup at it from another terminal:");
+    report
+        .note(format!("  export RECOUP_ADVOCATE_URL={0}/api/v1 RECOUP_BRAND_URL={0}/Advertisers", running.base_url()));
+    report.note(format!("  export {hints}"));
+    report.note(format!("  export RECOUP_DATABASE=simulator-{}.db", running.addr.port()));
+    report.note("Ctrl-C ends it");
+    running.finished().await;
+    Ok(End::Done)
+}
+
+/// Says where the quota could not be shared: the pace was kept by this process alone.
+fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
+    if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
+        report.warn(format!("the quota was not shared with other processes: {why}"));
+    }
+}
+
+/// `--park`: no wait for the vendor's limit at all.
+fn parked(park: bool) -> Option<Span> {
+    park.then_some(Span(Duration::ZERO))
+}

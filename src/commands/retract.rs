@@ -1,0 +1,150 @@
+//! `recoup retract` and `recoup verify`: settings and flags → receipts.
+
+use std::time::Duration;
+
+use super::{Context, End, parked, warn_of_quota};
+use crate::api::{Advocate, Brand};
+use crate::cli::{RetractArgs, VerifyArgs};
+use crate::config::{Settings, Wishes};
+use crate::error::{Error, Kind, Result};
+use crate::lookup;
+use crate::model::ActionId;
+use crate::model::budget::Purpose;
+use crate::retract::{self, Follows, Reads, WriterSettings};
+use crate::store::Identity;
+
+pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
+    let Context { settings, stop, report, .. } = context;
+    let identity = settings.identity()?;
+    let follows = follows(settings, args.wait.map(|span| span.0));
+    let options = retract::Options {
+        action_id: args.action_id.map(ActionId::new),
+        all: args.all,
+        action_tracker: args.action_tracker,
+        disposition: args.disposition,
+        reason: args.reason,
+        ticket: args.ticket,
+        dry_run: args.dry_run,
+        yes: args.yes,
+        resend: args.resend,
+        max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
+        follows,
+        person: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
+        host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
+    };
+    options.check(report.can_ask())?;
+    let orders = args.orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
+    if options.action_id.is_some() && orders.len() > 1 {
+        return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
+    }
+    let writer = WriterSettings {
+        host: settings.writer_options()?,
+        ir_version: settings.ir_version.clone(),
+        lock_wait: settings.retract.lock_wait,
+    };
+    let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let advocate = context.advocate(wishes)?;
+    let brand = context.brand(wishes)?;
+    let reads = reads(context, &identity, &advocate, &brand);
+    let mut problems = Vec::new();
+    let mut stopped = false;
+    for order_id in &orders {
+        if stopped || stop.is_cancelled() {
+            let kind = if stop.is_cancelled() { Kind::Interrupted } else { Kind::Failed };
+            let left = Error::new(kind, "not tried, because of what ended the one before; nothing was sent");
+            report.item_error(order_id.as_str(), &left)?;
+            problems.push(left);
+            continue;
+        }
+        match retract::run(&reads, &writer, order_id, &options).await {
+            Ok(receipt) => {
+                report.object(&receipt)?;
+                for line in receipt.lines() {
+                    report.line(line);
+                }
+                let problem = receipt.problem();
+                // Credentials, quota and signals concern every further order as well.
+                stopped = problem.as_ref().is_some_and(|problem| matches!(problem.kind.exit_code(), 3 | 8 | 130));
+                problems.extend(problem);
+            }
+            // With one order the error is the answer; with several each has its own, and the last word sums up.
+            Err(error) if orders.len() == 1 => return Err(error),
+            Err(error) => {
+                report.item_error(order_id.as_str(), &error)?;
+                stopped = matches!(error.kind.exit_code(), 3 | 8 | 130);
+                problems.push(error);
+            }
+        }
+    }
+    warn_of_quota(&advocate, &brand, report);
+    let failed = problems.len();
+    if orders.len() > 1 {
+        // Of several orders, one that failed is an item that failed.
+        for problem in problems.iter_mut().filter(|problem| problem.kind.exit_code() == 1) {
+            problem.kind = Kind::SomeFailed;
+        }
+    }
+    match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
+        None => Ok(End::Done),
+        Some(problem) if orders.len() == 1 => Err(problem),
+        Some(worst) => Err(Error {
+            message: format!("{failed} of {} orders are not done: {}", orders.len(), worst.message),
+            ..worst
+        }),
+    }
+}
+
+pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<End> {
+    let Context { settings, report, .. } = context;
+    let identity = settings.identity()?;
+    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), ..Wishes::default() };
+    let advocate = context.advocate(wishes)?;
+    let brand = context.brand(wishes)?;
+    let reads = reads(context, &identity, &advocate, &brand);
+    let follows = follows(settings, args.wait.map(|span| span.0));
+    let receipts = retract::verify::run(&reads, &args.ids, args.watch, &follows).await?;
+    for receipt in &receipts {
+        report.object(receipt)?;
+        for line in receipt.lines() {
+            report.line(line);
+        }
+    }
+    warn_of_quota(&advocate, &brand, report);
+    if receipts.is_empty() {
+        report.note("no retraction is open");
+    }
+    match receipts.iter().filter_map(retract::receipt::Receipt::problem).min_by_key(|problem| problem.kind.rank()) {
+        None => Ok(End::Done),
+        Some(problem) => Err(problem),
+    }
+}
+
+fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
+    Follows {
+        wait: wait.unwrap_or(settings.retract.wait),
+        first_poll: settings.retract.first_poll,
+        max_poll: settings.retract.max_poll,
+        settle: settings.retract.settle,
+        concludes: true,
+    }
+}
+
+pub(super) fn reads<'a>(
+    context: &'a Context<'_>,
+    identity: &'a Identity,
+    advocate: &'a Advocate,
+    brand: &'a Brand,
+) -> Reads<'a> {
+    let Context { settings, clock, stop, report } = context;
+    Reads {
+        index: &settings.database,
+        ledger: &settings.ledger,
+        identity,
+        advocate,
+        brand,
+        mapping: &settings.mapping,
+        clock,
+        stop,
+        report,
+    }
+}
