@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::commands::End;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::model::OrderId;
+use crate::model::{Actor, OrderId};
 use crate::report::Report;
 use crate::retract::{self, Follows, Reads, WriterSettings};
 use crate::store::Identity;
@@ -82,6 +82,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         index: &index,
         ledger: &ledger,
         identity: &identity,
+        actor: &Actor { person: "demo".to_owned(), host: "localhost".to_owned() },
         advocate: &advocate,
         brand: &brand,
         mapping: &mapping,
@@ -108,8 +109,6 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
             settle: minute,
             concludes: true,
         },
-        person: "demo".to_owned(),
-        host: "localhost".to_owned(),
     };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };
     let receipt = retract::run(&reads, &writer, &order_id, &options).await?;

@@ -333,6 +333,15 @@ impl Target {
     }
 }
 
+/// Who acts: the user and the machine of the command, or the identity of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// As the operating system knows them, by uid and not by `$USER`.
+    pub person: String,
+    /// The machine.
+    pub host: String,
+}
+
 /// FNV-1a. What it gives is kept in files, so it must be the same in every build; the standard hasher need not be.
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::{cli, crawl};
 
 pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> {
-    let Context { settings, clock, stop, report } = context;
+    let Context { settings, clock, stop, report, .. } = context;
     let identity = settings.identity()?;
     let outcome = if args.from_raw {
         crawl::from_raw::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)

@@ -11,6 +11,7 @@ use crate::cli::{Cli, Command};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings, Span, Wishes};
 use crate::error::{Error, Kind, Result};
+use crate::model::Actor;
 use crate::report::{self, Report};
 use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
@@ -36,6 +37,8 @@ struct Context<'a> {
     /// The first signal.
     stop: &'a CancellationToken,
     report: &'a Report,
+    /// Who runs this, for the ledger.
+    actor: &'a Actor,
 }
 
 impl Context<'_> {
@@ -93,7 +96,8 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     }
     let clock = Clock::system();
     tracing::info!(index = %settings.database.display(), ledger = %settings.ledger.display(), "using");
-    let context = Context { settings: &settings, clock: &clock, stop: &stop, report };
+    let actor = whoever_runs_this();
+    let context = Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor };
     match cli.command {
         Command::Demo(_) | Command::Simulate(_) => Ok(End::Done),
         Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
@@ -102,6 +106,15 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
         Command::Status(args) => status::run(&context, &args),
+    }
+}
+
+/// Who runs this process, as the operating system knows them.
+pub(crate) fn whoever_runs_this() -> Actor {
+    let unknown = || "unknown".to_owned();
+    Actor {
+        person: whoami::username().unwrap_or_else(|_cause| unknown()),
+        host: whoami::hostname().unwrap_or_else(|_cause| unknown()),
     }
 }
 

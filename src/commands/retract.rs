@@ -29,8 +29,6 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         resend: args.resend,
         max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
         follows,
-        person: whoami::username().unwrap_or_else(|_| "unknown".to_owned()),
-        host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
     };
     options.check(report.can_ask())?;
     let orders = args.orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
@@ -135,11 +133,12 @@ pub(super) fn reads<'a>(
     advocate: &'a Advocate,
     brand: &'a Brand,
 ) -> Reads<'a> {
-    let Context { settings, clock, stop, report } = context;
+    let Context { settings, clock, stop, report, actor } = context;
     Reads {
         index: &settings.database,
         ledger: &settings.ledger,
         identity,
+        actor,
         advocate,
         brand,
         mapping: &settings.mapping,

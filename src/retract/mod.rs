@@ -13,7 +13,7 @@ use crate::api::{Advocate, Brand, BrandWriter, HostOptions};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::model::{ActionId, OrderId};
+use crate::model::{ActionId, Actor, OrderId};
 use crate::report::{self, Report};
 use crate::store::Identity;
 use crate::store::ledger::Ledger;
@@ -47,6 +47,8 @@ pub struct Reads<'a> {
     pub ledger: &'a Path,
     /// Whom both belong to.
     pub identity: &'a Identity,
+    /// Who acts, for the ledger.
+    pub actor: &'a Actor,
     /// Rewards.
     pub advocate: &'a Advocate,
     /// Submissions.
@@ -119,10 +121,6 @@ pub struct Options {
     pub max_index_age: Duration,
     /// How long and how often to look.
     pub follows: Follows,
-    /// Who, for the ledger.
-    pub person: String,
-    /// Where, for the ledger.
-    pub host: String,
 }
 
 impl Options {
@@ -177,7 +175,7 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
     if ask {
         confirm(reads).await?;
     }
-    let mut ledger = Ledger::open(reads.ledger, reads.identity)?;
+    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let mut stopped = false;
     for action in &plan.actions {
         if stopped {
@@ -193,6 +191,7 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
         // Credentials, quota and signals concern every further action as well.
         stopped = receipt.error.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 8 | 130));
     }
+    receipt.mark(&ledger);
     Ok(receipt)
 }
 

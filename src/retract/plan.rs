@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup::basis;
 use crate::model::{Coverage, OrderId, RewardId, Target};
 use crate::store::index::IndexReader;
-use crate::store::ledger::{Ledger, Retraction, State};
+use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 /// What is to be done about one action.
 #[derive(Debug, Clone)]
@@ -113,6 +113,13 @@ pub async fn make(
             known.iter().filter(|r| is_linked(r, &target)).map(|r| r.reward.reward_id.clone()).collect();
         if let Some(found) = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten()
         {
+            if found.state == State::HandedOver {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("this order was handed over by file (retraction {})", found.id),
+                )
+                .hint("run `recoup verify`; nothing was sent, because two roads would take it back twice"));
+            }
             if options.resend && found.state.is_open() {
                 return Err(Error::new(
                     Kind::Refused,
@@ -142,12 +149,18 @@ pub async fn make(
 /// An index that has seen a ledger refuses to go on without it: what was sent from there would be sent again.
 fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
     let Some((wanted, head)) = reader.ledger()? else { return Ok(()) };
-    let found = ledger.map(|ledger| Ok((ledger.ledger_id()?, ledger.head()?))).transpose()?;
-    let what = match found {
+    let what = match ledger {
         None => "this is not where the ledger is that was used with this index",
-        Some((id, _)) if id != wanted => "this is another ledger than the one that was used with this index",
-        Some((_, at)) if at < head => "this is an older copy of the ledger that was used with this index",
-        Some(_) => return Ok(()),
+        Some(ledger) if ledger.ledger_id()? != wanted => {
+            "this is another ledger than the one that was used with this index"
+        }
+        Some(ledger) => match ledger.hash_at(head.sequence)? {
+            None if head.sequence > 0 => "this is an older copy of the ledger that was used with this index",
+            Some(hash) if !head.hash.is_empty() && hash != head.hash => {
+                "this ledger has gone another way than the one that was used with this index"
+            }
+            _ => return Ok(()),
+        },
     };
     Err(Error::new(Kind::Identity, format!("{what}; what was sent since could be sent again")).hint(
         "bring the newest ledger back, or name it with RECOUP_LEDGER or `ledger` in recoup.toml; nothing was sent",
@@ -168,6 +181,7 @@ fn from_ledger(
     }
     let asked_for = |retraction: &Retraction| {
         retraction.state.may_have_been_sent()
+            && retraction.road.takes_all_back()
             && (options.action_id.is_none() || options.action_id == retraction.action_id)
             && (options.action_tracker.is_none() || options.action_tracker == retraction.action_tracker_id)
     };
@@ -215,7 +229,8 @@ pub fn sent_before(
     {
         return Ok(Some(newest));
     }
-    let sent = |retraction: &Retraction| retraction.state.may_have_been_sent();
+    // Other roads do not take the action back.
+    let sent = |retraction: &Retraction| retraction.state.may_have_been_sent() && retraction.road.takes_all_back();
     if let Some(same_reward) = ledger.of_rewards(rewards)?.into_iter().rfind(sent) {
         return Ok(Some(same_reward));
     }
@@ -228,14 +243,16 @@ pub fn sent_before(
     }))
 }
 
-/// What the vendor refused is sent again only when a person says so.
+/// What the vendor refused, or did not receive, is sent again only when a person says so.
 pub fn check_refused_before(ledger: &Ledger, target: &Target, options: &Options) -> Result<()> {
     // An attempt that was never sent says nothing about the one before it.
-    let answered = ledger.attempts(target)?.into_iter().rfind(|attempt| attempt.state != State::Planned);
-    let Some(newest) = answered.filter(|attempt| attempt.state == State::Failed && !options.resend) else {
-        return Ok(());
-    };
-    let why = newest.events.last().map(|event| event.message.clone()).unwrap_or_default();
-    Err(Error::new(Kind::VendorRefused, format!("the vendor refused this before (retraction {}): {why}", newest.id))
+    let ended = |event: &Event| matches!(event.state, State::Failed | State::NotReceived | State::Unconfirmed);
+    let newest = ledger.attempts(target)?.into_iter().rev().find_map(|attempt| {
+        let end = attempt.events.into_iter().rfind(ended)?;
+        Some((attempt.id, end))
+    });
+    let Some((id, end)) = newest.filter(|_| !options.resend) else { return Ok(()) };
+    let what = if end.state == State::Failed { "the vendor refused this before" } else { "this was sent before" };
+    Err(Error::new(Kind::VendorRefused, format!("{what} (retraction {id}): {}", end.message))
         .hint("mend the cause, then send it again with --resend"))
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId, Target};
 use crate::report::table;
 use crate::store::Identity;
-use crate::store::ledger::{Event, Retraction, State};
+use crate::store::ledger::{Event, Head, Ledger, Retraction, State};
 
 /// What happened to one order.
 #[derive(Debug, Serialize)]
@@ -33,8 +33,20 @@ pub struct Receipt {
     /// A tenant's first retraction gets the program rule explained.
     #[serde(skip)]
     pub first: bool,
+    /// The ledger and how far it is: with it, `recoup audit verify --head` finds a cut tail. `null` where nothing was written.
+    pub ledger: Option<Mark>,
     /// What ended it early; `null` where nothing did.
     pub error: Option<Error>,
+}
+
+/// Which ledger a receipt is from, and its newest event then.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mark {
+    /// The ledger's own name.
+    pub id: String,
+    /// Its newest event.
+    #[serde(flatten)]
+    pub head: Head,
 }
 
 /// One action of a receipt.
@@ -212,8 +224,10 @@ impl Entry {
     /// What this entry alone would make the command end with.
     pub fn problem(&self) -> Option<Kind> {
         match self.ledger_state {
-            Some(State::Sending | State::Queued | State::Unknown | State::Unconfirmed) => Some(Kind::NotConfirmed),
-            Some(State::Failed) => Some(Kind::VendorRefused),
+            Some(State::Sending | State::Queued | State::Unknown | State::Unconfirmed | State::HandedOver) => {
+                Some(Kind::NotConfirmed)
+            }
+            Some(State::Failed | State::NotReceived) => Some(Kind::VendorRefused),
             Some(State::Planned) => Some(Kind::Failed),
             _ => None,
         }
@@ -289,8 +303,14 @@ impl Receipt {
             retractions: Vec::new(),
             coverage: coverage.clone(),
             first,
+            ledger: None,
             error: None,
         }
+    }
+
+    /// Marks it with how far the ledger is. Where that cannot be read, what was sent is still worth a receipt.
+    pub fn mark(&mut self, ledger: &Ledger) {
+        self.ledger = ledger.ledger_id().and_then(|id| Ok(Mark { id, head: ledger.head()? })).ok();
     }
 
     /// An action as it stands, with nothing sent.
@@ -371,6 +391,9 @@ impl Receipt {
             lines.push(format!("ended early: {}", error.message));
         }
         lines.push(coverage_line(&self.coverage));
+        if let Some(Mark { id, head }) = &self.ledger {
+            lines.push(format!("ledger {id}, event {}, head {}", head.sequence, head.hash));
+        }
         // An unconfirmed entry names the rule among what to check.
         let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
         if !unsettled && self.first && self.retractions.iter().any(|entry| entry.sent_now) {

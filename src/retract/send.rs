@@ -21,7 +21,7 @@ use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::store::ProcessLock;
 use crate::store::index::Index;
-use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
+use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 
 /// How often the lock of another sender is tried.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -151,7 +151,7 @@ impl Sender<'_> {
     /// Lets the index know this ledger and how far it is, so that it can refuse another one, or an older copy, later.
     fn make_known(&self) -> Result<()> {
         let mut index = Index::open(self.reads.index, self.reads.identity)?;
-        index.remember_ledger(&self.ledger.ledger_id()?, self.ledger.head()?)
+        index.remember_ledger(&self.ledger.ledger_id()?, &self.ledger.head()?)
     }
 
     /// One DELETE, between two entries of the ledger.
@@ -166,21 +166,19 @@ impl Sender<'_> {
         let retraction = if let Some(retraction) = planned {
             retraction
         } else {
-            let before = self.ledger.newest(&action.target)?;
             let new = NewRetraction {
+                road: Road::Reversal,
                 target: action.target.clone(),
-                attempt: before.as_ref().map_or(1, |before| before.attempt + 1),
                 order_id: plan.order_id.clone(),
                 disposition: self.options.disposition.clone(),
                 reason: self.options.reason.clone(),
                 ticket: self.options.ticket.clone(),
-                person: self.options.person.clone(),
-                host: self.options.host.clone(),
+                batch: None,
+                program_id: None,
                 rewards: action.linked.clone(),
                 plan: json!({ "rewards": action.rewards, "warnings": action.warnings, "coverage": plan.coverage }),
             };
-            let never_sent = before.filter(|before| before.state == State::Planned);
-            self.ledger.begin(&new, never_sent.as_ref(), now())?
+            self.ledger.begin(&new, now())?
         };
         crash::point("planned");
         if let Err(error) = self.make_known() {

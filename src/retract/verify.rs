@@ -33,7 +33,7 @@ pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows)
         Some(reader) => reader.coverage()?,
         None => Coverage::default(),
     };
-    let mut ledger = Ledger::open(reads.ledger, reads.identity)?;
+    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let chosen = if ids.is_empty() {
         ledger.open_ones()?
     } else {
@@ -96,6 +96,9 @@ pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows)
             () = reads.stop.cancelled() => {}
         }
         pause = follows.longer(pause);
+    }
+    for receipt in receipts.values_mut() {
+        receipt.mark(&ledger);
     }
     Ok(receipts.into_values().collect())
 }

@@ -5,7 +5,7 @@
 //! ledger is written first, the index can be rebuilt. A file written by an older recoup is upgraded as soon as it is opened
 //! by one who may write to it; one written by a newer recoup is refused, never guessed at.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,11 @@ use crate::error::{Error, Kind, Result};
 pub mod budget;
 pub mod index;
 pub mod ledger;
+mod lock;
+#[cfg(test)]
+mod shape;
+
+pub use lock::ProcessLock;
 
 /// How long a writer waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,12 +33,15 @@ pub(crate) struct Layout {
     pub schema: &'static str,
     /// What takes an older file there. Appended to: the first takes a file from `user_version` 1 to 2, and so on. Runs with
     /// foreign keys off, because a table that is made anew is gone for a moment; they are checked at the end.
-    pub upgrades: &'static [&'static str],
+    pub upgrades: &'static [Upgrade],
     /// `FULL` for what cannot be rebuilt, `NORMAL` for what can.
     pub synchronous: &'static str,
     /// `PRAGMA application_id`, so that a foreign SQLite file is not mistaken for ours.
     pub application_id: i32,
 }
+
+/// One step from a version to the next, within the transaction of the whole upgrade.
+pub(crate) type Upgrade = fn(&Connection) -> rusqlite::Result<()>;
 
 impl Layout {
     /// The `user_version` of a file with the schema of today.
@@ -221,7 +229,7 @@ fn bring_up_to_date(conn: &mut Connection, layout: &Layout) -> Result<(), OpenEr
         0 => tx.execute_batch(layout.schema)?,
         version => {
             for upgrade in layout.upgrades.iter().skip(version - 1) {
-                tx.execute_batch(upgrade)?;
+                upgrade(&tx)?;
             }
         }
     }
@@ -351,38 +359,6 @@ pub(crate) fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -
         Kind::Storage
     };
     Error::new(kind, format!("the {name} at {at} {what} ({error})")).hint(hint)
-}
-
-/// A lock that dies with its process: a file beside the database, locked by the operating system.
-///
-/// A lock row in the database would outlive a `kill -9` and need a guess about whether its owner still lives.
-#[derive(Debug)]
-pub struct ProcessLock {
-    _file: File,
-}
-
-impl ProcessLock {
-    /// Takes the lock `NAME.{purpose}.lock`; `None` where another process has it.
-    pub fn try_take(database: &Path, purpose: &str) -> Result<Option<Self>> {
-        let path = lock_path(database, purpose);
-        let failed = |error: std::io::Error| {
-            Error::new(Kind::Storage, format!("failed to lock {}: {error}", path.display()))
-                .hint("the folder of the database must be writable")
-        };
-        create_private(&path).map_err(failed)?;
-        let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        }
-    }
-}
-
-fn lock_path(database: &Path, purpose: &str) -> PathBuf {
-    let mut name = database.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{purpose}.lock"));
-    database.with_file_name(name)
 }
 
 /// One path for one file, whatever it is called by: two names of a ledger must not make two locks.

@@ -42,11 +42,12 @@ use shared::Shared;
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
+use crate::store::ledger::Head;
 
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
-    upgrades: &[include_str!("../../../migrations/index-2.sql")],
+    upgrades: &[|conn| conn.execute_batch(include_str!("../../../migrations/index-2.sql"))],
     synchronous: "NORMAL",
     application_id: 0x7265_6378, // "recx"
 };
@@ -118,7 +119,7 @@ impl Index {
 
     /// Remembers the ledger that goes with this index, and how far it was: another one than the first is refused, and so is
     /// an older copy later, because what was sent from there would be sent again.
-    pub fn remember_ledger(&mut self, ledger_id: &str, head: i64) -> Result<()> {
+    pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         let kept: String = self.write(|tx, _| {
             let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2)";
             tx.execute(&format!("{insert} ON CONFLICT DO NOTHING"), ["ledger_id", ledger_id])?;
@@ -126,7 +127,8 @@ impl Index {
                 tx.query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))?;
             if kept == ledger_id {
                 let newer = "ON CONFLICT DO UPDATE SET value = excluded.value WHERE CAST(value AS INTEGER) < ?3";
-                tx.execute(&format!("{insert} {newer}"), rusqlite::params!["ledger_head", head.to_string(), head])?;
+                let text = format!("{} {}", head.sequence, head.hash);
+                tx.execute(&format!("{insert} {newer}"), rusqlite::params!["ledger_head", text, head.sequence])?;
             }
             Ok(kept)
         })?;
@@ -149,13 +151,16 @@ impl IndexReader {
         Ok(conn.map(|conn| Self { conn, path: path.to_owned() }))
     }
 
-    /// The ledger that was used with this index and how far it was; `None` before the first retraction.
-    pub fn ledger(&self) -> Result<Option<(String, i64)>> {
+    /// The ledger that was used with this index and how far it was; `None` before the first retraction. The hash is empty
+    /// where an older recoup wrote it down.
+    pub fn ledger(&self) -> Result<Option<(String, Head)>> {
         let value = |conn: &Connection, key: &str| -> rusqlite::Result<Option<String>> {
             conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
         };
         self.read(|conn| {
-            let head = value(conn, "ledger_head")?.and_then(|head| head.parse().ok()).unwrap_or(0);
+            let text = value(conn, "ledger_head")?.unwrap_or_default();
+            let (sequence, hash) = text.split_once(' ').unwrap_or((&text, ""));
+            let head = Head { sequence: sequence.parse().unwrap_or(0), hash: hash.to_owned() };
             Ok(value(conn, "ledger_id")?.map(|id| (id, head)))
         })
     }

@@ -1,13 +1,20 @@
 //! The ledger: retractions and what happened to them, append-only.
 //!
-//! A retraction is written once; its state is the state of its newest event. Every append names the event it follows, in
-//! one immediate transaction, so that two processes can never both take a retraction from *planned* to *sending*. This
-//! module must never change or remove a row, and must never let `sending` follow anything but `planned`.
+//! A retraction is written once; its state is the state of its newest event that has one. Every append names the event it
+//! follows, in one immediate transaction, so that two processes can never both take a retraction from *planned* to *sending*.
+//! Events are a chain of hashes (`chain`), and what is personal stands in them as a commitment (`seal`). This module must
+//! never change or remove a row, and must never let `sending` follow anything but `planned`.
 
+mod chain;
+mod read;
 mod rows;
+mod seal;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upgrade;
+#[cfg(test)]
+mod upgrade_tests;
 
 use std::path::{Path, PathBuf};
 
@@ -17,42 +24,44 @@ use serde_json::{Value, json};
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
-use crate::model::{OrderId, RewardId, Target};
+use crate::model::{Actor, Target};
 
-pub use rows::{Event, NewRetraction, Retraction};
-use rows::{read_event, read_retraction, state_of};
+pub use chain::{Audit, Fault, Head};
+pub use rows::{Event, NewRetraction, Retraction, Road};
+pub use seal::FORGOTTEN;
 pub use state::State;
 
 const LAYOUT: Layout = Layout {
     name: "ledger",
     schema: include_str!("../../../ledger.sql"),
-    upgrades: &[],
+    upgrades: &[upgrade::to_version_2],
     synchronous: "FULL",
     application_id: 0x7265_636C, // "recl"
 };
+
+/// The kind of an event that has a state of its own.
+const STATE: &str = "state";
 
 /// The ledger, open.
 #[derive(Debug)]
 pub struct Ledger {
     conn: Connection,
     path: PathBuf,
+    actor: Actor,
 }
 
 impl Ledger {
-    /// Opens it for writing; creates it where it is missing.
-    pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
+    /// Opens it for writing; creates it where it is missing. Every event from here on is by `actor`.
+    pub fn open(path: &Path, identity: &Identity, actor: &Actor) -> Result<Self> {
         let conn = open_writer(path, &LAYOUT, identity)?;
-        conn.execute(
-            "INSERT INTO identity (key, value) VALUES ('ledger_id', lower(hex(randomblob(16)))) ON CONFLICT DO NOTHING",
-            [],
-        )
-        .map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { conn, path: path.to_owned() })
+        make_names(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
+        Ok(Self { conn, path: path.to_owned(), actor: actor.clone() })
     }
 
     /// Opens it for reading; `None` where nothing was ever retracted.
     pub fn open_read_only(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self { conn, path: path.to_owned() }))
+        let nobody = Actor { person: String::new(), host: String::new() };
+        Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self { conn, path: path.to_owned(), actor: nobody }))
     }
 
     /// Where it lies.
@@ -60,58 +69,23 @@ impl Ledger {
         &self.path
     }
 
-    /// Writes a retraction down as *planned*, in place of one that was never sent where there is one. Durable when it returns.
-    pub fn begin(
-        &mut self,
-        new: &NewRetraction,
-        in_place_of: Option<&Retraction>,
-        now: Timestamp,
-    ) -> Result<Retraction> {
-        let (action_id, tracker) = match &new.target {
-            Target::Action(action_id) => (Some(action_id.as_str()), None),
-            Target::Order { action_tracker_id, .. } => (None, Some(action_tracker_id.as_str())),
-        };
-        let path = self.path.clone();
-        let id = self
-            .transact(|tx| {
-                if let Some(old) = in_place_of {
-                    let why = "it was never sent; a later attempt takes its place";
-                    insert_event(tx, old.id, State::Planned, why, &json!({ "abandoned": true }), now)?;
-                }
-                tx.execute(
-                    "INSERT INTO retractions (target, attempt, order_id, action_id, action_tracker_id, disposition, reason,
-                         ticket, person, host, created_at, plan)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-                    params![
-                        new.target.key(),
-                        new.attempt,
-                        new.order_id.as_str(),
-                        action_id,
-                        tracker,
-                        new.disposition,
-                        new.reason,
-                        new.ticket,
-                        new.person,
-                        new.host,
-                        text(now),
-                        new.plan.to_string()
-                    ],
-                )?;
-                let id = tx.last_insert_rowid();
-                let mut insert = tx.prepare_cached(
-                    "INSERT INTO retraction_rewards (reward_id, retraction_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                )?;
-                for reward_id in &new.rewards {
-                    insert.execute(params![reward_id.as_str(), id])?;
-                }
-                insert_event(tx, id, State::Planned, "written down; nothing sent yet", &Value::Null, now)?;
-                Ok(id)
-            })
-            .map_err(|error| sql_error(&error, &LAYOUT, &path))?;
-        self.get(id)
+    /// Writes a retraction down as *planned*, as the next attempt on its target. One that was planned before and never sent
+    /// is *superseded* by it. Durable when it returns.
+    ///
+    /// [`Kind::Busy`] where the newest attempt may have been received by the vendor, and nobody may send again.
+    pub fn begin(&mut self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
+        match self.transact(|tx, actor| insert(tx, new, actor, now))? {
+            Begun::Written(id) => self.get(id),
+            Begun::Refused(id, state) => Err(Error::new(
+                Kind::Busy,
+                format!("retraction {id} is {}: it may have been received, so it is not sent again", state.as_str()),
+            )
+            .hint("run `recoup verify` to see where it stands")),
+        }
     }
 
-    /// Appends an event after the newest one that `retraction` has; gives the retraction as it is then.
+    /// Appends an event after the newest one that `retraction` has; gives the retraction as it is then. When it becomes
+    /// *sending* (or *handed over*), attempts on the same target that a person may send again are *superseded*.
     ///
     /// [`Kind::Busy`] where another process was faster, and where the step is not allowed from there.
     pub fn append(
@@ -122,175 +96,253 @@ impl Ledger {
         details: &Value,
         now: Timestamp,
     ) -> Result<Retraction> {
-        let path = self.path.clone();
-        let newest = retraction.events.last().map(|event| event.id);
-        let appended = self
-            .transact(|tx| {
-                let found: Option<(i64, String)> = tx
-                    .query_row(
-                        "SELECT id, state FROM events WHERE retraction_id = ?1 ORDER BY id DESC LIMIT 1",
-                        [retraction.id],
-                        |row| Ok((row.get(0)?, row.get(1)?)),
-                    )
-                    .optional()?;
-                let Some((id, text)) = found else { return Ok(false) };
-                let allowed = State::parse(&text).is_some_and(|from| from.may_become(state));
-                if Some(id) != newest || !allowed {
-                    return Ok(false);
-                }
-                insert_event(tx, retraction.id, state, message, details, now)?;
-                Ok(true)
-            })
-            .map_err(|error| sql_error(&error, &LAYOUT, &path))?;
-        if !appended {
-            return Err(Error::new(
-                Kind::Busy,
-                format!("retraction {} was carried on by another process meanwhile", retraction.id),
-            )
-            .hint("run `recoup verify` to see where it stands"));
-        }
+        let appended = self.transact(|tx, actor| {
+            let (newest, from) = newest_of(tx, retraction.id)?;
+            let expected = retraction.events.last().map(|event| event.id);
+            if newest != expected || !from.is_some_and(|from| from.may_become(state)) {
+                return Ok(false);
+            }
+            let entry = Entry { retraction_id: Some(retraction.id), state: Some(state), kind: STATE, message, details };
+            insert_event(tx, &entry, actor, now)?;
+            if matches!(state, State::Sending | State::HandedOver) {
+                supersede(tx, retraction.id, actor, now)?;
+            }
+            Ok(true)
+        })?;
+        Self::appended(retraction, appended)?;
         tracing::info!(retraction = retraction.id, state = state.as_str(), "{message}");
         self.get(retraction.id)
     }
 
-    /// One retraction by its number.
-    pub fn get(&self, id: i64) -> Result<Retraction> {
-        self.select("WHERE r.id = ?1", params![id])?.pop().ok_or_else(|| {
-            Error::new(Kind::Failed, format!("there is no retraction {id} in this ledger"))
-                .hint("`recoup status` lists the open ones")
-        })
-    }
-
-    /// The newest attempt on a target.
-    pub fn newest(&self, target: &Target) -> Result<Option<Retraction>> {
-        Ok(self.select("WHERE r.target = ?1", params![target.key()])?.pop())
-    }
-
-    /// Every attempt on a target, oldest first.
-    pub fn attempts(&self, target: &Target) -> Result<Vec<Retraction>> {
-        self.select("WHERE r.target = ?1", params![target.key()])
-    }
-
-    /// The number of its newest event: an index that has seen a higher one knows that this is an older copy.
-    pub fn head(&self) -> Result<i64> {
-        self.conn
-            .query_row("SELECT coalesce(max(id), 0) FROM events", [], |row| row.get(0))
-            .map_err(|error| sql_error(&error, &LAYOUT, &self.path))
-    }
-
-    /// Every retraction of an order, oldest first.
-    pub fn of_order(&self, order_id: &OrderId) -> Result<Vec<Retraction>> {
-        self.select("WHERE r.order_id = ?1", params![order_id.as_str()])
-    }
-
-    /// Every retraction that takes one of these rewards back, oldest first.
-    pub fn of_rewards(&self, rewards: &[RewardId]) -> Result<Vec<Retraction>> {
-        let ids: Vec<&str> = rewards.iter().map(RewardId::as_str).collect();
-        self.select(
-            "WHERE r.id IN (SELECT retraction_id FROM retraction_rewards WHERE reward_id IN (SELECT value FROM json_each(?1)))",
-            params![json!(ids).to_string()],
-        )
-    }
-
-    /// The ledger's own name, made at random with its file: an index remembers it, and refuses another.
-    pub fn ledger_id(&self) -> Result<String> {
-        self.conn
-            .query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))
-            .map_err(|error| sql_error(&error, &LAYOUT, &self.path))
-    }
-
-    /// Every retraction, oldest first.
-    pub fn all(&self) -> Result<Vec<Retraction>> {
-        self.select("", params![])
-    }
-
-    /// Retractions that were written down and not sent, oldest first: a crash, or credentials that were refused.
-    pub fn unsent_ones(&self) -> Result<Vec<Retraction>> {
-        self.select(
-            "WHERE EXISTS (SELECT 1 FROM events e WHERE e.retraction_id = r.id AND e.state = 'planned'
-                 AND e.details ->> '$.abandoned' IS NULL
-                 AND e.id = (SELECT max(id) FROM events WHERE retraction_id = r.id))",
-            params![],
-        )
-    }
-
-    /// Retractions that are not at an end, oldest first.
-    pub fn open_ones(&self) -> Result<Vec<Retraction>> {
-        self.select(
-            "WHERE (SELECT e.state FROM events e WHERE e.retraction_id = r.id ORDER BY e.id DESC LIMIT 1)
-                 IN ('sending', 'queued', 'unknown', 'unconfirmed')",
-            params![],
-        )
-    }
-
-    /// How many retractions are in each state.
-    pub fn counts(&self) -> Result<Vec<(State, u64)>> {
-        let run = || -> rusqlite::Result<Vec<(State, u64)>> {
-            let mut statement = self.conn.prepare_cached(
-                "SELECT e.state, count(*) FROM events e
-                 WHERE e.id = (SELECT max(id) FROM events WHERE retraction_id = e.retraction_id)
-                     AND e.details ->> '$.abandoned' IS NULL
-                 GROUP BY e.state",
-            )?;
-            let rows = statement.query_map([], |row| Ok((state_of(row, 0)?, row.get::<_, i64>(1)? as u64)))?;
-            rows.collect()
-        };
-        run().map_err(|error| sql_error(&error, &LAYOUT, &self.path))
-    }
-
-    /// Whether anything was ever confirmed here: a tenant's first retraction gets the program rule explained.
-    pub fn has_confirmed(&self) -> Result<bool> {
-        self.conn
-            .query_row("SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))", [], |row| {
-                row.get(0)
-            })
-            .map_err(|error| sql_error(&error, &LAYOUT, &self.path))
-    }
-
-    fn transact<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = work(&tx)?;
-        tx.commit()?;
-        Ok(value)
-    }
-
-    fn select(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<Retraction>> {
-        let run = || -> rusqlite::Result<Vec<Retraction>> {
-            let mut statement = self.conn.prepare_cached(&format!(
-                "SELECT r.id, r.order_id, r.action_id, r.action_tracker_id, r.attempt, r.disposition, r.reason, r.ticket,
-                     r.person, r.host, r.created_at, r.plan FROM retractions r {filter} ORDER BY r.id"
-            ))?;
-            let mut found: Vec<Retraction> = statement.query_map(values, read_retraction)?.collect::<Result<_, _>>()?;
-            let mut events = self.conn.prepare_cached(
-                "SELECT id, at, state, message, details FROM events WHERE retraction_id = ?1 ORDER BY id",
-            )?;
-            for retraction in &mut found {
-                retraction.events =
-                    events.query_map([retraction.id], read_event)?.collect::<Result<_, rusqlite::Error>>()?;
-                if let Some(newest) = retraction.events.last() {
-                    retraction.state = newest.state;
-                }
+    /// Writes something down about a retraction, whose state stays as it is.
+    ///
+    /// [`Kind::Busy`] where another process was faster.
+    pub fn note(
+        &mut self,
+        retraction: &Retraction,
+        kind: &str,
+        message: &str,
+        details: &Value,
+        now: Timestamp,
+    ) -> Result<Retraction> {
+        let appended = self.transact(|tx, actor| {
+            if newest_of(tx, retraction.id)?.0 != retraction.events.last().map(|event| event.id) {
+                return Ok(false);
             }
-            Ok(found)
+            let entry = Entry { retraction_id: Some(retraction.id), state: None, kind, message, details };
+            insert_event(tx, &entry, actor, now).map(|()| true)
+        })?;
+        Self::appended(retraction, appended)?;
+        self.get(retraction.id)
+    }
+
+    /// Writes down something that concerns the ledger as a whole.
+    pub fn note_ledger(&mut self, kind: &str, message: &str, details: &Value, now: Timestamp) -> Result<()> {
+        let entry = Entry { retraction_id: None, state: None, kind, message, details };
+        self.transact(|tx, actor| insert_event(tx, &entry, actor, now))
+    }
+
+    fn appended(retraction: &Retraction, appended: bool) -> Result<()> {
+        if appended {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Busy, format!("retraction {} was carried on by another process meanwhile", retraction.id))
+            .hint("run `recoup verify` to see where it stands"))
+    }
+
+    fn transact<T>(&mut self, work: impl FnOnce(&Connection, &Actor) -> rusqlite::Result<T>) -> Result<T> {
+        let run = || {
+            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&tx, &self.actor)?;
+            tx.commit()?;
+            Ok(value)
         };
         run().map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }
 }
 
-fn insert_event(
-    conn: &Connection,
-    retraction: i64,
-    state: State,
-    message: &str,
-    details: &Value,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT INTO events (retraction_id, at, state, message, details) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![retraction, text(now), state.as_str(), message, details.to_string()])
-        .map(drop)
+/// What came of writing a retraction down.
+enum Begun {
+    Written(i64),
+    /// The attempt before it, and where that stands.
+    Refused(i64, State),
 }
 
-/// Milliseconds are enough for a person, and sort as text.
+/// An event to be written.
+struct Entry<'a> {
+    retraction_id: Option<i64>,
+    state: Option<State>,
+    kind: &'a str,
+    message: &'a str,
+    details: &'a Value,
+}
+
+/// Writes a retraction and its first event, which holds a hash over it.
+fn insert(tx: &Connection, new: &NewRetraction, actor: &Actor, now: Timestamp) -> rusqlite::Result<Begun> {
+    let (action_id, tracker) = match &new.target {
+        Target::Action(action_id) => (Some(action_id.as_str()), None),
+        Target::Order { action_tracker_id, .. } => (None, Some(action_tracker_id.as_str())),
+    };
+    let target = new.key();
+    let before: Option<(i64, i64)> = tx
+        .query_row(
+            "SELECT id, attempt FROM retractions WHERE target = ?1 ORDER BY attempt DESC LIMIT 1",
+            [&target],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let stands = match before {
+        Some((id, _)) => Some((id, newest_of(tx, id)?.1.unwrap_or(State::Unknown))),
+        None => None,
+    };
+    if let Some((id, state)) = stands
+        && !state.may_be_sent_again(new.road)
+    {
+        return Ok(Begun::Refused(id, state));
+    }
+    if let Some((id, State::Planned)) = stands {
+        let message = "it was never sent; a later attempt takes its place";
+        let entry = Entry {
+            retraction_id: Some(id),
+            state: Some(State::Superseded),
+            kind: STATE,
+            message,
+            details: &Value::Null,
+        };
+        insert_event(tx, &entry, actor, now)?;
+    }
+    // The number is needed for the commitments, which the row holds.
+    let id: i64 = tx.query_row("SELECT coalesce(max(id), 0) + 1 FROM retractions", [], |row| row.get(0))?;
+    let reason = new.reason.as_deref().map(|reason| seal::seal_text(tx, Some(id), "reason", reason)).transpose()?;
+    tx.execute(
+        "INSERT INTO retractions (id, road, target, attempt, order_id, action_id, action_tracker_id, program_id, disposition,
+             reason, ticket, batch, person, host, created_at, plan)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        params![
+            id,
+            new.road.as_str(),
+            target,
+            before.map_or(1, |(_, attempt)| attempt + 1),
+            new.order_id.as_str(),
+            action_id,
+            tracker,
+            new.program_id,
+            new.disposition,
+            reason,
+            new.ticket,
+            new.batch,
+            actor.person,
+            actor.host,
+            text(now),
+            seal::seal(tx, Some(id), &new.plan)?.to_string()
+        ],
+    )?;
+    let mut link = tx.prepare_cached(
+        "INSERT INTO retraction_rewards (reward_id, retraction_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    )?;
+    for reward_id in &new.rewards {
+        link.execute(params![reward_id.as_str(), id])?;
+    }
+    let details = json!({ chain::ROW: chain::row_hash(tx, id)? });
+    let message = "written down; nothing sent yet";
+    let entry = Entry { retraction_id: Some(id), state: Some(State::Planned), kind: STATE, message, details: &details };
+    insert_event(tx, &entry, actor, now)?;
+    Ok(Begun::Written(id))
+}
+
+/// Attempts on the same target whose place this one takes, now that it goes out.
+fn supersede(tx: &Connection, by: i64, actor: &Actor, now: Timestamp) -> rusqlite::Result<()> {
+    let earlier: Vec<i64> = tx
+        .prepare_cached(
+            "SELECT id FROM retractions WHERE target = (SELECT target FROM retractions WHERE id = ?1) AND id <> ?1 ORDER BY id",
+        )?
+        .query_map([by], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for id in earlier {
+        if newest_of(tx, id)?.1.is_some_and(|state| state.may_become(State::Superseded)) {
+            let message = format!("retraction {by} takes its place");
+            let details = json!({ "by": by });
+            let entry = Entry {
+                retraction_id: Some(id),
+                state: Some(State::Superseded),
+                kind: STATE,
+                message: &message,
+                details: &details,
+            };
+            insert_event(tx, &entry, actor, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of a retraction's newest event, and its state.
+fn newest_of(tx: &Connection, retraction_id: i64) -> rusqlite::Result<(Option<i64>, Option<State>)> {
+    let newest = tx
+        .prepare_cached("SELECT max(id) FROM events WHERE retraction_id = ?1")?
+        .query_row([retraction_id], |row| row.get(0))?;
+    let state = tx
+        .prepare_cached(
+            "SELECT state FROM events WHERE retraction_id = ?1 AND state IS NOT NULL ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([retraction_id], |row| rows::state_of(row, 0))
+        .optional()?;
+    Ok((newest, state))
+}
+
+/// Writes an event as the next link of the chain.
+fn insert_event(tx: &Connection, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> rusqlite::Result<()> {
+    let (last, before) = chain::newest(tx)?;
+    let (at, details) = (text(now), seal::seal(tx, entry.retraction_id, entry.details)?.to_string());
+    let link = chain::Link {
+        id: last + 1,
+        retraction_id: entry.retraction_id,
+        at: &at,
+        state: entry.state.map(State::as_str),
+        kind: entry.kind,
+        message: entry.message,
+        details: &details,
+        person: &actor.person,
+        host: &actor.host,
+    };
+    tx.prepare_cached(
+        "INSERT INTO events (id, retraction_id, at, state, kind, message, details, person, host, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        link.id,
+        link.retraction_id,
+        link.at,
+        link.state,
+        link.kind,
+        link.message,
+        link.details,
+        link.person,
+        link.host,
+        link.hash(&before)
+    ])?;
+    Ok(())
+}
+
+/// The ledger's own name, and the key of its tombstones, made at random with the file.
+fn make_names(conn: &Connection) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    conn.execute(insert, ["ledger_id", &hex(&seal::random::<16>()?)])?;
+    conn.execute(insert, ["tombstone_key", &hex(&seal::random::<32>()?)])?;
+    Ok(())
+}
+
+fn ledger_id(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|half| char::from(b"0123456789abcdef"[usize::from(half)]))
+        .collect()
+}
+
 fn text(at: Timestamp) -> String {
     format!("{at:.3}")
 }

@@ -1,7 +1,9 @@
 //! What the ledger allows and what it refuses.
 
+use serde_json::json;
+
 use super::*;
-use crate::model::ActionId;
+use crate::model::{ActionId, OrderId, RewardId};
 
 fn identity() -> Identity {
     Identity {
@@ -12,18 +14,22 @@ fn identity() -> Identity {
     }
 }
 
-fn new_retraction(action: &str, attempt: i64) -> NewRetraction {
+pub(super) fn ann() -> Actor {
+    Actor { person: "ann".into(), host: "desk".into() }
+}
+
+fn new_retraction(action: &str) -> NewRetraction {
     NewRetraction {
+        road: Road::Reversal,
         target: Target::Action(ActionId::new(action)),
-        attempt,
         order_id: OrderId::new("1001"),
         disposition: "RETRACTION".into(),
-        reason: None,
+        reason: Some("returned by Bob".into()),
         ticket: None,
-        person: "ann".into(),
-        host: "desk".into(),
+        batch: None,
+        program_id: None,
         rewards: vec![RewardId::new("r")],
-        plan: Value::Null,
+        plan: json!({"rewards": [{"reward_id": "r", "account_id": "bob@shop.example"}]}),
     }
 }
 
@@ -33,7 +39,7 @@ fn nothing_but_planned_may_become_sending() {
         assert_eq!(from.may_become(State::Sending), from == State::Planned, "{from:?}");
     }
     for from in State::ALL {
-        assert!(from == State::Sending || from == State::Planned || !from.may_become(State::Planned), "{from:?}");
+        assert_eq!(from.may_become(State::Planned), from == State::Sending, "{from:?}");
     }
 }
 
@@ -42,15 +48,15 @@ fn two_openers_cannot_both_send() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("l.db");
     let now = Timestamp::UNIX_EPOCH;
-    let mut one = Ledger::open(&path, &identity())?;
-    let mut two = Ledger::open(&path, &identity())?;
-    let planned = one.begin(&new_retraction("1.2.3", 1), None, now)?;
-    assert!(two.begin(&new_retraction("1.2.3", 1), None, now).is_err(), "one target, one attempt");
+    let mut one = Ledger::open(&path, &identity(), &ann())?;
+    let mut two = Ledger::open(&path, &identity(), &ann())?;
+    let planned = one.begin(&new_retraction("1.2.3"), now)?;
     let seen_by_two = two.get(planned.id)?;
     one.append(&planned, State::Sending, "sending", &Value::Null, now)?;
     let error = two.append(&seen_by_two, State::Sending, "sending", &Value::Null, now).expect_err("the second is late");
     assert_eq!(error.kind, Kind::Busy);
     assert_eq!(one.get(planned.id)?.state, State::Sending);
+    assert_eq!(two.begin(&new_retraction("1.2.3"), now).expect_err("it may have been received").kind, Kind::Busy);
     Ok(())
 }
 
@@ -58,9 +64,14 @@ fn two_openers_cannot_both_send() -> Result<()> {
 fn rows_cannot_be_changed_or_removed() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("l.db");
-    let mut ledger = Ledger::open(&path, &identity())?;
-    ledger.begin(&new_retraction("1.2.3", 1), None, Timestamp::UNIX_EPOCH)?;
-    for sql in ["UPDATE events SET state = 'confirmed'", "DELETE FROM events", "DELETE FROM retractions"] {
+    let mut ledger = Ledger::open(&path, &identity(), &ann())?;
+    ledger.begin(&new_retraction("1.2.3"), Timestamp::UNIX_EPOCH)?;
+    for sql in [
+        "UPDATE events SET state = 'confirmed'",
+        "DELETE FROM events",
+        "DELETE FROM retractions",
+        "UPDATE personal SET value = 'x'",
+    ] {
         let error = ledger.conn.execute(sql, []).expect_err(sql);
         assert!(error.to_string().contains("append-only"), "{sql}: {error}");
     }
@@ -71,11 +82,132 @@ fn rows_cannot_be_changed_or_removed() -> Result<()> {
 fn another_tenant_and_a_newer_schema_are_refused() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("l.db");
-    let ledger = Ledger::open(&path, &identity())?;
+    let ledger = Ledger::open(&path, &identity(), &ann())?;
     let other = Identity { tenant: "u".into(), ..identity() };
-    assert_eq!(Ledger::open(&path, &other).expect_err("another tenant").kind, Kind::Identity);
+    assert_eq!(Ledger::open(&path, &other, &ann()).expect_err("another tenant").kind, Kind::Identity);
     ledger.conn.pragma_update(None, "user_version", 99).expect("pragma");
     drop(ledger);
-    assert_eq!(Ledger::open(&path, &identity()).expect_err("newer").kind, Kind::NewerDatabase);
+    assert_eq!(Ledger::open(&path, &identity(), &ann()).expect_err("newer").kind, Kind::NewerDatabase);
+    Ok(())
+}
+
+/// A ledger with two retractions, the first at its end.
+fn filled(path: &Path) -> Result<Ledger> {
+    let now = Timestamp::UNIX_EPOCH;
+    let mut ledger = Ledger::open(path, &identity(), &ann())?;
+    let first = ledger.begin(&new_retraction("1.2.3"), now)?;
+    let first = ledger.append(&first, State::Sending, "sending", &json!({"request": {"a": 1}}), now)?;
+    let first = ledger.append(&first, State::Queued, "queued", &Value::Null, now)?;
+    ledger.append(&first, State::Confirmed, "done", &json!({"rewards": [{"account_id": "bob@shop.example"}]}), now)?;
+    let second = ledger.begin(&NewRetraction { rewards: vec![RewardId::new("q")], ..new_retraction("1.2.4") }, now)?;
+    ledger.note(&second, "override", "by name", &json!({"overrides": ["redeemed"]}), now)?;
+    ledger.note_ledger("test", "about nothing", &Value::Null, now)?;
+    Ok(ledger)
+}
+
+#[test]
+fn what_is_personal_stands_in_no_hashed_row_and_reads_as_it_was() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let ledger = filled(&dir.path().join("l.db"))?;
+    let hashed: String = ledger
+        .conn
+        .query_row(
+            "SELECT group_concat(details) || (SELECT group_concat(plan || coalesce(reason, '')) FROM retractions) FROM events",
+            [],
+            |row| row.get(0),
+        )
+        .expect("text");
+    assert!(!hashed.contains("bob@") && !hashed.contains("Bob"), "{hashed}");
+    let first = ledger.get(1)?;
+    assert_eq!(first.plan["rewards"][0]["account_id"], "bob@shop.example");
+    assert_eq!(first.reason.as_deref(), Some("returned by Bob"));
+    assert_eq!(first.state, State::Confirmed);
+    let second = ledger.get(2)?;
+    assert_eq!((second.state, second.events.len()), (State::Planned, 2), "a note changes no state");
+    Ok(())
+}
+
+#[test]
+fn an_altered_removed_added_or_moved_row_is_found_where_it_is() -> Result<()> {
+    // What somebody does to the file behind the triggers, and the event at which it shows.
+    let table: &[(&str, Option<i64>)] = &[
+        ("UPDATE events SET message = 'never sent' WHERE id = 3", Some(3)),
+        ("UPDATE events SET state = 'failed' WHERE id = 4", Some(4)),
+        ("UPDATE events SET details = '{}' WHERE id = 2", Some(2)),
+        ("UPDATE events SET person = 'eve' WHERE id = 2", Some(2)),
+        ("UPDATE events SET at = '2001-01-01T00:00:00.000Z' WHERE id = 1", Some(1)),
+        ("UPDATE events SET retraction_id = 2 WHERE id = 4", Some(4)),
+        ("UPDATE events SET hash = zeroblob(32) WHERE id = 4", Some(4)),
+        ("DELETE FROM events WHERE id = 3", Some(4)),
+        (
+            "UPDATE events SET id = 99 WHERE id = 3; UPDATE events SET id = 3 WHERE id = 4; UPDATE events SET id = 4 WHERE id = 99",
+            Some(3),
+        ),
+        (
+            "INSERT INTO events SELECT 8, 1, at, state, kind, message, details, person, host, hash FROM events WHERE id = 4",
+            Some(8),
+        ),
+        ("UPDATE retractions SET disposition = 'OTHER' WHERE id = 1", Some(1)),
+        ("UPDATE retractions SET reason = NULL WHERE id = 2", Some(5)),
+        ("UPDATE retractions SET plan = '{}' WHERE id = 2", Some(5)),
+        ("DELETE FROM retraction_rewards WHERE retraction_id = 1", Some(1)),
+        ("INSERT INTO retraction_rewards VALUES ('x', 2)", Some(5)),
+        ("DELETE FROM retractions WHERE id = 2", Some(5)),
+        (
+            "INSERT INTO retractions SELECT 3, road, 'action:9', 1, order_id, action_id, action_tracker_id, program_id, disposition, reason, ticket, batch, person, host, created_at, plan FROM retractions WHERE id = 1",
+            None,
+        ),
+        ("UPDATE personal SET value = 'eve@shop.example' WHERE kind = 'account_id' AND retraction_id = 1", None),
+    ];
+    for (sql, at) in table {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("l.db");
+        let ledger = filled(&path)?;
+        assert_eq!(ledger.audit(None)?.faults, [], "as it was written");
+        let triggers: String = ledger
+            .conn
+            .query_row(
+                "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_master WHERE type = 'trigger'",
+                [],
+                |row| row.get(0),
+            )
+            .expect("triggers");
+        ledger.conn.execute_batch(&format!("PRAGMA foreign_keys = off; {triggers}; {sql}")).expect(sql);
+        let faults = ledger.audit(None)?.faults;
+        assert_eq!(faults.first().map(|fault| fault.sequence), Some(*at), "{sql}: {faults:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cut_tail_and_a_ledger_written_anew_need_a_kept_head() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let ledger = filled(&dir.path().join("l.db"))?;
+    let head = ledger.head()?;
+    assert_eq!((head.sequence, head.hash.len()), (7, 64));
+    assert_eq!(ledger.audit(Some(&head.hash))?.faults, []);
+    ledger.conn.execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 7").expect("a cut");
+    assert_eq!(ledger.audit(None)?.faults, [], "a bare chain cannot tell");
+    assert_eq!(ledger.audit(Some(&head.hash))?.faults.len(), 1);
+    let anew = filled(&dir.path().join("anew.db"))?;
+    assert_eq!(anew.audit(Some(&head.hash))?.faults.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let now = Timestamp::UNIX_EPOCH;
+    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let first = ledger.begin(&new_retraction("1.2.3"), now)?;
+    let first = ledger.append(&first, State::Sending, "sending", &Value::Null, now)?;
+    let first = ledger.append(&first, State::Failed, "refused", &Value::Null, now)?;
+    let second = ledger.begin(&new_retraction("1.2.3"), now)?;
+    assert_eq!((second.attempt, ledger.get(first.id)?.state), (2, State::Failed), "nothing was sent yet");
+    let third = ledger.begin(&new_retraction("1.2.3"), now)?;
+    assert_eq!(ledger.get(second.id)?.state, State::Superseded, "it was never sent");
+    ledger.append(&third, State::Sending, "sending", &Value::Null, now)?;
+    assert_eq!(ledger.get(first.id)?.state, State::Superseded);
+    assert_eq!(ledger.audit(None)?.faults, []);
     Ok(())
 }

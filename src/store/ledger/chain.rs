@@ -1,0 +1,245 @@
+//! The chain: every event holds a hash over itself and the one before it, the first event of a retraction also one over the
+//! retraction's row.
+//!
+//! An altered, removed, added or reordered row is found at its number. A bare chain cannot tell that its tail was cut or that
+//! all of it was written anew: for that somebody must have kept a [`Head`], and every receipt has one. This module computes
+//! and compares; it must never write.
+
+use std::collections::BTreeSet;
+
+use ring::digest::{Context, SHA256};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::hex;
+
+/// A hash of the chain.
+pub(super) type Hash = [u8; 32];
+
+/// How far the ledger is: what a receipt carries, and what an index remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Head {
+    /// The number of the newest event; 0 in an empty ledger.
+    pub sequence: i64,
+    /// Its hash, in hexadecimal.
+    pub hash: String,
+}
+
+/// What the chain says of the whole ledger.
+#[derive(Debug, Clone, Serialize)]
+pub struct Audit {
+    /// The ledger's own name.
+    pub ledger_id: String,
+    /// Events that were checked.
+    pub events: u64,
+    /// Retractions that were checked.
+    pub retractions: u64,
+    /// Personal values that are there and fit their commitments.
+    pub personal_kept: u64,
+    /// How far the ledger is.
+    pub head: Head,
+    /// What is wrong, in the order of the events.
+    pub faults: Vec<Fault>,
+}
+
+/// One place where the ledger is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The event at which it shows; `null` where it is not in an event.
+    pub sequence: Option<i64>,
+    /// The retraction that it concerns.
+    pub retraction: Option<i64>,
+    /// A sentence.
+    pub what: String,
+}
+
+/// A row of `events` as the hash sees it.
+pub(super) struct Link<'a> {
+    pub id: i64,
+    pub retraction_id: Option<i64>,
+    pub at: &'a str,
+    pub state: Option<&'a str>,
+    pub kind: &'a str,
+    pub message: &'a str,
+    pub details: &'a str,
+    pub person: &'a str,
+    pub host: &'a str,
+}
+
+impl Link<'_> {
+    /// The hash of this row after `before`.
+    pub fn hash(&self, before: &Hash) -> Hash {
+        let mut context = Context::new(&SHA256);
+        context.update(b"recoup event 1\n");
+        context.update(before);
+        context.update(&self.id.to_be_bytes());
+        // A retraction's number is never 0.
+        context.update(&self.retraction_id.unwrap_or(0).to_be_bytes());
+        let texts =
+            [self.at, self.state.unwrap_or_default(), self.kind, self.message, self.details, self.person, self.host];
+        for text in texts {
+            field(&mut context, Some(text));
+        }
+        finish(context)
+    }
+}
+
+/// Length first, so that no two rows are the same bytes; nothing and empty text differ.
+fn field(context: &mut Context, text: Option<&str>) {
+    match text {
+        None => context.update(&u64::MAX.to_be_bytes()),
+        Some(text) => {
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text.as_bytes());
+        }
+    }
+}
+
+fn finish(context: Context) -> Hash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+/// What stands before the first event.
+pub(super) fn genesis(ledger_id: &str) -> Hash {
+    let mut context = Context::new(&SHA256);
+    context.update(b"recoup ledger 1\n");
+    field(&mut context, Some(ledger_id));
+    finish(context)
+}
+
+/// The hash of the newest event.
+pub(super) fn newest(conn: &Connection) -> rusqlite::Result<(i64, Hash)> {
+    let newest = conn
+        .prepare_cached("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match newest {
+        Some(newest) => Ok(newest),
+        None => Ok((0, genesis(&super::ledger_id(conn)?))),
+    }
+}
+
+/// The key of a first event's details under which the hash of the retraction's row stands.
+pub(super) const ROW: &str = "row";
+
+/// A hash over a retraction's row and the rewards that it takes back.
+pub(super) fn row_hash(conn: &Connection, retraction_id: i64) -> rusqlite::Result<String> {
+    let mut context = Context::new(&SHA256);
+    context.update(b"recoup retraction 1\n");
+    context.update(&retraction_id.to_be_bytes());
+    let columns = conn
+        .prepare_cached(
+            "SELECT road, target, CAST(attempt AS TEXT), order_id, action_id, action_tracker_id, program_id, disposition, reason,
+                 ticket, batch, person, host, created_at, plan FROM retractions WHERE id = ?1",
+        )?
+        .query_row([retraction_id], |row| (0..15).map(|n| row.get(n)).collect::<rusqlite::Result<Vec<Option<String>>>>())
+        .optional()?;
+    for column in columns.iter().flatten() {
+        field(&mut context, column.as_deref());
+    }
+    let mut rewards =
+        conn.prepare_cached("SELECT reward_id FROM retraction_rewards WHERE retraction_id = ?1 ORDER BY reward_id")?;
+    for reward in rewards.query_map([retraction_id], |row| row.get::<_, String>(0))? {
+        field(&mut context, Some(&reward?));
+    }
+    Ok(hex(&finish(context)))
+}
+
+/// Goes through the whole chain. `expected` is a head that somebody kept, on a receipt for example.
+pub(super) fn audit(conn: &Connection, expected: Option<&str>) -> rusqlite::Result<Audit> {
+    let ledger_id = super::ledger_id(conn)?;
+    let mut walk =
+        Walk { before: genesis(&ledger_id), at: 0, rooted: BTreeSet::new(), faults: Vec::new(), seen: false };
+    let mut events = conn.prepare(
+        "SELECT id, retraction_id, at, state, kind, message, details, person, host, hash FROM events ORDER BY id",
+    )?;
+    let mut rows = events.query([])?;
+    while let Some(row) = rows.next()? {
+        walk.event(conn, row, expected)?;
+    }
+    let Walk { before, at, rooted, mut faults, seen } = walk;
+    let mut retractions = 0;
+    let mut ids = conn.prepare("SELECT id FROM retractions ORDER BY id")?;
+    for id in ids.query_map([], |row| row.get::<_, i64>(0))? {
+        let id = id?;
+        retractions += 1;
+        if !rooted.contains(&id) {
+            faults.push(Fault {
+                sequence: None,
+                retraction: Some(id),
+                what: "this retraction has no first event".to_owned(),
+            });
+        }
+    }
+    let personal_kept = super::seal::check(conn, &mut faults)?;
+    if let Some(expected) = expected
+        && !seen
+    {
+        let what = format!("no event has the hash {expected}: the tail was cut, or the ledger was written anew since");
+        faults.push(Fault { sequence: None, retraction: None, what });
+    }
+    let head = Head { sequence: at, hash: hex(&before) };
+    let events = at.max(0) as u64;
+    Ok(Audit { ledger_id, events, retractions, personal_kept, head, faults })
+}
+
+struct Walk {
+    before: Hash,
+    at: i64,
+    rooted: BTreeSet<i64>,
+    faults: Vec<Fault>,
+    seen: bool,
+}
+
+impl Walk {
+    fn event(&mut self, conn: &Connection, row: &Row<'_>, expected: Option<&str>) -> rusqlite::Result<()> {
+        let text = |n: usize| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?.unwrap_or_default()));
+        let (id, retraction_id): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+        let link = Link {
+            id,
+            retraction_id,
+            at: text(2)?,
+            state: row.get_ref(3)?.as_str_or_null()?,
+            kind: text(4)?,
+            message: text(5)?,
+            details: text(6)?,
+            person: text(7)?,
+            host: text(8)?,
+        };
+        let mut fault = |what: String| self.faults.push(Fault { sequence: Some(id), retraction: retraction_id, what });
+        if id != self.at + 1 {
+            fault(format!("events {} to {} are missing", self.at + 1, id - 1));
+        }
+        let computed = link.hash(&self.before);
+        let stored: Vec<u8> = row.get(9)?;
+        if stored != computed {
+            fault("this event, or the order of events before it, is not what was written".to_owned());
+        }
+        if let Some(retraction_id) = retraction_id
+            && self.rooted.insert(retraction_id)
+        {
+            let details: Value = serde_json::from_str(link.details).unwrap_or_default();
+            if details[ROW].as_str() != Some(&row_hash(conn, retraction_id)?) {
+                fault(format!(
+                    "the row of retraction {retraction_id}, or its list of rewards, is not what was written"
+                ));
+            }
+        }
+        // What follows is judged by what is stored, so that one altered row is one fault.
+        self.before = stored.try_into().unwrap_or(computed);
+        self.at = id;
+        self.seen |= expected.is_some_and(|expected| expected.eq_ignore_ascii_case(&hex(&self.before)));
+        Ok(())
+    }
+}
+
+/// The hash of one event, in hexadecimal.
+pub(super) fn hash_at(conn: &Connection, sequence: i64) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached("SELECT hash FROM events WHERE id = ?1")?
+        .query_row(params![sequence], |row| row.get::<_, Hash>(0))
+        .optional()
+        .map(|hash| hash.map(|hash| hex(&hash)))
+}

@@ -1,0 +1,39 @@
+//! A lock of one process, which ends with it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::create_private;
+use crate::error::{Error, Kind, Result};
+
+/// A lock that dies with its process: a file beside the database, locked by the operating system.
+///
+/// A lock row in the database would outlive a `kill -9` and need a guess about whether its owner still lives.
+#[derive(Debug)]
+pub struct ProcessLock {
+    _file: File,
+}
+
+impl ProcessLock {
+    /// Takes the lock `NAME.{purpose}.lock`; `None` where another process has it.
+    pub fn try_take(database: &Path, purpose: &str) -> Result<Option<Self>> {
+        let path = lock_path(database, purpose);
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Storage, format!("failed to lock {}: {error}", path.display()))
+                .hint("the folder of the database must be writable")
+        };
+        create_private(&path).map_err(failed)?;
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
+
+fn lock_path(database: &Path, purpose: &str) -> PathBuf {
+    let mut name = database.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{purpose}.lock"));
+    database.with_file_name(name)
+}
