@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -89,6 +90,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         clock: &clock,
         stop,
         report,
+        programs: OnceCell::new(),
     };
     let minute = Duration::from_mins(1);
     let options = retract::Options {
@@ -101,6 +103,9 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         dry_run: false,
         yes: true,
         resend: false,
+        overrides: Vec::new(),
+        read_action: true,
+        batch: None,
         max_index_age: minute,
         follows: Follows {
             wait: minute,

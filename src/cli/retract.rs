@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::config::Span;
+use crate::retract::overrides::Override;
 
 /// Flags of `recoup retract`.
 #[derive(Debug, Args)]
@@ -40,6 +41,9 @@ pub struct RetractArgs {
     /// Refuse where the order was last read longer ago than this [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub max_index_age: Option<Span>,
+    /// Go on in spite of this stop; name each one. The ledger keeps the names
+    #[arg(long = "override", value_name = "NAME", value_enum)]
+    pub overrides: Vec<Override>,
     /// Send again what the vendor refused (state failed: nothing was done)
     #[arg(long)]
     pub resend: bool,

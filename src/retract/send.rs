@@ -173,10 +173,10 @@ impl Sender<'_> {
                 disposition: self.options.disposition.clone(),
                 reason: self.options.reason.clone(),
                 ticket: self.options.ticket.clone(),
-                batch: None,
-                program_id: None,
+                batch: self.options.batch.clone(),
+                program_id: action.program_id.clone(),
                 rewards: action.linked.clone(),
-                plan: json!({ "rewards": action.rewards, "warnings": action.warnings, "coverage": plan.coverage }),
+                plan: plan::Kept::json(plan, action),
             };
             self.ledger.begin(&new, now())?
         };
