@@ -105,6 +105,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         resend: false,
         overrides: Vec::new(),
         read_action: true,
+        amount: None,
         batch: None,
         max_index_age: minute,
         follows: Follows {

@@ -31,6 +31,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         resend: args.resend,
         overrides: args.overrides,
         read_action: true,
+        amount: None,
         batch: None,
         max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
         follows,

@@ -14,6 +14,7 @@ use crate::api::{Advocate, Brand, BrandWriter, HostOptions, Program};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
+use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Actor, OrderId};
 use crate::report::{self, Report};
 use crate::store::Identity;
@@ -128,6 +129,8 @@ pub struct Options {
     pub overrides: Vec<Override>,
     /// Whether the action itself is read before it is sent: one request of the Brand API's quota an order.
     pub read_action: bool,
+    /// What was refunded, where somebody says so: 0 and the whole amount go, a part stops.
+    pub amount: Option<Decimal>,
     /// The batch it belongs to.
     pub batch: Option<String>,
     /// An order that was last read longer ago than this is refused.

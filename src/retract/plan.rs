@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -46,6 +47,8 @@ pub struct ActionPlan {
     pub linked: Vec<RewardId>,
     /// The program of its rewards, where they name one.
     pub program_id: Option<String>,
+    /// When it happened, as far as that is known; read where there is something to send.
+    pub event_at: Option<Timestamp>,
     /// What speaks against it, and what a person should know before saying yes.
     pub findings: Findings,
 }
@@ -161,8 +164,8 @@ pub async fn make(
             }
             let rewards = Kept::of(&found)?.rewards;
             let step = Step::Follow(Box::new(found));
-            let program_id = None;
-            actions.push(ActionPlan { target, step, rewards, linked, program_id, findings: Findings::default() });
+            let (program_id, event_at, findings) = (None, None, Findings::default());
+            actions.push(ActionPlan { target, step, rewards, linked, program_id, event_at, findings });
             continue;
         }
         if let Some(ledger) = ledger {
@@ -227,6 +230,7 @@ fn from_ledger(
             linked: Vec::new(),
             step: Step::Follow(Box::new(retraction)),
             program_id: None,
+            event_at: None,
             findings,
         });
     }

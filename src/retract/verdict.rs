@@ -75,6 +75,8 @@ pub enum Check {
     ByOrder,
     /// A reward is gone at the vendor.
     Gone,
+    /// Less than the whole order was refunded, or that is not certain.
+    PartialRefund,
     /// The index does not have the order, and the ledger has.
     NotIndexed,
     /// A warning that recoup 0.1 wrote down.
@@ -105,6 +107,7 @@ impl Check {
             Self::UnseenLink => "unseen-link",
             Self::ByOrder => "by-order",
             Self::Gone => "gone",
+            Self::PartialRefund => "partial-refund",
             Self::NotIndexed => "not-indexed",
             Self::Earlier => "earlier",
         }
