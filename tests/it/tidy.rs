@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("report", &["error"]),
     ("extract", &["model", "error"]),
+    ("refunds", &["model", "error", "clock"]),
     ("api", &["model", "error", "clock", "extract"]),
     ("store", &["model", "error", "clock", "extract", "crash"]),
     ("cli", &["config", "simulator"]),
@@ -67,8 +68,18 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Files that only compute.
-const PURE: &[&str] =
-    &["model.rs", "model/", "error.rs", "extract/", "api/retry.rs", "retract/judge.rs", "crawl/walk.rs"];
+const PURE: &[&str] = &[
+    "model.rs",
+    "model/",
+    "error.rs",
+    "extract/",
+    "api/retry.rs",
+    "retract/judge.rs",
+    "crawl/walk.rs",
+    "refunds/amount.rs",
+    "refunds/cells.rs",
+    "refunds/dates.rs",
+];
 
 /// What a file that only computes must not say.
 const IMPURE: &[&str] = &[
