@@ -1,4 +1,5 @@
-//! The shop's files: a list of refunds read, outcomes written beside it, and plans that show when they were changed.
+//! The shop's files: a list of refunds read, outcomes written beside it, plans that show when they were changed, and the
+//! vendor's reversal file.
 //!
 //! Everything that takes many orders at once speaks through here. A file is read whole or refused whole, with the line
 //! that is wrong; a row that is wrong carries its [`Problem`]s and goes on through the books. Nothing here repairs what a
@@ -14,6 +15,7 @@ pub mod out_file;
 pub mod plan;
 pub mod problem;
 pub mod read;
+pub mod reversal_file;
 pub mod row;
 pub mod table;
 pub mod text;

@@ -84,6 +84,7 @@ const PURE: &[&str] = &[
     "refunds/format.rs",
     "refunds/ndjson.rs",
     "refunds/problem.rs",
+    "refunds/reversal_file.rs",
     "refunds/row.rs",
     "refunds/table.rs",
     "refunds/write.rs",

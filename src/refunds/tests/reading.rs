@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Kind;
-use crate::refunds::Weight;
+use crate::refunds::{Weight, reversal_file};
 
 #[test]
 fn a_row_says_what_its_cells_say() {
@@ -144,6 +144,7 @@ proptest! {
     #[test]
     fn nothing_panics_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         drop(from_bytes("x", &bytes, &Options::default()));
+        drop(reversal_file::read("x", &bytes, 10));
     }
 
     #[test]
