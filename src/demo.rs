@@ -89,6 +89,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         clock: &clock,
         stop,
         report,
+        lists: retract::Lists::default(),
     };
     let minute = Duration::from_mins(1);
     let options = retract::Options {
@@ -101,13 +102,14 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         dry_run: false,
         yes: true,
         resend: false,
+        overrides: Vec::new(),
         max_index_age: minute,
         follows: Follows {
             wait: minute,
             first_poll: Duration::from_millis(200),
             max_poll: Duration::from_secs(1),
             settle: minute,
-            concludes: true,
+            ..Follows::default()
         },
     };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };

@@ -12,7 +12,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
-pub use retract::{RetractArgs, VerifyArgs};
+pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -73,6 +73,8 @@ pub enum Command {
     Retract(RetractArgs),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
+    /// Cancel one reward by its ID: the last resort where a retraction did not reach it. Does not reverse the action
+    CancelReward(CancelRewardArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
 }

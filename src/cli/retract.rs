@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::config::Span;
+use crate::retract::overrides::Override;
 
 /// Flags of `recoup retract`.
 #[derive(Debug, Args)]
@@ -40,9 +41,12 @@ pub struct RetractArgs {
     /// Refuse where the order was last read longer ago than this [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub max_index_age: Option<Span>,
-    /// Send again what the vendor refused (state failed: nothing was done)
+    /// Send again what failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,
+    /// Set one rule aside by naming it; the ledger records it. May be repeated
+    #[arg(long = "override", value_name = "NAME", value_enum)]
+    pub overrides: Vec<Override>,
 }
 
 /// Flags of `recoup verify`.
@@ -54,10 +58,33 @@ pub struct VerifyArgs {
     /// Go on until none is open, or --wait has passed
     #[arg(long)]
     pub watch: bool,
-    /// How long to go on with --watch [default: 10m]
+    /// How long to go on with --watch [default: until none is open]
     #[arg(long, value_name = "TIME", requires = "watch")]
     pub wait: Option<Span>,
     /// Do not wait for the vendor's limit: exit 8
     #[arg(long)]
     pub park: bool,
+}
+
+/// Flags of `recoup cancel-reward`.
+#[derive(Debug, Args)]
+pub struct CancelRewardArgs {
+    /// The reward, as `recoup lookup` names it
+    #[arg(value_name = "REWARD_ID")]
+    pub reward_id: String,
+    /// The ticket this belongs to; stays in the ledger
+    #[arg(long, value_name = "T")]
+    pub ticket: String,
+    /// Why, in your words; stays in the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Do everything but send
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; required where there is no terminal
+    #[arg(long)]
+    pub yes: bool,
+    /// How long to follow what was sent [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Span>,
 }

@@ -16,6 +16,7 @@ use crate::report::{self, Report};
 use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
+mod cancel_reward;
 mod crawl;
 mod lookup;
 mod retract;
@@ -105,6 +106,9 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Lookup(args) => lookup::run(&context, args).await,
         Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
+        Command::CancelReward(args) => {
+            remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
+        }
         Command::Status(args) => status::run(&context, &args),
     }
 }

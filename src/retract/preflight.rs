@@ -113,7 +113,7 @@ pub async fn preflight(
     warnings.extend(other_warnings(&target, &rewards, indexed, coverage));
     // Only now: a look that ended in a refusal must not change what the next one finds.
     refresh_index(reads, &target, &seen);
-    Ok(ActionPlan { target, step, rewards, linked, warnings })
+    Ok(ActionPlan { target, step, rewards, linked, warnings, again: None })
 }
 
 /// Whether a live reward still says what the index says of it.
