@@ -91,6 +91,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         stop,
         report,
         programs: OnceCell::new(),
+        lists: retract::Lists::default(),
     };
     let minute = Duration::from_mins(1);
     let options = retract::Options {
@@ -113,7 +114,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
             first_poll: Duration::from_millis(200),
             max_poll: Duration::from_secs(1),
             settle: minute,
-            concludes: true,
+            ..Follows::default()
         },
     };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };

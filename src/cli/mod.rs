@@ -3,6 +3,7 @@
 //! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
 //! does nothing.
 
+mod batch;
 mod retract;
 
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
-pub use retract::{RetractArgs, VerifyArgs};
+pub use batch::{BatchArgs, WatchCommand};
+pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -70,9 +72,14 @@ pub enum Command {
     /// Say what is known of an order, as of when, and how sure
     Lookup(LookupArgs),
     /// Take the rewards of an order back: check, show, confirm, send once, prove
-    Retract(RetractArgs),
+    Retract(Box<RetractArgs>),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
+    /// Refunds whose orders nobody has seen yet
+    #[command(subcommand)]
+    Watch(WatchCommand),
+    /// Cancel one reward by its ID: the last resort where a retraction did not reach it. Does not reverse the action
+    CancelReward(CancelRewardArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
 }

@@ -16,10 +16,13 @@ use crate::report::{self, Report};
 use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
+mod batch;
+mod cancel_reward;
 mod crawl;
 mod lookup;
 mod retract;
 mod status;
+mod watch;
 
 /// How a command ended, where it did not fail on the way.
 #[derive(Debug)]
@@ -103,8 +106,12 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
         Command::Crawl(args) => remember_refusal(&context, "crawl", crawl::run(&context, &args).await),
         Command::Lookup(args) => lookup::run(&context, args).await,
-        Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
+        Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, *args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
+        Command::Watch(command) => watch::run(&context, &command),
+        Command::CancelReward(args) => {
+            remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
+        }
         Command::Status(args) => status::run(&context, &args),
     }
 }

@@ -12,13 +12,16 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
-use crate::retract::{self, Follows, Reads, WriterSettings};
+use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
 use crate::store::Identity;
 
 pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
     let Context { settings, stop, report, .. } = context;
     let identity = settings.identity()?;
-    let follows = follows(settings, args.wait.map(|span| span.0));
+    let mut follows = follows(settings, args.wait.map(|span| span.0));
+    if args.orders.len() > 1 {
+        follows.submissions = Submissions::Sparingly { now: false };
+    }
     let options = retract::Options {
         action_id: args.action_id.map(ActionId::new),
         all: args.all,
@@ -37,6 +40,10 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         follows,
     };
     options.check(report.can_ask())?;
+    if !args.batch.is_batch() && (args.batch.out.is_some() || args.batch.watch_missing) {
+        return Err(Error::new(Kind::Usage, "--out and --watch-missing are for refunds from a file")
+            .hint("name the file with --file"));
+    }
     let orders = args.orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
     if options.action_id.is_some() && orders.len() > 1 {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
@@ -50,6 +57,13 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);
+    if args.batch.is_batch() {
+        // A batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
+        let options = retract::Options { read_action: false, ..options };
+        let ended = super::batch::run(context, &args.batch, &options, &reads, &writer).await;
+        warn_of_quota(&advocate, &brand, report);
+        return ended;
+    }
     let mut problems = Vec::new();
     let mut stopped = false;
     for order_id in &orders {
@@ -105,7 +119,8 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<E
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);
-    let follows = follows(settings, args.wait.map(|span| span.0));
+    // Without a limit it ends when none is open.
+    let follows = follows(settings, Some(args.wait.map_or(Duration::MAX, |span| span.0)));
     let receipts = retract::verify::run(&reads, &args.ids, args.watch, &follows).await?;
     for receipt in &receipts {
         report.object(receipt)?;
@@ -123,13 +138,15 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<E
     }
 }
 
-fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
+pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
     Follows {
         wait: wait.unwrap_or(settings.retract.wait),
         first_poll: settings.retract.first_poll,
         max_poll: settings.retract.max_poll,
         settle: settings.retract.settle,
-        concludes: true,
+        doubts: settings.retract.doubts,
+        reread_for: settings.retract.reread_for,
+        ..Follows::default()
     }
 }
 
@@ -152,5 +169,6 @@ pub(super) fn reads<'a>(
         stop,
         report,
         programs: OnceCell::new(),
+        lists: retract::Lists::default(),
     }
 }

@@ -1,7 +1,8 @@
 //! Use case: from order to proof.
 //!
-//! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together; `send` is the only place that changes anything at the
-//! vendor; `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what happened.
+//! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together, `resend` says
+//! whether it may be sent again; `dispatch` is the only place that changes anything at the vendor, and `send` says what;
+//! `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what happened.
 //! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
 
 use std::path::Path;
@@ -21,6 +22,10 @@ use crate::store::Identity;
 use crate::store::ledger::Ledger;
 
 pub mod advice;
+pub mod batch;
+pub mod cancel;
+mod dispatch;
+mod doubt;
 mod follow;
 pub mod judge;
 mod live;
@@ -28,22 +33,25 @@ pub mod overrides;
 pub mod plan;
 mod preflight;
 pub mod receipt;
+mod reconcile;
+mod resend;
 mod resolve;
+mod schedule;
 mod send;
 pub mod verdict;
 pub mod verify;
 mod windows;
 
+use dispatch::{Dispatch, Sent};
+pub use doubt::Lists;
 use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
-use send::{Sender, Sent};
+pub use reconcile::Doubts;
+use send::ReversalJob;
 
 /// The longest disposition code, in characters (`brand-api.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
-
-/// How much longer each pause between two looks is than the one before.
-const GROWTH: f64 = 1.6;
 
 /// What reading needs.
 pub struct Reads<'a> {
@@ -69,6 +77,8 @@ pub struct Reads<'a> {
     pub report: &'a Report,
     /// The programs of the account, once they were asked for.
     pub programs: OnceCell<Vec<Program>>,
+    /// What this process has read of the vendor's list of submissions.
+    pub lists: Lists,
 }
 
 /// How long and how often to look.
@@ -84,12 +94,46 @@ pub struct Follows {
     pub settle: Duration,
     /// Whether the end of `wait` is such an end too: it is after sending, it is not for a single look.
     pub concludes: bool,
+    /// When the submission is asked for.
+    pub submissions: Submissions,
+    /// When the list of submissions is read for what nobody answered.
+    pub doubts: Doubts,
+    /// How long an *unconfirmed* one is read again.
+    pub reread_for: Duration,
+}
+
+/// When the submission of a retraction is asked for. Each question counts against the Brand host's small quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submissions {
+    /// With every look, before the rewards: for a few retractions that a person waits for.
+    EveryLook,
+    /// After the rewards, once all of them read as cancelled, or when the time is up: about two Brand requests an order, for
+    /// many at once.
+    Sparingly {
+        /// Now, whatever the rewards say.
+        now: bool,
+    },
+}
+
+impl Default for Follows {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_mins(10),
+            first_poll: Duration::from_secs(1),
+            max_poll: Duration::from_mins(1),
+            settle: Duration::from_mins(10),
+            concludes: true,
+            submissions: Submissions::EveryLook,
+            doubts: Doubts::default(),
+            reread_for: Duration::from_hours(14 * 24),
+        }
+    }
 }
 
 impl Follows {
     /// The pause after this one.
     fn longer(&self, pause: Duration) -> Duration {
-        pause.mul_f64(GROWTH).min(self.max_poll).max(Duration::from_millis(1))
+        pause.mul_f64(schedule::GROWTH).min(self.max_poll).max(Duration::from_millis(1))
     }
 }
 
@@ -123,7 +167,7 @@ pub struct Options {
     pub dry_run: bool,
     /// No question.
     pub yes: bool,
-    /// Send again what the vendor refused.
+    /// Send again what failed, was not received, or is unconfirmed.
     pub resend: bool,
     /// The stops that the person overrides, by their names.
     pub overrides: Vec<Override>,
@@ -154,12 +198,24 @@ impl Options {
             return Err(Error::new(Kind::Usage, "an action tracker (event type) ID is a whole number")
                 .hint("it is shown under Settings → Event Types"));
         }
-        if !self.dry_run && !self.yes && !can_ask {
-            return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was sent")
-                .hint("add --yes to go ahead without a question, or --dry-run to see what would happen"));
+        if self.resend && self.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
+            return Err(Error::new(
+                Kind::Usage,
+                "sending again needs a reason, for whoever asks later why it was sent twice",
+            )
+            .hint("say it with --reason TEXT"));
         }
-        Ok(())
+        check_can_ask(self.dry_run, self.yes, can_ask)
     }
+}
+
+/// Refuses where a person must be asked and cannot be.
+fn check_can_ask(dry_run: bool, yes: bool, can_ask: bool) -> Result<()> {
+    if dry_run || yes || can_ask {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was sent")
+        .hint("add --yes to go ahead without a question, or --dry-run to see what would happen"))
 }
 
 /// Takes one order from its ID to proof.
@@ -198,7 +254,8 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
         return Ok(receipt);
     }
     if ask {
-        confirm(reads).await?;
+        let again = plan.actions.iter().any(|action| action.again.is_some());
+        confirm(reads, if again { "Send this AGAIN" } else { "Retract this" }).await?;
     }
     let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let mut stopped = false;
@@ -221,9 +278,9 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
 }
 
 /// Asks the person; *no*, a signal and a closed terminal all mean that nothing is sent.
-async fn confirm(reads: &Reads<'_>) -> Result<()> {
+pub async fn confirm(reads: &Reads<'_>, what: &str) -> Result<()> {
     let question = format!(
-        "Retract this for tenant {} (Account SID {})? It cannot be undone.",
+        "{what} for tenant {} (Account SID {})? It cannot be undone.",
         reads.identity.tenant, reads.identity.account_sid
     );
     let answer = tokio::select! {
@@ -304,5 +361,6 @@ async fn send_one(
     let capability =
         BrandWriter::new(&writer.host, sid, version, *reads.clock, reads.stop.clone())?.paced_with(reads.brand);
     let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
-    Sender { reads, writer: &capability, ledger, options, max_wait, lock_wait }.send(plan, action).await
+    let mut job = ReversalJob::new(reads, &capability, options, plan, action);
+    Dispatch { reads, ledger, max_wait, lock_wait }.run(&mut job).await
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::judge::Snapshot;
 use super::preflight::{Question, preflight};
+use super::resend::{self, Again};
 use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
 use super::verdict::{Check, Finding, Findings};
 use super::{Options, Reads};
@@ -51,6 +52,16 @@ pub struct ActionPlan {
     pub event_at: Option<Timestamp>,
     /// What speaks against it, and what a person should know before saying yes.
     pub findings: Findings,
+    /// Set where it was sent before and a person sends it again.
+    pub again: Option<Again>,
+}
+
+impl ActionPlan {
+    /// A plan for an action of which nothing was read.
+    fn new(target: Target, step: Step, findings: Findings) -> Self {
+        let (rewards, linked) = (Vec::new(), Vec::new());
+        Self { target, step, rewards, linked, program_id: None, event_at: None, findings, again: None }
+    }
 }
 
 /// The plan for one order.
@@ -83,6 +94,9 @@ pub struct Kept {
     /// Coverage then.
     #[serde(default)]
     pub coverage: serde_json::Value,
+    /// Set where it was a further attempt.
+    #[serde(default)]
+    pub again: Option<Again>,
 }
 
 impl Kept {
@@ -106,6 +120,7 @@ impl Kept {
             "findings": action.findings.list(),
             "overridden": action.findings.overridden(),
             "coverage": plan.coverage,
+            "again": action.again,
         })
     }
 }
@@ -142,46 +157,42 @@ pub async fn make(
         let known = rewards_of(&reader, &target, &matches)?;
         let linked: Vec<RewardId> =
             known.iter().filter(|r| is_linked(r, &target)).map(|r| r.reward.reward_id.clone()).collect();
-        if let Some(found) = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten()
+        let found = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten();
+        if let Some(found) = &found
+            && found.state == State::HandedOver
         {
-            if found.state == State::HandedOver {
-                return Err(Error::new(
-                    Kind::Refused,
-                    format!("this order was handed over by file (retraction {})", found.id),
-                )
-                .hint("run `recoup verify`; nothing was sent, because two roads would take it back twice"));
-            }
-            if options.resend && found.state.is_open() {
-                return Err(Error::new(
-                    Kind::Refused,
-                    format!(
-                        "retraction {} is {}: it may have been received, so it is not sent again",
-                        found.id,
-                        found.state.as_str()
-                    ),
-                )
-                .hint("run `recoup verify`; --resend is for what the vendor refused"));
-            }
-            let rewards = Kept::of(&found)?.rewards;
-            let step = Step::Follow(Box::new(found));
-            let (program_id, event_at, findings) = (None, None, Findings::default());
-            actions.push(ActionPlan { target, step, rewards, linked, program_id, event_at, findings });
+            return Err(Error::new(
+                Kind::Refused,
+                format!("this order was handed over by file (retraction {})", found.id),
+            )
+            .hint("run `recoup verify`; nothing was sent, because two roads would take it back twice"));
+        }
+        if let Some(found) = found.as_ref().filter(|found| !options.resend || !found.state.is_open()) {
+            let rewards = Kept::of(found)?.rewards;
+            let step = Step::Follow(Box::new(found.clone()));
+            actions.push(ActionPlan { rewards, linked, ..ActionPlan::new(target, step, Findings::default()) });
             continue;
         }
+        let mut again = None;
         if let Some(ledger) = ledger {
             check_refused_before(ledger, &target, options)?;
+            if options.resend {
+                again = resend::again(ledger, &target, found.as_ref(), options, reads.clock.now())?;
+            }
         }
         let mut findings = Findings::new(&options.overrides);
         check_links(&mut findings, order_id, &target, &known, options);
         check_age(&mut findings, &known, &coverage, reads.clock.now(), options.max_index_age);
         let question = Question { order_id, target: &target, indexed: &known, coverage: &coverage, several, options };
-        actions.push(preflight(reads, question, findings).await?);
+        let mut action = preflight(reads, question, findings).await?;
+        resend::apply(ledger, &mut action, again)?;
+        actions.push(action);
     }
     Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() })
 }
 
 /// An index that has seen a ledger refuses to go on without it: what was sent from there would be sent again.
-fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
+pub fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
     let Some((wanted, head)) = reader.ledger()? else { return Ok(()) };
     let what = match ledger {
         None => "this is not where the ledger is that was used with this index",
@@ -224,15 +235,9 @@ fn from_ledger(
         let mut findings = Findings::default();
         let evidence = "the index does not have this order: it may have other actions";
         findings.warn(Check::NotIndexed, evidence, "run `recoup crawl`");
-        actions.push(ActionPlan {
-            target: retraction.target(),
-            rewards: Kept::of(&retraction)?.rewards,
-            linked: Vec::new(),
-            step: Step::Follow(Box::new(retraction)),
-            program_id: None,
-            event_at: None,
-            findings,
-        });
+        let rewards = Kept::of(&retraction)?.rewards;
+        let (target, step) = (retraction.target(), Step::Follow(Box::new(retraction)));
+        actions.push(ActionPlan { rewards, ..ActionPlan::new(target, step, findings) });
     }
     Ok((!actions.is_empty()).then(|| Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() }))
 }
@@ -293,5 +298,5 @@ pub fn check_refused_before(ledger: &Ledger, target: &Target, options: &Options)
     let Some((id, end)) = newest.filter(|_| !options.resend) else { return Ok(()) };
     let what = if end.state == State::Failed { "the vendor refused this before" } else { "this was sent before" };
     Err(Error::new(Kind::VendorRefused, format!("{what} (retraction {id}): {}", end.message))
-        .hint("mend the cause, then send it again with --resend"))
+        .hint("mend the cause, then send it again with --resend --reason TEXT"))
 }

@@ -139,7 +139,7 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         refresh_index(reads, target, &seen);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
-    Ok(ActionPlan { target: target.clone(), step, rewards, linked, program_id, event_at, findings })
+    Ok(ActionPlan { target: target.clone(), step, rewards, linked, program_id, event_at, findings, again: None })
 }
 
 /// What the rewards as they are say: send, nothing to send, or too late.

@@ -75,6 +75,8 @@ pub enum Check {
     ByOrder,
     /// A reward is gone at the vendor.
     Gone,
+    /// The action of this reward went out as a whole.
+    Retracted,
     /// Less than the whole order was refunded, or that is not certain.
     PartialRefund,
     /// The index does not have the order, and the ledger has.
@@ -107,6 +109,7 @@ impl Check {
             Self::UnseenLink => "unseen-link",
             Self::ByOrder => "by-order",
             Self::Gone => "gone",
+            Self::Retracted => "retracted",
             Self::PartialRefund => "partial-refund",
             Self::NotIndexed => "not-indexed",
             Self::Earlier => "earlier",

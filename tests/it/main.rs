@@ -3,7 +3,9 @@
 //! Tests assert on what a user sees (standard output, exit code, rows) and on what the simulator was asked, never on
 //! internals.
 
+mod cancel_reward;
 mod crawl;
+mod doubt;
 mod index;
 mod lookup;
 mod odd;

@@ -15,6 +15,7 @@ mod tests;
 mod upgrade;
 #[cfg(test)]
 mod upgrade_tests;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,7 @@ pub use chain::{Audit, Fault, Head};
 pub use rows::{Event, NewRetraction, Retraction, Road};
 pub use seal::FORGOTTEN;
 pub use state::State;
+pub use watch::{Looked, NewWatched, Watched};
 
 const LAYOUT: Layout = Layout {
     name: "ledger",

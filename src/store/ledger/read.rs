@@ -1,5 +1,8 @@
 //! Questions to the ledger. Nothing here writes.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
@@ -89,6 +92,17 @@ impl Ledger {
             conn.query_row("SELECT EXISTS (SELECT 1 FROM events WHERE state IN ('confirmed', 'partial'))", [], |row| {
                 row.get(0)
             })
+        })
+    }
+
+    /// Programs in which a reversal was confirmed since then.
+    pub fn confirmed_programs(&self, since: Timestamp) -> Result<BTreeSet<String>> {
+        self.read(|conn| {
+            let mut programs = conn.prepare_cached(
+                "SELECT DISTINCT coalesce(r.program_id, '') FROM events e JOIN retractions r ON r.id = e.retraction_id
+                 WHERE e.state IN ('confirmed', 'partial') AND e.at >= ?1 AND r.road = 'reversal'",
+            )?;
+            programs.query_map([super::text(since)], |row| row.get(0))?.collect()
         })
     }
 
