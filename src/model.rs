@@ -5,6 +5,7 @@
 //! so [`AccountId`] and [`UserId`] never print themselves in `Debug`: a person who asked for one gets it by name.
 
 pub mod budget;
+pub mod decimal;
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ use crate::model::{AccountId, Participant, RewardId, UserId, fnv1a};
 /// Everything but RFC 3986's unreserved characters; a space becomes `%20`, which every server reads alike, unlike `+`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-const HOST: Host = Host {
+pub(super) const HOST: Host = Host {
     name: "Advocate",
     token_hint: "RECOUP_ADVOCATE_TOKEN, or RECOUP_ACCOUNT_SID and RECOUP_AUTH_TOKEN (or the _FILE variables)",
     url_hint: "RECOUP_ADVOCATE_URL",
@@ -76,12 +76,7 @@ impl Advocate {
     /// # Errors
     /// `Kind::Config` for an unusable base URL, tenant, rate or token.
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
-        check_base(&options.base)?;
-        let tenant = segment(tenant).ok_or_else(|| {
-            Error::new(Kind::Config, "the tenant alias is missing")
-                .hint("set RECOUP_TENANT to the alias under Tenant Details")
-        })?;
-        let root = format!("{}/{tenant}", options.base.as_str().trim_end_matches('/'));
+        let root = tenant_root(options, tenant)?;
         Ok(Self(Arc::new(Inner { client: Client::new(HOST, options, None, clock, stop)?, root })))
     }
 
@@ -146,6 +141,16 @@ impl Advocate {
         }
         Url::parse(&url).map_err(|e| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {e}")))
     }
+}
+
+/// Base URL and tenant, without a trailing slash.
+pub(super) fn tenant_root(options: &HostOptions, tenant: &str) -> Result<String> {
+    check_base(&options.base)?;
+    let tenant = segment(tenant).ok_or_else(|| {
+        Error::new(Kind::Config, "the tenant alias is missing")
+            .hint("set RECOUP_TENANT to the alias under Tenant Details")
+    })?;
+    Ok(format!("{}/{tenant}", options.base.as_str().trim_end_matches('/')))
 }
 
 /// A path segment, escaped. `None` for what a URL parser would resolve away: nothing, `.` and `..`.

@@ -1,26 +1,22 @@
-//! Reversing an action: the one capability that moves other people's money back.
+//! Reversing and modifying actions: the capability that moves other people's money back.
 //!
-//! Sources: `refund-guide.md` B and C, `brand-api.md` §1, `contradictions.md` 1 to 8. One call puts one DELETE on the wire
-//! and reports what is certain about it. It must never repeat a request whose effect is not known, follow a redirect, or
-//! call anything success but QUEUED. The one second request it may send is after a 401, which did nothing, and only with
-//! a token that has changed in its file since.
+//! Sources: `refund-guide.md` B and C, `brand-api.md` §1 and §2, `contradictions.md` 1 to 9. One call puts one DELETE or PUT
+//! on the wire, by way of `dispatch`, and reports what is certain about it. It must never call anything success but QUEUED.
 
 use std::fmt;
-use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::auth::Token;
 use super::brand::{Brand, root, unusable_base};
-use super::json::{Complaint, Fields, what_instead};
-use super::pace::{Health, Pacer, Permit};
-use super::retry::{Dispatch, NotDone, Outcome, TransportFailure, judge_dispatch};
-use super::wire::{Answer, Failure, Purpose, Wire};
-use super::{Host, HostOptions, credentials_refused, health, rate_headers, scope_refused};
+use super::dispatch::{Act, Certain, Dispatcher};
+use super::json::Fields;
+use super::modification::{Modification, modification_form};
+use super::pace::Permit;
+use super::{Host, HostOptions};
 use crate::clock::Clock;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::model::Target;
 
 const HOST: Host = Host {
@@ -29,20 +25,28 @@ const HOST: Host = Host {
     url_hint: "RECOUP_BRAND_URL",
 };
 
-/// The exact parameters of the DELETE. `Amount=0` always: it makes the call a full retraction (`refund-guide.md` B5).
-/// The disposition code is sent as it is (`contradictions.md` 2).
-pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, String)> {
-    let mut form = match target {
+const REVERSE: Act = Act { endpoint: "Reverse an Action", lacking: "saying QUEUED and where" };
+const MODIFY: Act = Act { endpoint: "Update an Action", lacking: "saying QUEUED and where" };
+
+/// How a target is named: by ActionId, or by event type and order (`refund-guide.md` C).
+pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
+    match target {
         Target::Action(action_id) => vec![("ActionId", action_id.as_str().to_owned())],
         Target::Order { order_id, action_tracker_id } => {
             vec![("ActionTrackerId", action_tracker_id.clone()), ("OrderId", order_id.as_str().to_owned())]
         }
-    };
+    }
+}
+
+/// The exact parameters of the DELETE. `Amount=0` always: it makes the call a full retraction (`refund-guide.md` B5).
+/// The disposition code is sent as it is (`contradictions.md` 2).
+pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, String)> {
+    let mut form = identifiers(target);
     form.extend([("Amount", "0".to_owned()), ("DispositionCode", disposition.to_owned())]);
     form
 }
 
-/// What is certain about one reversal. Its `Debug` leaves the vendor's texts out: they name the account.
+/// What is certain about one reversal or modification. Its `Debug` leaves the vendor's texts out: they name the account.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Reversal {
     /// Accepted into the vendor's queue. Not done: only the submission and the rewards tell (`contradictions.md` 11).
@@ -98,15 +102,12 @@ impl fmt::Debug for Reversal {
     }
 }
 
-/// Leave to send one reversal: slot and pace are waited for, so that the intent is recorded right before the send.
+/// Leave to send one request: slot and pace are waited for, so that the intent is recorded right before the send.
 pub struct SendPermit(Permit);
 
 /// The writing client of one account.
 pub struct BrandWriter {
-    wire: Wire,
-    pacer: Arc<Pacer>,
-    clock: Clock,
-    backoff: SignedDuration,
+    dispatcher: Dispatcher,
     actions: Url,
     account_sid: String,
 }
@@ -125,118 +126,56 @@ impl BrandWriter {
         stop: CancellationToken,
     ) -> Result<Self> {
         let actions = Url::parse(&format!("{}/Actions", root(options, account_sid)?)).map_err(unusable_base)?;
-        Ok(Self {
-            wire: Wire::new(options, Purpose::Writing, Some(ir_version))?,
-            pacer: Pacer::new(options, clock, stop)?,
-            clock,
-            backoff: SignedDuration::try_from(options.backoff).unwrap_or(SignedDuration::from_secs(1)),
-            actions,
-            account_sid: account_sid.to_owned(),
-        })
+        let dispatcher = Dispatcher::new(HOST, options, Some(ir_version), clock, stop)?;
+        Ok(Self { dispatcher, actions, account_sid: account_sid.to_owned() })
     }
 
     /// The same, passing the gate of a reading client of the same host: one quota, one deadline.
     #[must_use]
     pub fn paced_with(mut self, brand: &Brand) -> Self {
-        self.pacer = Arc::clone(brand.pacer());
+        self.dispatcher.pace_with(brand.pacer());
         self
     }
 
-    /// Waits until a reversal may be sent. Record the intent after it, then call [`BrandWriter::reverse`].
+    /// Waits until a request may be sent. Record the intent after it, then call [`BrandWriter::reverse`] or
+    /// [`BrandWriter::modify`].
     ///
     /// # Errors
     /// `Interrupted` or `Parked`; nothing was sent.
     pub async fn ready(&self) -> Result<SendPermit> {
-        self.pacer.admit(None).await.map(SendPermit)
+        self.dispatcher.ready().await.map(SendPermit)
     }
 
     /// Sends one reversal and says what is certain about it. The future must be driven to its end: dropping it after the
     /// first poll leaves the same doubt as [`Reversal::Unknown`].
     pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> Reversal {
-        let SendPermit(permit) = permit;
         let form = reversal_form(target, disposition);
-        let token = self.wire.keyring().token();
-        let result = self.send(&form, &token).await;
-        let refused = matches!(&result, Ok(answer) if answer.status == 401);
-        if refused && self.wire.keyring().is_file() && self.wire.keyring().reread(&token) == Ok(true) {
-            let fresh = self.wire.keyring().token();
-            let again = self.send(&form, &fresh).await;
-            return self.conclude(&permit, again);
-        }
-        self.conclude(&permit, result)
+        let request = |http: &reqwest::Client| http.delete(self.actions.clone()).form(&form);
+        self.conclude(self.dispatcher.once(&permit.0, REVERSE, request, queued).await)
     }
 
-    async fn send(&self, form: &[(&str, String)], token: &Token) -> Result<Answer, Failure> {
-        let result = self.wire.send(self.wire.http.delete(self.actions.clone()).form(form), token).await;
-        let status = result.as_ref().map_or(0, |answer| answer.status);
-        tracing::info!(host = HOST.name, status, "the reversal was answered");
-        result
+    /// Sends one modification (`PUT /Actions`) and says what is certain about it, exactly as with
+    /// [`BrandWriter::reverse`]. QUEUED is all that is ever known of one: no published read proves the rest.
+    pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> Reversal {
+        let form = modification_form(target, modification);
+        let request = |http: &reqwest::Client| http.put(self.actions.clone()).form(&form);
+        self.conclude(self.dispatcher.once(&permit.0, MODIFY, request, queued).await)
     }
 
-    fn conclude(&self, permit: &Permit, result: Result<Answer, Failure>) -> Reversal {
-        let now = self.clock.now();
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(failure) => {
-                permit.learn(Health::Troubled, None);
-                return self.without_answer(failure, now);
-            }
-        };
-        let Answer { status, headers, body } = answer;
-        if let Some(told) = rate_headers::told(&headers, now) {
-            self.pacer.hear(told);
-        }
-        let queued = body.as_ref().ok().and_then(|body| queued(body));
-        let outcome = Outcome::Status { status, headers: &headers };
-        let verdict = judge_dispatch(outcome, queued.is_some(), now);
-        permit.learn(health(outcome), named_moment(verdict, &headers, now));
-        let raw = || body.as_ref().ok().map(|body| String::from_utf8_lossy(body).into_owned());
-        match (verdict, queued) {
-            (Dispatch::Queued, Some(queued_uri)) => {
+    fn conclude(&self, certain: Certain<String>) -> Reversal {
+        match certain {
+            Certain::Taken { value: queued_uri, raw } => {
                 let batch_id = queued_uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
-                Reversal::Queued { queued_uri, batch_id, raw: raw().unwrap_or_default() }
+                Reversal::Queued { queued_uri, batch_id, raw }
             }
-            (Dispatch::Refused, _) => {
-                let complaint = body.as_ref().map(|body| Complaint::parse(body)).unwrap_or_default();
+            Certain::Refused { status, complaint, raw } => {
                 let message = complaint.message.map(|text| text.replace(&self.account_sid, "…"));
-                Reversal::Refused { status, message, raw: raw().unwrap_or_default() }
+                Reversal::Refused { status, message, raw }
             }
-            (Dispatch::NotDone(why), _) => self.not_done(why, "", now),
-            (Dispatch::Queued | Dispatch::Unknown, _) => {
-                Reversal::Unknown { reason: doubt(status, &body), status: Some(status), raw: raw() }
-            }
+            Certain::NotDone { error } => Reversal::NotDone { error },
+            Certain::RateLimited { until } => Reversal::RateLimited { until },
+            Certain::Unknown { reason, status, raw } => Reversal::Unknown { reason, status, raw },
         }
-    }
-
-    fn without_answer(&self, failure: Failure, now: Timestamp) -> Reversal {
-        match judge_dispatch(Outcome::Transport(failure.kind), false, now) {
-            Dispatch::NotDone(why) => self.not_done(why, &failure.detail, now),
-            Dispatch::Queued | Dispatch::Refused | Dispatch::Unknown => {
-                Reversal::Unknown { reason: failure.detail, status: None, raw: None }
-            }
-        }
-    }
-
-    fn not_done(&self, why: NotDone, detail: &str, now: Timestamp) -> Reversal {
-        let error = match why {
-            NotDone::Credentials => credentials_refused(HOST),
-            NotDone::Scope => scope_refused(HOST, "Reverse an Action"),
-            NotDone::NeverConnected => {
-                Error::new(Kind::Network, format!("Brand Reverse an Action: {detail}; nothing was sent"))
-            }
-            NotDone::RateLimited(until) => {
-                let until = until.or_else(|| now.checked_add(self.backoff).ok()).unwrap_or(now);
-                return Reversal::RateLimited { until };
-            }
-        };
-        Reversal::NotDone { error }
-    }
-}
-
-fn named_moment(verdict: Dispatch, headers: &reqwest::header::HeaderMap, now: Timestamp) -> Option<Timestamp> {
-    match verdict {
-        Dispatch::NotDone(NotDone::RateLimited(until)) => until,
-        _ => rate_headers::wait_after_failure(headers, now),
     }
 }
 
@@ -245,20 +184,4 @@ pub(crate) fn queued(body: &[u8]) -> Option<String> {
     let fields = Fields::parse(body)?;
     let is_queued = fields.text("Status")?.eq_ignore_ascii_case("QUEUED");
     if is_queued { fields.text("QueuedUri") } else { None }
-}
-
-/// Why an answer leaves it open whether something was done.
-fn doubt(status: u16, body: &Result<bytes::Bytes, Failure>) -> String {
-    match (status, body) {
-        (200..=299, Ok(body)) => match Fields::parse(body) {
-            Some(_) => format!("the vendor answered {status} without saying QUEUED and where"),
-            None => format!("the vendor answered {status} with {}", what_instead(body)),
-        },
-        (200..=299, Err(failure)) if failure.kind == TransportFailure::TimedOut => {
-            format!("the vendor answered {status}, but not completely in time")
-        }
-        (200..=299, Err(failure)) => format!("the vendor answered {status}, but {}", failure.detail),
-        (300..=399, _) => format!("the vendor answered {status}, a redirect, which is never followed"),
-        _ => format!("the vendor answered {status}"),
-    }
 }

@@ -1,20 +1,23 @@
 //! The only code that speaks HTTP: one client per host, which paces, sends, judges and decodes.
 //!
-//! [`Advocate`] and [`Brand`] read; [`BrandWriter`] is the only type that can change anything, and it sends each
-//! retraction once. Wire shapes stay in here; what comes out speaks in `model`'s words. No token, Account SID, account ID
+//! [`Advocate`] and [`Brand`] read; [`BrandWriter`] and [`RewardCanceller`] are the only types that can change anything, and
+//! they send each request once. Wire shapes stay in here; what comes out speaks in `model`'s words. No token, Account SID, account ID
 //! or query string may reach an error, a log line or a `Debug` text.
 
 pub mod advocate;
 pub mod auth;
 pub mod brand;
 pub mod brand_writer;
+mod dispatch;
 pub mod exports;
 pub mod graphql;
 mod json;
+pub mod modification;
 pub mod options;
 mod pace;
 pub mod rate_headers;
 pub mod retry;
+pub mod reward_canceller;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -33,11 +36,18 @@ use url::Url;
 pub use crate::model::budget::WaitReason;
 pub use advocate::{Advocate, Rewards, UsersPage};
 pub use auth::{Credentials, Secret};
-pub use brand::{Action, Brand, IR_VERSION, Program, Submission, SubmissionStatus};
+pub use brand::{
+    Action, ActionItem, ActionUpdate, Brand, FileError, FileSubmission, IR_VERSION, Listed, Program, Submission,
+    SubmissionStatus, UpdateFilter,
+};
 pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
 pub use exports::{Export, ExportStatus, ExportType};
 pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
+pub use modification::{
+    Change, ItemChange, ItemMoney, Modification, ORDER_UPDATE, is_full_retraction, modification_form,
+};
 pub use options::{HostOptions, check_base};
+pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -321,17 +331,7 @@ impl Client {
         match answer.status {
             401 => credentials_refused(self.host),
             403 => scope_refused(self.host, tries.endpoint),
-            400 | 404 if complaint.is_tenant() => Error::new(
-                Kind::Tenant,
-                format!(
-                    "the {} API does not know this tenant, or the credentials do not belong to it{codes}",
-                    self.host.name
-                ),
-            )
-            .hint(format!(
-                "check RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details), then {}",
-                self.host.token_hint
-            )),
+            400 | 404 if complaint.is_tenant() => tenant_refused(self.host, &codes),
             status @ 300..=399 => {
                 Error::new(Kind::Vendor, format!("{what} answered {status}, a redirect, which is never followed"))
                     .hint(format!("check {}", self.host.url_hint))
@@ -446,4 +446,16 @@ pub(crate) fn credentials_refused(host: Host) -> Error {
 pub(crate) fn scope_refused(host: Host, endpoint: &str) -> Error {
     Error::new(Kind::Scope, format!("the token may not use {} {endpoint}", host.name))
         .hint(format!("give the token this scope in impact.com, or use another one: {}", host.token_hint))
+}
+
+/// 400 or 404 with a code that says that the tenant is unknown; `codes` in brackets.
+pub(crate) fn tenant_refused(host: Host, codes: &str) -> Error {
+    Error::new(
+        Kind::Tenant,
+        format!("the {} API does not know this tenant, or the credentials do not belong to it{codes}", host.name),
+    )
+    .hint(format!(
+        "check RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details), then {}",
+        host.token_hint
+    ))
 }

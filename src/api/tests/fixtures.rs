@@ -9,11 +9,14 @@ use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::api::advocate::{object_text, reward_list, users_page};
-use crate::api::brand::{actions, submission};
+use crate::api::brand::actions::{actions, item_page, update_page};
+use crate::api::brand::files::{file, file_error_page, file_page};
+use crate::api::brand::submissions::{submission, submission_page};
 use crate::api::brand_writer::queued;
 use crate::api::json::Complaint;
 use crate::api::rate_headers::wait_from_headers;
-use crate::api::{SubmissionStatus, UsersPage};
+use crate::api::{Submission, SubmissionStatus, UsersPage};
+use crate::model::{ActionId, OrderId, Target};
 
 fn ours() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/api")
@@ -45,10 +48,69 @@ fn decode(dir: &Path, name: &str) -> Option<String> {
             let s = submission(&body)?;
             format!("{:?} {:?} {:?} {}", s.status, s.error_type?, s.error_reasons, s.completion_date?)
         }
+        "api-submissions-page" => {
+            let rows = submission_page(&body)?.into_rows();
+            let one = |s: &Submission| {
+                format!("{} {:?} sent {}", s.submission_type.as_deref().unwrap_or("-"), s.status, s.payload.len())
+            };
+            rows.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+        "action-item" => {
+            format!("{:?}", item_page(&Bytes::from([b"[", &body[..], b"]"].concat()))?.into_rows().pop()?.amount())
+        }
+        "action-items" => {
+            let rows = item_page(&body)?.into_rows();
+            rows.iter()
+                .map(|i| {
+                    format!("{} x {}: {}", i.quantity.as_deref().unwrap_or("?"), i.sku, i.amount().unwrap_or_default())
+                })
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+        update if update.starts_with("action-update") => {
+            let bare = !body.windows(15).any(|w| w == b"\"ActionUpdates\"");
+            let body = if bare { Bytes::from([b"[", &body[..], b"]"].concat()) } else { body };
+            let rows = update_page(&body)?.into_rows();
+            rows.iter()
+                .map(|u| format!("{} {:?} {:?} {}", u.action_id, u.state, u.delta_amount, u.is_reversed()))
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+        "ftp-submissions-page" => {
+            let rows = file_page(&body)?.into_rows();
+            rows.iter().map(|f| format!("{} {:?}", f.batch_id, f.status)).collect::<Vec<_>>().join(", ")
+        }
+        submission if submission.starts_with("ftp-submission") => {
+            let f = file(&body)?;
+            format!(
+                "{:?} {:?} of {:?} wrong, {:?}",
+                f.status,
+                f.total_errors?,
+                f.total_records?,
+                f.errors_uri?.rsplit('/').next()?
+            )
+        }
+        error if error.starts_with("ftp-error-detail") => {
+            let bare = !body.windows(13).any(|w| w == b"\"ErrorDetail\"");
+            let body = if bare { Bytes::from([b"[", &body[..], b"]"].concat()) } else { body };
+            let rows = file_error_page(&body)?.into_rows();
+            rows.iter()
+                .map(|e| format!("{:?} {:?} {:?} {}", e.line, e.order_id, e.reason, e.is_inconclusive()))
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
         "action" | "actions-page" => {
             let actions = actions(&body)?;
             let first = actions.first()?;
-            format!("{}: {:?} {:?} {:?}", actions.len(), first.amount, first.oid, first.action_tracker_id)
+            format!(
+                "{}: {:?} {:?} {:?} {:?} {:?}",
+                actions.len(),
+                first.amount,
+                first.currency,
+                first.oid,
+                first.action_tracker_id,
+                first.was_always_zero()
+            )
         }
         error if error.starts_with("error-") => {
             let complaint = Complaint::parse(&body);
@@ -97,8 +159,24 @@ fn every_fixture_decodes() {
             "api-submission-complete.json",
             r#"Complete "Contract Error" ["CONTRACT_NOT_FOUND", "RESTRICTED_PROMOCODE"] 2025-03-04T05:10:00-08:00"#,
         ),
-        ("action.json", r#"1: Some("42.10") Some(OrderId("000123")) Some("5000")"#),
-        ("actions-page.json", r#"2: Some("0.00") Some(OrderId("000123")) Some("5000")"#),
+        ("action.json", r#"1: Some("42.10") Some("EUR") Some(OrderId("000123")) Some("5000") Some(false)"#),
+        ("actions-page.json", r#"2: Some("0.00") None Some(OrderId("000123")) Some("5000") Some(true)"#),
+        ("action-items.json", "2 x TEA-1: 19.20, 1 x 77: 22.90"),
+        (
+            "action-update.json",
+            r#"3000.6272.1700 Some("PENDING") Some("42.10") false, 3000.6272.1700 Some("REVERSED") Some("-42.10") true"#,
+        ),
+        (
+            "api-submissions-page.json",
+            "Reversal Complete sent 3, Reversal InProgress sent 3, Modification Queued sent 2, Conversion Complete sent 0",
+        ),
+        ("ftp-submission.json", r#"Complete 1 of 3 wrong, "Errors""#),
+        ("ftp-submissions-page.json", "BATCH-1 Complete, 2 Queued"),
+        (
+            "ftp-error-detail.json",
+            r#"Some(2) Some(OrderId("000123")) Some("ACTION_NOT_FOUND") true, Some(3) Some(OrderId("124")) Some("Invalid date format") false"#,
+        ),
+        ("reward-cancel-response.json", "a reward"),
         ("error-tenant-not-found.json", "Tenant alias missing or not valid. (TENANT_NOT_FOUND, RS045) tenant"),
         ("error-advocate-validation.json", "The request does not fit the schema. (VALIDATION_FAILED)"),
         ("error-brand-validation.json", "Validation Failed; CampaignId: Not a number"),
@@ -131,7 +209,10 @@ fn the_collected_samples_decode_too() {
         "queued-response",
         "api-submission",
         "action.",
+        "action-item",
+        "action-update",
         "actions-page",
+        "ftp-",
         "error-",
         "rate-limited",
     ];
@@ -144,7 +225,7 @@ fn the_collected_samples_decode_too() {
             decoded += 1;
         }
     }
-    assert!(decoded >= 15, "only {decoded} samples were found");
+    assert!(decoded >= 20, "only {decoded} samples were found");
 }
 
 fn said(reason: &str) {
@@ -214,4 +295,27 @@ fn a_submission_is_clean_complete_or_inconclusive() {
         assert_eq!(s.status, status, "{text}");
     }
     assert_eq!(read("{}"), None);
+}
+
+#[test]
+fn a_submission_says_what_it_is_about() {
+    let rows = submission_page(&read(&ours(), "api-submissions-page.json")).expect("a page").into_rows();
+    let order =
+        |id: &str, tracker: &str| Target::Order { order_id: OrderId::new(id), action_tracker_id: tracker.into() };
+    for (target, expected) in [
+        (Target::Action(ActionId::new("3000.6272.1700")), vec!["A-1"]),
+        (Target::Action(ActionId::new("3000.6272.1701")), vec![]),
+        (order("000123", "5000"), vec!["A-2", "A-3"]),
+        (order("123", "5000"), vec![]),
+        (order("000123", "5001"), vec![]),
+        (order("000124", "5000"), vec!["A-4"]),
+    ] {
+        let about: Vec<&str> =
+            rows.iter().filter(|s| s.is_about(&target)).filter_map(|s| s.batch_id.as_deref()).collect();
+        assert_eq!(about, expected, "{target:?}");
+    }
+    assert_eq!(rows[0].sent("dispositioncode"), Some("my Code"));
+    let moments = (rows[0].submitted_at().map(|at| at.to_string()), rows[0].completed_at().map(|at| at.to_string()));
+    assert_eq!(moments, (Some("2025-03-09T13:10:00Z".into()), Some("2025-03-09T13:14:11Z".into())));
+    assert!(!format!("{:?}", rows[0]).contains("3000.6272"), "what was sent is not printed");
 }

@@ -1,7 +1,9 @@
 //! The clients against a server of a few lines on this machine: real time, tiny time-outs, no sleeping for luck.
 
+mod cancels;
 mod fixtures;
 mod lists;
+mod questions;
 mod reads;
 mod server;
 mod writes;

@@ -1,0 +1,191 @@
+//! Reading the Brand API: the client, programs, and what every list of the vendor's has in common.
+//!
+//! Sources: `brand-api.md` §3, §4, §5, §7, §9. A link that the vendor returns is followed as given, to the host it came from
+//! and nowhere else. It must never change anything at the vendor; `brand_writer` is a separate type for that. The questions
+//! lie beside it: `actions`, `submissions`, `files`; `paging` walks a list and says whether it saw all of it.
+
+pub mod actions;
+pub mod files;
+mod paging;
+pub mod submissions;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::advocate::segment;
+use super::json::Fields;
+use super::pace::Pacer;
+use super::{Client, Host, HostOptions, Stats, check_base};
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+pub use actions::{Action, ActionItem, ActionUpdate, UpdateFilter};
+pub use files::{FileError, FileSubmission};
+pub use paging::Listed;
+use paging::{Page, page};
+pub use submissions::{Submission, SubmissionStatus};
+
+/// The version of the Brand API that is asked for unless configured otherwise (`brand-api.md` §7).
+pub const IR_VERSION: &str = "14";
+
+/// Pages of a short list that are followed; programs of one brand are a handful.
+const PAGES: usize = 50;
+
+/// The reason that is normal for Advocate lines and proves nothing either way (`contradictions.md` 15).
+const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
+
+const HOST: Host = Host {
+    name: "Brand",
+    token_hint: "RECOUP_ACCOUNT_SID and RECOUP_AUTH_TOKEN (or RECOUP_AUTH_TOKEN_FILE)",
+    url_hint: "RECOUP_BRAND_URL",
+};
+
+/// A reading client of one account. Clones share connections, pace and counts.
+#[derive(Clone)]
+pub struct Brand(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    /// Base URL with the Account SID, without a trailing slash.
+    root: String,
+}
+
+/// A program ("campaign" in the API).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The vendor's ID.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// `Performance`, `Advocate`, … or anything newer.
+    pub program_type: Option<String>,
+    /// Its state, as it came.
+    pub state: Option<String>,
+}
+
+impl Brand {
+    /// A client for one account; `ir_version` is usually [`IR_VERSION`].
+    ///
+    /// # Errors
+    /// `Kind::Config` for an unusable base URL, Account SID, version, rate or token.
+    pub fn new(
+        options: &HostOptions,
+        account_sid: &str,
+        ir_version: &str,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        let root = root(options, account_sid)?;
+        Ok(Self(Arc::new(Inner { client: Client::new(HOST, options, Some(ir_version), clock, stop)?, root })))
+    }
+
+    /// Every program of the account.
+    ///
+    /// # Errors
+    /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.
+    pub async fn programs(&self) -> Result<Vec<Program>> {
+        let list = self.list("programs", self.url("Campaigns")?, PAGES, program_page).await?;
+        let list = list.ok_or_else(|| missing("programs"))?;
+        if list.complete || list.pages < PAGES {
+            return Ok(list.rows);
+        }
+        Err(Error::new(Kind::Vendor, format!("the list of programs has no end within {PAGES} pages")))
+    }
+
+    /// What the client has done and is doing.
+    pub fn stats(&self) -> Stats {
+        self.0.client.stats()
+    }
+
+    /// Why the quota is not shared with other processes, where that is so: a sentence.
+    pub fn quota_trouble(&self) -> Option<String> {
+        self.0.client.quota_trouble()
+    }
+
+    /// The gate of this host, for the writer that shares it.
+    pub(crate) fn pacer(&self) -> &Arc<Pacer> {
+        self.0.client.pacer()
+    }
+
+    fn url(&self, path: &str) -> Result<Url> {
+        Url::parse(&format!("{}/{path}", self.0.root)).map_err(unusable_base)
+    }
+
+    /// A path below the account with a query.
+    fn query(&self, path: &str, pairs: &[(&str, String)]) -> Result<Url> {
+        let mut url = self.url(path)?;
+        url.query_pairs_mut().extend_pairs(pairs);
+        Ok(url)
+    }
+
+    fn follow(&self, link: &str) -> Result<Url> {
+        resolve(&self.url("")?, link)
+    }
+}
+
+/// The error for a list that the vendor says it does not have.
+fn missing(list: &str) -> Error {
+    Error::new(Kind::Vendor, format!("Brand {list} answered 404"))
+        .hint(format!("check {} and RECOUP_ACCOUNT_SID", HOST.url_hint))
+}
+
+/// A moment as the vendor writes it in queries: `2024-01-01T00:00:00Z` (`brand-api.md` §3).
+fn moment(at: Timestamp) -> String {
+    format!("{at:.0}")
+}
+
+/// A moment as the vendor writes it in answers, with an offset: `2020-09-10T10:11:15-07:00`.
+fn read_moment(text: Option<&String>) -> Option<Timestamp> {
+    text?.trim().parse().ok()
+}
+
+/// Base URL and Account SID, without a trailing slash.
+pub(crate) fn root(options: &HostOptions, account_sid: &str) -> Result<String> {
+    check_base(&options.base)?;
+    let sid = segment(account_sid)
+        .ok_or_else(|| Error::new(Kind::Config, "the Account SID is missing").hint("set RECOUP_ACCOUNT_SID"))?;
+    let root = format!("{}/{sid}", options.base.as_str().trim_end_matches('/'));
+    Url::parse(&root).map_err(unusable_base)?;
+    Ok(root)
+}
+
+pub(crate) fn unusable_base(cause: url::ParseError) -> Error {
+    Error::new(Kind::Config, format!("the Brand base URL cannot be used: {cause}")).hint("check RECOUP_BRAND_URL")
+}
+
+/// A link of the vendor's, resolved against the host it came from (`contradictions.md` 12). The client signs every request,
+/// so a link to anywhere else would hand the token to a stranger: it is refused, not followed without a token.
+pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
+    let refused =
+        |why: &str| Error::new(Kind::Vendor, format!("the vendor returned a link that is not followed: {why}"));
+    let url = base.join(link).map_err(|e| refused(&e.to_string()))?;
+    if link.trim().is_empty() {
+        return Err(refused("it is empty"));
+    }
+    if url.scheme() != base.scheme() {
+        return Err(refused("it changes the scheme"));
+    }
+    if url.origin() != base.origin() {
+        return Err(refused("it leads to another host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("it carries credentials"));
+    }
+    Ok(url)
+}
+
+/// The envelope of this list is not published; every other list of the API sits under its object's name.
+fn program_page(body: &Bytes) -> Option<Page<Program>> {
+    let program = |fields: &Fields, _: &str| {
+        Some(Program {
+            id: fields.text("Id")?,
+            name: fields.text("Name"),
+            program_type: fields.text("Type"),
+            state: fields.text("State"),
+        })
+    };
+    page(body, &["Campaigns", "Campaign"], program)
+}

@@ -1,0 +1,198 @@
+//! Sending what must arrive at most once: one request, and what is certain about it afterwards.
+//!
+//! Reversals, modifications and cancelled rewards share this judgement (`contradictions.md` 8: no idempotency key is
+//! documented). It must never repeat a request whose effect is not known, nor follow a redirect. The one second request it
+//! may send is after a 401, which did nothing, and only with a token that has changed in its file since.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::RequestBuilder;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Token;
+use super::json::{Complaint, Fields, what_instead};
+use super::pace::{Health, Pacer, Permit};
+use super::retry::{Dispatch, NotDone, Outcome, TransportFailure, judge_dispatch};
+use super::wire::{Answer, Failure, Purpose, Wire};
+use super::{Host, HostOptions, credentials_refused, effective_status, health, rate_headers, scope_refused};
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+
+/// The way in which one host is written to.
+pub(crate) struct Dispatcher {
+    host: Host,
+    wire: Wire,
+    pacer: Arc<Pacer>,
+    clock: Clock,
+    backoff: SignedDuration,
+}
+
+/// One kind of request that changes something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Act {
+    /// Its name in messages: `Reverse an Action`.
+    pub(crate) endpoint: &'static str,
+    /// What an answer of 2xx lacks that is no success, after "without".
+    pub(crate) lacking: &'static str,
+}
+
+/// What is certain about one request.
+pub(crate) enum Certain<T> {
+    /// The vendor took it.
+    Taken { value: T, raw: String },
+    /// The vendor refused it; nothing was done.
+    Refused { status: u16, complaint: Complaint, raw: String },
+    /// Nothing was done, for a reason on our side.
+    NotDone { error: Error },
+    /// Nothing was done: the quota is used up.
+    RateLimited { until: Timestamp },
+    /// It may have been done.
+    Unknown { reason: String, status: Option<u16>, raw: Option<String> },
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        host: Host,
+        options: &HostOptions,
+        version: Option<&str>,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        Ok(Self {
+            host,
+            wire: Wire::new(options, Purpose::Writing, version)?,
+            pacer: Pacer::new(options, clock, stop)?,
+            clock,
+            backoff: SignedDuration::try_from(options.backoff).unwrap_or(SignedDuration::from_secs(1)),
+        })
+    }
+
+    /// Passes another client's gate from now on: one quota, one deadline.
+    pub(crate) fn pace_with(&mut self, pacer: &Arc<Pacer>) {
+        self.pacer = Arc::clone(pacer);
+    }
+
+    /// Waits until a request may be sent.
+    ///
+    /// # Errors
+    /// `Interrupted` or `Parked`; nothing was sent.
+    pub(crate) async fn ready(&self) -> Result<Permit> {
+        self.pacer.admit(None).await
+    }
+
+    /// Sends one request and judges what came of it. `taken` reads the body of a 2xx that says that the vendor took it.
+    pub(crate) async fn once<T>(
+        &self,
+        permit: &Permit,
+        act: Act,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+        taken: impl Fn(&[u8]) -> Option<T>,
+    ) -> Certain<T> {
+        let token = self.wire.keyring().token();
+        let mut result = self.send(act, &request, &token).await;
+        let refused = matches!(&result, Ok(answer) if answer.status == 401);
+        if refused && self.wire.keyring().is_file() && self.wire.keyring().reread(&token) == Ok(true) {
+            let fresh = self.wire.keyring().token();
+            result = self.send(act, &request, &fresh).await;
+        }
+        self.conclude(permit, act, result, taken)
+    }
+
+    async fn send(
+        &self,
+        act: Act,
+        request: &impl Fn(&reqwest::Client) -> RequestBuilder,
+        token: &Token,
+    ) -> Result<Answer, Failure> {
+        let result = self.wire.send(request(&self.wire.http), token).await;
+        let status = result.as_ref().map_or(0, |answer| answer.status);
+        tracing::info!(host = self.host.name, endpoint = act.endpoint, status, "a write was answered");
+        result
+    }
+
+    fn conclude<T>(
+        &self,
+        permit: &Permit,
+        act: Act,
+        result: Result<Answer, Failure>,
+        taken: impl Fn(&[u8]) -> Option<T>,
+    ) -> Certain<T> {
+        let now = self.clock.now();
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(failure) => {
+                permit.learn(Health::Troubled, None);
+                return self.without_answer(act, failure, now);
+            }
+        };
+        let Answer { status, headers, body } = answer;
+        if let Some(told) = rate_headers::told(&headers, now) {
+            self.pacer.hear(told);
+        }
+        let complaint = match status {
+            200..=299 => Complaint::default(),
+            _ => body.as_ref().map(|body| Complaint::parse(body)).unwrap_or_default(),
+        };
+        let value = if (200..=299).contains(&status) { body.as_ref().ok().and_then(|body| taken(body)) } else { None };
+        let outcome = Outcome::Status { status: effective_status(status, &complaint), headers: &headers };
+        let verdict = judge_dispatch(outcome, value.is_some(), now);
+        permit.learn(health(outcome), named_moment(verdict, &headers, now));
+        let raw = || body.as_ref().ok().map(|body| String::from_utf8_lossy(body).into_owned());
+        match (verdict, value) {
+            (Dispatch::Queued, Some(value)) => Certain::Taken { value, raw: raw().unwrap_or_default() },
+            (Dispatch::Refused, _) => Certain::Refused { status, complaint, raw: raw().unwrap_or_default() },
+            (Dispatch::NotDone(why), _) => self.not_done(act, why, "", now),
+            (Dispatch::Queued | Dispatch::Unknown, _) => {
+                Certain::Unknown { reason: doubt(act, status, &body), status: Some(status), raw: raw() }
+            }
+        }
+    }
+
+    fn without_answer<T>(&self, act: Act, failure: Failure, now: Timestamp) -> Certain<T> {
+        match judge_dispatch(Outcome::Transport(failure.kind), false, now) {
+            Dispatch::NotDone(why) => self.not_done(act, why, &failure.detail, now),
+            Dispatch::Queued | Dispatch::Refused | Dispatch::Unknown => {
+                Certain::Unknown { reason: failure.detail, status: None, raw: None }
+            }
+        }
+    }
+
+    fn not_done<T>(&self, act: Act, why: NotDone, detail: &str, now: Timestamp) -> Certain<T> {
+        let error = match why {
+            NotDone::Credentials => credentials_refused(self.host),
+            NotDone::Scope => scope_refused(self.host, act.endpoint),
+            NotDone::NeverConnected => {
+                Error::new(Kind::Network, format!("{} {}: {detail}; nothing was sent", self.host.name, act.endpoint))
+            }
+            NotDone::RateLimited(until) => {
+                let until = until.or_else(|| now.checked_add(self.backoff).ok()).unwrap_or(now);
+                return Certain::RateLimited { until };
+            }
+        };
+        Certain::NotDone { error }
+    }
+}
+
+fn named_moment(verdict: Dispatch, headers: &reqwest::header::HeaderMap, now: Timestamp) -> Option<Timestamp> {
+    match verdict {
+        Dispatch::NotDone(NotDone::RateLimited(until)) => until,
+        _ => rate_headers::wait_after_failure(headers, now),
+    }
+}
+
+/// Why an answer leaves it open whether something was done.
+fn doubt(act: Act, status: u16, body: &Result<bytes::Bytes, Failure>) -> String {
+    match (status, body) {
+        (200..=299, Ok(body)) => match Fields::parse(body) {
+            Some(_) => format!("the vendor answered {status} without {}", act.lacking),
+            None => format!("the vendor answered {status} with {}", what_instead(body)),
+        },
+        (200..=299, Err(failure)) if failure.kind == TransportFailure::TimedOut => {
+            format!("the vendor answered {status}, but not completely in time")
+        }
+        (200..=299, Err(failure)) => format!("the vendor answered {status}, but {}", failure.detail),
+        (300..=399, _) => format!("the vendor answered {status}, a redirect, which is never followed"),
+        _ => format!("the vendor answered {status}"),
+    }
+}
