@@ -367,6 +367,8 @@ pub struct Coverage {
     pub rewards_read: u64,
     /// Rewards known to exist; the same as `rewards_read` where the source has no total of its own.
     pub rewards_known: u64,
+    /// Accounts that were forgotten on purpose: nothing is known of their orders.
+    pub accounts_forgotten: u64,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
 //! does nothing.
 
+mod records;
 mod retract;
 
 use std::path::PathBuf;
@@ -12,6 +13,10 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
+pub use records::{
+    AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
+    LedgerArgs, LedgerCommand, MistakeArgs,
+};
 pub use retract::{RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
@@ -75,6 +80,16 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
+    /// Is the ledger what was written, and what is in it
+    Audit(AuditArgs),
+    /// Copy both files, consistently, while everything runs
+    Backup(BackupArgs),
+    /// What a ledger needs after a restore
+    Ledger(LedgerArgs),
+    /// Take an account out of both files, for good
+    Forget(ForgetArgs),
+    /// Write down that a retraction was a mistake, and say what to issue again
+    Mistake(MistakeArgs),
 }
 
 /// Flags of `recoup demo`.

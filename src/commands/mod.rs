@@ -16,8 +16,13 @@ use crate::report::{self, Report};
 use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
+mod audit;
+mod backup;
 mod crawl;
+mod forget;
+mod ledger;
 mod lookup;
+mod mistake;
 mod retract;
 mod status;
 
@@ -106,6 +111,11 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
         Command::Status(args) => status::run(&context, &args),
+        Command::Audit(args) => audit::run(&context, args),
+        Command::Backup(args) => backup::run(&context, &args).await,
+        Command::Ledger(args) => ledger::run(&context, args).await,
+        Command::Forget(args) => forget::run(&context, args).await,
+        Command::Mistake(args) => mistake::run(&context, args),
     }
 }
 

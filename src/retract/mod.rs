@@ -18,10 +18,13 @@ use crate::report::{self, Report};
 use crate::store::Identity;
 use crate::store::ledger::Ledger;
 
+pub mod accept;
 pub mod advice;
 mod follow;
+pub mod guard;
 pub mod judge;
 mod live;
+pub mod mistake;
 pub mod plan;
 mod preflight;
 pub mod receipt;
@@ -173,7 +176,9 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
         return Ok(receipt);
     }
     if ask {
-        confirm(reads).await?;
+        let Identity { tenant, account_sid, .. } = reads.identity;
+        let question = format!("Retract this for tenant {tenant} (Account SID {account_sid})? It cannot be undone.");
+        self::ask(reads, &question).await?;
     }
     let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let mut stopped = false;
@@ -196,11 +201,8 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
 }
 
 /// Asks the person; *no*, a signal and a closed terminal all mean that nothing is sent.
-async fn confirm(reads: &Reads<'_>) -> Result<()> {
-    let question = format!(
-        "Retract this for tenant {} (Account SID {})? It cannot be undone.",
-        reads.identity.tenant, reads.identity.account_sid
-    );
+async fn ask(reads: &Reads<'_>, question: &str) -> Result<()> {
+    let question = question.to_owned();
     let answer = tokio::select! {
         answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
         () = reads.stop.cancelled() => {

@@ -3,7 +3,10 @@
 //! Tests assert on what a user sees (standard output, exit code, rows) and on what the simulator was asked, never on
 //! internals.
 
+mod audit;
+mod backup;
 mod crawl;
+mod forget;
 mod index;
 mod lookup;
 mod odd;
