@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Actor};
 use crate::report::{self, Report, grouped};
 use crate::retract::guard::{Trouble, trouble};
+use crate::retract::verify::still_worth_reading;
 use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
 use crate::store::{Identity, ProcessLock};
@@ -72,7 +74,7 @@ pub async fn run(
         .hint("bring it back, or name it with RECOUP_LEDGER: what it holds of the account must go too"));
     }
     let known = existing.as_ref().map_or_else(|| Ok(Vec::new()), |ledger| ledger.of_account(account))?;
-    check_closed(&known)?;
+    check_closed(&known, clock.now())?;
     drop((reader, existing));
     if !yes {
         ask(&known, stop).await?;
@@ -85,12 +87,12 @@ pub async fn run(
     let _crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
     let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
     let mut ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
-    check_closed(&ledger.of_account(account)?)?;
+    check_closed(&ledger.of_account(account)?, clock.now())?;
     let here = ledger.forget(account, json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
     let index = if files.index.exists() {
         let mut index = Index::open(files.index, files.identity)?;
-        index.bury(&ledger.tombstones()?, clock.now())?;
-        Some(erase(&mut index, std::slice::from_ref(account), report)?)
+        let buried = index.bury(&ledger.tombstones()?, clock.now())?;
+        Some(erase(&mut index, std::slice::from_ref(account), buried.erased, report)?)
     } else {
         None
     };
@@ -113,26 +115,26 @@ pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report)
         return Ok(());
     }
     let mut index = Index::open(files.index, files.identity)?;
-    let found = index.bury(&tombstones, clock.now())?;
-    if !found.is_empty() {
+    let buried = index.bury(&tombstones, clock.now())?;
+    if !buried.accounts.is_empty() {
         report.note("this index had accounts that were forgotten; they are taken out");
-        erase(&mut index, &found, report)?;
+        erase(&mut index, &buried.accounts, buried.erased, report)?;
     }
     Ok(())
 }
 
-fn erase(index: &mut Index, accounts: &[AccountId], report: &Report) -> Result<Erased> {
+fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Report) -> Result<Erased> {
     let progress = report.progress("rewards looked through");
-    let erased = index.erase(accounts, |looked| progress.show(looked, None, ""))?;
+    let erased = index.erase(accounts, so_far, |looked| progress.show(looked, None, ""))?;
     index.rewrite()?;
     Ok(erased)
 }
 
-/// What is on its way cannot be followed without the account.
-fn check_closed(known: &[Retraction]) -> Result<()> {
+/// What is on its way cannot be followed without the account. What `verify` has given up reading is not on its way.
+fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
     let open: Vec<String> = known
         .iter()
-        .filter(|retraction| retraction.state.is_open())
+        .filter(|retraction| retraction.state.is_open() && still_worth_reading(retraction, now))
         .map(|retraction| format!("{} ({})", retraction.id, State::as_str(retraction.state)))
         .collect();
     if open.is_empty() {

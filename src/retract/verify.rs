@@ -109,7 +109,8 @@ fn receipt_of(reads: &Reads<'_>, coverage: &Coverage, retraction: &Retraction) -
     receipt
 }
 
-fn still_worth_reading(retraction: &Retraction, now: Timestamp) -> bool {
+/// Whether it is read again without being named: an unconfirmed one is for 14 days.
+pub fn still_worth_reading(retraction: &Retraction, now: Timestamp) -> bool {
     if retraction.state != State::Unconfirmed {
         return true;
     }

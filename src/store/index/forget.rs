@@ -39,12 +39,11 @@ pub struct Erased {
 }
 
 impl Index {
-    /// Takes accounts out. They must be buried before, or the next reading brings them back. `each` hears how many rewards
-    /// were looked through.
-    pub fn erase(&mut self, accounts: &[AccountId], mut each: impl FnMut(u64)) -> Result<Erased> {
+    /// Takes accounts out. They must be buried before, or the next reading brings them back; `erased` is what that took.
+    /// `each` hears how many rewards were looked through.
+    pub fn erase(&mut self, accounts: &[AccountId], mut erased: Erased, mut each: impl FnMut(u64)) -> Result<Erased> {
         let secure = self.conn.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()));
         secure.map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
-        let mut erased = Erased::default();
         for account in accounts {
             self.write(|tx, shared| erase_rows(tx, shared, account, &mut erased))?;
         }
@@ -139,7 +138,7 @@ impl Index {
 }
 
 /// The rows of one account, and what is counted of them.
-fn erase_rows(
+pub(super) fn erase_rows(
     tx: &Transaction<'_>,
     shared: &mut Shared,
     account: &AccountId,
@@ -220,7 +219,8 @@ mod tests {
             ("roberta@shop.example", false),
             ("unit", true),
             ("a", true),
-            ("account-1", false),
+            ("account-1", true),
+            ("kunde-1", false),
         ] {
             assert_eq!(may_hold(dictionary, id), holds, "{id}");
         }

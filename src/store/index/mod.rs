@@ -38,6 +38,7 @@ pub use refusals::Refusal;
 pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
 pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
+pub use tombstones::Buried;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
 use pack::Packer;

@@ -11,11 +11,21 @@ use jiff::Timestamp;
 use ring::hmac;
 use rusqlite::{Connection, Transaction, params};
 
+use super::forget::{Erased, erase_rows};
 use super::rewards::ReadReward;
 use super::{Index, IndexReader, RunKey};
 use crate::error::Result;
 use crate::model::{AccountId, RewardId, UserId};
 use crate::store::ledger::{FORGOTTEN, Tombstones, mac_of};
+
+/// Accounts that were here when their tombstones came.
+#[derive(Debug, Default)]
+pub struct Buried {
+    /// Which.
+    pub accounts: Vec<AccountId>,
+    /// What of them was taken out so far.
+    pub erased: Erased,
+}
 
 /// The forgotten, as this writer knows them.
 #[derive(Debug, Default)]
@@ -171,9 +181,10 @@ impl Index {
         })
     }
 
-    /// Takes over the tombstones of a ledger, and gives the accounts here that they are of: an older copy of an index may
-    /// have one that was forgotten since. Nothing is looked through where all of them are known.
-    pub fn bury(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<Vec<AccountId>> {
+    /// Takes over the tombstones of a ledger, and takes out the rows of the accounts that they are of: an older copy of an
+    /// index may have one that was forgotten since. Both in one transaction; [`Index::erase`] then does the rest. Nothing is
+    /// looked through where all of them are known.
+    pub fn bury(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<Buried> {
         self.write(|tx, shared| {
             let mut new = HashSet::new();
             for mac in &tombstones.macs {
@@ -185,19 +196,22 @@ impl Index {
                 }
             }
             shared.forgotten.refresh(tx)?;
+            let mut buried = Buried::default();
             if new.is_empty() {
-                return Ok(Vec::new());
+                return Ok(buried);
             }
-            let mut found = Vec::new();
             let mut select = tx.prepare("SELECT account_id FROM accounts")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let account: AccountId = row.get(0)?;
                 if new.contains(&mac_of(&tombstones.key, account.as_str())) {
-                    found.push(account);
+                    buried.accounts.push(account);
                 }
             }
-            Ok(found)
+            for account in &buried.accounts {
+                erase_rows(tx, shared, account, &mut buried.erased)?;
+            }
+            Ok(buried)
         })
     }
 
