@@ -4,6 +4,7 @@
 //! does nothing.
 
 mod batch;
+mod records;
 mod retract;
 
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
 pub use batch::{BatchArgs, WatchCommand};
+pub use records::{
+    AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
+    LedgerArgs, LedgerCommand, MistakeArgs,
+};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
@@ -82,6 +87,16 @@ pub enum Command {
     CancelReward(CancelRewardArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
+    /// Is the ledger what was written, and what is in it
+    Audit(AuditArgs),
+    /// Copy both files, consistently, while everything runs
+    Backup(BackupArgs),
+    /// What a ledger needs after a restore
+    Ledger(LedgerArgs),
+    /// Take an account out of both files, for good
+    Forget(ForgetArgs),
+    /// Write down that a retraction was a mistake, and say what to issue again
+    Mistake(MistakeArgs),
 }
 
 /// Flags of `recoup demo`.

@@ -16,10 +16,15 @@ use crate::report::{self, Report};
 use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
+mod audit;
+mod backup;
 mod batch;
 mod cancel_reward;
 mod crawl;
+mod forget;
+mod ledger;
 mod lookup;
+mod mistake;
 mod retract;
 mod status;
 mod watch;
@@ -113,6 +118,11 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
             remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
         }
         Command::Status(args) => status::run(&context, &args),
+        Command::Audit(args) => audit::run(&context, args),
+        Command::Backup(args) => backup::run(&context, &args).await,
+        Command::Ledger(args) => ledger::run(&context, args).await,
+        Command::Forget(args) => forget::run(&context, args).await,
+        Command::Mistake(args) => mistake::run(&context, args),
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         ir_version: settings.ir_version.clone(),
         lock_wait: settings.retract.lock_wait,
     };
+    super::forget::keep_out(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
@@ -115,6 +116,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
 pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<End> {
     let Context { settings, report, .. } = context;
     let identity = settings.identity()?;
+    super::forget::keep_out(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;

@@ -24,7 +24,7 @@ use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
-use crate::retract::Doubts;
+use crate::retract::{Doubts, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, ledger_beside, real_path};
 
@@ -185,7 +185,7 @@ impl Settings {
                     list_gap: span(retract.list_gap, Duration::from_hours(1)),
                     list_pages: retract.list_pages.unwrap_or(20).max(1) as usize,
                 },
-                reread_for: span(retract.reread_for, Duration::from_hours(14 * 24)),
+                reread_for: span(retract.reread_for, REREAD_FOR),
             },
             crash_at: env.get("RECOUP_CRASH_AT").map(str::to_owned),
             tenant: text("RECOUP_TENANT", base.tenant),

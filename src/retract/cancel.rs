@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::follow::{self, has_passed};
+use super::guard::check_ledger;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::snapshot;
-use super::plan::{Kept, check_ledger};
+use super::plan::Kept;
 use super::receipt::Receipt;
 use super::verdict::{Check, Findings};
 use super::{Follows, Reads, advice};
@@ -80,7 +81,7 @@ pub async fn run(
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let mut coverage = Coverage::default();
     if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
-        check_ledger(&reader, existing.as_ref())?;
+        check_ledger(Some(&reader), existing.as_ref())?;
         coverage = reader.coverage()?;
     }
     let before = existing.as_ref().map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();

@@ -21,14 +21,17 @@ use crate::report::{self, Report};
 use crate::store::Identity;
 use crate::store::ledger::Ledger;
 
+pub mod accept;
 pub mod advice;
 pub mod batch;
 pub mod cancel;
 mod dispatch;
 mod doubt;
 mod follow;
+pub mod guard;
 pub mod judge;
 mod live;
+pub mod mistake;
 pub mod overrides;
 pub mod plan;
 mod preflight;
@@ -102,6 +105,9 @@ pub struct Follows {
     pub reread_for: Duration,
 }
 
+/// How long an *unconfirmed* one is read again, where nobody says otherwise.
+pub const REREAD_FOR: Duration = Duration::from_hours(14 * 24);
+
 /// When the submission of a retraction is asked for. Each question counts against the Brand host's small quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submissions {
@@ -125,7 +131,7 @@ impl Default for Follows {
             concludes: true,
             submissions: Submissions::EveryLook,
             doubts: Doubts::default(),
-            reread_for: Duration::from_hours(14 * 24),
+            reread_for: REREAD_FOR,
         }
     }
 }
@@ -283,6 +289,12 @@ pub async fn confirm(reads: &Reads<'_>, what: &str) -> Result<()> {
         "{what} for tenant {} (Account SID {})? It cannot be undone.",
         reads.identity.tenant, reads.identity.account_sid
     );
+    ask(reads, question).await
+}
+
+/// Asks any question; *no*, a signal and a closed terminal all mean that nothing is done.
+async fn ask(reads: &Reads<'_>, question: impl Into<String>) -> Result<()> {
+    let question = question.into();
     let answer = tokio::select! {
         answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
         () = reads.stop.cancelled() => {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::guard;
 use super::judge::Snapshot;
 use super::preflight::{Question, preflight};
 use super::resend::{self, Again};
@@ -140,7 +141,7 @@ pub async fn make(
                 .hint("run `recoup crawl` first, or `recoup lookup ORDER --participant EMAIL`")
         });
     };
-    check_ledger(&reader, ledger)?;
+    guard::check_ledger(Some(&reader), ledger)?;
     let coverage = reader.coverage()?;
     let matches = reader.find(order_id)?;
     if matches.is_empty() {
@@ -189,27 +190,6 @@ pub async fn make(
         actions.push(action);
     }
     Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() })
-}
-
-/// An index that has seen a ledger refuses to go on without it: what was sent from there would be sent again.
-pub fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
-    let Some((wanted, head)) = reader.ledger()? else { return Ok(()) };
-    let what = match ledger {
-        None => "this is not where the ledger is that was used with this index",
-        Some(ledger) if ledger.ledger_id()? != wanted => {
-            "this is another ledger than the one that was used with this index"
-        }
-        Some(ledger) => match ledger.hash_at(head.sequence)? {
-            None if head.sequence > 0 => "this is an older copy of the ledger that was used with this index",
-            Some(hash) if !head.hash.is_empty() && hash != head.hash => {
-                "this ledger has gone another way than the one that was used with this index"
-            }
-            _ => return Ok(()),
-        },
-    };
-    Err(Error::new(Kind::Identity, format!("{what}; what was sent since could be sent again")).hint(
-        "bring the newest ledger back, or name it with RECOUP_LEDGER or `ledger` in recoup.toml; nothing was sent",
-    ))
 }
 
 /// An order that the index does not have, or no longer has, may still have been retracted.

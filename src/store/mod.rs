@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 use crate::error::{Error, Kind, Result};
 
 pub mod budget;
+pub mod copy;
 pub mod index;
 pub mod ledger;
 mod lock;
@@ -279,6 +280,17 @@ fn check_version(conn: &Connection, layout: &Layout) -> Result<usize, OpenError>
         ));
     }
     Ok(version)
+}
+
+/// Writes the file anew, so that nothing that was deleted is left in it, and empties its log.
+pub(crate) fn rewrite(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("VACUUM")?;
+    let blocked: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if !blocked {
+        return Ok(());
+    }
+    // Somebody is reading: the log, and with it the old pages, would stay.
+    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
 }
 
 fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {

@@ -3,9 +3,12 @@
 //! Tests assert on what a user sees (standard output, exit code, rows) and on what the simulator was asked, never on
 //! internals.
 
+mod audit;
+mod backup;
 mod cancel_reward;
 mod crawl;
 mod doubt;
+mod forget;
 mod index;
 mod lookup;
 mod odd;

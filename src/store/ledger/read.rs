@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 use serde_json::json;
 
 use super::rows::{EVENT, RETRACTION, read_event, read_retraction, state_of};
@@ -126,7 +126,11 @@ impl Ledger {
 
     /// Computes the whole chain again; `expected` is the hash of a head that somebody has kept.
     pub fn audit(&self, expected: Option<&str>) -> Result<Audit> {
-        self.read(|conn| chain::audit(conn, expected))
+        self.read(|conn| {
+            // One moment of the ledger: others append while this reads.
+            let tx = conn.unchecked_transaction()?;
+            chain::audit(&tx, expected)
+        })
     }
 
     /// What concerns the ledger as a whole, oldest first: `each` gets one event at a time.
@@ -135,14 +139,6 @@ impl Ledger {
             let mut events =
                 conn.prepare_cached(&format!("SELECT {EVENT} FROM events WHERE retraction_id IS NULL ORDER BY id"))?;
             events.query_map([], |row| read_event(conn, row, State::Planned))?.collect()
-        })
-    }
-
-    /// Where this file is a copy made by `recoup backup`: what it is a copy of, and when. Nothing is sent from it until a
-    /// person has accepted it.
-    pub fn copy_of(&self) -> Result<Option<String>> {
-        self.read(|conn| {
-            conn.query_row("SELECT value FROM identity WHERE key = 'copy_of'", [], |row| row.get(0)).optional()
         })
     }
 
