@@ -6,6 +6,7 @@
 
 mod accounts;
 mod answers;
+mod copies;
 mod ids;
 mod pack;
 mod raw;
@@ -30,6 +31,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use answers::{IndexedReward, Match};
+pub use copies::Copied;
 pub use raw::Reextracted;
 pub use refusals::Refusal;
 pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
