@@ -175,6 +175,13 @@ impl IndexReader {
         })
     }
 
+    /// Reads several things as of one moment. It also locks the file once, where each question would otherwise by itself.
+    pub fn at_once<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        // Given up at its end, which is all that a transaction that only reads needs.
+        let _moment = self.conn.unchecked_transaction().map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
+        work(self)
+    }
+
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         work(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }

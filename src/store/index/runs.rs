@@ -363,7 +363,7 @@ impl IndexReader {
             rewards_read: 0,
             rewards_known: 0,
         };
-        Ok(self.read(|conn| conn.query_row(sql, [], read).optional())?.unwrap_or(none))
+        Ok(self.read(|conn| conn.prepare_cached(sql)?.query_row([], read).optional())?.unwrap_or(none))
     }
 }
 
