@@ -15,7 +15,7 @@ use super::accounts::Accounts;
 use super::job::{Job, Worked, concerns_one_request};
 use super::outcome::Gaps;
 use super::rows_of_export::{Columns, Row, rows};
-use super::{graphql, reread};
+use super::{graphql, reread, unchanged};
 use crate::api::exports::{Export, ExportStatus, ExportType};
 use crate::error::{Error, Kind, Result};
 use crate::extract;
@@ -29,8 +29,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 /// Exports asked for in one run, where one expires or its download breaks.
 const TRIES: u32 = 3;
-/// How far back a refresh goes behind the newest moment that was seen.
-const MARGIN: Duration = Duration::from_mins(10);
+/// How far back a refresh goes behind the newest moment that was seen, in milliseconds.
+const MARGIN_MS: i64 = 600_000;
 /// Rows in one commit.
 const BATCH: usize = 500;
 /// Exports looked through for one that will do.
@@ -59,10 +59,9 @@ struct State {
 impl State {
     fn of(run: &Run) -> Self {
         let kept = run.cursor.as_deref().and_then(|text| serde_json::from_str::<Self>(text).ok());
-        let margin = i64::try_from(MARGIN.as_millis()).unwrap_or(0);
         kept.filter(|kept| kept.run == run.run.number()).unwrap_or_else(|| Self {
             run: run.run.number(),
-            from: if run.is_refresh() { run.watermark.map(|watermark| watermark - margin) } else { None },
+            from: if run.is_refresh() { run.watermark.map(|watermark| watermark - MARGIN_MS) } else { None },
             export: None,
             lists_users: false,
             listed: false,
@@ -309,6 +308,8 @@ async fn list(job: &Arc<Job>, state: &mut State, export: &Export) -> Result<List
     // The rows speak of the moment when the export was asked for, whenever they are read.
     let made_at = export.date_created.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     let asked_at = made_at.map_or_else(|| job.clock.now(), |made_at| made_at.min(job.clock.now()));
+    // Where an export does not say when it was made, no run began by the server's clock.
+    let compares = state.from.is_some() && columns.can_compare && export.date_created.is_some();
     loop {
         if job.halt.is_cancelled() {
             return Ok(Listed::Stopped);
@@ -319,7 +320,7 @@ async fn list(job: &Arc<Job>, state: &mut State, export: &Export) -> Result<List
         }
         state.rows += batch.len() as u64;
         state.newest = state.newest.max(batch.iter().filter_map(|row| row.date_modified).max());
-        take(job, state, &columns, batch, asked_at).await?;
+        take(job, state, &columns, compares, batch, asked_at).await?;
     }
     state.listed = true;
     // A file without moments was true when it was asked for, by the server's clock.
@@ -332,15 +333,22 @@ async fn take(
     job: &Arc<Job>,
     state: &State,
     columns: &Columns,
+    compares: bool,
     batch: Vec<Row>,
     asked_at: jiff::Timestamp,
 ) -> Result<()> {
     let (run, requests) = (job.run, job.uncounted());
+    let mapping = job.mapping.clone();
     if !state.direct {
         let rewards: Vec<(AccountId, RewardId)> =
             batch.iter().filter_map(|row| Some((row.account.clone()?, row.reward_id(&columns.header)?))).collect();
-        let accounts: Vec<AccountId> = batch.into_iter().filter_map(|row| row.account).collect();
+        let columns = compares.then(|| columns.clone());
+        let now_ms = job.clock.now_ms();
         let listed = job.writer.call(move |index| {
+            let accounts = match &columns {
+                Some(columns) => unchanged::worth_asking(index, run, columns, batch, &mapping, MARGIN_MS, now_ms)?,
+                None => batch.into_iter().filter_map(|row| row.account).collect(),
+            };
             index.add_requests(run, requests)?;
             index.leave_out(run, &rewards)?;
             index.queue_accounts(run, &accounts, None, asked_at)
@@ -348,7 +356,7 @@ async fn take(
         listed.await?;
         return Ok(());
     }
-    let (mapping, cursor, header) = (job.mapping.clone(), state.text()?, columns.header.clone());
+    let (cursor, header) = (state.text()?, columns.header.clone());
     let total = state.rows;
     let committed = job
         .writer

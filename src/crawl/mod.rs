@@ -19,6 +19,7 @@ mod participants;
 mod progress;
 mod reread;
 mod rows_of_export;
+mod unchanged;
 mod walk;
 mod writer;
 

@@ -20,12 +20,30 @@ pub(super) struct Columns {
     pub(super) header: Vec<String>,
     account: Option<usize>,
     modified: Option<usize>,
+    /// Their names without case and separators.
+    folded: Vec<String>,
     /// Rows name the account.
     pub(super) has_accounts: bool,
     /// Rows say when they were modified.
     pub(super) has_moments: bool,
     /// Rows carry order ID and ActionId, so that they are the rewards themselves.
     pub(super) is_direct: bool,
+    /// Rows say which reward they are of, when that was modified, and what state it is in.
+    pub(super) can_compare: bool,
+}
+
+impl Columns {
+    /// Whether there is a column of this name, without case and separators.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.folded.iter().any(|found| found == name)
+    }
+
+    #[cfg(test)]
+    pub(super) fn named(header: &str) -> Self {
+        let mut file = tempfile::tempfile().expect("a file");
+        std::io::Write::write_all(&mut file, header.as_bytes()).expect("written");
+        rows(file).and_then(|mut rows| rows.columns(&Mapping::default())).expect("a header")
+    }
 }
 
 /// One row.
@@ -71,7 +89,8 @@ impl Rows {
         let account = find(&["accountid", "useraccountid", "account"]);
         let modified = find(&["datemodified", "modified", "lastmodified", "datelastmodified"]);
         let mut header = names;
-        if let Some(id) = find(&["id", "rewardid"]) {
+        let id = find(&["id", "rewardid"]);
+        if let Some(id) = id {
             "id".clone_into(&mut header[id]);
         }
         // A row in which every cell says something shows what a row can carry.
@@ -83,9 +102,11 @@ impl Rows {
             is_direct: says_state && sample.is_ok_and(|sample| sample.kind == LinkKind::Both),
             has_accounts: account.is_some(),
             has_moments: modified.is_some(),
+            can_compare: id.is_some() && modified.is_some() && says_state,
             header,
             account,
             modified,
+            folded,
         })
     }
 

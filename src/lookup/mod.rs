@@ -105,6 +105,14 @@ pub fn order_id(text: &str) -> Result<OrderId> {
 
 /// Answers each order from the index; `None` where there is no index yet.
 pub fn run(reader: Option<&IndexReader>, orders: &[OrderId], now: Timestamp) -> Result<Vec<Answer>> {
+    match reader {
+        // An answer and what it rests on are of one moment, also while a crawl commits.
+        Some(reader) => reader.at_once(|reader| answers(Some(reader), orders, now)),
+        None => answers(None, orders, now),
+    }
+}
+
+fn answers(reader: Option<&IndexReader>, orders: &[OrderId], now: Timestamp) -> Result<Vec<Answer>> {
     let coverage = match reader {
         Some(reader) => reader.coverage()?,
         None => Coverage::default(),

@@ -130,20 +130,16 @@ impl Data {
             State::Available if spread % 10 < 4 => Some(self.today + (30 + spread % 370) as i64 * DAY),
             _ => None,
         };
-        let mut cancelled = (state == State::Cancelled)
-            .then(|| (created + (1 + spread % 20) as i64 * DAY / 2).min(self.today - DAY / 24));
+        let ended = matches!(state, State::Cancelled | State::Redeemed | State::PartlyRedeemed)
+            .then(|| self.ended(packed, created));
+        let mut cancelled = ended.filter(|_| state == State::Cancelled);
         let assigned = credit.then(|| 500 + (roll >> 32) as i64 % 46 * 100);
         let mut redeemed = assigned.map(|assigned| match state {
             State::Redeemed => assigned,
             State::PartlyRedeemed => assigned / 2,
             _ => 0,
         });
-        let mut redeemed_at = (created + 5 * DAY).min(self.today);
-        let ended = match state {
-            State::Cancelled => cancelled,
-            State::Redeemed | State::PartlyRedeemed => Some(redeemed_at),
-            _ => None,
-        };
+        let mut redeemed_at = ended.unwrap_or(created);
         let migrated = self.migrated(packed, created).filter(|_| !late);
         let modified = touch.modified.unwrap_or(created.max(ended.unwrap_or(created)).max(migrated.unwrap_or(created)));
         if let Some(at) = touch.redeemed
@@ -179,6 +175,13 @@ impl Data {
             source,
             look,
         }
+    }
+
+    /// When a reward of the past was cancelled or redeemed: at any moment of the ten days after it was made, as far as they
+    /// are over. Never at one moment for many, so that what ended last is not a crowd.
+    fn ended(&self, packed: u64, created: i64) -> i64 {
+        let room = (self.today - created).clamp(1, 10 * DAY);
+        created + (self.hash(Tag::State, packed, 1) % room as u64) as i64
     }
 
     /// A number for a reward that orders those of one moment, and leads back to it. Not the order of their IDs.

@@ -9,6 +9,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use crate::error::{Error, Kind, Result};
@@ -110,7 +111,7 @@ pub(crate) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
     if version < layout.version() {
         conn = upgrade(path, layout)?;
     }
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(|error| sql_error(&error, layout, path))?;
+    conn.busy_timeout(BUSY_TIMEOUT).and_then(|()| plan_once(&conn)).map_err(|error| sql_error(&error, layout, path))?;
     if let Some(identity) = identity {
         check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
     }
@@ -201,10 +202,17 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
+/// A prepared statement keeps its plan. SQLite otherwise parses it again whenever a value is bound that a plan could depend on,
+/// a `LIMIT` for example, which costs more than most of our questions do.
+fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 /// The pragmas, each with its reason, and the schema of today in one exclusive transaction.
 fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
     // Another process may be in the middle of a commit; it is done in milliseconds.
     conn.busy_timeout(BUSY_TIMEOUT)?;
+    plan_once(conn)?;
     // First of all: the next pragma changes the file, and a file that is not ours, or is newer, must stay as it is.
     let version = check_version(conn, layout)?;
     // Readers go on while a crawl writes, and a commit is one append.

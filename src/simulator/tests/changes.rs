@@ -75,7 +75,10 @@ fn many_rewards_share_one_moment_and_none_was_modified_before_it_was_made_or_end
     }
     let mut sizes: Vec<usize> = moments.values().copied().collect();
     sizes.sort_unstable_by_key(|size| std::cmp::Reverse(*size));
-    assert!(sizes[1] > 50, "two migrations: {:?}", &sizes[..4]);
+    assert!(sizes[1] > 50 && sizes[2] <= 2, "two migrations, and no other crowd: {:?}", &sizes[..4]);
+    let newest = moments.keys().next_back().expect("a reward");
+    let last_hour: usize = moments.range(newest - DAY / 24..).map(|(_, size)| size).sum();
+    assert!((1..30).contains(&last_hour), "nor one at the end: {last_hour} in the last hour");
 }
 
 #[test]

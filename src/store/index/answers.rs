@@ -77,7 +77,7 @@ impl IndexReader {
     }
 }
 
-fn indexed(conn: &Connection, row: i64) -> rusqlite::Result<IndexedReward> {
+pub(super) fn indexed(conn: &Connection, row: i64) -> rusqlite::Result<IndexedReward> {
     let (mut reward, pairs) = (
         conn.prepare_cached(
             "SELECT reward_id, coalesce(rewards.account_id, accounts.account_id), user_id, reward_type, reward_source, unit,

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod answers;
+mod copies;
 mod forget;
 mod ids;
 mod pack;
@@ -32,6 +33,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use answers::{IndexedReward, Match};
+pub use copies::Copied;
 pub use forget::Erased;
 pub use raw::Reextracted;
 pub use refusals::Refusal;
@@ -195,6 +197,13 @@ impl IndexReader {
             advocate_url: value("advocate_url")?,
             brand_url: value("brand_url")?,
         })
+    }
+
+    /// Reads several things as of one moment. It also locks the file once, where each question would otherwise by itself.
+    pub fn at_once<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        // Given up at its end, which is all that a transaction that only reads needs.
+        let _moment = self.conn.unchecked_transaction().map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
+        work(self)
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {

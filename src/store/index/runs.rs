@@ -370,7 +370,7 @@ impl IndexReader {
             })
         };
         let none = Coverage::default();
-        Ok(self.read(|conn| conn.query_row(sql, [], read).optional())?.unwrap_or(none))
+        Ok(self.read(|conn| conn.prepare_cached(sql)?.query_row([], read).optional())?.unwrap_or(none))
     }
 }
 
