@@ -29,7 +29,8 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         disposition: args.disposition,
         reason: args.reason,
         ticket: args.ticket,
-        dry_run: args.dry_run,
+        // A plan sends nothing either.
+        dry_run: args.dry_run || args.batch.plan.is_some(),
         yes: args.yes,
         resend: args.resend,
         overrides: args.overrides,
@@ -59,8 +60,6 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);
     if args.batch.is_batch() {
-        // A batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
-        let options = retract::Options { read_action: false, ..options };
         let ended = super::batch::run(context, &args.batch, &options, &reads, &writer).await;
         warn_of_quota(&advocate, &brand, report);
         return ended;

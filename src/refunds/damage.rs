@@ -55,7 +55,7 @@ fn of_shape(text: &str, column: Column) -> Option<Problem> {
     let what = column.words();
     let problem = |kind, weight, says: &str| Problem::new(kind, weight, column, format!("{what} {text:?} {says}"));
     if let Some(formula) = text.strip_prefix('=') {
-        let problem = problem(ProblemKind::Formula, Weight::Stop, "is a formula");
+        let problem = problem(ProblemKind::Formula, Weight::Doubt, "is a formula");
         // ="00123" is how some exports keep zeros.
         let inner = formula.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
         return Some(match inner {
@@ -207,8 +207,8 @@ mod tests {
             ("#N/A", K::SpreadsheetError, Stop, None),
             ("#WERT!", K::SpreadsheetError, Stop, None),
             ("########", K::SpreadsheetError, Stop, None),
-            ("=A2&\"-1\"", K::Formula, Stop, None),
-            ("=\"00123\"", K::Formula, Stop, Some("00123")),
+            ("=A2&\"-1\"", K::Formula, Doubt, None),
+            ("=\"00123\"", K::Formula, Doubt, Some("00123")),
             ("'00123", K::LeadingApostrophe, Doubt, Some("00123")),
             ("12345.0", K::DecimalTail, Doubt, Some("12345")),
             ("12345,00", K::DecimalTail, Doubt, Some("12345")),
