@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("report", &["error"]),
     ("extract", &["model", "error"]),
+    ("refunds", &["model", "error", "clock"]),
     ("api", &["model", "error", "clock", "extract"]),
     ("store", &["model", "error", "clock", "extract", "crash"]),
     ("cli", &["config", "simulator", "retract"]),
@@ -78,6 +79,18 @@ const PURE: &[&str] = &[
     "retract/verdict.rs",
     "retract/windows.rs",
     "crawl/walk.rs",
+    "refunds/amount.rs",
+    "refunds/cells.rs",
+    "refunds/columns.rs",
+    "refunds/damage.rs",
+    "refunds/dates.rs",
+    "refunds/format.rs",
+    "refunds/ndjson.rs",
+    "refunds/problem.rs",
+    "refunds/reversal_file.rs",
+    "refunds/row.rs",
+    "refunds/table.rs",
+    "refunds/write.rs",
 ];
 
 /// What a file that only computes must not say.
