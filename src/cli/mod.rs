@@ -3,6 +3,7 @@
 //! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
 //! does nothing.
 
+mod adjust;
 mod retract;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
+pub use adjust::AdjustArgs;
 pub use retract::{RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
@@ -71,6 +73,8 @@ pub enum Command {
     Lookup(LookupArgs),
     /// Take the rewards of an order back: check, show, confirm, send once, prove
     Retract(RetractArgs),
+    /// Change an action after a partial refund, item by item: check, show before and after, confirm, send once, follow
+    Adjust(Box<AdjustArgs>),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
     /// Freshness, coverage, runs and open retractions

@@ -16,6 +16,7 @@ use crate::report::{self, Report};
 use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
+mod adjust;
 mod crawl;
 mod lookup;
 mod retract;
@@ -104,6 +105,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Crawl(args) => remember_refusal(&context, "crawl", crawl::run(&context, &args).await),
         Command::Lookup(args) => lookup::run(&context, args).await,
         Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
+        Command::Adjust(args) => remember_refusal(&context, "adjust", adjust::run(&context, *args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
         Command::Status(args) => status::run(&context, &args),
     }

@@ -14,12 +14,14 @@ use crate::model::ActionId;
 use crate::model::budget::Purpose;
 use crate::retract::{self, Follows, Reads, WriterSettings};
 use crate::store::Identity;
+use crate::store::ledger::Road;
 
 pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
     let Context { settings, stop, report, .. } = context;
     let identity = settings.identity()?;
     let follows = follows(settings, args.wait.map(|span| span.0));
     let options = retract::Options {
+        road: Road::Reversal,
         action_id: args.action_id.map(ActionId::new),
         all: args.all,
         action_tracker: args.action_tracker,
@@ -122,7 +124,7 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<E
     }
 }
 
-fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
+pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
     Follows {
         wait: wait.unwrap_or(settings.retract.wait),
         first_poll: settings.retract.first_poll,

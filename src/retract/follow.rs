@@ -10,19 +10,19 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::dispatch::presume_dead;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge};
 use super::live::{Known, look, snapshot, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
-use super::send::presume_dead;
-use super::{Follows, Reads};
+use super::{Follows, Reads, adjust};
 use crate::api::SubmissionStatus;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target};
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, Via};
-use crate::store::ledger::{Ledger, Retraction, State};
+use crate::store::ledger::{Ledger, Retraction, Road, State};
 
 /// Follows one retraction until it is at an end, the time is up, or a signal came.
 pub async fn follow(
@@ -115,6 +115,9 @@ async fn look_once(
     time_up: bool,
     reads_since_complete: &mut u32,
 ) -> Result<()> {
+    if retraction.road == Road::Modification {
+        return adjust::follow::look(reads, follows, ledger, retraction).await;
+    }
     let submission = submission(reads, follows, ledger, retraction).await?;
     if submission == SubmissionSeen::Open {
         return Ok(());
@@ -136,7 +139,7 @@ async fn look_once(
 
 /// The rewards as they were before, and every known reward of the action now: those of the plan, those that the index has
 /// learnt of since, and those that turn up in the same accounts.
-async fn rewards_now(reads: &Reads<'_>, retraction: &Retraction) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
+pub(super) async fn rewards_now(reads: &Reads<'_>, retraction: &Retraction) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
     let kept = Kept::of(retraction)?;
     let mut known: Vec<Known> = kept
         .rewards
@@ -187,7 +190,7 @@ fn has_passed(since: &str, time: Duration, now: Timestamp) -> bool {
 }
 
 /// How far the submission is; its completion is written down once.
-async fn submission(
+pub(super) async fn submission(
     reads: &Reads<'_>,
     follows: &Follows,
     ledger: &mut Ledger,

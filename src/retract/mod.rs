@@ -1,7 +1,9 @@
 //! Use case: from order to proof.
 //!
-//! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together; `send` is the only place that changes anything at the
-//! vendor; `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what happened.
+//! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together; `dispatch` is
+//! the only place that changes anything at the vendor, and `send` says what; `follow` reads until it is proven; `judge` alone
+//! decides what counts as proof; `receipt` says what happened. `adjust` changes an action instead of taking it back, and `file`
+//! hands reversals over by the vendor's file.
 //! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
 
 use std::path::Path;
@@ -17,9 +19,11 @@ use crate::extract::Mapping;
 use crate::model::{ActionId, Actor, OrderId};
 use crate::report::{self, Report};
 use crate::store::Identity;
-use crate::store::ledger::Ledger;
+use crate::store::ledger::{Ledger, Retraction, Road};
 
+pub mod adjust;
 pub mod advice;
+mod dispatch;
 mod follow;
 pub mod judge;
 mod live;
@@ -33,10 +37,11 @@ pub mod verdict;
 pub mod verify;
 mod windows;
 
+use dispatch::{Dispatch, Sent};
 use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
-use send::{Sender, Sent};
+use send::ReversalJob;
 
 /// The longest disposition code, in characters (`brand-api.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
@@ -106,6 +111,8 @@ pub struct WriterSettings {
 /// What was asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// By which road it goes: what else the ledger must not have depends on it.
+    pub road: Road,
     /// The one action, named by a person.
     pub action_id: Option<ActionId>,
     /// Every action of the order.
@@ -145,18 +152,26 @@ impl Options {
                 Kind::Usage,
                 format!("a disposition code has 1 to {DISPOSITION_AT_MOST} characters on one line"),
             )
-            .hint("leave --disposition out for RETRACTION"));
+            .hint(match self.road {
+                Road::Reversal => "leave --disposition out for RETRACTION",
+                _ => "leave --code out for ORDER_UPDATE",
+            }));
         }
         if self.action_tracker.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit())) {
             return Err(Error::new(Kind::Usage, "an action tracker (event type) ID is a whole number")
                 .hint("it is shown under Settings → Event Types"));
         }
-        if !self.dry_run && !self.yes && !can_ask {
-            return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was sent")
-                .hint("add --yes to go ahead without a question, or --dry-run to see what would happen"));
-        }
-        Ok(())
+        check_can_ask(self.dry_run, self.yes, can_ask)
     }
+}
+
+/// Refuses where a person must be asked and cannot be.
+fn check_can_ask(dry_run: bool, yes: bool, can_ask: bool) -> Result<()> {
+    if dry_run || yes || can_ask {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was sent")
+        .hint("add --yes to go ahead without a question, or --dry-run to see what would happen"))
 }
 
 /// Takes one order from its ID to proof.
@@ -195,7 +210,7 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
         return Ok(receipt);
     }
     if ask {
-        confirm(reads).await?;
+        confirm(reads, "Retract this").await?;
     }
     let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let mut stopped = false;
@@ -218,9 +233,9 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
 }
 
 /// Asks the person; *no*, a signal and a closed terminal all mean that nothing is sent.
-async fn confirm(reads: &Reads<'_>) -> Result<()> {
+async fn confirm(reads: &Reads<'_>, what: &str) -> Result<()> {
     let question = format!(
-        "Retract this for tenant {} (Account SID {})? It cannot be undone.",
+        "{what} for tenant {} (Account SID {})? It cannot be undone.",
         reads.identity.tenant, reads.identity.account_sid
     );
     let answer = tokio::select! {
@@ -269,8 +284,21 @@ async fn carry_out(
             }
         },
     };
+    follow_to_the_end(reads, &options.follows, ledger, retraction, action, sent_now, receipt).await;
+}
+
+/// Follows what was sent, and puts it into the receipt as it then stands.
+async fn follow_to_the_end(
+    reads: &Reads<'_>,
+    follows: &Follows,
+    ledger: &mut Ledger,
+    retraction: Retraction,
+    action: &ActionPlan,
+    sent_now: bool,
+    receipt: &mut Receipt,
+) {
     let kept = retraction.clone();
-    let (followed, error) = match follow::follow(reads, &options.follows, ledger, retraction).await {
+    let (followed, error) = match follow::follow(reads, follows, ledger, retraction).await {
         Ok(followed) => (followed, None),
         // Where looking fails, what is known stays in the receipt, since something was sent.
         Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
@@ -301,5 +329,6 @@ async fn send_one(
     let capability =
         BrandWriter::new(&writer.host, sid, version, *reads.clock, reads.stop.clone())?.paced_with(reads.brand);
     let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
-    Sender { reads, writer: &capability, ledger, options, max_wait, lock_wait }.send(plan, action).await
+    let mut job = ReversalJob::new(reads, &capability, options, plan, action);
+    Dispatch { reads, ledger, max_wait, lock_wait }.run(&mut job).await
 }

@@ -117,10 +117,11 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
     }
     rewards.sort_by(|a, b| a.reward_id.cmp(&b.reward_id));
     let mut step = judge_rewards(&mut findings, &rewards, coverage);
+    let mut facts = ActionFacts::default();
     if step == Step::Send {
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
         what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
-        let facts = action_facts(reads, target, options, &mut findings).await?;
+        facts = action_facts(reads, target, options, &mut findings).await?;
         windows::ages(&mut findings, target.action_id(), &live, &facts, reads.clock.now());
         windows::action(&mut findings, &facts, reads.clock.now());
         what_to_know(&mut findings, target, coverage);
@@ -132,7 +133,7 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         refresh_index(reads, target, &seen);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
-    Ok(ActionPlan { target: target.clone(), step, rewards, linked, program_id, findings })
+    Ok(ActionPlan { target: target.clone(), step, rewards, linked, program_id, findings, facts })
 }
 
 /// What the rewards as they are say: send, nothing to send, or too late.
@@ -244,6 +245,8 @@ async fn action_facts(
         event_date: date(found.event_date),
         locking_date,
         program_type,
+        currency: found.currency,
+        action_tracker_id: found.action_tracker_id,
     })
 }
 

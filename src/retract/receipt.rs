@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Options;
+use super::adjust::change_of;
+use super::adjust::preview::Preview;
 use super::advice;
 use super::judge::Snapshot;
 use super::plan::{ActionPlan, Kept, Plan, Step};
@@ -14,7 +16,7 @@ use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId, Target};
 use crate::report::table;
 use crate::store::Identity;
-use crate::store::ledger::{Event, Head, Ledger, Retraction, State};
+use crate::store::ledger::{Event, Head, Ledger, Retraction, Road, State};
 
 /// What happened to one order.
 #[derive(Debug, Serialize)]
@@ -55,6 +57,8 @@ pub struct Mark {
 pub struct Entry {
     /// Its number in the ledger; `null` where nothing was written down.
     pub id: Option<i64>,
+    /// How the vendor hears of it: `reversal`, `modification`, `file` …
+    pub road: Road,
     /// The action, unless it went out by order ID and action tracker.
     pub action_id: Option<String>,
     /// The action tracker of the fallback.
@@ -81,6 +85,8 @@ pub struct Entry {
     pub reason: Option<String>,
     /// The ticket.
     pub ticket: Option<String>,
+    /// What an adjustment changes, line by line, before and after; `null` for everything else.
+    pub change: Option<Preview>,
     /// The rewards, before and after.
     pub rewards: Vec<RewardLine>,
     /// Whether it may go; `null` for what is in the ledger already.
@@ -136,6 +142,12 @@ fn is_new(reward: &Snapshot, before: &[Snapshot]) -> bool {
     before.iter().all(|was| was.reward_id != reward.reward_id)
 }
 
+/// What an adjustment changes, with what was read afterwards.
+fn change_now(retraction: &Retraction) -> Option<Preview> {
+    let after = retraction.detail("after").and_then(|after| serde_json::from_value::<Vec<_>>(after.clone()).ok());
+    Some(change_of(retraction)?.read_again(&after.unwrap_or_default()))
+}
+
 fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>) -> RewardLine {
     let newest = after.or(before);
     RewardLine {
@@ -165,12 +177,16 @@ impl Entry {
         };
         let reached = state.may_have_been_sent() || retraction.detail("queued_uri").is_some();
         let check = match state {
+            State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Modification => {
+                advice::what_a_doubtful_change_means()
+            }
             State::Unconfirmed => advice::why_it_may_stand(retraction.action_id.is_some()),
             State::Unknown | State::Sending => advice::what_unknown_means(),
             _ => Vec::new(),
         };
         Self {
             id: Some(retraction.id),
+            road: retraction.road,
             action_id: retraction.action_id.as_ref().map(ToString::to_string),
             action_tracker_id: retraction.action_tracker_id.clone(),
             state: state.as_str().to_owned(),
@@ -184,6 +200,7 @@ impl Entry {
             person: Some(retraction.person.clone()),
             reason: retraction.reason.clone(),
             ticket: retraction.ticket.clone(),
+            change: (retraction.road == Road::Modification).then(|| change_now(retraction)).flatten(),
             rewards: before
                 .iter()
                 .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
@@ -204,6 +221,7 @@ impl Entry {
         };
         Self {
             id: None,
+            road: Road::Reversal,
             action_id: action.target.action_id().map(ToString::to_string),
             action_tracker_id: tracker,
             state: state.to_owned(),
@@ -217,6 +235,7 @@ impl Entry {
             person: None,
             reason: None,
             ticket: None,
+            change: None,
             rewards: action.rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
             verdict: Some(action.findings.verdict()),
             findings: action.findings.list().to_vec(),
@@ -246,7 +265,8 @@ impl Entry {
             (None, Some(tracker)) => format!("every action of this order under action tracker {tracker}"),
             (None, None) => "action unknown".to_owned(),
         };
-        let number = self.id.map(|id| format!(" (retraction {id})")).unwrap_or_default();
+        let kind = if self.road == Road::Modification { "adjustment" } else { "retraction" };
+        let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
         let before = if self.sent.is_some() && !self.sent_now { " (sent before; nothing was sent now)" } else { "" };
         lines.push(format!("{what}{number}: {}{before}", self.state));
         lines.push(format!("  {}", self.message));
@@ -267,6 +287,9 @@ impl Entry {
             if let Some(text) = text {
                 lines.push(format!("  {label} {text}"));
             }
+        }
+        if let Some(change) = &self.change {
+            lines.extend(change.table().into_iter().map(|line| format!("  {line}")));
         }
         let rows = self.rewards.iter().map(|reward| {
             let amount =
@@ -337,6 +360,13 @@ impl Receipt {
         }
     }
 
+    /// A change of an action, with nothing sent.
+    pub fn would_adjust(&mut self, action: &ActionPlan, change: &Preview) {
+        let message = "a dry run: nothing was sent; this action would be changed as shown";
+        let entry = Entry::unsent(action, "would_send", message);
+        self.retractions.push(Entry { road: Road::Modification, change: Some(change.clone()), ..entry });
+    }
+
     /// An action that was left as it is.
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
@@ -379,8 +409,11 @@ impl Receipt {
             Kind::NotConfirmed => {
                 Error::new(kind, message).hint("run `recoup verify` to carry it on; it is never sent again by itself")
             }
+            Kind::VendorRefused if entry.road == Road::Modification => {
+                Error::new(kind, message).hint("nothing was changed: mend the cause, then run the same command again")
+            }
             Kind::VendorRefused => Error::new(kind, message).hint("mend the cause, then send it again with --resend"),
-            _ => Error::new(kind, message).hint("nothing was sent; run `recoup retract` again"),
+            _ => Error::new(kind, message).hint("nothing was sent; run the same command again"),
         })
     }
 
@@ -414,7 +447,7 @@ impl Receipt {
 }
 
 /// A finding, and what to do about it.
-fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
+pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     let mut lines = vec![format!("{margin}{}", finding.line())];
     if finding.stops() {
         lines.push(format!("{margin}  → {}", finding.way_out()));
