@@ -3,6 +3,7 @@
 //! Tests assert on what a user sees (standard output, exit code, rows) and on what the simulator was asked, never on
 //! internals.
 
+mod adjust;
 mod crawl;
 mod index;
 mod lookup;
