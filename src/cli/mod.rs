@@ -4,6 +4,7 @@
 //! does nothing.
 
 mod adjust;
+mod file;
 mod retract;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
 pub use adjust::AdjustArgs;
+pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
 pub use retract::{RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
@@ -75,6 +77,8 @@ pub enum Command {
     Retract(RetractArgs),
     /// Change an action after a partial refund, item by item: check, show before and after, confirm, send once, follow
     Adjust(Box<AdjustArgs>),
+    /// Retract by the vendor's reversal file, which you hand in yourself: write it, check it, release what was not handed in
+    File(FileArgs),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
     /// Freshness, coverage, runs and open retractions

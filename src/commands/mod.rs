@@ -18,6 +18,7 @@ use crate::{demo, doctor, signal, simulator};
 
 mod adjust;
 mod crawl;
+mod file;
 mod lookup;
 mod retract;
 mod status;
@@ -106,6 +107,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Lookup(args) => lookup::run(&context, args).await,
         Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
         Command::Adjust(args) => remember_refusal(&context, "adjust", adjust::run(&context, *args).await),
+        Command::File(args) => remember_refusal(&context, "file", file::run(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
         Command::Status(args) => status::run(&context, &args),
     }

@@ -24,6 +24,7 @@ use crate::store::ledger::{Ledger, Retraction, Road};
 pub mod adjust;
 pub mod advice;
 mod dispatch;
+pub mod file;
 mod follow;
 pub mod judge;
 mod live;

@@ -9,6 +9,7 @@ use super::Options;
 use super::adjust::change_of;
 use super::adjust::preview::Preview;
 use super::advice;
+use super::file::{Handed, handed_of};
 use super::judge::Snapshot;
 use super::plan::{ActionPlan, Kept, Plan, Step};
 use super::verdict::{Finding, Verdict};
@@ -52,6 +53,18 @@ pub struct Mark {
     pub head: Head,
 }
 
+impl Mark {
+    /// The mark of a ledger as it is now; `None` where that cannot be read.
+    pub fn of(ledger: &Ledger) -> Option<Self> {
+        ledger.ledger_id().and_then(|id| Ok(Self { id, head: ledger.head()? })).ok()
+    }
+
+    /// The same as a line.
+    pub fn line(&self) -> String {
+        format!("ledger {}, event {}, head {}", self.id, self.head.sequence, self.head.hash)
+    }
+}
+
 /// One action of a receipt.
 #[derive(Debug, Serialize)]
 pub struct Entry {
@@ -87,6 +100,8 @@ pub struct Entry {
     pub ticket: Option<String>,
     /// What an adjustment changes, line by line, before and after; `null` for everything else.
     pub change: Option<Preview>,
+    /// The line of a reversal file; `null` for everything else.
+    pub file: Option<Handed>,
     /// The rewards, before and after.
     pub rewards: Vec<RewardLine>,
     /// Whether it may go; `null` for what is in the ledger already.
@@ -200,6 +215,7 @@ impl Entry {
             person: Some(retraction.person.clone()),
             reason: retraction.reason.clone(),
             ticket: retraction.ticket.clone(),
+            file: handed_of(retraction),
             change: (retraction.road == Road::Modification).then(|| change_now(retraction)).flatten(),
             rewards: before
                 .iter()
@@ -236,6 +252,7 @@ impl Entry {
             reason: None,
             ticket: None,
             change: None,
+            file: None,
             rewards: action.rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
             verdict: Some(action.findings.verdict()),
             findings: action.findings.list().to_vec(),
@@ -288,6 +305,11 @@ impl Entry {
                 lines.push(format!("  {label} {text}"));
             }
         }
+        if let Some(Handed { name, action_tracker_id, reason_code, .. }) = &self.file {
+            lines.push(format!(
+                "  handed over in {name}: action tracker {action_tracker_id}, Amount=0, reason {reason_code}"
+            ));
+        }
         if let Some(change) = &self.change {
             lines.extend(change.table().into_iter().map(|line| format!("  {line}")));
         }
@@ -338,7 +360,7 @@ impl Receipt {
 
     /// Marks it with how far the ledger is. Where that cannot be read, what was sent is still worth a receipt.
     pub fn mark(&mut self, ledger: &Ledger) {
-        self.ledger = ledger.ledger_id().and_then(|id| Ok(Mark { id, head: ledger.head()? })).ok();
+        self.ledger = Mark::of(ledger);
     }
 
     /// An action as it stands, with nothing sent.
@@ -406,6 +428,10 @@ impl Receipt {
         let (kind, entry) = worst?;
         let message = format!("order {:?} is {}: {}", self.order_id.as_str(), entry.state, entry.message);
         Some(match kind {
+            Kind::NotConfirmed if entry.road == Road::File => Error::new(kind, message)
+                .hint("run `recoup file check` once the vendor has processed the file; it is not sent by another road"),
+            Kind::VendorRefused if entry.road == Road::File => Error::new(kind, message)
+                .hint("mend the cause, then use `recoup retract`, or write it into another file"),
             Kind::NotConfirmed => {
                 Error::new(kind, message).hint("run `recoup verify` to carry it on; it is never sent again by itself")
             }
@@ -433,9 +459,7 @@ impl Receipt {
             lines.push(format!("ended early: {}", error.message));
         }
         lines.push(coverage_line(&self.coverage));
-        if let Some(Mark { id, head }) = &self.ledger {
-            lines.push(format!("ledger {id}, event {}, head {}", head.sequence, head.hash));
-        }
+        lines.extend(self.ledger.as_ref().map(Mark::line));
         // An unconfirmed entry names the rule among what to check.
         let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
         if !unsettled && self.first && self.retractions.iter().any(|entry| entry.sent_now) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Home, Ran, Sim, ready};
 
 /// An action with several items, and what they are.
-struct Order {
+struct Several {
     order_id: String,
     action_id: String,
     /// SKU, quantity, amount.
@@ -40,20 +40,20 @@ fn items(sim: &Sim, action_id: &str) -> Vec<(String, u64, f64)> {
 }
 
 /// A plain order whose action has at least two items.
-fn order(sim: &Sim) -> Order {
+fn order(sim: &Sim) -> Several {
     let all: Value = serde_json::from_str(&sim.get("examples")).expect("the examples");
     for one in all["plain"].as_array().expect("a list") {
         let action_id = one["action_ids"][0].as_str().expect("an action").to_owned();
         let items = items(sim, &action_id);
         if items.len() > 1 {
-            return Order { order_id: one["order_id"].as_str().expect("text").to_owned(), action_id, items };
+            return Several { order_id: one["order_id"].as_str().expect("text").to_owned(), action_id, items };
         }
     }
     panic!("no plain order has several items: {all}");
 }
 
 /// A simulator with an order of several items that is crawled.
-fn with_items(flags: &[&str]) -> (Sim, Home, Order) {
+fn with_items(flags: &[&str]) -> (Sim, Home, Several) {
     let mut all = vec!["--participants", "1500"];
     all.extend(flags);
     let (sim, home) = ready(&all);

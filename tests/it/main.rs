@@ -5,6 +5,7 @@
 
 mod adjust;
 mod crawl;
+mod file_road;
 mod index;
 mod lookup;
 mod odd;

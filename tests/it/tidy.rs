@@ -27,7 +27,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["api", "cli", "model", "error", "extract", "store"]),
     ("crawl", &["api", "store", "extract", "model", "error", "clock", "crash", "report"]),
     ("lookup", &["api", "store", "extract", "model", "error", "clock", "report"]),
-    ("retract", &["api", "store", "extract", "model", "error", "clock", "crash", "report", "lookup"]),
+    ("retract", &["api", "store", "extract", "refunds", "model", "error", "clock", "crash", "report", "lookup"]),
     ("status", &["store", "model", "error", "clock", "report", "retract"]),
     ("doctor", &["api", "store", "extract", "model", "error", "clock", "report", "retract", "config", "commands"]),
     (

@@ -330,10 +330,12 @@ mod tests {
         wanted::change(&wanted).expect("a change")
     }
 
+    /// Amounts, quantities, deltas; why it is refused, or nothing.
+    type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
+
     #[test]
     fn what_does_not_fit_the_action_is_refused() {
         let before = Before::Items(vec![item("A", "2", "10.00"), item("B", "1", "5.00")]);
-        type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
         let table: [Row; 9] = [
             (&["A=4"], &[], &[], ""),
             (&["A=10"], &["A=1"], &[], ""),

@@ -13,7 +13,7 @@ use super::chain::Fault;
 use super::hex;
 
 /// The keys of plans and details whose text is personal.
-const PERSONAL: [&str; 2] = ["account_id", "user_id"];
+const PERSONAL: [&str; 3] = ["account_id", "user_id", "reason"];
 
 /// What is read where a value was forgotten.
 pub const FORGOTTEN: &str = "(forgotten)";
