@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -90,6 +91,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         stop,
         report,
         lists: retract::Lists::default(),
+        programs: OnceCell::new(),
     };
     let minute = Duration::from_mins(1);
     let options = retract::Options {
@@ -103,6 +105,9 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         yes: true,
         resend: false,
         overrides: Vec::new(),
+        read_action: true,
+        amount: None,
+        batch: None,
         max_index_age: minute,
         follows: Follows {
             wait: minute,

@@ -14,6 +14,9 @@ pub mod clock;
 // Any reward JSON → links between orders and actions; pure.
 pub mod extract;
 
+// The shop's files: refunds in, outcomes out, plans, the vendor's reversal file.
+pub mod refunds;
+
 // The only code that speaks HTTP.
 pub mod api;
 

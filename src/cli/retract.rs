@@ -41,12 +41,12 @@ pub struct RetractArgs {
     /// Refuse where the order was last read longer ago than this [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub max_index_age: Option<Span>,
+    /// Go on in spite of this stop; name each one. The ledger keeps the names
+    #[arg(long = "override", value_name = "NAME", value_enum)]
+    pub overrides: Vec<Override>,
     /// Send again what failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,
-    /// Set one rule aside by naming it; the ledger records it. May be repeated
-    #[arg(long = "override", value_name = "NAME", value_enum)]
-    pub overrides: Vec<Override>,
 }
 
 /// Flags of `recoup verify`.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+
 use super::{Context, End, parked, warn_of_quota};
 use crate::api::{Advocate, Brand};
 use crate::cli::{RetractArgs, VerifyArgs};
@@ -31,6 +33,9 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         yes: args.yes,
         resend: args.resend,
         overrides: args.overrides,
+        read_action: true,
+        amount: None,
+        batch: None,
         max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
         follows,
     };
@@ -153,5 +158,6 @@ pub(super) fn reads<'a>(
         stop,
         report,
         lists: retract::Lists::default(),
+        programs: OnceCell::new(),
     }
 }

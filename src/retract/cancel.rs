@@ -16,6 +16,7 @@ use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::snapshot;
 use super::plan::{Kept, check_ledger};
 use super::receipt::Receipt;
+use super::verdict::{Check, Findings};
 use super::{Follows, Reads, advice};
 use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
 use crate::crash;
@@ -95,16 +96,16 @@ pub async fn run(
         return Ok(receipt);
     }
     let standing = standing(reads, reward_id).await?;
-    let warnings = warnings(existing.as_ref(), reward_id)?;
+    let findings = what_to_know(existing.as_ref(), reward_id)?;
     let order_id = order_of(&standing, existing.as_ref(), reward_id)?;
     drop(existing);
     let mut receipt = Receipt::new(reads.identity, &order_id, &coverage, false);
     receipt.dry_run = options.dry_run;
     if options.dry_run {
-        receipt.would_cancel(&standing.snapshot, &warnings);
+        receipt.would_cancel(&standing.snapshot, &findings);
         return Ok(receipt);
     }
-    for line in plan_lines(reads, &standing.snapshot, &order_id, &warnings) {
+    for line in plan_lines(reads, &standing.snapshot, &order_id, &findings) {
         // Nobody is asked about what they cannot see.
         if options.yes { reads.report.note(line) } else { reads.report.say(line) }
     }
@@ -115,7 +116,7 @@ pub async fn run(
     let canceller = RewardCanceller::new(&settings.host, &identity.tenant, *reads.clock, reads.stop.clone())?
         .paced_with(reads.advocate);
     let mut ledger = Ledger::open(reads.ledger, identity, reads.actor)?;
-    let mut job = CancelJob { reads, canceller, reward_id, options, order_id, standing, warnings, coverage };
+    let mut job = CancelJob { reads, canceller, reward_id, options, order_id, standing, findings, coverage };
     let (max_wait, lock_wait) = (settings.host.max_wait, settings.lock_wait);
     match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait }).run(&mut job).await? {
         Sent::No(retraction, error) => {
@@ -199,21 +200,22 @@ async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
 }
 
 /// What else the ledger knows of this reward that a person should hear before saying yes.
-fn warnings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Vec<String>> {
-    let Some(ledger) = ledger else { return Ok(Vec::new()) };
-    let whole = ledger.of_rewards(std::slice::from_ref(reward_id))?;
-    let whole = whole.into_iter().filter(|other| other.road.takes_all_back() && other.state.may_have_been_sent());
-    Ok(whole
-        .map(|other| {
-            let state = other.state.as_str();
-            let end = if other.state.is_open() {
-                "; it may still cancel this reward, and then proves nothing by it"
+fn what_to_know(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let Some(ledger) = ledger else { return Ok(findings) };
+    for other in ledger.of_rewards(std::slice::from_ref(reward_id))? {
+        if other.road.takes_all_back() && other.state.may_have_been_sent() {
+            let evidence = format!("retraction {} of its action is {}", other.id, other.state.as_str());
+            let remedy = if other.state.is_open() {
+                "wait for it where you can: it may still cancel this reward, and a reward that was cancelled by itself proves \
+                 nothing about it"
             } else {
-                ""
+                "look at it with `recoup status --retraction ID`"
             };
-            format!("retraction {} of its action is {state}{end}", other.id)
-        })
-        .collect())
+            findings.warn(Check::Retracted, evidence, remedy);
+        }
+    }
+    Ok(findings)
 }
 
 /// The order that the reward is for, where that is certain; empty where nobody knows.
@@ -229,7 +231,7 @@ fn order_of(standing: &Standing, ledger: Option<&Ledger>, reward_id: &RewardId) 
     Ok(newest.map_or_else(|| OrderId::new(""), |retraction| retraction.order_id))
 }
 
-fn plan_lines(reads: &Reads<'_>, reward: &Snapshot, order_id: &OrderId, warnings: &[String]) -> Vec<String> {
+fn plan_lines(reads: &Reads<'_>, reward: &Snapshot, order_id: &OrderId, findings: &Findings) -> Vec<String> {
     let identity = reads.identity;
     let unit = reward.unit.as_deref().unwrap_or("");
     let amount = reward.assigned.map(|n| format!(", {n} {unit}")).unwrap_or_default();
@@ -244,7 +246,7 @@ fn plan_lines(reads: &Reads<'_>, reward: &Snapshot, order_id: &OrderId, warnings
         format!("  reward {} of {order}: {}{amount}{}", reward.reward_id, reward.state, source.trim_end()),
         format!("  {}", advice::REWARD_ALONE),
     ];
-    lines.extend(warnings.iter().map(|warning| format!("  warning: {warning}")));
+    lines.extend(findings.list().iter().map(|finding| format!("  {}; {}", finding.line(), finding.remedy)));
     lines
 }
 
@@ -256,7 +258,7 @@ struct CancelJob<'a> {
     options: &'a CancelOptions,
     order_id: OrderId,
     standing: Standing,
-    warnings: Vec<String>,
+    findings: Findings,
     coverage: Coverage,
 }
 
@@ -310,7 +312,7 @@ impl Job for CancelJob<'_> {
             rewards: vec![self.reward_id.clone()],
             plan: json!({
                 "rewards": [self.standing.snapshot],
-                "warnings": self.warnings,
+                "findings": self.findings.list(),
                 "coverage": self.coverage,
             }),
         }

@@ -8,12 +8,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Advocate, Brand, BrandWriter, HostOptions};
+use crate::api::{Advocate, Brand, BrandWriter, HostOptions, Program};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
+use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Actor, OrderId};
 use crate::report::{self, Report};
 use crate::store::Identity;
@@ -35,7 +37,9 @@ mod resend;
 mod resolve;
 mod schedule;
 mod send;
+pub mod verdict;
 pub mod verify;
+mod windows;
 
 use dispatch::{Dispatch, Sent};
 pub use doubt::Lists;
@@ -72,6 +76,8 @@ pub struct Reads<'a> {
     pub report: &'a Report,
     /// What this process has read of the vendor's list of submissions.
     pub lists: Lists,
+    /// The programs of the account, once they were asked for.
+    pub programs: OnceCell<Vec<Program>>,
 }
 
 /// How long and how often to look.
@@ -162,8 +168,14 @@ pub struct Options {
     pub yes: bool,
     /// Send again what failed, was not received, or is unconfirmed.
     pub resend: bool,
-    /// The rules that a person has set aside, by name.
+    /// The stops that the person overrides, by their names.
     pub overrides: Vec<Override>,
+    /// Whether the action itself is read before it is sent: one request of the Brand API's quota an order.
+    pub read_action: bool,
+    /// What was refunded, where somebody says so: 0 and the whole amount go, a part stops.
+    pub amount: Option<Decimal>,
+    /// The batch it belongs to.
+    pub batch: Option<String>,
     /// An order that was last read longer ago than this is refused.
     pub max_index_age: Duration,
     /// How long and how often to look.
@@ -215,19 +227,28 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
     drop(existing);
     let mut receipt = Receipt::new(reads.identity, order_id, &plan.coverage, first);
     receipt.dry_run = options.dry_run;
+    // Of several actions none goes where one stops: a person has asked for all of them.
+    let stop = plan.actions.iter().find_map(|action| action.findings.error());
     let to_send = plan.actions.iter().any(|action| matches!(action.step, Step::Send));
-    let ask = to_send && !options.yes && !options.dry_run;
+    let ask = to_send && !options.yes && !options.dry_run && stop.is_none();
     // The receipt of a dry run says the same.
-    if to_send && !options.dry_run {
+    if to_send && !options.dry_run && stop.is_none() {
         for line in receipt::plan_lines(&plan, reads.identity, options, first) {
             // Nobody is asked about what they cannot see.
             if ask { reads.report.say(line) } else { reads.report.note(line) }
         }
     }
     // Looking at an order must not create a ledger.
-    if options.dry_run || plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled)) {
+    let idle = plan.actions.iter().all(|action| matches!(action.step, Step::AlreadyCancelled));
+    if options.dry_run || stop.is_some() || idle {
         for action in &plan.actions {
-            receipt.planned(action);
+            match stop {
+                Some(_) => receipt.not_sent(action, "not sent: another action of this order stops"),
+                None => receipt.planned(action),
+            }
+        }
+        if let Some(error) = stop {
+            receipt.end_early(error);
         }
         return Ok(receipt);
     }
@@ -285,7 +306,7 @@ async fn carry_out(
     receipt: &mut Receipt,
 ) {
     let (retraction, sent_now) = match &action.step {
-        Step::AlreadyCancelled => return receipt.planned(action),
+        Step::AlreadyCancelled | Step::Stop => return receipt.planned(action),
         Step::Follow(retraction) => ((**retraction).clone(), false),
         Step::Send => match send_one(reads, writer, ledger, plan, action, options).await {
             Err(error) => {
@@ -293,11 +314,11 @@ async fn carry_out(
                 return receipt.end_early(error);
             }
             Ok(Sent::No(retraction, error)) => {
-                receipt.add(&retraction, &action.warnings);
+                receipt.add(&retraction, action.findings.list());
                 return receipt.end_early(error);
             }
             Ok(Sent::Yes(retraction, Some(error))) => {
-                receipt.add_sent(&retraction, &action.warnings);
+                receipt.add_sent(&retraction, action.findings.list());
                 return receipt.end_early(error);
             }
             Ok(Sent::Yes(retraction, None)) => (*retraction, true),
@@ -314,9 +335,9 @@ async fn carry_out(
         Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
     };
     if sent_now {
-        receipt.add_sent(&followed, &action.warnings);
+        receipt.add_sent(&followed, action.findings.list());
     } else {
-        receipt.add(&followed, &action.warnings);
+        receipt.add(&followed, action.findings.list());
     }
     if reads.stop.is_cancelled() && followed.state.is_open() {
         let interrupted = Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger");

@@ -1,22 +1,56 @@
-//! What a person may allow by naming it, and what the ledger then records.
+//! The stops that a person may override, each only by its name.
 //!
-//! Nothing here may be implied: an override counts only where it was named for this command.
+//! A name here is an argument of `--override`, a word in the ledger, and the name of the check that it overrides. What is not
+//! here cannot be overridden: it would send something twice, or for the wrong order.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
-/// A rule that a person has set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+/// A stop that is overridden by naming it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Override {
-    /// Send again less than 24 hours after the submission completed: its rewards may still cancel
+    /// Every reward was redeemed or has expired: it is too late, and nothing comes back
+    Redeemed,
+    /// The vendor says that the rewards are not cancellable
+    NotCancellable,
+    /// A reward of the action belongs to another order too
+    Shared,
+    /// The order was last read too long ago
+    Stale,
+    /// The ActionId has an unfamiliar shape and was found by searching
+    Unfamiliar,
+    /// A Performance action past its locking date
+    Locked,
+    /// Sent again within 24 hours of the submission's completion
     Early,
 }
 
 impl Override {
-    /// The word for it, on the command line and in the ledger.
+    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Redeemed => "redeemed",
+            Self::NotCancellable => "not-cancellable",
+            Self::Shared => "shared",
+            Self::Stale => "stale",
+            Self::Unfamiliar => "unfamiliar",
+            Self::Locked => "locked",
             Self::Early => "early",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_of_the_flag_is_the_word_of_the_ledger() {
+        for name in Override::value_variants() {
+            let flag = name.to_possible_value().expect("none is hidden");
+            assert_eq!(flag.get_name(), name.as_str());
+            assert_eq!(serde_json::to_value(name).expect("a word"), name.as_str());
         }
     }
 }

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::judge::Snapshot;
-use super::preflight::preflight;
+use super::preflight::{Question, preflight};
 use super::resend::{self, Again};
 use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
+use super::verdict::{Check, Finding, Findings};
 use super::{Options, Reads};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::basis;
@@ -20,7 +23,7 @@ use crate::store::index::IndexReader;
 use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 /// What is to be done about one action.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Send it: nothing of it was ever received by the vendor, as far as the ledger knows.
     Send,
@@ -28,6 +31,8 @@ pub enum Step {
     Follow(Box<Retraction>),
     /// Every reward of it is cancelled already, and not by this ledger.
     AlreadyCancelled,
+    /// Something that nobody has overridden speaks against it.
+    Stop,
 }
 
 /// The plan for one action.
@@ -41,8 +46,12 @@ pub struct ActionPlan {
     pub rewards: Vec<Snapshot>,
     /// Which of them are linked to this action for certain.
     pub linked: Vec<RewardId>,
-    /// What a person should know before saying yes.
-    pub warnings: Vec<String>,
+    /// The program of its rewards, where they name one.
+    pub program_id: Option<String>,
+    /// When it happened, as far as that is known; read where there is something to send.
+    pub event_at: Option<Timestamp>,
+    /// What speaks against it, and what a person should know before saying yes.
+    pub findings: Findings,
     /// Set where it was sent before and a person sends it again.
     pub again: Option<Again>,
 }
@@ -65,9 +74,15 @@ pub struct Plan {
 pub struct Kept {
     /// The rewards before.
     pub rewards: Vec<Snapshot>,
-    /// Warnings that the person saw.
+    /// What the person saw.
     #[serde(default)]
-    pub warnings: Vec<String>,
+    pub findings: Vec<Finding>,
+    /// The stops that the person overrode, by their names.
+    #[serde(default)]
+    pub overridden: Vec<String>,
+    /// The same in a ledger of recoup 0.1, as sentences.
+    #[serde(default, skip_serializing)]
+    warnings: Vec<String>,
     /// Coverage then.
     #[serde(default)]
     pub coverage: serde_json::Value,
@@ -79,8 +94,25 @@ pub struct Kept {
 impl Kept {
     /// The plan of a retraction as the ledger has it.
     pub fn of(retraction: &Retraction) -> Result<Self> {
-        serde_json::from_value(retraction.plan.clone()).map_err(|error| {
+        let mut kept: Self = serde_json::from_value(retraction.plan.clone()).map_err(|error| {
             Error::new(Kind::Storage, format!("the plan of retraction {} is damaged: {error}", retraction.id))
+        })?;
+        let mut earlier = Findings::default();
+        for warning in kept.warnings.drain(..) {
+            earlier.warn(Check::Earlier, warning, "");
+        }
+        kept.findings.extend_from_slice(earlier.list());
+        Ok(kept)
+    }
+
+    /// The plan of one action, as it is to be kept.
+    pub fn json(plan: &Plan, action: &ActionPlan) -> Value {
+        json!({
+            "rewards": action.rewards,
+            "findings": action.findings.list(),
+            "overridden": action.findings.overridden(),
+            "coverage": plan.coverage,
+            "again": action.again,
         })
     }
 }
@@ -130,7 +162,8 @@ pub async fn make(
         if let Some(found) = found.as_ref().filter(|found| !options.resend || !found.state.is_open()) {
             let rewards = Kept::of(found)?.rewards;
             let step = Step::Follow(Box::new(found.clone()));
-            actions.push(ActionPlan { target, step, rewards, linked, warnings: Vec::new(), again: None });
+            let (program_id, event_at, findings, again) = (None, None, Findings::default(), None);
+            actions.push(ActionPlan { target, step, rewards, linked, program_id, event_at, findings, again });
             continue;
         }
         let mut again = None;
@@ -140,9 +173,11 @@ pub async fn make(
                 again = resend::again(ledger, &target, found.as_ref(), options, reads.clock.now())?;
             }
         }
-        check_links(order_id, &target, &known, options)?;
-        check_age(&known, &coverage, reads.clock.now(), options.max_index_age)?;
-        let mut action = preflight(reads, order_id, target, &known, &coverage, several, options).await?;
+        let mut findings = Findings::new(&options.overrides);
+        check_links(&mut findings, order_id, &target, &known, options);
+        check_age(&mut findings, &known, &coverage, reads.clock.now(), options.max_index_age);
+        let question = Question { order_id, target: &target, indexed: &known, coverage: &coverage, several, options };
+        let mut action = preflight(reads, question, findings).await?;
         resend::apply(ledger, &mut action, again)?;
         actions.push(action);
     }
@@ -190,12 +225,17 @@ fn from_ledger(
     };
     let mut actions = Vec::new();
     for retraction in ledger.of_order(order_id)?.into_iter().filter(asked_for) {
+        let mut findings = Findings::default();
+        let evidence = "the index does not have this order: it may have other actions";
+        findings.warn(Check::NotIndexed, evidence, "run `recoup crawl`");
         actions.push(ActionPlan {
             target: retraction.target(),
             rewards: Kept::of(&retraction)?.rewards,
             linked: Vec::new(),
             step: Step::Follow(Box::new(retraction)),
-            warnings: vec!["the index does not have this order: it may have other actions".to_owned()],
+            program_id: None,
+            event_at: None,
+            findings,
             again: None,
         });
     }

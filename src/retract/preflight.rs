@@ -1,43 +1,61 @@
 //! The rewards of an action as the vendor has them right now, and what speaks against taking them back.
 //!
 //! Every known reward is read live, in its account or by its ID. What the index says and what the vendor says must agree, or
-//! this stops. It must never send anything.
+//! this stops. Everything that is found becomes a finding, so that a person hears of all of it at once. It must never send
+//! anything.
+
+use std::collections::BTreeSet;
 
 use super::judge::Snapshot;
 use super::live::{Known, LiveReward, Look, Place, look, snapshot};
 use super::plan::{ActionPlan, Step};
 use super::resolve::{is_linked, linked_elsewhere};
+use super::verdict::{Check, Findings, Verdict};
+use super::windows::{self, ActionFacts};
 use super::{Options, Reads};
-use crate::error::{Error, Kind, Result};
-use crate::model::{Coverage, LinkKind, OrderId, Target};
+use crate::error::{Kind, Result};
+use crate::model::decimal::Decimal;
+use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
 use crate::store::index::{Index, IndexedReward, ReadReward, Via};
 
-/// Reads every known reward of the action as it is now.
-pub async fn preflight(
-    reads: &Reads<'_>,
-    order_id: &OrderId,
-    target: Target,
-    indexed: &[IndexedReward],
-    coverage: &Coverage,
-    several: bool,
-    options: &Options,
-) -> Result<ActionPlan> {
+/// What a preflight is about.
+pub struct Question<'a> {
+    /// The order.
+    pub order_id: &'a OrderId,
+    /// The action.
+    pub target: &'a Target,
+    /// Its rewards as the index has them, and those of the same order without an ActionId.
+    pub indexed: &'a [IndexedReward],
+    /// How much of the tenant the index has.
+    pub coverage: &'a Coverage,
+    /// Whether the order has several actions.
+    pub several: bool,
+    /// What was asked for.
+    pub options: &'a Options,
+}
+
+/// Reads every known reward of the action as it is now, and the action itself where there is something to send.
+pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: Findings) -> Result<ActionPlan> {
+    let Question { order_id, target, indexed, coverage, several, options } = question;
     let known: Vec<Known> = indexed
         .iter()
         .map(|r| Known { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone(), via: r.via })
         .collect();
     let seen = look(reads.advocate, reads.mapping, reads.clock, &known).await?;
     let now_ms = reads.clock.now_ms();
-    let mut warnings = Vec::new();
     let (mut rewards, mut linked) = (Vec::new(), Vec::new());
     for (indexed, (known, place)) in indexed.iter().zip(&seen.found) {
         let id = &known.reward_id;
         match place {
-            Place::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, &target, indexed) => {
+            Place::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) => {
                 let is_linked = if is_link_unseen(live, indexed) {
                     let from = if indexed.via == Via::Export { "an export" } else { "GraphQL, which does not answer" };
-                    warnings.push(format!("reward {id}: its link is from {from}, and cannot be seen live"));
-                    is_linked(indexed, &target)
+                    findings.warn(
+                        Check::UnseenLink,
+                        format!("reward {id}: its link is from {from}, and cannot be seen live"),
+                        "compare it with the vendor's Reward Feed (Show more)",
+                    );
+                    is_linked(indexed, target)
                 } else {
                     live.extracted.links.iter().any(|link| link.action_id.as_ref() == target.action_id())
                 };
@@ -47,73 +65,196 @@ pub async fn preflight(
                     rewards.push(now);
                 } else if several {
                     // It may belong to any action of the order, so it proves or denies none of them.
-                    warnings.push(format!(
-                        "reward {id} carries this order without an ActionId ({}): look at it yourself",
-                        now.state
-                    ));
+                    findings.warn(
+                        Check::NoActionId,
+                        format!("reward {id} carries this order without an ActionId ({})", now.state),
+                        "look at it yourself: which action it belongs to is not known",
+                    );
                 } else {
-                    warnings.push(format!(
-                        "reward {id} carries this order without an ActionId: it is read afterwards, and must cancel too"
-                    ));
+                    findings.warn(
+                        Check::NoActionId,
+                        format!("reward {id} carries this order without an ActionId"),
+                        "it is read afterwards, and must cancel too",
+                    );
                     rewards.push(now);
                 }
             }
-            Place::Home(_) => return Err(out_of_date(&format!("reward {id} is now linked to something else"))),
-            Place::Elsewhere(_) => return Err(out_of_date(&format!("reward {id} has moved to another account"))),
+            Place::Home(_) => changed(&mut findings, &format!("reward {id} is now linked to something else")),
+            Place::Elsewhere(_) => changed(&mut findings, &format!("reward {id} has moved to another account")),
             // A crawl has said so already: it is known, and it is not coming back.
-            Place::Missing if indexed.gone => {
-                warnings.push(format!("reward {id} no longer exists at the vendor and is no part of the proof"));
-            }
-            Place::Missing => return Err(out_of_date(&format!("reward {id} no longer exists at the vendor"))),
+            Place::Missing if indexed.gone => findings.warn(
+                Check::Gone,
+                format!("reward {id} no longer exists at the vendor and is no part of the proof"),
+                "nothing can be done about it",
+            ),
+            Place::Missing => changed(&mut findings, &format!("reward {id} no longer exists at the vendor")),
         }
     }
     // A reward of the same action that the index did not know is as much part of the proof as the others.
-    for live in seen.of_target(&target) {
+    for live in seen.of_target(target) {
         let id = &live.extracted.reward.reward_id;
         if live.extracted.kind == LinkKind::Ambiguous {
-            return Err(out_of_date(&format!("reward {id} of this action is ambiguous")));
+            changed(&mut findings, &format!("reward {id} of this action is ambiguous"));
+            continue;
         }
         let links = &live.extracted.links;
         if target.action_id().is_none() && links.iter().any(|link| link.action_id.is_some()) {
-            return Err(out_of_date(&format!("reward {id} of this order has an ActionId now")));
+            changed(&mut findings, &format!("reward {id} of this order has an ActionId now"));
+            continue;
         }
+        let is_new = !rewards.iter().any(|r: &Snapshot| r.reward_id == id.as_str());
         let other = links.iter().filter_map(|link| link.order_id.as_ref()).find(|other| *other != order_id);
         if let Some(other) = other
-            && options.action_id.is_none()
+            && is_new
         {
-            return Err(linked_elsewhere(&format!("{:?}", other.as_str())));
+            linked_elsewhere(&mut findings, &format!("{:?}", other.as_str()), options.action_id.is_some());
         }
-        if !rewards.iter().any(|r| r.reward_id == id.as_str()) {
+        if is_new {
             rewards.push(snapshot(&live.extracted.reward, now_ms));
             linked.push(id.clone());
         }
     }
     rewards.sort_by(|a, b| a.reward_id.cmp(&b.reward_id));
+    let mut step = judge_rewards(&mut findings, &rewards, coverage);
+    let mut event_at = None;
+    if step == Step::Send {
+        let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
+        what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
+        let facts = action_facts(reads, target, options, &mut findings).await?;
+        let now = reads.clock.now();
+        event_at = windows::event_at(target.action_id(), &live, &facts, now);
+        if let Some(event_at) = event_at {
+            windows::age(&mut findings, event_at, now);
+        }
+        windows::action(&mut findings, &facts, now);
+        if let Some(amount) = options.amount {
+            windows::refunded(&mut findings, amount, &facts);
+        }
+        what_to_know(&mut findings, target, coverage);
+    }
+    if findings.verdict() == Verdict::Stop {
+        step = Step::Stop;
+    } else {
+        // Only now: a look that ended in a refusal must not change what the next one finds.
+        refresh_index(reads, target, &seen);
+    }
+    let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
+    Ok(ActionPlan { target: target.clone(), step, rewards, linked, program_id, event_at, findings, again: None })
+}
+
+/// What the rewards as they are say: send, nothing to send, or too late.
+fn judge_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Coverage) -> Step {
     let cancelled = rewards.iter().filter(|r| r.state == "cancelled").count();
     // What merely carries the same order is no reason to send anything.
     let standing = rewards.iter().filter(|r| r.linked && (r.stands() || r.state == "partly_redeemed")).count();
-    let step = if standing > 0 {
-        Step::Send
-    } else if cancelled == rewards.len() && cancelled > 0 {
+    if standing == 0 && cancelled == rewards.len() && cancelled > 0 {
         if !coverage.complete {
-            return Err(Error::new(
-                Kind::Refused,
+            findings.stop(
+                Check::Incomplete,
                 "every known reward of this action is cancelled already, but the index is not complete: others may stand",
-            )
-            .hint("run `recoup crawl`, then try again; nothing was sent"));
+                "run `recoup crawl`, then try again",
+            );
         }
-        Step::AlreadyCancelled
+        return Step::AlreadyCancelled;
+    }
+    let losses: Vec<String> = rewards.iter().filter_map(loss).collect();
+    if standing == 0 && !rewards.is_empty() {
+        let states: Vec<&str> = rewards.iter().map(|r| r.state.as_str()).collect();
+        let lost = if losses.is_empty() { String::new() } else { format!("; lost: {}", losses.join(", ")) };
+        findings.stop(
+            Check::Redeemed,
+            format!("it is too late: no reward of this action can be cancelled any more ({}){lost}", states.join(", ")),
+            "what was redeemed cannot be cancelled, and what has expired is worth nothing",
+        );
     } else {
-        return Err(Error::new(
-            Kind::Refused,
-            format!("it is too late: no reward of this action can be cancelled any more ({})", states(&rewards)),
-        )
-        .hint("what was redeemed cannot be cancelled, and what has expired is worth nothing; nothing was sent"));
+        for lost in losses {
+            findings.warn(
+                Check::Redeemed,
+                format!("{lost} was redeemed and is lost"),
+                "what was redeemed cannot be cancelled; the rest of it may stay",
+            );
+        }
+    }
+    Step::Send
+}
+
+/// What of a reward is lost, in words.
+fn loss(reward: &Snapshot) -> Option<String> {
+    let id = &reward.reward_id;
+    match reward.lost() {
+        Some(lost) => Some(format!("reward {id}: {lost} {}", reward.unit.as_deref().unwrap_or("of unknown unit"))),
+        None => (reward.state == "redeemed").then(|| format!("reward {id}")),
+    }
+}
+
+fn what_is_not_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: &[&Reward], now_ms: i64) {
+    let standing: Vec<&Reward> = live
+        .iter()
+        .copied()
+        .filter(|reward| {
+            rewards.iter().any(|now| now.reward_id == reward.reward_id.as_str() && now.linked && now.stands())
+        })
+        .collect();
+    let mut reasons: Vec<(String, &str)> = Vec::new();
+    for reward in &standing {
+        if let Some(why) = windows::not_cancellable(reward, reward.state(now_ms)) {
+            reasons.push((reward.reward_id.to_string(), why));
+        }
+    }
+    reasons.sort();
+    reasons.dedup();
+    let distinct: BTreeSet<&str> = standing.iter().map(|reward| reward.reward_id.as_str()).collect();
+    if !reasons.is_empty() && reasons.len() == distinct.len() {
+        let all: Vec<String> = reasons.iter().map(|(id, why)| format!("reward {id}: {why}")).collect();
+        findings.stop(Check::NotCancellable, all.join("; "), "talk to the vendor about these rewards");
+    } else {
+        for (id, why) in reasons {
+            findings.warn(Check::NotCancellable, format!("reward {id}: {why}"), "it will stay; the others go");
+        }
+    }
+}
+
+/// The action itself, where the Brand API shows it: most Advocate events are no actions there (`brand-api.md` §3).
+async fn action_facts(
+    reads: &Reads<'_>,
+    target: &Target,
+    options: &Options,
+    findings: &mut Findings,
+) -> Result<ActionFacts> {
+    // What part of it was refunded, only the action can tell.
+    let is_wanted = options.read_action || options.amount.is_some_and(|amount| !amount.is_zero());
+    let Some(action_id) = target.action_id().filter(|_| is_wanted) else { return Ok(ActionFacts::default()) };
+    let found = match reads.brand.action(action_id).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(ActionFacts::default()),
+        Err(error) if matches!(error.kind, Kind::Scope | Kind::Network | Kind::Vendor) => {
+            findings.warn(
+                Check::ActionUnread,
+                format!("the action could not be read ({error}), so its locking date and amount were not checked"),
+                "look at it under Engage → Transactions, or go ahead: the rewards are what counts",
+            );
+            return Ok(ActionFacts::default());
+        }
+        Err(error) => return Err(error),
     };
-    warnings.extend(other_warnings(&target, &rewards, indexed, coverage));
-    // Only now: a look that ended in a refusal must not change what the next one finds.
-    refresh_index(reads, &target, &seen);
-    Ok(ActionPlan { target, step, rewards, linked, warnings, again: None })
+    let locking_date = found.locks_at();
+    let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
+    let mut program_type = None;
+    // The list of programs is asked for only where it decides something.
+    if locking_date.is_some_and(|locked| locked <= reads.clock.now()) {
+        let programs = reads.programs.get_or_try_init(|| reads.brand.programs()).await;
+        let program =
+            programs.ok().and_then(|list| list.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref()));
+        program_type = program.and_then(|program| program.program_type.clone());
+    }
+    Ok(ActionFacts {
+        amount: money(found.intended_amount.as_ref().or(found.amount.as_ref())),
+        amount_now: money(found.amount.as_ref()),
+        event_date: found.happened_at(),
+        state: found.state,
+        locking_date,
+        program_type,
+    })
 }
 
 /// Whether a live reward still says what the index says of it.
@@ -139,50 +280,29 @@ fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
     indexed.via != Via::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }
 
-fn out_of_date(what: &str) -> Error {
-    Error::new(Kind::Refused, format!("the index is out of date: {what}"))
-        .hint("run `recoup crawl`, then try again; nothing was sent")
+fn changed(findings: &mut Findings, what: &str) {
+    findings.stop(Check::Changed, format!("the index is out of date: {what}"), "run `recoup crawl`, then try again");
 }
 
-fn other_warnings(
-    target: &Target,
-    rewards: &[Snapshot],
-    indexed: &[IndexedReward],
-    coverage: &Coverage,
-) -> Vec<String> {
-    let mut list = Vec::new();
+fn what_to_know(findings: &mut Findings, target: &Target, coverage: &Coverage) {
     if let Target::Order { .. } = target {
-        list.push(
-            "by order ID and action tracker the vendor's guide reverses every action of this pair, its help centre the newest \
-             one only; which one happens is not certain"
-                .to_owned(),
+        findings.warn(
+            Check::ByOrder,
+            "by order ID and action tracker the vendor's guide reverses every action of this pair, its help centre the newest one \
+             only; which one happens is not certain",
+            "look at every action of the order afterwards",
         );
     }
-    for reward in rewards {
-        if let Some(lost) = reward.lost() {
-            let unit = reward.unit.as_deref().unwrap_or("of unknown unit");
-            list.push(format!("reward {}: {lost} {unit} was redeemed and is lost", reward.reward_id));
-        } else if reward.state == "redeemed" {
-            list.push(format!("reward {} was redeemed and is lost", reward.reward_id));
-        }
-    }
-    for reward in indexed.iter().filter(|r| r.reward.cancellable == Some(false)) {
-        let id = &reward.reward.reward_id;
-        if rewards.iter().any(|now| now.reward_id == id.as_str() && now.stands()) {
-            list.push(format!("reward {id}: the vendor says that it is not cancellable"));
-        }
-    }
     if !coverage.complete {
-        list.push(format!(
-            "the index is not complete ({} of {} accounts read): this action may have a reward that is not known here",
-            coverage.accounts_read, coverage.accounts_known
-        ));
+        findings.warn(
+            Check::Incomplete,
+            format!(
+                "the index is not complete ({} of {} accounts read): this action may have a reward that is not known here",
+                coverage.accounts_read, coverage.accounts_known
+            ),
+            "run `recoup crawl` until it is complete, then `recoup verify`",
+        );
     }
-    list
-}
-
-fn states(rewards: &[Snapshot]) -> String {
-    rewards.iter().map(|r| r.state.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// What was just read is newer than the index, so it goes there: the rewards that were asked about, and no verdict about

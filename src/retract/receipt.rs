@@ -11,6 +11,7 @@ use super::judge::Snapshot;
 use super::plan::{ActionPlan, Kept, Plan, Step};
 use super::reconcile::LOOK;
 use super::resend::Earlier;
+use super::verdict::{Finding, Findings, Verdict};
 use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId, Target};
 use crate::report::table;
@@ -90,8 +91,10 @@ pub struct Entry {
     pub ticket: Option<String>,
     /// The rewards, before and after.
     pub rewards: Vec<RewardLine>,
-    /// What a person was told before.
-    pub warnings: Vec<String>,
+    /// Whether it may go; `null` for what is in the ledger already.
+    pub verdict: Option<Verdict>,
+    /// What was found, each with its evidence and its remedy.
+    pub findings: Vec<Finding>,
     /// What a person should look at now.
     pub check: Vec<String>,
     /// Everything that happened, oldest first.
@@ -159,10 +162,10 @@ fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>) -> RewardLin
 
 impl Entry {
     /// The receipt of a retraction as the ledger has it.
-    pub fn of(retraction: &Retraction, warnings: &[String]) -> Self {
+    pub fn of(retraction: &Retraction, findings: &[Finding]) -> Self {
         let kept = Kept::of(retraction).ok();
         let before = kept.as_ref().map(|kept| kept.rewards.as_slice()).unwrap_or_default();
-        let kept_warnings = kept.as_ref().map(|kept| kept.warnings.as_slice()).unwrap_or_default();
+        let kept_findings = kept.as_ref().map(|kept| kept.findings.as_slice()).unwrap_or_default();
         let after: Vec<Snapshot> = retraction
             .detail("rewards")
             .and_then(|value| serde_json::from_value(value.clone()).ok())
@@ -210,7 +213,8 @@ impl Entry {
                 .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
                 .chain(after.iter().filter(|now| is_new(now, before)).map(|now| reward_line(None, Some(now))))
                 .collect(),
-            warnings: if warnings.is_empty() { kept_warnings.to_vec() } else { warnings.to_vec() },
+            verdict: None,
+            findings: if findings.is_empty() { kept_findings.to_vec() } else { findings.to_vec() },
             check,
             events: retraction.events.iter().map(EventLine::from).collect(),
             ledger_state: Some(state),
@@ -227,11 +231,11 @@ impl Entry {
             action_id: action.target.action_id().map(ToString::to_string),
             action_tracker_id: tracker,
             attempts_before: again.map(|again| again.attempts.clone()).unwrap_or_default(),
-            ..Self::unsent_with(&action.rewards, &action.warnings, state, message)
+            ..Self::unsent_with(&action.rewards, &action.findings, state, message)
         }
     }
 
-    fn unsent_with(rewards: &[Snapshot], warnings: &[String], state: &str, message: &str) -> Self {
+    fn unsent_with(rewards: &[Snapshot], findings: &Findings, state: &str, message: &str) -> Self {
         Self {
             id: None,
             road: Road::Reversal,
@@ -251,7 +255,8 @@ impl Entry {
             reason: None,
             ticket: None,
             rewards: rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
-            warnings: warnings.to_vec(),
+            verdict: Some(findings.verdict()),
+            findings: findings.list().to_vec(),
             check: Vec::new(),
             events: Vec::new(),
             ledger_state: None,
@@ -318,7 +323,7 @@ impl Entry {
         lines.extend(
             table(["reward", "source", "amount", "before", "after"], rows).lines().map(|line| format!("  {line}")),
         );
-        lines.extend(self.warnings.iter().map(|warning| format!("  warning: {warning}")));
+        lines.extend(self.findings.iter().flat_map(|finding| finding_lines(finding, "  ")));
         lines.extend(self.check.iter().map(|step| format!("  check: {step}")));
         lines
     }
@@ -362,7 +367,11 @@ impl Receipt {
                 let message = "a dry run: nothing was sent; this action would be retracted with Amount=0";
                 self.retractions.push(Entry::unsent(action, "would_send", message));
             }
-            Step::Follow(retraction) => self.add(retraction, &action.warnings),
+            Step::Follow(retraction) => self.add(retraction, action.findings.list()),
+            Step::Stop => {
+                let why = action.findings.error().map(|error| error.message).unwrap_or_default();
+                self.retractions.push(Entry::unsent(action, "stopped", &format!("{why}; nothing was sent")));
+            }
             Step::AlreadyCancelled => {
                 let message = "every known reward of it is cancelled already, and not by this ledger; nothing was sent";
                 self.retractions.push(Entry::unsent(action, "already_cancelled", message));
@@ -371,12 +380,12 @@ impl Receipt {
     }
 
     /// A reward that would be cancelled by itself, with nothing sent.
-    pub fn would_cancel(&mut self, reward: &Snapshot, warnings: &[String]) {
+    pub fn would_cancel(&mut self, reward: &Snapshot, findings: &Findings) {
         self.retractions.push(Entry {
             road: Road::Reward,
             ..Entry::unsent_with(
                 std::slice::from_ref(reward),
-                warnings,
+                findings,
                 "would_send",
                 "a dry run: nothing was sent; this reward would be cancelled, and its action not reversed",
             )
@@ -387,18 +396,18 @@ impl Receipt {
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
             Step::Send => self.retractions.push(Entry::unsent(action, "not_sent", why)),
-            Step::Follow(_) | Step::AlreadyCancelled => self.planned(action),
+            Step::Follow(_) | Step::AlreadyCancelled | Step::Stop => self.planned(action),
         }
     }
 
     /// A retraction of the ledger.
-    pub fn add(&mut self, retraction: &Retraction, warnings: &[String]) {
-        self.retractions.push(Entry::of(retraction, warnings));
+    pub fn add(&mut self, retraction: &Retraction, findings: &[Finding]) {
+        self.retractions.push(Entry::of(retraction, findings));
     }
 
     /// A retraction that this command has sent.
-    pub fn add_sent(&mut self, retraction: &Retraction, warnings: &[String]) {
-        self.retractions.push(Entry { sent_now: true, ..Entry::of(retraction, warnings) });
+    pub fn add_sent(&mut self, retraction: &Retraction, findings: &[Finding]) {
+        self.retractions.push(Entry { sent_now: true, ..Entry::of(retraction, findings) });
     }
 
     /// Something ended it early; of several, the one that decides the exit code.
@@ -461,6 +470,15 @@ impl Receipt {
     }
 }
 
+/// A finding, and what to do about it.
+fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
+    let mut lines = vec![format!("{margin}{}", finding.line())];
+    if finding.stops() {
+        lines.push(format!("{margin}  → {}", finding.way_out()));
+    }
+    lines
+}
+
 /// *Confirmed* speaks of the rewards that are known: how many that is.
 pub fn coverage_line(coverage: &Coverage) -> String {
     match &coverage.as_of {
@@ -493,6 +511,7 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
                 format!("sent before (retraction {}, {}); not sent again", retraction.id, retraction.state.as_str())
             }
             Step::AlreadyCancelled => "cancelled already; nothing to send".to_owned(),
+            Step::Stop => "stops; nothing to send".to_owned(),
         };
         lines.push(format!("  order {}, {what}: {doing}", plan.order_id));
         if let Some(again) = &action.again {
@@ -509,7 +528,7 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
         });
         lines
             .extend(table(["reward", "source", "amount", "state now"], rows).lines().map(|line| format!("    {line}")));
-        lines.extend(action.warnings.iter().map(|warning| format!("    warning: {warning}")));
+        lines.extend(action.findings.list().iter().flat_map(|finding| finding_lines(finding, "    ")));
     }
     if first {
         lines.push("this is the first retraction from this ledger, so make sure of this once:".to_owned());

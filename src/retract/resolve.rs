@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Options;
+use super::verdict::{Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Coverage, OrderId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Match};
@@ -77,14 +78,24 @@ pub fn is_linked(reward: &IndexedReward, target: &Target) -> bool {
 }
 
 /// Everything known of the action must agree that it is this order's, and that this is its ActionId.
-pub fn check_links(order_id: &OrderId, target: &Target, known: &[IndexedReward], options: &Options) -> Result<()> {
+pub fn check_links(
+    findings: &mut Findings,
+    order_id: &OrderId,
+    target: &Target,
+    known: &[IndexedReward],
+    options: &Options,
+) {
     if known.is_empty() {
-        return Err(Error::new(Kind::Refused, "no reward of this action is in the index").hint("run `recoup crawl`"));
+        findings.stop(Check::NoReward, "no reward of this action is in the index", "run `recoup crawl`");
     }
     if known.iter().any(|reward| reward.ambiguous) {
-        return Err(Error::new(Kind::Ambiguous, "a reward of this action offers several order IDs or ActionIds")
-            .hint("set [mapping] in recoup.toml, then run `recoup crawl --from-raw`"));
+        findings.stop(
+            Check::Ambiguous,
+            "a reward of this action offers several order IDs or ActionIds",
+            "set [mapping] in recoup.toml, then run `recoup crawl --from-raw`",
+        );
     }
+    // Naming an action is as good as naming what it is known to stand for.
     let named = options.action_id.as_ref() == target.action_id() && options.action_id.is_some();
     let others: BTreeSet<&str> = known
         .iter()
@@ -93,46 +104,55 @@ pub fn check_links(order_id: &OrderId, target: &Target, known: &[IndexedReward],
         .filter(|o| *o != order_id)
         .map(OrderId::as_str)
         .collect();
-    if !others.is_empty() && !named {
-        return Err(linked_elsewhere(&format!("{others:?}")));
+    if !others.is_empty() {
+        linked_elsewhere(findings, &format!("{others:?}"), named);
     }
     if let Some(action_id) = target.action_id()
         && !action_id.is_familiar()
         && known.iter().any(|reward| reward.action_by_search && is_linked(reward, target))
-        && !named
     {
-        return Err(Error::new(
-            Kind::Refused,
-            format!(
-                "{:?} was found by searching, and does not look like an ActionId (three dotted groups of digits)",
-                action_id.as_str()
-            ),
-        )
-        .hint("if it is one, name it with --action-id, or set [mapping] action_id in recoup.toml"));
+        let evidence = format!(
+            "{:?} was found by searching, and does not look like an ActionId (three dotted groups of digits)",
+            action_id.as_str()
+        );
+        let remedy = "if it is one, name it with --action-id, or set [mapping] action_id in recoup.toml";
+        if named {
+            findings.warn(Check::Unfamiliar, evidence, "it was named, so it goes");
+        } else {
+            findings.stop(Check::Unfamiliar, evidence, remedy);
+        }
     }
-    Ok(())
 }
 
 /// The oldest reading counts: one fresh reward says nothing about the others. A complete refresh has seen that what it did
 /// not read is as it was.
-pub fn check_age(known: &[IndexedReward], coverage: &Coverage, now: Timestamp, limit: Duration) -> Result<()> {
+pub fn check_age(
+    findings: &mut Findings,
+    known: &[IndexedReward],
+    coverage: &Coverage,
+    now: Timestamp,
+    limit: Duration,
+) {
     let as_of: Option<Timestamp> =
         coverage.as_of.as_deref().filter(|_| coverage.complete).and_then(|at| at.parse().ok());
     let seen_at = |reward: &IndexedReward| as_of.map_or(reward.read_at, |as_of| reward.read_at.max(as_of));
-    let oldest = known.iter().filter(|reward| !reward.gone).map(seen_at).min();
-    let age = oldest.map(|then| now.duration_since(then));
-    if age.is_some_and(|age| Duration::try_from(age).is_ok_and(|age| age > limit)) {
-        let then = oldest.map(|t| format!("{t:.0}")).unwrap_or_default();
-        return Err(Error::new(Kind::Refused, format!("the index is out of date: this order was last read at {then}"))
-            .hint(
-                "run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`, or allow it with --max-index-age",
-            ));
+    let Some(oldest) = known.iter().filter(|reward| !reward.gone).map(seen_at).min() else { return };
+    if Duration::try_from(now.duration_since(oldest)).is_ok_and(|age| age > limit) {
+        findings.stop(
+            Check::Stale,
+            format!("the index is out of date: this order was last read at {oldest:.0}"),
+            "run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`, or allow it with --max-index-age",
+        );
     }
-    Ok(())
 }
 
 /// Retracting this action would take another order's rewards back too.
-pub fn linked_elsewhere(others: &str) -> Error {
-    Error::new(Kind::Refused, format!("this action is also linked to another order: {others}"))
-        .hint("retracting it takes that order's rewards too; if that is right, name the action with --action-id")
+pub fn linked_elsewhere(findings: &mut Findings, others: &str, named: bool) {
+    let evidence = format!("this action is also linked to another order: {others}");
+    let remedy = "retracting it takes that order's rewards too; if that is right, name the action with --action-id";
+    if named {
+        findings.warn(Check::Shared, evidence, "it was named, so that order's rewards go too");
+    } else {
+        findings.stop(Check::Shared, evidence, remedy);
+    }
 }

@@ -89,15 +89,10 @@ impl Job for ReversalJob<'_> {
             disposition: options.disposition.clone(),
             reason: options.reason.clone(),
             ticket: options.ticket.clone(),
-            batch: None,
-            program_id: None,
+            batch: options.batch.clone(),
+            program_id: action.program_id.clone(),
             rewards: action.linked.clone(),
-            plan: json!({
-                "rewards": action.rewards,
-                "warnings": action.warnings,
-                "coverage": plan.coverage,
-                "again": action.again,
-            }),
+            plan: plan::Kept::json(plan, action),
         }
     }
 

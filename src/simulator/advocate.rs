@@ -1,4 +1,4 @@
-//! The Advocate API: users, rewards by account, one reward, its cancellation.
+//! The Advocate API: users, rewards by account, one reward, its cancellation (when `dispatch` lets it happen).
 //!
 //! Answers are written from [`World`] as bytes. Authentication, limits and faults have been dealt with before a request
 //! comes here.
@@ -48,7 +48,7 @@ impl Advocate {
             Endpoint::Rewards => self.rewards(world, record, query),
             Endpoint::Users => self.users(world, query),
             Endpoint::User => user(world, path),
-            Endpoint::Reward | Endpoint::CancelReward => reward(world, path, endpoint == Endpoint::CancelReward),
+            Endpoint::Reward => reward(world, path, false),
             _ => advocate_error(404, "There is nothing here.", None, None),
         }
     }
@@ -182,7 +182,7 @@ fn user(world: &World, path: &str) -> Reply {
 }
 
 /// `reward/{id}` and `reward/{id}/cancel`.
-fn reward(world: &World, path: &str, cancel: bool) -> Reply {
+pub(super) fn reward(world: &World, path: &str, cancel: bool) -> Reply {
     let id = path.trim_start_matches("reward/");
     let id = if cancel { id.strip_suffix("/cancel").unwrap_or_default() } else { id };
     let Some((key, mut touch)) = world.reward(&query::segment(id)) else {

@@ -1,4 +1,4 @@
-//! The Brand API's reading side: actions, submissions, programs.
+//! The Brand API's reading side: which question is asked, and the envelope that every list has.
 //!
 //! Whether Advocate events appear as actions is not published; here they do, so that a client that looks finds
 //! something. Answers are small JSON trees, because each may have to become XML.
@@ -6,13 +6,13 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    data::{ActionKey, DAY},
+    Simulator, actions,
+    book::PERFORMANCE,
+    lock::read,
+    options::SubmissionsList,
     query,
     record::Endpoint,
     reply::{Reply, brand, brand_error},
-    reversal::Reversals,
-    time,
-    world::World,
 };
 
 /// Which endpoint a path below the SID is.
@@ -22,7 +22,11 @@ pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
         ("Actions", "") if get => Endpoint::Actions,
         ("Actions", "") if method == hyper::Method::PUT => Endpoint::PutActions,
         ("Actions", "") if method == hyper::Method::DELETE => Endpoint::DeleteActions,
+        ("Actions", rest) if get && rest.contains("/Items") => Endpoint::ActionItems,
         ("Actions", _) if get => Endpoint::Action,
+        ("ActionUpdates", _) if get => Endpoint::ActionUpdates,
+        ("FTPFileSubmissions", "") if get => Endpoint::Files,
+        ("FTPFileSubmissions" | "FTPSubmissions", _) if get => Endpoint::File,
         ("APISubmissions", "") if get => Endpoint::Submissions,
         ("APISubmissions", _) if get => Endpoint::Submission,
         ("Campaigns", "") if get => Endpoint::Campaigns,
@@ -31,46 +35,64 @@ pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
 }
 
 /// Answers a GET below `/Advertisers/{sid}/`.
-pub(super) fn answer(world: &World, reversals: &Reversals, json: bool, path: &str, query: &str) -> Reply {
+pub(super) fn answer(simulator: &Simulator, json: bool, path: &str, query: &str) -> Reply {
+    let Simulator { world, reversals, files, .. } = simulator;
     let sid = &reversals.sid;
     match path.split_once('/').unwrap_or((path, "")) {
-        ("Actions", "") => actions(world, sid, json, query),
-        ("Actions", id) => match world.action(&query::segment(id)) {
-            Some(action) => brand(json, 200, "Action", &action_value(world, sid, action)),
-            None => brand_error(json, 404, "No such action", None),
+        ("Actions", "") => actions::list(world, sid, json, query),
+        ("Actions", rest) => actions::one(world, sid, json, rest, query),
+        ("ActionUpdates", "") => actions::updates(world, sid, json, query),
+        ("ActionUpdates", id) => actions::update(world, sid, json, &query::segment(id)),
+        ("APISubmissions", "") => match read(&reversals.live).submissions_list {
+            SubmissionsList::On => page(json, sid, ("APISubmissions", query), "APISubmission", reversals.listed(), 100),
+            SubmissionsList::Status403 => brand_error(json, 403, "This token may not do that.", None),
+            SubmissionsList::Status404 => brand_error(json, 404, "Not found", None),
         },
-        ("APISubmissions", "") => {
-            let all = reversals.all();
-            let size = all.len();
-            page(json, sid, "APISubmissions", "APISubmission", all, (1, size.max(1)))
-        }
         ("APISubmissions", id) => match reversals.find(&query::segment(id)) {
             Some(submission) => brand(json, 200, "APISubmission", &submission),
             None => brand_error(json, 404, "No such submission", None),
         },
+        ("FTPFileSubmissions", "") => files.list(sid, json, query),
+        ("FTPFileSubmissions" | "FTPSubmissions", rest) => files.one(sid, json, path.starts_with("FTPF"), rest, query),
         ("Campaigns", "") => {
-            let campaigns = [(4711, "Friends and Family", "Advocate"), (20_817, "Partners", "Performance")];
+            let campaigns = [(4711, "Friends and Family", "Advocate"), (PERFORMANCE, "Partners", "Performance")];
             let values = campaigns.iter().map(|(id, name, kind)| {
                 json!({
                     "Id": id, "Name": name, "State": "ACTIVE", "Type": kind,
                     "Uri": format!("/Advertisers/{sid}/Campaigns/{id}"),
                 })
             });
-            page(json, sid, "Campaigns", "Campaigns", values.collect(), (1, 20))
+            page(json, sid, ("Campaigns", query), "Campaigns", values.collect(), 20)
         }
         _ => brand_error(json, 404, "Not found", None),
     }
 }
 
-/// One page of a list, in the vendor's envelope: text for numbers, relative links, an empty one at either end.
-fn page(json: bool, sid: &str, path: &str, name: &str, all: Vec<Value>, (number, size): (usize, usize)) -> Reply {
+/// One page of a list, in the vendor's envelope: text for numbers, relative links that ask the same question again, an
+/// empty one at either end. Where the list is by nature short or has no published limit, any size is taken.
+pub(super) fn page(
+    json: bool,
+    sid: &str,
+    (path, query): (&str, &str),
+    name: &str,
+    all: Vec<Value>,
+    usual: usize,
+) -> Reply {
     let total = all.len();
+    let size = query::number(query, "PageSize").map_or(usual, |size| size.clamp(1, 20_000) as usize);
+    let number = query::number(query, "Page").unwrap_or(1).max(1) as usize;
+    let asked = query.split('&').filter(|pair| !(pair.is_empty() || pair.starts_with("Page")));
+    let asked: String = asked.flat_map(|pair| ["&", pair]).collect();
     let pages = total.div_ceil(size).max(1);
     let start = (number - 1).saturating_mul(size).min(total);
     let items: Vec<Value> = all.into_iter().skip(start).take(size).collect();
     let base = format!("/Advertisers/{sid}/{path}");
     let uri = |number: usize| {
-        if (1..=pages).contains(&number) { format!("{base}?PageSize={size}&Page={number}") } else { String::new() }
+        if (1..=pages).contains(&number) {
+            format!("{base}?PageSize={size}&Page={number}{asked}")
+        } else {
+            String::new()
+        }
     };
     let mut envelope = Map::new();
     for (key, value) in [("@page", number), ("@numpages", pages), ("@pagesize", size), ("@total", total)] {
@@ -88,76 +110,4 @@ fn page(json: bool, sid: &str, path: &str, name: &str, all: Vec<Value>, (number,
     envelope.extend(links.into_iter().map(|(key, uri)| (key.to_owned(), uri.into())));
     envelope.insert(name.to_owned(), items.into());
     brand(json, 200, "Page", &Value::Object(envelope))
-}
-
-/// `GET /Actions`: by program, within a range of dates.
-fn actions(world: &World, sid: &str, json: bool, query: &str) -> Reply {
-    let refuse = |field: &str, message: &str| brand_error(json, 400, "Validation Failed", Some((field, message)));
-    let Some(campaign) = query::number(query, "CampaignId") else { return refuse("CampaignId", "Required") };
-    let date = |key: &str| query::value(query, key).and_then(|text| time::parse(&text));
-    let (updated, until) = (date("StartDate"), date("EndDate"));
-    if updated.is_some() && until.is_none() {
-        return refuse("EndDate", "Required with StartDate");
-    }
-    let now = time::now_ms();
-    let (from, to) = match (updated, date("ActionDateStart")) {
-        (Some(start), _) => (start, until.unwrap_or(now)),
-        (None, Some(start)) => (start, date("ActionDateEnd").unwrap_or(now)),
-        (None, None) => (now - 7 * DAY, now),
-    };
-    if to - from > 45 * DAY {
-        return refuse("EndDate", "The range exceeds 45 days");
-    }
-    let size = query::number(query, "PageSize").unwrap_or(20_000).clamp(2_000, 20_000) as usize;
-    let number = query::number(query, "Page").unwrap_or(1).max(1) as usize;
-    let state = query::value(query, "State");
-    let mut found = Vec::new();
-    for buyer in world.everyone().filter(|buyer| world.data.campaign(*buyer) == campaign) {
-        for order in 0..world.data.orders(buyer) {
-            let at = world.data.ordered(buyer, order);
-            if (from..=to).contains(&at) {
-                let keys = (0..world.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action });
-                found.extend(keys.filter(|key| world.data.action_id(*key).is_some()).map(|key| (at, key)));
-            }
-        }
-    }
-    if found.len() > 10 * size {
-        return refuse("PageSize", "The total exceeds ten pages");
-    }
-    found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    let values = found.into_iter().map(|(_, key)| action_value(world, sid, key));
-    let values = values.filter(|value| state.as_deref().is_none_or(|state| value["State"] == state)).collect();
-    page(json, sid, "Actions", "Actions", values, (number, size))
-}
-
-fn action_value(world: &World, sid: &str, key: ActionKey) -> Value {
-    let data = &world.data;
-    let id = data.action_id(key).unwrap_or_default();
-    let at = data.ordered(key.buyer, key.order);
-    let reversed = world.is_reversed(key);
-    let locks = at + 27 * DAY;
-    let state = match (reversed, locks < data.today) {
-        (true, _) => "REVERSED",
-        (false, true) => "APPROVED",
-        (false, false) => "PENDING",
-    };
-    let intended = data.amount(key.buyer, key.order) as f64 / 100.0;
-    let amount = if reversed { 0.0 } else { intended };
-    // Numbers may arrive as text; amounts here do, unless tidiness was asked for.
-    let money = |value: f64| if world.style.tidy { json!(value) } else { json!(format!("{value:.2}")) };
-    let mut value = json!({
-        "Id": id, "CampaignId": data.campaign(key.buyer), "CampaignName": "Friends and Family",
-        "ActionTrackerId": data.tracker(key.buyer, key.order), "ActionTrackerName": "Purchase", "EventCode": "",
-        "MediaPartnerId": 10_000, "MediaPartnerName": "Advocate", "State": state, "Payout": money(0.0),
-        "Amount": money(amount), "DeltaAmount": money(if reversed { -intended } else { intended }), "IntendedAmount": money(intended),
-        "Currency": "USD", "EventDate": time::iso(at), "CreationDate": time::iso(at + 60_000),
-        "LockingDate": time::iso(locks), "ClearedDate": "", "ReferringType": "CLICK_COOKIE", "ReferringDomain": "",
-        "Oid": data.order_id(key.buyer, key.order), "CustomerStatus": "NEW", "Note": "",
-        "Uri": format!("/Advertisers/{sid}/Actions/{id}"),
-    });
-    if world.style.tidy {
-        // The schema calls it a date, which an empty text is not.
-        value.as_object_mut().map(|object| object.remove("ClearedDate"));
-    }
-    value
 }

@@ -34,7 +34,7 @@ impl World {
         let mut cancellable = Vec::new();
         if !orders {
             self.rewards(owner, |key, touch| {
-                if self.data.facts(key, touch, self.style.tidy).state.cancellable() {
+                if self.data.facts(key, touch, self.style.tidy).cancellable {
                     cancellable.push(key);
                 }
             });

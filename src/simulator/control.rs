@@ -11,17 +11,23 @@ use serde_json::json;
 
 use super::{
     Simulator,
+    examples::Examples,
     lock::write,
-    options::{DeleteFault, even_mix, fault, rate},
+    options::{DeleteFault, FileErrors, SubmissionsList, even_mix, fault, rate, time as duration},
     query,
     reply::Reply,
-    time,
-    truth::{self, Examples},
+    time, truth,
     wire::Payload,
 };
 
 /// Answers `/_simulator/{path}`.
-pub(super) fn answer(simulator: &Arc<Simulator>, method: &Method, path: &str, query: &str) -> Response<Payload> {
+pub(super) fn answer(
+    simulator: &Arc<Simulator>,
+    method: &Method,
+    path: &str,
+    query: &str,
+    body: &str,
+) -> Response<Payload> {
     let world = &simulator.world;
     let reply = match (path, *method == Method::POST) {
         ("record", false) => Reply::json(200, &simulator.record.to_json()),
@@ -29,6 +35,17 @@ pub(super) fn answer(simulator: &Arc<Simulator>, method: &Method, path: &str, qu
             let lines = truth::lines(world.clone(), path == "accounts");
             return Reply::new(200, "application/x-ndjson", "").send_as(Payload::Pieces(Box::new(lines)));
         }
+        ("actions", false) => match query::value(query, "id") {
+            None => {
+                let lines = truth::actions(world.clone());
+                return Reply::new(200, "application/x-ndjson", "").send_as(Payload::Pieces(Box::new(lines)));
+            }
+            Some(id) => match world.action(&id) {
+                Some(action) => Reply::json(200, &truth::action(world, action)),
+                None => wrong(404, "no such action"),
+            },
+        },
+        ("file", true) => file(simulator, query, body),
         ("examples", false) => Reply::json(200, &Examples::find(world).to_json()),
         ("record/reset", true) => {
             simulator.record.reset();
@@ -79,17 +96,35 @@ fn wrong(status: u16, message: &str) -> Reply {
     Reply::json(status, &json!({"error": message}))
 }
 
+/// Takes a file of reversals, as the vendor's FTP server would.
+fn file(simulator: &Simulator, query: &str, body: &str) -> Reply {
+    let Simulator { world, reversals, files, record, .. } = simulator;
+    let name = query::value(query, "name").unwrap_or_else(|| format!("file-{}.csv", files.count() + 1).into());
+    let Some(taken) = files.take(world, reversals, &name, body) else {
+        return wrong(400, "the first line names neither OrderId nor ActionId");
+    };
+    record.dispatch("a line of a file", &taken.names, false);
+    record.file(json!({"batch_id": taken.id, "name": name, "rows": taken.rows, "at_ms": time::now_ms()}));
+    Reply::json(200, &json!({"batch_id": taken.id, "rows": taken.rows, "errors": taken.errors}))
+}
+
 /// Changes settings: all of the query, or, where one of them is wrong, none of it.
 fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     let mut live = super::lock::read(&simulator.reversals.live).clone();
     let mut exports = super::lock::read(&simulator.exports.live).clone();
     let mut graphql = super::lock::read(&simulator.graphql.live).clone();
+    let mut link = *super::lock::read(&simulator.files.link);
     let (mut rates, mut churn, mut reward_churn) = (None, 0, 0);
     for (key, value) in query::pairs(query) {
         let understood = match key.as_str() {
             "faults" => rate(&value).map(|rate| rates.get_or_insert_with(Vec::new).extend(even_mix(rate))).is_ok(),
             "fault" => fault(&value).map(|one| rates.get_or_insert_with(Vec::new).push(one)).is_ok(),
             "delete-fault" => DeleteFault::from_str(&value, true).map(|fault| live.delete_fault = fault).is_ok(),
+            "put-fault" => DeleteFault::from_str(&value, true).map(|fault| live.put_fault = fault).is_ok(),
+            "cancel-fault" => DeleteFault::from_str(&value, true).map(|fault| live.cancel_fault = fault).is_ok(),
+            "submissions-list" => SubmissionsList::from_str(&value, true).map(|to| live.submissions_list = to).is_ok(),
+            "submissions-late" => duration(&value).map(|late| live.submissions_late = late).is_ok(),
+            "file-errors" => FileErrors::from_str(&value, true).map(|to| link = to).is_ok(),
             "rule-missing" => value.parse().map(|missing| live.rule_missing = missing).is_ok(),
             "submission-error" => {
                 live.submission_error = value;
@@ -106,6 +141,7 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
         }
     }
     *write(&simulator.reversals.live) = live;
+    *write(&simulator.files.link) = link;
     *write(&simulator.exports.live) = exports;
     *write(&simulator.graphql.live) = graphql;
     if let Some(rates) = rates {

@@ -1,17 +1,18 @@
-//! DELETE and PUT on actions: checked, recorded, processed or not, and answered with the truth or with a lie.
+//! DELETE and PUT on actions, and POST to cancel a reward: checked, recorded, processed or not, and answered with the truth
+//! or with a lie.
 //!
-//! `--delete-fault` separates what happens from what is answered: the record says for each request whether it was
-//! processed, whatever the client was told. Things a client must never do are recorded as violations here.
+//! `--delete-fault` and its kin separate what happens from what is answered: the record says for each request whether it
+//! was processed, whatever the client was told. Things a client must never do are recorded as violations here.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    Simulator,
+    Simulator, advocate,
     lock::{hold, read},
     options::{DeleteFault, name_of},
     query,
-    record::Host,
-    reply::{JSON, Reply, brand, brand_error},
+    record::{Host, Verb},
+    reply::{JSON, Reply, advocate_error, brand, brand_error},
     time,
 };
 
@@ -40,55 +41,112 @@ pub(super) struct Sent<'a> {
 pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) -> Ending {
     let Simulator { record, reversals, world, .. } = &**simulator;
     let params = query::pairs(sent.form);
-    let verb = if sent.put { "PUT" } else { "DELETE" };
+    let verb = if sent.put { Verb::Put } else { Verb::Delete };
     let at = time::now_ms();
-    check(simulator, sent, &params, verb);
+    check(simulator, sent, &params, if sent.put { "PUT" } else { "DELETE" });
     let request = match reversals.read(world, sent.put, sent.form, &params) {
         Ok(request) => request,
         Err(refusal) => {
-            record.write(sent.put, &params, at, "400", false);
+            record.write(verb, &params, at, "400", false);
             return Ending::Reply(brand_error(sent.json, 400, "Validation Failed", Some(refusal)));
         }
     };
-    let mut fault = if sent.put { DeleteFault::None } else { read(&reversals.live).delete_fault };
-    if matches!(fault, DeleteFault::Status429 | DeleteFault::Bare429)
-        && !hold(&simulator.made_to_wait).insert(request.names.join(" "))
-    {
-        fault = DeleteFault::None;
-    }
+    let fault = in_force(simulator, verb, &request.names.join(" "));
     let plan = plan(fault);
-    if fault != DeleteFault::None {
-        record.fault(format!("delete {}", name_of(&fault)));
-    }
     if !sent.put {
-        record.dispatch(&request.names, plan.refused);
+        record.dispatch("a DELETE", &request.names, plan.refused);
     }
     let queued = plan.processed.then(|| reversals.process(world, request));
-    record.write(sent.put, &params, at, plan.answered, plan.processed);
+    record.write(verb, &params, at, plan.answered, plan.processed);
+    if fault == DeleteFault::None {
+        return match queued {
+            Some(queued) => Ending::Reply(brand(sent.json, 200, "Queued", &queued)),
+            None => Ending::Reset,
+        };
+    }
+    let location = format!("/Advertisers/{}/Actions?{AGAIN}", reversals.sid);
+    lie(simulator, fault, &plan, Host::Brand, location, now, |status| {
+        brand_error(
+            sent.json,
+            status,
+            if status == 429 { "Rate limit exceeded" } else { "Refused by the simulator" },
+            None,
+        )
+    })
+}
+
+/// Answers one POST of `/reward/{id}/cancel`; with a fault, what happens is not what is said.
+pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instant) -> Ending {
+    let Simulator { record, world, .. } = simulator;
+    let id = path.trim_start_matches("reward/").trim_end_matches("/cancel");
+    let params = vec![("id".to_owned(), query::segment(id).into_owned())];
+    let at = time::now_ms();
+    if query.contains(AGAIN) {
+        record.violation("POST followed a redirect");
+    }
+    let fault = in_force(simulator, Verb::Cancel, &params[0].1);
+    let plan = plan(fault);
+    let reply = plan.processed.then(|| advocate::reward(world, path, true));
+    let answered = match (&reply, fault) {
+        (Some(reply), DeleteFault::None) => reply.status.to_string(),
+        _ => plan.answered.to_owned(),
+    };
+    let processed = reply.as_ref().is_some_and(|reply| reply.status == 200);
+    record.write(Verb::Cancel, &params, at, &answered, processed);
+    if fault == DeleteFault::None {
+        return reply.map_or(Ending::Reset, Ending::Reply);
+    }
+    let location = format!("/api/v1/{}/{path}?{AGAIN}", simulator.tenant);
+    lie(simulator, fault, &plan, Host::Advocate, location, now, |status| {
+        let (message, rs) =
+            if status == 429 { ("Rate limit exceeded.", Some("RS033")) } else { ("Refused by the simulator.", None) };
+        advocate_error(status, message, None, rs)
+    })
+}
+
+/// The fault for a request that changes something: where it is one that makes a client wait, only the first time.
+fn in_force(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
+    let live = read(&simulator.reversals.live);
+    let fault = match verb {
+        Verb::Delete => live.delete_fault,
+        Verb::Put => live.put_fault,
+        Verb::Cancel => live.cancel_fault,
+    };
+    drop(live);
+    let waits = matches!(fault, DeleteFault::Status429 | DeleteFault::Bare429);
+    if waits && !hold(&simulator.made_to_wait).insert(format!("{} {names}", verb.name())) {
+        return DeleteFault::None;
+    }
+    if fault != DeleteFault::None {
+        simulator.record.fault(format!("{} {}", verb.name(), name_of(&fault)));
+    }
+    fault
+}
+
+/// The answer that a fault gives, whatever has happened. `refuse` writes an error in the host's own form.
+fn lie(
+    simulator: &Simulator,
+    fault: DeleteFault,
+    plan: &Plan,
+    host: Host,
+    location: String,
+    now: Instant,
+    refuse: impl Fn(u16) -> Reply,
+) -> Ending {
     match fault {
         DeleteFault::ResetBefore | DeleteFault::ResetAfter => Ending::Reset,
         DeleteFault::HangBefore | DeleteFault::HangAfter => Ending::Hang,
-        DeleteFault::None => match queued {
-            Some(queued) => Ending::Reply(brand(sent.json, 200, "Queued", &queued)),
-            None => Ending::Reset,
-        },
         DeleteFault::Status429 => {
-            simulator.limits.tell(Host::Brand, now, std::time::Duration::from_secs(1));
+            simulator.limits.tell(host, now, std::time::Duration::from_secs(1));
             let wait = vec![("retry-after", "1".to_owned()), ("x-ratelimit-reset", "1".to_owned())];
-            Ending::Reply(brand_error(sent.json, 429, "Rate limit exceeded", None).with(wait))
+            Ending::Reply(refuse(429).with(wait))
         }
         DeleteFault::Status502 => Ending::Reply(Reply::html(502)),
-        DeleteFault::Status307 => {
-            let location = format!("/Advertisers/{}/Actions?{AGAIN}", reversals.sid);
-            Ending::Reply(Reply::html(307).with(vec![("location", location)]))
-        }
+        DeleteFault::Status307 => Ending::Reply(Reply::html(307).with(vec![("location", location)])),
         DeleteFault::Unreadable => Ending::Reply(Reply::html(200)),
         DeleteFault::Empty => Ending::Reply(Reply::new(200, JSON, "")),
         DeleteFault::Invalid => Ending::Reply(Reply::new(200, JSON, "{\"Status\":\"QUEU")),
-        _ => {
-            let status = plan.answered.parse().unwrap_or(500);
-            Ending::Reply(brand_error(sent.json, status, "Refused by the simulator", None))
-        }
+        _ => Ending::Reply(refuse(plan.answered.parse().unwrap_or(500))),
     }
 }
 

@@ -4,7 +4,7 @@
 //! state: only one condition holds at a time, and pending and expired are days away from today, never minutes.
 
 use super::{
-    data::{DAY, Data, RewardKey, Side},
+    data::{Class, DAY, Data, RewardKey, Side},
     mix::Tag,
 };
 
@@ -32,8 +32,9 @@ impl State {
         }
     }
 
-    /// Whether a retraction cancels it. What happens to a partly redeemed reward is not published; here it stays.
-    pub(super) fn cancellable(self) -> bool {
+    /// Whether a reward in this state can be cancelled, if any of its kind can. What happens to a partly redeemed reward is
+    /// not published; here it stays.
+    fn cancellable(self) -> bool {
         matches!(self, Self::Pending | Self::Available)
     }
 }
@@ -76,6 +77,8 @@ pub(super) struct Touch {
 pub(super) struct Facts {
     pub(super) kind: Kind,
     pub(super) state: State,
+    /// Whether a retraction, or anything else, cancels it: gift cards cannot be, nor can what says so.
+    pub(super) cancellable: bool,
     pub(super) created: i64,
     pub(super) scheduled: Option<i64>,
     pub(super) expires: Option<i64>,
@@ -152,6 +155,8 @@ impl Data {
         if let Some(at) = touch.cancelled {
             (state, cancelled) = (State::Cancelled, Some(at));
         }
+        let is_kept = key.side != Side::Manual && self.class(key.buyer, key.order) == Class::Kept;
+        let cancellable = state.cancellable() && kind != Kind::Integration && !is_kept;
         let source = match (key.side, tidy) {
             (Side::Friend, _) => "REFERRED",
             (Side::Referrer, _) => "FRIEND_SIGNUP",
@@ -162,6 +167,7 @@ impl Data {
         Facts {
             kind,
             state,
+            cancellable,
             created,
             scheduled,
             expires,

@@ -31,6 +31,8 @@ pub(super) enum Tag {
     Migration,
     Change,
     Partial,
+    Item,
+    File,
 }
 
 /// A multiplier near the golden ratio that has an inverse modulo `people`, and that inverse.

@@ -4,24 +4,29 @@
 //! cannot cancel out another. It imports no other module of the crate, prints nothing, and must never be reachable from
 //! outside: it binds 127.0.0.1 only.
 //!
-//! In reading order: `options` (flags) → `mix`, `data`, `rewarded`, `names`, `orders`, `late`, `facts` (the data set as
-//! formulas) → `roster`, `timeline`, `world`, `change` (what has changed since) → `reward_json`, `advocate`, `graphql`,
-//! `export`, `export_file`, `storage`, `brand`, `reversal`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `wire` (the
-//! weather) → `record`, `truth`, `control` (what tests see). A request passes through `serve`: recorded → admitted →
+//! In reading order: `options` (flags) → `mix`, `data`, `rewarded`, `names`, `orders`, `items`, `late`, `facts` (the data set
+//! as formulas) → `roster`, `timeline`, `book`, `world`, `change` (what has changed since) → `reward_json`, `advocate`,
+//! `graphql`, `export`, `export_file`, `storage`, `brand`, `actions`, `reversal`, `files`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `wire` (the
+//! weather) → `record`, `truth`, `examples`, `control` (what tests see). A request passes through `serve`: recorded → admitted →
 //! limited → broken → answered.
 
+mod actions;
 mod advocate;
 mod auth;
+mod book;
 mod brand;
 mod change;
 mod control;
 mod data;
 mod dispatch;
+mod examples;
 mod export;
 mod export_file;
 mod facts;
 mod faults;
+mod files;
 mod graphql;
+mod items;
 mod late;
 mod limit;
 mod lock;
@@ -65,11 +70,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use examples::{Example, Examples, Participant};
 pub use options::{
-    DeleteFault, ExportColumns, ExportFault, FaultKind, GraphqlSchema, LimitHeader, LinkIn, LinkNames, OnOff, Options,
-    OrderScope, UserEvents,
+    DeleteFault, ExportColumns, ExportFault, FaultKind, FileErrors, GraphqlSchema, LimitHeader, LinkIn, LinkNames,
+    OnOff, Options, OrderScope, SubmissionsList, UserEvents,
 };
-pub use truth::{Example, Examples, Participant};
 
 /// Everything that answers.
 #[derive(Debug)]
@@ -84,8 +89,9 @@ struct Simulator {
     advocate: advocate::Advocate,
     graphql: graphql::Graphql,
     reversals: reversal::Reversals,
+    files: files::Files,
     exports: export::Exports,
-    /// Reversals that were told to wait once.
+    /// Writes that were told to wait once.
     made_to_wait: Mutex<HashSet<String>>,
 }
 
@@ -142,6 +148,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
         advocate: advocate::Advocate::new(&options),
         graphql: graphql::Graphql::new(&options),
         reversals: reversal::Reversals::new(&options, stop.clone()),
+        files: files::Files::new(&options),
         exports: export::Exports::new(&options, storage.local_addr()?),
         made_to_wait: Mutex::default(),
         latency: options.latency,

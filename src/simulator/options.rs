@@ -104,6 +104,12 @@ pub struct Options {
     /// What happens to DELETE /Actions
     #[arg(long, value_enum, default_value_t = DeleteFault::None)]
     pub delete_fault: DeleteFault,
+    /// What happens to PUT /Actions: the same ways
+    #[arg(long, value_enum, default_value_t = DeleteFault::None)]
+    pub put_fault: DeleteFault,
+    /// What happens to POST /reward/ID/cancel: the same ways
+    #[arg(long, value_enum, default_value_t = DeleteFault::None)]
+    pub cancel_fault: DeleteFault,
     /// Disposition codes that are known, comma-separated; any other gets 400. Without it, every code is taken
     #[arg(long, value_delimiter = ',', value_name = "CODES")]
     pub known_dispositions: Vec<String>,
@@ -125,6 +131,15 @@ pub struct Options {
     /// From Complete to the rewards being cancelled
     #[arg(long, default_value = "400ms", value_name = "TIME", value_parser = time)]
     pub cancel_delay: Duration,
+    /// What the list of all API submissions answers
+    #[arg(long, value_enum, default_value_t = SubmissionsList::On)]
+    pub submissions_list: SubmissionsList,
+    /// How long a submission that was received is in no list; by its own link it is found at once
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = time)]
+    pub submissions_late: Duration,
+    /// Where the errors of a file submission are said to be
+    #[arg(long, value_enum, default_value_t = FileErrors::Documented)]
+    pub file_errors: FileErrors,
     /// Whether the tenant has exports; `off` answers 403
     #[arg(long, value_enum, default_value_t = OnOff::On)]
     pub export: OnOff,
@@ -229,7 +244,7 @@ pub enum FaultKind {
     Duplicate,
 }
 
-/// What happens to DELETE /Actions.
+/// What happens to a request that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeleteFault {
     /// It is queued
@@ -284,6 +299,30 @@ pub enum DeleteFault {
     Empty,
     /// Processed, then 200 with broken JSON
     Invalid,
+}
+
+/// What the list of all API submissions answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SubmissionsList {
+    /// The list
+    On,
+    /// 403
+    #[value(name = "403")]
+    Status403,
+    /// 404
+    #[value(name = "404")]
+    Status404,
+}
+
+/// Where the errors of a file submission are said to be. The vendor's documents disagree; both places answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileErrors {
+    /// /FTPFileSubmissions/ID/ErrorDetails
+    Documented,
+    /// /FTPSubmissions/ID/Errors
+    Short,
+    /// A place where nothing is
+    Dead,
 }
 
 /// What goes wrong with exports.

@@ -45,12 +45,17 @@ impl Data {
             && self.order_id(buyer, order).bytes().all(|b| b.is_ascii_digit())
     }
 
-    /// The other order ID that an ambiguous reward offers.
+    /// The other order ID that a reward offers: that of no order where it is ambiguous, that of the buyer's next where it is
+    /// shared.
     pub(super) fn second_order_id(&self, buyer: u64, order: u64) -> Option<String> {
-        (self.class(buyer, order) == Class::Ambiguous).then(|| format!("WEB-{}", Self::number(buyer, order)))
+        match self.class(buyer, order) {
+            Class::Ambiguous => Some(format!("WEB-{}", Self::number(buyer, order))),
+            Class::Shared => Some(self.order_id(buyer, order + 1)),
+            _ => None,
+        }
     }
 
-    /// The order behind an order ID, the second one of ambiguous orders included: a guess at the number inside, checked by
+    /// The order behind an order ID, its own or else the second one of an ambiguous order: a guess at the number inside, checked by
     /// writing the ID again. Only those buyers are considered of whom `is_here` is true: the formulas know no end of them.
     pub(super) fn find_order(&self, id: &str, is_here: impl Fn(u64) -> bool) -> Option<(u64, u64)> {
         let hexed = |hex: String| u64::from_str_radix(&hex, 16).ok().map(|number| self.unscramble(number));
@@ -69,16 +74,17 @@ impl Data {
         if let Some(last) = digits.last() {
             numbers.extend([0, 1, 1001, 7_000_000, 10_000_000_000].iter().filter_map(|base| last.checked_sub(*base)));
         }
-        numbers
+        let candidates: Vec<(u64, u64)> = numbers
             .into_iter()
             .filter_map(Self::numbered)
             .flat_map(|(buyer, order)| [(buyer, order), (buyer, order + 1)])
-            .find(|(buyer, order)| {
-                is_here(*buyer)
-                    && *order < self.orders(*buyer)
-                    && (self.order_id(*buyer, *order) == id
-                        || self.second_order_id(*buyer, *order).as_deref() == Some(id))
-            })
+            .filter(|(buyer, order)| is_here(*buyer) && *order < self.orders(*buyer))
+            .collect();
+        let own = candidates.iter().find(|(buyer, order)| self.order_id(*buyer, *order) == id);
+        own.or_else(|| {
+            candidates.iter().find(|(buyer, order)| self.second_order_id(*buyer, *order).as_deref() == Some(id))
+        })
+        .copied()
     }
 
     fn shape(&self, buyer: u64, order: u64) -> u64 {

@@ -37,6 +37,10 @@ pub(super) enum Endpoint {
     PutActions,
     Actions,
     Action,
+    ActionItems,
+    ActionUpdates,
+    Files,
+    File,
     Submission,
     Submissions,
     Campaigns,
@@ -47,7 +51,7 @@ pub(super) enum Endpoint {
     Other,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 18] = [
+const ENDPOINTS: [(Endpoint, &str); 22] = [
     (Endpoint::Users, "GET users"),
     (Endpoint::User, "GET user"),
     (Endpoint::Rewards, "GET reward"),
@@ -58,6 +62,10 @@ const ENDPOINTS: [(Endpoint, &str); 18] = [
     (Endpoint::PutActions, "PUT actions"),
     (Endpoint::Actions, "GET actions"),
     (Endpoint::Action, "GET action"),
+    (Endpoint::ActionItems, "GET action items"),
+    (Endpoint::ActionUpdates, "GET action updates"),
+    (Endpoint::Files, "GET file submissions"),
+    (Endpoint::File, "GET file submission"),
     (Endpoint::Submission, "GET submission"),
     (Endpoint::Submissions, "GET submissions"),
     (Endpoint::Campaigns, "GET campaigns"),
@@ -71,7 +79,26 @@ const ENDPOINTS: [(Endpoint, &str); 18] = [
 /// The root fields of GraphQL.
 const GRAPHQL: [&str; 4] = ["rewards", "userEvents", "reward", "users"];
 
-/// One DELETE or PUT.
+/// What a request changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Delete,
+    Put,
+    /// Of a reward.
+    Cancel,
+}
+
+impl Verb {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Put => "put",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// One request that changes something.
 #[derive(Debug)]
 struct Write {
     params: Vec<(String, String)>,
@@ -131,6 +158,9 @@ struct Rare {
     faults: BTreeMap<String, u64>,
     deletes: Vec<Write>,
     puts: Vec<Write>,
+    cancels: Vec<Write>,
+    /// Files of reversals.
+    files: Vec<Value>,
     exports: Vec<Value>,
     violations: Vec<String>,
     duplicate_dispatch: u64,
@@ -207,20 +237,29 @@ impl Record {
         }
     }
 
-    pub(super) fn write(&self, put: bool, params: &[(String, String)], at_ms: i64, answered: &str, processed: bool) {
+    pub(super) fn write(&self, verb: Verb, params: &[(String, String)], at_ms: i64, answered: &str, processed: bool) {
         let write = Write { params: params.to_vec(), at_ms, answered: answered.to_owned(), processed };
         let mut rare = hold(&self.rare);
-        if put { rare.puts.push(write) } else { rare.deletes.push(write) }
+        match verb {
+            Verb::Delete => rare.deletes.push(write),
+            Verb::Put => rare.puts.push(write),
+            Verb::Cancel => rare.cancels.push(write),
+        }
+    }
+
+    /// One file of reversals that was taken.
+    pub(super) fn file(&self, file: Value) {
+        hold(&self.rare).files.push(file);
     }
 
     /// Notes that these actions are being reversed. A reversal that a client cannot know to have been refused must not
     /// be sent twice.
-    pub(super) fn dispatch(&self, actions: &[String], refused: bool) {
+    pub(super) fn dispatch(&self, what: &str, actions: &[String], refused: bool) {
         let mut rare = hold(&self.rare);
         for action in actions {
             if rare.dispatched.contains(action) {
                 rare.duplicate_dispatch += 1;
-                rare.violations.push(format!("duplicate dispatch: a second DELETE for {action}"));
+                rare.violations.push(format!("duplicate dispatch: {what} for {action}, which was sent before"));
             } else if !refused {
                 rare.dispatched.insert(action.clone());
             }
@@ -274,6 +313,8 @@ impl Record {
             "duplicate_dispatch": rare.duplicate_dispatch,
             "deletes": writes(&rare.deletes),
             "puts": writes(&rare.puts),
+            "cancels": writes(&rare.cancels),
+            "files": rare.files,
             "exports": rare.exports,
             "downloads": self.downloads.load(Relaxed),
             "violations": rare.violations,

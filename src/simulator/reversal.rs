@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     data::ActionKey,
+    items::{Wanted, wanted},
     lock::{hold, read},
     mix::Tag,
-    options::{DeleteFault, Options, OrderScope},
+    options::{DeleteFault, Options, OrderScope, SubmissionsList},
     orders::uuid,
     time,
     world::World,
@@ -27,8 +28,13 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub(super) delete_fault: DeleteFault,
+    pub(super) put_fault: DeleteFault,
+    pub(super) cancel_fault: DeleteFault,
     pub(super) rule_missing: bool,
     pub(super) submission_error: String,
+    pub(super) submissions_list: SubmissionsList,
+    /// How long a submission is in no list after it arrived.
+    pub(super) submissions_late: Duration,
 }
 
 /// One queued reversal or modification.
@@ -69,9 +75,31 @@ pub(super) struct Request {
     order_id: Option<String>,
     tracker: u64,
     zero: bool,
+    code: String,
+    /// What a modification asks for.
+    wanted: Wanted,
     /// What it names, for the record: the ActionIds, or the order where there are none.
     pub(super) names: Vec<String>,
     actions: Vec<ActionKey>,
+}
+
+/// What happens to one action.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    /// With `Amount=0` or without.
+    Reverse {
+        zero: bool,
+    },
+    Modify(Wanted),
+}
+
+/// How far a submission has got.
+pub(super) fn status(began: Instant, [queue, complete]: [Duration; 2]) -> &'static str {
+    match began.elapsed() {
+        age if age < queue => "Queued",
+        age if age < queue + complete => "In Progress",
+        _ => "Complete",
+    }
 }
 
 /// Why a form is refused: message, field, what is wrong with it.
@@ -81,6 +109,10 @@ impl Reversals {
     pub(super) fn new(options: &Options, stop: CancellationToken) -> Self {
         let live = Live {
             delete_fault: options.delete_fault,
+            put_fault: options.put_fault,
+            cancel_fault: options.cancel_fault,
+            submissions_list: options.submissions_list,
+            submissions_late: options.submissions_late,
             rule_missing: options.rule_missing,
             submission_error: options.submission_error.clone(),
         };
@@ -117,6 +149,8 @@ impl Reversals {
             return Err(("DispositionCode", "Unknown disposition code"));
         }
         let zero = get("Amount").is_some_and(|amount| amount.parse::<f64>().is_ok_and(|amount| amount == 0.0));
+        let wanted = if put { wanted(|name| get(name).map(str::to_owned))? } else { Wanted::Other };
+        let code = code.to_owned();
         let tracker = get("ActionTrackerId").map(str::parse);
         let order_id = get("OrderId");
         let (names, actions, tracker) = match (get("ActionId"), order_id, tracker) {
@@ -141,7 +175,7 @@ impl Reversals {
             (None, None, _) => return Err(("ActionId", "Required")),
         };
         let order_id = order_id.map(str::to_owned);
-        Ok(Request { put, form: form.to_owned(), order_id, tracker, zero, names, actions })
+        Ok(Request { put, form: form.to_owned(), order_id, tracker, zero, code, wanted, names, actions })
     }
 
     /// Queues a request and starts what follows from it.
@@ -154,9 +188,10 @@ impl Reversals {
             (_, code) => code,
         };
         let takes = !request.actions.is_empty() && matches!(error, "" | "ACTION_NOT_FOUND");
-        // A modification reverses only with an amount of 0; a reversal reaches Advocate only with one.
-        if takes && (request.zero || !request.put) {
-            self.follow_up(world, &request);
+        if takes {
+            let act =
+                if request.put { Act::Modify(request.wanted.clone()) } else { Act::Reverse { zero: request.zero } };
+            self.follow_up(world, request.actions.iter().map(|key| (*key, act.clone())).collect(), &request.code);
         }
         let campaign = request.actions.first().map_or(0, |action| world.data.campaign(action.buyer));
         let submission = Submission {
@@ -178,26 +213,36 @@ impl Reversals {
         json!({"Status": "QUEUED", "QueuedUri": format!("{}{}", self.uri_host.trim_end_matches('/'), self.uri(&id))})
     }
 
-    fn follow_up(&self, world: &Arc<World>, request: &Request) {
+    /// Lets what was asked for happen to each action when its time has come, and then to the rewards.
+    pub(super) fn follow_up(&self, world: &Arc<World>, acts: Vec<(ActionKey, Act)>, code: &str) {
         let (world, live, stop) = (world.clone(), self.live.clone(), self.stop.clone());
-        let ([queue, complete, cancel], zero) = (self.delays, request.zero);
-        let actions = request.actions.clone();
+        let ([queue, complete, cancel], code) = (self.delays, code.to_owned());
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             tokio::time::sleep(queue + complete).await;
             let now = time::now_ms();
-            // An action whose amount was 0 all along is not reversed by setting it to 0.
-            let actions = actions.into_iter().filter(|key| world.data.amount(key.buyer, key.order) > 0);
-            let actions: Vec<ActionKey> = actions.collect();
-            for action in &actions {
-                world.reverse(*action, now);
+            let mut taken_back = Vec::new();
+            for (action, act) in acts {
+                // A modification takes back only where nothing is left; a reversal reaches Advocate only with Amount=0.
+                let takes_back = match act {
+                    Act::Reverse { zero } => world.book.reverse(&world.data, action, now, &code) && zero,
+                    Act::Modify(wanted) => world.book.modify(&world.data, action, now, &code, &wanted),
+                };
+                if takes_back {
+                    taken_back.push(action);
+                }
             }
             tokio::time::sleep(cancel).await;
-            if zero && !read(&live).rule_missing {
-                for action in actions {
+            if !read(&live).rule_missing {
+                for action in taken_back {
                     world.cancel_action(action, time::now_ms());
                 }
             }
         }));
+    }
+
+    /// From Queued to In Progress, and from there to Complete.
+    pub(super) fn delays(&self) -> [Duration; 2] {
+        [self.delays[0], self.delays[1]]
     }
 
     fn uri(&self, id: &str) -> String {
@@ -209,18 +254,17 @@ impl Reversals {
         hold(&self.submissions).get(place).map(|(id, submission)| self.value(id, submission))
     }
 
-    pub(super) fn all(&self) -> Vec<Value> {
-        hold(&self.submissions).iter().map(|(id, submission)| self.value(id, submission)).collect()
+    /// Every submission that lists show by now, the newest first.
+    pub(super) fn listed(&self) -> Vec<Value> {
+        let late = read(&self.live).submissions_late;
+        let submissions = hold(&self.submissions);
+        let shown = submissions.iter().rev().filter(|(_, submission)| submission.began.elapsed() >= late);
+        shown.map(|(id, submission)| self.value(id, submission)).collect()
     }
 
     fn value(&self, id: &str, submission: &Submission) -> Value {
         let [queue, complete, _] = self.delays;
-        let age = submission.began.elapsed();
-        let status = match age {
-            age if age < queue => "Queued",
-            age if age < queue + complete => "In Progress",
-            _ => "Complete",
-        };
+        let status = status(submission.began, self.delays());
         let done = status == "Complete";
         let error = if done { submission.error.as_str() } else { "" };
         let completed = submission.at + (queue + complete).as_millis() as i64;

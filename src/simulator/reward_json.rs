@@ -5,7 +5,7 @@
 //! what a crawl asks for a million times.
 
 use super::{
-    data::{ActionKey, Class, Data, RewardKey, Side},
+    data::{ActionKey, Data, RewardKey, Side},
     facts::{Facts, Kind, State, Touch},
     mix::Tag,
     names::hex,
@@ -104,7 +104,7 @@ impl Style {
         quoted(object.out, |out| data.write_account_id(out, owner));
         object.key("userId");
         quoted(object.out, |out| data.write_user_id(out, user));
-        object.raw("cancellable", if facts.state.cancellable() { "true" } else { "false" });
+        object.raw("cancellable", if facts.cancellable { "true" } else { "false" });
         object.text("rewardSource", Some(facts.source));
         write_value(&mut object, facts, data, key);
         if !self.tidy && (facts.look >> 16).is_multiple_of(16) {
@@ -136,7 +136,7 @@ impl Style {
                 event.key("fields");
                 let mut fields = event.child();
                 write_link_keys(&mut fields, names, data, key);
-                fields.text("currency", Some("USD"));
+                fields.text("currency", Some(data.currency(key.buyer)));
                 fields.end();
                 event.end();
             }
@@ -160,7 +160,7 @@ pub(super) fn write_event_fields(object: &mut Object<'_>, style: Style, data: &D
     if style.link_in != LinkIn::None {
         write_link_keys(object, style.event_names(data, action), data, action.reward(Side::Friend));
     }
-    object.text("currency", Some("USD"));
+    object.text("currency", Some(data.currency(action.buyer)));
 }
 
 /// What the reward is worth in its unit, the unit, and what that is called.
@@ -187,8 +187,10 @@ fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: Rewa
     } else {
         object.text(names.0, Some(&id));
     }
-    if !names.1.is_empty() && data.class(buyer, order) == Class::Ambiguous {
-        object.text(names.1, data.second_order_id(buyer, order).as_deref());
+    if !names.1.is_empty()
+        && let Some(second) = data.second_order_id(buyer, order)
+    {
+        object.text(names.1, Some(&second));
     }
     object.text(names.2, data.action_id(ActionKey { buyer, order, action }).as_deref());
 }

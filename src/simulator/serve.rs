@@ -27,6 +27,8 @@ use super::{
 
 /// Longest form that is read.
 const FORM: usize = 1 << 20;
+/// Longest body of a control path: a large file of reversals.
+const CONTROL: usize = 64 << 20;
 /// Longest silence of a hanging answer.
 const SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
@@ -57,7 +59,11 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
     let path = head.uri.path();
     let query = head.uri.query().unwrap_or_default();
     if let Some(path) = path.strip_prefix("/_simulator/") {
-        return Ok(control::answer(simulator, &head.method, path, query));
+        let Ok(body) = Limited::new(body, CONTROL).collect().await else {
+            return Ok(advocate_error(400, "The body cannot be read.", None, None).send());
+        };
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        return Ok(control::answer(simulator, &head.method, path, query, &body));
     }
     let Some(mut asked) = locate(path, query, &head.headers) else {
         return Ok(advocate_error(404, "There is nothing here.", None, None).send());
@@ -114,11 +120,16 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         return broken;
     }
     let reply = match (asked.host, endpoint) {
-        (Host::Brand, Endpoint::DeleteActions | Endpoint::PutActions) => {
-            let put = endpoint == Endpoint::PutActions;
-            let form_type = starts_with(&head.headers, CONTENT_TYPE, "application/x-www-form-urlencoded");
-            let sent = dispatch::Sent { put, json: asked.json, form_type, query, form: &form };
-            match dispatch::answer(simulator, &sent, now) {
+        (_, Endpoint::DeleteActions | Endpoint::PutActions | Endpoint::CancelReward) => {
+            let ending = if endpoint == Endpoint::CancelReward {
+                dispatch::cancel(simulator, asked.path, query, now)
+            } else {
+                let put = endpoint == Endpoint::PutActions;
+                let form_type = starts_with(&head.headers, CONTENT_TYPE, "application/x-www-form-urlencoded");
+                let sent = dispatch::Sent { put, json: asked.json, form_type, query, form: &form };
+                dispatch::answer(simulator, &sent, now)
+            };
+            match ending {
                 Ending::Reply(reply) => reply,
                 Ending::Reset => return Err(Broken),
                 Ending::Hang => {
@@ -128,7 +139,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
             }
         }
         (Host::Brand, Endpoint::Other) => asked.error(404, "Not found", None),
-        (Host::Brand, _) => brand::answer(&simulator.world, &simulator.reversals, asked.json, asked.path, query),
+        (Host::Brand, _) => brand::answer(simulator, asked.json, asked.path, query),
         (Host::Advocate, Endpoint::CreateExport | Endpoint::Export | Endpoint::ExportDownload | Endpoint::Exports) => {
             simulator.exports.answer(&simulator.record, endpoint, asked.path, query, &form)
         }

@@ -1,4 +1,4 @@
-//! The truth: every reward that exists now, every account, and orders picked as examples of each kind.
+//! The truth: every reward that exists now, every account, every action with what has become of it.
 //!
 //! It names the real order and action whatever `--link-in` shows of them, except that under unusual names an ambiguous
 //! reward has one order ID. Written from [`World`] and not from what was served, piece by piece, so that a million participants can be read
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    data::{ActionKey, Class, Side},
+    data::ActionKey,
     facts::State,
     reward_json::{Object, quoted, string},
     world::World,
@@ -18,8 +18,6 @@ use super::{
 
 /// People per piece.
 const PIECE: u64 = 500;
-/// Participants that examples are looked for among: enough for every kind, few enough to answer at once.
-const SEARCHED: usize = 200_000;
 
 /// One line per reward (or, with `accounts`, per account) that exists now.
 pub(super) fn lines(world: Arc<World>, accounts: bool) -> impl Iterator<Item = Bytes> + Send + Sync {
@@ -65,10 +63,63 @@ fn write_rewards(out: &mut Vec<u8>, world: &World, owner: u64) {
         line.text("state", Some(facts.state.name()));
         line.number("assigned", facts.assigned);
         line.number("redeemed", facts.redeemed);
+        line.raw("cancellable", if facts.cancellable { "true" } else { "false" });
+        line.number("cancelled_at", facts.cancelled);
         line.number("modified", Some(facts.modified));
         line.end();
         out.push(b'\n');
     });
+}
+
+/// One line per action that exists now.
+pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send + Sync {
+    let mut offset = 0;
+    std::iter::from_fn(move || {
+        let (people, _) = world.look(offset, PIECE);
+        offset += people.len() as u64;
+        if people.is_empty() {
+            return None;
+        }
+        let mut out = Vec::new();
+        for buyer in people {
+            for order in 0..world.data.orders(buyer) {
+                for number in 0..world.data.actions(buyer, order) {
+                    out.extend_from_slice(
+                        action(&world, ActionKey { buyer, order, action: number }).to_string().as_bytes(),
+                    );
+                    out.push(b'\n');
+                }
+            }
+        }
+        Some(Bytes::from(if out.is_empty() { b"\n".to_vec() } else { out }))
+    })
+}
+
+/// One action: what it is worth, whether it is reversed, and its rewards with when each was cancelled. The reward of an
+/// order that shares it stands with the action that gave it.
+pub(super) fn action(world: &World, key: ActionKey) -> Value {
+    let data = &world.data;
+    let standing = world.book.standing(data, key);
+    let mut all_cancelled = true;
+    let rewards: Vec<Value> = world
+        .rewards_of_action(key)
+        .into_iter()
+        .map(|(key, touch)| {
+            let facts = data.facts(key, touch, world.style.tidy);
+            all_cancelled &= facts.state == State::Cancelled;
+            json!({
+                "reward_id": data.reward_id(key), "state": facts.state.name(), "cancellable": facts.cancellable,
+                "cancelled_at": facts.cancelled,
+            })
+        })
+        .collect();
+    json!({
+        "action_id": data.action_id(key), "order_id": data.order_id(key.buyer, key.order),
+        "action_tracker_id": data.tracker(key.buyer, key.order), "campaign_id": data.campaign(key.buyer),
+        "currency": data.currency(key.buyer), "ordered_at": data.ordered(key.buyer, key.order), "locks_at": data.locks(key),
+        "intended_cents": data.amount(key.buyer, key.order), "cents": standing.cents,
+        "reversed_at": standing.reversed, "all_cancelled": all_cancelled && !rewards.is_empty(), "rewards": rewards,
+    })
 }
 
 fn list(out: &mut Vec<u8>, items: &[String]) {
@@ -80,167 +131,4 @@ fn list(out: &mut Vec<u8>, items: &[String]) {
         string(out, item);
     }
     out.push(b']');
-}
-
-/// Orders to try things on, up to five of each kind.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Examples {
-    /// One action, two rewards, both still cancellable.
-    pub plain: Vec<Example>,
-    /// Two actions.
-    pub two_actions: Vec<Example>,
-    /// No ActionId on the rewards.
-    pub no_action: Vec<Example>,
-    /// One action, one reward redeemed and one cancellable.
-    pub redeemed: Vec<Example>,
-    /// One action, every reward redeemed.
-    pub all_redeemed: Vec<Example>,
-    /// One action, every reward cancelled.
-    pub already_cancelled: Vec<Example>,
-    /// Rewards that offer two different order IDs.
-    pub ambiguous: Vec<Example>,
-    /// An ActionId that does not look like one.
-    pub unfamiliar_action: Vec<Example>,
-    /// An action whose amount was 0 from the start, which a reversal does not reverse.
-    pub zero_amount: Vec<Example>,
-    /// A participant with orders whose ID is an e-mail address.
-    pub email: Option<Participant>,
-}
-
-/// One order with what hangs on it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Example {
-    /// The merchant's order ID.
-    pub order_id: String,
-    /// The event type, for reversals by order ID.
-    pub action_tracker_id: u64,
-    /// The order's actions.
-    pub action_ids: Vec<String>,
-    /// Every reward of those actions.
-    pub reward_ids: Vec<String>,
-}
-
-/// One participant with the orders on the rewards of their account.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Participant {
-    /// E-mail address.
-    pub email: String,
-    /// Account ID.
-    pub account_id: String,
-    /// Order IDs on the account's rewards.
-    pub order_ids: Vec<String>,
-}
-
-impl Examples {
-    /// As JSON, in the shape of `/_simulator/examples`.
-    pub fn to_json(&self) -> Value {
-        let list = |examples: &[Example]| -> Vec<Value> {
-            let one = |example: &Example| {
-                json!({
-                    "order_id": example.order_id, "action_tracker_id": example.action_tracker_id,
-                    "action_ids": example.action_ids, "reward_ids": example.reward_ids,
-                })
-            };
-            examples.iter().map(one).collect()
-        };
-        let email = self.email.as_ref().map(
-            |person| json!({"email": person.email, "account_id": person.account_id, "order_ids": person.order_ids}),
-        );
-        json!({
-            "plain": list(&self.plain),
-            "two_actions": list(&self.two_actions),
-            "no_action": list(&self.no_action),
-            "redeemed": list(&self.redeemed),
-            "all_redeemed": list(&self.all_redeemed),
-            "already_cancelled": list(&self.already_cancelled),
-            "ambiguous": list(&self.ambiguous),
-            "unfamiliar_action": list(&self.unfamiliar_action),
-            "zero_amount": list(&self.zero_amount),
-            "email": email,
-        })
-    }
-
-    /// Looks for them as things stand now.
-    pub(super) fn find(world: &World) -> Self {
-        let mut found = Self::default();
-        for buyer in world.everyone().take(SEARCHED) {
-            for order in 0..world.data.orders(buyer) {
-                found.sort_in(world, buyer, order);
-            }
-            if found.email.is_none() {
-                found.email = participant(world, buyer);
-            }
-            if found.email.is_some() && found.lists().iter().all(|list| list.len() >= 5) {
-                break;
-            }
-        }
-        found
-    }
-
-    fn lists(&self) -> [&Vec<Example>; 9] {
-        [
-            &self.plain,
-            &self.two_actions,
-            &self.no_action,
-            &self.redeemed,
-            &self.all_redeemed,
-            &self.already_cancelled,
-            &self.ambiguous,
-            &self.unfamiliar_action,
-            &self.zero_amount,
-        ]
-    }
-
-    fn sort_in(&mut self, world: &World, buyer: u64, order: u64) {
-        let data = &world.data;
-        let actions: Vec<ActionKey> =
-            (0..data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action }).collect();
-        let mut rewards = Vec::new();
-        for action in &actions {
-            rewards.extend(world.rewards_of_action(*action));
-        }
-        let states: Vec<State> =
-            rewards.iter().map(|(key, touch)| data.facts(*key, *touch, world.style.tidy).state).collect();
-        let cancellable = states.iter().filter(|state| state.cancellable()).count();
-        let redeemed = states.iter().filter(|state| **state == State::Redeemed).count();
-        let list = match data.class(buyer, order) {
-            _ if rewards.is_empty() => return,
-            Class::TwoActions if cancellable >= 2 => &mut self.two_actions,
-            Class::NoAction => &mut self.no_action,
-            Class::Unfamiliar if cancellable > 0 => &mut self.unfamiliar_action,
-            Class::Ambiguous => &mut self.ambiguous,
-            Class::ZeroAmount if cancellable > 0 => &mut self.zero_amount,
-            Class::Plain if cancellable == 2 => &mut self.plain,
-            Class::Plain if cancellable == 1 && redeemed == 1 => &mut self.redeemed,
-            Class::Plain if redeemed == states.len() => &mut self.all_redeemed,
-            Class::Plain if states.iter().all(|state| *state == State::Cancelled) => &mut self.already_cancelled,
-            _ => return,
-        };
-        if list.len() < 5 {
-            list.push(Example {
-                order_id: data.order_id(buyer, order),
-                action_tracker_id: data.tracker(buyer, order),
-                action_ids: actions.iter().filter_map(|action| data.action_id(*action)).collect(),
-                reward_ids: rewards.iter().map(|(key, _)| data.reward_id(*key)).collect(),
-            });
-        }
-    }
-}
-
-fn participant(world: &World, person: u64) -> Option<Participant> {
-    let account_id = world.data.account_id(world.data.owner(person));
-    let email = world.data.email(person);
-    if account_id != email || !email.contains('+') {
-        return None;
-    }
-    let mut order_ids = Vec::new();
-    world.rewards(person, |key, _| {
-        if key.side != Side::Manual {
-            let order = world.data.order_id(key.buyer, key.order);
-            if !order_ids.contains(&order) {
-                order_ids.push(order);
-            }
-        }
-    });
-    (!order_ids.is_empty()).then_some(Participant { email, account_id, order_ids })
 }

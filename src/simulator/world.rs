@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    book::Book,
     data::{ActionKey, Data, RewardKey, Side},
     facts::Touch,
     lock::{read, write},
@@ -24,13 +25,12 @@ use super::{
     timeline::{Entry, Shift, Timeline},
 };
 
-/// What has happened to rewards and actions since the start.
+/// What has happened to rewards since the start.
 #[derive(Debug, Default)]
 struct Changes {
     touched: HashMap<u64, Touch>,
     /// Rewards that left their account.
     moved: Vec<RewardKey>,
-    reversed: HashMap<ActionKey, i64>,
     /// What all of this does to the order in which rewards were modified.
     shift: Shift,
     /// The moment of the last change: a later one never has an earlier moment.
@@ -49,6 +49,8 @@ impl Changes {
 pub(super) struct World {
     pub(super) data: Data,
     pub(super) style: Style,
+    /// What has been changed of actions.
+    pub(super) book: Book,
     /// Accounts whose rewards cannot be read.
     failing: HashSet<u64>,
     changed: AtomicBool,
@@ -75,6 +77,7 @@ impl World {
         }
         Self {
             style: Style { tidy: options.tidy, link_in: options.link_in, names: options.link_names },
+            book: Book::default(),
             failing,
             changed: AtomicBool::new(false),
             changes: RwLock::default(),
@@ -280,16 +283,16 @@ impl World {
     /// Cancels one reward, if it can be.
     pub(super) fn cancel_reward(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
-        if facts.state.cancellable() {
+        if facts.cancellable {
             self.touch(key, now, |touch, now| touch.cancelled = Some(now));
         }
-        facts.state.cancellable()
+        facts.cancellable
     }
 
     /// Redeems one reward whole, if it is a credit that can still be.
     pub(super) fn redeem(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
-        let possible = facts.state.cancellable() && facts.assigned.is_some();
+        let possible = facts.cancellable && facts.assigned.is_some();
         if possible {
             self.touch(key, now, |touch, now| touch.redeemed = Some(now));
         }
@@ -321,25 +324,12 @@ impl World {
         self.rewards_of_action(action).into_iter().filter(|(key, _)| self.cancel_reward(*key, now)).count()
     }
 
-    /// Marks an action as reversed on the Brand side.
-    pub(super) fn reverse(&self, action: ActionKey, now: i64) {
-        write(&self.changes).reversed.entry(action).or_insert(now);
-    }
-
-    pub(super) fn is_reversed(&self, action: ActionKey) -> bool {
-        read(&self.changes).reversed.contains_key(&action)
-    }
-
-    /// The actions of an order under one event type, newest last. Walks everyone: this is asked once in a while.
+    /// The actions of an order under one event type, newest last.
     pub(super) fn actions_of_order(&self, order_id: &str, tracker: u64) -> Vec<ActionKey> {
-        let mut found = Vec::new();
-        for buyer in self.everyone() {
-            for order in 0..self.data.orders(buyer) {
-                if self.data.tracker(buyer, order) == tracker && self.data.order_id(buyer, order) == order_id {
-                    found.extend((0..self.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action }));
-                }
-            }
-        }
-        found
+        let found = self.data.find_order(order_id, |buyer| self.is_here(buyer)).filter(|(buyer, order)| {
+            self.data.tracker(*buyer, *order) == tracker && self.data.order_id(*buyer, *order) == order_id
+        });
+        let Some((buyer, order)) = found else { return Vec::new() };
+        (0..self.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action }).collect()
     }
 }

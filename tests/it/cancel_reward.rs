@@ -85,3 +85,47 @@ fn a_reward_that_was_cancelled_by_itself_proves_no_retraction() {
     assert_eq!(verified.state(), "unconfirmed", "the rewards are gone, and not by the retraction: {verified:?}");
     assert_eq!((posts(&sim), sim.deletes().len()), (order.reward_ids.len() as u64, 1));
 }
+
+#[test]
+fn every_answer_has_its_own_end_and_none_is_sent_twice() {
+    // fault, exit code, state, requests then, requests after it was asked again with the vendor well again
+    let table = [
+        ("400", 1, "failed", 1, 2),
+        ("401", 3, "planned", 1, 2),
+        ("403", 3, "planned", 1, 2),
+        ("404", 1, "failed", 1, 2),
+        ("408", 7, "unknown", 1, 1),
+        ("409", 1, "failed", 1, 2),
+        ("429", 0, "confirmed", 2, 2),
+        ("500-before", 7, "unknown", 1, 1),
+        ("500-after", 0, "confirmed", 1, 1),
+        ("502", 7, "unknown", 1, 1),
+        ("307", 7, "unknown", 1, 1),
+        ("reset-before", 7, "unknown", 1, 1),
+        ("reset-after", 0, "confirmed", 1, 1),
+        ("hang-after", 0, "confirmed", 1, 1),
+        ("unreadable", 0, "confirmed", 1, 1),
+        ("empty", 0, "confirmed", 1, 1),
+    ];
+    for (fault, code, state, then, at_last) in table {
+        let (sim, home) = ready(&["--cancel-fault", fault]);
+        let reward = sim.example("plain").reward_ids[0].clone();
+        let wait = if state == "unknown" { "100ms" } else { "20s" };
+        let ran = home.run(&args(&reward, &["--yes", "--json", "--wait", wait]));
+        assert_eq!(ran.code, Some(code), "{fault}: {ran:?}");
+        assert_eq!(ran.state(), state, "{fault}: {ran:?}");
+        assert_eq!(posts(&sim), then, "{fault}");
+        sim.post("set?cancel-fault=none");
+        home.run(&["verify"]);
+        let again = home.run(&args(&reward, &["--yes", "--json", "--wait", wait]));
+        assert_eq!(posts(&sim), at_last, "{fault}: {again:?}");
+        let ends = if state == "unknown" { "unknown" } else { "confirmed" };
+        assert_eq!(again.state(), ends, "{fault}: {again:?}");
+        if state == "unknown" {
+            assert!(again.stdout.contains("Cancel Reward"), "{fault}: what a person can do, {}", again.stdout);
+            sim.cancel_reward(&reward);
+            assert_eq!(home.check(&["verify", "1", "--json"], 0).state(), "confirmed", "{fault}");
+        }
+        assert!(sim.violations().is_empty(), "{fault}: {:?}", sim.violations());
+    }
+}

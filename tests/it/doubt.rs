@@ -30,9 +30,13 @@ fn kinds(ran: &Ran) -> Vec<String> {
 }
 
 fn verify_until(home: &Home, state: &str) -> Ran {
+    verify_until_named(home, "1", state)
+}
+
+fn verify_until_named(home: &Home, id: &str, state: &str) -> Ran {
     let mut last = None;
     wait_until(state, || {
-        let ran = home.run(&["verify", "1", "--json"]);
+        let ran = home.run(&["verify", id, "--json"]);
         let is_so = ran.state() == state;
         last = Some(ran);
         is_so
@@ -117,7 +121,7 @@ fn one_list_serves_every_retraction_in_doubt() {
     let (sim, home) = ready(&["--participants", "3000", "--delete-fault", "reset-before"]);
     let orders: Vec<String> = ["plain", "redeemed", "two_actions"].map(|kind| sim.example(kind).order_id).into();
     for order in &orders {
-        home.check(&["retract", order, "--all", "--yes", "--wait", "1ms"], 7);
+        home.check(&["retract", order, "--all", "--yes", "--wait", "1ms", "--override", "locked"], 7);
     }
     let deletes = sim.deletes().len();
     sim.post("record/reset");
@@ -239,7 +243,44 @@ fn many_open_ones_ask_the_brand_host_about_twice_an_order() {
     assert_eq!(sent, 12);
     let open = home.check(&["status", "--json"], 0).object()["open"].as_array().map_or(0, Vec::len) as u64;
     sim.post("record/reset");
-    home.check(&["verify", "--watch", "--wait", "30s", "--json"], 0);
+    // Gift cards stay, so not all of them end.
+    home.run(&["verify", "--watch", "--wait", "6s", "--json"]);
+    let states = home.check(&["status", "--json"], 0).object()["retractions"].clone();
+    assert!(states.get("queued").is_none(), "{states}");
     let asked = sim.record()["requests"]["GET submission"].as_u64().expect("a number");
     assert!(asked <= open + 6, "{asked} questions for {open} open retractions, the last few at leisure");
+}
+
+#[test]
+fn a_list_that_cannot_be_read_or_is_not_whole_proves_nothing() {
+    for list in ["403", "404"] {
+        let (sim, home, order) = in_doubt(&["--delete-fault", "reset-before", "--submissions-list", list], &QUICK);
+        wait_until("three looks", || {
+            let ran = home.check(&["verify", "--json"], 7);
+            assert_eq!(ran.state(), "unknown", "{list}");
+            assert!(ran.stdout.contains("it could not be read"), "{list}: what was seen, {}", ran.stdout);
+            kinds(&ran).iter().filter(|kind| *kind == "look").count() >= 3
+        });
+        home.check(&["retract", &order, "--yes", "--resend", "--reason", "impatient", "--override", "early"], 5);
+        assert_eq!(sim.deletes().len(), 1, "{list}");
+    }
+    // A list without what the vendor itself has acknowledged is not whole, whatever it says of itself.
+    let (sim, home) = ready(&["--participants", "3000", "--submissions-late", "1h", "--complete-delay", "1h"]);
+    let other = sim.example("redeemed").order_id;
+    home.check(&["retract", &other, "--yes", "--wait", "1ms", "--override", "locked"], 7);
+    sim.post("set?delete-fault=500-after");
+    let order = sim.example("plain").order_id;
+    home.check(&["retract", &order, "--yes", "--wait", "1ms"], 7);
+    QUICK.iter().for_each(|setting| home.configure_more(setting));
+    wait_until("three looks", || {
+        let ran = home.check(&["verify", "2", "--json"], 7);
+        assert_eq!(ran.state(), "unknown");
+        assert!(ran.stdout.contains("lacks 1 submission"), "{}", ran.stdout);
+        kinds(&ran).iter().filter(|kind| *kind == "look").count() >= 3
+    });
+    home.check(&["retract", &order, "--yes", "--resend", "--reason", "impatient"], 5);
+    // Once the list has both, it is found.
+    sim.post("set?submissions-late=0s");
+    assert_eq!(verify_until_named(&home, "2", "queued").object()["retractions"][0]["id"], 2);
+    assert_eq!(sim.deletes().len(), 2);
 }

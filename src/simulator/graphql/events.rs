@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Part;
 use crate::simulator::{
-    data::{ActionKey, Class},
+    data::ActionKey,
     options::{LinkIn, LinkNames},
     world::World,
 };
@@ -53,6 +53,9 @@ fn named(world: &World, filter: &Map<String, Value>) -> Option<Vec<ActionKey>> {
         let order = data
             .find_order(&value, |buyer| world.is_here(buyer))
             .into_iter()
+            // An order may share the events of the one before it.
+            .flat_map(|(buyer, order)| [Some((buyer, order)), order.checked_sub(1).map(|before| (buyer, before))])
+            .flatten()
             .flat_map(|(buyer, order)| of_order(world, buyer, order));
         order.chain(data.find_action(&value)).collect()
     };
@@ -80,7 +83,7 @@ fn field(world: &World, action: ActionKey, name: &str, value: &Value) -> bool {
     let (data, value) = (&world.data, plain(value));
     let ActionKey { buyer, order, .. } = action;
     if name == "currency" {
-        return value == "USD";
+        return value == data.currency(buyer);
     }
     if world.style.link_in == LinkIn::None {
         return false;
@@ -91,8 +94,8 @@ fn field(world: &World, action: ActionKey, name: &str, value: &Value) -> bool {
     } else if name == action_id {
         data.action_id(action).is_some_and(|id| id == value)
     } else {
-        let second_is_there = data.class(buyer, order) == Class::Ambiguous && world.style.names != LinkNames::Unusual;
-        second_is_there && name == second && data.second_order_id(buyer, order).is_some_and(|id| id == value)
+        let is_shown = world.style.names != LinkNames::Unusual && name == second;
+        is_shown && data.second_order_id(buyer, order).is_some_and(|id| id == value)
     }
 }
 

@@ -164,7 +164,7 @@ pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: Re
             "dateModified" => object.number(name, Some(facts.modified)),
             "rewardSource" => object.text(name, Some(facts.source)),
             "currency" | "globalRewardKey" => object.null(name),
-            "cancellable" => object.raw(name, if facts.state.cancellable() { "true" } else { "false" }),
+            "cancellable" => object.raw(name, if facts.cancellable { "true" } else { "false" }),
             "redeemable" => {
                 let redeemable =
                     facts.assigned.is_some() && matches!(facts.state, State::Available | State::PartlyRedeemed);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{of, server::Server, world};
 use crate::simulator::{
     Options,
-    data::{DAY, RewardKey, Side},
+    data::{Class, DAY, RewardKey, Side},
     facts::Touch,
     world::World,
 };
@@ -117,7 +117,9 @@ fn every_order_id_leads_back_to_its_order() {
                 Some((buyer, order))
             );
             if let Some(second) = data.second_order_id(buyer, order) {
-                assert_eq!(data.find_order(&second, |buyer| world.is_here(buyer)), Some((buyer, order)));
+                // What two orders share belongs to the one whose own it is.
+                let whose = order + u64::from(data.class(buyer, order) == Class::Shared);
+                assert_eq!(data.find_order(&second, |buyer| world.is_here(buyer)), Some((buyer, whose)));
             }
         }
         assert_eq!(data.find_user(&data.user_id(buyer)), Some(buyer));

@@ -100,7 +100,8 @@ fn the_data_have_the_shapes_that_people_meet() {
         assert!(ids.iter().any(|id| shape(id)), "no order ID with {name}");
     }
     assert!(ids.iter().any(|id| id.starts_with("SKU") && ids.contains(&id.to_lowercase())), "no twins");
-    for class in [Class::TwoActions, Class::NoAction, Class::Unfamiliar, Class::Ambiguous, Class::ZeroAmount] {
+    let odd = [Class::TwoActions, Class::NoAction, Class::Unfamiliar, Class::Ambiguous, Class::ZeroAmount];
+    for class in odd.into_iter().chain([Class::Shared, Class::Kept]) {
         assert!(orders.iter().any(|(buyer, order)| data.class(*buyer, *order) == class), "no {class:?}");
     }
     let owners: Vec<u64> = (0..2000).filter(|person| data.owner(*person) == *person).collect();
@@ -180,10 +181,60 @@ fn check_reward(world: &World, key: data::RewardKey, touch: Touch, link_in: Link
     let link = world.style.link(&world.data, key);
     assert_eq!(said(&["orderid", "oid", "ordernumber", "merchantref"]), link.orders, "{reward}");
     assert_eq!(said(&["actionid", "conversionref"]), link.action.into_iter().collect::<Vec<_>>(), "{reward}");
-    assert_eq!(reward["cancellable"], facts.state.cancellable());
+    assert_eq!(reward["cancellable"], facts.cancellable);
     if world.style.tidy {
         assert!(reward.as_object().expect("an object").values().all(|value| !value.is_null()), "{reward}");
         assert!(["CREDIT", "PCT_DISCOUNT", "FUELTANK"].contains(&reward["type"].as_str().unwrap_or_default()));
         assert!(reward["dateGiven"].is_i64());
     }
+}
+
+#[test]
+fn examples_are_what_their_kind_says() {
+    let world = world(&of(2000));
+    let data = &world.data;
+    let examples = Examples::find(&world);
+    let keys = |list: &[crate::simulator::Example]| -> Vec<ActionKey> {
+        list.iter().flat_map(|one| one.action_ids.iter().filter_map(|id| data.find_action(id))).collect()
+    };
+    let days = |key: &ActionKey| (data.today - data.ordered(key.buyer, key.order)) / data::DAY;
+    assert!(keys(&examples.plain).iter().all(|key| days(key) < 28 && !data.is_locked(*key, data.today + data::DAY)));
+    assert!(keys(&examples.old_event).iter().all(|key| days(key) > 730));
+    assert!(keys(&examples.old_conversion).iter().all(|key| (31..=731).contains(&days(key))));
+    assert!(keys(&examples.locked).iter().all(|key| data.is_locked(*key, data.today)));
+    for key in keys(&examples.shared) {
+        let next = data.order_id(key.buyer, key.order + 1);
+        for (reward, _) in world.rewards_of_action(key) {
+            assert!(world.style.link(data, reward).orders.contains(&next));
+        }
+    }
+    let stuck = |list: &[crate::simulator::Example]| {
+        list.iter().all(|one| {
+            one.reward_ids.iter().filter_map(|id| world.reward(id)).any(|(key, touch)| {
+                let facts = data.facts(key, touch, false);
+                !facts.cancellable && !world.cancel_reward(key, data.today)
+            })
+        })
+    };
+    assert!(stuck(&examples.gift_card) && stuck(&examples.not_cancellable));
+    assert!(!examples.gift_card.is_empty() && !examples.not_cancellable.is_empty());
+}
+
+#[test]
+fn items_add_up_to_their_order_and_have_names_of_their_own() {
+    let world = world(&of(2000));
+    let data = &world.data;
+    let (mut several, mut odd) = (false, false);
+    for buyer in 0..2000 {
+        for order in 0..data.orders(buyer) {
+            let items = data.items(ActionKey { buyer, order, action: 0 });
+            assert_eq!(items.iter().map(|item| item.cents).sum::<i64>(), data.amount(buyer, order) as i64);
+            assert!(items.iter().all(|item| item.quantity > 0 && item.cents >= 0));
+            let skus: HashSet<&str> = items.iter().map(|item| item.sku.as_str()).collect();
+            assert_eq!(skus.len(), items.len());
+            several |= items.len() > 1;
+            odd |= skus.iter().any(|sku| sku.contains('&'));
+        }
+    }
+    assert!(several && odd);
 }

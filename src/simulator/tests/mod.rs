@@ -2,9 +2,11 @@
 
 mod changes;
 mod exports;
+mod files;
 mod formulas;
 mod graphql;
 mod graphql_faults;
+mod modifications;
 mod server;
 
 use super::{

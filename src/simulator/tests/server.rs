@@ -78,7 +78,7 @@ impl Server {
         self.send("GET", path, &headers, "").await.expect("an answer")
     }
 
-    async fn write(&self, method: &str, form: &str) -> io::Result<Answer> {
+    pub(super) async fn write(&self, method: &str, form: &str) -> io::Result<Answer> {
         let headers = format!(
             "Authorization: {}\r\nAccept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n",
             self.keys.full()
@@ -112,7 +112,7 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
     out
 }
 
-fn quick(options: Options) -> Options {
+pub(super) fn quick(options: Options) -> Options {
     let time = Duration::from_millis(20);
     Options { queue_delay: time, complete_delay: time, cancel_delay: time, ..options }
 }

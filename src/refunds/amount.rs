@@ -1,0 +1,315 @@
+//! Amounts as shops write them, as exact decimals; pure.
+//!
+//! A shop's export writes `-12.50`, `12,50 €`, `(1.234,50)` or `USD 1,234.50`. What has one reading only is read; `1,234` has
+//! two, a thousandfold apart, and stays a problem: a wrong amount makes a partial refund look like a full one. Never uses
+//! floating point.
+
+use serde::Serialize;
+
+pub use crate::model::decimal::Decimal;
+
+/// More digits than any refund has.
+const MOST_DIGITS: usize = 18;
+
+/// ISO 4217, what is in use.
+const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN \
+    BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ \
+    GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL \
+    LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG \
+    QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS \
+    UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
+
+/// An amount as it stood in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// The cell, unchanged.
+    pub text: String,
+    /// The number, with its sign, in whole units of the currency.
+    pub value: Decimal,
+    /// ISO 4217 code, where the cell itself names one; `$` and `kr` name several and so none.
+    pub currency: Option<String>,
+}
+
+impl Amount {
+    /// Whether it is 0.
+    pub fn is_zero(&self) -> bool {
+        self.value.is_zero()
+    }
+
+    /// Whether it is this amount, whatever its sign and its decimals: `-12.50` is 12.5.
+    pub fn is_as_much_as(&self, other: Decimal) -> bool {
+        self.value.abs() == other.abs()
+    }
+}
+
+/// Why a cell is no amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAmount {
+    /// It can be read in two ways.
+    Ambiguous,
+    /// It cannot be read.
+    Unreadable,
+}
+
+/// Reads a cell; `None` where it is empty.
+pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Ok(None);
+    }
+    let (inner, in_parentheses) = match trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        Some(inner) => (inner.trim(), true),
+        None => (trimmed, false),
+    };
+    let number_part = |c: char| c.is_ascii_digit() || c == '.' || c == ',';
+    let start = inner.find(number_part).ok_or(NoAmount::Unreadable)?;
+    let end = inner.rfind(number_part).ok_or(NoAmount::Unreadable)? + 1;
+    let before = around(&inner[..start])?;
+    let after = around(&inner[end..])?;
+    let signs = usize::from(in_parentheses) + usize::from(before.sign.is_some()) + usize::from(after.sign.is_some());
+    let currencies = (before.code, after.code);
+    if signs > 1 || (before.is_iso && after.is_iso) || matches!(currencies, (Some(a), Some(b)) if a != b) {
+        return Err(NoAmount::Unreadable);
+    }
+    let value = number(&inner[start..end])?;
+    let negative = in_parentheses || before.sign.or(after.sign) == Some('-');
+    Ok(Some(Amount {
+        text: text.to_owned(),
+        value: if negative { -value } else { value },
+        currency: before.code.or(after.code).map(str::to_owned),
+    }))
+}
+
+/// Reads a JSON number, whose point is always a point.
+pub fn parse_json_number(text: &str) -> Result<Option<Amount>, NoAmount> {
+    let (bare, negative) = match text.strip_prefix('-') {
+        Some(bare) => (bare, true),
+        None => (text, false),
+    };
+    let (whole, rest) = bare.split_once('.').unwrap_or((bare, ""));
+    let value = decimal(whole, rest)?;
+    let value = if negative { -value } else { value };
+    Ok(Some(Amount { text: text.to_owned(), value, currency: None }))
+}
+
+/// What stands before or after the digits.
+#[derive(Debug, Default)]
+struct Around {
+    sign: Option<char>,
+    code: Option<&'static str>,
+    is_iso: bool,
+}
+
+fn around(text: &str) -> Result<Around, NoAmount> {
+    let mut found = Around::default();
+    let mut name = String::new();
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        match c {
+            '+' | '-' | '\u{2212}' if found.sign.is_none() => found.sign = Some(if c == '+' { '+' } else { '-' }),
+            '+' | '-' | '\u{2212}' => return Err(NoAmount::Unreadable),
+            c => name.push(c),
+        }
+    }
+    if name.is_empty() {
+        return Ok(found);
+    }
+    if let Some(code) = CURRENCIES.split_ascii_whitespace().find(|code| *code == name) {
+        found.code = Some(code);
+        found.is_iso = true;
+        return Ok(found);
+    }
+    found.code = match name.as_str() {
+        "€" => Some("EUR"),
+        "£" => Some("GBP"),
+        "US$" => Some("USD"),
+        "kr" | "Kr" | "zł" => None,
+        _ if is_symbol(&name) => None,
+        // Words, percentages and units of anything else.
+        _ => return Err(NoAmount::Unreadable),
+    };
+    Ok(found)
+}
+
+/// `$`, `₹`, `A$`: one sign, and at most two letters before it. The cent is left out: `1250¢` is not 1250.
+fn is_symbol(name: &str) -> bool {
+    let sign = |c: char| matches!(c, '$' | '£' | '¥' | '฿' | '＄' | '￥' | '\u{20a0}'..='\u{20bf}');
+    name.ends_with(sign) && name.chars().count() <= 3 && name.chars().rev().skip(1).all(|c| c.is_ascii_uppercase())
+}
+
+/// A mark between digits.
+fn is_mark(c: char) -> bool {
+    matches!(c, '.' | ',') || groups_only(c)
+}
+
+/// A mark that only ever parts thousands.
+fn groups_only(c: char) -> bool {
+    matches!(c, '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}')
+}
+
+fn number(text: &str) -> Result<Decimal, NoAmount> {
+    if !text.chars().all(|c| c.is_ascii_digit() || is_mark(c)) {
+        return Err(NoAmount::Unreadable);
+    }
+    let marks: Vec<char> = text.chars().filter(|c| is_mark(*c)).collect();
+    let Some(last) = marks.last().copied() else { return decimal(text, "") };
+    let first = marks[0];
+    let (head, tail) = text.rsplit_once(last).ok_or(NoAmount::Unreadable)?;
+    if first == last {
+        if marks.iter().any(|mark| *mark != first) {
+            return Err(NoAmount::Unreadable);
+        }
+        if marks.len() > 1 || groups_only(first) {
+            // The same mark twice can only part thousands.
+            return grouped(text, first).and_then(|whole| decimal(&whole, ""));
+        }
+        if tail.is_empty() {
+            return Err(NoAmount::Unreadable);
+        }
+        if tail.len() == 3 && (1..=3).contains(&head.len()) && !head.starts_with('0') {
+            return Err(NoAmount::Ambiguous);
+        }
+        return decimal(head, tail);
+    }
+    // Two kinds of mark: the first parts thousands, the last, once, is the point.
+    if tail.is_empty() || groups_only(last) || marks[..marks.len() - 1].iter().any(|mark| *mark != first) {
+        return Err(NoAmount::Unreadable);
+    }
+    grouped(head, first).and_then(|whole| decimal(&whole, tail))
+}
+
+/// The digits of `1,234,567`; groups of any other size are no thousands.
+fn grouped(text: &str, mark: char) -> Result<String, NoAmount> {
+    let mut groups = text.split(mark);
+    let first = groups.next().unwrap_or_default();
+    let fits = (1..=3).contains(&first.len()) && !first.starts_with('0') && groups.all(|group| group.len() == 3);
+    if fits { Ok(text.split(mark).collect()) } else { Err(NoAmount::Unreadable) }
+}
+
+fn decimal(whole: &str, rest: &str) -> Result<Decimal, NoAmount> {
+    let digits = format!("{whole}{rest}");
+    if digits.is_empty() || digits.len() > MOST_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(NoAmount::Unreadable);
+    }
+    Decimal::parse(&format!("{whole}.{rest}")).ok_or(NoAmount::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_has_one_reading_is_read() {
+        for (text, value, currency) in [
+            ("0", "0", None),
+            ("0.00", "0", None),
+            ("-0,00", "0", None),
+            ("12.50", "12.5", None),
+            ("12,50", "12.5", None),
+            (" -12.50 ", "-12.5", None),
+            ("\u{2212}12,50", "-12.5", None),
+            ("12.50-", "-12.5", None),
+            ("+7", "7", None),
+            ("(12.50)", "-12.5", None),
+            ("($1,234.50)", "-1234.5", None),
+            ("$12.50 USD", "12.5", Some("USD")),
+            ("€12,50", "12.5", Some("EUR")),
+            ("12,50\u{a0}€", "12.5", Some("EUR")),
+            ("EUR 1.234,50", "1234.5", Some("EUR")),
+            ("-£3", "-3", Some("GBP")),
+            ("£-3", "-3", Some("GBP")),
+            ("US$3", "3", Some("USD")),
+            ("A$3.1", "3.1", None),
+            ("1'234.50 CHF", "1234.5", Some("CHF")),
+            ("1\u{202f}234,5", "1234.5", None),
+            ("1 234 567", "1234567", None),
+            ("1,234,567", "1234567", None),
+            ("1.234.567", "1234567", None),
+            ("1,234.567", "1234.567", None),
+            ("1234.567", "1234.567", None),
+            ("0.123", "0.123", None),
+            ("0,000", "0", None),
+            (".500", "0.5", None),
+            ("1.2345", "1.2345", None),
+            ("12 kr", "12", None),
+        ] {
+            let amount = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:?}")).expect(text);
+            let value = Decimal::parse(value).expect(value);
+            assert_eq!((amount.value, amount.currency.as_deref()), (value, currency), "{text:?}");
+            assert_eq!(amount.text, text);
+        }
+        assert_eq!(parse(" \u{a0}"), Ok(None));
+    }
+
+    #[test]
+    fn what_has_two_readings_or_none_is_not_guessed() {
+        for text in ["1,234", "1.234", "-12,345", "€ 100.000", "(1,000)"] {
+            assert_eq!(parse(text), Err(NoAmount::Ambiguous), "{text:?}");
+        }
+        for text in [
+            "x",
+            "12 pcs",
+            "50%",
+            "1E+02",
+            "1250¢",
+            "12.",
+            ",",
+            "--1",
+            "-1-",
+            "(-1)",
+            "1,23,456.50",
+            "1.2.3",
+            "1,234,56",
+            "0,123,456",
+            "1.234,567.8",
+            "1 234'567",
+            "EUR 1 USD",
+            "€1 USD",
+            "1234567890123456789",
+            "١٢",
+            "12/50",
+            "#REF!",
+            "=1+1",
+        ] {
+            assert_eq!(parse(text), Err(NoAmount::Unreadable), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_in_json_is_a_point() {
+        for (text, value) in [("1.234", Some("1.234")), ("-12.50", Some("-12.5")), ("0", Some("0")), ("1e3", None)] {
+            let read = parse_json_number(text).ok().flatten().map(|amount| amount.value);
+            assert_eq!(read, value.and_then(Decimal::parse), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refund_is_as_much_as_the_order_whatever_its_sign_and_its_decimals() {
+        let number = |text| Decimal::parse(text).expect("a number");
+        let refund = parse("-12.50").expect("an amount").expect("not empty");
+        assert!(refund.is_as_much_as(number("12.500")) && !refund.is_as_much_as(number("12.51")));
+    }
+
+    proptest! {
+        #[test]
+        fn a_decimal_reads_as_it_prints(hundredths: i32) {
+            let number = Decimal::from_hundredths(i64::from(hundredths));
+            match parse(&number.to_string()) {
+                Ok(amount) => prop_assert_eq!(amount.map(|amount| amount.value), Some(number)),
+                Err(no) => prop_assert_eq!(no, NoAmount::Ambiguous),
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text in any::<String>()) {
+            drop(parse(&text));
+            drop(parse_json_number(&text));
+        }
+
+        #[test]
+        fn nothing_panics_on_what_looks_like_an_amount(text in "[-+(]?[€$]?[0-9.,' -]{0,24}( ?[A-Z]{3})?[)-]?") {
+            drop(parse(&text));
+        }
+    }
+}

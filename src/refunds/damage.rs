@@ -1,0 +1,318 @@
+//! What spreadsheets do to order IDs, recognised; pure.
+//!
+//! A spreadsheet takes an order ID for a number or a date and writes something else. Where digits are gone, the row stops;
+//! where the text could still be an order ID somewhere, it is a doubt that an exact match in the index settles. Nothing is
+//! ever put right here: a repaired order ID is another order.
+
+use super::columns::Column;
+use super::problem::{Problem, ProblemKind, Weight};
+use crate::model::OrderId;
+
+/// What is wrong with an order ID by itself.
+pub fn of_order_id(text: &str) -> Vec<Problem> {
+    if visible(text).is_empty() {
+        return vec![Problem::new(ProblemKind::EmptyOrder, Weight::Stop, Column::OrderId, "the order ID is empty")];
+    }
+    if text.len() > OrderId::MAX_BYTES {
+        let message = format!("the order ID has {} bytes (at most {})", text.len(), OrderId::MAX_BYTES);
+        return vec![Problem::new(ProblemKind::TooLong, Weight::Stop, Column::OrderId, message)];
+    }
+    of_identifier(text, Column::OrderId)
+}
+
+/// What is wrong with an identifier that is not looked up but sent as it is: nothing can settle a doubt there, so it stops.
+pub fn of_sent(text: &str, column: Column) -> Vec<Problem> {
+    let mut problems = of_identifier(text, column);
+    for problem in &mut problems {
+        problem.weight = Weight::Stop;
+    }
+    problems
+}
+
+/// White space and other things at the ends of a text that is sent as it is.
+pub fn of_padding(text: &str, column: Column) -> Option<Problem> {
+    let trimmed = visible(text);
+    (trimmed.len() != text.len()).then(|| {
+        let message = format!("{} {text:?} has white space around it", column.words());
+        Problem::new(ProblemKind::LooksPadded, Weight::Doubt, column, message).suggest(trimmed)
+    })
+}
+
+fn of_identifier(text: &str, column: Column) -> Vec<Problem> {
+    let what = column.words();
+    let mut problems: Vec<Problem> = of_padding(text, column).into_iter().collect();
+    let text = visible(text);
+    if text.chars().any(char::is_control) {
+        let message = format!("{what} {text:?} has a line break or another control character in it");
+        problems.push(Problem::new(ProblemKind::ControlCharacters, Weight::Doubt, column, message));
+    }
+    problems.extend(of_shape(text, column));
+    problems
+}
+
+/// The one thing that the text looks like, if it looks like any.
+fn of_shape(text: &str, column: Column) -> Option<Problem> {
+    let what = column.words();
+    let problem = |kind, weight, says: &str| Problem::new(kind, weight, column, format!("{what} {text:?} {says}"));
+    if let Some(formula) = text.strip_prefix('=') {
+        let problem = problem(ProblemKind::Formula, Weight::Stop, "is a formula");
+        // ="00123" is how some exports keep zeros.
+        let inner = formula.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
+        return Some(match inner {
+            Some(inner) => problem.suggest(inner),
+            None => problem,
+        });
+    }
+    if is_spreadsheet_error(text) {
+        return Some(problem(
+            ProblemKind::SpreadsheetError,
+            Weight::Stop,
+            "is what a spreadsheet shows for a failed formula",
+        ));
+    }
+    if is_scientific(text) {
+        let says = "is in scientific notation: a spreadsheet took it for a number, and its last digits may be gone; \
+                    export it again and do not open it in between, or format the column as text first";
+        return Some(problem(ProblemKind::ScientificNotation, Weight::Stop, says));
+    }
+    if let Some(bare) = text.strip_prefix('\'').filter(|bare| !bare.is_empty()) {
+        let says = "starts with the apostrophe that marks text in a spreadsheet";
+        return Some(problem(ProblemKind::LeadingApostrophe, Weight::Doubt, says).suggest(bare));
+    }
+    // An ActionId is digits and points by nature.
+    if column != Column::ActionId
+        && let Some(whole) = without_decimals(text)
+    {
+        let says = "looks like a number that was a text";
+        return Some(problem(ProblemKind::DecimalTail, Weight::Doubt, says).suggest(whole));
+    }
+    looks_like_date(text).then(|| {
+        problem(
+            ProblemKind::LooksLikeDate,
+            Weight::Doubt,
+            "looks like a date: a spreadsheet makes one of 3-24 or MAR24",
+        )
+    })
+}
+
+/// Without white space of any kind and without characters that cannot be seen, at both ends.
+fn visible(text: &str) -> &str {
+    text.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
+    })
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `1.00E+09`, `1,2e+11`, `1E+09`: with sign and two digits, as programs write it. `4E12` may be an order ID.
+fn is_scientific(text: &str) -> bool {
+    let bare = text.strip_prefix('-').unwrap_or(text);
+    let Some((mantissa, exponent)) = bare.split_once(['E', 'e']) else { return false };
+    let (whole, rest) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
+    let signed = exponent.strip_prefix(['+', '-']);
+    whole.len() == 1
+        && all_digits(whole)
+        && all_digits(rest)
+        && signed.is_some_and(|digits| all_digits(digits) && (2..=3).contains(&digits.len()))
+}
+
+/// `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`. `#1001` is none.
+fn is_spreadsheet_error(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('#') else { return false };
+    let name = rest.strip_suffix(['!', '?']);
+    matches!(rest, "N/A" | "NV" | "GETTING_DATA")
+        || (!rest.is_empty() && rest.bytes().all(|b| b == b'#'))
+        || name.is_some_and(|name| {
+            !name.is_empty() && name.chars().all(|c| c.is_uppercase() || matches!(c, '/' | '0' | '_'))
+        })
+}
+
+/// The `12345` of `12345.0`.
+fn without_decimals(text: &str) -> Option<&str> {
+    let (whole, rest) = text.split_once(['.', ','])?;
+    (all_digits(whole) && !rest.is_empty() && rest.bytes().all(|b| b == b'0')).then_some(whole)
+}
+
+/// `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, each with a time or without.
+fn looks_like_date(text: &str) -> bool {
+    let (day, time) = text.split_once(' ').unwrap_or((text, ""));
+    if !time.is_empty() && !time.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let parts: Vec<&str> = day.split(['-', '/', '.']).collect();
+    let small = |part: &str| all_digits(part) && part.len() <= 2;
+    let year = |part: &str| all_digits(part) && part.len() == 4 && (part.starts_with("19") || part.starts_with("20"));
+    match parts.as_slice() {
+        [month, n] if is_month(month) => small(n) || year(n),
+        [n, month] if is_month(month) => small(n) || year(n),
+        [day, month, last] if is_month(month) => small(day) && (small(last) || year(last)),
+        [first, second, last] if small(first) && small(second) => year(last) || (small(last) && day.contains('/')),
+        [first, second, last] if year(first) => second.len() == 2 && last.len() == 2 && small(second) && small(last),
+        _ => false,
+    }
+}
+
+/// English, and what German, French and Spanish spreadsheets show instead.
+fn is_month(text: &str) -> bool {
+    const MONTHS: &str = "jan feb mar apr may jun jul aug sep sept oct nov dec mär mrz mai okt dez janv févr mars avr juin \
+                          juil août déc ene abr ago dic";
+    let folded = text.to_lowercase();
+    MONTHS.split_ascii_whitespace().any(|month| month == folded)
+}
+
+/// Order IDs that may have lost leading zeros: digits only and shorter, where all others are digits of one length. `ids` are
+/// the texts of one file, with whatever names their rows; what comes back are the names, and the suggested IDs.
+///
+/// Few must be short among many, or it is only the shop's numbers growing.
+pub fn lost_zeros<'a, T: Copy>(ids: impl Iterator<Item = (T, &'a str)> + Clone) -> Vec<(T, String)> {
+    let (mut longest, mut total) = (0, 0_usize);
+    for (_, id) in ids.clone() {
+        if !all_digits(id) {
+            return Vec::new();
+        }
+        longest = longest.max(id.len());
+        total += 1;
+    }
+    let short: Vec<(T, String)> = ids
+        .filter(|(_, id)| id.len() < longest)
+        .map(|(row, id)| (row, format!("{id:0>longest$}")))
+        .take(total / 10 + 2)
+        .collect();
+    let few = total >= 4 && short.len() <= (total / 10).max(1);
+    if few { short } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_damage_is_recognised_and_weighed() {
+        use ProblemKind as K;
+        use Weight::{Doubt, Stop};
+        for (text, kind, weight, suggestion) in [
+            ("", K::EmptyOrder, Stop, None),
+            (" \u{a0}\u{200b}", K::EmptyOrder, Stop, None),
+            ("1.00E+09", K::ScientificNotation, Stop, None),
+            ("1,23457E+11", K::ScientificNotation, Stop, None),
+            ("1e+09", K::ScientificNotation, Stop, None),
+            ("-1E-05", K::ScientificNotation, Stop, None),
+            ("#REF!", K::SpreadsheetError, Stop, None),
+            ("#NAME?", K::SpreadsheetError, Stop, None),
+            ("#DIV/0!", K::SpreadsheetError, Stop, None),
+            ("#N/A", K::SpreadsheetError, Stop, None),
+            ("#WERT!", K::SpreadsheetError, Stop, None),
+            ("########", K::SpreadsheetError, Stop, None),
+            ("=A2&\"-1\"", K::Formula, Stop, None),
+            ("=\"00123\"", K::Formula, Stop, Some("00123")),
+            ("'00123", K::LeadingApostrophe, Doubt, Some("00123")),
+            ("12345.0", K::DecimalTail, Doubt, Some("12345")),
+            ("12345,00", K::DecimalTail, Doubt, Some("12345")),
+            ("Mar-24", K::LooksLikeDate, Doubt, None),
+            ("24-Mar", K::LooksLikeDate, Doubt, None),
+            ("Mär-24", K::LooksLikeDate, Doubt, None),
+            ("1-Mar-2024", K::LooksLikeDate, Doubt, None),
+            ("3/4/24", K::LooksLikeDate, Doubt, None),
+            ("03.04.2024", K::LooksLikeDate, Doubt, None),
+            ("2024-03-01 00:00:00", K::LooksLikeDate, Doubt, None),
+            (" 1001", K::LooksPadded, Doubt, Some("1001")),
+            ("1001\u{a0}", K::LooksPadded, Doubt, Some("1001")),
+            ("\u{feff}1001", K::LooksPadded, Doubt, Some("1001")),
+            ("10\n01", K::ControlCharacters, Doubt, None),
+        ] {
+            let problems = of_order_id(text);
+            assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
+            let problem = &problems[0];
+            assert_eq!(
+                (problem.kind, problem.weight, problem.suggestion.as_deref()),
+                (kind, weight, suggestion),
+                "{text:?}"
+            );
+        }
+        let both = of_order_id("1.00E+09 ");
+        assert_eq!(
+            both.iter().map(|problem| problem.kind).collect::<Vec<_>>(),
+            [K::LooksPadded, K::ScientificNotation]
+        );
+        assert_eq!(of_order_id(&"x".repeat(OrderId::MAX_BYTES + 1))[0].kind, K::TooLong);
+    }
+
+    #[test]
+    fn order_ids_that_are_none_of_these_are_left_alone() {
+        for text in [
+            "1001",
+            "#1001",
+            "00123",
+            "abc_123",
+            "O7427540",
+            "4E12",
+            "12E5",
+            "1E+9",
+            "E+09",
+            "12.34",
+            "1.2.3",
+            "1000.4636.158133",
+            "MAY-1001",
+            "MAR-0024",
+            "A-24",
+            "123-1234567-1234567",
+            "12-34-56",
+            "2024-001",
+            "+49",
+            "-12",
+            "@x",
+            "#",
+            "#1!",
+            "ORD 24",
+            "Ünïcode",
+            "注文1",
+        ] {
+            assert_eq!(of_order_id(text), [], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_as_it_is_stops() {
+        assert_eq!(of_sent(" 12345", Column::ActionTrackerId)[0].weight, Weight::Stop);
+        assert_eq!(of_sent("12345.0", Column::ActionTrackerId)[0].weight, Weight::Stop);
+        assert!(of_sent("1000.4636.158133", Column::ActionId).is_empty());
+        assert!(of_sent("1000.0", Column::ActionId).is_empty());
+        assert!(of_sent("1.2.2003", Column::ActionId)[0].message.contains("date"));
+    }
+
+    #[test]
+    fn lost_zeros_are_few_among_many() {
+        let rows = |ids: &[&str]| lost_zeros(ids.iter().copied().enumerate());
+        assert_eq!(rows(&["00123", "00124", "10125", "126"]), [(3, "00126".to_owned())]);
+        for none in [
+            ["1001", "1002", "1003", "1004"].as_slice(),
+            &["998", "999", "1000", "1001"],
+            &["1001", "1002", "1003", "99x"],
+            &["1001", "1002", "99"],
+            &[],
+        ] {
+            assert_eq!(rows(none), [], "{none:?}");
+        }
+        let mut many = vec!["123456"; 30];
+        many.extend(["456", "3456", "56"]);
+        assert_eq!(rows(&many).len(), 3);
+        many.push("7");
+        assert_eq!(rows(&many).len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in any::<String>()) {
+            drop(of_order_id(&text));
+        }
+
+        #[test]
+        fn nothing_panics_on_what_looks_damaged(text in "[ '#=]?[0-9A-Zä]{0,5}[-/.,E+!?]{0,2}[0-9a-z]{0,4}[-. ]?[0-9:]{0,5}") {
+            drop(of_order_id(&text));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Dates as shops write them: a day, or a moment; pure.
+//!
+//! Read are RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` between year, month and day is
+//! as good as `-`. **Without an offset it is UTC.** `03/04/2024` is one day in London and another in Boston, so it is never
+//! read, and neither is the number that a spreadsheet keeps inside.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use serde::{Serialize, Serializer};
+
+/// A day without a time, or a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum When {
+    /// A whole day, of UTC.
+    Day(Date),
+    /// A moment.
+    At(Timestamp),
+}
+
+impl When {
+    /// The first moment that it can mean.
+    pub fn earliest(self) -> Timestamp {
+        match self {
+            Self::Day(day) => moment(day.to_datetime(jiff::civil::Time::midnight())).unwrap_or(Timestamp::MIN),
+            Self::At(at) => at,
+        }
+    }
+
+    /// The last moment that it can mean: what has to be covered before an order may be called no referral.
+    pub fn latest(self) -> Timestamp {
+        match self {
+            Self::Day(day) => moment(day.at(23, 59, 59, 999_999_999)).unwrap_or(Timestamp::MAX),
+            Self::At(at) => at,
+        }
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Day(day) => day.fmt(f),
+            Self::At(at) => at.fmt(f),
+        }
+    }
+}
+
+impl Serialize for When {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a cell is no date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoDate {
+    /// Day and month could be either way round.
+    Ambiguous,
+    /// It cannot be read.
+    Unreadable,
+}
+
+/// Reads a cell; `None` where it is empty.
+pub fn parse(text: &str) -> Result<Option<When>, NoDate> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if is_day_and_month(text) {
+        return Err(NoDate::Ambiguous);
+    }
+    read(text).map(Some).ok_or(NoDate::Unreadable)
+}
+
+fn read(text: &str) -> Option<When> {
+    // The parser takes more forms than these, some of them without the parts that a person would miss.
+    let (day, rest) = (text.get(..10)?, text.get(10..)?);
+    let shape: String = day.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    if shape != "0000-00-00" && shape != "0000/00/00" {
+        return None;
+    }
+    let day = day.replace('/', "-");
+    if rest.is_empty() {
+        return day.parse().ok().map(When::Day);
+    }
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (time, offset) = split_offset(rest);
+    if !is_time(time) {
+        return None;
+    }
+    let text = format!("{day}T{time}");
+    let at = match offset {
+        Some(offset) => format!("{text}{offset}").parse().ok()?,
+        None => moment(text.parse().ok()?)?,
+    };
+    Some(When::At(at))
+}
+
+fn moment(at: DateTime) -> Option<Timestamp> {
+    TimeZone::UTC.to_timestamp(at).ok()
+}
+
+/// `14:05:06 +0200` → the time, and the offset as RFC 3339 has it.
+fn split_offset(text: &str) -> (&str, Option<String>) {
+    for utc in ["Z", "z", "UTC", "GMT"] {
+        if let Some(time) = text.strip_suffix(utc) {
+            return (time.trim_end_matches(' '), Some("Z".to_owned()));
+        }
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return (text, None) };
+    let (time, offset) = (text[..at].trim_end_matches(' '), &text[at..]);
+    let offset = match offset.len() {
+        5 if !offset.contains(':') && offset.is_ascii() => format!("{}:{}", &offset[..3], &offset[3..]),
+        _ => offset.to_owned(),
+    };
+    (time, Some(offset))
+}
+
+/// `14:05`, `14:05:06`, `14:05:06.789`.
+fn is_time(text: &str) -> bool {
+    let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let shape: String = clock.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let whole = shape == "00:00:00" || (shape == "00:00" && !text.contains('.'));
+    whole && (1..=9).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `3/4/2024`, `03.04.24`, `03-04-2024 10:00`.
+fn is_day_and_month(text: &str) -> bool {
+    let day = text.split([' ', 'T']).next().unwrap_or_default();
+    let parts: Vec<&str> = day.split(['/', '.', '-']).collect();
+    let digits =
+        |part: &&str, most: usize| !part.is_empty() && part.len() <= most && part.bytes().all(|b| b.is_ascii_digit());
+    matches!(parts.as_slice(), [a, b, c] if digits(a, 2) && digits(b, 2) && digits(c, 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_has_one_reading_is_read() {
+        for (text, read) in [
+            ("2024-04-03", "2024-04-03"),
+            (" 2024/04/03 ", "2024-04-03"),
+            ("2024-04-03T10:00:00Z", "2024-04-03T10:00:00Z"),
+            ("2024-04-03t10:00:00z", "2024-04-03T10:00:00Z"),
+            ("2024-04-03T10:00:00+02:00", "2024-04-03T08:00:00Z"),
+            ("2024-04-03 10:00:00 +0200", "2024-04-03T08:00:00Z"),
+            ("2024-04-03 10:00:00 -0500", "2024-04-03T15:00:00Z"),
+            ("2024-04-03 10:00:00 UTC", "2024-04-03T10:00:00Z"),
+            ("2024-04-03 10:00", "2024-04-03T10:00:00Z"),
+            ("2024-04-03T10:00:01.250", "2024-04-03T10:00:01.25Z"),
+        ] {
+            let when = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:?}")).expect(text);
+            assert_eq!(when.to_string(), read, "{text:?}");
+        }
+        assert_eq!(parse("  "), Ok(None));
+    }
+
+    #[test]
+    fn what_has_two_readings_or_none_is_not_guessed() {
+        for text in ["03/04/2024", "3/4/24", "13.04.2024", "03-04-2024 10:00", "1/2/2024T10:00"] {
+            assert_eq!(parse(text), Err(NoDate::Ambiguous), "{text:?}");
+        }
+        for text in [
+            "45355",
+            "1712138400",
+            "20240403",
+            "2024-13-01",
+            "2024-02-30",
+            "2024-04",
+            "Mar-24",
+            "3 April 2024",
+            "2024-04-03 25:00",
+            "2024-04-03 10",
+            "2024-04-03T10:00:00+99:00",
+            "2024-04-03 10:00 CET",
+            "2024-04-03 10:00.5",
+            "2024-04-03x",
+            "２０２４-04-03",
+            "yesterday",
+        ] {
+            assert_eq!(parse(text), Err(NoDate::Unreadable), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_lasts_until_it_is_over() {
+        let day = parse("2024-04-03").expect("a date").expect("not empty");
+        assert_eq!(day.earliest().to_string(), "2024-04-03T00:00:00Z");
+        assert_eq!(day.latest().to_string(), "2024-04-03T23:59:59.999999999Z");
+        let last = parse("9999-12-31").expect("a date").expect("not empty");
+        assert!(last.earliest() <= last.latest());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in any::<String>()) {
+            prop_assert!(!matches!(parse(&text), Ok(Some(when)) if when.earliest() > when.latest()));
+        }
+
+        #[test]
+        fn nothing_panics_on_what_looks_like_a_date(text in "[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[ T]?[0-9:.+Z ü-]{0,16}") {
+            prop_assert!(!matches!(parse(&text), Ok(Some(when)) if when.earliest() > when.latest()));
+        }
+    }
+}

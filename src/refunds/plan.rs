@@ -1,0 +1,299 @@
+//! Plan files: what would be done, in a form that a person can read and that shows when it was changed.
+//!
+//! A plan is the refunds with planned columns, and behind them a mark of each row; the last row holds, under the mark, what the
+//! plan was made for and the SHA-256 of all of it. Both are over the cells, not the bytes: saved with other quotes, separators
+//! or line ends a plan is the same plan, and one changed cell, moved, added or removed row makes it another. This shows
+//! accidents and second thoughts; whoever wants to can make a new plan, so it is no proof of who wrote it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use super::cells;
+use super::columns::{Column, Columns, PLAN_MARK};
+use super::format::{Dialect, Format};
+use super::read::{Options, Refunds};
+use super::row::RawRow;
+use super::table;
+use super::text;
+use super::write::{self, Cells};
+use crate::error::{Error, Kind, Result};
+
+/// A plan of another form is another plan.
+const FORM: &str = "recoup plan 1";
+/// More rows than this are counted, not listed.
+const NAMED: usize = 5;
+
+/// Whose plan it is: a plan for one tenant must not be applied to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeFor {
+    /// The Advocate tenant.
+    pub tenant: String,
+    /// The Account SID.
+    pub account_sid: String,
+}
+
+/// A plan, read and found unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The refunds that it was made of. Their lines are those of the plan.
+    pub refunds: Refunds,
+    /// The names of the planned columns.
+    pub names: Vec<String>,
+    /// Their values, one list for each row.
+    pub planned: Vec<Vec<String>>,
+    /// Whose it is.
+    pub made_for: MadeFor,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// SHA-256 of its content, in hex: what the ledger remembers it by.
+    pub digest: String,
+}
+
+impl Plan {
+    /// Refuses to be applied for anyone else.
+    pub fn check_made_for(&self, now: &MadeFor) -> Result<()> {
+        if self.made_for == *now {
+            return Ok(());
+        }
+        let (made, now) = (&self.made_for, now);
+        Err(Error::new(
+            Kind::Identity,
+            format!(
+                "the plan was made for tenant {:?} and account {:?}, not for {:?} and {:?}",
+                made.tenant, made.account_sid, now.tenant, now.account_sid
+            ),
+        )
+        .hint("choose its profile, or plan again"))
+    }
+}
+
+/// What the last row says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct End {
+    form: String,
+    rows: usize,
+    made_at: String,
+    #[serde(flatten)]
+    made_for: MadeFor,
+    /// How many of the columns are the refunds' own.
+    original: usize,
+    /// Where the known ones are: a person may have named them.
+    columns: BTreeMap<String, usize>,
+    /// Rows whose amount was a JSON number, and is only therefore certain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    exact_amounts: Vec<usize>,
+    sha256: String,
+}
+
+/// A plan as a CSV file. `planned` has a value for each of `names` for each row.
+pub fn write_plan(
+    refunds: &Refunds,
+    names: &[&str],
+    planned: &[Vec<String>],
+    made_for: &MadeFor,
+    made_at: Timestamp,
+) -> Result<Vec<u8>> {
+    write::check(refunds, names, planned)?;
+    let original = &refunds.columns.header;
+    let names = write::free_names(original, names);
+    let header: Vec<&str> = original.iter().chain(&names).map(String::as_str).chain([PLAN_MARK]).collect();
+    let dialect = match refunds.format {
+        Format::Csv(dialect) => dialect,
+        Format::Ndjson => Dialect::default(),
+    };
+    let places = Column::ALL.into_iter().filter_map(|column| Some((column.to_string(), refunds.columns.get(column)?)));
+    let exact = refunds.rows.iter().enumerate().filter(|(_, row)| row.exact_amount).map(|(n, _)| n);
+    let mut end = End {
+        form: FORM.to_owned(),
+        rows: refunds.rows.len(),
+        made_at: made_at.to_string(),
+        made_for: made_for.clone(),
+        original: original.len(),
+        columns: places.collect(),
+        exact_amounts: exact.collect(),
+        sha256: String::new(),
+    };
+    let mut writer = Cells::under(dialect, header.iter().copied())?;
+    let mut whole = Whole::new(&end, &header)?;
+    for (n, (row, planned)) in refunds.rows.iter().zip(planned).enumerate() {
+        let mut cells: Vec<&str> = (0..original.len()).map(|place| row.cell(place)).collect();
+        cells.extend(planned.iter().map(String::as_str));
+        whole.row(&cells);
+        let mark = mark(n, &cells);
+        cells.push(&mark);
+        writer.row(cells.into_iter())?;
+    }
+    end.sha256 = whole.finish();
+    let end = to_json(&end)?;
+    let mut last = vec![""; header.len()];
+    last[header.len() - 1] = &end;
+    writer.row(last.into_iter())?;
+    writer.finish()
+}
+
+/// Reads a plan, `-` from standard input; an error where it is not as it was written.
+pub fn read_plan(path: &Path, options: &Options) -> Result<Plan> {
+    let bytes = text::load(path, options.max_bytes)?;
+    plan_of(&text::name_of(path), &bytes, options)
+}
+
+/// Reads what a plan file holds; `name` is how it is called in errors.
+pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
+    let read = table::read(name, &text::decode(name, bytes)?, options.max_rows.saturating_add(1))?;
+    let header: Vec<String> = read.header.iter().map(|cell| cells::original(cell).to_owned()).collect();
+    let mut rows: Vec<Vec<String>> = Vec::with_capacity(read.rows.len());
+    let mut lines = Vec::with_capacity(read.rows.len());
+    for (line, cells) in read.rows {
+        let mut cells: Vec<String> = cells.iter().map(|cell| cells::original(cell).to_owned()).collect();
+        // The mark is the last cell of each row, so nothing that was written is short; what is short was cut.
+        cells.resize(header.len(), String::new());
+        rows.push(cells);
+        lines.push(line);
+    }
+    if header.last().map(String::as_str) != Some(PLAN_MARK) {
+        return Err(Error::new(Kind::Usage, format!("{name} is no plan: its last column is not {PLAN_MARK}"))
+            .hint("a plan is what --plan has written; a list of refunds is given by --file"));
+    }
+    let end_row = rows.pop().unwrap_or_default();
+    let (last, others) = end_row.split_last().map_or(("", [].as_slice()), |(last, others)| (last.as_str(), others));
+    let end: End = serde_json::from_str(last)
+        .ok()
+        .filter(|end| to_json(end).is_ok_and(|text| text == last) && others.iter().all(String::is_empty))
+        .ok_or_else(|| changed(name, "its last row, which seals it, is not the one that was written"))?;
+    if end.form != FORM {
+        return Err(
+            Error::new(Kind::Usage, format!("{name} is a plan of another version: {:?}", end.form)).hint("plan again")
+        );
+    }
+    check_rows(name, &end, &rows)?;
+    let mut whole = Whole::new(&end, &header.iter().map(String::as_str).collect::<Vec<_>>())?;
+    for row in &rows {
+        whole.row(&strs(&row[..row.len() - 1]));
+    }
+    if whole.finish() != end.sha256 {
+        return Err(changed(name, "its header or its last row is not the one that was written"));
+    }
+    assemble(name, end, read.dialect, header, rows.into_iter().zip(lines))
+}
+
+/// Whether every row is the one that was written in this place.
+fn check_rows(name: &str, end: &End, rows: &[Vec<String>]) -> Result<()> {
+    let is_as_written = |n: usize, row: &Vec<String>| {
+        let (mark_cell, cells) = row.split_last().map_or(("", [].as_slice()), |(last, cells)| (last.as_str(), cells));
+        mark_cell == mark(n, &strs(cells))
+    };
+    let wrong: Vec<usize> =
+        rows.iter().enumerate().filter(|(n, row)| !is_as_written(*n, row)).map(|(n, _)| n).collect();
+    // As a spreadsheet numbers them: from 1, the header included.
+    let number = |n: usize| n + 2;
+    match (wrong.as_slice(), rows.len().cmp(&end.rows)) {
+        ([], std::cmp::Ordering::Equal) => Ok(()),
+        ([], std::cmp::Ordering::Less) => {
+            Err(changed(name, &format!("row {} and what followed it are gone", number(rows.len()))))
+        }
+        (wrong, std::cmp::Ordering::Equal) if wrong.len() <= NAMED => {
+            let list: Vec<String> = wrong.iter().map(|n| number(*n).to_string()).collect();
+            let noun = if list.len() == 1 { "row" } else { "rows" };
+            Err(changed(name, &format!("{noun} {}", list.join(", "))))
+        }
+        (wrong, _) => {
+            let first = wrong.first().copied().unwrap_or(end.rows);
+            let says = format!("from row {} on rows were changed, moved, added or removed", number(first));
+            Err(changed(name, &says))
+        }
+    }
+}
+
+fn assemble(
+    name: &str,
+    end: End,
+    dialect: Dialect,
+    mut header: Vec<String>,
+    rows: impl Iterator<Item = (Vec<String>, u64)>,
+) -> Result<Plan> {
+    // Nothing that passed the hash is wrong here, unless somebody sealed it by other means.
+    let broken = || Error::new(Kind::Usage, format!("{name} is a plan that contradicts itself")).hint("plan again");
+    header.pop();
+    if end.original > header.len() {
+        return Err(broken());
+    }
+    let names = header.split_off(end.original);
+    let places: Option<Vec<(Column, usize)>> =
+        end.columns.iter().map(|(name, place)| Some((Column::of_name(name)?, *place))).collect();
+    let columns = Columns::at(header, places.ok_or_else(broken)?.into_iter()).ok_or_else(broken)?;
+    let (mut raws, mut planned) = (Vec::new(), Vec::new());
+    for (n, (mut cells, line)) in rows.enumerate() {
+        cells.pop();
+        planned.push(cells.split_off(end.original));
+        let amount_is_number = end.exact_amounts.binary_search(&n).is_ok();
+        raws.push(RawRow { line, cells, amount_is_number, object: None });
+    }
+    Ok(Plan {
+        refunds: Refunds::of(columns, Format::Csv(dialect), raws, 0),
+        names,
+        planned,
+        made_at: end.made_at.parse().map_err(|_not_a_time: jiff::Error| broken())?,
+        made_for: end.made_for,
+        digest: end.sha256,
+    })
+}
+
+fn changed(name: &str, what: &str) -> Error {
+    Error::new(Kind::Refused, format!("{name} has changed since it was written: {what}"))
+        .hint("a plan is applied as it is or not at all: change the refunds and plan again")
+}
+
+fn to_json(end: &End) -> Result<String> {
+    serde_json::to_string(end).map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))
+}
+
+fn strs(cells: &[String]) -> Vec<&str> {
+    cells.iter().map(String::as_str).collect()
+}
+
+/// The mark of one row in its place: 64 bits of SHA-256. The letter keeps a spreadsheet from reading `12e45` as a number.
+fn mark(n: usize, cells: &[&str]) -> String {
+    let mut context = Context::new(&SHA256);
+    feed(&mut context, &[FORM, "row", &n.to_string()]);
+    feed(&mut context, cells);
+    format!("m{}", hex(&context.finish().as_ref()[..8]))
+}
+
+/// The hash of everything.
+struct Whole(Context);
+
+impl Whole {
+    fn new(end: &End, header: &[&str]) -> Result<Self> {
+        let mut context = Context::new(&SHA256);
+        let unsealed = to_json(&End { sha256: String::new(), ..end.clone() })?;
+        feed(&mut context, &[FORM, "whole", &unsealed]);
+        feed(&mut context, header);
+        Ok(Self(context))
+    }
+
+    fn row(&mut self, cells: &[&str]) {
+        feed(&mut self.0, cells);
+    }
+
+    fn finish(self) -> String {
+        hex(self.0.finish().as_ref())
+    }
+}
+
+/// Each list with its length and each cell with its own, so that no two lists are the same bytes.
+fn feed(context: &mut Context, cells: &[&str]) {
+    context.update(&(cells.len() as u64).to_le_bytes());
+    for cell in cells {
+        context.update(&(cell.len() as u64).to_le_bytes());
+        context.update(cell.as_bytes());
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
+}

@@ -1,0 +1,71 @@
+//! Tests over several files of this module: what is written is read back, and nothing panics.
+
+mod outcomes;
+mod plans;
+mod reading;
+
+use proptest::prelude::*;
+
+use super::read::from_bytes;
+use super::row::RawRow;
+use super::{Column, Columns, Dialect, Format, Options, ProblemKind, RefundRow, Refunds};
+use crate::error::Result;
+
+fn read(text: &str) -> Result<Refunds> {
+    from_bytes("refunds.csv", text.as_bytes(), &Options::default())
+}
+
+fn kinds(row: &RefundRow) -> Vec<ProblemKind> {
+    row.problems.iter().map(|problem| problem.kind).collect()
+}
+
+/// Any cells that a file can hold: no NUL.
+fn any_cell() -> impl Strategy<Value = String> {
+    prop_oneof!["[^\0]{0,8}", "['=+@\t\r\n\",;|-]{0,5}[a-z0-9]{0,3}", Just(String::new()),]
+}
+
+prop_compose! {
+    /// A file with its order IDs in front.
+    fn any_refunds()(width in 1_usize..5)(
+        names in prop::collection::vec(any_cell(), width - 1),
+        rows in prop::collection::vec(prop::collection::vec(any_cell(), width), 0..6),
+        separator in prop::sample::select(vec![b',', b';', b'\t', b'|']),
+        (bom, crlf) in any::<(bool, bool)>(),
+    ) -> Refunds {
+        let header: Vec<String> = std::iter::once("order_id".to_owned()).chain(names).collect();
+        let columns = Columns::at(header, std::iter::once((Column::OrderId, 0))).expect("an order column");
+        let raws = (2..).zip(rows).map(|(line, cells)| RawRow { line, cells, ..RawRow::default() });
+        Refunds::of(columns, Format::Csv(Dialect { separator, bom, crlf }), raws.collect(), 0)
+    }
+}
+
+/// Two values for each row.
+fn values_for(refunds: &Refunds, cell: &str) -> Vec<Vec<String>> {
+    (0..refunds.rows.len()).map(|n| vec![cell.to_owned(), format!("v{n}")]).collect()
+}
+
+/// The cells of a CSV text as they stand there.
+fn grid(bytes: &[u8], separator: u8) -> Vec<Vec<String>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(separator).from_reader(bytes);
+    reader.records().map(|row| row.expect("a row").iter().map(str::to_owned).collect()).collect()
+}
+
+fn ungrid(rows: &[Vec<String>], separator: u8) -> Vec<u8> {
+    let mut writer = csv::WriterBuilder::new()
+        .delimiter(separator)
+        .flexible(true)
+        .quote_style(csv::QuoteStyle::Always)
+        .from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row).expect("a row");
+    }
+    writer.into_inner().expect("bytes")
+}
+
+fn separator_of(refunds: &Refunds) -> u8 {
+    match refunds.format {
+        Format::Csv(dialect) => dialect.separator,
+        Format::Ndjson => b',',
+    }
+}

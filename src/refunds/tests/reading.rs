@@ -1,0 +1,160 @@
+//! What a refunds file says, and what is said about it.
+
+use super::*;
+use crate::error::Kind;
+use crate::refunds::{Weight, reversal_file};
+
+#[test]
+fn a_row_says_what_its_cells_say() {
+    let refunds = read(
+        "\u{feff}Order ID;Refund Amount;Currency;Refund Date;Order date;Disposition;Reason;Ticket;Event Type ID;Action ID;Note\r\n\
+         #1001;-12,50;EUR;2024-04-03;2024-03-01 10:00;RETRACTION;sent back;T-1;12345;1000.4636.158133;kept\r\n\
+         1002\r\n",
+    )
+    .expect("a file");
+    assert_eq!(refunds.format, Format::Csv(Dialect { separator: b';', bom: true, crlf: true }));
+    let row = &refunds.rows[0];
+    assert_eq!((row.line, row.weight()), (2, None));
+    assert_eq!(row.order_id.as_ref().map(ToString::to_string).as_deref(), Some("#1001"));
+    assert_eq!(row.amount.as_ref().map(|amount| amount.value.to_string()).as_deref(), Some("-12.50"));
+    assert_eq!(row.refunded_at.map(|when| when.to_string()).as_deref(), Some("2024-04-03"));
+    assert_eq!(row.ordered_at.map(|when| when.to_string()).as_deref(), Some("2024-03-01T10:00:00Z"));
+    let texts = [&row.currency, &row.disposition, &row.reason, &row.ticket, &row.action_tracker_id];
+    assert_eq!(
+        texts.map(|text| text.as_deref().unwrap_or_default()),
+        ["EUR", "RETRACTION", "sent back", "T-1", "12345"]
+    );
+    assert_eq!(row.action_id.as_ref().map(ToString::to_string).as_deref(), Some("1000.4636.158133"));
+    assert_eq!((row.cell(10), row.cell(99)), ("kept", ""));
+    let short = &refunds.rows[1];
+    assert!(short.amount.is_none() && short.reason.is_none() && short.problems.is_empty() && short.cell(10).is_empty());
+}
+
+#[test]
+fn what_is_wrong_is_said_in_its_row_and_weighed() {
+    use ProblemKind as K;
+    let refunds = read(
+        "order_id,amount,currency,refund date,disposition,event type id\n\
+         1.00E+09,,,,,\n\
+         A1,\"1,234\",,,,\n\
+         A2,abc,,,,\n\
+         A3,€5,USD,,,\n\
+         A4,,,03/04/2024,,\n\
+         A5,,,soon,,\n\
+         A6,,,, RETRACTION,\n\
+         A7,,,,,12345.0\n\
+         \u{20}A8,,,,,\n\
+         ,5,,,,\n\
+         A8,,,,,\n\
+         A1,5,,,,\n",
+    )
+    .expect("a file");
+    let expected = [
+        (vec![K::ScientificNotation], Weight::Stop),
+        (vec![K::AmbiguousAmount], Weight::Stop),
+        (vec![K::UnreadableAmount], Weight::Stop),
+        (vec![K::CurrencyMismatch], Weight::Stop),
+        (vec![K::AmbiguousDate], Weight::Note),
+        (vec![K::UnreadableDate], Weight::Note),
+        (vec![K::LooksPadded], Weight::Stop),
+        (vec![K::DecimalTail], Weight::Stop),
+        (vec![K::LooksPadded], Weight::Doubt),
+        (vec![K::EmptyOrder], Weight::Stop),
+        (vec![], Weight::Note),
+        (vec![K::Duplicate], Weight::Stop),
+    ];
+    for (row, (problems, weight)) in refunds.rows.iter().zip(&expected) {
+        assert_eq!(kinds(row), *problems, "line {}", row.line);
+        assert!(row.weight().is_none_or(|found| found == *weight), "line {}", row.line);
+        assert_eq!(row.stopped_by(true).is_some(), *weight == Weight::Stop, "line {}", row.line);
+        assert_eq!(row.stopped_by(false).is_some(), *weight >= Weight::Doubt, "line {}", row.line);
+    }
+    assert_eq!(refunds.rows.len(), expected.len());
+    assert_eq!(refunds.rows[11].duplicate_of, Some(3));
+    assert_eq!(refunds.rows[8].problems[0].to_string(), "order ID \" A8\" has white space around it (meant: \"A8\"?)");
+}
+
+#[test]
+fn two_actions_of_one_order_are_two_refunds() {
+    let refunds = read("order_id,action_id\n1,1.2.3\n1,1.2.4\n1,1.2.3\n1,\n2,\n2,1.2.3\n").expect("a file");
+    let of: Vec<Option<u64>> = refunds.rows.iter().map(|row| row.duplicate_of).collect();
+    assert_eq!(of, [None, None, Some(2), Some(2), None, Some(6)]);
+}
+
+#[test]
+fn lost_zeros_are_a_note() {
+    let refunds = read("order_id\n00012\n00345\n10456\n567\n").expect("a file");
+    assert_eq!(kinds(&refunds.rows[3]), [ProblemKind::LostZeros]);
+    assert_eq!(refunds.rows[3].problems[0].suggestion.as_deref(), Some("00567"));
+    assert!(refunds.rows[3].stopped_by(false).is_none() && refunds.rows[0].problems.is_empty());
+}
+
+#[test]
+fn what_is_no_list_of_refunds_is_refused_with_a_hint() {
+    for (text, says) in [
+        ("", "is empty"),
+        ("\u{feff}\r\n \r\n", "is empty"),
+        ("[{\"order_id\":1}]", "JSON array"),
+        ("order_id,recoup_plan_mark\n1,m0\n", "is a plan"),
+        ("<!doctype html>", "HTML"),
+        ("1001\n1002\n", "its columns are \"1001\""),
+        ("{\"order_id\":\"1\"}\n{\"order_id\":", "line 2 is not one JSON object"),
+        ("{\"order_id\":\"1\"} {}", "line 1 is not one JSON object"),
+        ("{\"order_id\":\"1\"}\n[]", "line 2 is not one JSON object"),
+        ("{\"order_id\":\"1\",\"orderId\":\"2\"}", "\"order_id\" and \"orderId\""),
+    ] {
+        let error = read(text).expect_err(says);
+        assert!(
+            error.kind == Kind::Usage && error.message.contains(says) && error.hint.is_some(),
+            "{text:?}: {error:?}"
+        );
+    }
+    for (text, says) in [
+        ("{\"order_id\":\"1\",\"order_id\":\"2\"}", "stands there twice"),
+        ("{\"order_id\":\"\\u0000\"}", "NUL"),
+        ("{\"order_id\":[1]}", "line 1: the order ID is neither"),
+        ("{\"order_id\":1,\"amount\":{}}", "the amount is neither"),
+        ("{\"order_id\":true}", "the order ID is neither"),
+    ] {
+        let error = read(text).expect_err(says);
+        assert!(error.kind == Kind::Usage && error.message.contains(says), "{text:?}: {error:?}");
+    }
+    assert_eq!(read("order_id,amount\n").expect("a header").rows, []);
+}
+
+#[test]
+fn numbers_in_ndjson_keep_their_digits() {
+    let refunds = read(
+        "\n{\"order_id\": 12345678901234567890, \"amount\": 1.234, \"x\": {\"a\": [1]}}\r\n\n{\"late\":null,\"order_id\":\"#2\",\"amount\":\"1.234\"}\n",
+    )
+    .expect("a file");
+    assert_eq!(
+        (refunds.format, refunds.columns.header.as_slice()),
+        (Format::Ndjson, ["order_id", "amount", "x", "late"].map(str::to_owned).as_slice())
+    );
+    let (first, second) = (&refunds.rows[0], &refunds.rows[1]);
+    assert_eq!((first.line, second.line), (2, 4));
+    assert_eq!(first.order_id.as_ref().map(ToString::to_string).as_deref(), Some("12345678901234567890"));
+    assert_eq!(first.amount.as_ref().map(|amount| amount.value.to_string()).as_deref(), Some("1.234"));
+    assert_eq!((first.cell(2), kinds(first).len()), ("{\"a\": [1]}", 0));
+    assert_eq!(kinds(second), [ProblemKind::AmbiguousAmount]);
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        drop(from_bytes("x", &bytes, &Options::default()));
+        drop(reversal_file::read("x", &bytes, 10));
+    }
+
+    #[test]
+    fn order_ids_are_those_that_were_written(ids in prop::collection::vec("\\PC{1,12}", 1..10)) {
+        prop_assume!(ids.iter().all(|id| !id.trim().is_empty()));
+        let mut text = b"order_id\n".to_vec();
+        let rows: Vec<Vec<String>> = ids.iter().map(|id| vec![id.clone()]).collect();
+        text.extend(ungrid(&rows, b','));
+        let refunds = from_bytes("x", &text, &Options::default()).expect("a file");
+        let found: Vec<&str> = refunds.rows.iter().map(|row| row.cell(0)).collect();
+        prop_assert_eq!(found, ids.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,126 @@
+//! Outcome files: the refunds as they were, and beside each row what became of it; pure.
+//!
+//! One row out for each row in, in the same order, whatever happened to it. The original cells are as they were, but for the
+//! apostrophe in front of what a spreadsheet would run ([`super::cells`]); an NDJSON object keeps its very text. Nothing here
+//! knows what the outcomes mean.
+
+use super::cells::harmless;
+use super::format::{Dialect, Format};
+use super::read::Refunds;
+use super::row::RefundRow;
+use crate::error::{Error, Kind, Result};
+
+/// The refunds with the columns `names` added, `values` being those of each row, in order, as text; an empty one is `null` in
+/// NDJSON. Where a name is taken already, as in the outcomes of an earlier run, all get the same number behind them.
+///
+/// An error where rows and values do not match: that is a fault of the caller, and half a file must not pass for one.
+pub fn outcomes(refunds: &Refunds, format: Format, names: &[&str], values: &[Vec<String>]) -> Result<Vec<u8>> {
+    check(refunds, names, values)?;
+    let added = free_names(&refunds.columns.header, names);
+    match format {
+        Format::Csv(dialect) => csv_bytes(dialect, &refunds.columns.header, &added, refunds, values),
+        Format::Ndjson => ndjson_bytes(refunds, &added, values),
+    }
+}
+
+pub(super) fn check(refunds: &Refunds, names: &[&str], values: &[Vec<String>]) -> Result<()> {
+    if values.len() != refunds.rows.len() || values.iter().any(|row| row.len() != names.len()) {
+        return Err(Error::new(Kind::Failed, "the outcomes do not match the rows of the file, so none are written"));
+    }
+    Ok(())
+}
+
+/// The names, or all of them with the first number behind them that makes every one new.
+pub fn free_names(header: &[String], names: &[&str]) -> Vec<String> {
+    let mut free: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut n = 1_u64;
+    while free.iter().any(|name| header.contains(name)) {
+        n += 1;
+        free = names.iter().map(|name| format!("{name}_{n}")).collect();
+    }
+    free
+}
+
+fn csv_bytes(
+    dialect: Dialect,
+    header: &[String],
+    added: &[String],
+    refunds: &Refunds,
+    values: &[Vec<String>],
+) -> Result<Vec<u8>> {
+    let mut cells = Cells::under(dialect, header.iter().chain(added).map(String::as_str))?;
+    for (row, values) in refunds.rows.iter().zip(values) {
+        let original = (0..header.len()).map(|place| row.cell(place));
+        cells.row(original.chain(values.iter().map(String::as_str)))?;
+    }
+    cells.finish()
+}
+
+/// A CSV file for a spreadsheet, in memory.
+pub(super) struct Cells(csv::Writer<Vec<u8>>);
+
+impl Cells {
+    /// A file with this header. Whoever reads it tells the separator by the header, so a name with another separator in it
+    /// is put in quotes, which the format would not ask for.
+    pub(super) fn under<'a>(dialect: Dialect, header: impl Iterator<Item = &'a str>) -> Result<Self> {
+        let header: Vec<&str> = header.collect();
+        let misleading = header.iter().any(|name| name.contains([',', ';', '\t', '|']));
+        let quotes = if misleading { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+        let mut top = Self::new(dialect, quotes, if dialect.bom { b"\xef\xbb\xbf".to_vec() } else { Vec::new() });
+        top.row(header.into_iter())?;
+        Ok(Self::new(dialect, csv::QuoteStyle::Necessary, top.finish()?))
+    }
+
+    fn new(dialect: Dialect, quotes: csv::QuoteStyle, start: Vec<u8>) -> Self {
+        let end = if dialect.crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let mut builder = csv::WriterBuilder::new();
+        builder.delimiter(dialect.separator).terminator(end).quote_style(quotes);
+        Self(builder.from_writer(start))
+    }
+
+    pub(super) fn row<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> Result<()> {
+        let cells: Vec<_> = cells.map(harmless).collect();
+        self.0.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(|error| unwritten(&error))
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
+        self.0.into_inner().map_err(|error| unwritten(error.error()))
+    }
+}
+
+fn unwritten(error: &impl std::fmt::Display) -> Error {
+    Error::new(Kind::Failed, format!("the file cannot be put together: {error}"))
+}
+
+fn ndjson_bytes(refunds: &Refunds, added: &[String], values: &[Vec<String>]) -> Result<Vec<u8>> {
+    let keys = refunds.columns.keys();
+    // A key may be new among the header's names and yet be one that an empty name was given.
+    let added = if added.iter().any(|name| keys.contains(name)) {
+        free_names(&keys, &added.iter().map(String::as_str).collect::<Vec<_>>())
+    } else {
+        added.to_vec()
+    };
+    let mut lines = Vec::with_capacity(refunds.rows.len());
+    for (row, values) in refunds.rows.iter().zip(values) {
+        let mut entries = original_entries(row, &keys)?;
+        for (name, value) in added.iter().zip(values) {
+            let value = if value.is_empty() { "null".to_owned() } else { json(value)? };
+            entries.push(format!("{}:{value}", json(name)?));
+        }
+        lines.push(format!("{{{}}}\n", entries.join(",")));
+    }
+    Ok(lines.concat().into_bytes())
+}
+
+/// What stands between the braces of a row: its own text, unsplit, where it was an object.
+fn original_entries(row: &RefundRow, keys: &[String]) -> Result<Vec<String>> {
+    if let Some(inner) = row.object.as_deref().and_then(|text| text.strip_prefix('{')?.strip_suffix('}')) {
+        let inner = inner.trim();
+        return Ok(if inner.is_empty() { Vec::new() } else { vec![inner.to_owned()] });
+    }
+    keys.iter().enumerate().map(|(place, key)| Ok(format!("{}:{}", json(key)?, json(row.cell(place))?))).collect()
+}
+
+fn json(text: &str) -> Result<String> {
+    serde_json::to_string(text).map_err(|error| unwritten(&error))
+}

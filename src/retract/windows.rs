@@ -1,0 +1,294 @@
+//! What the dates and amounts of an action and its rewards say about a retraction. Pure: no I/O; now is given.
+//!
+//! Sources: `brand-api.md` §6 and §8, `contradictions.md` 4, 10, 28 and 43, `advocate-api.md` §8. The windows warn and do not
+//! stop, except where the vendor is known not to change an action any more.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::verdict::{Check, Findings};
+use crate::model::decimal::Decimal;
+use crate::model::{ActionId, Reward, RewardState};
+
+/// Rewards are retracted for events under this age.
+const EVENT_UNDER: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
+
+/// Conversions are retracted within this time.
+const CONVERSION_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// How long before the end of a window a person hears of it.
+const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
+
+/// The day that an ActionId counts from, 2008-01-01, in seconds (`brand-api.md` §8).
+const DAY_ZERO: i64 = 1_199_145_600;
+
+/// What is known of the action itself, where the Brand API shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActionFacts {
+    /// `PENDING`, `APPROVED`, `REVERSED` …
+    pub state: Option<String>,
+    /// What it was worth before anything was changed.
+    pub amount: Option<Decimal>,
+    /// What it is worth now.
+    pub amount_now: Option<Decimal>,
+    /// When it happened.
+    pub event_date: Option<Timestamp>,
+    /// After it the action cannot be changed.
+    pub locking_date: Option<Timestamp>,
+    /// `Performance`, `Advocate` …; `None` where the program could not be read.
+    pub program_type: Option<String>,
+}
+
+/// When it happened, at the latest: a reward is never older than its event.
+pub fn event_at(
+    action_id: Option<&ActionId>,
+    rewards: &[&Reward],
+    facts: &ActionFacts,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let created = rewards.iter().filter_map(|reward| Timestamp::from_millisecond(reward.date_created?).ok());
+    let hinted = action_id.and_then(day_of).filter(|day| *day <= now);
+    created.chain(facts.event_date).chain(hinted).min()
+}
+
+/// What the age of the event says.
+pub fn age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
+    let age = now.duration_since(event);
+    let days = age.as_hours() / 24;
+    let when = format!("{event:.0}");
+    if age > EVENT_UNDER - SOON {
+        findings.warn(
+            Check::OldEvent,
+            format!(
+                "the event is of {when}, {days} days ago: the vendor takes rewards back for events under two years old"
+            ),
+            "send it now or not at all, and look at the rewards afterwards",
+        );
+    } else if age > CONVERSION_WITHIN - SOON {
+        findings.warn(
+            Check::OldConversion,
+            format!(
+                "the conversion is of {when}, {days} days ago: the vendor takes the conversion itself back within 30 days only; its \
+                 rewards within two years"
+            ),
+            "send it; the referral may stay converted though its rewards are cancelled",
+        );
+    }
+}
+
+/// The day in the middle of an ActionId: a hint, and never more (`contradictions.md` 28).
+fn day_of(action_id: &ActionId) -> Option<Timestamp> {
+    if !action_id.is_familiar() {
+        return None;
+    }
+    let days: i64 = action_id.as_str().split('.').nth(1)?.parse().ok()?;
+    Timestamp::from_second(DAY_ZERO.checked_add(days.checked_mul(86_400)?)?).ok()
+}
+
+/// What the action itself says.
+pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
+    let reversed = facts.state.as_deref() == Some("REVERSED");
+    if facts.amount_now.is_some_and(Decimal::is_zero) && !reversed {
+        findings.warn(
+            Check::AmountZero,
+            "the action's amount is 0 already: the vendor records a modification and reverses nothing",
+            "send it only if its rewards should go, and look at them afterwards",
+        );
+    }
+    if reversed {
+        findings.warn(
+            Check::Reversed,
+            "the action reads as reversed already, and a reward of it stands",
+            "look at the program rule (Engage → Program rules): without it a reversal takes no reward back",
+        );
+    }
+    let Some(locked) = facts.locking_date.filter(|locked| *locked <= now) else { return };
+    match facts.program_type.as_deref() {
+        // What Advocate does after the date is not published; its rewards are what counts.
+        Some("Advocate") => {}
+        Some("Performance") => findings.stop(
+            Check::Locked,
+            format!("this Performance action has been locked since {locked:.0}: the vendor changes it no more"),
+            "ask the vendor about a partner funds transfer or a make-good",
+        ),
+        _ => findings.warn(
+            Check::Locked,
+            format!("the action's locking date was {locked:.0}, and its program's type could not be read"),
+            "if the program is of type Performance, the vendor changes it no more",
+        ),
+    }
+}
+
+/// What was refunded, where the shop says so: taking everything back for a part of it would be wrong.
+pub fn refunded(findings: &mut Findings, amount: Decimal, facts: &ActionFacts) {
+    if amount.is_zero() || facts.amount == Some(amount) {
+        return;
+    }
+    let evidence = match facts.amount {
+        Some(full) => format!("{amount} was refunded of {full}: a partial refund"),
+        None => format!(
+            "{amount} was refunded, and what the whole order was worth could not be read: perhaps a partial refund"
+        ),
+    };
+    let remedy = "use `recoup adjust` for a part; leave the amount empty where the whole order was refunded";
+    findings.stop(Check::PartialRefund, evidence, remedy);
+}
+
+/// Why the vendor would not cancel this reward; `None` where nothing is known against it.
+pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static str> {
+    let says = |text: &Option<String>| text.as_deref().is_some_and(|text| text.to_lowercase().contains("gift card"));
+    if reward.cancellable == Some(false) {
+        Some("the vendor says that it is not cancellable")
+    } else if says(&reward.name) || says(&reward.unit) {
+        Some("it is a gift card by its name, and those are not cancelled")
+    } else if reward.reward_source.as_deref() == Some("MANUAL")
+        && reward.currency.is_some()
+        && state != RewardState::Pending
+    {
+        Some("it is cash that somebody gave by hand, which is cancelled while pending only")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AccountId, RewardId};
+
+    fn reward() -> Reward {
+        Reward {
+            reward_id: RewardId::new("r"),
+            account_id: AccountId::new("a"),
+            user_id: None,
+            reward_type: Some("CREDIT".into()),
+            reward_source: Some("REFERRED".into()),
+            unit: Some("CENTS".into()),
+            program_id: None,
+            name: Some("Dollar Credit".into()),
+            currency: Some("USD".into()),
+            assigned: Some(500),
+            redeemed: Some(0),
+            cancellable: Some(true),
+            date_created: None,
+            date_given: None,
+            date_scheduled_for: None,
+            date_expires: None,
+            date_cancelled: None,
+            date_redeemed: None,
+            date_modified: None,
+            statuses: None,
+        }
+    }
+
+    fn money(text: &str) -> Option<Decimal> {
+        Decimal::parse(text)
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-01T00:00:00Z".parse().expect("a moment")
+    }
+
+    fn checks(findings: &Findings) -> Vec<(Check, bool)> {
+        findings.list().iter().map(|finding| (finding.check, finding.stops())).collect()
+    }
+
+    #[test]
+    fn the_oldest_of_all_dates_counts() {
+        let days = |n: i64| now() - SignedDuration::from_hours(24 * n);
+        // Days since the reward was made, since the event where the action shows it, and what comes of it.
+        let table: &[(Option<i64>, Option<i64>, Option<Check>)] = &[
+            (None, None, None),
+            (Some(1), None, None),
+            (Some(26), None, None),
+            (Some(28), None, Some(Check::OldConversion)),
+            (Some(1), Some(31), Some(Check::OldConversion)),
+            (Some(400), None, Some(Check::OldConversion)),
+            (Some(729), None, Some(Check::OldEvent)),
+            (Some(2), Some(3000), Some(Check::OldEvent)),
+        ];
+        for (created, event, expected) in table {
+            let mut findings = Findings::new(&[]);
+            let reward = Reward { date_created: created.map(|n| days(n).as_millisecond()), ..reward() };
+            let facts = ActionFacts { event_date: event.map(days), ..ActionFacts::default() };
+            if let Some(event) = event_at(None, &[&reward], &facts, now()) {
+                age(&mut findings, event, now());
+            }
+            assert_eq!(findings.list().first().map(|f| f.check), *expected, "{created:?} {event:?}");
+            assert!(findings.error().is_none(), "the windows warn");
+        }
+    }
+
+    #[test]
+    fn the_day_in_an_action_id_is_a_hint() {
+        for (id, day) in [
+            ("1000.4636.158133", Some("2020-09-10T00:00:00Z")),
+            ("1000.3299.1", Some("2017-01-12T00:00:00Z")),
+            ("1.99999999999999999999.1", None),
+            ("order-7", None),
+        ] {
+            let day: Option<Timestamp> = day.map(|day| day.parse().expect("a moment"));
+            assert_eq!(day_of(&ActionId::new(id)), day, "{id}");
+        }
+        // A day that has not come says nothing.
+        assert_eq!(event_at(Some(&ActionId::new("1.9000.1")), &[], &ActionFacts::default(), now()), None);
+    }
+
+    #[test]
+    fn an_action_says_what_speaks_against_it() {
+        let past = Some("2026-10-01T00:00:00Z".parse().expect("a moment"));
+        let text = |text: &str| Some(text.to_owned());
+        let table = [
+            (ActionFacts::default(), vec![]),
+            (ActionFacts { amount_now: money("0.00"), ..ActionFacts::default() }, vec![(Check::AmountZero, false)]),
+            (ActionFacts { amount_now: money("10.00"), ..ActionFacts::default() }, vec![]),
+            (
+                ActionFacts { amount_now: money("0"), state: text("REVERSED"), ..ActionFacts::default() },
+                vec![(Check::Reversed, false)],
+            ),
+            (ActionFacts { locking_date: past, ..ActionFacts::default() }, vec![(Check::Locked, false)]),
+            (
+                ActionFacts { locking_date: past, program_type: text("Performance"), ..ActionFacts::default() },
+                vec![(Check::Locked, true)],
+            ),
+            (ActionFacts { locking_date: past, program_type: text("Advocate"), ..ActionFacts::default() }, vec![]),
+        ];
+        for (facts, expected) in table {
+            let mut findings = Findings::new(&[]);
+            action(&mut findings, &facts, now());
+            assert_eq!(checks(&findings), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_not_the_whole() {
+        for (refunded_amount, full, stops) in [
+            ("0", Some("49.90"), false),
+            ("49.9", Some("49.90"), false),
+            ("10.00", Some("49.90"), true),
+            ("49.90", None, true),
+            ("0.00", None, false),
+        ] {
+            let mut findings = Findings::new(&[]);
+            let facts = ActionFacts { amount: full.and_then(money), ..ActionFacts::default() };
+            refunded(&mut findings, money(refunded_amount).expect("an amount"), &facts);
+            assert_eq!(findings.error().is_some(), stops, "{refunded_amount} {full:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_vendor_does_not_cancel_is_known_before() {
+        let pending = RewardState::Pending;
+        let text = |text: &str| Some(text.to_owned());
+        for (reward, state, is_known) in [
+            (reward(), RewardState::Available, false),
+            (Reward { cancellable: Some(false), ..reward() }, RewardState::Available, true),
+            (Reward { cancellable: None, ..reward() }, RewardState::Available, false),
+            (Reward { name: text("Visa Gift Card"), ..reward() }, RewardState::Available, true),
+            (Reward { reward_source: text("MANUAL"), ..reward() }, RewardState::Available, true),
+            (Reward { reward_source: text("MANUAL"), ..reward() }, pending, false),
+            (Reward { reward_source: text("MANUAL"), currency: None, ..reward() }, RewardState::Available, false),
+        ] {
+            assert_eq!(not_cancellable(&reward, state).is_some(), is_known, "{reward:?} {state:?}");
+        }
+    }
+}

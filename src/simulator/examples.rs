@@ -1,0 +1,225 @@
+//! Orders to try things on: a few of each kind that a client has to treat in its own way.
+//!
+//! Picked from [`World`] as things stand now, so an order that was retracted is no example of one that can be. Nothing here
+//! decides what an order is, only what it is an example of.
+
+use serde_json::{Value, json};
+
+use super::{
+    data::{ActionKey, Class, DAY, Side},
+    facts::{Facts, Kind, State},
+    world::World,
+};
+
+/// Participants that examples are looked for among: enough for every kind, few enough to answer at once.
+const SEARCHED: usize = 200_000;
+/// Examples of one kind.
+const EACH: usize = 5;
+
+/// Orders to try things on, up to five of each kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Examples {
+    /// One action, two rewards, both still cancellable; as young and as far from its locking date as can be found, and of
+    /// credits, so that nothing speaks against retracting it and a person may redeem it first.
+    pub plain: Vec<Example>,
+    /// Two actions.
+    pub two_actions: Vec<Example>,
+    /// No ActionId on the rewards.
+    pub no_action: Vec<Example>,
+    /// One action, one reward redeemed and one cancellable.
+    pub redeemed: Vec<Example>,
+    /// One action, every reward redeemed.
+    pub all_redeemed: Vec<Example>,
+    /// One action, every reward cancelled.
+    pub already_cancelled: Vec<Example>,
+    /// Rewards that offer two different order IDs.
+    pub ambiguous: Vec<Example>,
+    /// An ActionId that does not look like one.
+    pub unfamiliar_action: Vec<Example>,
+    /// An action whose amount was 0 from the start, which a reversal does not reverse.
+    pub zero_amount: Vec<Example>,
+    /// One action, a reward of it in part redeemed and none whole.
+    pub partly_redeemed: Vec<Example>,
+    /// One action, a reward of it expired.
+    pub expired: Vec<Example>,
+    /// One action, a reward of it a gift card, which cannot be cancelled.
+    pub gift_card: Vec<Example>,
+    /// One action, whose rewards say that they cannot be cancelled.
+    pub not_cancellable: Vec<Example>,
+    /// One action, whose rewards name the buyer's next order too.
+    pub shared: Vec<Example>,
+    /// Plain, but from between 31 days and two years ago.
+    pub old_conversion: Vec<Example>,
+    /// Plain, but from more than two years ago.
+    pub old_event: Vec<Example>,
+    /// Plain, but of a Performance program and past its locking date.
+    pub locked: Vec<Example>,
+    /// A participant with orders whose ID is an e-mail address.
+    pub email: Option<Participant>,
+}
+
+/// One order with what hangs on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// The merchant's order ID.
+    pub order_id: String,
+    /// The event type, for reversals by order ID.
+    pub action_tracker_id: u64,
+    /// The order's actions.
+    pub action_ids: Vec<String>,
+    /// Every reward of those actions.
+    pub reward_ids: Vec<String>,
+}
+
+/// One participant with the orders on the rewards of their account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Participant {
+    /// E-mail address.
+    pub email: String,
+    /// Account ID.
+    pub account_id: String,
+    /// Order IDs on the account's rewards.
+    pub order_ids: Vec<String>,
+}
+
+impl Examples {
+    /// As JSON, in the shape of `/_simulator/examples`.
+    pub fn to_json(&self) -> Value {
+        let list = |examples: &[Example]| -> Vec<Value> {
+            let one = |example: &Example| {
+                json!({
+                    "order_id": example.order_id, "action_tracker_id": example.action_tracker_id,
+                    "action_ids": example.action_ids, "reward_ids": example.reward_ids,
+                })
+            };
+            examples.iter().map(one).collect()
+        };
+        let email = self.email.as_ref().map(
+            |person| json!({"email": person.email, "account_id": person.account_id, "order_ids": person.order_ids}),
+        );
+        let mut all: serde_json::Map<String, Value> =
+            self.lists().into_iter().map(|(name, examples)| (name.to_owned(), list(examples).into())).collect();
+        all.insert("email".to_owned(), json!(email));
+        Value::Object(all)
+    }
+
+    /// Looks for them as things stand now.
+    pub(super) fn find(world: &World) -> Self {
+        let mut found = Self::default();
+        // Plain in every other way: better than none.
+        let mut spare = Vec::new();
+        for buyer in world.everyone().take(SEARCHED) {
+            for order in 0..world.data.orders(buyer) {
+                found.sort_in(world, buyer, order, &mut spare);
+            }
+            if found.email.is_none() {
+                found.email = participant(world, buyer);
+            }
+            if found.email.is_some() && found.lists().iter().all(|(_, list)| list.len() >= EACH) {
+                break;
+            }
+        }
+        let missing = EACH - found.plain.len().min(EACH);
+        found.plain.extend(spare.into_iter().take(missing));
+        found
+    }
+
+    fn lists(&self) -> [(&'static str, &Vec<Example>); 17] {
+        [
+            ("plain", &self.plain),
+            ("two_actions", &self.two_actions),
+            ("no_action", &self.no_action),
+            ("redeemed", &self.redeemed),
+            ("all_redeemed", &self.all_redeemed),
+            ("already_cancelled", &self.already_cancelled),
+            ("ambiguous", &self.ambiguous),
+            ("unfamiliar_action", &self.unfamiliar_action),
+            ("zero_amount", &self.zero_amount),
+            ("partly_redeemed", &self.partly_redeemed),
+            ("expired", &self.expired),
+            ("gift_card", &self.gift_card),
+            ("not_cancellable", &self.not_cancellable),
+            ("shared", &self.shared),
+            ("old_conversion", &self.old_conversion),
+            ("old_event", &self.old_event),
+            ("locked", &self.locked),
+        ]
+    }
+
+    fn sort_in(&mut self, world: &World, buyer: u64, order: u64, spare: &mut Vec<Example>) {
+        let data = &world.data;
+        let actions: Vec<ActionKey> =
+            (0..data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action }).collect();
+        let mut rewards = Vec::new();
+        for action in &actions {
+            rewards.extend(world.rewards_of_action(*action));
+        }
+        if rewards.is_empty() {
+            return;
+        }
+        let facts: Vec<Facts> = rewards.iter().map(|(key, touch)| data.facts(*key, *touch, world.style.tidy)).collect();
+        let count = |of: &dyn Fn(&Facts) -> bool| facts.iter().filter(|facts| of(facts)).count();
+        let cancellable = count(&|facts| facts.cancellable);
+        let credits = count(&|facts| facts.kind == Kind::Credit);
+        let redeemed = count(&|facts| facts.state == State::Redeemed);
+        let is_partly = count(&|facts| facts.state == State::PartlyRedeemed) > 0;
+        let is_expired = count(&|facts| facts.state == State::Expired) > 0;
+        // What stands and stays whatever is done.
+        let stuck = |facts: &&Facts| !facts.cancellable && matches!(facts.state, State::Pending | State::Available);
+        let stuck: Vec<&Facts> = facts.iter().filter(stuck).collect();
+        // By the day that everything is measured against, which may be a day behind the clock.
+        let age = (data.today - data.ordered(buyer, order)).div_euclid(DAY);
+        let is_locked = data.is_locked(actions[0], data.today + 2 * DAY);
+        let whole = cancellable == facts.len();
+        let list = match data.class(buyer, order) {
+            Class::Kept if !stuck.is_empty() => &mut self.not_cancellable,
+            Class::Plain if stuck.iter().any(|facts| facts.kind == Kind::Integration) => &mut self.gift_card,
+            _ if !stuck.is_empty() => return,
+            Class::TwoActions if cancellable >= 2 => &mut self.two_actions,
+            Class::NoAction => &mut self.no_action,
+            Class::Unfamiliar if cancellable > 0 => &mut self.unfamiliar_action,
+            Class::Ambiguous => &mut self.ambiguous,
+            Class::Shared if cancellable > 0 => &mut self.shared,
+            Class::ZeroAmount if cancellable > 0 => &mut self.zero_amount,
+            Class::Plain if whole && age > 731 => &mut self.old_event,
+            Class::Plain if whole && data.is_locked(actions[0], data.today) && self.locked.len() < EACH => {
+                &mut self.locked
+            }
+            Class::Plain if whole && age > 31 && self.old_conversion.len() < EACH => &mut self.old_conversion,
+            Class::Plain if cancellable == 2 && credits == 2 && age < 28 && !is_locked => &mut self.plain,
+            Class::Plain if cancellable == 2 => spare,
+            Class::Plain if cancellable == 1 && redeemed == 1 => &mut self.redeemed,
+            Class::Plain if redeemed == facts.len() => &mut self.all_redeemed,
+            Class::Plain if facts.iter().all(|facts| facts.state == State::Cancelled) => &mut self.already_cancelled,
+            Class::Plain if is_partly && redeemed == 0 => &mut self.partly_redeemed,
+            Class::Plain if is_expired && redeemed == 0 => &mut self.expired,
+            _ => return,
+        };
+        if list.len() < EACH {
+            list.push(Example {
+                order_id: data.order_id(buyer, order),
+                action_tracker_id: data.tracker(buyer, order),
+                action_ids: actions.iter().filter_map(|action| data.action_id(*action)).collect(),
+                reward_ids: rewards.iter().map(|(key, _)| data.reward_id(*key)).collect(),
+            });
+        }
+    }
+}
+
+fn participant(world: &World, person: u64) -> Option<Participant> {
+    let account_id = world.data.account_id(world.data.owner(person));
+    let email = world.data.email(person);
+    if account_id != email || !email.contains('+') {
+        return None;
+    }
+    let mut order_ids = Vec::new();
+    world.rewards(person, |key, _| {
+        if key.side != Side::Manual {
+            let order = world.data.order_id(key.buyer, key.order);
+            if !order_ids.contains(&order) {
+                order_ids.push(order);
+            }
+        }
+    });
+    (!order_ids.is_empty()).then_some(Participant { email, account_id, order_ids })
+}
