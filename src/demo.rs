@@ -91,6 +91,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         clock: &clock,
         stop,
         report,
+        lists: retract::Lists::default(),
         programs: OnceCell::new(),
     };
     let minute = Duration::from_mins(1);
@@ -107,6 +108,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         resend: false,
         overrides: Vec::new(),
         read_action: true,
+        amount: None,
         batch: None,
         max_index_age: minute,
         follows: Follows {
@@ -114,7 +116,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
             first_poll: Duration::from_millis(200),
             max_poll: Duration::from_secs(1),
             settle: minute,
-            concludes: true,
+            ..Follows::default()
         },
     };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };

@@ -16,7 +16,7 @@ use crate::simulator;
 
 pub use adjust::AdjustArgs;
 pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
-pub use retract::{RetractArgs, VerifyArgs};
+pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -81,6 +81,8 @@ pub enum Command {
     File(FileArgs),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
+    /// Cancel one reward by its ID: the last resort where a retraction did not reach it. Does not reverse the action
+    CancelReward(CancelRewardArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
 }

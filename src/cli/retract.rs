@@ -44,7 +44,7 @@ pub struct RetractArgs {
     /// Go on in spite of this stop; name each one. The ledger keeps the names
     #[arg(long = "override", value_name = "NAME", value_enum)]
     pub overrides: Vec<Override>,
-    /// Send again what the vendor refused (state failed: nothing was done)
+    /// Send again what failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,
 }
@@ -58,10 +58,33 @@ pub struct VerifyArgs {
     /// Go on until none is open, or --wait has passed
     #[arg(long)]
     pub watch: bool,
-    /// How long to go on with --watch [default: 10m]
+    /// How long to go on with --watch [default: until none is open]
     #[arg(long, value_name = "TIME", requires = "watch")]
     pub wait: Option<Span>,
     /// Do not wait for the vendor's limit: exit 8
     #[arg(long)]
     pub park: bool,
+}
+
+/// Flags of `recoup cancel-reward`.
+#[derive(Debug, Args)]
+pub struct CancelRewardArgs {
+    /// The reward, as `recoup lookup` names it
+    #[arg(value_name = "REWARD_ID")]
+    pub reward_id: String,
+    /// The ticket this belongs to; stays in the ledger
+    #[arg(long, value_name = "T")]
+    pub ticket: String,
+    /// Why, in your words; stays in the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Do everything but send
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; required where there is no terminal
+    #[arg(long)]
+    pub yes: bool,
+    /// How long to follow what was sent [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Span>,
 }

@@ -31,6 +31,7 @@ pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> 
             resend: false,
             overrides: args.overrides,
             read_action: true,
+            amount: None,
             batch: None,
             max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
             follows: follows(settings, args.wait.map(|span| span.0)),

@@ -41,6 +41,7 @@ async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
             resend: false,
             overrides: args.overrides,
             read_action: true,
+            amount: None,
             batch: None,
             max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
             follows: follows(settings, None),

@@ -17,6 +17,7 @@ use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
 mod adjust;
+mod cancel_reward;
 mod crawl;
 mod file;
 mod lookup;
@@ -109,6 +110,9 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Adjust(args) => remember_refusal(&context, "adjust", adjust::run(&context, *args).await),
         Command::File(args) => remember_refusal(&context, "file", file::run(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
+        Command::CancelReward(args) => {
+            remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
+        }
         Command::Status(args) => status::run(&context, &args),
     }
 }

@@ -12,14 +12,17 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
-use crate::retract::{self, Follows, Reads, WriterSettings};
+use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::Road;
 
 pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
     let Context { settings, stop, report, .. } = context;
     let identity = settings.identity()?;
-    let follows = follows(settings, args.wait.map(|span| span.0));
+    let mut follows = follows(settings, args.wait.map(|span| span.0));
+    if args.orders.len() > 1 {
+        follows.submissions = Submissions::Sparingly { now: false };
+    }
     let options = retract::Options {
         road: Road::Reversal,
         action_id: args.action_id.map(ActionId::new),
@@ -33,6 +36,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         resend: args.resend,
         overrides: args.overrides,
         read_action: true,
+        amount: None,
         batch: None,
         max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
         follows,
@@ -106,7 +110,8 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<E
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);
-    let follows = follows(settings, args.wait.map(|span| span.0));
+    // Without a limit it ends when none is open.
+    let follows = follows(settings, Some(args.wait.map_or(Duration::MAX, |span| span.0)));
     let receipts = retract::verify::run(&reads, &args.ids, args.watch, &follows).await?;
     for receipt in &receipts {
         report.object(receipt)?;
@@ -130,7 +135,9 @@ pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
         first_poll: settings.retract.first_poll,
         max_poll: settings.retract.max_poll,
         settle: settings.retract.settle,
-        concludes: true,
+        doubts: settings.retract.doubts,
+        reread_for: settings.retract.reread_for,
+        ..Follows::default()
     }
 }
 
@@ -152,6 +159,7 @@ pub(super) fn reads<'a>(
         clock,
         stop,
         report,
+        lists: retract::Lists::default(),
         programs: OnceCell::new(),
     }
 }

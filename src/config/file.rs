@@ -94,6 +94,10 @@ tables! {
         max_index_age: Span,
         lock_wait: Span,
         settle: Span,
+        list_after: Span,
+        list_gap: Span,
+        list_pages: u32,
+        reread_for: Span,
     }
     /// `[file]`.
     struct FileTable {

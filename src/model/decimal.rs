@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::ops::{Add, Neg, Sub};
 
+use serde::{Serialize, Serializer};
+
 /// Digits after the point that are kept; the vendor writes two (`brand-api.md` §1, Transport).
 const PLACES: usize = 6;
 const UNIT: i128 = 1_000_000;
@@ -55,6 +57,12 @@ impl Decimal {
         self.0 == 0
     }
 
+    /// Without its sign: exports of refunds write them negative as often as not.
+    #[must_use]
+    pub fn abs(self) -> Self {
+        Self(self.0.abs())
+    }
+
     /// Whether it is less than nothing.
     pub fn is_negative(self) -> bool {
         self.0.cmp(&0) == Ordering::Less
@@ -69,6 +77,13 @@ impl fmt::Display for Decimal {
         let kept = digits.trim_end_matches('0').len().max(2);
         let sign = if self.is_negative() { "-" } else { "" };
         write!(f, "{sign}{whole}.{}", &digits[..kept])
+    }
+}
+
+/// As text: a JSON number would be rounded by whoever reads it.
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

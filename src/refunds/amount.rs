@@ -4,14 +4,12 @@
 //! two, a thousandfold apart, and stays a problem: a wrong amount makes a partial refund look like a full one. Never uses
 //! floating point.
 
-use std::cmp::Ordering;
-use std::fmt;
+use serde::Serialize;
 
-use serde::{Serialize, Serializer};
+pub use crate::model::decimal::Decimal;
 
-/// More digits than any refund has, and few enough that two numbers can always be compared exactly.
+/// More digits than any refund has.
 const MOST_DIGITS: usize = 18;
-const MOST_SCALE: u32 = 18;
 
 /// ISO 4217, what is in use.
 const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN \
@@ -20,90 +18,6 @@ const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BG
     LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG \
     QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS \
     UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
-
-/// An exact decimal number. Two are equal when they are the same number: `12.5` and `12.50` are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Decimal {
-    /// Without trailing zeros after the point, so that equal numbers are equal fields.
-    digits: i128,
-    scale: u32,
-}
-
-impl Decimal {
-    /// Nothing.
-    pub const ZERO: Self = Self { digits: 0, scale: 0 };
-
-    /// `minor` units of a currency with `scale` decimals: 1250 and 2 are 12.50. `None` above 18 decimals.
-    pub fn from_minor(minor: i64, scale: u32) -> Option<Self> {
-        (scale <= MOST_SCALE).then(|| Self::normal(i128::from(minor), scale))
-    }
-
-    fn normal(mut digits: i128, mut scale: u32) -> Self {
-        while scale > 0 && digits % 10 == 0 {
-            digits /= 10;
-            scale -= 1;
-        }
-        Self { digits, scale }
-    }
-
-    /// Whether it is 0.
-    pub fn is_zero(self) -> bool {
-        self.digits == 0
-    }
-
-    /// Whether it is below 0.
-    pub fn is_negative(self) -> bool {
-        self.digits < 0
-    }
-
-    /// Without its sign: exports of refunds write them negative as often as not.
-    #[must_use]
-    pub fn abs(self) -> Self {
-        Self { digits: self.digits.saturating_abs(), scale: self.scale }
-    }
-
-    /// The sum; `None` where it is too large to be exact.
-    pub fn checked_add(self, other: Self) -> Option<Self> {
-        let scale = self.scale.max(other.scale);
-        let raised = |number: Self| number.digits.checked_mul(10_i128.pow(scale - number.scale));
-        Some(Self::normal(raised(self)?.checked_add(raised(other)?)?, scale))
-    }
-}
-
-impl Ord for Decimal {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // Whole part, then what follows it at the finest scale: neither can overflow.
-        let parts = |number: &Self| {
-            let one = 10_i128.pow(number.scale);
-            let rest = number.digits.rem_euclid(one) * 10_i128.pow(MOST_SCALE - number.scale);
-            (number.digits.div_euclid(one), rest)
-        };
-        parts(self).cmp(&parts(other))
-    }
-}
-
-impl PartialOrd for Decimal {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for Decimal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.is_negative() { "-" } else { "" };
-        let text = format!("{:0>width$}", self.digits.unsigned_abs(), width = self.scale as usize + 1);
-        let (whole, rest) = text.split_at(text.len() - self.scale as usize);
-        let point = if rest.is_empty() { "" } else { "." };
-        f.pad(&format!("{sign}{whole}{point}{rest}"))
-    }
-}
-
-/// As text: a JSON number would be rounded by whoever reads it.
-impl Serialize for Decimal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// An amount as it stood in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -161,7 +75,7 @@ pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
     let negative = in_parentheses || before.sign.or(after.sign) == Some('-');
     Ok(Some(Amount {
         text: text.to_owned(),
-        value: if negative { Decimal { digits: -value.digits, ..value } } else { value },
+        value: if negative { -value } else { value },
         currency: before.code.or(after.code).map(str::to_owned),
     }))
 }
@@ -174,7 +88,7 @@ pub fn parse_json_number(text: &str) -> Result<Option<Amount>, NoAmount> {
     };
     let (whole, rest) = bare.split_once('.').unwrap_or((bare, ""));
     let value = decimal(whole, rest)?;
-    let value = if negative { Decimal { digits: -value.digits, ..value } } else { value };
+    let value = if negative { -value } else { value };
     Ok(Some(Amount { text: text.to_owned(), value, currency: None }))
 }
 
@@ -276,8 +190,7 @@ fn decimal(whole: &str, rest: &str) -> Result<Decimal, NoAmount> {
     if digits.is_empty() || digits.len() > MOST_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(NoAmount::Unreadable);
     }
-    let number: i128 = digits.parse().map_err(|_too_long: std::num::ParseIntError| NoAmount::Unreadable)?;
-    Ok(Decimal::normal(number, rest.len() as u32))
+    Decimal::parse(&format!("{whole}.{rest}")).ok_or(NoAmount::Unreadable)
 }
 
 #[cfg(test)]
@@ -322,7 +235,8 @@ mod tests {
             ("12 kr", "12", None),
         ] {
             let amount = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:?}")).expect(text);
-            assert_eq!((amount.value.to_string().as_str(), amount.currency.as_deref()), (value, currency), "{text:?}");
+            let value = Decimal::parse(value).expect(value);
+            assert_eq!((amount.value, amount.currency.as_deref()), (value, currency), "{text:?}");
             assert_eq!(amount.text, text);
         }
         assert_eq!(parse(" \u{a0}"), Ok(None));
@@ -365,39 +279,26 @@ mod tests {
     #[test]
     fn a_point_in_json_is_a_point() {
         for (text, value) in [("1.234", Some("1.234")), ("-12.50", Some("-12.5")), ("0", Some("0")), ("1e3", None)] {
-            let read = parse_json_number(text).ok().flatten().map(|amount| amount.value.to_string());
-            assert_eq!(read.as_deref(), value, "{text}");
+            let read = parse_json_number(text).ok().flatten().map(|amount| amount.value);
+            assert_eq!(read, value.and_then(Decimal::parse), "{text}");
         }
     }
 
     #[test]
-    fn the_same_number_is_equal_whatever_its_decimals() {
-        let number = |minor, scale| Decimal::from_minor(minor, scale).expect("a scale");
-        assert_eq!(number(1250, 2), number(125, 1));
-        assert_eq!(number(0, 2), Decimal::ZERO);
-        assert_ne!(number(1250, 2), number(1250, 3));
-        assert!(number(-1, 2) < Decimal::ZERO && number(5, 1) > number(49, 2));
-        assert_eq!(number(1250, 2).checked_add(number(5, 1)), Some(number(13, 0)));
-        assert_eq!(Decimal::from_minor(1, 19), None);
+    fn a_refund_is_as_much_as_the_order_whatever_its_sign_and_its_decimals() {
+        let number = |text| Decimal::parse(text).expect("a number");
         let refund = parse("-12.50").expect("an amount").expect("not empty");
-        assert!(refund.is_as_much_as(number(12_500, 3)) && !refund.is_as_much_as(number(1251, 2)));
-        assert_eq!(number(i64::MIN, 18).abs().to_string(), "9.223372036854775808");
+        assert!(refund.is_as_much_as(number("12.500")) && !refund.is_as_much_as(number("12.51")));
     }
 
     proptest! {
         #[test]
-        fn a_decimal_reads_as_it_prints(minor: i32, scale in 0_u32..=9) {
-            let number = Decimal::from_minor(i64::from(minor), scale).expect("a scale");
+        fn a_decimal_reads_as_it_prints(hundredths: i32) {
+            let number = Decimal::from_hundredths(i64::from(hundredths));
             match parse(&number.to_string()) {
                 Ok(amount) => prop_assert_eq!(amount.map(|amount| amount.value), Some(number)),
                 Err(no) => prop_assert_eq!(no, NoAmount::Ambiguous),
             }
-        }
-
-        #[test]
-        fn order_agrees_with_the_numbers(a: i64, b: i64, scale in 0_u32..=18) {
-            let number = |minor| Decimal::from_minor(minor, scale).expect("a scale");
-            prop_assert_eq!(number(a).cmp(&number(b)), a.cmp(&b));
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! What the vendor's guide asks for outside the API, in the guide's order.
 //!
-//! Text only. Everything here restates the refund guide (sections A, D and F); nothing may be added that it does not say.
+//! Text only. What is said of the vendor restates the refund guide (sections A, D and F) and its help centre; nothing may be
+//! added that they do not say.
 
 /// Where the result of a retraction is shown.
 pub const WHERE_TO_LOOK: &str = "the vendor shows the result under Engage → Reporting → Referral Feed: status Started, with the date of the retraction";
@@ -40,12 +41,35 @@ pub fn what_a_doubtful_change_means() -> Vec<String> {
     ]
 }
 
-/// What a person should look at when no answer came.
-pub fn what_unknown_means() -> Vec<String> {
-    vec![
+/// What a person should look at when no answer came; `looked` is what the newest reading of the list of submissions said.
+pub fn what_unknown_means(looked: Option<&str>) -> Vec<String> {
+    let mut steps = vec![
         "no answer came, so the vendor may or may not have received it; recoup never sends it again by itself"
             .to_owned(),
-        "`recoup verify` goes on reading the rewards: once they are cancelled, this is confirmed".to_owned(),
-        format!("until then look yourself: {WHERE_TO_LOOK}"),
+        "`recoup verify` goes on reading: the rewards, and now and then the vendor's list of submissions. It ends as confirmed, \
+         or as not_received once two whole lists without it were read an hour apart"
+            .to_owned(),
+    ];
+    steps.extend(looked.map(|looked| format!("the newest look: {looked}")));
+    steps.push(format!("until then look yourself: {WHERE_TO_LOOK}"));
+    steps
+}
+
+/// What follows when the vendor did not receive it.
+pub fn what_not_received_means() -> Vec<String> {
+    vec!["nothing was taken back; send it again with `recoup retract ORDER --resend --reason TEXT`".to_owned()]
+}
+
+/// The same for the cancellation of one reward, which is shown elsewhere.
+pub fn why_a_reward_may_stand() -> Vec<String> {
+    vec![
+        "recoup does not cancel it again; look under Engage → Participants → the participant → Rewards, where More → Cancel \
+         Reward does it by hand"
+            .to_owned(),
+        "`recoup verify` reads it again, and confirms it once it reads as cancelled".to_owned(),
+        REWARD_ALONE.to_owned(),
     ]
 }
+
+/// What cancelling one reward does not do.
+pub const REWARD_ALONE: &str = "this cancels one reward: it does not reverse the action, whose other rewards stay";

@@ -1,7 +1,8 @@
 //! Following what was sent, by reading only, until it is proven or the time is up.
 //!
-//! The submission is asked first; the rewards are read once it completed (or at once where there is no batch ID), since
-//! nothing else can prove a retraction. Used by `retract` after sending and by `verify` for what is still open; one that was
+//! For a few, the submission is asked first and the rewards are read once it completed, since nothing else can prove a
+//! retraction; for many, the rewards come first, and the submission when there is something to learn from it. Where there is
+//! no batch ID the rewards tell, and `doubt` looks for what became of it. Used by `retract` after sending and by `verify` for what is still open; one that was
 //! proven before is read again, so that an old proof never outlives the facts. This module must never send anything.
 
 use std::time::Duration;
@@ -11,11 +12,12 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::dispatch::presume_dead;
-use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge};
+use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge, reads_cancelled};
 use super::live::{Known, look, snapshot, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
-use super::{Follows, Reads, adjust};
+use super::reconcile;
+use super::{Follows, Reads, Submissions, adjust, cancel, doubt};
 use crate::api::SubmissionStatus;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
@@ -38,6 +40,11 @@ pub async fn follow(
     if matches!(retraction.state, State::Confirmed | State::Partial) {
         return check_again(reads, ledger, retraction).await;
     }
+    if retraction.state == State::NotReceived {
+        // Not open, and yet a proof that it was received after all would outrank what two lists did not show.
+        look_once(reads, follows, ledger, &mut retraction, false, &mut 0).await?;
+        return Ok(retraction);
+    }
     let began = Instant::now();
     let mut pause = follows.first_poll;
     let mut reads_since_complete = 0;
@@ -46,6 +53,7 @@ pub async fn follow(
         let over = began.elapsed().saturating_add(pause) > follows.wait;
         let last = over || reads.stop.is_cancelled();
         let time_up = over && follows.concludes;
+        let before = retraction.state;
         match look_once(reads, follows, ledger, &mut retraction, time_up, &mut reads_since_complete).await {
             Ok(()) => {}
             // Another process follows the same retraction and wrote first: what it wrote is as good.
@@ -56,12 +64,13 @@ pub async fn follow(
             }
             Err(error) => return Err(error),
         }
-        if last {
+        let was_found = before == State::Unknown && retraction.state == State::Queued;
+        if last && !was_found {
             break;
         }
         let text = format!("{}; next look in {pause:.0?}", retraction.state.as_str());
         progress.show(u64::from(reads_since_complete), None, &text);
-        if retraction.state.is_open() {
+        if retraction.state.is_open() && !was_found {
             tokio::select! {
                 () = reads.clock.sleep(pause) => {}
                 () = reads.stop.cancelled() => {}
@@ -89,7 +98,7 @@ fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
 
 /// Reads the rewards of a proven retraction once more: a reward that stands now takes the proof away.
 async fn check_again(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Retraction> {
-    let rewards = match rewards_now(reads, &retraction).await {
+    let rewards = match rewards_now(reads, ledger, &retraction).await {
         Ok((_, rewards)) => rewards,
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => {
             reads.report.warn(format!("its rewards could not be read again just now: {error}"));
@@ -118,11 +127,31 @@ async fn look_once(
     if retraction.road == Road::Modification {
         return adjust::follow::look(reads, follows, ledger, retraction).await;
     }
-    let submission = submission(reads, follows, ledger, retraction).await?;
-    if submission == SubmissionSeen::Open {
+    if retraction.road == Road::Reward {
+        return cancel::look(reads, follows, ledger, retraction, time_up).await;
+    }
+    // Once its end is written down it costs no request.
+    let sparing = match follows.submissions {
+        Submissions::EveryLook => None,
+        Submissions::Sparingly { now } => Some(now || time_up),
+    };
+    let sparing =
+        sparing.filter(|_| retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none());
+    let mut seen = match sparing {
+        None => submission(reads, follows, ledger, retraction).await?,
+        Some(_) => SubmissionSeen::Open,
+    };
+    if seen == SubmissionSeen::Open && sparing.is_none() {
         return Ok(());
     }
-    let (before, rewards) = rewards_now(reads, retraction).await?;
+    let (before, rewards) = rewards_now(reads, ledger, retraction).await?;
+    if sparing.is_some_and(|ask| ask || reads_cancelled(&before, &rewards)) {
+        seen = submission(reads, follows, ledger, retraction).await?;
+    }
+    if seen == SubmissionSeen::Open {
+        return Ok(());
+    }
+    let submission = seen;
     *reads_since_complete += 1;
     let completed = retraction.events.iter().rev().find(|event| event.details.get("submission").is_some());
     let settled = submission == SubmissionSeen::Unreadable
@@ -134,13 +163,23 @@ async fn look_once(
         let details = json!({ "rewards": sight.rewards });
         *retraction = ledger.append(retraction, state, &message, &details, reads.clock.now())?;
     }
+    if retraction.state == State::Unknown {
+        doubt::reconcile(reads, &follows.doubts, ledger, retraction).await?;
+    }
     Ok(())
 }
 
 /// The rewards as they were before, and every known reward of the action now: those of the plan, those that the index has
 /// learnt of since, and those that turn up in the same accounts.
-pub(super) async fn rewards_now(reads: &Reads<'_>, retraction: &Retraction) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
+pub(super) async fn rewards_now(
+    reads: &Reads<'_>,
+    ledger: &Ledger,
+    retraction: &Retraction,
+) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
     let kept = Kept::of(retraction)?;
+    if retraction.road == Road::Reward {
+        return Ok((kept.rewards.clone(), cancel::read_again(reads, &kept.rewards).await?));
+    }
     let mut known: Vec<Known> = kept
         .rewards
         .iter()
@@ -181,12 +220,16 @@ pub(super) async fn rewards_now(reads: &Reads<'_>, retraction: &Retraction) -> R
             rewards.push(snapshot(&live.extracted.reward, now_ms));
         }
     }
+    // What a person has cancelled one by one says nothing about the retraction.
+    for reward in rewards.iter_mut().filter(|reward| reward.linked) {
+        let alone = ledger.attempts_by(Road::Reward, &reward.reward_id)?;
+        reward.linked = !alone.iter().any(|cancelled| cancelled.state.may_have_been_sent());
+    }
     Ok((kept.rewards, rewards))
 }
 
-fn has_passed(since: &str, time: Duration, now: Timestamp) -> bool {
-    let since = since.parse::<Timestamp>().ok().map(|then| now.duration_since(then));
-    since.is_some_and(|since| Duration::try_from(since).is_ok_and(|since| since >= time))
+pub(super) fn has_passed(since: &str, time: Duration, now: Timestamp) -> bool {
+    since.parse().is_ok_and(|since| reconcile::has_passed(since, time, now))
 }
 
 /// How far the submission is; its completion is written down once.

@@ -115,13 +115,13 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(sight: &Sight) -> Self {
+    fn of(before: &[Snapshot], rewards: &[Snapshot]) -> Self {
         let stood = |reward: &Snapshot| {
-            let was = sight.before.iter().find(|before| before.reward_id == reward.reward_id);
+            let was = before.iter().find(|before| before.reward_id == reward.reward_id);
             // One that nobody knew before may have been cancelled long ago: it proves nothing.
             was.is_some_and(|before| before.stands() || before.is(RewardState::PartlyRedeemed))
         };
-        let count = |test: &dyn Fn(&Snapshot) -> bool| sight.rewards.iter().filter(|reward| test(reward)).count();
+        let count = |test: &dyn Fn(&Snapshot) -> bool| rewards.iter().filter(|reward| test(reward)).count();
         Self {
             newly_cancelled: count(&|reward| reward.is(RewardState::Cancelled) && reward.linked && stood(reward)),
             standing: count(&Snapshot::stands),
@@ -138,7 +138,7 @@ pub fn judge(state: State, sight: &Sight) -> Decision {
     if sight.rewards.is_empty() || sight.submission == SubmissionSeen::Open {
         return Decision::Stay;
     }
-    let tally = Tally::of(sight);
+    let tally = Tally::of(&sight.before, &sight.rewards);
     let time_up = sight.time_up || sight.settled;
     // What happens to the rest of a partly redeemed reward is not published: it gets the same time as the others first.
     if tally.standing == 0 && tally.missing == 0 && tally.newly_cancelled > 0 && (tally.half_used == 0 || time_up) {
@@ -171,6 +171,12 @@ pub fn judge(state: State, sight: &Sight) -> Decision {
         return Decision::Become(State::Unconfirmed, format!("the submission {how}, and {what}"));
     }
     Decision::Stay
+}
+
+/// Whether the rewards alone read as taken back, so that only the submission is left to ask.
+pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot]) -> bool {
+    let tally = Tally::of(before, rewards);
+    tally.standing == 0 && tally.missing == 0 && tally.newly_cancelled > 0
 }
 
 /// What a later read says against a retraction that was proven once.

@@ -1,9 +1,9 @@
 //! Use case: from order to proof.
 //!
-//! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together; `dispatch` is
-//! the only place that changes anything at the vendor, and `send` says what; `follow` reads until it is proven; `judge` alone
-//! decides what counts as proof; `receipt` says what happened. `adjust` changes an action instead of taking it back, and `file`
-//! hands reversals over by the vendor's file.
+//! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together, `resend` says
+//! whether it may be sent again; `dispatch` is the only place that changes anything at the vendor, and `send` says what;
+//! `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what happened. `adjust` changes
+//! an action instead of taking it back, and `file` hands reversals over by the vendor's file.
 //! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
 
 use std::path::Path;
@@ -16,6 +16,7 @@ use crate::api::{Advocate, Brand, BrandWriter, HostOptions, Program};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
+use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Actor, OrderId};
 use crate::report::{self, Report};
 use crate::store::Identity;
@@ -23,7 +24,9 @@ use crate::store::ledger::{Ledger, Retraction, Road};
 
 pub mod adjust;
 pub mod advice;
+pub mod cancel;
 mod dispatch;
+mod doubt;
 pub mod file;
 mod follow;
 pub mod judge;
@@ -32,23 +35,25 @@ pub mod overrides;
 pub mod plan;
 mod preflight;
 pub mod receipt;
+mod reconcile;
+mod resend;
 mod resolve;
+mod schedule;
 mod send;
 pub mod verdict;
 pub mod verify;
 mod windows;
 
 use dispatch::{Dispatch, Sent};
+pub use doubt::Lists;
 use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
+pub use reconcile::Doubts;
 use send::ReversalJob;
 
 /// The longest disposition code, in characters (`brand-api.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
-
-/// How much longer each pause between two looks is than the one before.
-const GROWTH: f64 = 1.6;
 
 /// What reading needs.
 pub struct Reads<'a> {
@@ -72,6 +77,8 @@ pub struct Reads<'a> {
     pub stop: &'a CancellationToken,
     /// Output.
     pub report: &'a Report,
+    /// What this process has read of the vendor's list of submissions.
+    pub lists: Lists,
     /// The programs of the account, once they were asked for.
     pub programs: OnceCell<Vec<Program>>,
 }
@@ -89,12 +96,46 @@ pub struct Follows {
     pub settle: Duration,
     /// Whether the end of `wait` is such an end too: it is after sending, it is not for a single look.
     pub concludes: bool,
+    /// When the submission is asked for.
+    pub submissions: Submissions,
+    /// When the list of submissions is read for what nobody answered.
+    pub doubts: Doubts,
+    /// How long an *unconfirmed* one is read again.
+    pub reread_for: Duration,
+}
+
+/// When the submission of a retraction is asked for. Each question counts against the Brand host's small quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submissions {
+    /// With every look, before the rewards: for a few retractions that a person waits for.
+    EveryLook,
+    /// After the rewards, once all of them read as cancelled, or when the time is up: about two Brand requests an order, for
+    /// many at once.
+    Sparingly {
+        /// Now, whatever the rewards say.
+        now: bool,
+    },
+}
+
+impl Default for Follows {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_mins(10),
+            first_poll: Duration::from_secs(1),
+            max_poll: Duration::from_mins(1),
+            settle: Duration::from_mins(10),
+            concludes: true,
+            submissions: Submissions::EveryLook,
+            doubts: Doubts::default(),
+            reread_for: Duration::from_hours(14 * 24),
+        }
+    }
 }
 
 impl Follows {
     /// The pause after this one.
     fn longer(&self, pause: Duration) -> Duration {
-        pause.mul_f64(GROWTH).min(self.max_poll).max(Duration::from_millis(1))
+        pause.mul_f64(schedule::GROWTH).min(self.max_poll).max(Duration::from_millis(1))
     }
 }
 
@@ -130,12 +171,14 @@ pub struct Options {
     pub dry_run: bool,
     /// No question.
     pub yes: bool,
-    /// Send again what the vendor refused.
+    /// Send again what failed, was not received, or is unconfirmed.
     pub resend: bool,
     /// The stops that the person overrides, by their names.
     pub overrides: Vec<Override>,
     /// Whether the action itself is read before it is sent: one request of the Brand API's quota an order.
     pub read_action: bool,
+    /// What was refunded, where somebody says so: 0 and the whole amount go, a part stops.
+    pub amount: Option<Decimal>,
     /// The batch it belongs to.
     pub batch: Option<String>,
     /// An order that was last read longer ago than this is refused.
@@ -161,6 +204,13 @@ impl Options {
         if self.action_tracker.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit())) {
             return Err(Error::new(Kind::Usage, "an action tracker (event type) ID is a whole number")
                 .hint("it is shown under Settings → Event Types"));
+        }
+        if self.resend && self.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
+            return Err(Error::new(
+                Kind::Usage,
+                "sending again needs a reason, for whoever asks later why it was sent twice",
+            )
+            .hint("say it with --reason TEXT"));
         }
         check_can_ask(self.dry_run, self.yes, can_ask)
     }
@@ -211,7 +261,8 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
         return Ok(receipt);
     }
     if ask {
-        confirm(reads, "Retract this").await?;
+        let again = plan.actions.iter().any(|action| action.again.is_some());
+        confirm(reads, if again { "Send this AGAIN" } else { "Retract this" }).await?;
     }
     let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let mut stopped = false;

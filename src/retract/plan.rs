@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::judge::Snapshot;
 use super::preflight::{Question, preflight};
+use super::resend::{self, Again};
 use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
 use super::verdict::{Check, Finding, Findings};
 use super::windows::ActionFacts;
@@ -47,10 +49,14 @@ pub struct ActionPlan {
     pub linked: Vec<RewardId>,
     /// The program of its rewards, where they name one.
     pub program_id: Option<String>,
+    /// When it happened, as far as that is known; read where there is something to send.
+    pub event_at: Option<Timestamp>,
     /// What speaks against it, and what a person should know before saying yes.
     pub findings: Findings,
     /// The action itself, where the Brand API shows it and it was read.
     pub facts: ActionFacts,
+    /// Set where it was sent before and a person sends it again.
+    pub again: Option<Again>,
 }
 
 /// The plan for one order.
@@ -83,6 +89,9 @@ pub struct Kept {
     /// Coverage then.
     #[serde(default)]
     pub coverage: serde_json::Value,
+    /// Set where it was a further attempt.
+    #[serde(default)]
+    pub again: Option<Again>,
 }
 
 impl Kept {
@@ -106,6 +115,7 @@ impl Kept {
             "findings": action.findings.list(),
             "overridden": action.findings.overridden(),
             "coverage": plan.coverage,
+            "again": action.again,
         })
     }
 }
@@ -142,43 +152,40 @@ pub async fn make(
         let known = rewards_of(&reader, &target, &matches)?;
         let linked: Vec<RewardId> =
             known.iter().filter(|r| is_linked(r, &target)).map(|r| r.reward.reward_id.clone()).collect();
-        if let Some(found) = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten()
+        let found = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten();
+        if let Some(found) = &found
+            && found.state == State::HandedOver
         {
-            if found.state == State::HandedOver {
-                return Err(handed_over(&found));
-            }
-            if options.resend && found.state.is_open() {
-                return Err(Error::new(
-                    Kind::Refused,
-                    format!(
-                        "retraction {} is {}: it may have been received, so it is not sent again",
-                        found.id,
-                        found.state.as_str()
-                    ),
-                )
-                .hint("run `recoup verify`; --resend is for what the vendor refused"));
-            }
-            let rewards = Kept::of(&found)?.rewards;
-            let step = Step::Follow(Box::new(found));
-            let program_id = None;
-            let (findings, facts) = (Findings::default(), ActionFacts::default());
-            actions.push(ActionPlan { target, step, rewards, linked, program_id, findings, facts });
+            return Err(handed_over(found));
+        }
+        if let Some(found) = found.as_ref().filter(|found| !options.resend || !found.state.is_open()) {
+            let rewards = Kept::of(found)?.rewards;
+            let step = Step::Follow(Box::new(found.clone()));
+            let (program_id, event_at, findings, again) = (None, None, Findings::default(), None);
+            let facts = ActionFacts::default();
+            actions.push(ActionPlan { target, step, rewards, linked, program_id, event_at, findings, facts, again });
             continue;
         }
+        let mut again = None;
         if let Some(ledger) = ledger.filter(|_| options.road == Road::Reversal) {
             check_refused_before(ledger, &target, options)?;
+            if options.resend {
+                again = resend::again(ledger, &target, found.as_ref(), options, reads.clock.now())?;
+            }
         }
         let mut findings = Findings::new(&options.overrides);
         check_links(&mut findings, order_id, &target, &known, options);
         check_age(&mut findings, &known, &coverage, reads.clock.now(), options.max_index_age);
         let question = Question { order_id, target: &target, indexed: &known, coverage: &coverage, several, options };
-        actions.push(preflight(reads, question, findings).await?);
+        let mut action = preflight(reads, question, findings).await?;
+        resend::apply(ledger, &mut action, again)?;
+        actions.push(action);
     }
     Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() })
 }
 
 /// An index that has seen a ledger refuses to go on without it: what was sent from there would be sent again.
-fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
+pub fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
     let Some((wanted, head)) = reader.ledger()? else { return Ok(()) };
     let what = match ledger {
         None => "this is not where the ledger is that was used with this index",
@@ -227,8 +234,10 @@ fn from_ledger(
             linked: Vec::new(),
             step: Step::Follow(Box::new(retraction)),
             program_id: None,
+            event_at: None,
             findings,
             facts: ActionFacts::default(),
+            again: None,
         });
     }
     Ok((!actions.is_empty()).then(|| Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() }))
@@ -302,5 +311,5 @@ pub fn check_refused_before(ledger: &Ledger, target: &Target, options: &Options)
     let Some((id, end)) = newest.filter(|_| !options.resend) else { return Ok(()) };
     let what = if end.state == State::Failed { "the vendor refused this before" } else { "this was sent before" };
     Err(Error::new(Kind::VendorRefused, format!("{what} (retraction {id}): {}", end.message))
-        .hint("mend the cause, then send it again with --resend"))
+        .hint("mend the cause, then send it again with --resend --reason TEXT"))
 }

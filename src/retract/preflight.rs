@@ -6,8 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::judge::Snapshot;
 use super::live::{Known, LiveReward, Look, Place, look, snapshot};
 use super::plan::{ActionPlan, Step};
@@ -16,6 +14,7 @@ use super::verdict::{Check, Findings, Verdict};
 use super::windows::{self, ActionFacts};
 use super::{Options, Reads};
 use crate::error::{Kind, Result};
+use crate::model::decimal::Decimal;
 use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
 use crate::store::index::{Index, IndexedReward, ReadReward, Via};
 
@@ -117,13 +116,20 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
     }
     rewards.sort_by(|a, b| a.reward_id.cmp(&b.reward_id));
     let mut step = judge_rewards(&mut findings, &rewards, coverage);
-    let mut facts = ActionFacts::default();
+    let (mut event_at, mut facts) = (None, ActionFacts::default());
     if step == Step::Send {
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
         what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
         facts = action_facts(reads, target, options, &mut findings).await?;
-        windows::ages(&mut findings, target.action_id(), &live, &facts, reads.clock.now());
-        windows::action(&mut findings, &facts, reads.clock.now());
+        let now = reads.clock.now();
+        event_at = windows::event_at(target.action_id(), &live, &facts, now);
+        if let Some(event_at) = event_at {
+            windows::age(&mut findings, event_at, now);
+        }
+        windows::action(&mut findings, &facts, now);
+        if let Some(amount) = options.amount {
+            windows::refunded(&mut findings, amount, &facts);
+        }
         what_to_know(&mut findings, target, coverage);
     }
     if findings.verdict() == Verdict::Stop {
@@ -133,7 +139,8 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         refresh_index(reads, target, &seen);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
-    Ok(ActionPlan { target: target.clone(), step, rewards, linked, program_id, findings, facts })
+    let target = target.clone();
+    Ok(ActionPlan { target, step, rewards, linked, program_id, event_at, findings, facts, again: None })
 }
 
 /// What the rewards as they are say: send, nothing to send, or too late.
@@ -215,7 +222,9 @@ async fn action_facts(
     options: &Options,
     findings: &mut Findings,
 ) -> Result<ActionFacts> {
-    let Some(action_id) = target.action_id().filter(|_| options.read_action) else { return Ok(ActionFacts::default()) };
+    // What part of it was refunded, only the action can tell.
+    let is_wanted = options.read_action || options.amount.is_some_and(|amount| !amount.is_zero());
+    let Some(action_id) = target.action_id().filter(|_| is_wanted) else { return Ok(ActionFacts::default()) };
     let found = match reads.brand.action(action_id).await {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(ActionFacts::default()),
@@ -229,8 +238,8 @@ async fn action_facts(
         }
         Err(error) => return Err(error),
     };
-    let date = |text: Option<String>| text.and_then(|text| text.trim().parse::<Timestamp>().ok());
-    let locking_date = date(found.locking_date);
+    let locking_date = found.locks_at();
+    let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
     let mut program_type = None;
     // The list of programs is asked for only where it decides something.
     if locking_date.is_some_and(|locked| locked <= reads.clock.now()) {
@@ -240,9 +249,10 @@ async fn action_facts(
         program_type = program.and_then(|program| program.program_type.clone());
     }
     Ok(ActionFacts {
+        amount: money(found.intended_amount.as_ref().or(found.amount.as_ref())),
+        amount_now: money(found.amount.as_ref()),
+        event_date: found.happened_at(),
         state: found.state,
-        amount: found.amount,
-        event_date: date(found.event_date),
         locking_date,
         program_type,
         currency: found.currency,

@@ -12,7 +12,9 @@ use super::advice;
 use super::file::{Handed, handed_of};
 use super::judge::Snapshot;
 use super::plan::{ActionPlan, Kept, Plan, Step};
-use super::verdict::{Finding, Verdict};
+use super::reconcile::LOOK;
+use super::resend::Earlier;
+use super::verdict::{Finding, Findings, Verdict};
 use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId, Target};
 use crate::report::table;
@@ -76,6 +78,10 @@ pub struct Entry {
     pub action_id: Option<String>,
     /// The action tracker of the fallback.
     pub action_tracker_id: Option<String>,
+    /// Which attempt it is; more than 1 where a person sent it again.
+    pub attempt: Option<i64>,
+    /// The attempts before it, oldest first.
+    pub attempts_before: Vec<Earlier>,
     /// Where it stands: a state of the ledger, or `would_send`, or `already_cancelled`.
     pub state: String,
     /// A sentence about that.
@@ -142,13 +148,16 @@ pub struct EventLine {
     pub at: String,
     /// The state from there on.
     pub state: State,
+    /// `state`, or what else was written down while the state stayed as it was: `look`, `resend`, `override` …
+    pub kind: String,
     /// What happened.
     pub message: String,
 }
 
 impl From<&Event> for EventLine {
     fn from(event: &Event) -> Self {
-        Self { at: event.at.clone(), state: event.state, message: event.message.clone() }
+        let Event { at, state, kind, message, .. } = event;
+        Self { at: at.clone(), state: *state, kind: kind.clone(), message: message.clone() }
     }
 }
 
@@ -188,15 +197,21 @@ impl Entry {
             .unwrap_or_default();
         let state = retraction.state;
         let done = |wanted: &[State]| {
-            retraction.events.iter().rfind(|event| wanted.contains(&event.state)).map(|event| event.at.clone())
+            let reached = |event: &&Event| wanted.contains(&event.state) && event.changes_state();
+            retraction.events.iter().rfind(reached).map(|event| event.at.clone())
         };
         let reached = state.may_have_been_sent() || retraction.detail("queued_uri").is_some();
+        let look = retraction.events.iter().rfind(|event| event.kind == LOOK).map(|event| event.message.as_str());
         let check = match state {
             State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Modification => {
                 advice::what_a_doubtful_change_means()
             }
+            State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Reward => {
+                advice::why_a_reward_may_stand()
+            }
             State::Unconfirmed => advice::why_it_may_stand(retraction.action_id.is_some()),
-            State::Unknown | State::Sending => advice::what_unknown_means(),
+            State::Unknown | State::Sending => advice::what_unknown_means(look),
+            State::NotReceived => advice::what_not_received_means(),
             _ => Vec::new(),
         };
         Self {
@@ -204,8 +219,14 @@ impl Entry {
             road: retraction.road,
             action_id: retraction.action_id.as_ref().map(ToString::to_string),
             action_tracker_id: retraction.action_tracker_id.clone(),
+            attempt: Some(retraction.attempt),
+            attempts_before: kept
+                .as_ref()
+                .and_then(|kept| kept.again.as_ref())
+                .map(|again| again.attempts.clone())
+                .unwrap_or_default(),
             state: state.as_str().to_owned(),
-            message: retraction.events.last().map(|event| event.message.clone()).unwrap_or_default(),
+            message: retraction.message().to_owned(),
             batch_id: retraction.text("batch_id").map(str::to_owned),
             submission: retraction.detail("submission").cloned(),
             sent_now: false,
@@ -235,11 +256,23 @@ impl Entry {
             Target::Action(_) => None,
             Target::Order { action_tracker_id, .. } => Some(action_tracker_id.clone()),
         };
+        let again = action.again.as_ref();
+        Self {
+            action_id: action.target.action_id().map(ToString::to_string),
+            action_tracker_id: tracker,
+            attempts_before: again.map(|again| again.attempts.clone()).unwrap_or_default(),
+            ..Self::unsent_with(&action.rewards, &action.findings, state, message)
+        }
+    }
+
+    fn unsent_with(rewards: &[Snapshot], findings: &Findings, state: &str, message: &str) -> Self {
         Self {
             id: None,
             road: Road::Reversal,
-            action_id: action.target.action_id().map(ToString::to_string),
-            action_tracker_id: tracker,
+            action_id: None,
+            action_tracker_id: None,
+            attempt: None,
+            attempts_before: Vec::new(),
             state: state.to_owned(),
             message: message.to_owned(),
             batch_id: None,
@@ -253,9 +286,9 @@ impl Entry {
             ticket: None,
             change: None,
             file: None,
-            rewards: action.rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
-            verdict: Some(action.findings.verdict()),
-            findings: action.findings.list().to_vec(),
+            rewards: rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
+            verdict: Some(findings.verdict()),
+            findings: findings.list().to_vec(),
             check: Vec::new(),
             events: Vec::new(),
             ledger_state: None,
@@ -278,6 +311,9 @@ impl Entry {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let what = match (&self.action_id, &self.action_tracker_id) {
+            _ if self.road == Road::Reward => {
+                format!("reward {}", self.rewards.first().map_or("unknown", |reward| &reward.reward_id))
+            }
             (Some(id), _) => format!("action {id}"),
             (None, Some(tracker)) => format!("every action of this order under action tracker {tracker}"),
             (None, None) => "action unknown".to_owned(),
@@ -305,6 +341,7 @@ impl Entry {
                 lines.push(format!("  {label} {text}"));
             }
         }
+        lines.extend(self.attempts_before.iter().map(|attempt| format!("  before: {}", attempt.line())));
         if let Some(Handed { name, action_tracker_id, reason_code, .. }) = &self.file {
             lines.push(format!(
                 "  handed over in {name}: action tracker {action_tracker_id}, Amount=0, reason {reason_code}"
@@ -335,9 +372,10 @@ impl Entry {
     /// The same, with everything that happened.
     pub fn full_lines(&self) -> Vec<String> {
         let mut lines = self.lines();
-        let events =
-            self.events.iter().map(|event| format!("  {} {}: {}", event.at, event.state.as_str(), event.message));
-        lines.extend(events);
+        lines.extend(self.events.iter().map(|event| {
+            let what = if event.kind == "state" { event.state.as_str() } else { &event.kind };
+            format!("  {} {what}: {}", event.at, event.message)
+        }));
         lines
     }
 }
@@ -389,6 +427,19 @@ impl Receipt {
         self.retractions.push(Entry { road: Road::Modification, change: Some(change.clone()), ..entry });
     }
 
+    /// A reward that would be cancelled by itself, with nothing sent.
+    pub fn would_cancel(&mut self, reward: &Snapshot, findings: &Findings) {
+        self.retractions.push(Entry {
+            road: Road::Reward,
+            ..Entry::unsent_with(
+                std::slice::from_ref(reward),
+                findings,
+                "would_send",
+                "a dry run: nothing was sent; this reward would be cancelled, and its action not reversed",
+            )
+        });
+    }
+
     /// An action that was left as it is.
     pub fn not_sent(&mut self, action: &ActionPlan, why: &str) {
         match &action.step {
@@ -438,7 +489,9 @@ impl Receipt {
             Kind::VendorRefused if entry.road == Road::Modification => {
                 Error::new(kind, message).hint("nothing was changed: mend the cause, then run the same command again")
             }
-            Kind::VendorRefused => Error::new(kind, message).hint("mend the cause, then send it again with --resend"),
+            Kind::VendorRefused => {
+                Error::new(kind, message).hint("mend the cause, then send it again with --resend --reason TEXT")
+            }
             _ => Error::new(kind, message).hint("nothing was sent; run the same command again"),
         })
     }
@@ -502,7 +555,11 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
             Target::Order { action_tracker_id, .. } => format!("every action under action tracker {action_tracker_id}"),
         };
         let doing = match &action.step {
-            Step::Send => format!("Amount=0, disposition code {}", options.disposition),
+            Step::Send => {
+                let code = &options.disposition;
+                let again = if action.again.is_some() { "SEND IT AGAIN: " } else { "" };
+                format!("{again}Amount=0, disposition code {code}")
+            }
             Step::Follow(retraction) => {
                 format!("sent before (retraction {}, {}); not sent again", retraction.id, retraction.state.as_str())
             }
@@ -510,6 +567,10 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
             Step::Stop => "stops; nothing to send".to_owned(),
         };
         lines.push(format!("  order {}, {what}: {doing}", plan.order_id));
+        if let Some(again) = &action.again {
+            lines.extend(again.attempts.iter().map(|attempt| format!("    it was sent before: {}", attempt.line())));
+            lines.extend(again.allowed_by.iter().map(|name| format!("    allowed by --override {name}")));
+        }
         let rows = action.rewards.iter().map(|reward| {
             [
                 reward.reward_id.clone(),

@@ -1,14 +1,15 @@
 //! Sending a reversal: what is sent for one action of a plan, and what must still hold right before it goes out.
 //!
 //! The discipline itself is in `dispatch`. This module must never send what the ledger, asked again under the lock, does not
-//! allow: what was sent before, by whatever road, and what the vendor refused before.
+//! allow: what was sent before, by whatever road, what the vendor refused before, and a second attempt whose first one has
+//! moved on.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead, without_addresses};
 use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
-use super::{Options, Reads};
+use super::{Options, Reads, resend};
 use crate::api::{BrandWriter, Reversal, SendPermit, reversal_form};
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
@@ -69,8 +70,15 @@ impl Job for ReversalJob<'_> {
             // Only a process that holds the lock sends, and this one holds it: the other died.
             return presume_dead(ledger, &newest, self.reads.clock.now()).map(Some);
         }
-        if let Some(found) = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)? {
-            return if found.state == State::HandedOver { Err(handed_over(&found)) } else { Ok(Some(found)) };
+        let found = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)?;
+        if let Some(found) = found.as_ref().filter(|found| found.state == State::HandedOver) {
+            return Err(handed_over(found));
+        }
+        if let Some(again) = &self.action.again {
+            return resend::still_holds(ledger, again, found);
+        }
+        if let Some(found) = found {
+            return Ok(Some(found));
         }
         plan::check_refused_before(ledger, &self.action.target, self.options)?;
         Ok(None)
@@ -92,6 +100,10 @@ impl Job for ReversalJob<'_> {
         }
     }
 
+    fn notes(&self) -> Vec<(&'static str, String, Value)> {
+        self.action.again.iter().flat_map(resend::notes).collect()
+    }
+
     fn request(&self) -> (&'static str, Value) {
         let parameters: Value = reversal_form(&self.action.target, &self.options.disposition)
             .into_iter()
@@ -101,7 +113,7 @@ impl Job for ReversalJob<'_> {
     }
 
     async fn send(&self, permit: SendPermit) -> Answer {
-        let hint = "mend the cause, then send it again with --resend";
+        let hint = "mend the cause, then send it again with --resend --reason TEXT";
         answer_of(self.writer.reverse(permit, &self.action.target, &self.options.disposition).await, hint)
     }
 }

@@ -75,6 +75,8 @@ pub enum Check {
     ByOrder,
     /// A reward is gone at the vendor.
     Gone,
+    /// Less than the whole order was refunded, or that is not certain.
+    PartialRefund,
     /// The index does not have the order, and the ledger has.
     NotIndexed,
     /// What an adjustment changes could not be read before it.
@@ -83,6 +85,8 @@ pub enum Check {
     OrderAmount,
     /// The guide asks for item prices, and the call carries none (`contradictions.md` 9).
     ItemPrice,
+    /// The ledger has a retraction of the action, where one of its rewards is to be cancelled by itself.
+    Retracted,
     /// A warning that recoup 0.1 wrote down.
     Earlier,
 }
@@ -111,10 +115,12 @@ impl Check {
             Self::UnseenLink => "unseen-link",
             Self::ByOrder => "by-order",
             Self::Gone => "gone",
+            Self::PartialRefund => "partial-refund",
             Self::NotIndexed => "not-indexed",
             Self::ItemsUnread => "items-unread",
             Self::OrderAmount => "order-amount",
             Self::ItemPrice => "item-price",
+            Self::Retracted => "retracted",
             Self::Earlier => "earlier",
         }
     }

@@ -1,24 +1,52 @@
 //! Carrying open retractions forward, by reading only.
 //!
-//! What is queued, unknown or unconfirmed is looked at again: once, or with `--watch` until none is open. An *unconfirmed*
-//! one is re-read for 14 days. This module must never send anything.
+//! What is queued, unknown or unconfirmed is looked at again: once, or with `--watch` until none is open. Each has pauses of
+//! its own, which grow with the time since something last happened to it, and many at once ask the Brand host sparingly: its
+//! quota is for sending. An *unconfirmed* one is re-read for 14 days, and then that is said once. This module must never send
+//! anything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::follow::follow;
 use super::receipt::Receipt;
-use super::{Follows, Reads};
+use super::reconcile::has_passed;
+use super::schedule::{Allowance, pause_at, submission_pause_at};
+use super::{Follows, Reads, Submissions, doubt};
 use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Ledger, Retraction, State};
 
-/// How long an unconfirmed retraction is re-read.
-const UNCONFIRMED_FOR: Duration = Duration::from_hours(336);
+/// So many open retractions may ask for their submission with every look.
+const FEW: usize = 5;
+
+/// The kind of note that says that an unconfirmed retraction is not read again.
+const GIVEN_UP: &str = "given_up";
+
+/// One open retraction, and when it is looked at next.
+struct Open {
+    retraction: Retraction,
+    due: Instant,
+    submission_due: Instant,
+}
+
+/// Everything that one `verify` works with.
+struct Round<'a> {
+    reads: &'a Reads<'a>,
+    follows: &'a Follows,
+    ledger: Ledger,
+    coverage: Coverage,
+    began: Instant,
+    /// More than a few were open at the beginning.
+    many: bool,
+    allowance: Allowance,
+    receipts: BTreeMap<i64, Receipt>,
+}
 
 /// Looks at the named retractions, or at all open ones; one receipt each.
 pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows) -> Result<Vec<Receipt>> {
@@ -33,88 +61,199 @@ pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows)
         Some(reader) => reader.coverage()?,
         None => Coverage::default(),
     };
-    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let chosen = if ids.is_empty() {
         ledger.open_ones()?
     } else {
         ids.iter().map(|id| ledger.get(*id)).collect::<Result<Vec<_>>>()?
     };
-    let began = Instant::now();
-    let mut receipts: BTreeMap<i64, Receipt> = BTreeMap::new();
-    let mut pending = Vec::new();
+    let (began, receipts) = (Instant::now(), BTreeMap::new());
+    let allowance = Allowance::full(Duration::ZERO);
+    let many = chosen.len() > FEW;
+    let mut round = Round { reads, follows, ledger, coverage, began, many, allowance, receipts };
+    let mut open = Vec::new();
     for retraction in chosen {
-        if ids.is_empty() && !still_worth_reading(&retraction, reads.clock.now()) {
-            reads.report.note(format!(
-                "retraction {} has been unconfirmed for more than 14 days and is not read again unless it is named",
-                retraction.id
-            ));
-            receipts.insert(retraction.id, receipt_of(reads, &coverage, &retraction));
-        } else {
-            pending.push(retraction);
+        if !ids.is_empty() || !round.give_up(&retraction)? {
+            open.push(round.opened(retraction));
         }
     }
-    let mut pause = follows.first_poll;
-    let progress = reads.report.progress("retractions that are open");
-    // One look at each in turn, so that one without an end keeps nobody waiting.
-    loop {
-        let over = !watch || began.elapsed().saturating_add(pause) > follows.wait || reads.stop.is_cancelled();
-        let look = Follows { wait: Duration::ZERO, concludes: watch && over && !reads.stop.is_cancelled(), ..*follows };
-        let mut still_open = Vec::new();
-        let mut stopped: Option<Error> = None;
-        for retraction in pending {
-            let mut newest = retraction.clone();
-            let mut error = stopped.clone();
-            if error.is_none() {
-                match follow(reads, &look, &mut ledger, retraction).await {
-                    Ok(followed) => newest = followed,
-                    Err(met) => {
-                        newest = ledger.get(newest.id).unwrap_or(newest);
-                        // The credentials and the quota are the same for all of them.
-                        stopped = matches!(met.kind.exit_code(), 3 | 8 | 130).then(|| met.clone());
-                        error = Some(met);
-                    }
-                }
-            }
-            let mut receipt = receipt_of(reads, &coverage, &newest);
-            if let Some(error) = error {
-                receipt.end_early(error.context(format!("retraction {}", newest.id)));
-            } else if newest.state.is_open() && reads.stop.is_cancelled() {
-                receipt.end_early(Error::new(Kind::Interrupted, "interrupted; run `recoup verify` again"));
-            }
-            receipts.insert(newest.id, receipt);
-            if newest.state.is_open() {
-                still_open.push(newest);
-            }
-        }
-        pending = still_open;
-        if over || pending.is_empty() || stopped.is_some() {
-            break;
-        }
-        progress.show(pending.len() as u64, None, &format!("next look in {pause:.0?}"));
-        tokio::select! {
-            () = reads.clock.sleep(pause) => {}
-            () = reads.stop.cancelled() => {}
-        }
-        pause = follows.longer(pause);
+    let stopped = round.pass(&mut open).await?;
+    if watch && stopped.is_none() {
+        round.watch(&mut open).await?;
     }
+    let Round { ledger, mut receipts, .. } = round;
     for receipt in receipts.values_mut() {
         receipt.mark(&ledger);
     }
     Ok(receipts.into_values().collect())
 }
 
-fn receipt_of(reads: &Reads<'_>, coverage: &Coverage, retraction: &Retraction) -> Receipt {
-    let mut receipt = Receipt::new(reads.identity, &retraction.order_id, coverage, false);
-    receipt.add(retraction, &[]);
-    receipt
+impl Round<'_> {
+    fn opened(&self, retraction: Retraction) -> Open {
+        let now = Instant::now();
+        let left = self.follows.settle.saturating_sub(age_of(&retraction, self.reads.clock.now()));
+        Open { retraction, due: now, submission_due: now + left }
+    }
+
+    /// One look at each in turn, so that one without an end keeps nobody waiting. What stopped it, where something concerns
+    /// all of them.
+    async fn pass(&mut self, open: &mut Vec<Open>) -> Result<Option<Error>> {
+        let mut stopped: Option<Error> = None;
+        for one in open.iter_mut() {
+            match &stopped {
+                Some(error) => self.end_early(&one.retraction, error.clone()),
+                None => stopped = self.look(one, false).await,
+            }
+        }
+        open.retain(|one| one.retraction.state.is_open());
+        Ok(stopped)
+    }
+
+    /// Goes on with each in its own time until none is open, the time is up, or a signal came.
+    async fn watch(&mut self, open: &mut Vec<Open>) -> Result<()> {
+        let Self { reads, follows, .. } = *self;
+        let progress = reads.report.progress("retractions that are open");
+        let end = self.began.checked_add(follows.wait);
+        while !open.is_empty() && !reads.stop.is_cancelled() {
+            let next = open.iter().map(|one| one.due).min().unwrap_or_else(Instant::now);
+            let next = end.map_or(next, |end| next.min(end));
+            let pause = next.saturating_duration_since(Instant::now());
+            progress.show(open.len() as u64, None, &format!("next look in {pause:.0?}"));
+            tokio::select! {
+                () = reads.clock.sleep(pause) => {}
+                () = reads.stop.cancelled() => break,
+            }
+            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            let now = reads.clock.now();
+            // One list of submissions serves all that wait for one: they are looked at together.
+            let lists = open.iter().any(|one| one.due <= Instant::now() && waits(&one.retraction, follows, now));
+            for one in open.iter_mut() {
+                let is_due = one.due <= Instant::now() || (lists && one.retraction.state == State::Unknown);
+                if (is_over || is_due)
+                    && !reads.stop.is_cancelled()
+                    && let Some(error) = self.look(one, is_over).await
+                {
+                    for other in open.iter() {
+                        self.end_early(&other.retraction, error.clone());
+                    }
+                    return Ok(());
+                }
+            }
+            let mut kept = Vec::new();
+            for one in open.drain(..).filter(|one| one.retraction.state.is_open()) {
+                if is_over || !self.give_up(&one.retraction)? {
+                    kept.push(one);
+                }
+            }
+            *open = kept;
+            if is_over && !reads.stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+        for one in open.iter() {
+            self.end_early(&one.retraction, Error::new(Kind::Interrupted, "interrupted; run `recoup verify` again"));
+        }
+        Ok(())
+    }
+
+    /// One look at one retraction, and its receipt. What must stop all others, where something must.
+    async fn look(&mut self, one: &mut Open, is_over: bool) -> Option<Error> {
+        let Self { reads, follows, .. } = *self;
+        let is_waiting = one.retraction.state == State::Queued && one.retraction.detail("submission").is_none();
+        let submissions = if self.many {
+            let is_due = is_waiting && one.submission_due <= Instant::now();
+            Submissions::Sparingly { now: is_due && self.allowance.take(self.began.elapsed()) }
+        } else {
+            Submissions::EveryLook
+        };
+        let follows = Follows { wait: Duration::ZERO, concludes: is_over, submissions, ..*follows };
+        let met = match follow(reads, &follows, &mut self.ledger, one.retraction.clone()).await {
+            Ok(followed) => {
+                one.retraction = followed;
+                None
+            }
+            Err(met) => {
+                if let Ok(newest) = self.ledger.get(one.retraction.id) {
+                    one.retraction = newest;
+                }
+                Some(met)
+            }
+        };
+        let age = age_of(&one.retraction, reads.clock.now());
+        let now = Instant::now();
+        one.due = now + pause_at(age, &follows);
+        if submissions != (Submissions::Sparingly { now: false }) {
+            one.submission_due = now + submission_pause_at(age, &follows);
+        }
+        let receipt = self.receipt_of(&one.retraction);
+        self.receipts.insert(one.retraction.id, receipt);
+        // The credentials, the quota and a signal are the same for all of them.
+        let stops = met.clone().filter(|met| matches!(met.kind.exit_code(), 3 | 8 | 130));
+        if let Some(met) = met {
+            self.end_early(&one.retraction, met.context(format!("retraction {}", one.retraction.id)));
+        } else if one.retraction.state.is_open() && reads.stop.is_cancelled() {
+            let interrupted = Error::new(Kind::Interrupted, "interrupted; run `recoup verify` again");
+            self.end_early(&one.retraction, interrupted.clone());
+            return Some(interrupted);
+        }
+        stops
+    }
+
+    fn end_early(&mut self, retraction: &Retraction, error: Error) {
+        let receipt = self.receipt_of(retraction);
+        self.receipts.entry(retraction.id).or_insert(receipt).end_early(error);
+    }
+
+    fn receipt_of(&self, retraction: &Retraction) -> Receipt {
+        let mut receipt = Receipt::new(self.reads.identity, &retraction.order_id, &self.coverage, false);
+        receipt.add(retraction, &[]);
+        receipt
+    }
+
+    /// Whether an unconfirmed retraction has been re-read for long enough; the first to find that says so, in the ledger and
+    /// in its last receipt.
+    fn give_up(&mut self, retraction: &Retraction) -> Result<bool> {
+        let now = self.reads.clock.now();
+        let since = unconfirmed_since(retraction);
+        if !since.is_some_and(|since| has_passed(since, self.follows.reread_for, now)) {
+            return Ok(false);
+        }
+        let said = retraction.events.iter().rev().take_while(|event| event.state == State::Unconfirmed);
+        if said.into_iter().any(|event| event.kind == GIVEN_UP) {
+            return Ok(true);
+        }
+        let days = self.follows.reread_for.as_secs() / 86_400;
+        let message = format!("unconfirmed for {days} days: it is not read again unless it is named");
+        let details = json!({ "unconfirmed_since": since.map(|since| since.to_string()) });
+        let noted = match self.ledger.note(retraction, GIVEN_UP, &message, &details, now) {
+            Ok(noted) => noted,
+            // Another process is at it.
+            Err(error) if error.kind == Kind::Busy => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        self.reads.report.warn(format!("retraction {} of order {} is {message}", noted.id, noted.order_id));
+        let receipt = self.receipt_of(&noted);
+        self.receipts.insert(noted.id, receipt);
+        Ok(true)
+    }
 }
 
-fn still_worth_reading(retraction: &Retraction, now: Timestamp) -> bool {
+fn waits(retraction: &Retraction, follows: &Follows, now: Timestamp) -> bool {
+    doubt::waits_for_list(retraction, &follows.doubts, now)
+}
+
+/// How long ago something last happened to it; a look is no such thing.
+fn age_of(retraction: &Retraction, now: Timestamp) -> Duration {
+    let newest = retraction.events.iter().rfind(|event| event.changes_state());
+    let then = newest.and_then(|event| event.at.parse::<Timestamp>().ok());
+    then.and_then(|then| Duration::try_from(now.duration_since(then)).ok()).unwrap_or_default()
+}
+
+/// Since when it has been unconfirmed this time: a proof that was denied later starts the time anew.
+fn unconfirmed_since(retraction: &Retraction) -> Option<Timestamp> {
     if retraction.state != State::Unconfirmed {
-        return true;
+        return None;
     }
-    // Since it became so this time: a proof that was denied later starts the time anew.
     let run = retraction.events.iter().rev().take_while(|event| event.state == State::Unconfirmed);
-    let since = run.last().and_then(|event| event.at.parse::<Timestamp>().ok()).map(|then| now.duration_since(then));
-    since.is_none_or(|since| Duration::try_from(since).is_ok_and(|since| since <= UNCONFIRMED_FOR))
+    run.last()?.at.parse().ok()
 }

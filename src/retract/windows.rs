@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::verdict::{Check, Findings};
+use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Reward, RewardState};
 
 /// Rewards are retracted for events under this age.
@@ -25,8 +26,10 @@ const DAY_ZERO: i64 = 1_199_145_600;
 pub struct ActionFacts {
     /// `PENDING`, `APPROVED`, `REVERSED` …
     pub state: Option<String>,
-    /// Its amount, as decimal text.
-    pub amount: Option<String>,
+    /// What it was worth before anything was changed.
+    pub amount: Option<Decimal>,
+    /// What it is worth now.
+    pub amount_now: Option<Decimal>,
     /// When it happened.
     pub event_date: Option<Timestamp>,
     /// After it the action cannot be changed.
@@ -39,17 +42,20 @@ pub struct ActionFacts {
     pub action_tracker_id: Option<String>,
 }
 
-/// How old the event is, at the least: a reward is never older than its event.
-pub fn ages(
-    findings: &mut Findings,
+/// When it happened, at the latest: a reward is never older than its event.
+pub fn event_at(
     action_id: Option<&ActionId>,
     rewards: &[&Reward],
     facts: &ActionFacts,
     now: Timestamp,
-) {
+) -> Option<Timestamp> {
     let created = rewards.iter().filter_map(|reward| Timestamp::from_millisecond(reward.date_created?).ok());
     let hinted = action_id.and_then(day_of).filter(|day| *day <= now);
-    let Some(event) = created.chain(facts.event_date).chain(hinted).min() else { return };
+    created.chain(facts.event_date).chain(hinted).min()
+}
+
+/// What the age of the event says.
+pub fn age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     let age = now.duration_since(event);
     let days = age.as_hours() / 24;
     let when = format!("{event:.0}");
@@ -84,14 +90,15 @@ fn day_of(action_id: &ActionId) -> Option<Timestamp> {
 
 /// What the action itself says.
 pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
-    if facts.amount.as_deref().is_some_and(is_zero) && facts.state.as_deref() != Some("REVERSED") {
+    let reversed = facts.state.as_deref() == Some("REVERSED");
+    if facts.amount_now.is_some_and(Decimal::is_zero) && !reversed {
         findings.warn(
             Check::AmountZero,
             "the action's amount is 0 already: the vendor records a modification and reverses nothing",
             "send it only if its rewards should go, and look at them afterwards",
         );
     }
-    if facts.state.as_deref() == Some("REVERSED") {
+    if reversed {
         findings.warn(
             Check::Reversed,
             "the action reads as reversed already, and a reward of it stands",
@@ -115,10 +122,19 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     }
 }
 
-/// Whether decimal text is 0, in whatever scale.
-fn is_zero(amount: &str) -> bool {
-    let amount = amount.trim();
-    amount.contains('0') && amount.bytes().all(|b| matches!(b, b'0' | b'.'))
+/// What was refunded, where the shop says so: taking everything back for a part of it would be wrong.
+pub fn refunded(findings: &mut Findings, amount: Decimal, facts: &ActionFacts) {
+    if amount.is_zero() || facts.amount == Some(amount) {
+        return;
+    }
+    let evidence = match facts.amount {
+        Some(full) => format!("{amount} was refunded of {full}: a partial refund"),
+        None => format!(
+            "{amount} was refunded, and what the whole order was worth could not be read: perhaps a partial refund"
+        ),
+    };
+    let remedy = "use `recoup adjust` for a part; leave the amount empty where the whole order was refunded";
+    findings.stop(Check::PartialRefund, evidence, remedy);
 }
 
 /// Why the vendor would not cancel this reward; `None` where nothing is known against it.
@@ -168,6 +184,10 @@ mod tests {
         }
     }
 
+    fn money(text: &str) -> Option<Decimal> {
+        Decimal::parse(text)
+    }
+
     fn now() -> Timestamp {
         "2026-11-01T00:00:00Z".parse().expect("a moment")
     }
@@ -194,7 +214,9 @@ mod tests {
             let mut findings = Findings::new(&[]);
             let reward = Reward { date_created: created.map(|n| days(n).as_millisecond()), ..reward() };
             let facts = ActionFacts { event_date: event.map(days), ..ActionFacts::default() };
-            ages(&mut findings, None, &[&reward], &facts, now());
+            if let Some(event) = event_at(None, &[&reward], &facts, now()) {
+                age(&mut findings, event, now());
+            }
             assert_eq!(findings.list().first().map(|f| f.check), *expected, "{created:?} {event:?}");
             assert!(findings.error().is_none(), "the windows warn");
         }
@@ -211,10 +233,8 @@ mod tests {
             let day: Option<Timestamp> = day.map(|day| day.parse().expect("a moment"));
             assert_eq!(day_of(&ActionId::new(id)), day, "{id}");
         }
-        let mut findings = Findings::new(&[]);
         // A day that has not come says nothing.
-        ages(&mut findings, Some(&ActionId::new("1.9000.1")), &[], &ActionFacts::default(), now());
-        assert!(findings.list().is_empty());
+        assert_eq!(event_at(Some(&ActionId::new("1.9000.1")), &[], &ActionFacts::default(), now()), None);
     }
 
     #[test]
@@ -223,10 +243,10 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let table = [
             (ActionFacts::default(), vec![]),
-            (ActionFacts { amount: text("0.00"), ..ActionFacts::default() }, vec![(Check::AmountZero, false)]),
-            (ActionFacts { amount: text("10.00"), ..ActionFacts::default() }, vec![]),
+            (ActionFacts { amount_now: money("0.00"), ..ActionFacts::default() }, vec![(Check::AmountZero, false)]),
+            (ActionFacts { amount_now: money("10.00"), ..ActionFacts::default() }, vec![]),
             (
-                ActionFacts { amount: text("0"), state: text("REVERSED"), ..ActionFacts::default() },
+                ActionFacts { amount_now: money("0"), state: text("REVERSED"), ..ActionFacts::default() },
                 vec![(Check::Reversed, false)],
             ),
             (ActionFacts { locking_date: past, ..ActionFacts::default() }, vec![(Check::Locked, false)]),
@@ -240,6 +260,22 @@ mod tests {
             let mut findings = Findings::new(&[]);
             action(&mut findings, &facts, now());
             assert_eq!(checks(&findings), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_not_the_whole() {
+        for (refunded_amount, full, stops) in [
+            ("0", Some("49.90"), false),
+            ("49.9", Some("49.90"), false),
+            ("10.00", Some("49.90"), true),
+            ("49.90", None, true),
+            ("0.00", None, false),
+        ] {
+            let mut findings = Findings::new(&[]);
+            let facts = ActionFacts { amount: full.and_then(money), ..ActionFacts::default() };
+            refunded(&mut findings, money(refunded_amount).expect("an amount"), &facts);
+            assert_eq!(findings.error().is_some(), stops, "{refunded_amount} {full:?}");
         }
     }
 

@@ -301,7 +301,7 @@ fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> R
     if !matches!(retraction.state, State::Confirmed | State::Partial) {
         return Ok(Vec::new());
     }
-    let proof = retraction.events.iter().rev().find(|event| event.state == retraction.state);
+    let proof = retraction.events.iter().rev().find(|event| event.state == retraction.state && event.changes_state());
     let proven_at = proof.and_then(|event| event.at.parse::<jiff::Timestamp>().ok());
     let proven: Vec<&str> = proof
         .and_then(|event| event.details["rewards"].as_array())

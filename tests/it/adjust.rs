@@ -296,3 +296,21 @@ fn killed_between_every_two_steps_a_change_is_sent_at_most_once() {
         assert_eq!(puts(&sim).len(), 1.min(usize::from(sent) + usize::from(end == "none")), "{point}");
     }
 }
+
+#[test]
+fn a_change_without_an_answer_is_looked_for_in_the_vendors_list() {
+    for (fault, code, state) in [("reset-after", 0, "processed"), ("reset-before", 7, "unknown")] {
+        let (sim, home) = ready(&["--put-fault", fault]);
+        home.configure_more("list_after = '1ms'");
+        let order = sim.example("plain");
+        let args = ["adjust", order.order_id.as_str(), "--amount", "0.50", "--yes", "--json", "--wait", "3s"];
+        let ran = home.check(&args, code);
+        assert_eq!(ran.state(), state, "{fault}: {ran:?}");
+        let text = home.check(&["status", "--retraction", "1"], 0).stdout;
+        assert!(text.contains("list of submissions"), "{fault}: {text}");
+        // Whatever the list says, nothing goes out again by itself.
+        sim.post("set?put-fault=none");
+        home.check(&args, 5);
+        assert_eq!(puts(&sim).len(), 1, "{fault}");
+    }
+}

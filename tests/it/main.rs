@@ -4,7 +4,9 @@
 //! internals.
 
 mod adjust;
+mod cancel_reward;
 mod crawl;
+mod doubt;
 mod file_road;
 mod index;
 mod lookup;

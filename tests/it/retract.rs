@@ -175,7 +175,7 @@ fn a_refused_retraction_is_sent_again_only_when_a_person_says_so() {
     home.check(&["retract", &order.order_id, "--yes"], 1);
     assert_eq!(sim.deletes().len(), 1);
     assert_eq!(sim.deletes()[0]["params"]["DispositionCode"], "Wrong Code", "sent as it is");
-    let ran = home.check(&["retract", &order.order_id, "--yes", "--resend", "--json"], 0);
+    let ran = home.check(&["retract", &order.order_id, "--yes", "--resend", "--reason", "mended", "--json"], 0);
     assert_eq!(ran.object()["retractions"][0]["id"], 2);
     assert_eq!(sim.deletes().len(), 2);
 }
@@ -321,14 +321,14 @@ fn a_submission_error_is_a_refusal_only_when_the_vendor_has_had_its_time() {
     assert_eq!(ran.state(), "unconfirmed");
     assert!(ran.stderr.contains("ACTIONTRACKER_NOT_FOUND"), "{}", ran.stderr);
     // Not even a person sends it again while the vendor may still be at it.
-    home.check(&["retract", &order.order_id, "--yes", "--resend"], 5);
+    home.check(&["retract", &order.order_id, "--yes", "--resend", "--reason", "mended"], 5);
     assert_eq!(sim.deletes().len(), 1);
     home.configure_more("settle = '1ms'");
     let verified = home.check(&["verify", "--json"], 1);
     assert_eq!(verified.state(), "failed");
     sim.post("set?submission-error=none");
     home.check(&["retract", &order.order_id, "--yes"], 1);
-    home.check(&["retract", &order.order_id, "--yes", "--resend"], 0);
+    home.check(&["retract", &order.order_id, "--yes", "--resend", "--reason", "mended"], 0);
     assert_eq!(sim.deletes().len(), 2);
 }
 

@@ -273,13 +273,13 @@ fn an_attempt_that_was_never_sent_does_not_hide_the_refusal_before_it() {
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes"], 1);
     sim.post("set?delete-fault=401");
-    home.check(&["retract", &order.order_id, "--yes", "--resend"], 3);
+    home.check(&["retract", &order.order_id, "--yes", "--resend", "--reason", "mended"], 3);
     home.check(&["verify", "2"], 1);
     sim.post("set?delete-fault=none");
     let ran = home.check(&["retract", &order.order_id, "--yes", "--json"], 1);
     assert_eq!(ran.error_kind(), "vendor_refused");
     assert_eq!(sim.deletes().len(), 2);
-    home.check(&["retract", &order.order_id, "--yes", "--resend"], 0);
+    home.check(&["retract", &order.order_id, "--yes", "--resend", "--reason", "mended"], 0);
 }
 
 #[test]

@@ -24,10 +24,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("api", &["model", "error", "clock", "extract"]),
     ("store", &["model", "error", "clock", "extract", "crash"]),
     ("cli", &["config", "simulator", "retract"]),
-    ("config", &["api", "cli", "model", "error", "extract", "store"]),
+    ("config", &["api", "cli", "model", "error", "extract", "retract", "store"]),
     ("crawl", &["api", "store", "extract", "model", "error", "clock", "crash", "report"]),
     ("lookup", &["api", "store", "extract", "model", "error", "clock", "report"]),
-    ("retract", &["api", "store", "extract", "refunds", "model", "error", "clock", "crash", "report", "lookup"]),
+    ("retract", &["api", "store", "extract", "model", "error", "clock", "crash", "report", "lookup", "refunds"]),
     ("status", &["store", "model", "error", "clock", "report", "retract"]),
     ("doctor", &["api", "store", "extract", "model", "error", "clock", "report", "retract", "config", "commands"]),
     (
@@ -76,6 +76,8 @@ const PURE: &[&str] = &[
     "api/retry.rs",
     "api/modification.rs",
     "retract/judge.rs",
+    "retract/reconcile.rs",
+    "retract/schedule.rs",
     "retract/verdict.rs",
     "retract/windows.rs",
     "crawl/walk.rs",
@@ -379,10 +381,11 @@ fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String
     for part in code {
         for (at, _) in part.match_indices("recoup ") {
             let before = part[..at].chars().next_back();
-            let word: String = part[at + 7..].chars().take_while(char::is_ascii_lowercase).collect();
+            let word: String = part[at + 7..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            let word = word.trim_end_matches('-');
             let whole =
                 before.is_none_or(|c| !c.is_alphanumeric() && !"-_./".contains(c) || part[..at].ends_with("bin/"));
-            if whole && !word.is_empty() && !commands.contains(&word) {
+            if whole && !word.is_empty() && !word.starts_with('-') && !commands.iter().any(|known| known == word) {
                 complaints.push(format!("README has recoup {word}, which does not exist"));
             }
         }

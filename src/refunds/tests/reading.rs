@@ -16,7 +16,7 @@ fn a_row_says_what_its_cells_say() {
     let row = &refunds.rows[0];
     assert_eq!((row.line, row.weight()), (2, None));
     assert_eq!(row.order_id.as_ref().map(ToString::to_string).as_deref(), Some("#1001"));
-    assert_eq!(row.amount.as_ref().map(|amount| amount.value.to_string()).as_deref(), Some("-12.5"));
+    assert_eq!(row.amount.as_ref().map(|amount| amount.value.to_string()).as_deref(), Some("-12.50"));
     assert_eq!(row.refunded_at.map(|when| when.to_string()).as_deref(), Some("2024-04-03"));
     assert_eq!(row.ordered_at.map(|when| when.to_string()).as_deref(), Some("2024-03-01T10:00:00Z"));
     let texts = [&row.currency, &row.disposition, &row.reason, &row.ticket, &row.action_tracker_id];

@@ -10,6 +10,7 @@ use super::preview::{Level, Measure, Preview};
 use crate::crash;
 use crate::error::{Kind, Result};
 use crate::model::Target;
+use crate::retract::doubt;
 use crate::retract::follow::{rewards_now, submission};
 use crate::retract::judge::SubmissionSeen;
 use crate::retract::{Follows, Reads};
@@ -22,6 +23,9 @@ pub async fn look(
     ledger: &mut Ledger,
     retraction: &mut Retraction,
 ) -> Result<()> {
+    if retraction.state == State::Unknown {
+        doubt::reconcile(reads, &follows.doubts, ledger, retraction).await?;
+    }
     let seen = submission(reads, follows, ledger, retraction).await?;
     if matches!(seen, SubmissionSeen::Open | SubmissionSeen::None) {
         return Ok(());
@@ -32,7 +36,7 @@ pub async fn look(
     if state == retraction.state {
         return Ok(());
     }
-    let rewards = match rewards_now(reads, retraction).await {
+    let rewards = match rewards_now(reads, ledger, retraction).await {
         Ok((_, rewards)) => Some(rewards),
         // Evidence, and no more.
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => None,

@@ -72,14 +72,17 @@ pub fn check(ledger: &Ledger, question: Question<'_>) -> Result<Earlier> {
             "look at the action in the vendor's platform; to send this in spite of it, add --again; nothing was sent",
         ));
     }
+    // Not received, by two whole lists: a person decides whether that is enough.
+    let may_be = |attempt: &&Retraction| attempt.state.may_have_been_sent() || attempt.state == State::NotReceived;
     // A change that cannot be read may be the same.
-    let same: Vec<i64> = sent
+    let same: Vec<i64> = attempts
         .iter()
+        .filter(may_be)
         .filter(|attempt| change_of(attempt).is_none_or(|change| change.asks_the_same(preview)))
         .map(|attempt| attempt.id)
         .collect();
     if let Some(id) = same.last().filter(|_| !again) {
-        let at = sent.iter().find(|attempt| attempt.id == *id).map_or("", |attempt| attempt.created_at.as_str());
+        let at = attempts.iter().find(|attempt| attempt.id == *id).map_or("", |attempt| attempt.created_at.as_str());
         return Err(Error::new(
             Kind::Refused,
             format!(

@@ -242,7 +242,7 @@ async fn fit(
 async fn read_before(reads: &Reads<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
     if matches!(change, Change::Order(_)) {
         return Ok(match &action.facts.amount {
-            Some(amount) => Before::Order(Some(amount.clone()), action.facts.currency.clone()),
+            Some(amount) => Before::Order(Some(amount.to_string()), action.facts.currency.clone()),
             None => Before::Unread("the vendor shows no such action".to_owned()),
         });
     }

@@ -3,8 +3,9 @@
 //! A row that is wrong, or is not a refund of the whole order, is carried along with the reason, and never written. Nothing
 //! here repairs an order ID or guesses an amount.
 
+use crate::model::decimal::Decimal;
 use crate::model::{ActionId, OrderId};
-use crate::refunds::{Decimal, RefundRow, Refunds};
+use crate::refunds::{RefundRow, Refunds};
 
 /// One order to be handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,7 +47,7 @@ pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt>
     if !is_open(&line) {
         return Err(refused(format!("retraction {id} is {}", line.state.as_str())));
     }
-    let (before, rewards) = rewards_now(reads, &line).await?;
+    let (before, rewards) = rewards_now(reads, &ledger, &line).await?;
     let cancelled = rewards.iter().filter(|now| {
         let was = before.iter().find(|was| was.reward_id == now.reward_id);
         now.state == "cancelled" && was.is_none_or(|was| was.state != "cancelled")

@@ -17,8 +17,8 @@ use super::{FILE, Handed, handed_of};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId, Target};
+use crate::refunds::OutFile;
 use crate::refunds::reversal_file::{self, Reversal};
-use crate::refunds::{Decimal, OutFile, amount};
 use crate::report::table;
 use crate::retract::dispatch::take_lock;
 use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step, handed_over, sent_before};
@@ -313,6 +313,8 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     let mut plan_options = options.plan.clone();
     plan_options.disposition.clone_from(&row.reason_code);
     plan_options.action_id.clone_from(&wish.action_id);
+    // A line of the file takes everything back, so what was refunded must be everything: the preflight says whether it was.
+    plan_options.amount = wish.refunded;
     let given = wish.action_tracker.as_ref().or(options.action_tracker.as_ref());
     if actions.is_empty() && !matches.is_empty() {
         plan_options.action_tracker = given.cloned();
@@ -345,9 +347,6 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
         return Err(sent(&found));
     }
     row.action_tracker_id = Some(tracker(&wish, action, options)?);
-    if let Some(refunded) = wish.refunded {
-        is_whole(refunded, action.facts.amount.as_deref())?;
-    }
     row.plan = Some(plan);
     Ok(())
 }
@@ -376,21 +375,6 @@ fn tracker(wish: &Wish, action: &ActionPlan, options: &WriteOptions) -> Result<S
         return Err(Error::new(Kind::Refused, format!("action tracker {found:?} is no whole number")));
     }
     Ok(found.clone())
-}
-
-/// A line of the file takes everything back, so what was refunded must be everything.
-fn is_whole(refunded: Decimal, amount: Option<&str>) -> Result<()> {
-    let whole = amount.and_then(|text| amount::parse(text).ok().flatten()).map(|amount| amount.value.abs());
-    match whole {
-        Some(whole) if whole == refunded => Ok(()),
-        Some(_) => Err(Error::new(Kind::Refused, "partial refund: the amount is not that of the whole order")
-            .hint("use `recoup adjust`")),
-        None => Err(Error::new(
-            Kind::Refused,
-            "whether the amount is that of the whole order is not known: the action cannot be read",
-        )
-        .hint("leave the amount empty where all of it was refunded; otherwise use `recoup adjust`")),
-    }
 }
 
 /// What was sent for this order, by any road. A line names the order, so that it reaches every action of it.

@@ -134,6 +134,17 @@ impl Retraction {
         self.detail(key).and_then(Value::as_str)
     }
 
+    /// When it was sent, RFC 3339; `None` where nothing went out.
+    pub fn sent_at(&self) -> Option<&str> {
+        let sent = |event: &&Event| event.state == State::Sending && event.changes_state();
+        self.events.iter().rfind(sent).map(|event| event.at.as_str())
+    }
+
+    /// The newest sentence about where it stands; notes are about something else.
+    pub fn message(&self) -> &str {
+        self.events.iter().rfind(|event| event.changes_state()).map_or("", |event| event.message.as_str())
+    }
+
     /// The same words for the vendor.
     pub fn target(&self) -> Target {
         match (&self.action_id, &self.action_tracker_id) {
@@ -165,6 +176,13 @@ pub struct Event {
     pub person: String,
     /// Where.
     pub host: String,
+}
+
+impl Event {
+    /// Whether it says where the retraction stands, and is not a note beside that.
+    pub fn changes_state(&self) -> bool {
+        self.kind == super::STATE
+    }
 }
 
 /// The columns that [`read_retraction`] reads.

@@ -1,0 +1,392 @@
+//! Use case: cancelling one reward by its ID, the last resort where a retraction did not reach it.
+//!
+//! It does not reverse the action. It goes through the same discipline as a reversal: the reward is read live and shown, a
+//! person says yes, the ledger is written before the one request, and only a later reading of the reward proves it. This must
+//! never cancel a reward twice: one that may have been sent is followed. Nor may it claim anything about the retraction of
+//! the action, which `follow` keeps apart.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
+use super::follow::{self, has_passed};
+use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
+use super::live::snapshot;
+use super::plan::{Kept, check_ledger};
+use super::receipt::Receipt;
+use super::verdict::{Check, Findings};
+use super::{Follows, Reads, advice};
+use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
+use crate::crash;
+use crate::error::{Error, Kind, Result};
+use crate::extract::{Extracted, read};
+use crate::model::{AccountId, Coverage, OrderId, RewardId, RewardState, Target};
+use crate::store::index::IndexReader;
+use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct CancelOptions {
+    /// Goes to the ledger.
+    pub reason: String,
+    /// Goes to the ledger.
+    pub ticket: String,
+    /// Everything but sending.
+    pub dry_run: bool,
+    /// No question.
+    pub yes: bool,
+    /// How long and how often to look.
+    pub follows: Follows,
+}
+
+impl CancelOptions {
+    /// Refuses what cannot be meant, before any I/O.
+    pub fn check(&self, can_ask: bool) -> Result<()> {
+        if self.reason.trim().is_empty() || self.ticket.trim().is_empty() {
+            return Err(Error::new(Kind::Usage, "cancelling one reward needs a ticket and a reason")
+                .hint("say them with --ticket T and --reason TEXT"));
+        }
+        super::check_can_ask(self.dry_run, self.yes, can_ask)
+    }
+}
+
+/// How the writing capability is built, after the person's yes and not before.
+#[derive(Debug, Clone)]
+pub struct CancellerSettings {
+    /// The Advocate host.
+    pub host: HostOptions,
+    /// How long to wait for another process that is sending.
+    pub lock_wait: Duration,
+}
+
+/// A reward that may be cancelled, as it was read.
+struct Standing {
+    snapshot: Snapshot,
+    extracted: Extracted,
+    read_at: Instant,
+}
+
+/// Cancels one reward, and reads it until that is proven.
+///
+/// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
+pub async fn run(
+    reads: &Reads<'_>,
+    settings: &CancellerSettings,
+    reward_id: &RewardId,
+    options: &CancelOptions,
+) -> Result<Receipt> {
+    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
+    let mut coverage = Coverage::default();
+    if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
+        check_ledger(&reader, existing.as_ref())?;
+        coverage = reader.coverage()?;
+    }
+    let before = existing.as_ref().map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();
+    if let Some(before) = before {
+        let mut receipt = Receipt::new(reads.identity, &before.order_id, &coverage, false);
+        receipt.dry_run = options.dry_run;
+        if options.dry_run {
+            receipt.add(&before, &[]);
+        } else {
+            let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+            follow_to_the_end(reads, options, &mut ledger, before, false, &mut receipt).await;
+        }
+        return Ok(receipt);
+    }
+    let standing = standing(reads, reward_id).await?;
+    let findings = what_to_know(existing.as_ref(), reward_id)?;
+    let order_id = order_of(&standing, existing.as_ref(), reward_id)?;
+    drop(existing);
+    let mut receipt = Receipt::new(reads.identity, &order_id, &coverage, false);
+    receipt.dry_run = options.dry_run;
+    if options.dry_run {
+        receipt.would_cancel(&standing.snapshot, &findings);
+        return Ok(receipt);
+    }
+    for line in plan_lines(reads, &standing.snapshot, &order_id, &findings) {
+        // Nobody is asked about what they cannot see.
+        if options.yes { reads.report.note(line) } else { reads.report.say(line) }
+    }
+    if !options.yes {
+        super::confirm(reads, "Cancel this reward").await?;
+    }
+    let identity = reads.identity;
+    let canceller = RewardCanceller::new(&settings.host, &identity.tenant, *reads.clock, reads.stop.clone())?
+        .paced_with(reads.advocate);
+    let mut ledger = Ledger::open(reads.ledger, identity, reads.actor)?;
+    let mut job = CancelJob { reads, canceller, reward_id, options, order_id, standing, findings, coverage };
+    let (max_wait, lock_wait) = (settings.host.max_wait, settings.lock_wait);
+    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait }).run(&mut job).await? {
+        Sent::No(retraction, error) => {
+            receipt.add(&retraction, &[]);
+            receipt.end_early(error);
+        }
+        Sent::Yes(retraction, Some(error)) => {
+            receipt.add_sent(&retraction, &[]);
+            receipt.end_early(error);
+        }
+        Sent::Yes(retraction, None) => {
+            follow_to_the_end(reads, options, &mut ledger, *retraction, true, &mut receipt).await;
+        }
+        Sent::Before(retraction) => {
+            reads.report.note("another process has sent this already; following it");
+            follow_to_the_end(reads, options, &mut ledger, *retraction, false, &mut receipt).await;
+        }
+    }
+    receipt.mark(&ledger);
+    Ok(receipt)
+}
+
+async fn follow_to_the_end(
+    reads: &Reads<'_>,
+    options: &CancelOptions,
+    ledger: &mut Ledger,
+    retraction: Retraction,
+    sent_now: bool,
+    receipt: &mut Receipt,
+) {
+    let kept = retraction.clone();
+    let (followed, error) = match follow::follow(reads, &options.follows, ledger, retraction).await {
+        Ok(followed) => (followed, None),
+        // Where looking fails, what is known stays in the receipt, since something was sent.
+        Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
+    };
+    if sent_now {
+        receipt.add_sent(&followed, &[]);
+    } else {
+        receipt.add(&followed, &[]);
+    }
+    if reads.stop.is_cancelled() && followed.state.is_open() {
+        let interrupted = Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger");
+        receipt.end_early(interrupted.hint("run `recoup verify` to carry it on"));
+    } else if let Some(error) = error {
+        receipt.end_early(error);
+    }
+}
+
+/// What was, or may have been, sent for this reward.
+fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retraction>> {
+    let attempts = ledger.attempts_by(Road::Reward, reward_id.as_str())?;
+    Ok(attempts.into_iter().rfind(|attempt| attempt.state.may_have_been_sent()))
+}
+
+/// Reads the reward, and refuses where there is nothing to cancel.
+async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
+    let refused = |message: String| Error::new(Kind::Refused, message);
+    let Some(raw) = reads.advocate.reward(reward_id).await? else {
+        return Err(refused(format!("the vendor does not know reward {reward_id}; nothing was sent"))
+            .hint("reward IDs are in `recoup lookup ORDER`"));
+    };
+    let extracted = read(&raw, &AccountId::new(""), reads.mapping)?;
+    if extracted.reward.reward_id != *reward_id {
+        return Err(refused("the vendor answered with another reward; nothing was sent".to_owned()));
+    }
+    let why = match extracted.reward.state(reads.clock.now_ms()) {
+        RewardState::Pending | RewardState::Available if extracted.reward.cancellable == Some(false) => {
+            "the vendor says that it is not cancellable"
+        }
+        RewardState::Pending | RewardState::Available => "",
+        RewardState::Cancelled => "it is cancelled already",
+        RewardState::Redeemed => "it was redeemed, and what was redeemed cannot be cancelled",
+        RewardState::PartlyRedeemed => "it was redeemed in part, and what cancelling does to the rest is not published",
+        RewardState::Expired => "it has expired and is worth nothing",
+    };
+    if !why.is_empty() {
+        return Err(refused(format!("reward {reward_id}: {why}; nothing was sent")));
+    }
+    Ok(Standing { snapshot: snapshot(&extracted.reward, reads.clock.now_ms()), extracted, read_at: Instant::now() })
+}
+
+/// What else the ledger knows of this reward that a person should hear before saying yes.
+fn what_to_know(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let Some(ledger) = ledger else { return Ok(findings) };
+    for other in ledger.of_rewards(std::slice::from_ref(reward_id))? {
+        if other.road.takes_all_back() && other.state.may_have_been_sent() {
+            let evidence = format!("retraction {} of its action is {}", other.id, other.state.as_str());
+            let remedy = if other.state.is_open() {
+                "wait for it where you can: it may still cancel this reward, and a reward that was cancelled by itself proves \
+                 nothing about it"
+            } else {
+                "look at it with `recoup status --retraction ID`"
+            };
+            findings.warn(Check::Retracted, evidence, remedy);
+        }
+    }
+    Ok(findings)
+}
+
+/// The order that the reward is for, where that is certain; empty where nobody knows.
+fn order_of(standing: &Standing, ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<OrderId> {
+    let links = &standing.extracted.links;
+    if let [link] = links.as_slice()
+        && let Some(order_id) = &link.order_id
+    {
+        return Ok(order_id.clone());
+    }
+    let known = ledger.map(|ledger| ledger.of_rewards(std::slice::from_ref(reward_id))).transpose()?;
+    let newest = known.into_iter().flatten().next_back();
+    Ok(newest.map_or_else(|| OrderId::new(""), |retraction| retraction.order_id))
+}
+
+fn plan_lines(reads: &Reads<'_>, reward: &Snapshot, order_id: &OrderId, findings: &Findings) -> Vec<String> {
+    let identity = reads.identity;
+    let unit = reward.unit.as_deref().unwrap_or("");
+    let amount = reward.assigned.map(|n| format!(", {n} {unit}")).unwrap_or_default();
+    let source = reward.reward_source.as_deref().map(|source| format!(", {source}")).unwrap_or_default();
+    let order = if order_id.as_str().is_empty() {
+        "an order that is not known".to_owned()
+    } else {
+        format!("order {order_id}")
+    };
+    let mut lines = vec![
+        format!("will cancel for tenant {} (Account SID {}):", identity.tenant, identity.account_sid),
+        format!("  reward {} of {order}: {}{amount}{}", reward.reward_id, reward.state, source.trim_end()),
+        format!("  {}", advice::REWARD_ALONE),
+    ];
+    lines.extend(findings.list().iter().map(|finding| format!("  {}; {}", finding.line(), finding.remedy)));
+    lines
+}
+
+/// One reward, about to be cancelled.
+struct CancelJob<'a> {
+    reads: &'a Reads<'a>,
+    canceller: RewardCanceller,
+    reward_id: &'a RewardId,
+    options: &'a CancelOptions,
+    order_id: OrderId,
+    standing: Standing,
+    findings: Findings,
+    coverage: Coverage,
+}
+
+impl Job for CancelJob<'_> {
+    type Permit = CancelPermit;
+
+    async fn ready(&mut self, _ledger: &Ledger) -> Result<CancelPermit> {
+        let permit = self.canceller.ready().await?;
+        if !self.is_fresh() {
+            let now = standing(self.reads, self.reward_id).await?;
+            if now.snapshot != self.standing.snapshot {
+                return Err(Error::new(Kind::Refused, "the reward has changed since it was shown; nothing was sent")
+                    .hint("run the same command again and look at it"));
+            }
+            self.standing = now;
+        }
+        Ok(permit)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.standing.read_at.elapsed() <= PLAN_HOLDS
+    }
+
+    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+        match sent_before(ledger, self.reward_id)? {
+            // Only a process that holds the lock sends, and this one holds it: the other died.
+            Some(found) if found.state == State::Sending => {
+                presume_dead(ledger, &found, self.reads.clock.now()).map(Some)
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn intent(&self) -> NewRetraction {
+        let links = &self.standing.extracted.links;
+        let action_id = if let [link] = links.as_slice() { link.action_id.clone() } else { None };
+        let order_id = self.order_id.clone();
+        NewRetraction {
+            road: Road::Reward,
+            target: action_id.map_or_else(
+                || Target::Order { order_id: order_id.clone(), action_tracker_id: String::new() },
+                Target::Action,
+            ),
+            order_id,
+            // Cancelling a reward has no code.
+            disposition: String::new(),
+            reason: Some(self.options.reason.clone()),
+            ticket: Some(self.options.ticket.clone()),
+            batch: None,
+            program_id: self.standing.extracted.reward.program_id.clone(),
+            rewards: vec![self.reward_id.clone()],
+            plan: json!({
+                "rewards": [self.standing.snapshot],
+                "findings": self.findings.list(),
+                "coverage": self.coverage,
+            }),
+        }
+    }
+
+    fn request(&self) -> (&'static str, Value) {
+        let parameters = json!({ "reward": self.reward_id.as_str() });
+        ("cancelling the reward", json!({ "method": "POST", "resource": "reward/cancel", "parameters": parameters }))
+    }
+
+    async fn send(&self, permit: CancelPermit) -> Answer {
+        let refused = |status, why: String| Answer::Refused {
+            why,
+            status,
+            // The answers of this host name people.
+            raw: String::new(),
+            hint: "nothing was cancelled; `recoup cancel-reward` may be run again once the cause is mended",
+        };
+        match self.canceller.cancel(permit, self.reward_id).await {
+            Cancellation::Cancelled { .. } => Answer::Taken {
+                message: "the vendor took it; not proven until the reward reads as cancelled".to_owned(),
+                details: json!({}),
+                raw: String::new(),
+            },
+            Cancellation::NotCancellable { message, .. } => {
+                refused(400, format!("not cancellable: {}", without_addresses(message.as_deref())))
+            }
+            Cancellation::Missing => refused(404, "the vendor does not know the reward".to_owned()),
+            Cancellation::Refused { status, message, .. } => refused(status, without_addresses(message.as_deref())),
+            Cancellation::NotDone { error } => Answer::NotDone(error),
+            Cancellation::RateLimited { until } => Answer::RateLimited(until),
+            Cancellation::Unknown { reason, status, .. } => Answer::Unknown { reason, status, raw: None },
+        }
+    }
+}
+
+/// The reward of a cancellation as it is now; `missing` where the vendor does not know it any more.
+pub async fn read_again(reads: &Reads<'_>, before: &[Snapshot]) -> Result<Vec<Snapshot>> {
+    let mut rewards = Vec::with_capacity(before.len());
+    for was in before {
+        rewards.push(match reads.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
+            Some(raw) => snapshot(
+                &read(&raw, &AccountId::new(was.account_id.as_str()), reads.mapping)?.reward,
+                reads.clock.now_ms(),
+            ),
+            None => Snapshot { state: MISSING.to_owned(), ..was.clone() },
+        });
+    }
+    Ok(rewards)
+}
+
+/// One look at a cancellation that is open: the reward itself, and nothing else, proves it.
+pub async fn look(
+    reads: &Reads<'_>,
+    follows: &Follows,
+    ledger: &mut Ledger,
+    retraction: &mut Retraction,
+    time_up: bool,
+) -> Result<()> {
+    let before = Kept::of(retraction)?.rewards;
+    let rewards = read_again(reads, &before).await?;
+    let taken = retraction.events.iter().find(|event| event.state == State::Queued);
+    // The vendor's answer to this request is its end, as a completed submission is of a reversal.
+    let submission = if taken.is_some() { SubmissionSeen::Complete } else { SubmissionSeen::None };
+    let settled = taken.is_some_and(|event| has_passed(&event.at, follows.settle, reads.clock.now()));
+    let sight = Sight { submission, before, rewards, reads_since_complete: 0, time_up, settled };
+    if let Decision::Become(state, message) = judge(retraction.state, &sight) {
+        crash::point("proven");
+        let message = match state {
+            State::Unconfirmed => "the vendor took it, and the reward does not read as cancelled".to_owned(),
+            _ => message,
+        };
+        let details = json!({ "rewards": sight.rewards });
+        *retraction = ledger.append(retraction, state, &message, &details, reads.clock.now())?;
+    }
+    Ok(())
+}

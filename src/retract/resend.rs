@@ -1,0 +1,187 @@
+//! Sending again: from which states a person may, and when.
+//!
+//! From *not received*, *failed* and *unconfirmed*, and in the last case not within a day of the submission's completion
+//! unless that is named. It must never allow a second request where the first one may still be on its way: *unknown*,
+//! *sending* and *queued* are read, not repeated.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Options;
+use super::overrides::Override;
+use super::plan::{ActionPlan, Step};
+use crate::error::{Error, Kind, Result};
+use crate::model::Target;
+use crate::store::ledger::{Ledger, Retraction, Road, State};
+
+/// How long the vendor has after a submission completed, before a person may send it again without naming that.
+pub const EARLY: Duration = Duration::from_hours(24);
+
+/// That a plan is a further attempt, and after what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// The attempt that it follows.
+    pub after: i64,
+    /// That one's newest event when the plan was made: where it has moved on since, the plan is void.
+    pub event: i64,
+    /// The person's words.
+    pub reason: String,
+    /// The rule that was set aside for it, where one was.
+    #[serde(rename = "override")]
+    pub allowed_by: Option<String>,
+    /// Every attempt before, oldest first.
+    pub attempts: Vec<Earlier>,
+}
+
+/// One earlier attempt, as a receipt shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Its number in the ledger.
+    pub id: i64,
+    /// 1 for the first.
+    pub attempt: i64,
+    /// Where it stood when the next one was planned.
+    pub state: String,
+    /// When it was sent, RFC 3339; `null` where it never was.
+    pub sent_at: Option<String>,
+    /// The vendor's batch ID.
+    pub batch_id: Option<String>,
+    /// What came of it.
+    pub message: String,
+}
+
+impl Earlier {
+    fn of(retraction: &Retraction) -> Self {
+        Self {
+            id: retraction.id,
+            attempt: retraction.attempt,
+            state: retraction.state.as_str().to_owned(),
+            sent_at: retraction.sent_at().map(str::to_owned),
+            batch_id: retraction.text("batch_id").map(str::to_owned),
+            message: retraction.message().to_owned(),
+        }
+    }
+
+    /// In one line.
+    pub fn line(&self) -> String {
+        let sent = self.sent_at.as_deref().map_or_else(|| "never sent".to_owned(), |at| format!("sent {at}"));
+        let batch = self.batch_id.as_deref().map(|id| format!(", batch ID {id}")).unwrap_or_default();
+        format!("attempt {} (retraction {}): {sent}{batch}; {}: {}", self.attempt, self.id, self.state, self.message)
+    }
+}
+
+/// Whether what was found may be sent again, as a further attempt on the same target; `None` where there is nothing to send
+/// again: the target was never sent.
+pub fn again(
+    ledger: &Ledger,
+    target: &Target,
+    found: Option<&Retraction>,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Option<Again>> {
+    let attempts = ledger.attempts(target)?;
+    // An attempt that was never sent says nothing about the one before it.
+    let ended = |state| matches!(state, State::Failed | State::NotReceived | State::Unconfirmed);
+    let last = match found {
+        Some(found) => Some(found),
+        None => attempts.iter().rev().find(|attempt| ended(attempt.state)),
+    };
+    let Some(last) = last else { return Ok(None) };
+    let allowed_by = check(last, target, options, now)?;
+    Ok(Some(Again {
+        after: last.id,
+        event: last.events.last().map_or(0, |event| event.id),
+        reason: options.reason.clone().unwrap_or_default(),
+        allowed_by: allowed_by.map(|allowed| allowed.as_str().to_owned()),
+        attempts: attempts.iter().map(Earlier::of).collect(),
+    }))
+}
+
+/// The rule itself; the override that it took, where it took one. Pure.
+fn check(last: &Retraction, target: &Target, options: &Options, now: Timestamp) -> Result<Option<Override>> {
+    let id = last.id;
+    let refused = |message: String| Error::new(Kind::Refused, message);
+    if !matches!(last.state, State::Failed | State::NotReceived | State::Unconfirmed) {
+        let state = last.state.as_str();
+        return Err(refused(format!("retraction {id} is {state}: it may have been received, so it is not sent again"))
+            .hint("run `recoup verify`; --resend is for what failed, was not received, or is unconfirmed"));
+    }
+    if last.road != Road::Reversal || last.target() != *target {
+        return Err(refused(format!(
+            "these rewards were sent under another name (retraction {id}, {}): only that one can be sent again",
+            last.state.as_str()
+        ))
+        .hint("`recoup status --retraction ID` shows it; nothing was sent"));
+    }
+    if last.state != State::Unconfirmed {
+        return Ok(None);
+    }
+    let completed = completed_at(last).unwrap_or(now);
+    let passed = Duration::try_from(now.duration_since(completed)).unwrap_or(Duration::ZERO);
+    if passed >= EARLY {
+        return Ok(None);
+    }
+    if options.overrides.contains(&Override::Early) {
+        return Ok(Some(Override::Early));
+    }
+    let at = completed.checked_add(EARLY).map(|at| format!("{at:.0}")).unwrap_or_default();
+    Err(refused(format!(
+        "retraction {id} completed at {completed:.0}, less than 24 hours ago: its rewards may still cancel, so it is not sent again"
+    ))
+    .hint(format!("run `recoup verify`, wait until {at}, or name it: --override early")))
+}
+
+/// When the vendor was done with it: the later of its own word and when that was read here. Without either, when it became
+/// what it is.
+fn completed_at(retraction: &Retraction) -> Option<Timestamp> {
+    let told = retraction.detail("submission").and_then(|submission| submission["completion_date"].as_str());
+    let told = told.and_then(|text| text.parse::<Timestamp>().ok());
+    let read = retraction.events.iter().rev().find(|event| event.details.get("submission").is_some());
+    let read = read.or_else(|| retraction.events.iter().rfind(|event| event.changes_state()));
+    told.max(read.and_then(|event| event.at.parse().ok()))
+}
+
+/// Marks a plan as a further attempt. Where its rewards turn out to be cancelled after all there is nothing to send: the
+/// attempt before is read to its end instead.
+pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Again>) -> Result<()> {
+    if let (Some(ledger), Some(again), Step::AlreadyCancelled) = (ledger, &again, &action.step) {
+        let before = ledger.get(again.after)?;
+        if matches!(before.state, State::Unconfirmed | State::NotReceived) {
+            action.step = Step::Follow(Box::new(before));
+        }
+    }
+    action.again = again.filter(|_| matches!(action.step, Step::Send));
+    Ok(())
+}
+
+/// Under the lock: whether the attempt before still stands where it stood when the plan was made. A retraction where another
+/// process has sent it again meanwhile.
+pub fn still_holds(ledger: &Ledger, again: &Again, found: Option<Retraction>) -> Result<Option<Retraction>> {
+    if let Some(found) = found.filter(|found| found.id != again.after) {
+        return Ok(Some(found));
+    }
+    let newest = ledger.get(again.after)?.events.last().map_or(0, |event| event.id);
+    if newest == again.event {
+        return Ok(None);
+    }
+    Err(Error::new(
+        Kind::Refused,
+        format!("retraction {} has moved on since the plan was made; nothing was sent", again.after),
+    )
+    .hint("run `recoup verify`, then look at the new plan"))
+}
+
+/// What the ledger is told with a further attempt.
+pub fn notes(again: &Again) -> Vec<(&'static str, String, Value)> {
+    let said = |name: &String| {
+        let message = format!("a person allowed it by name: --override {name}");
+        ("override", message, json!({ "override": name, "after": again.after }))
+    };
+    let after = format!("a person sends it again, after retraction {}", again.after);
+    let mut notes = vec![("resend", after, json!({ "after": again.after }))];
+    notes.extend(again.allowed_by.iter().map(said));
+    notes
+}
