@@ -171,6 +171,22 @@ CREATE INDEX links_by_fold ON links (order_fold) WHERE order_fold IS NOT NULL;
 
 CREATE INDEX links_by_action ON links (action_id) WHERE action_id IS NOT NULL;
 
+-- Accounts that were forgotten, as keyed hashes (HMAC-SHA-256), with the key of the ledger that they are from: no reading
+-- brings them back.
+CREATE TABLE tombstones (
+    key BLOB NOT NULL,
+    mac BLOB NOT NULL,
+    at  INTEGER NOT NULL,                            -- when this file heard of it
+    PRIMARY KEY (key, mac)
+) STRICT, WITHOUT ROWID;
+
+-- Rewards of forgotten accounts that a run met and left out, so that what the vendor counts adds up.
+CREATE TABLE left_out (
+    reward        INTEGER PRIMARY KEY,               -- 64 bits of a keyed hash of its ID
+    run           INTEGER NOT NULL,                  -- the last run that met it
+    date_modified INTEGER
+) STRICT;
+
 -- Commands whose credentials the vendor has refused, and not accepted since: `recoup status --check` raises them.
 CREATE TABLE refusals (
     command TEXT PRIMARY KEY,                        -- crawl, retract, verify

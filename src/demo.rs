@@ -91,8 +91,8 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         clock: &clock,
         stop,
         report,
-        lists: retract::Lists::default(),
         programs: OnceCell::new(),
+        lists: retract::Lists::default(),
     };
     let minute = Duration::from_mins(1);
     let options = retract::Options {

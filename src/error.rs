@@ -25,6 +25,8 @@ pub enum Kind {
     Storage,
     /// Another process is crawling, or sending, on the same database.
     Busy,
+    /// The ledger is not what was written: a row was altered, removed, added or moved.
+    Tampered,
     /// Wrong usage.
     Usage,
     /// A setting is missing or unusable.
@@ -67,7 +69,8 @@ impl Kind {
             | Self::VendorRefused
             | Self::NoLinks
             | Self::Storage
-            | Self::Busy => 1,
+            | Self::Busy
+            | Self::Tampered => 1,
             Self::Usage => 2,
             Self::Config | Self::Credentials | Self::Scope | Self::Tenant | Self::Identity | Self::NewerDatabase => 3,
             Self::NotIndexed => 4,
@@ -89,6 +92,7 @@ impl Kind {
             Self::NoLinks => "no_links",
             Self::Storage => "storage",
             Self::Busy => "busy",
+            Self::Tampered => "tampered",
             Self::Usage => "usage",
             Self::Config => "config",
             Self::Credentials => "credentials",

@@ -32,6 +32,9 @@ pub mod lookup;
 // Use case: from order to proof.
 pub mod retract;
 
+// Use case: looking after the two files: audit, backup, forgetting.
+pub mod records;
+
 // Use case: how fresh the index is, and what is still open.
 pub mod status;
 

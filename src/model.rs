@@ -367,6 +367,14 @@ pub struct Coverage {
     pub rewards_read: u64,
     /// Rewards known to exist; the same as `rewards_read` where the source has no total of its own.
     pub rewards_known: u64,
+    /// Accounts that were forgotten on purpose: nothing is known of their orders. Said where there are any.
+    #[serde(skip_serializing_if = "is_none")]
+    pub accounts_forgotten: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

@@ -57,6 +57,11 @@ impl Report {
         Self { json, quiet, bar: Mutex::new(None) }
     }
 
+    /// Whether data goes out as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// One line of data for a person; nothing under `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json {
@@ -78,6 +83,15 @@ impl Report {
     /// One line of data whatever the format: the address of a server, which scripts wait for.
     pub fn data(&self, text: impl AsRef<str>) {
         self.suspended(|| write_line(io::stdout().lock(), text.as_ref()));
+    }
+
+    /// A file on stdout, as it is, for whoever asked for it there.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        written
+            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+            .map_err(|error| Error::new(Kind::Failed, format!("failed to write to standard output: {error}")))
     }
 
     /// A remark on stderr; nothing under `--quiet`.

@@ -4,7 +4,9 @@
 //! does nothing.
 
 mod adjust;
+mod batch;
 mod file;
+mod records;
 mod retract;
 
 use std::path::PathBuf;
@@ -15,7 +17,12 @@ use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
 pub use adjust::AdjustArgs;
+pub use batch::{BatchArgs, WatchCommand};
 pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
+pub use records::{
+    AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
+    LedgerArgs, LedgerCommand, MistakeArgs,
+};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
@@ -74,17 +81,30 @@ pub enum Command {
     /// Say what is known of an order, as of when, and how sure
     Lookup(LookupArgs),
     /// Take the rewards of an order back: check, show, confirm, send once, prove
-    Retract(RetractArgs),
+    Retract(Box<RetractArgs>),
     /// Change an action after a partial refund, item by item: check, show before and after, confirm, send once, follow
     Adjust(Box<AdjustArgs>),
     /// Retract by the vendor's reversal file, which you hand in yourself: write it, check it, release what was not handed in
     File(FileArgs),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
+    /// Refunds whose orders nobody has seen yet
+    #[command(subcommand)]
+    Watch(WatchCommand),
     /// Cancel one reward by its ID: the last resort where a retraction did not reach it. Does not reverse the action
     CancelReward(CancelRewardArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
+    /// Is the ledger what was written, and what is in it
+    Audit(AuditArgs),
+    /// Copy both files, consistently, while everything runs
+    Backup(BackupArgs),
+    /// What a ledger needs after a restore
+    Ledger(LedgerArgs),
+    /// Take an account out of both files, for good
+    Forget(ForgetArgs),
+    /// Write down that a retraction was a mistake, and say what to issue again
+    Mistake(MistakeArgs),
 }
 
 /// Flags of `recoup demo`.

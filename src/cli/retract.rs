@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::BatchArgs;
 use crate::config::Span;
 use crate::retract::overrides::Override;
 
@@ -9,8 +10,11 @@ use crate::retract::overrides::Override;
 #[derive(Debug, Args)]
 pub struct RetractArgs {
     /// Order IDs, exactly as the shop writes them
-    #[arg(value_name = "ORDER", required = true)]
+    #[arg(value_name = "ORDER", required_unless_present_any = ["file", "apply"])]
     pub orders: Vec<String>,
+    /// Many refunds at once.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// The one action to retract, named by its ActionId; it must belong to the order
     #[arg(long, value_name = "ID", conflicts_with = "all")]
     pub action_id: Option<String>,

@@ -10,6 +10,7 @@ use crate::{cli, crawl};
 pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> {
     let Context { settings, clock, stop, report, .. } = context;
     let identity = settings.identity()?;
+    super::forget::keep_out(context, !args.plan)?;
     let outcome = if args.from_raw {
         crawl::from_raw::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
             .await?
@@ -61,6 +62,10 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
     };
     report.object(&outcome)?;
     report.line(outcome.describe());
+    // What a crawl has read is worth keeping whatever comes of this.
+    if let Err(error) = super::watch::look(context) {
+        report.warn(format!("refunds that wait for their orders were not looked for: {error}"));
+    }
     if outcome.complete {
         return Ok(End::Done);
     }

@@ -20,6 +20,9 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
         report.note("reading order IDs from standard input, one per line; Ctrl-D ends the list");
     }
     let orders = order_ids(args.orders)?;
+    if args.live || args.participant.is_some() {
+        super::forget::keep_out(context, true)?;
+    }
     if let Some(person) = &args.participant {
         let identity = settings.identity()?;
         let wishes = Wishes { max_wait: parked(args.park), ..Wishes::default() };

@@ -17,12 +17,19 @@ use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
 mod adjust;
+mod audit;
+mod backup;
+mod batch;
 mod cancel_reward;
 mod crawl;
 mod file;
+mod forget;
+mod ledger;
 mod lookup;
+mod mistake;
 mod retract;
 mod status;
+mod watch;
 
 /// How a command ended, where it did not fail on the way.
 #[derive(Debug)]
@@ -106,14 +113,20 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
         Command::Crawl(args) => remember_refusal(&context, "crawl", crawl::run(&context, &args).await),
         Command::Lookup(args) => lookup::run(&context, args).await,
-        Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
+        Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, *args).await),
         Command::Adjust(args) => remember_refusal(&context, "adjust", adjust::run(&context, *args).await),
         Command::File(args) => remember_refusal(&context, "file", file::run(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
+        Command::Watch(command) => watch::run(&context, &command),
         Command::CancelReward(args) => {
             remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
         }
         Command::Status(args) => status::run(&context, &args),
+        Command::Audit(args) => audit::run(&context, args),
+        Command::Backup(args) => backup::run(&context, &args).await,
+        Command::Ledger(args) => ledger::run(&context, args).await,
+        Command::Forget(args) => forget::run(&context, args).await,
+        Command::Mistake(args) => mistake::run(&context, args),
     }
 }
 

@@ -42,6 +42,10 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         follows,
     };
     options.check(report.can_ask())?;
+    if !args.batch.is_batch() && (args.batch.out.is_some() || args.batch.watch_missing) {
+        return Err(Error::new(Kind::Usage, "--out and --watch-missing are for refunds from a file")
+            .hint("name the file with --file"));
+    }
     let orders = args.orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
     if options.action_id.is_some() && orders.len() > 1 {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
@@ -51,10 +55,18 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         ir_version: settings.ir_version.clone(),
         lock_wait: settings.retract.lock_wait,
     };
+    super::forget::keep_out(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);
+    if args.batch.is_batch() {
+        // A batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
+        let options = retract::Options { read_action: false, ..options };
+        let ended = super::batch::run(context, &args.batch, &options, &reads, &writer).await;
+        warn_of_quota(&advocate, &brand, report);
+        return ended;
+    }
     let mut problems = Vec::new();
     let mut stopped = false;
     for order_id in &orders {
@@ -106,6 +118,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
 pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<End> {
     let Context { settings, report, .. } = context;
     let identity = settings.identity()?;
+    super::forget::keep_out(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
@@ -159,7 +172,7 @@ pub(super) fn reads<'a>(
         clock,
         stop,
         report,
-        lists: retract::Lists::default(),
         programs: OnceCell::new(),
+        lists: retract::Lists::default(),
     }
 }

@@ -94,6 +94,8 @@ tables! {
         max_index_age: Span,
         lock_wait: Span,
         settle: Span,
+        max_count: u64,
+        max_value: u64,
         list_after: Span,
         list_gap: Span,
         list_pages: u32,

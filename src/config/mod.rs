@@ -24,7 +24,7 @@ use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
-use crate::retract::Doubts;
+use crate::retract::{Doubts, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, ledger_beside, real_path};
 
@@ -48,6 +48,10 @@ pub struct RetractSettings {
     pub lock_wait: Duration,
     /// How long after the submission completed a reward may still take to cancel.
     pub settle: Duration,
+    /// Orders of one batch at most.
+    pub max_count: u64,
+    /// Value at most that one batch may take back, in each unit of the rewards.
+    pub max_value: u64,
     /// When the list of submissions is read for what nobody answered.
     pub doubts: Doubts,
     /// How long an *unconfirmed* one is read again.
@@ -185,12 +189,14 @@ impl Settings {
                 max_index_age: span(retract.max_index_age, Duration::from_hours(168)),
                 lock_wait: span(retract.lock_wait, Duration::from_mins(1)),
                 settle: span(retract.settle, Duration::from_mins(10)),
+                max_count: retract.max_count.unwrap_or(100),
+                max_value: retract.max_value.unwrap_or(1_000_000),
                 doubts: Doubts {
                     list_after: span(retract.list_after, Duration::from_mins(5)),
                     list_gap: span(retract.list_gap, Duration::from_hours(1)),
                     list_pages: retract.list_pages.unwrap_or(20).max(1) as usize,
                 },
-                reread_for: span(retract.reread_for, Duration::from_hours(14 * 24)),
+                reread_for: span(retract.reread_for, REREAD_FOR),
             },
             file: FileSettings {
                 reason_codes: file.reason_codes.unwrap_or_default(),

@@ -19,7 +19,7 @@ use super::{graphql, reread};
 use crate::api::exports::{Export, ExportStatus, ExportType};
 use crate::error::{Error, Kind, Result};
 use crate::extract;
-use crate::model::{AccountId, LinkKind};
+use crate::model::{AccountId, LinkKind, RewardId};
 use crate::store::index::{ReadReward, RewardRows, Run, Via};
 
 /// An export that is not older than this is taken instead of asking for another one.
@@ -337,9 +337,12 @@ async fn take(
 ) -> Result<()> {
     let (run, requests) = (job.run, job.uncounted());
     if !state.direct {
+        let rewards: Vec<(AccountId, RewardId)> =
+            batch.iter().filter_map(|row| Some((row.account.clone()?, row.reward_id(&columns.header)?))).collect();
         let accounts: Vec<AccountId> = batch.into_iter().filter_map(|row| row.account).collect();
         let listed = job.writer.call(move |index| {
             index.add_requests(run, requests)?;
+            index.leave_out(run, &rewards)?;
             index.queue_accounts(run, &accounts, None, asked_at)
         });
         listed.await?;

@@ -122,7 +122,7 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
     let vouches = state.walk.doubt().is_none();
     if !run.is_refresh() && vouches {
         let at = job.clock.now();
-        let known = job.run_row().await?.rewards();
+        let known = job.run_row().await?.rewards_met();
         // Whatever is missing here was not seen because something went wrong, not because it is gone.
         if total.is_none_or(|total| known >= total) {
             let unseen = job.writer.call(move |index| index.forget_unseen(key, at)).await?;
@@ -162,7 +162,7 @@ pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
 /// The vendor counts more rewards than were read.
 pub(super) fn missing(run: &Run, gaps: &mut Gaps) {
     let read = run.rewards();
-    if let Some(known) = run.rewards_known.filter(|known| *known > read) {
+    if let Some(known) = run.rewards_known.filter(|known| *known > run.rewards_met()) {
         gaps.say(format!("the vendor counts {} rewards, and {} were read", grouped(known), grouped(read)));
     }
 }
@@ -300,7 +300,7 @@ async fn settle_owed(job: &Arc<Job>, state: &mut State) -> Result<()> {
 /// How many rewards the vendor has that a walk up to `newest` should have seen. What was modified or made since is the next
 /// refresh's, and no gap: it is counted after the whole, so that it is never too little.
 async fn count_known(job: &Job, newest: Option<i64>) -> Result<Option<u64>> {
-    let known = job.run_row().await?.rewards();
+    let known = job.run_row().await?.rewards_met();
     let Some(total) = count(job, Value::Null).await? else { return Ok(None) };
     let Some(newest) = newest.filter(|_| total > known) else { return Ok(Some(total)) };
     let later = count(job, json!({"dateModified_gte": newest + 1})).await?.unwrap_or(0);

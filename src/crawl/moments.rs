@@ -111,7 +111,9 @@ impl Moments {
             return None;
         }
         let is_first = self.offset == 0;
-        let continues = is_first || self.tail.is_empty() || page.iter().any(|(key, _)| self.tail.contains(key));
+        // One that was modified meanwhile stands further on, at a moment of its own: it continues nothing.
+        let still_here = |(key, moment): &(u64, Option<i64>)| *moment == self.from && self.tail.contains(key);
+        let continues = is_first || self.tail.is_empty() || page.iter().any(still_here);
         if !continues {
             self.restart();
             return check;
@@ -309,6 +311,21 @@ mod tests {
                 }
             });
             assert_eq!((kept.len(), walk.doubt()), (2010, None), "{leave} left");
+        }
+    }
+
+    #[test]
+    fn a_reward_that_moved_to_the_last_page_does_not_hide_those_that_shifted() {
+        for leave in 1..20 {
+            let mut list = List::of(&[28]);
+            let (walk, kept, _) = run(&mut list, None, 8, |list, page| {
+                // The last page reaches the end of the list, where those that were modified stand now.
+                if page == 3 {
+                    (0..leave).for_each(|at| list.touch(at));
+                }
+            });
+            let wrong = list.rewards.iter().filter(|(id, moment)| kept.get(id) != Some(moment)).count();
+            assert!(wrong == 0 || walk.doubt().is_some(), "{leave} left, {wrong} are wrong");
         }
     }
 

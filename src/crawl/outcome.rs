@@ -24,6 +24,8 @@ pub struct Outcome {
     pub accounts_known: u64,
     /// Accounts that were found to be gone.
     pub accounts_gone: u64,
+    /// Accounts that were forgotten on purpose and stay out: no gap.
+    pub accounts_forgotten: u64,
     /// Only what changed since an earlier run was read; all other figures speak of both together.
     pub refresh: bool,
     /// Rewards read in this run alone.
@@ -114,6 +116,7 @@ impl Outcome {
             accounts: run.accounts_read,
             accounts_known: run.accounts_known,
             accounts_gone: 0,
+            accounts_forgotten: run.accounts_forgotten,
             refresh: run.is_refresh(),
             rewards_refreshed: run.rewards_of_its_own,
             requests: run.requests,
@@ -190,6 +193,10 @@ impl Outcome {
         }
         if self.accounts_gone > 0 {
             lines.push(format!("{} accounts are gone; their rewards stay, marked", grouped(self.accounts_gone)));
+        }
+        if self.accounts_forgotten > 0 {
+            let s = if self.accounts_forgotten == 1 { "" } else { "s" };
+            lines.push(format!("{} account{s} forgotten, and left out", grouped(self.accounts_forgotten)));
         }
         lines.extend(self.gaps.iter().map(|gap| format!("incomplete: {gap}")));
         lines.join("\n")

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
-use crate::model::{AccountId, LinkKind};
+use crate::model::{AccountId, LinkKind, RewardId};
 
 /// What the columns of a file are good for.
 #[derive(Debug, Clone)]
@@ -38,6 +38,12 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// The reward that it is about, where a column says so.
+    pub(super) fn reward_id(&self, header: &[String]) -> Option<RewardId> {
+        let at = header.iter().position(|name| name == "id")?;
+        self.cells.get(at).filter(|cell| !cell.is_empty()).map(|cell| RewardId::new(cell.as_str()))
+    }
+
     /// The row as a reward's JSON: one text for each cell that is not empty.
     pub(super) fn json(&self, header: &[String]) -> String {
         let filled = header.iter().zip(&self.cells).filter(|(_, cell)| !cell.is_empty());

@@ -37,6 +37,8 @@ pub struct Looked {
     pub unknown: u64,
     /// Rewards that they have.
     pub rewards: u64,
+    /// Accounts that match and were forgotten: they were not asked for anything.
+    pub forgotten: u64,
 }
 
 impl Looked {
@@ -44,6 +46,10 @@ impl Looked {
     pub fn describe(&self) -> String {
         let cut = if self.cut_short { ", and there were more than are looked at" } else { "" };
         let compared = format!("{} compared{cut}", counted(self.participants_seen, "participant"));
+        if self.forgotten > 0 {
+            let left = counted(self.forgotten, "account");
+            return format!("{compared}; {left} matched and was forgotten, so nothing of it was read");
+        }
         if self.accounts == 0 {
             return format!("{compared}; nobody matched, so nothing was read");
         }
@@ -81,6 +87,7 @@ pub async fn participant(
         accounts: 0,
         unknown: 0,
         rewards: 0,
+        forgotten: 0,
     };
     let mut accounts = BTreeSet::new();
     let mut seen = BTreeSet::new();
@@ -106,6 +113,10 @@ pub async fn participant(
     }
     looked.participants_seen = seen.len() as u64;
     for account in accounts {
+        if index.is_forgotten(&account)? {
+            looked.forgotten += 1;
+            continue;
+        }
         let asked_at = clock.now();
         looked.accounts += 1;
         match advocate.rewards(&account, None).await? {

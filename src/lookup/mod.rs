@@ -227,7 +227,12 @@ pub fn basis(coverage: &Coverage) -> String {
     };
     let minute = as_of.strftime("%Y-%m-%d %H:%M");
     let doubt = if coverage.complete { "" } else { ", with gaps" };
-    format!("as of {minute} UTC, {read}{doubt}")
+    let forgotten = match coverage.accounts_forgotten {
+        0 => String::new(),
+        1 => ", 1 account forgotten".to_owned(),
+        n => format!(", {} accounts forgotten", grouped(n)),
+    };
+    format!("as of {minute} UTC, {read}{doubt}{forgotten}")
 }
 
 fn amount(found: &Found) -> String {
@@ -256,6 +261,7 @@ mod tests {
             accounts_known: 48_212,
             rewards_read: 5,
             rewards_known: 5,
+            accounts_forgotten: 0,
         }
     }
 
@@ -320,6 +326,7 @@ mod tests {
                 accounts,
                 unknown,
                 rewards,
+                forgotten: 0,
             };
             assert_eq!(looked.describe(), text);
         }

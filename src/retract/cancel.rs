@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::follow::{self, has_passed};
+use super::guard::check_ledger;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::snapshot;
-use super::plan::{Kept, check_ledger};
+use super::plan::Kept;
 use super::receipt::Receipt;
 use super::verdict::{Check, Findings};
 use super::{Follows, Reads, advice};
@@ -80,7 +81,7 @@ pub async fn run(
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let mut coverage = Coverage::default();
     if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
-        check_ledger(&reader, existing.as_ref())?;
+        check_ledger(Some(&reader), existing.as_ref())?;
         coverage = reader.coverage()?;
     }
     let before = existing.as_ref().map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();
@@ -96,7 +97,7 @@ pub async fn run(
         return Ok(receipt);
     }
     let standing = standing(reads, reward_id).await?;
-    let findings = what_to_know(existing.as_ref(), reward_id)?;
+    let findings = findings(existing.as_ref(), reward_id)?;
     let order_id = order_of(&standing, existing.as_ref(), reward_id)?;
     drop(existing);
     let mut receipt = Receipt::new(reads.identity, &order_id, &coverage, false);
@@ -200,20 +201,17 @@ async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
 }
 
 /// What else the ledger knows of this reward that a person should hear before saying yes.
-fn what_to_know(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
+fn findings(ledger: Option<&Ledger>, reward_id: &RewardId) -> Result<Findings> {
     let mut findings = Findings::default();
     let Some(ledger) = ledger else { return Ok(findings) };
-    for other in ledger.of_rewards(std::slice::from_ref(reward_id))? {
-        if other.road.takes_all_back() && other.state.may_have_been_sent() {
-            let evidence = format!("retraction {} of its action is {}", other.id, other.state.as_str());
-            let remedy = if other.state.is_open() {
-                "wait for it where you can: it may still cancel this reward, and a reward that was cancelled by itself proves \
-                 nothing about it"
-            } else {
-                "look at it with `recoup status --retraction ID`"
-            };
-            findings.warn(Check::Retracted, evidence, remedy);
-        }
+    let whole = ledger.of_rewards(std::slice::from_ref(reward_id))?;
+    let whole = whole.into_iter().filter(|other| other.road.takes_all_back() && other.state.may_have_been_sent());
+    for other in whole {
+        let state = other.state.as_str();
+        let end =
+            if other.state.is_open() { "; it may still cancel this reward, and then proves nothing by it" } else { "" };
+        let evidence = format!("retraction {} of its action is {state}{end}", other.id);
+        findings.warn(Check::Retracted, evidence, "let `recoup verify` look at it first");
     }
     Ok(findings)
 }
@@ -246,7 +244,7 @@ fn plan_lines(reads: &Reads<'_>, reward: &Snapshot, order_id: &OrderId, findings
         format!("  reward {} of {order}: {}{amount}{}", reward.reward_id, reward.state, source.trim_end()),
         format!("  {}", advice::REWARD_ALONE),
     ];
-    lines.extend(findings.list().iter().map(|finding| format!("  {}; {}", finding.line(), finding.remedy)));
+    lines.extend(findings.list().iter().map(|finding| format!("  {}", finding.line())));
     lines
 }
 

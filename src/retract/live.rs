@@ -13,6 +13,7 @@ use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Reward, RewardId, Target};
 use crate::retract::judge::{MISSING, Snapshot};
 use crate::store::index::Via;
+use crate::store::ledger::FORGOTTEN;
 
 /// A reward and the account where it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,8 @@ pub struct AccountLook {
 /// a reward whose link came by GraphQL is asked by GraphQL, where the link can be seen again.
 pub async fn look(advocate: &Advocate, mapping: &Mapping, clock: &Clock, known: &[Known]) -> Result<Look> {
     let mut look = Look::default();
-    for reward in known {
+    // Nobody is asked about an account that was forgotten: its rewards are read by their IDs.
+    for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if look.accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
                 known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
@@ -163,7 +165,7 @@ async fn by_id(advocate: &Advocate, mapping: &Mapping, reward: &Known) -> Result
     let Some(raw) = advocate.reward(&reward.reward_id).await? else { return Ok(Place::Missing) };
     // A reward that does not name its account cannot prove that it is still in the same one.
     let extracted = read(&raw, &AccountId::new(""), mapping)?;
-    let home = extracted.reward.account_id == reward.account_id;
+    let home = extracted.reward.account_id == reward.account_id || reward.account_id.as_str() == FORGOTTEN;
     let live = Box::new(LiveReward { raw, extracted, via: Via::Rest });
     Ok(if home { Place::Home(live) } else { Place::Elsewhere(live) })
 }

@@ -22,15 +22,19 @@ use crate::report::{self, Report};
 use crate::store::Identity;
 use crate::store::ledger::{Ledger, Retraction, Road};
 
+pub mod accept;
 pub mod adjust;
 pub mod advice;
+pub mod batch;
 pub mod cancel;
 mod dispatch;
 mod doubt;
 pub mod file;
 mod follow;
+pub mod guard;
 pub mod judge;
 mod live;
+pub mod mistake;
 pub mod overrides;
 pub mod plan;
 mod preflight;
@@ -77,10 +81,10 @@ pub struct Reads<'a> {
     pub stop: &'a CancellationToken,
     /// Output.
     pub report: &'a Report,
-    /// What this process has read of the vendor's list of submissions.
-    pub lists: Lists,
     /// The programs of the account, once they were asked for.
     pub programs: OnceCell<Vec<Program>>,
+    /// What this process has read of the vendor's list of submissions.
+    pub lists: Lists,
 }
 
 /// How long and how often to look.
@@ -103,6 +107,9 @@ pub struct Follows {
     /// How long an *unconfirmed* one is read again.
     pub reread_for: Duration,
 }
+
+/// How long an *unconfirmed* one is read again, where nobody says otherwise.
+pub const REREAD_FOR: Duration = Duration::from_hours(14 * 24);
 
 /// When the submission of a retraction is asked for. Each question counts against the Brand host's small quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +134,7 @@ impl Default for Follows {
             concludes: true,
             submissions: Submissions::EveryLook,
             doubts: Doubts::default(),
-            reread_for: Duration::from_hours(14 * 24),
+            reread_for: REREAD_FOR,
         }
     }
 }
@@ -285,11 +292,17 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
 }
 
 /// Asks the person; *no*, a signal and a closed terminal all mean that nothing is sent.
-async fn confirm(reads: &Reads<'_>, what: &str) -> Result<()> {
+pub async fn confirm(reads: &Reads<'_>, what: &str) -> Result<()> {
     let question = format!(
         "{what} for tenant {} (Account SID {})? It cannot be undone.",
         reads.identity.tenant, reads.identity.account_sid
     );
+    ask(reads, question).await
+}
+
+/// Asks any question; *no*, a signal and a closed terminal all mean that nothing is done.
+async fn ask(reads: &Reads<'_>, question: impl Into<String>) -> Result<()> {
+    let question = question.into();
     let answer = tokio::select! {
         answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
         () = reads.stop.cancelled() => {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::guard;
 use super::judge::Snapshot;
 use super::preflight::{Question, preflight};
 use super::resend::{self, Again};
@@ -57,6 +58,15 @@ pub struct ActionPlan {
     pub facts: ActionFacts,
     /// Set where it was sent before and a person sends it again.
     pub again: Option<Again>,
+}
+
+impl ActionPlan {
+    /// A plan for an action of which nothing was read.
+    fn new(target: Target, step: Step, findings: Findings) -> Self {
+        let (rewards, linked) = (Vec::new(), Vec::new());
+        let facts = ActionFacts::default();
+        Self { target, step, rewards, linked, program_id: None, event_at: None, findings, facts, again: None }
+    }
 }
 
 /// The plan for one order.
@@ -135,7 +145,7 @@ pub async fn make(
                 .hint("run `recoup crawl` first, or `recoup lookup ORDER --participant EMAIL`")
         });
     };
-    check_ledger(&reader, ledger)?;
+    guard::check_ledger(Some(&reader), ledger)?;
     let coverage = reader.coverage()?;
     let matches = reader.find(order_id)?;
     if matches.is_empty() {
@@ -161,9 +171,7 @@ pub async fn make(
         if let Some(found) = found.as_ref().filter(|found| !options.resend || !found.state.is_open()) {
             let rewards = Kept::of(found)?.rewards;
             let step = Step::Follow(Box::new(found.clone()));
-            let (program_id, event_at, findings, again) = (None, None, Findings::default(), None);
-            let facts = ActionFacts::default();
-            actions.push(ActionPlan { target, step, rewards, linked, program_id, event_at, findings, facts, again });
+            actions.push(ActionPlan { rewards, linked, ..ActionPlan::new(target, step, Findings::default()) });
             continue;
         }
         let mut again = None;
@@ -182,27 +190,6 @@ pub async fn make(
         actions.push(action);
     }
     Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() })
-}
-
-/// An index that has seen a ledger refuses to go on without it: what was sent from there would be sent again.
-pub fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
-    let Some((wanted, head)) = reader.ledger()? else { return Ok(()) };
-    let what = match ledger {
-        None => "this is not where the ledger is that was used with this index",
-        Some(ledger) if ledger.ledger_id()? != wanted => {
-            "this is another ledger than the one that was used with this index"
-        }
-        Some(ledger) => match ledger.hash_at(head.sequence)? {
-            None if head.sequence > 0 => "this is an older copy of the ledger that was used with this index",
-            Some(hash) if !head.hash.is_empty() && hash != head.hash => {
-                "this ledger has gone another way than the one that was used with this index"
-            }
-            _ => return Ok(()),
-        },
-    };
-    Err(Error::new(Kind::Identity, format!("{what}; what was sent since could be sent again")).hint(
-        "bring the newest ledger back, or name it with RECOUP_LEDGER or `ledger` in recoup.toml; nothing was sent",
-    ))
 }
 
 /// An order that the index does not have, or no longer has, may still have been retracted.
@@ -228,17 +215,9 @@ fn from_ledger(
         let mut findings = Findings::default();
         let evidence = "the index does not have this order: it may have other actions";
         findings.warn(Check::NotIndexed, evidence, "run `recoup crawl`");
-        actions.push(ActionPlan {
-            target: retraction.target(),
-            rewards: Kept::of(&retraction)?.rewards,
-            linked: Vec::new(),
-            step: Step::Follow(Box::new(retraction)),
-            program_id: None,
-            event_at: None,
-            findings,
-            facts: ActionFacts::default(),
-            again: None,
-        });
+        let rewards = Kept::of(&retraction)?.rewards;
+        let (target, step) = (retraction.target(), Step::Follow(Box::new(retraction)));
+        actions.push(ActionPlan { rewards, ..ActionPlan::new(target, step, findings) });
     }
     Ok((!actions.is_empty()).then(|| Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() }))
 }

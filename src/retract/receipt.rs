@@ -119,7 +119,7 @@ pub struct Entry {
     /// Everything that happened, oldest first.
     pub events: Vec<EventLine>,
     #[serde(skip)]
-    ledger_state: Option<State>,
+    pub(super) ledger_state: Option<State>,
 }
 
 /// One reward of a receipt.
@@ -231,7 +231,10 @@ impl Entry {
             submission: retraction.detail("submission").cloned(),
             sent_now: false,
             sent: reached.then(|| retraction.detail("request").map(|request| request["parameters"].clone())).flatten(),
-            sent_at: done(&[State::Sending]).filter(|_| reached),
+            // One that was taken over from the vendor's list has no event for it.
+            sent_at: done(&[State::Sending])
+                .or_else(|| retraction.text("submitted_at").map(str::to_owned))
+                .filter(|_| reached),
             confirmed_at: done(&[State::Confirmed]).filter(|_| state == State::Confirmed),
             person: Some(retraction.person.clone()),
             reason: retraction.reason.clone(),

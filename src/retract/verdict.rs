@@ -75,6 +75,8 @@ pub enum Check {
     ByOrder,
     /// A reward is gone at the vendor.
     Gone,
+    /// The action of this reward went out as a whole.
+    Retracted,
     /// Less than the whole order was refunded, or that is not certain.
     PartialRefund,
     /// The index does not have the order, and the ledger has.
@@ -85,8 +87,6 @@ pub enum Check {
     OrderAmount,
     /// The guide asks for item prices, and the call carries none (`contradictions.md` 9).
     ItemPrice,
-    /// The ledger has a retraction of the action, where one of its rewards is to be cancelled by itself.
-    Retracted,
     /// A warning that recoup 0.1 wrote down.
     Earlier,
 }
@@ -115,12 +115,12 @@ impl Check {
             Self::UnseenLink => "unseen-link",
             Self::ByOrder => "by-order",
             Self::Gone => "gone",
+            Self::Retracted => "retracted",
             Self::PartialRefund => "partial-refund",
             Self::NotIndexed => "not-indexed",
             Self::ItemsUnread => "items-unread",
             Self::OrderAmount => "order-amount",
             Self::ItemPrice => "item-price",
-            Self::Retracted => "retracted",
             Self::Earlier => "earlier",
         }
     }

@@ -215,7 +215,7 @@ impl Round<'_> {
     fn give_up(&mut self, retraction: &Retraction) -> Result<bool> {
         let now = self.reads.clock.now();
         let since = unconfirmed_since(retraction);
-        if !since.is_some_and(|since| has_passed(since, self.follows.reread_for, now)) {
+        if still_worth_reading(retraction, self.follows.reread_for, now) {
             return Ok(false);
         }
         let said = retraction.events.iter().rev().take_while(|event| event.state == State::Unconfirmed);
@@ -247,6 +247,11 @@ fn age_of(retraction: &Retraction, now: Timestamp) -> Duration {
     let newest = retraction.events.iter().rfind(|event| event.changes_state());
     let then = newest.and_then(|event| event.at.parse::<Timestamp>().ok());
     then.and_then(|then| Duration::try_from(now.duration_since(then)).ok()).unwrap_or_default()
+}
+
+/// Whether it is read again without being named: an unconfirmed one is for so long.
+pub fn still_worth_reading(retraction: &Retraction, reread_for: Duration, now: Timestamp) -> bool {
+    !unconfirmed_since(retraction).is_some_and(|since| has_passed(since, reread_for, now))
 }
 
 /// Since when it has been unconfirmed this time: a proof that was denied later starts the time anew.

@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 use crate::error::{Error, Kind, Result};
 
 pub mod budget;
+pub mod copy;
 pub mod index;
 pub mod ledger;
 mod lock;
@@ -256,10 +257,16 @@ fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
 
 /// The version of the file; refuses a newer one and a file that is not ours.
 fn check_version(conn: &Connection, layout: &Layout) -> Result<usize, OpenError> {
-    let version = user_version(conn)?;
-    let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let is_empty = || conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0));
-    if id != layout.application_id && (id != 0 || version != 0 || !is_empty()?) {
+    let names = || -> rusqlite::Result<(usize, i32)> {
+        Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
+    };
+    let (mut version, mut id) = names()?;
+    let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
+    if id == 0 && version == 0 && !is_empty {
+        // Another process may have made it between these questions; what it made has its name by now.
+        (version, id) = names()?;
+    }
+    if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {
         return Err(OpenError::Ours(
             Error::new(Kind::Config, format!("this is not a recoup {}", layout.name))
                 .hint("name another file with --database or RECOUP_DATABASE"),
@@ -279,6 +286,17 @@ fn check_version(conn: &Connection, layout: &Layout) -> Result<usize, OpenError>
         ));
     }
     Ok(version)
+}
+
+/// Writes the file anew, so that nothing that was deleted is left in it, and empties its log.
+pub(crate) fn rewrite(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("VACUUM")?;
+    let blocked: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if !blocked {
+        return Ok(());
+    }
+    // Somebody is reading: the log, and with it the old pages, would stay.
+    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
 }
 
 fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {

@@ -4,10 +4,13 @@
 //! internals.
 
 mod adjust;
+mod audit;
+mod backup;
 mod cancel_reward;
 mod crawl;
 mod doubt;
 mod file_road;
+mod forget;
 mod index;
 mod lookup;
 mod odd;

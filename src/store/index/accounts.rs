@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 
 use super::sweeps::count_accounts;
+use super::tombstones::Forgotten;
 use super::{AccountKey, Index, IndexReader, RunKey, Sweep, moment};
 use crate::error::Result;
 use crate::model::{AccountId, Participant, fnv1a};
@@ -54,7 +55,7 @@ pub struct FailedAccount {
 impl Index {
     /// A page and its cursor: both, or neither.
     pub fn commit_page(&mut self, run: RunKey, sweep: &Sweep, page: &Page, at: Timestamp) -> Result<PageCommitted> {
-        self.write(|tx, _| write_page(tx, run, sweep, page, at))
+        self.write(|tx, shared| write_page(tx, &shared.forgotten, run, sweep, page, at))
     }
 
     /// The next accounts of the queue after a row, in order of rows. Failed ones wait for [`Index::failed`].
@@ -105,10 +106,10 @@ impl Index {
         cursor: Option<&str>,
         at: Timestamp,
     ) -> Result<u64> {
-        self.write(|tx, _| {
+        self.write(|tx, shared| {
             let lineage = Lineage::of(tx, run)?;
             let (mut added, mut known) = (0, 0);
-            for account in accounts {
+            for account in accounts.iter().filter(|account| !shared.forgotten.has(account.as_str())) {
                 let row: Option<(i64, i64, i64, bool)> = tx
                     .prepare_cached(
                         "SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1",
@@ -255,6 +256,7 @@ enum Seen {
 /// A page and its cursor, in a transaction that others may share.
 pub(super) fn write_page(
     tx: &Transaction<'_>,
+    forgotten: &Forgotten,
     run: RunKey,
     sweep: &Sweep,
     page: &Page,
@@ -265,6 +267,13 @@ pub(super) fn write_page(
     let mut known = 0;
     let mut returned = 0;
     for participant in &page.participants {
+        if forgotten.has(participant.account_id.as_str()) {
+            // Counted, or the walk would miss a row; by a number that only the key leads to.
+            let number =
+                forgotten.number(&format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str()));
+            seen += see_row(tx, sweep.id, number.unwrap_or(0).cast_unsigned())?;
+            continue;
+        }
         seen += see_row(tx, sweep.id, fingerprint(participant))?;
         match see_account(tx, run, sweep, &participant.account_id, at)? {
             Seen::New => {

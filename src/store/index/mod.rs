@@ -1,11 +1,12 @@
 //! The index in domain terms: accounts, rewards, links, and how far a crawl has come.
 //!
 //! [`Index`] is the one writer, [`IndexReader`] answers. Each method that writes is one IMMEDIATE transaction, with its
-//! counters inside. `schema.sql` says what every column means. Nothing here asks the vendor, and nothing is ever removed:
-//! what the vendor no longer lists is marked as gone.
+//! counters inside. `schema.sql` says what every column means. Nothing here asks the vendor, and nothing is ever removed
+//! (what the vendor no longer lists is marked as gone) but what a person asked to forget, which `tombstones` keeps out.
 
 mod accounts;
 mod answers;
+mod forget;
 mod ids;
 mod pack;
 mod raw;
@@ -19,6 +20,7 @@ mod shared;
 mod sweeps;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 #[cfg(test)]
 mod upgrade_tests;
 mod walks;
@@ -30,11 +32,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use answers::{IndexedReward, Match};
+pub use forget::Erased;
 pub use raw::Reextracted;
 pub use refusals::Refusal;
 pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
 pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
+pub use tombstones::Buried;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
 use pack::Packer;
@@ -47,7 +51,10 @@ use crate::store::ledger::Head;
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
-    upgrades: &[|conn| conn.execute_batch(include_str!("../../../migrations/index-2.sql"))],
+    upgrades: &[
+        |conn| conn.execute_batch(include_str!("../../../migrations/index-2.sql")),
+        |conn| conn.execute_batch(include_str!("../../../migrations/index-3.sql")),
+    ],
     synchronous: "NORMAL",
     application_id: 0x7265_6378, // "recx"
 };
@@ -103,6 +110,8 @@ impl Index {
         work: impl FnOnce(&Transaction<'_>, &mut Shared, &mut Packer) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let outcome = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+            // Another process may have forgotten an account since.
+            self.shared.forgotten.refresh(&tx)?;
             let value = work(&tx, &mut self.shared, &mut self.packer)?;
             tx.commit()?;
             Ok(value)
@@ -137,6 +146,16 @@ impl Index {
         }
         Err(Error::new(Kind::Identity, "this is another ledger than the one that was used with this index")
             .hint("name the right one with RECOUP_LEDGER; nothing was sent"))
+    }
+
+    /// Remembers another ledger than before, or an older one, which a person has accepted.
+    pub fn adopt_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
+        self.write(|tx, _| {
+            let set =
+                "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+            tx.execute(set, ["ledger_id", ledger_id])?;
+            tx.execute(set, ["ledger_head", &format!("{} {}", head.sequence, head.hash)]).map(drop)
+        })
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {

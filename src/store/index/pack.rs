@@ -73,6 +73,19 @@ impl Packer {
         self.dictionary.is_none() && self.without >= ENOUGH
     }
 
+    /// A new dictionary in the place of those that there are, from these samples; none where they are too few. What is kept
+    /// is packed again by the caller.
+    pub(super) fn begin_anew(&mut self, tx: &Transaction<'_>, samples: &[String]) -> rusqlite::Result<()> {
+        (self.dictionary, self.without) = (None, 0);
+        let texts: Vec<&[u8]> = samples.iter().map(String::as_bytes).collect();
+        let Ok(bytes) = zstd::dict::from_samples(&texts, DICTIONARY) else { return Ok(()) };
+        let Some(compressor) = compressor(&bytes) else { return Ok(()) };
+        let made_at = "coalesce((SELECT max(made_at) FROM dictionaries), 0)";
+        tx.execute(&format!("INSERT INTO dictionaries (made_at, dictionary) VALUES ({made_at}, ?1)"), [bytes])?;
+        self.dictionary = Some((tx.last_insert_rowid(), compressor));
+        Ok(())
+    }
+
     /// Makes a dictionary from the rewards that are kept, and packs these again.
     pub(super) fn train(&mut self, tx: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<()> {
         // Where nothing comes of it, as many again are waited for.

@@ -167,7 +167,9 @@ impl Index {
             for entry in entries {
                 match entry {
                     Entry::Read(read) => record_account(tx, shared, packer, &mut tally, lineage, read)?,
-                    Entry::Page { sweep, page, at } => pages.push(write_page(tx, run, sweep, page, *at)?),
+                    Entry::Page { sweep, page, at } => {
+                        pages.push(write_page(tx, &shared.forgotten, run, sweep, page, *at)?);
+                    }
                 }
             }
             tally.write(tx)?;
@@ -193,6 +195,9 @@ impl Index {
     ) -> Result<()> {
         let answer = AccountAnswer::Listed { rewards, unusable };
         self.write_packed(|tx, shared, packer| {
+            if shared.forgotten.has(account.as_str()) {
+                return Ok(());
+            }
             let run = newest_run(tx)?;
             let key = account_key(tx, run, account, asked_at)?;
             let mut tally = Tally::default();
@@ -207,6 +212,9 @@ impl Index {
         self.write_packed(|tx, shared, packer| {
             let run = newest_run(tx)?;
             let listed_by = &reward.extracted.reward.account_id;
+            if shared.forgotten.has(listed_by.as_str()) {
+                return Ok(());
+            }
             let key = account_key(tx, run, listed_by, asked_at)?;
             let mut tally = Tally::default();
             let item = Item { lineage: Lineage::of(tx, run)?, key, listed_by, asked_at, reward };
@@ -268,7 +276,10 @@ fn record_account(
                 unusable: row.get(4)?,
                 queued_run: row.get(5)?,
             })
-        })?;
+        })
+        .optional()?;
+    // It was forgotten while it was being read.
+    let Some(before) = before else { return Ok(()) };
     if before.read_at.is_some_and(|read_at| read_at > asked_at) && before.read_run >= run.0 {
         return Ok(());
     }

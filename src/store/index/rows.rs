@@ -1,5 +1,6 @@
 //! The rows of one reward: what was there before, what is there now, and how that moves the counters of its run.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -9,9 +10,10 @@ use rusqlite::{OptionalExtension, ToSql, Transaction, params};
 use super::accounts::Lineage;
 use super::pack::Packer;
 use super::shared::Shared;
+use super::tombstones::leave_out;
 use super::{AccountKey, ReadReward, Via};
 use crate::extract::Extracted;
-use crate::model::{AccountId, Link, RewardId};
+use crate::model::{AccountId, Link, Reward, RewardId};
 
 /// What moved in a run's counters, written once per batch.
 #[derive(Default)]
@@ -216,6 +218,24 @@ static UPDATE: LazyLock<String> = LazyLock::new(|| {
 impl Item<'_> {
     /// `old` is the row that its account had of it, where that is known; another account's is found here.
     pub(super) fn write(
+        &self,
+        tx: &Transaction<'_>,
+        shared: &mut Shared,
+        packer: &mut Packer,
+        tally: &mut Tally,
+        old: Option<Old>,
+    ) -> rusqlite::Result<()> {
+        let Some(reward) = shared.forgotten.admit(self.reward) else {
+            let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
+            return leave_out(tx, &shared.forgotten, self.lineage.run, reward_id, *date_modified);
+        };
+        if let Cow::Owned(reward) = &reward {
+            return Item { reward, ..*self }.write_admitted(tx, shared, packer, tally, old);
+        }
+        self.write_admitted(tx, shared, packer, tally, old)
+    }
+
+    fn write_admitted(
         &self,
         tx: &Transaction<'_>,
         shared: &mut Shared,

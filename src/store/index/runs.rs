@@ -64,6 +64,10 @@ pub struct Run {
     pub requests_reread: u64,
     /// Rewards that this run has read itself, and no later one has since.
     pub rewards_of_its_own: u64,
+    /// Rewards of forgotten accounts that it met, or a run that it refreshes has, and left out.
+    pub rewards_left_out: u64,
+    /// Accounts that were forgotten, over all runs.
+    pub accounts_forgotten: u64,
     /// Accounts that are not gone.
     pub accounts_known: u64,
     /// Of these, read in this run.
@@ -104,6 +108,11 @@ impl Run {
     /// Rewards read in this run, or in the runs that it refreshes and not since.
     pub fn rewards(&self) -> u64 {
         self.coverage.iter().map(|finding| finding.rewards).sum()
+    }
+
+    /// The same with those that were left out: what the vendor's own count is compared with.
+    pub fn rewards_met(&self) -> u64 {
+        self.rewards() + self.rewards_left_out
     }
 
     /// Rewards of this run that carry an order ID.
@@ -338,12 +347,14 @@ impl IndexReader {
     pub fn coverage(&self) -> Result<Coverage> {
         // The run is chosen first, each time by the end of an index: one row is read, however many runs there were.
         let sql = "SELECT state = 'finished', complete, started_at, source, accounts_read, accounts_known,
-                (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run BETWEEN runs.base AND runs.id), rewards_known
+                (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run BETWEEN runs.base AND runs.id), rewards_known,
+                (SELECT count(*) FROM left_out WHERE run BETWEEN runs.base AND runs.id), (SELECT count(*) FROM tombstones)
              FROM runs WHERE id = coalesce(
                 (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1), (SELECT max(id) FROM runs))";
         let read = |row: &Row<'_>| {
             let finished: bool = row.get(0)?;
             let rewards = row.get::<_, i64>(6)? as u64;
+            let left_out = row.get::<_, i64>(8)? as u64;
             Ok(Coverage {
                 complete: finished && row.get(1)?,
                 as_of: finished.then_some(row.get(2)?).map(|ms| moment(ms).to_string()),
@@ -351,18 +362,14 @@ impl IndexReader {
                 accounts_read: row.get::<_, i64>(4)? as u64,
                 accounts_known: row.get::<_, i64>(5)? as u64,
                 rewards_read: rewards,
-                rewards_known: row.get::<_, Option<i64>>(7)?.map_or(rewards, |known| known as u64),
+                // What was left out is counted by the vendor, and is no gap.
+                rewards_known: row
+                    .get::<_, Option<i64>>(7)?
+                    .map_or(rewards, |known| (known as u64).saturating_sub(left_out).max(rewards)),
+                accounts_forgotten: row.get::<_, i64>(9)? as u64,
             })
         };
-        let none = Coverage {
-            complete: false,
-            as_of: None,
-            source: None,
-            accounts_read: 0,
-            accounts_known: 0,
-            rewards_read: 0,
-            rewards_known: 0,
-        };
+        let none = Coverage::default();
         Ok(self.read(|conn| conn.query_row(sql, [], read).optional())?.unwrap_or(none))
     }
 }
@@ -375,7 +382,8 @@ fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> ru
              (SELECT sum(values_unreadable) FROM runs older WHERE older.id BETWEEN runs.base AND runs.id),
              (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id AND gone_at IS NULL AND unknown),
              base, watermark, cursor, rewards_known, requests_reread,
-             (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run = runs.id)
+             (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run = runs.id),
+             (SELECT count(*) FROM left_out WHERE run BETWEEN base AND runs.id), (SELECT count(*) FROM tombstones)
          FROM runs WHERE {condition} ORDER BY id DESC LIMIT ?2"
     );
     let read = |row: &Row<'_>| {
@@ -405,6 +413,8 @@ fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> ru
             rewards_known: row.get::<_, Option<i64>>(17)?.map(|known| known as u64),
             requests_reread: count(18)?,
             rewards_of_its_own: count(19)?,
+            rewards_left_out: count(20)?,
+            accounts_forgotten: count(21)?,
             coverage: Vec::new(),
         })
     };

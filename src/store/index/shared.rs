@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, ToSql, Transaction, params};
 
+use super::tombstones::Forgotten;
 use crate::extract::Extracted;
 use crate::model::Reward;
 
@@ -21,6 +22,8 @@ const MAX_REMEMBERED: usize = 10_000;
 pub(super) struct Shared {
     findings: HashMap<Finding<'static>, i64>,
     descriptors: HashMap<Descriptor<'static>, i64>,
+    /// Whose rewards stay out.
+    pub(super) forgotten: Forgotten,
 }
 
 /// One way in which a reward offers links.

@@ -12,9 +12,10 @@ use super::accounts::Lineage;
 use super::rows::{Item, Tally};
 use super::runs::RunKey;
 use super::sweeps::{count_accounts, is_few};
+use super::tombstones::leave_out;
 use super::{AccountKey, Index, ReadReward};
 use crate::error::Result;
-use crate::model::{AccountId, OrderId};
+use crate::model::{AccountId, OrderId, Reward};
 
 /// One page of a walk over rewards.
 #[derive(Debug)]
@@ -53,6 +54,11 @@ impl Index {
             let mut tally = Tally::default();
             let mut accounts: HashMap<&AccountId, AccountKey> = HashMap::new();
             for (account, reward) in &page.rewards {
+                if shared.forgotten.has(account.as_str()) {
+                    let Reward { reward_id, date_modified, .. } = &reward.extracted.reward;
+                    leave_out(tx, &shared.forgotten, run.0, reward_id, *date_modified)?;
+                    continue;
+                }
                 let key = match accounts.get(account) {
                     Some(key) => *key,
                     None => *accounts.entry(account).or_insert(see_account(tx, lineage, account, asked_at)?),
@@ -113,10 +119,11 @@ impl Index {
         })
     }
 
-    /// How many rewards are kept that were modified at exactly this moment.
+    /// How many rewards are kept, or left out because they are forgotten, that were modified at exactly this moment.
     pub fn modified_at(&self, ms: i64) -> Result<u64> {
         self.read(|conn| {
-            let count = "SELECT count(*) FROM rewards WHERE date_modified = ?1 AND gone_at IS NULL";
+            let count = "SELECT (SELECT count(*) FROM rewards WHERE date_modified = ?1 AND gone_at IS NULL)
+                 + (SELECT count(*) FROM left_out WHERE date_modified = ?1)";
             conn.query_row(count, [ms], |row| row.get::<_, i64>(0))
         })
         .map(|count| count as u64)

@@ -5,7 +5,10 @@
 //! Events are a chain of hashes (`chain`), and what is personal stands in them as a commitment (`seal`). This module must
 //! never change or remove a row, and must never let `sending` follow anything but `planned`.
 
+mod accept;
 mod chain;
+mod export;
+mod forget;
 mod read;
 mod rows;
 mod seal;
@@ -15,6 +18,7 @@ mod tests;
 mod upgrade;
 #[cfg(test)]
 mod upgrade_tests;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -26,12 +30,16 @@ use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Target};
 
+pub use accept::{CopyOf, Found};
 pub use chain::{Audit, Fault, Head};
+pub use export::{Exported, Whose};
+pub use forget::{ForgottenHere, Tombstones, mac_of};
 pub use rows::{Event, NewRetraction, Retraction, Road};
 pub use seal::FORGOTTEN;
 pub use state::State;
+pub use watch::{Looked, NewWatched, Watched};
 
-const LAYOUT: Layout = Layout {
+pub(super) const LAYOUT: Layout = Layout {
     name: "ledger",
     schema: include_str!("../../../ledger.sql"),
     upgrades: &[upgrade::to_version_2],
@@ -74,7 +82,8 @@ impl Ledger {
     ///
     /// [`Kind::Busy`] where the newest attempt may have been received by the vendor, and nobody may send again.
     pub fn begin(&mut self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
-        match self.transact(|tx, actor| insert(tx, new, actor, now))? {
+        self.may_send()?;
+        match self.transact(|tx, actor| insert(tx, new, &First::PLANNED, actor, now))? {
             Begun::Written(id) => self.get(id),
             Begun::Refused(id, state) => Err(Error::new(
                 Kind::Busy,
@@ -96,6 +105,9 @@ impl Ledger {
         details: &Value,
         now: Timestamp,
     ) -> Result<Retraction> {
+        if matches!(state, State::Sending | State::HandedOver) {
+            self.may_send()?;
+        }
         let appended = self.transact(|tx, actor| {
             let (newest, from) = newest_of(tx, retraction.id)?;
             let expected = retraction.events.last().map(|event| event.id);
@@ -177,8 +189,26 @@ struct Entry<'a> {
     details: &'a Value,
 }
 
+/// The first event of a retraction.
+struct First<'a> {
+    state: State,
+    message: &'a str,
+    details: &'a Value,
+}
+
+impl First<'_> {
+    const PLANNED: First<'static> =
+        First { state: State::Planned, message: "written down; nothing sent yet", details: &Value::Null };
+}
+
 /// Writes a retraction and its first event, which holds a hash over it.
-fn insert(tx: &Connection, new: &NewRetraction, actor: &Actor, now: Timestamp) -> rusqlite::Result<Begun> {
+fn insert(
+    tx: &Connection,
+    new: &NewRetraction,
+    first: &First<'_>,
+    actor: &Actor,
+    now: Timestamp,
+) -> rusqlite::Result<Begun> {
     let (action_id, tracker) = match &new.target {
         Target::Action(action_id) => (Some(action_id.as_str()), None),
         Target::Order { action_tracker_id, .. } => (None, Some(action_tracker_id.as_str())),
@@ -243,9 +273,10 @@ fn insert(tx: &Connection, new: &NewRetraction, actor: &Actor, now: Timestamp) -
     for reward_id in &new.rewards {
         link.execute(params![reward_id.as_str(), id])?;
     }
-    let details = json!({ chain::ROW: chain::row_hash(tx, id)? });
-    let message = "written down; nothing sent yet";
-    let entry = Entry { retraction_id: Some(id), state: Some(State::Planned), kind: STATE, message, details: &details };
+    let mut details = if first.details.is_object() { first.details.clone() } else { json!({}) };
+    details[chain::ROW] = chain::row_hash(tx, id)?.into();
+    let (state, message) = (Some(first.state), first.message);
+    let entry = Entry { retraction_id: Some(id), state, kind: STATE, message, details: &details };
     insert_event(tx, &entry, actor, now)?;
     Ok(Begun::Written(id))
 }

@@ -1,6 +1,9 @@
 //! Questions to the ledger. Nothing here writes.
 
-use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use rusqlite::params;
 use serde_json::json;
 
 use super::rows::{EVENT, RETRACTION, read_event, read_retraction, state_of};
@@ -92,6 +95,17 @@ impl Ledger {
         })
     }
 
+    /// Programs in which a reversal was confirmed since then.
+    pub fn confirmed_programs(&self, since: Timestamp) -> Result<BTreeSet<String>> {
+        self.read(|conn| {
+            let mut programs = conn.prepare_cached(
+                "SELECT DISTINCT coalesce(r.program_id, '') FROM events e JOIN retractions r ON r.id = e.retraction_id
+                 WHERE e.state IN ('confirmed', 'partial') AND e.at >= ?1 AND r.road = 'reversal'",
+            )?;
+            programs.query_map([super::text(since)], |row| row.get(0))?.collect()
+        })
+    }
+
     /// The ledger's own name, made at random with its file: an index remembers it, and refuses another.
     pub fn ledger_id(&self) -> Result<String> {
         self.read(super::ledger_id)
@@ -112,7 +126,11 @@ impl Ledger {
 
     /// Computes the whole chain again; `expected` is the hash of a head that somebody has kept.
     pub fn audit(&self, expected: Option<&str>) -> Result<Audit> {
-        self.read(|conn| chain::audit(conn, expected))
+        self.read(|conn| {
+            // One moment of the ledger: others append while this reads.
+            let tx = conn.unchecked_transaction()?;
+            chain::audit(&tx, expected)
+        })
     }
 
     /// What concerns the ledger as a whole, oldest first: `each` gets one event at a time.
@@ -121,14 +139,6 @@ impl Ledger {
             let mut events =
                 conn.prepare_cached(&format!("SELECT {EVENT} FROM events WHERE retraction_id IS NULL ORDER BY id"))?;
             events.query_map([], |row| read_event(conn, row, State::Planned))?.collect()
-        })
-    }
-
-    /// Where this file is a copy made by `recoup backup`: what it is a copy of, and when. Nothing is sent from it until a
-    /// person has accepted it.
-    pub fn copy_of(&self) -> Result<Option<String>> {
-        self.read(|conn| {
-            conn.query_row("SELECT value FROM identity WHERE key = 'copy_of'", [], |row| row.get(0)).optional()
         })
     }
 

@@ -12,8 +12,11 @@ use serde_json::Value;
 use super::chain::Fault;
 use super::hex;
 
-/// The keys of plans and details whose text is personal.
-const PERSONAL: [&str; 3] = ["account_id", "user_id", "reason"];
+/// The keys of plans and details whose text is personal. A reason is a person's own words, and may name anybody.
+const PERSONAL: [&str; 3] = ["account_id", "user_id", REASON];
+
+/// The kind of what a person wrote: shown wherever its retraction is, and gone when a person of that is forgotten.
+pub(super) const REASON: &str = "reason";
 
 /// What is read where a value was forgotten.
 pub const FORGOTTEN: &str = "(forgotten)";
@@ -47,6 +50,10 @@ pub(super) fn seal_text(
     kind: &str,
     value: &str,
 ) -> rusqlite::Result<String> {
+    // Whatever is read of a forgotten account later does not come back.
+    if kind != REASON && super::forget::is_forgotten(conn, value)? {
+        return Ok(FORGOTTEN.to_owned());
+    }
     let known = conn
         .prepare_cached("SELECT commitment FROM personal WHERE kind = ?1 AND value = ?2 AND retraction_id IS ?3")?
         .query_row(params![kind, value, retraction], |row| row.get(0))
@@ -71,6 +78,11 @@ pub(super) fn seal(conn: &Connection, retraction: Option<i64>, json: &Value) -> 
 /// The same JSON with every commitment replaced by its value, or by [`FORGOTTEN`].
 pub(super) fn unseal(conn: &Connection, json: &Value) -> rusqlite::Result<Value> {
     map(json, &mut |_, text| unseal_text(conn, text))
+}
+
+/// The same JSON with reasons as they are, and everything else that is personal left as its commitment.
+pub(super) fn unseal_reasons(conn: &Connection, json: &Value) -> rusqlite::Result<Value> {
+    map(json, &mut |key, text| if key == REASON { unseal_text(conn, text) } else { Ok(text.to_owned()) })
 }
 
 /// The value of a commitment. Text that is none stays as it is.

@@ -1,0 +1,184 @@
+//! `recoup retract --file` and `--apply`: a shop's file → a plan or outcomes, one row for each of its rows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Context, End};
+use crate::cli::BatchArgs;
+use crate::error::{Error, Kind, Result};
+use crate::refunds::plan::{self as plan_file, MadeFor};
+use crate::refunds::{self, Format, OutFile, Refunds, read, write};
+use crate::report::Report;
+use crate::retract::batch::{self, Batch, COLUMNS, Limits, PLANNED};
+use crate::retract::{self, Options, Reads, WriterSettings};
+use crate::store::Identity;
+use crate::store::ledger::{Ledger, NewWatched};
+
+/// How long an order is waited for.
+const WATCH_FOR: Duration = Duration::from_hours(30 * 24);
+
+pub(super) async fn run(
+    context: &Context<'_>,
+    args: &BatchArgs,
+    options: &Options,
+    reads: &Reads<'_>,
+    writer: &WriterSettings,
+) -> Result<End> {
+    let Context { settings, clock, report, .. } = context;
+    batch::check(options)?;
+    let read_options = refunds::Options::default().order_column(args.order_column.clone());
+    let made_for = MadeFor { tenant: reads.identity.tenant.clone(), account_sid: reads.identity.account_sid.clone() };
+    let planned = match &args.apply {
+        Some(path) => {
+            let planned = plan_file::read_plan(path, &read_options)?;
+            planned.check_made_for(&made_for)?;
+            Some(planned)
+        }
+        None => None,
+    };
+    let (input, refunds): (&Path, Refunds) = match (&args.file, &planned) {
+        (Some(path), _) => (path, read::file(path, &read_options)?),
+        (None, Some(planned)) => (args.apply.as_deref().unwrap_or(Path::new("-")), planned.refunds.clone()),
+        (None, None) => return Err(Error::new(Kind::Usage, "a batch needs --file or --apply")),
+    };
+    // Whatever cannot be written must be known before anything is sent.
+    let target = args.plan.as_deref().or(args.out.as_deref());
+    let mut out = match target {
+        Some(path) if path != Path::new("-") => {
+            let out = OutFile::reserve(path, args.force)?;
+            out.is_not(input)?;
+            Some(out)
+        }
+        _ => None,
+    };
+    if !options.dry_run && args.plan.is_none() && target.is_none() {
+        return Err(Error::new(Kind::Usage, "a batch needs a file for its outcomes")
+            .hint("name it with --out outcomes.csv; --plan FILE or --dry-run send nothing"));
+    }
+    say_what_is_wrong(report, &refunds);
+    let undated = planned.as_ref().map_or_else(|| written_at(input, clock.now()), |planned| planned.made_at);
+    let mut batch = Batch::plan(reads, &refunds, options, undated).await?;
+    if let Some(planned) = &planned {
+        batch.hold_to(&planned.planned);
+    }
+    if args.plan.is_some() {
+        return write_plan(context, &batch, &refunds, &made_for, out.as_mut());
+    }
+    let limits = Limits {
+        count: args.max_count.unwrap_or(settings.retract.max_count),
+        value: args.max_value.unwrap_or(settings.retract.max_value),
+    };
+    if !options.dry_run && batch.ended().is_none() {
+        let intent = batch.intent(limits)?;
+        let ask = intent.orders > 0 && !options.yes;
+        for line in intent.lines() {
+            if ask { report.say(line) } else { report.note(line) }
+        }
+        if ask {
+            retract::confirm(reads, &format!("Retract {} orders", intent.orders)).await?;
+        }
+        batch.carry_out(writer).await?;
+    }
+    let outcomes = batch.outcomes(options.dry_run)?;
+    let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
+    let format = match args.out.as_deref() {
+        // On standard output `--json` means JSON, whatever came in.
+        None if report.is_json() => Format::Ndjson,
+        out => Format::of_output(out, refunds.format),
+    };
+    let bytes = write::outcomes(&refunds, format, &COLUMNS, &values)?;
+    match out.as_mut() {
+        Some(out) => out.write(&bytes)?,
+        None => report.bytes(&bytes)?,
+    }
+    if args.watch_missing && !options.dry_run {
+        watch_missing(context, reads.identity, &batch, args)?;
+    }
+    let (summary, problem) = batch.summary(&outcomes);
+    for line in summary.lines() {
+        // Standard output may be the file.
+        if out.is_some() { report.line(line) } else { report.note(line) }
+    }
+    report.object(&summary)?;
+    match problem {
+        None => Ok(End::Done),
+        Some(problem) if options.dry_run && problem.kind == Kind::SomeFailed => Ok(End::Done),
+        Some(problem) => Err(problem),
+    }
+}
+
+fn write_plan(
+    context: &Context<'_>,
+    batch: &Batch<'_>,
+    refunds: &Refunds,
+    made_for: &MadeFor,
+    out: Option<&mut OutFile>,
+) -> Result<End> {
+    let Context { clock, report, .. } = context;
+    if let Some(error) = batch.ended() {
+        return Err(error.clone());
+    }
+    let bytes = plan_file::write_plan(refunds, &PLANNED, &batch.planned(), made_for, clock.now())?;
+    let no_limits = Limits { count: u64::MAX, value: u64::MAX };
+    let intent = batch.intent(no_limits)?;
+    match out {
+        Some(out) => {
+            out.write(&bytes)?;
+            report.object(&intent)?;
+            for line in intent.lines() {
+                report.line(line);
+            }
+            report.note(format!("nothing was sent; carry it out with --apply {}", out.path().display()));
+        }
+        None => report.bytes(&bytes)?,
+    }
+    Ok(End::Done)
+}
+
+/// Rows that are wrong are said at once; what becomes of them is in the outcomes.
+fn say_what_is_wrong(report: &Report, refunds: &Refunds) {
+    const SHOWN: usize = 20;
+    let wrong = || refunds.rows.iter().filter(|row| !row.problems.is_empty());
+    for row in wrong().take(SHOWN) {
+        for problem in &row.problems {
+            report.warn(format!("line {}: {problem}", row.line));
+        }
+    }
+    let more = wrong().count().saturating_sub(SHOWN);
+    if more > 0 {
+        report.warn(format!("and {more} more lines; the outcome file has every one"));
+    }
+}
+
+/// When a file was written: what it lists happened before. A stream is of now.
+fn written_at(path: &Path, now: Timestamp) -> Timestamp {
+    let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
+    written.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now))
+}
+
+fn watch_missing(context: &Context<'_>, identity: &Identity, batch: &Batch<'_>, args: &BatchArgs) -> Result<()> {
+    let Context { settings, clock, report, actor, .. } = context;
+    let now = clock.now();
+    let wait = args.watch_for.map_or(WATCH_FOR, |span| span.0);
+    let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+    let new: Vec<NewWatched<'_>> = batch
+        .not_found_yet()
+        .filter_map(|(row, options)| {
+            Some(NewWatched {
+                order_id: row.order_id.as_ref()?,
+                refunded_at: row.refunded_at.map(refunds::When::latest),
+                disposition: Some(&options.disposition),
+                reason: options.reason.as_deref(),
+                ticket: options.ticket.as_deref(),
+            })
+        })
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let added = Ledger::open(&settings.ledger, identity, actor)?.watch(&new, until, now)?;
+    report.note(format!("{added} orders are waited for until {until:.0}; every crawl looks for them"));
+    Ok(())
+}

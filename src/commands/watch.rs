@@ -1,0 +1,78 @@
+//! `recoup watch`: refunds that wait for their orders; and looking for them after a crawl.
+
+use super::{Context, End};
+use crate::cli::WatchCommand;
+use crate::error::{Error, Kind, Result};
+use crate::lookup;
+use crate::report::table;
+use crate::store::index::IndexReader;
+use crate::store::ledger::{Ledger, Watched};
+
+pub(super) fn run(context: &Context<'_>, command: &WatchCommand) -> Result<End> {
+    let Context { settings, report, actor, .. } = context;
+    match command {
+        WatchCommand::List => {
+            let ledger = Ledger::open_read_only(&settings.ledger, settings.identity_if_set()?.as_ref())?;
+            let list = ledger.map(|ledger| ledger.watched()).transpose()?.unwrap_or_default();
+            for one in &list {
+                report.object(one)?;
+            }
+            if list.is_empty() {
+                report.note("no refund waits for its order");
+            } else {
+                report.line(table(["order", "ticket", "since", "until", "stands"], list.iter().map(row)));
+            }
+            Ok(End::Done)
+        }
+        WatchCommand::Remove { orders } => {
+            let orders = orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
+            let mut ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
+            let removed = ledger.unwatch(&orders)?;
+            report.object(&serde_json::json!({ "removed": removed }))?;
+            report.line(format!("{removed} of {} are waited for no longer", orders.len()));
+            if removed == orders.len() as u64 {
+                return Ok(End::Done);
+            }
+            Err(Error::new(Kind::SomeFailed, "some of these orders are not on the list")
+                .hint("`recoup watch list` shows the list; order IDs match exactly"))
+        }
+    }
+}
+
+fn row(one: &Watched) -> [String; 5] {
+    [
+        crate::report::printable(one.order_id.as_str()),
+        one.ticket.clone().unwrap_or_default(),
+        one.added_at.clone(),
+        one.expires_at.clone(),
+        match (&one.found_at, &one.looked_at) {
+            (Some(at), _) => format!("turned up {at}: recoup retract"),
+            (None, Some(at)) => format!("not found, last looked for {at}"),
+            (None, None) => "not looked for yet".to_owned(),
+        },
+    ]
+}
+
+/// Looks for what is waited for in what a crawl has just read, and says what turned up and what has expired.
+pub(super) fn look(context: &Context<'_>) -> Result<()> {
+    let Context { settings, clock, report, actor, .. } = context;
+    let identity = settings.identity()?;
+    let waits = match Ledger::open_read_only(&settings.ledger, Some(&identity))? {
+        Some(ledger) => ledger.watched()?.iter().any(|one| one.found_at.is_none()),
+        None => false,
+    };
+    let Some(reader) = IndexReader::open(&settings.database, Some(&identity))?.filter(|_| waits) else {
+        return Ok(());
+    };
+    let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
+    let looked = ledger.look_for_watched(clock.now(), |order| Ok(!reader.find(order)?.is_empty()))?;
+    for order in &looked.found {
+        let order = crate::report::printable(order.as_str());
+        report.note(format!("order {order} was refunded and waited for, and has turned up: recoup retract {order:?}"));
+    }
+    if !looked.expired.is_empty() {
+        let list: Vec<String> = looked.expired.iter().map(|order| crate::report::printable(order.as_str())).collect();
+        report.warn(format!("{} refunds have waited long enough for their orders: {}", list.len(), list.join(", ")));
+    }
+    Ok(())
+}

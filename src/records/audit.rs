@@ -1,0 +1,180 @@
+//! Whether the ledger is what was written, and all of it for those who want to see for themselves.
+//!
+//! A bare chain cannot tell that its tail was cut, or that all of it was written anew. So the head that a person kept, on a
+//! receipt, and the one that the index remembers, are looked for in it as well. This module only reads.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::out::Out;
+use super::table;
+use crate::error::{Error, Kind, Result};
+use crate::report::{Report, grouped};
+use crate::store::Identity;
+use crate::store::index::IndexReader;
+use crate::store::ledger::{Audit, Exported, Fault, Head, Ledger, Whose};
+
+/// Digits of a hash.
+const HASH_DIGITS: usize = 64;
+
+/// The form of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object on each line.
+    Ndjson,
+    /// A table for a spreadsheet.
+    Csv,
+}
+
+/// What an export is to be.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// Its form.
+    pub format: Format,
+    /// Where it goes; `None`: to standard output.
+    pub out: Option<PathBuf>,
+    /// A file that is there may be replaced.
+    pub force: bool,
+    /// Whose IDs are shown.
+    pub whose: Whose,
+}
+
+/// What came of an export.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    /// Events in it.
+    pub events: u64,
+    /// The file.
+    pub file: String,
+    /// The newest event in it.
+    pub head: Head,
+}
+
+/// Computes the chain again, and looks for the head that somebody kept and for the one that the index remembers.
+pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
+    if head.is_some_and(|head| head.len() != HASH_DIGITS || !head.bytes().all(|b| b.is_ascii_hexdigit())) {
+        return Err(Error::new(Kind::Usage, format!("a head is {HASH_DIGITS} hexadecimal digits"))
+            .hint("it is in the last lines of every receipt"));
+    }
+    let remembered = IndexReader::open(index, identity)?.map_or(Ok(None), |reader| reader.ledger())?;
+    let ledger = open(ledger, identity, remembered.is_some())?;
+    let mut audit = ledger.audit(head)?;
+    if let Some((id, head)) = remembered {
+        audit.faults.extend(against(&ledger, &audit, &id, &head)?);
+    }
+    Ok(audit)
+}
+
+/// Opens a ledger that has to be there.
+pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -> Result<Ledger> {
+    Ledger::open_read_only(path, identity)?.ok_or_else(|| {
+        if remembered {
+            Error::new(
+                Kind::Identity,
+                format!("the index was used with a ledger, and there is none at {}", path.display()),
+            )
+            .hint("bring it back, or name it with RECOUP_LEDGER; where it is lost, see `recoup ledger accept`")
+        } else {
+            Error::new(
+                Kind::Failed,
+                format!("there is no ledger at {}: nothing was ever retracted here", path.display()),
+            )
+            .hint("name another with --database or RECOUP_LEDGER")
+        }
+    })
+}
+
+/// What the index remembers of its ledger must be in this one.
+fn against(ledger: &Ledger, audit: &Audit, id: &str, head: &Head) -> Result<Option<Fault>> {
+    let fault = |what: String| Ok(Some(Fault { sequence: None, retraction: None, what }));
+    if audit.ledger_id != id {
+        return fault(format!("the index was used with another ledger, {id}"));
+    }
+    let event = head.sequence;
+    match ledger.hash_at(event)? {
+        None if event > 0 => fault(format!(
+            "the index remembers event {event}, which is not here: the tail was cut, or this is an older copy"
+        )),
+        Some(hash) if !head.hash.is_empty() && hash != head.hash => fault(format!(
+            "the index remembers another event {event}: the ledger was written anew since, or has gone another way"
+        )),
+        _ => Ok(None),
+    }
+}
+
+/// The audit for a person.
+pub fn lines(audit: &Audit) -> Vec<String> {
+    let Head { sequence, hash } = &audit.head;
+    let mut lines = vec![
+        format!(
+            "ledger {}: {} events, {} retractions, {} personal values",
+            audit.ledger_id,
+            grouped(audit.events),
+            grouped(audit.retractions),
+            grouped(audit.personal_kept)
+        ),
+        format!("head {hash} (event {sequence})"),
+    ];
+    for fault in &audit.faults {
+        let retraction = fault.retraction.map(|id| format!("retraction {id}"));
+        let event = fault.sequence.map(|sequence| format!("event {sequence}"));
+        let place: Vec<String> = event.into_iter().chain(retraction).collect();
+        let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(", ")) };
+        lines.push(format!("FAULT: {place}{}", fault.what));
+    }
+    if audit.faults.is_empty() {
+        lines.push("the chain holds: no event was altered, removed, added or moved".to_owned());
+    }
+    lines
+}
+
+/// What an audit ends with, where it found anything.
+pub fn problem(audit: &Audit) -> Option<Error> {
+    let first = audit.faults.first()?;
+    let more = match audit.faults.len() {
+        1 => String::new(),
+        n => format!("; and {} more", n - 1),
+    };
+    Some(
+        Error::new(Kind::Tampered, format!("the ledger is not what was written: {}{more}", first.what))
+            .hint("keep this file as it is, and compare it with a backup (`recoup backup`) and with receipts"),
+    )
+}
+
+/// Hands out every event, in order; `None` where it went to standard output.
+pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, report: &Report) -> Result<Option<Written>> {
+    let ledger = open(ledger, identity, false)?;
+    let mut out = export.out.as_deref().map(|path| Out::begin(path, export.force)).transpose()?;
+    let mut put = |text: String| {
+        if let Some(out) = &mut out {
+            return out.line(&text);
+        }
+        report.data(text);
+        Ok(())
+    };
+    if export.format == Format::Csv {
+        put(table::header()?)?;
+    }
+    let mut head = Head { sequence: 0, hash: String::new() };
+    let progress = export.out.as_ref().map(|_| report.progress("events exported"));
+    let events = ledger.each_event(export.whose, |event| {
+        put(match export.format {
+            Format::Ndjson => json(&event)?,
+            Format::Csv => table::line(&event)?,
+        })?;
+        head = Head { sequence: event.event, hash: event.hash };
+        if let Some(progress) = &progress {
+            progress.show(event.event.unsigned_abs(), None, "");
+        }
+        Ok(())
+    })?;
+    let (Some(out), Some(path)) = (out, &export.out) else { return Ok(None) };
+    out.finish()?;
+    Ok(Some(Written { events, file: path.display().to_string(), head }))
+}
+
+fn json(event: &Exported) -> Result<String> {
+    serde_json::to_string(event)
+        .map_err(|error| Error::new(Kind::Failed, format!("failed to write event {} as JSON: {error}", event.event)))
+}

@@ -1,0 +1,329 @@
+//! A copy of both files while everything runs.
+//!
+//! Each copy is made beside its place, checked, brought to the disk and then named, so that nothing half-written ever bears a
+//! backup's name. The index comes first: it remembers how far the ledger was, and a ledger that is newer than that is fine.
+//! Older backups are let go only once the new one is there, and only those that bear this command's own names.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+
+use super::out::sync_folder;
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::report::{Report, grouped};
+use crate::store::copy::{Source, check_index, mark_ledger};
+use crate::store::index::IndexReader;
+use crate::store::ledger::Head;
+use crate::store::{Identity, ProcessLock};
+
+/// How often progress looks at the copy.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks before progress is shown: two seconds.
+const QUIET_LOOKS: u32 = 20;
+/// The moment in a name: 20261124T183025Z.
+const MOMENT: &str = "%Y%m%dT%H%M%SZ";
+/// Its length.
+const MOMENT_LENGTH: usize = 16;
+
+/// What is to be backed up, and where to.
+pub struct Job<'a> {
+    /// The index.
+    pub index: &'a Path,
+    /// The ledger.
+    pub ledger: &'a Path,
+    /// Whom both belong to, where the settings say it.
+    pub identity: Option<&'a Identity>,
+    /// The folder for the copies.
+    pub folder: &'a Path,
+    /// How many backups stay there; `None`: all of them.
+    pub keep: Option<usize>,
+}
+
+/// What was written.
+#[derive(Debug, Serialize)]
+pub struct Backup {
+    /// The copy of the index; `null` where there is no index.
+    pub index: Option<Copied>,
+    /// The copy of the ledger; `null` where there is no ledger.
+    pub ledger: Option<CopiedLedger>,
+    /// Older backups that were removed.
+    pub removed: Vec<String>,
+}
+
+/// One copy.
+#[derive(Debug, Serialize)]
+pub struct Copied {
+    /// Where it is.
+    pub file: String,
+    /// How large it is.
+    pub bytes: u64,
+}
+
+/// The copy of a ledger, whose chain holds.
+#[derive(Debug, Serialize)]
+pub struct CopiedLedger {
+    /// Where it is, and how large.
+    #[serde(flatten)]
+    pub copied: Copied,
+    /// The ledger's own name.
+    pub ledger_id: String,
+    /// Events in it.
+    pub events: u64,
+    /// Its newest event: keep it, `recoup audit verify --head` looks for it.
+    pub head: Head,
+}
+
+/// Copies both files into the folder.
+pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Backup> {
+    std::fs::create_dir_all(job.folder).map_err(|error| unusable(job.folder, &error))?;
+    let lock = ProcessLock::try_take(&job.folder.join(".recoup"), "backup")?;
+    let _lock = lock.ok_or_else(|| {
+        Error::new(Kind::Busy, format!("another backup to {} is running", job.folder.display()))
+            .hint("run the same command again when it is done")
+    })?;
+    let names = Names::new(job, clock.now());
+    names.sweep(job.folder);
+    let copy = Copy { folder: job.folder, stop, clock, report };
+    let remembered = IndexReader::open(job.index, job.identity)?.map_or(Ok(None), |reader| reader.ledger())?;
+    let mut backup = Backup { index: None, ledger: None, removed: Vec::new() };
+    if let Some(source) = Source::index(job.index, job.identity)? {
+        let (copied, ()) = copy.of(source, &names.index, check_index).await?;
+        backup.index = Some(copied);
+    } else {
+        report.note(format!("there is no index at {}", job.index.display()));
+    }
+    if let Some(source) = Source::ledger(job.ledger, job.identity)? {
+        let at = clock.now();
+        let (copied, audit) = copy
+            .of(source, &names.ledger, move |path| {
+                let audit = mark_ledger(path, at)?;
+                match super::audit::problem(&audit) {
+                    None => Ok(audit),
+                    Some(problem) => Err(problem.context("the ledger was not backed up")),
+                }
+            })
+            .await?;
+        let (ledger_id, events, head) = (audit.ledger_id, audit.events, audit.head);
+        backup.ledger = Some(CopiedLedger { copied, ledger_id, events, head });
+    } else if remembered.is_some() {
+        // Every night's success over a ledger that is gone would be the worst kind of backup.
+        return Err(Error::new(
+            Kind::Identity,
+            format!("the index was used with a ledger, and there is none at {}", job.ledger.display()),
+        )
+        .hint("bring it back, or name it with RECOUP_LEDGER; where it is lost, see `recoup ledger accept`"));
+    } else {
+        report.note(format!("there is no ledger at {}: nothing was ever retracted here", job.ledger.display()));
+    }
+    if backup.index.is_none() && backup.ledger.is_none() {
+        return Err(Error::new(Kind::Failed, "there is nothing to back up: neither an index nor a ledger")
+            .hint("name them with --database, --profile or RECOUP_LEDGER"));
+    }
+    if let Some(keep) = job.keep {
+        backup.removed = names.prune(job.folder, keep.max(1))?;
+    }
+    Ok(backup)
+}
+
+impl Backup {
+    /// What was written, for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let size = |copied: &Copied| format!("{} ({} KB)", copied.file, grouped(copied.bytes.div_ceil(1024)));
+        let mut lines = Vec::new();
+        lines.extend(self.index.as_ref().map(|copied| format!("index  {}", size(copied))));
+        if let Some(ledger) = &self.ledger {
+            let Head { sequence, hash } = &ledger.head;
+            lines.push(format!("ledger {}: {} events, the chain holds", size(&ledger.copied), grouped(ledger.events)));
+            lines.push(format!("head {hash} (event {sequence})"));
+        }
+        lines.extend(self.removed.iter().map(|name| format!("removed {name}")));
+        lines
+    }
+}
+
+struct Copy<'a> {
+    folder: &'a Path,
+    stop: &'a CancellationToken,
+    clock: &'a Clock,
+    report: &'a Report,
+}
+
+impl Copy<'_> {
+    /// Copies, checks, and puts the copy in its place; gives what the check found out.
+    async fn of<T: Send + 'static>(
+        &self,
+        source: Source,
+        name: &Name,
+        check: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+    ) -> Result<(Copied, T)> {
+        let file = tempfile::Builder::new()
+            .prefix(&name.partial())
+            .suffix(".partial")
+            .tempfile_in(self.folder)
+            .map_err(|error| unusable(self.folder, &error))?;
+        let path = file.path().to_owned();
+        let (total, handle) = (source.size()?, source.interrupt_handle());
+        let mut working = tokio::task::spawn_blocking(move || {
+            source.copy_to(file.path())?;
+            let found = check(file.path())?;
+            Ok((file, found))
+        });
+        let mut looks = 0_u32;
+        let mut progress = None;
+        let (file, found): (NamedTempFile, T) = loop {
+            tokio::select! {
+                worked = &mut working => break worked.map_err(|error| Error::new(Kind::Failed, format!("the copy failed: {error}")))??,
+                () = self.clock.sleep(LOOK) => {}
+                () = self.stop.cancelled(), if looks < u32::MAX => {
+                    handle.interrupt();
+                    // Once is enough; then it ends by itself.
+                    looks = u32::MAX;
+                }
+            }
+            looks = looks.saturating_add(1);
+            if looks > QUIET_LOOKS {
+                let done = std::fs::metadata(&path).map_or(0, |file| file.len());
+                progress.get_or_insert_with(|| self.report.progress("kilobytes copied")).show(
+                    done.min(total) / 1024,
+                    Some(total / 1024),
+                    if done >= total { "checking the copy" } else { "" },
+                );
+            }
+        };
+        if self.stop.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "interrupted; nothing half-written was left"));
+        }
+        let place = name.path(self.folder);
+        file.as_file().sync_all().map_err(|error| unusable(self.folder, &error))?;
+        let kept = file.persist_noclobber(&place).map_err(|error| unusable(self.folder, &error.error))?;
+        sync_folder(self.folder);
+        let bytes = kept.metadata().map_or(0, |file| file.len());
+        Ok((Copied { file: place.display().to_string(), bytes }, found))
+    }
+}
+
+/// A name of this command's own pattern: the file's, a moment, `.db`.
+struct Name {
+    stem: String,
+    moment: String,
+}
+
+impl Name {
+    fn path(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}-{}.db", self.stem, self.moment))
+    }
+
+    fn partial(&self) -> String {
+        format!(".{}-backup-", self.stem)
+    }
+
+    /// Whether a name is one of this file's backups.
+    fn fits(&self, name: &str) -> bool {
+        let moment = name.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('-'));
+        moment.and_then(|rest| rest.strip_suffix(".db")).is_some_and(is_moment)
+    }
+}
+
+fn is_moment(text: &str) -> bool {
+    text.len() == MOMENT_LENGTH
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 => byte == b'T',
+            15 => byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+struct Names {
+    index: Name,
+    ledger: Name,
+}
+
+impl Names {
+    /// The names of a new backup: of this second, or of the next one that is free.
+    fn new(job: &Job<'_>, now: Timestamp) -> Self {
+        let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let (index, ledger) = (stem(job.index), stem(job.ledger));
+        // Two files of one name in two folders would take each other's place.
+        let ledger = if index == ledger { format!("{ledger}-ledger") } else { ledger };
+        let mut at = now;
+        loop {
+            let moment = at.strftime(MOMENT).to_string();
+            let name = |stem: &str| Name { stem: stem.to_owned(), moment: moment.clone() };
+            let names = Self { index: name(&index), ledger: name(&ledger) };
+            if !names.index.path(job.folder).exists() && !names.ledger.path(job.folder).exists() {
+                return names;
+            }
+            at = at.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
+        }
+    }
+
+    /// Removes what a backup that was killed has left. Under the folder's lock: none of them is being written.
+    fn sweep(&self, folder: &Path) {
+        for name in names_in(folder).unwrap_or_default() {
+            let is_left = [&self.index, &self.ledger].iter().any(|own| name.starts_with(&own.partial()));
+            if is_left && (name.ends_with(".partial") || name.contains(".partial-")) {
+                drop(std::fs::remove_file(folder.join(name)));
+            }
+        }
+    }
+
+    /// Removes all but the newest backups of each file.
+    fn prune(&self, folder: &Path, keep: usize) -> Result<Vec<String>> {
+        let names = names_in(folder).map_err(|error| unusable(folder, &error))?;
+        let mut removed = Vec::new();
+        for own in [&self.index, &self.ledger] {
+            let mut backups: Vec<&String> = names.iter().filter(|name| own.fits(name)).collect();
+            backups.sort();
+            backups.truncate(backups.len().saturating_sub(keep));
+            for name in backups {
+                let path = folder.join(name);
+                std::fs::remove_file(&path).map_err(|error| {
+                    Error::new(
+                        Kind::Storage,
+                        format!("the backup is there, but {} could not be removed: {error}", path.display()),
+                    )
+                    .hint("remove it by hand, or check who owns it")
+                })?;
+                removed.push(path.display().to_string());
+            }
+        }
+        Ok(removed)
+    }
+}
+
+fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder)?;
+    Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
+fn unusable(folder: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::Storage, format!("no backup can be written to {}: {error}", folder.display()))
+        .hint("name a folder that can be written to and has room; nothing half-written was left")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_its_own_are_let_go() {
+        let name = Name { stem: "recoup".to_owned(), moment: String::new() };
+        for (text, fits) in [
+            ("recoup-20261124T183025Z.db", true),
+            ("recoup-ledger-20261124T183025Z.db", false),
+            ("recoup-20261124T183025Z.db-wal", false),
+            ("recoup-20261124.db", false),
+            ("recoup-2026112xT183025Z.db", false),
+            ("other-20261124T183025Z.db", false),
+            ("recoup.db", false),
+            ("xrecoup-20261124T183025Z.db", false),
+        ] {
+            assert_eq!(name.fits(text), fits, "{text}");
+        }
+    }
+}

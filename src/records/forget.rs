@@ -1,0 +1,197 @@
+//! Taking a person out of both files, for good.
+//!
+//! The ledger first: its tombstone is what keeps later readings out, and every step can be done again. What the ledger says
+//! of a retraction stays; who it concerned does not. This module must never print the account, nor write it down anywhere.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::model::{AccountId, Actor};
+use crate::report::{self, Report, grouped};
+use crate::retract::REREAD_FOR;
+use crate::retract::guard::{Trouble, trouble};
+use crate::retract::verify::still_worth_reading;
+use crate::store::index::{Erased, Index, IndexReader};
+use crate::store::ledger::{Head, Ledger, Retraction, State};
+use crate::store::{Identity, ProcessLock};
+
+/// Both files, and who acts.
+pub struct Files<'a> {
+    /// The index.
+    pub index: &'a Path,
+    /// The ledger.
+    pub ledger: &'a Path,
+    /// Whom both belong to.
+    pub identity: &'a Identity,
+    /// Who acts, for the ledger.
+    pub actor: &'a Actor,
+}
+
+/// What was forgotten.
+#[derive(Debug, Serialize)]
+pub struct Forgotten {
+    /// The ticket.
+    pub ticket: String,
+    /// Values that went from the ledger: its own, and the reasons of its retractions.
+    pub values: u64,
+    /// Retractions that it is in; they stay, without it.
+    pub retractions: u64,
+    /// What went from the index; `null` where there is none.
+    pub index: Option<Erased>,
+    /// The ledger's newest event, which says so.
+    pub head: Head,
+}
+
+/// Forgets one account.
+pub async fn run(
+    files: &Files<'_>,
+    account: &AccountId,
+    ticket: &str,
+    yes: bool,
+    clock: &Clock,
+    stop: &CancellationToken,
+    report: &Report,
+) -> Result<Forgotten> {
+    if account.as_str().is_empty() {
+        return Err(Error::new(Kind::Usage, "an account ID is missing"));
+    }
+    if !yes && !report.can_ask() {
+        return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was forgotten")
+            .hint("add --yes to go ahead without a question"));
+    }
+    let reader = IndexReader::open(files.index, Some(files.identity))?;
+    let existing = Ledger::open_read_only(files.ledger, Some(files.identity))?;
+    if trouble(reader.as_ref(), existing.as_ref())? == Some(Trouble::Missing) {
+        return Err(Error::new(
+            Kind::Identity,
+            format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),
+        )
+        .hint("bring it back, or name it with RECOUP_LEDGER: what it holds of the account must go too"));
+    }
+    let known = existing.as_ref().map_or_else(|| Ok(Vec::new()), |ledger| ledger.of_account(account))?;
+    check_closed(&known, clock.now())?;
+    drop((reader, existing));
+    if !yes {
+        ask(&known, stop).await?;
+    }
+    let busy = |who: &str| {
+        Error::new(Kind::Busy, format!("{who} is running; nothing was forgotten"))
+            .hint("run the same command again when it is done")
+    };
+    // A crawl must not be reading it meanwhile, and nobody may begin a retraction of it.
+    let _crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
+    let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
+    let mut ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
+    check_closed(&ledger.of_account(account)?, clock.now())?;
+    let here = ledger.forget(account, json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
+    let index = if files.index.exists() {
+        let mut index = Index::open(files.index, files.identity)?;
+        let buried = index.bury(&ledger.tombstones()?, clock.now())?;
+        Some(erase(&mut index, std::slice::from_ref(account), buried.erased, report)?)
+    } else {
+        None
+    };
+    ledger.rewrite()?;
+    Ok(Forgotten {
+        ticket: ticket.to_owned(),
+        values: here.values,
+        retractions: here.retractions,
+        index,
+        head: ledger.head()?,
+    })
+}
+
+/// Lets the index know whom the ledger has forgotten, and takes out whom it still has: a new index, or an older copy of one.
+/// `create` where an index is about to be made.
+pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
+    let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
+    let tombstones = ledger.tombstones()?;
+    if tombstones.macs.is_empty() || (!create && !files.index.exists()) {
+        return Ok(());
+    }
+    let mut index = Index::open(files.index, files.identity)?;
+    let buried = index.bury(&tombstones, clock.now())?;
+    if !buried.accounts.is_empty() {
+        report.note("this index had accounts that were forgotten; they are taken out");
+        erase(&mut index, &buried.accounts, buried.erased, report)?;
+    }
+    Ok(())
+}
+
+fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Report) -> Result<Erased> {
+    let progress = report.progress("rewards looked through");
+    let erased = index.erase(accounts, so_far, |looked| progress.show(looked, None, ""))?;
+    index.rewrite()?;
+    Ok(erased)
+}
+
+/// What is on its way cannot be followed without the account. What `verify` has given up reading is not on its way.
+fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
+    let open: Vec<String> = known
+        .iter()
+        .filter(|retraction| retraction.state.is_open() && still_worth_reading(retraction, REREAD_FOR, now))
+        .map(|retraction| format!("{} ({})", retraction.id, State::as_str(retraction.state)))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Refused,
+        format!("this account has open retractions: {}; nothing was forgotten", open.join(", ")),
+    )
+    .hint("run `recoup verify` until they are at an end, then forget it"))
+}
+
+async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
+    let question = format!(
+        "Forget this account? {} retraction(s) stay without it, and their reasons go. It cannot be undone.",
+        known.len()
+    );
+    let answer = tokio::select! {
+        answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
+        () = stop.cancelled() => {
+            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was forgotten"));
+        }
+    };
+    match answer {
+        Ok(Ok(true)) => Ok(()),
+        _ => Err(Error::new(Kind::Declined, "declined; nothing was forgotten")),
+    }
+}
+
+impl Forgotten {
+    /// What was forgotten, for a person: never who.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "forgotten (ticket {}): {} value(s) of {} retraction(s) in the ledger",
+            self.ticket,
+            grouped(self.values),
+            grouped(self.retractions)
+        )];
+        match &self.index {
+            None => lines.push("there is no index; one that is made later leaves it out".to_owned()),
+            Some(erased) => {
+                lines.push(format!(
+                    "{} account, {} reward(s), {} link(s) in the index; {} reward(s) of others named it and do not any more",
+                    erased.accounts, erased.rewards, erased.links, erased.renamed
+                ));
+                if erased.repacked {
+                    lines.push(
+                        "what was learned for packing may have held a piece of its ID, and was learned anew".to_owned(),
+                    );
+                }
+            }
+        }
+        lines.push(
+            "no crawl, look-up or retraction brings it back; backups that were made before still have it".to_owned(),
+        );
+        lines.push(format!("head {} (event {})", self.head.hash, self.head.sequence));
+        lines
+    }
+}

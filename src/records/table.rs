@@ -1,0 +1,142 @@
+//! Events as CSV, for a spreadsheet: one row per event, the same columns in every version. Only computes.
+//!
+//! A cell that a spreadsheet would run as a formula must never leave here as one.
+
+use std::borrow::Cow;
+
+use crate::error::{Error, Kind, Result};
+use crate::store::ledger::Exported;
+
+/// The columns, in order.
+const COLUMNS: [&str; 20] = [
+    "event",
+    "at",
+    "retraction",
+    "order_id",
+    "action_id",
+    "action_tracker_id",
+    "program_id",
+    "road",
+    "attempt",
+    "batch",
+    "disposition",
+    "reason",
+    "ticket",
+    "person",
+    "host",
+    "state",
+    "kind",
+    "message",
+    "details",
+    "hash",
+];
+
+/// The first row.
+pub(super) fn header() -> Result<String> {
+    row(&COLUMNS.map(Cow::Borrowed))
+}
+
+/// The row of an event.
+pub(super) fn line(event: &Exported) -> Result<String> {
+    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let cells: [String; 20] = [
+        event.event.to_string(),
+        event.at.clone(),
+        number(event.retraction),
+        text(&event.order_id),
+        text(&event.action_id),
+        text(&event.action_tracker_id),
+        text(&event.program_id),
+        text(&event.road),
+        number(event.attempt),
+        text(&event.batch),
+        text(&event.disposition),
+        text(&event.reason),
+        text(&event.ticket),
+        event.person.clone(),
+        event.host.clone(),
+        text(&event.state),
+        event.kind.clone(),
+        event.message.clone(),
+        event.details.to_string(),
+        event.hash.clone(),
+    ];
+    row(&cells.each_ref().map(|cell| harmless(cell)))
+}
+
+/// What a spreadsheet would take for a formula gets an apostrophe before it, which every one shows as text. The white space
+/// that some of them skip does not hide it.
+fn harmless(cell: &str) -> Cow<'_, str> {
+    let is_formula = cell
+        .trim_start_matches(' ')
+        .starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠']);
+    if is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
+}
+
+fn row(cells: &[Cow<'_, str>]) -> Result<String> {
+    let failed = |cause: String| Error::new(Kind::Failed, format!("failed to write CSV: {cause}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(|error| failed(error.to_string()))?;
+    let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_run_as_a_formula_and_no_other_cell_changes() {
+        for (cell, shown) in [
+            ("=1+1", "'=1+1"),
+            ("+49 30", "'+49 30"),
+            ("-5", "'-5"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("  =1", "'  =1"),
+            ("\t=1", "'\t=1"),
+            ("\r\n=1", "'\r\n=1"),
+            ("＝1", "'＝1"),
+            ("1001", "1001"),
+            ("#1001", "#1001"),
+            ("a=b", "a=b"),
+            ("", ""),
+            ("{\"a\":-1}", "{\"a\":-1}"),
+        ] {
+            assert_eq!(harmless(cell), shown, "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_cell_for_every_column_and_is_quoted_where_it_must_be() {
+        let event = Exported {
+            event: 7,
+            at: "2026-01-01T00:00:00.000Z".into(),
+            retraction: None,
+            order_id: Some("=HYPERLINK(\"x\"),1".into()),
+            action_id: None,
+            action_tracker_id: None,
+            program_id: None,
+            road: None,
+            attempt: None,
+            batch: None,
+            disposition: None,
+            reason: Some("two\nlines".into()),
+            ticket: None,
+            person: "ann".into(),
+            host: "desk".into(),
+            state: None,
+            kind: "note".into(),
+            message: String::new(),
+            details: serde_json::json!({"a": "b"}),
+            hash: "00".into(),
+        };
+        let text = format!("{}\n{}\n", header().expect("a row"), line(&event).expect("a row"));
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let read: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
+        assert_eq!((reader.headers().expect("names").len(), read.len(), read[0].len()), (20, 1, 20));
+        assert_eq!((&read[0][3], &read[0][11]), ("'=HYPERLINK(\"x\"),1", "two\nlines"));
+        assert_eq!(&read[0][18], r#"{"a":"b"}"#);
+    }
+}

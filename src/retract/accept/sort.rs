@@ -1,0 +1,274 @@
+//! Which of the vendor's submissions a ledger knows. Pure: no I/O, no clock.
+//!
+//! A reversal that is taken for known although it is not could go out a second time; so what is not certain counts as not
+//! known, and what cannot be read is said.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::brand::Submission;
+use crate::model::{ActionId, OrderId, Target};
+use crate::store::ledger::{Retraction, State};
+
+/// How far two clocks may differ, and a request may take.
+const CLOCKS: Duration = Duration::from_mins(10);
+
+/// A reversal that the vendor has and the ledger does not.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// What it takes back.
+    pub target: Target,
+    /// The submission.
+    pub submission: Submission,
+}
+
+/// The vendor's list beside the ledger.
+#[derive(Debug, Default)]
+pub struct Sorted {
+    /// Reversals since the moment from which on the ledger may not know them.
+    pub reversals: u64,
+    /// Of these, known: by batch ID, or by what they take back and when.
+    pub matched: u64,
+    /// Further ones on actions that the ledger would not send again anyway.
+    pub on_known: u64,
+    /// Not known, oldest first.
+    pub missing: Vec<Missing>,
+    /// Neither known nor readable: what they take back is not to be seen.
+    pub unreadable: u64,
+    /// Modifications that the ledger does not know. They are not taken over.
+    pub modifications: u64,
+}
+
+/// Sorts a list. `since`: from when on the ledger may not know what was sent; `None`: it may know nothing at all.
+pub fn sort(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction]) -> Sorted {
+    let batches: BTreeSet<&str> = known.iter().filter_map(|retraction| retraction.text("batch_id")).collect();
+    let from = since.map(|since| since.saturating_sub(signed(CLOCKS)).unwrap_or(Timestamp::MIN));
+    let mut sorted = Sorted::default();
+    let (mut seen, mut accounted) = (BTreeSet::new(), BTreeSet::new());
+    let mut rows: Vec<&Submission> = rows.iter().collect();
+    rows.sort_by_key(|row| row.submitted_at());
+    for row in rows {
+        // One whose time cannot be read may be of any time.
+        if row.submitted_at().zip(from).is_some_and(|(at, from)| at < from) {
+            continue;
+        }
+        // A list that moved while it was read may give one twice.
+        if row.batch_id.as_ref().is_some_and(|batch| !seen.insert(batch)) {
+            continue;
+        }
+        let by_batch = row.batch_id.as_deref().is_some_and(|batch| batches.contains(batch));
+        match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            // One without a type could be one.
+            None | Some("reversal") => {}
+            Some("modification") => {
+                sorted.modifications += u64::from(!by_batch);
+                continue;
+            }
+            Some(_) => continue,
+        }
+        sorted.reversals += 1;
+        let Some(target) = target_of(row) else {
+            if by_batch {
+                sorted.matched += 1;
+            } else {
+                sorted.unreadable += 1;
+            }
+            continue;
+        };
+        if by_batch {
+            sorted.matched += 1;
+        } else if let Some(by_time) = sent_then(row, &target, known, &accounted) {
+            accounted.insert(by_time);
+            sorted.matched += 1;
+        } else if is_safe(&target, known) {
+            sorted.on_known += 1;
+        } else {
+            sorted.missing.push(Missing { target, submission: row.clone() });
+        }
+    }
+    sorted
+}
+
+/// What a submission takes back: an action, or an order of an event type.
+fn target_of(row: &Submission) -> Option<Target> {
+    if let Some(action_id) = row.sent("ActionId") {
+        return Some(Target::Action(ActionId::new(action_id)));
+    }
+    let order = row.sent("OrderId").or_else(|| row.sent("Oid")).map(OrderId::new).or_else(|| row.order_id.clone());
+    let tracker = row.sent("ActionTrackerId").or(row.action_tracker_id.as_deref());
+    Some(Target::Order { order_id: order?, action_tracker_id: tracker?.to_owned() })
+}
+
+/// The retraction that was sent at that time for this target and has no batch ID of its own: its answer was lost.
+fn sent_then(row: &Submission, target: &Target, known: &[Retraction], accounted: &BTreeSet<i64>) -> Option<i64> {
+    let at = row.submitted_at()?;
+    let then = |text: &str| text.parse::<Timestamp>().is_ok_and(|sent| sent.duration_since(at).abs() <= signed(CLOCKS));
+    let fits = |retraction: &&Retraction| {
+        retraction.road.takes_all_back()
+            && retraction.target() == *target
+            && retraction.text("batch_id").is_none()
+            && !accounted.contains(&retraction.id)
+            && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
+    };
+    known.iter().rev().find(fits).map(|retraction| retraction.id)
+}
+
+/// Whether the ledger would not send this again anyway, not even for a person who says so.
+fn is_safe(target: &Target, known: &[Retraction]) -> bool {
+    let newest = known.iter().rfind(|retraction| retraction.road.takes_all_back() && retraction.target() == *target);
+    newest.is_some_and(|newest| !newest.state.may_be_sent_again(newest.road))
+}
+
+fn signed(time: Duration) -> SignedDuration {
+    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::brand::SubmissionStatus;
+    use crate::store::ledger::{Event, Road};
+
+    fn submission(kind: &str, batch: &str, at: &str, payload: &[(&str, &str)]) -> Submission {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Submission {
+            batch_id: text(batch),
+            submission_type: text(kind),
+            status: SubmissionStatus::Complete,
+            submission_date: text(at),
+            order_id: None,
+            action_tracker_id: None,
+            campaign_id: None,
+            payload: payload.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            error_type: None,
+            error_reasons: Vec::new(),
+            completion_date: None,
+            raw: String::new(),
+        }
+    }
+
+    fn retraction(action: &str, state: State, sent_at: &str, batch: Option<&str>) -> Retraction {
+        let event = |state, details: Value| Event {
+            id: 1,
+            at: sent_at.to_owned(),
+            state,
+            kind: "state".to_owned(),
+            message: String::new(),
+            details,
+            person: String::new(),
+            host: String::new(),
+        };
+        Retraction {
+            id: 7,
+            order_id: OrderId::new("o"),
+            road: Road::Reversal,
+            action_id: Some(ActionId::new(action)),
+            action_tracker_id: None,
+            state,
+            attempt: 1,
+            program_id: None,
+            batch: None,
+            disposition: String::new(),
+            reason: None,
+            ticket: None,
+            person: String::new(),
+            host: String::new(),
+            created_at: String::new(),
+            plan: Value::Null,
+            events: vec![event(State::Sending, Value::Null), event(state, json!({ "batch_id": batch }))],
+        }
+    }
+
+    const NOON: &str = "2026-11-24T12:00:00Z";
+
+    #[test]
+    fn what_the_ledger_knows_is_told_from_what_it_does_not() {
+        let action = [("ActionId", "1.2.3"), ("Amount", "0")];
+        let by_order = [("OrderId", "o"), ("ActionTrackerId", "5")];
+        let known = |state, at, batch| vec![retraction("1.2.3", state, at, batch)];
+        // The submission, the ledger, and: matched, on known actions, missing, unreadable, modifications.
+        let table: &[(&str, Submission, Vec<Retraction>, [u64; 5])] = &[
+            ("an empty ledger", submission("Reversal", "b", NOON, &action), vec![], [0, 0, 1, 0, 0]),
+            (
+                "by batch",
+                submission("Reversal", "b", NOON, &action),
+                known(State::Failed, NOON, Some("b")),
+                [1, 0, 0, 0, 0],
+            ),
+            (
+                "its answer was lost",
+                submission("Reversal", "b", NOON, &action),
+                known(State::Unknown, "2026-11-24T11:55:00Z", None),
+                [1, 0, 0, 0, 0],
+            ),
+            (
+                "sent again since",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Failed, "2026-11-24T08:00:00Z", Some("b")),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "sent again after a refusal without a batch",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Failed, "2026-11-24T08:00:00Z", None),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "confirmed before",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Confirmed, "2026-11-24T08:00:00Z", Some("b")),
+                [0, 1, 0, 0, 0],
+            ),
+            (
+                "planned, and sent since",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Planned, "", None),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "another action",
+                submission("Reversal", "c", NOON, &[("actionid", "9.9.9")]),
+                known(State::Confirmed, NOON, None),
+                [0, 0, 1, 0, 0],
+            ),
+            ("by order", submission("REVERSAL", "c", NOON, &by_order), vec![], [0, 0, 1, 0, 0]),
+            ("without a type", submission("", "c", NOON, &action), vec![], [0, 0, 1, 0, 0]),
+            ("nothing to be seen", submission("Reversal", "c", NOON, &[]), vec![], [0, 0, 0, 1, 0]),
+            (
+                "nothing to be seen, by batch",
+                submission("Reversal", "b", NOON, &[]),
+                known(State::Queued, NOON, Some("b")),
+                [1, 0, 0, 0, 0],
+            ),
+            ("a modification", submission("Modification", "c", NOON, &action), vec![], [0, 0, 0, 0, 1]),
+            ("a conversion", submission("Conversion", "c", NOON, &action), vec![], [0; 5]),
+            ("before the copy", submission("Reversal", "c", "2026-11-24T10:00:00Z", &action), vec![], [0; 5]),
+            ("at an unreadable time", submission("Reversal", "c", "noon", &action), vec![], [0, 0, 1, 0, 0]),
+        ];
+        let since = "2026-11-24T11:00:00Z".parse().expect("a moment");
+        for (what, row, known, wanted) in table {
+            let rows = [row.clone(), row.clone()];
+            let rows = if row.batch_id.is_some() { &rows[..] } else { &rows[..1] };
+            let sorted = sort(rows, Some(since), known);
+            let missing = sorted.missing.len() as u64;
+            let found = [sorted.matched, sorted.on_known, missing, sorted.unreadable, sorted.modifications];
+            assert_eq!(found, *wanted, "{what}");
+        }
+    }
+
+    #[test]
+    fn without_a_moment_everything_counts_and_one_lost_answer_accounts_for_one_submission() {
+        let action = [("ActionId", "1.2.3")];
+        let rows = [
+            submission("Reversal", "b", NOON, &action),
+            submission("Reversal", "c", "2026-11-24T12:01:00Z", &action),
+            submission("Reversal", "a", "2020-01-01T00:00:00Z", &[("ActionId", "9.9.9")]),
+        ];
+        let sorted = sort(&rows, None, &[retraction("1.2.3", State::Unknown, NOON, None)]);
+        assert_eq!((sorted.reversals, sorted.matched, sorted.on_known, sorted.missing.len()), (3, 1, 1, 1));
+    }
+}

@@ -1,0 +1,146 @@
+//! Which rows go first, and whether so many may go at all. Pure.
+//!
+//! A program in which nothing was confirmed lately is tried with three orders first: without the vendor's program rule nothing
+//! is taken back, and eight hundred reversals that do nothing help nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::error::{Error, Kind, Result};
+use crate::retract::verdict::Verdict;
+
+/// Orders that a program is tried with.
+pub const TRIAL: usize = 3;
+
+/// What is known of a row that could be sent.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its place in the file.
+    pub row: usize,
+    /// Its program; empty where the rewards name none.
+    pub program: String,
+    /// *Go*, or *go with warning*.
+    pub verdict: Verdict,
+    /// When it happened, where that is known.
+    pub event_at: Option<Timestamp>,
+    /// What its standing rewards are worth, by unit.
+    pub value: BTreeMap<String, i64>,
+}
+
+/// The candidates in the order in which they are sent: the oldest conversion first, since the vendor's windows close on it
+/// first; what has no date comes last; ties stay as they are in the file.
+pub fn in_order(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    candidates.sort_by_key(|one| (one.event_at.unwrap_or(Timestamp::MAX), one.row));
+    candidates
+}
+
+/// The rows that are sent first and waited for. `trusted`: programs in which something was confirmed lately. Orders without a
+/// warning are taken where there are any: what they show is about the program and not about themselves.
+pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<usize> {
+    let mut programs: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
+    for one in candidates.iter().filter(|one| !trusted.contains(&one.program)) {
+        programs.entry(&one.program).or_default().push(one);
+    }
+    let rows = programs.into_values().flat_map(|of_program| {
+        let clear: Vec<&Candidate> = of_program.iter().copied().filter(|one| one.verdict == Verdict::Go).collect();
+        let chosen = if clear.is_empty() { of_program } else { clear };
+        chosen.into_iter().take(TRIAL).map(|one| one.row)
+    });
+    rows.collect()
+}
+
+/// How many, and how much, may go without being named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Orders.
+    pub count: u64,
+    /// What the rewards of all of them are worth, in each unit for itself.
+    pub value: u64,
+}
+
+/// What all candidates are worth, by unit.
+pub fn value(candidates: &[Candidate]) -> BTreeMap<String, i64> {
+    let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+    for (unit, worth) in candidates.iter().flat_map(|one| &one.value) {
+        let sum = sums.entry(unit.clone()).or_default();
+        *sum = sum.saturating_add(*worth);
+    }
+    sums
+}
+
+/// Refuses more than the limits allow.
+pub fn check(candidates: &[Candidate], limits: Limits) -> Result<()> {
+    let count = candidates.len() as u64;
+    if count > limits.count {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("{count} orders would be retracted, and the limit is {}; nothing was sent", limits.count),
+        )
+        .hint(format!("look at the plan (--plan FILE); if that is right, allow it with --max-count {count}")));
+    }
+    let over = value(candidates).into_iter().find(|(_, worth)| u64::try_from(*worth).unwrap_or(0) > limits.value);
+    if let Some((unit, worth)) = over {
+        return Err(Error::new(
+            Kind::Refused,
+            format!(
+                "rewards of {worth} {unit} would be taken back, and the limit is {}; nothing was sent",
+                limits.value
+            ),
+        )
+        .hint(format!("look at the plan (--plan FILE); if that is right, allow it with --max-value {worth}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(row: usize, program: &str, verdict: Verdict, day: i64) -> Candidate {
+        Candidate {
+            row,
+            program: program.to_owned(),
+            verdict,
+            event_at: (day >= 0).then(|| Timestamp::from_second(day * 86_400).expect("a moment")),
+            value: BTreeMap::from([("CENTS".to_owned(), 500)]),
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_what_has_no_date_last() {
+        let rows = [(0, 5), (1, -1), (2, 3), (3, 3), (4, 9)];
+        let ordered = in_order(rows.map(|(row, day)| candidate(row, "p", Verdict::Go, day)).to_vec());
+        assert_eq!(ordered.iter().map(|one| one.row).collect::<Vec<_>>(), [2, 3, 0, 4, 1]);
+    }
+
+    #[test]
+    fn three_of_each_program_are_tried_unless_it_is_trusted() {
+        use Verdict::{Go, GoWithWarning as Warn};
+        let list = [
+            candidate(0, "a", Warn, 0),
+            candidate(1, "a", Go, 1),
+            candidate(2, "a", Go, 2),
+            candidate(3, "a", Go, 3),
+            candidate(4, "a", Go, 4),
+            candidate(5, "b", Warn, 5),
+            candidate(6, "b", Warn, 6),
+            candidate(7, "c", Go, 7),
+            candidate(8, "d", Warn, 8),
+            candidate(9, "d", Go, 9),
+        ];
+        let trusted = BTreeSet::from(["c".to_owned()]);
+        assert_eq!(trial(&list, &trusted).into_iter().collect::<Vec<_>>(), [1, 2, 3, 5, 6, 9]);
+        assert_eq!(trial(&[], &trusted).len(), 0);
+    }
+
+    #[test]
+    fn more_than_the_limits_is_refused_by_name() {
+        let list: Vec<Candidate> = (0..3).map(|row| candidate(row, "a", Verdict::Go, 0)).collect();
+        assert!(check(&list, Limits { count: 3, value: 1500 }).is_ok());
+        let many = check(&list, Limits { count: 2, value: 1500 }).expect_err("three are more than two");
+        assert!(many.hint.expect("a way").contains("--max-count 3"));
+        let much = check(&list, Limits { count: 3, value: 1499 }).expect_err("too much");
+        assert!(much.hint.expect("a way").contains("--max-value 1500"));
+    }
+}

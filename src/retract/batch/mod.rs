@@ -1,0 +1,223 @@
+//! Many refunds at once: from a shop's file to one outcome for each of its rows.
+//!
+//! `rows` says what each row asks for and plans it, `choose` which go first and whether so many may go, `send` sends and waits
+//! for the trial, `outcome` has the words of the file. Every row goes through the same plan, the same verdicts and the same
+//! dispatch as a single order. A row is never sent because another one was, and running the same file again does only what is
+//! left, since the ledger knows what was done.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Options, Reads, WriterSettings};
+use crate::error::{Error, Kind, Result};
+use crate::refunds::Refunds;
+use crate::store::ledger::Ledger;
+
+mod choose;
+mod outcome;
+mod rows;
+mod send;
+
+pub use choose::{Limits, TRIAL};
+pub use outcome::{COLUMNS, Done, Outcome};
+use rows::Item;
+
+/// The columns that a plan file adds: what is to be done with a row, and what that rests on.
+pub const PLANNED: [&str; 6] =
+    ["recoup_plan", "recoup_action", "recoup_reward", "recoup_value", "recoup_verdict", "recoup_why"];
+
+/// The word of a row that will be sent.
+const SEND: &str = "send";
+
+/// A batch on its way.
+pub struct Batch<'a> {
+    reads: &'a Reads<'a>,
+    items: Vec<Item<'a>>,
+    ended: Option<Error>,
+}
+
+/// What a batch came to.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Rows of the file.
+    pub rows: usize,
+    /// How many rows have each outcome.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Requests that changed something at the vendor.
+    pub sent: usize,
+    /// What ended it early; `null` where nothing did.
+    pub error: Option<Error>,
+}
+
+/// What a batch is about to do.
+#[derive(Debug, Serialize)]
+pub struct Intent {
+    /// Orders that will be sent.
+    pub orders: usize,
+    /// What their standing rewards are worth, by unit.
+    pub value: BTreeMap<String, i64>,
+    /// Orders that are sent first and waited for.
+    pub trial: usize,
+    /// What was sent before and is only looked at.
+    pub followed: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// Plans every row; nothing is sent. `undated`: refunds without a date happened before this.
+    pub async fn plan(
+        reads: &'a Reads<'a>,
+        refunds: &'a Refunds,
+        template: &Options,
+        undated: Timestamp,
+    ) -> Result<Self> {
+        let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
+        let mut items = rows::items(refunds, template);
+        let ended = rows::plan(reads, ledger.as_ref(), &mut items, undated).await;
+        Ok(Self { reads, items, ended })
+    }
+
+    /// Holds the batch to a plan that a person has seen: a row goes only where the plan says so, to the same actions.
+    pub fn hold_to(&mut self, planned: &[Vec<String>]) {
+        for (item, cells) in self.items.iter_mut().zip(planned) {
+            let cell = |n: usize| cells.get(n).map_or("", String::as_str);
+            if !item.is_to_send() {
+                continue;
+            }
+            if cell(0) != SEND {
+                item.end(Outcome::NotAttempted, format!("the plan says: {}", cell(0)));
+            } else if item.actions_to_send() != cell(1) {
+                item.end(Outcome::Stopped, "it has other actions now than in the plan");
+            }
+        }
+    }
+
+    /// What is about to be done; refuses more than the limits allow.
+    pub fn intent(&self, limits: Limits) -> Result<Intent> {
+        if let Some(error) = &self.ended {
+            return Err(error.clone());
+        }
+        let candidates = self.candidates();
+        choose::check(&candidates, limits)?;
+        Ok(Intent {
+            orders: candidates.len(),
+            value: choose::value(&candidates),
+            trial: choose::trial(&candidates, &self.trusted()?).len(),
+            followed: self.items.iter().filter(|item| !item.before.is_empty() && item.done.is_none()).count(),
+        })
+    }
+
+    /// Whether something kept rows from being looked at.
+    pub fn ended(&self) -> Option<&Error> {
+        self.ended.as_ref()
+    }
+
+    /// The values of [`PLANNED`] for each row.
+    pub fn planned(&self) -> Vec<Vec<String>> {
+        self.items.iter().map(Item::planned).collect()
+    }
+
+    /// Sends what is to be sent, and looks at it and at what was sent before until it is proven or the time is up.
+    pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
+        let candidates = choose::in_order(self.candidates());
+        let trusted = self.trusted()?;
+        let mut ledger = Ledger::open(self.reads.ledger, self.reads.identity, self.reads.actor)?;
+        self.send_all(writer, &mut ledger, &candidates, &trusted).await?;
+        // What was sent is looked at even where the rest was not sent; a signal and the vendor's refusal end that too.
+        if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Every row's outcome, in the order of the file. `dry_run`: what could be sent was not to be.
+    pub fn outcomes(&mut self, dry_run: bool) -> Result<Vec<Done>> {
+        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        for item in &mut self.items {
+            item.conclude(ledger.as_ref(), dry_run)?;
+        }
+        let mut outcomes: Vec<Done> = Vec::with_capacity(self.items.len());
+        for item in &self.items {
+            // The same order twice has one outcome.
+            let done = match item.same_as.and_then(|first| outcomes.get(first)) {
+                Some(first) => first.clone(),
+                None => item.done.clone().unwrap_or_else(|| Done::new(Outcome::NotAttempted, "nothing was to be done")),
+            };
+            outcomes.push(done);
+        }
+        Ok(outcomes)
+    }
+
+    /// What it all came to, and what the command ends with.
+    pub fn summary(&self, outcomes: &[Done]) -> (Summary, Option<Error>) {
+        let summary = Summary {
+            rows: outcomes.len(),
+            outcomes: outcome::counts(outcomes),
+            sent: self.items.iter().map(|item| item.sent.len()).sum(),
+            error: self.ended.clone(),
+        };
+        let problem = outcome::problem(outcomes, self.ended.as_ref());
+        (summary, problem)
+    }
+
+    /// Orders that the index may have later.
+    pub fn not_found_yet(&self) -> impl Iterator<Item = (&crate::refunds::RefundRow, &Options)> {
+        let waits = |item: &&Item<'_>| {
+            item.same_as.is_none() && item.done.as_ref().is_some_and(|done| done.outcome == Outcome::NotFoundYet)
+        };
+        self.items.iter().filter(waits).map(|item| (item.row, &item.options))
+    }
+
+    fn candidates(&self) -> Vec<choose::Candidate> {
+        self.items.iter().enumerate().filter_map(|(row, item)| item.candidate(row)).collect()
+    }
+
+    /// Programs in which something was confirmed lately.
+    fn trusted(&self) -> Result<std::collections::BTreeSet<String>> {
+        let since = self.reads.clock.now().checked_sub(send::TRUSTED_FOR).unwrap_or(Timestamp::MIN);
+        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        ledger.map_or_else(|| Ok(std::collections::BTreeSet::new()), |ledger| ledger.confirmed_programs(since))
+    }
+}
+
+impl Summary {
+    /// The summary as lines for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("{} rows, {} sent now", self.rows, self.sent)];
+        lines.extend(self.outcomes.iter().map(|(words, count)| format!("  {count:>6} {words}")));
+        if let Some(error) = &self.error {
+            lines.push(format!("ended early: {}", error.message));
+        }
+        lines
+    }
+}
+
+impl Intent {
+    /// What is about to be done, for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let worth: Vec<String> = self.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
+        let worth = if worth.is_empty() { "nothing that is known".to_owned() } else { worth.join(", ") };
+        let mut lines =
+            vec![format!("{} orders will be retracted; their standing rewards are worth {worth}", self.orders)];
+        if self.trial > 0 {
+            let trial = self.trial;
+            lines.push(format!(
+                "{trial} of them go first and are waited for: nothing was confirmed in their program lately"
+            ));
+        }
+        if self.followed > 0 {
+            lines.push(format!("{} were sent before and are only looked at", self.followed));
+        }
+        lines
+    }
+}
+
+/// Refuses what cannot be meant for many orders.
+pub fn check(template: &Options) -> Result<()> {
+    if template.action_id.is_some() {
+        return Err(Error::new(Kind::Usage, "--action-id names one action, and a file has many orders")
+            .hint("give the file a column action_id"));
+    }
+    Ok(())
+}

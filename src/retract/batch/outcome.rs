@@ -1,0 +1,278 @@
+//! What became of each row of a batch, in the words of the outcome file. Pure.
+//!
+//! It must never call a row done that the ledger does not, nor a row no referral that nobody can be sure about.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::{Error, Kind};
+use crate::retract::receipt::Entry;
+use crate::store::ledger::State;
+
+/// What became of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Retracted by this run, and every reward reads as cancelled.
+    Confirmed,
+    /// The same, but for what had been redeemed before.
+    Partial,
+    /// Sent, and the vendor has not finished with it.
+    Pending,
+    /// The vendor has finished with it, and a reward still stands.
+    Unconfirmed,
+    /// Sent, perhaps: no answer came.
+    Unknown,
+    /// The index is complete and newer than the refund, and does not have the order.
+    NotAReferral,
+    /// The index does not have the order, and may yet.
+    NotFoundYet,
+    /// By an earlier run, or by somebody else.
+    AlreadyRetracted,
+    /// A verdict, or the row itself, stops it.
+    Stopped,
+    /// The vendor refused it, or it was not received.
+    Failed,
+    /// Nothing was sent for it: a dry run, an interruption, a trial that failed.
+    NotAttempted,
+}
+
+impl Outcome {
+    /// The words of the outcome file.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Partial => "partial",
+            Self::Pending => "pending",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Unknown => "unknown",
+            Self::NotAReferral => "not a referral",
+            Self::NotFoundYet => "not found yet",
+            Self::AlreadyRetracted => "already retracted",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::NotAttempted => "not attempted",
+        }
+    }
+
+    /// What it would make a command end with; `None` where it is as good as done.
+    fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Confirmed | Self::Partial | Self::AlreadyRetracted | Self::NotAReferral => None,
+            Self::Stopped | Self::Failed | Self::NotAttempted => Some(Kind::SomeFailed),
+            Self::Pending | Self::Unconfirmed | Self::Unknown => Some(Kind::NotConfirmed),
+            Self::NotFoundYet => Some(Kind::NotIndexed),
+        }
+    }
+
+    /// How a retraction of the ledger reads in the file. `before`: it was there before this run.
+    pub fn of_state(state: State, before: bool) -> Self {
+        match state {
+            State::Confirmed | State::Partial if before => Self::AlreadyRetracted,
+            State::Confirmed => Self::Confirmed,
+            State::Partial => Self::Partial,
+            State::Queued => Self::Pending,
+            State::Unconfirmed => Self::Unconfirmed,
+            State::Unknown | State::Sending => Self::Unknown,
+            State::Failed | State::NotReceived => Self::Failed,
+            // Neither is the end of a reversal.
+            State::Processed | State::HandedOver | State::Released => Self::Stopped,
+            State::Planned | State::Superseded => Self::NotAttempted,
+        }
+    }
+}
+
+/// One row's outcome, with everything that the file says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, where a word is not enough.
+    pub message: String,
+    /// Its actions.
+    pub actions: Vec<String>,
+    /// Their rewards.
+    pub rewards: Vec<String>,
+    /// The retractions of the ledger.
+    pub retractions: Vec<i64>,
+    /// The vendor's batch IDs.
+    pub batch_ids: Vec<String>,
+    /// When the last of them was confirmed, RFC 3339.
+    pub confirmed_at: Option<String>,
+}
+
+/// The columns that a batch adds.
+pub const COLUMNS: [&str; 7] = [
+    "recoup_outcome",
+    "recoup_action",
+    "recoup_reward",
+    "recoup_retraction",
+    "recoup_batch_id",
+    "recoup_confirmed_at",
+    "recoup_error",
+];
+
+impl Done {
+    /// An outcome that nothing was sent for.
+    pub fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            message: message.into(),
+            actions: Vec::new(),
+            rewards: Vec::new(),
+            retractions: Vec::new(),
+            batch_ids: Vec::new(),
+            confirmed_at: None,
+        }
+    }
+
+    /// The outcome of a row from the receipt of each of its actions; the one that needs most looking after decides. An entry
+    /// that was in the ledger before this run says so by the second part of its pair.
+    pub fn of_entries(entries: &[(Entry, bool)]) -> Self {
+        let judged = |(entry, before): &(Entry, bool)| match entry.ledger_state {
+            Some(state) => Outcome::of_state(state, *before),
+            None => Outcome::NotAttempted,
+        };
+        let Some(worst) = entries.iter().max_by_key(|pair| severity(judged(pair))) else {
+            return Self::new(Outcome::NotAttempted, "nothing was to be done");
+        };
+        let outcome = judged(worst);
+        let is_done = matches!(outcome, Outcome::Confirmed | Outcome::AlreadyRetracted);
+        let message = if is_done { String::new() } else { worst.0.message.clone() };
+        let mut done = Self::new(outcome, message);
+        for (entry, _) in entries {
+            done.actions.extend(entry.action_id.clone());
+            done.rewards.extend(entry.rewards.iter().map(|reward| reward.reward_id.clone()));
+            done.retractions.extend(entry.id);
+            done.batch_ids.extend(entry.batch_id.clone());
+            done.confirmed_at = done.confirmed_at.max(entry.confirmed_at.clone());
+        }
+        done
+    }
+
+    /// The values of [`COLUMNS`].
+    pub fn cells(&self) -> Vec<String> {
+        let word = match self.outcome {
+            Outcome::Stopped | Outcome::Failed if !self.message.is_empty() => {
+                format!("{}: {}", self.outcome.words(), self.message)
+            }
+            outcome => outcome.words().to_owned(),
+        };
+        let numbers: Vec<String> = self.retractions.iter().map(ToString::to_string).collect();
+        let error =
+            if matches!(self.outcome, Outcome::Confirmed | Outcome::AlreadyRetracted) { "" } else { &self.message };
+        vec![
+            word,
+            self.actions.join(" "),
+            self.rewards.join(" "),
+            numbers.join(" "),
+            self.batch_ids.join(" "),
+            self.confirmed_at.clone().unwrap_or_default(),
+            error.to_owned(),
+        ]
+    }
+}
+
+/// How much a person must look after it.
+pub(super) fn severity(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::AlreadyRetracted | Outcome::NotAReferral => 0,
+        Outcome::Confirmed => 1,
+        Outcome::Partial => 2,
+        Outcome::NotFoundYet => 3,
+        Outcome::Pending => 4,
+        Outcome::NotAttempted => 5,
+        Outcome::Stopped => 6,
+        Outcome::Unconfirmed => 7,
+        Outcome::Failed => 8,
+        Outcome::Unknown => 9,
+    }
+}
+
+/// How many rows have each outcome, in the order of [`Outcome`].
+pub fn counts(done: &[Done]) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for one in done {
+        *counts.entry(one.outcome.words()).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// What the command ends with; `None` where every row is as good as done. `ended` is what ended it early.
+pub fn problem(done: &[Done], ended: Option<&Error>) -> Option<Error> {
+    let left = done.iter().filter(|one| one.outcome.kind().is_some()).count();
+    let worst = done.iter().filter_map(|one| one.outcome.kind()).min_by_key(|kind| kind.rank());
+    let message = format!("{left} of {} rows are not done", done.len());
+    match (ended, worst) {
+        (Some(ended), worst) => {
+            let kind = worst.filter(|kind| kind.rank() < ended.kind.rank()).unwrap_or(ended.kind);
+            Some(Error { kind, message: format!("{message}: {}", ended.message), hint: ended.hint.clone() })
+        }
+        (None, Some(kind)) => {
+            let hint = match kind {
+                Kind::NotConfirmed => "`recoup verify --watch` carries on what was sent; or run the same file again",
+                Kind::NotIndexed => "run `recoup crawl`, then the same file again",
+                _ => "the outcome file says why for each row; the same file again does only what is left",
+            };
+            Some(Error::new(kind, message).hint(hint))
+        }
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_its_outcome() {
+        use State::{
+            Confirmed, Failed, HandedOver, NotReceived, Partial, Planned, Queued, Sending, Unconfirmed, Unknown,
+        };
+        for (state, before, outcome) in [
+            (Confirmed, false, Outcome::Confirmed),
+            (Confirmed, true, Outcome::AlreadyRetracted),
+            (Partial, false, Outcome::Partial),
+            (Partial, true, Outcome::AlreadyRetracted),
+            (Queued, true, Outcome::Pending),
+            (Sending, false, Outcome::Unknown),
+            (Unknown, true, Outcome::Unknown),
+            (Unconfirmed, true, Outcome::Unconfirmed),
+            (Failed, false, Outcome::Failed),
+            (NotReceived, false, Outcome::Failed),
+            (HandedOver, false, Outcome::Stopped),
+            (Planned, false, Outcome::NotAttempted),
+        ] {
+            assert_eq!(Outcome::of_state(state, before), outcome, "{state:?} {before}");
+        }
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_the_row_that_matters_most() {
+        use Outcome::{Confirmed, Failed, NotAReferral, NotFoundYet, Pending, Stopped, Unknown};
+        let rows = |outcomes: &[Outcome]| outcomes.iter().map(|one| Done::new(*one, "why")).collect::<Vec<_>>();
+        let code = |outcomes: &[Outcome], ended: Option<Kind>| {
+            let ended = ended.map(|kind| Error::new(kind, "ended"));
+            problem(&rows(outcomes), ended.as_ref()).map_or(0, |error| error.kind.exit_code())
+        };
+        assert_eq!(code(&[Confirmed, NotAReferral], None), 0);
+        assert_eq!(code(&[Confirmed, NotFoundYet], None), 4);
+        assert_eq!(code(&[Pending, NotFoundYet], None), 7);
+        assert_eq!(code(&[Unknown, Stopped], None), 6);
+        assert_eq!(code(&[Failed], None), 6);
+        assert_eq!(code(&[Failed], Some(Kind::Parked)), 8);
+        assert_eq!(code(&[Failed], Some(Kind::Credentials)), 3);
+        assert_eq!(code(&[Failed], Some(Kind::Interrupted)), 130);
+    }
+
+    #[test]
+    fn a_row_says_why_it_stopped() {
+        let cells = Done::new(Outcome::Stopped, "it is too late").cells();
+        assert_eq!(
+            (cells.len(), cells[0].as_str(), cells[6].as_str()),
+            (7, "stopped: it is too late", "it is too late")
+        );
+        assert_eq!(Done::new(Outcome::NotFoundYet, "the index is not complete").cells()[0], "not found yet");
+    }
+}

@@ -1,0 +1,227 @@
+//! The rows of a batch before anything is sent: what each asks for, and the plan for it.
+//!
+//! Reads the index, the ledger and the vendor; it must never send anything, and a row that is not certain gets an outcome
+//! that says so instead of a plan.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+
+use super::choose::Candidate;
+use super::outcome::{Done, Outcome};
+use crate::error::{Error, Kind, Result};
+use crate::lookup::basis;
+use crate::model::{Coverage, OrderId};
+use crate::refunds::{RefundRow, Refunds};
+use crate::retract::plan::{self, Plan, Step};
+use crate::retract::verdict::Verdict;
+use crate::retract::{Options, Reads};
+use crate::store::index::IndexReader;
+use crate::store::ledger::Ledger;
+
+/// Orders that are planned at once. The rewards of each are read live, at the pace of the host.
+const AT_ONCE: usize = 8;
+
+/// One row on its way.
+pub struct Item<'a> {
+    /// The row.
+    pub row: &'a RefundRow,
+    /// The place of the first row with the same order, whose outcome is this one's too.
+    pub same_as: Option<usize>,
+    /// What is asked for this row.
+    pub options: Options,
+    /// What is to be done.
+    pub plan: Option<Plan>,
+    /// Retractions that this run has sent.
+    pub sent: Vec<i64>,
+    /// Retractions that were in the ledger before.
+    pub before: Vec<i64>,
+    /// What became of it, where that is known.
+    pub done: Option<Done>,
+}
+
+impl Item<'_> {
+    /// Whether something of it is to be sent.
+    pub fn is_to_send(&self) -> bool {
+        self.done.is_none()
+            && self.plan.as_ref().is_some_and(|plan| plan.actions.iter().any(|action| action.step == Step::Send))
+    }
+
+    /// Whether a word of an end says that it is over; what was sent before stays with it.
+    pub fn end(&mut self, outcome: Outcome, message: impl Into<String>) {
+        self.done.get_or_insert_with(|| Done::new(outcome, message));
+    }
+
+    /// What the choice of rows needs to know of it.
+    pub fn candidate(&self, row: usize) -> Option<Candidate> {
+        let plan = self.plan.as_ref().filter(|_| self.is_to_send())?;
+        let sends = || plan.actions.iter().filter(|action| action.step == Step::Send);
+        let mut value: BTreeMap<String, i64> = BTreeMap::new();
+        for reward in sends().flat_map(|action| &action.rewards).filter(|reward| reward.linked && reward.stands()) {
+            let unit = reward.unit.clone().unwrap_or_else(|| "of unknown unit".to_owned());
+            *value.entry(unit).or_default() += reward.assigned.unwrap_or(0);
+        }
+        Some(Candidate {
+            row,
+            program: sends().find_map(|action| action.program_id.clone()).unwrap_or_default(),
+            verdict: sends().map(|action| action.findings.verdict()).max().unwrap_or(Verdict::Go),
+            event_at: sends().filter_map(|action| action.event_at).min(),
+            value,
+        })
+    }
+}
+
+/// What every row asks for; later rows of the same order point to the first.
+pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
+    let places: BTreeMap<u64, usize> = refunds.rows.iter().enumerate().map(|(n, row)| (row.line, n)).collect();
+    let item = |row: &'a RefundRow| {
+        let mut options = template.clone();
+        if let Some(disposition) = &row.disposition {
+            options.disposition.clone_from(disposition);
+        }
+        options.reason = row.reason.clone().or(options.reason);
+        options.ticket = row.ticket.clone().or(options.ticket);
+        if row.action_id.is_some() {
+            options.action_id.clone_from(&row.action_id);
+            options.all = false;
+        }
+        options.amount = row.amount.as_ref().map(|amount| amount.value.abs());
+        let same_as = row.duplicate_of.and_then(|line| places.get(&line).copied());
+        Item { row, same_as, options, plan: None, sent: Vec::new(), before: Vec::new(), done: None }
+    };
+    refunds.rows.iter().map(item).collect()
+}
+
+/// Plans every row. `undated`: refunds without a date happened before this. What concerns all rows ends it.
+pub async fn plan(
+    reads: &Reads<'_>,
+    ledger: Option<&Ledger>,
+    items: &mut [Item<'_>],
+    undated: Timestamp,
+) -> Option<Error> {
+    let total = items.len() as u64;
+    let progress = reads.report.progress("refunds checked");
+    let mut ended: Option<Error> = None;
+    let planned: Vec<Planned> = {
+        let stop = reads.stop;
+        let stream = futures::stream::iter(items.iter())
+            .take_until(stop.cancelled())
+            .map(|item| plan_one(reads, ledger, item, undated))
+            .buffered(AT_ONCE);
+        let mut stream = std::pin::pin!(stream);
+        let mut planned = Vec::new();
+        while let Some(one) = stream.next().await {
+            progress.show(planned.len() as u64, Some(total), "");
+            if let Planned::Over(error) = one {
+                ended = Some(error);
+                break;
+            }
+            planned.push(one);
+        }
+        planned
+    };
+    if ended.is_none() && reads.stop.is_cancelled() {
+        ended = Some(Error::new(Kind::Interrupted, "interrupted while checking; nothing was sent"));
+    }
+    let mut planned = planned.into_iter();
+    for item in items {
+        match planned.next() {
+            Some(Planned::Plan(plan)) => item.accept(*plan),
+            Some(Planned::Done(done)) => item.done = Some(done),
+            Some(Planned::SameAsBefore) => {}
+            Some(Planned::Over(_)) | None => {
+                item.end(Outcome::NotAttempted, "not looked at: something ended it before");
+            }
+        }
+    }
+    ended
+}
+
+/// What came of planning one row.
+enum Planned {
+    Plan(Box<Plan>),
+    Done(Done),
+    SameAsBefore,
+    /// Something that concerns every row.
+    Over(Error),
+}
+
+impl Item<'_> {
+    /// Takes a plan over: what is to be sent, what was sent, what stops.
+    fn accept(&mut self, plan: Plan) {
+        if let Some(error) = plan.actions.iter().find_map(|action| action.findings.error()) {
+            self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::Stopped, error.message) });
+        } else if plan.actions.iter().all(|action| action.step == Step::AlreadyCancelled) {
+            let message = "every known reward is cancelled already, and not by this ledger";
+            self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::AlreadyRetracted, message) });
+        }
+        for action in &plan.actions {
+            if let Step::Follow(retraction) = &action.step {
+                self.before.push(retraction.id);
+            }
+        }
+        self.plan = Some(plan);
+    }
+}
+
+fn names(plan: &Plan) -> Vec<String> {
+    plan.actions.iter().filter_map(|action| action.target.action_id().map(ToString::to_string)).collect()
+}
+
+async fn plan_one(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, undated: Timestamp) -> Planned {
+    if item.same_as.is_some() {
+        return Planned::SameAsBefore;
+    }
+    match try_plan(reads, ledger, item, undated).await {
+        Ok(planned) => planned,
+        Err(error) => match error.kind {
+            // One row may fail to be read; a file that cannot be read, a refused token and a used-up quota concern all rows.
+            Kind::Network | Kind::Vendor => {
+                Planned::Done(Done::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
+            }
+            Kind::VendorRefused => Planned::Done(Done::new(Outcome::Failed, error.message)),
+            Kind::Refused | Kind::Ambiguous | Kind::Usage => Planned::Done(Done::new(Outcome::Stopped, error.message)),
+            _ => Planned::Over(error),
+        },
+    }
+}
+
+async fn try_plan(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, undated: Timestamp) -> Result<Planned> {
+    let Some(order_id) = &item.row.order_id else {
+        let why = item.row.stopped_by(false).map_or_else(|| "no order ID".to_owned(), ToString::to_string);
+        return Ok(Planned::Done(Done::new(Outcome::Stopped, why)));
+    };
+    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
+    let matches = reader.as_ref().map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
+    if let Some(problem) = item.row.stopped_by(!matches.is_empty()) {
+        return Ok(Planned::Done(Done::new(Outcome::Stopped, problem.to_string())));
+    }
+    let in_ledger = ledger.map(|ledger| ledger.of_order(order_id)).transpose()?.unwrap_or_default();
+    if matches.is_empty() && !in_ledger.iter().any(|one| one.state.may_have_been_sent()) {
+        let coverage = reader.as_ref().map(IndexReader::coverage).transpose()?.unwrap_or_default();
+        return Ok(Planned::Done(missing(item.row, order_id, &coverage, undated)));
+    }
+    let mut options = item.options.clone();
+    let has_action = matches.iter().any(|found| found.action_id.is_some());
+    if !has_action && options.action_id.is_none() && !matches.is_empty() {
+        options.action_tracker = item.row.action_tracker_id.clone().or(options.action_tracker);
+    }
+    plan::make(reads, ledger, order_id, &options, None).await.map(|plan| Planned::Plan(Box::new(plan)))
+}
+
+/// An order that the index does not have is no referral only where the index is complete and newer than the refund.
+fn missing(row: &RefundRow, order_id: &OrderId, coverage: &Coverage, undated: Timestamp) -> Done {
+    let as_of: Option<Timestamp> = coverage.as_of.as_deref().and_then(|at| at.parse().ok());
+    let refunded = row.refunded_at.map_or(undated, |when| when.latest().min(undated));
+    let shown = crate::report::printable(order_id.as_str());
+    if coverage.complete && as_of.is_some_and(|as_of| as_of > refunded) {
+        return Done::new(Outcome::NotAReferral, format!("{}, refunded by {refunded:.0}", basis(coverage)));
+    }
+    let why = if coverage.complete {
+        format!("the index is of before the refund ({refunded:.0}): run `recoup crawl`")
+    } else {
+        format!("the index is not complete, {}", basis(coverage))
+    };
+    Done::new(Outcome::NotFoundYet, format!("order {shown}: {why}"))
+}

@@ -1,0 +1,233 @@
+//! Sending a batch: the trial of each program first, then the rest, the oldest conversion first; then looking at all of it.
+//!
+//! Sends go first, because the vendor's windows close on them; proof can wait. It must never go on after the vendor has
+//! refused the credentials, nor in a program whose trial took nothing back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::choose::{Candidate, trial};
+use super::outcome::{Done, Outcome, severity};
+use super::rows::Item;
+use super::{Batch, SEND};
+use crate::error::{Error, Kind, Result};
+use crate::retract::dispatch::Sent;
+use crate::retract::plan::Step;
+use crate::retract::receipt::Entry;
+use crate::retract::verdict::Finding;
+use crate::retract::{Follows, Options, Submissions, WriterSettings, advice, send_one, verify};
+use crate::store::ledger::{Ledger, State};
+
+/// How long a confirmation speaks for its program.
+pub const TRUSTED_FOR: Duration = Duration::from_hours(30 * 24);
+
+impl Batch<'_> {
+    /// Sends every candidate, the trial first.
+    pub(super) async fn send_all(
+        &mut self,
+        writer: &WriterSettings,
+        ledger: &mut Ledger,
+        candidates: &[Candidate],
+        trusted: &BTreeSet<String>,
+    ) -> Result<()> {
+        let first = trial(candidates, trusted);
+        let tried: Vec<&Candidate> = candidates.iter().filter(|one| first.contains(&one.row)).collect();
+        self.send_these(writer, ledger, &tried).await;
+        let failed = if tried.is_empty() || self.ended.is_some() {
+            BTreeSet::new()
+        } else {
+            self.reads.report.note(format!("waiting for the {} orders that went first", tried.len()));
+            self.failed_programs(&tried).await?
+        };
+        for program in &failed {
+            let name = if program.is_empty() { "of no name".to_owned() } else { program.clone() };
+            self.reads
+                .report
+                .warn(format!("in program {name} nothing was taken back, so its other orders are not sent"));
+            for step in advice::PROGRAM_RULE {
+                self.reads.report.note(format!("program rule: {step}"));
+            }
+        }
+        let mut rest = Vec::new();
+        for one in candidates.iter().filter(|one| !first.contains(&one.row)) {
+            if failed.contains(&one.program) {
+                self.items[one.row].end(Outcome::NotAttempted, "the trial of its program took nothing back");
+            } else {
+                rest.push(one);
+            }
+        }
+        self.send_these(writer, ledger, &rest).await;
+        Ok(())
+    }
+
+    async fn send_these(&mut self, writer: &WriterSettings, ledger: &mut Ledger, these: &[&Candidate]) {
+        let progress = self.reads.report.progress("orders sent");
+        for (n, one) in these.iter().enumerate() {
+            if self.reads.stop.is_cancelled() {
+                self.ended.get_or_insert_with(|| {
+                    Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger")
+                        .hint("run the same file again: it does only what is left")
+                });
+            }
+            let item = &mut self.items[one.row];
+            if let Some(error) = &self.ended {
+                item.end(Outcome::NotAttempted, format!("not tried: {error}"));
+                continue;
+            }
+            progress.show(n as u64, Some(these.len() as u64), "");
+            let ended = send_item(self.reads, writer, ledger, item).await;
+            self.ended = ended;
+        }
+    }
+
+    /// Programs of which no order that went first was confirmed.
+    async fn failed_programs(&self, tried: &[&Candidate]) -> Result<BTreeSet<String>> {
+        let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
+        self.look_at(&ids, Submissions::EveryLook).await?;
+        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        let mut failed: BTreeSet<String> = tried.iter().map(|one| one.program.clone()).collect();
+        for one in tried {
+            for id in &self.items[one.row].sent {
+                let state = ledger.as_ref().map(|ledger| ledger.get(*id)).transpose()?.map(|found| found.state);
+                if matches!(state, Some(State::Confirmed | State::Partial)) {
+                    failed.remove(&one.program);
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Looks at everything that is open until it is proven or the time is up.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        let ids: Vec<i64> = self.items.iter().flat_map(|item| item.sent.iter().chain(&item.before).copied()).collect();
+        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        let mut open = Vec::new();
+        for id in ids {
+            // What is proven is not read again: a batch may have thousands of them.
+            if ledger.as_ref().map(|ledger| ledger.get(id)).transpose()?.is_some_and(|found| found.state.is_open()) {
+                open.push(id);
+            }
+        }
+        drop(ledger);
+        let problem = self.look_at(&open, Submissions::Sparingly { now: false }).await?;
+        if let Some(problem) = problem {
+            self.ended.get_or_insert(problem);
+        }
+        Ok(())
+    }
+
+    /// Looks at these until none is open or the time is up. What ended it for all of them.
+    async fn look_at(&self, ids: &[i64], submissions: Submissions) -> Result<Option<Error>> {
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let Some(follows) = self.items.first().map(|item| Follows { submissions, ..item.options.follows }) else {
+            return Ok(None);
+        };
+        let receipts = verify::run(self.reads, ids, true, &follows).await?;
+        let errors = receipts.into_iter().filter_map(|receipt| receipt.error);
+        Ok(errors.filter(|error| matches!(error.kind.exit_code(), 3 | 8 | 130)).min_by_key(|error| error.kind.rank()))
+    }
+}
+
+/// Sends the actions of one row. An error that concerns every row; the row's own are in its outcome.
+async fn send_item(
+    reads: &crate::retract::Reads<'_>,
+    writer: &WriterSettings,
+    ledger: &mut Ledger,
+    item: &mut Item<'_>,
+) -> Option<Error> {
+    let plan = item.plan.take()?;
+    let options: Options = item.options.clone();
+    let mut ended = None;
+    for action in plan.actions.iter().filter(|action| action.step == Step::Send) {
+        let error = match send_one(reads, writer, ledger, &plan, action, &options).await {
+            Ok(Sent::Yes(retraction, error)) => {
+                item.sent.push(retraction.id);
+                error
+            }
+            Ok(Sent::Before(retraction)) => {
+                item.before.push(retraction.id);
+                None
+            }
+            Ok(Sent::No(retraction, error)) => {
+                item.sent.push(retraction.id);
+                Some(error)
+            }
+            Err(error) => {
+                let outcome = if error.kind == Kind::Refused { Outcome::Stopped } else { Outcome::NotAttempted };
+                item.end(outcome, error.message.clone());
+                Some(error)
+            }
+        };
+        if let Some(error) = error.filter(|error| matches!(error.kind.exit_code(), 3 | 8 | 130)) {
+            ended = Some(error);
+            break;
+        }
+    }
+    item.plan = Some(plan);
+    ended
+}
+
+impl Item<'_> {
+    /// The actions that are to be sent, as one cell.
+    pub(super) fn actions_to_send(&self) -> String {
+        let plan = self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step == Step::Send);
+        let name = |action: &crate::retract::plan::ActionPlan| action.target.key();
+        plan.map(|action| name(action).trim_start_matches("action:").to_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The values of [`super::PLANNED`].
+    pub(super) fn planned(&self) -> Vec<String> {
+        let Some(candidate) = self.candidate(0) else {
+            let (word, why) = match (&self.done, self.same_as) {
+                (Some(done), _) => (done.outcome.words().to_owned(), done.message.clone()),
+                (None, Some(_)) => ("same order as above".to_owned(), String::new()),
+                (None, None) if !self.before.is_empty() => {
+                    ("sent before".to_owned(), "it is only looked at".to_owned())
+                }
+                (None, None) => (String::new(), String::new()),
+            };
+            return vec![word, String::new(), String::new(), String::new(), String::new(), why];
+        };
+        let actions = || self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step == Step::Send);
+        let rewards: Vec<&str> =
+            actions().flat_map(|action| &action.rewards).map(|reward| reward.reward_id.as_str()).collect();
+        let worth: Vec<String> = candidate.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
+        let why: Vec<String> = actions().flat_map(|action| action.findings.list()).map(Finding::line).collect();
+        vec![
+            SEND.to_owned(),
+            self.actions_to_send(),
+            rewards.join(" "),
+            worth.join(" "),
+            candidate.verdict.as_str().to_owned(),
+            why.join("; "),
+        ]
+    }
+
+    /// Settles what became of it, from the ledger where it is there.
+    pub(super) fn conclude(&mut self, ledger: Option<&Ledger>, dry_run: bool) -> Result<()> {
+        let ids: Vec<(i64, bool)> =
+            self.before.iter().map(|id| (*id, true)).chain(self.sent.iter().map(|id| (*id, false))).collect();
+        if ids.is_empty() {
+            if self.done.is_none() && self.same_as.is_none() {
+                let message = if dry_run { "a dry run: it would be sent" } else { "it was not sent" };
+                self.done = Some(Done::new(Outcome::NotAttempted, message));
+            }
+            return Ok(());
+        }
+        let Some(ledger) = ledger else { return Ok(()) };
+        let mut entries = Vec::new();
+        for (id, before) in ids {
+            entries.push((Entry::of(&ledger.get(id)?, &[]), before));
+        }
+        let mut done = Done::of_entries(&entries);
+        // Of several actions one that could not be sent is what a person must hear of.
+        if let Some(stopped) = self.done.take().filter(|stopped| severity(stopped.outcome) > severity(done.outcome)) {
+            done.outcome = stopped.outcome;
+            done.message = stopped.message;
+        }
+        self.done = Some(done);
+        Ok(())
+    }
+}

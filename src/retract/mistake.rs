@@ -1,0 +1,165 @@
+//! A retraction that should not have been: written down, and what it took shown, so that a person can issue it again.
+//!
+//! Nothing takes a reversal back. This module reads the ledger, writes one event into it, and must never ask or tell the
+//! vendor anything.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::judge::Snapshot;
+use super::plan::Kept;
+use super::receipt::Mark;
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::report::table;
+use crate::store::ledger::{Ledger, Retraction, State};
+
+/// What a person should know before issuing anything again.
+const LIMITS: [&str; 3] = [
+    "no call takes a reversal back: rewards are issued again by hand, on the vendor's platform",
+    "for a Performance action `PUT /Actions` with Reason=RESET restores it, before its locking date only; Advocate rewards do not come back by it",
+    "a goal that counts the first time only does not fire again for this participant",
+];
+
+/// A mistake on record.
+#[derive(Debug, Serialize)]
+pub struct Mistake {
+    /// The retraction.
+    pub id: i64,
+    /// Its order.
+    pub order_id: String,
+    /// Its action, unless it went out by order ID and action tracker.
+    pub action_id: Option<String>,
+    /// Where it stands; a mistake changes nothing about that.
+    pub state: State,
+    /// The ticket.
+    pub ticket: String,
+    /// What went wrong, in a person's words.
+    pub reason: Option<String>,
+    /// The rewards as they were before.
+    pub rewards: Vec<Before>,
+    /// What to know before issuing anything again.
+    pub limits: Vec<&'static str>,
+    /// The ledger afterwards.
+    pub ledger: Mark,
+}
+
+/// A reward before it was taken back.
+#[derive(Debug, Serialize)]
+pub struct Before {
+    /// The reward.
+    pub reward_id: String,
+    /// `REFERRED`, `FRIEND_SIGNUP` …
+    pub reward_source: Option<String>,
+    /// What was earned, in its unit.
+    pub amount: Option<i64>,
+    /// What of it had been redeemed.
+    pub redeemed: Option<i64>,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// Its state then.
+    pub state_before: String,
+    /// Its account, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+}
+
+/// Writes down that a retraction was a mistake.
+pub fn run(
+    ledger: &mut Ledger,
+    id: i64,
+    ticket: &str,
+    reason: Option<&str>,
+    show_account: bool,
+    clock: &Clock,
+) -> Result<Mistake> {
+    let retraction = ledger.get(id)?;
+    if !was_sent(&retraction) {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("retraction {id} is {}: it was never sent", retraction.state.as_str()),
+        )
+        .hint("nothing was taken back by it, so there is nothing to issue again"));
+    }
+    let rewards: Vec<Before> =
+        Kept::of(&retraction)?.rewards.into_iter().map(|reward| before(reward, show_account)).collect();
+    let details = json!({ "ticket": ticket, "reason": reason });
+    let written = ledger.note(&retraction, "mistake", "a person says that it was a mistake", &details, clock.now())?;
+    Ok(Mistake {
+        id,
+        order_id: written.order_id.as_str().to_owned(),
+        action_id: written.action_id.as_ref().map(ToString::to_string),
+        state: written.state,
+        ticket: ticket.to_owned(),
+        reason: reason.map(str::to_owned),
+        rewards,
+        limits: LIMITS.to_vec(),
+        ledger: Mark { id: ledger.ledger_id()?, head: ledger.head()? },
+    })
+}
+
+/// Whether the vendor may have received it, whatever came of it.
+fn was_sent(retraction: &Retraction) -> bool {
+    let left = |state| {
+        matches!(
+            state,
+            State::Queued
+                | State::Unknown
+                | State::Confirmed
+                | State::Partial
+                | State::Unconfirmed
+                | State::Processed
+                | State::HandedOver
+        )
+    };
+    retraction.state.may_have_been_sent() || retraction.events.iter().any(|event| left(event.state))
+}
+
+fn before(reward: Snapshot, show_account: bool) -> Before {
+    Before {
+        reward_id: reward.reward_id,
+        reward_source: reward.reward_source,
+        amount: reward.assigned,
+        redeemed: reward.redeemed,
+        unit: reward.unit,
+        state_before: reward.state,
+        account_id: show_account.then_some(reward.account_id),
+    }
+}
+
+impl Mistake {
+    /// What to issue again, for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let action = self.action_id.as_ref().map_or_else(String::new, |id| format!(", action {id}"));
+        let mut lines = vec![
+            format!(
+                "retraction {} of order {}{action} is on record as a mistake (ticket {})",
+                self.id, self.order_id, self.ticket
+            ),
+            "the rewards as they were before, to be issued again by hand:".to_owned(),
+        ];
+        let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let rows = self.rewards.iter().map(|reward| {
+            [
+                reward.reward_id.clone(),
+                reward.reward_source.clone().unwrap_or_default(),
+                number(reward.amount),
+                reward.unit.clone().unwrap_or_default(),
+                number(reward.redeemed),
+                reward.state_before.clone(),
+                reward.account_id.clone().unwrap_or_default(),
+            ]
+        });
+        let header = ["reward", "source", "amount", "unit", "redeemed", "state before", "account"];
+        let header = if self.rewards.iter().any(|reward| reward.account_id.is_some()) {
+            header
+        } else {
+            ["reward", "source", "amount", "unit", "redeemed", "state before", ""]
+        };
+        lines.extend(table(header, rows).lines().map(|line| format!("  {line}")));
+        lines.extend(self.limits.iter().map(|limit| format!("limit: {limit}")));
+        let Mark { id, head } = &self.ledger;
+        lines.push(format!("ledger {id}, event {}, head {}", head.sequence, head.hash));
+        lines
+    }
+}

@@ -1,0 +1,162 @@
+//! Refunds whose order nobody has seen yet: looked for after every crawl, until they turn up or expire.
+//!
+//! A list to work off and not a record: its rows come and go, and no event speaks of them. Nothing is ever sent from here.
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+use serde::Serialize;
+
+use super::{Ledger, text};
+use crate::error::Result;
+use crate::model::OrderId;
+
+/// A refund that waits for its order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// The order.
+    pub order_id: OrderId,
+    /// When it was put on the list, RFC 3339.
+    pub added_at: String,
+    /// When it is taken off again, RFC 3339.
+    pub expires_at: String,
+    /// When it was refunded, RFC 3339, where the shop said so.
+    pub refunded_at: Option<String>,
+    /// The code for the vendor.
+    pub disposition: Option<String>,
+    /// A person's words.
+    pub reason: Option<String>,
+    /// A ticket.
+    pub ticket: Option<String>,
+    /// Who put it there.
+    pub person: String,
+    /// Where.
+    pub host: String,
+    /// When it was last looked for, RFC 3339.
+    pub looked_at: Option<String>,
+    /// When its order turned up, RFC 3339.
+    pub found_at: Option<String>,
+}
+
+/// A refund to be put on the list.
+#[derive(Debug, Clone)]
+pub struct NewWatched<'a> {
+    /// The order.
+    pub order_id: &'a OrderId,
+    /// When it was refunded.
+    pub refunded_at: Option<Timestamp>,
+    /// The code for the vendor.
+    pub disposition: Option<&'a str>,
+    /// A person's words.
+    pub reason: Option<&'a str>,
+    /// A ticket.
+    pub ticket: Option<&'a str>,
+}
+
+/// What looking for the whole list came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Looked {
+    /// Orders that have turned up now.
+    pub found: Vec<OrderId>,
+    /// Orders that were taken off the list: they have waited long enough.
+    pub expired: Vec<OrderId>,
+    /// Orders that are still waited for.
+    pub waiting: u64,
+}
+
+const COLUMNS: &str =
+    "order_id, added_at, expires_at, refunded_at, disposition, reason, ticket, person, host, looked_at, found_at";
+
+impl Ledger {
+    /// Puts refunds on the list; one that is there stays as it is.
+    pub fn watch(&mut self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
+        self.transact(|tx, actor| {
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO watched (order_id, added_at, expires_at, refunded_at, disposition, reason, ticket, person, host)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+            )?;
+            let mut added = 0;
+            for one in new {
+                added += insert.execute(params![
+                    one.order_id.as_str(),
+                    text(now),
+                    text(until),
+                    one.refunded_at.map(text),
+                    one.disposition,
+                    one.reason,
+                    one.ticket,
+                    actor.person,
+                    actor.host
+                ])? as u64;
+            }
+            Ok(added)
+        })
+    }
+
+    /// The list, oldest first.
+    pub fn watched(&self) -> Result<Vec<Watched>> {
+        self.read(|conn| {
+            let mut list =
+                conn.prepare_cached(&format!("SELECT {COLUMNS} FROM watched ORDER BY added_at, order_id"))?;
+            list.query_map([], from_row)?.collect()
+        })
+    }
+
+    /// Takes orders off the list; how many were there.
+    pub fn unwatch(&mut self, orders: &[OrderId]) -> Result<u64> {
+        self.transact(|tx, _| {
+            let mut delete = tx.prepare_cached("DELETE FROM watched WHERE order_id = ?1")?;
+            let mut removed = 0;
+            for order in orders {
+                removed += delete.execute([order.as_str()])? as u64;
+            }
+            Ok(removed)
+        })
+    }
+
+    /// Marks what `is_there` has, and takes off what has waited long enough without turning up.
+    pub fn look_for_watched(
+        &mut self,
+        now: Timestamp,
+        mut is_there: impl FnMut(&OrderId) -> Result<bool>,
+    ) -> Result<Looked> {
+        let mut looked = Looked::default();
+        let now_text = text(now);
+        for one in self.watched()?.into_iter().filter(|one| one.found_at.is_none()) {
+            if is_there(&one.order_id)? {
+                looked.found.push(one.order_id);
+            } else if one.expires_at <= now_text {
+                looked.expired.push(one.order_id);
+            } else {
+                looked.waiting += 1;
+            }
+        }
+        let (found, expired) = (looked.found.clone(), looked.expired.clone());
+        self.transact(|tx, _| {
+            tx.execute("UPDATE watched SET looked_at = ?1", [&now_text])?;
+            for order in &found {
+                tx.execute("UPDATE watched SET found_at = ?2 WHERE order_id = ?1", [order.as_str(), &now_text])?;
+            }
+            for order in &expired {
+                tx.execute("DELETE FROM watched WHERE order_id = ?1", [order.as_str()])?;
+            }
+            Ok(())
+        })?;
+        Ok(looked)
+    }
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Watched> {
+    Ok(Watched {
+        order_id: OrderId::new(row.get::<_, String>(0)?),
+        added_at: row.get(1)?,
+        expires_at: row.get(2)?,
+        refunded_at: row.get(3)?,
+        disposition: row.get(4)?,
+        reason: row.get(5)?,
+        ticket: row.get(6)?,
+        person: row.get(7)?,
+        host: row.get(8)?,
+        looked_at: row.get(9)?,
+        found_at: row.get(10)?,
+    })
+}

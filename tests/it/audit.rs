@@ -1,0 +1,178 @@
+//! The ledger as evidence: what was done to it later is found, and what is in it can be handed out.
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::support::{Home, Sim, ready};
+
+/// A ledger with one confirmed retraction, and the head that its receipt names.
+fn retracted() -> (Sim, Home, String) {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain");
+    let ran =
+        home.check(&["retract", &order.order_id, "--yes", "--reason", "=returned", "--ticket", "T-1", "--json"], 0);
+    let head = ran.object()["ledger"]["hash"].as_str().expect("a head").to_owned();
+    (sim, home, head)
+}
+
+/// Changes the file behind the triggers, as somebody with an editor could.
+fn tamper(home: &Home, sql: &str) {
+    let conn = Connection::open(home.ledger()).expect("the ledger");
+    let triggers: String = conn
+        .query_row(
+            "SELECT coalesce(group_concat('DROP TRIGGER ' || name, ';'), '') FROM sqlite_master WHERE type = 'trigger'",
+            [],
+            |row| row.get(0),
+        )
+        .expect("triggers");
+    conn.execute_batch(&format!("PRAGMA foreign_keys = off; {triggers}; {sql}")).expect("tampered");
+}
+
+#[test]
+fn a_ledger_as_it_was_written_holds_and_names_its_head() {
+    let (_sim, home, head) = retracted();
+    let ran = home.check(&["audit", "verify"], 0);
+    assert!(ran.stdout.contains(&head) && ran.stdout.contains("the chain holds"), "{}", ran.stdout);
+    let audit = home.check(&["audit", "verify", "--head", &head.to_uppercase(), "--json"], 0).object();
+    assert_eq!((&audit["retractions"], &audit["faults"]), (&1.into(), &Value::Array(Vec::new())));
+    assert_eq!(audit["head"]["hash"], head.as_str());
+    home.check(&["audit", "verify", "--head", "abc"], 2);
+}
+
+#[test]
+fn an_altered_row_is_found_at_its_event() {
+    let (_sim, home, _) = retracted();
+    tamper(&home, "UPDATE events SET person = 'nobody' WHERE id = 3");
+    let ran = home.check(&["audit", "verify"], 1);
+    assert!(ran.stdout.contains("FAULT: event 3, retraction 1"), "{}", ran.stdout);
+    let ran = home.check(&["audit", "verify", "--json"], 1);
+    assert_eq!(ran.error_kind(), "tampered");
+    assert_eq!(ran.object()["faults"][0]["sequence"], 3);
+}
+
+#[test]
+fn a_removed_row_is_found_at_the_one_after_it() {
+    let (_sim, home, _) = retracted();
+    tamper(&home, "DELETE FROM events WHERE id = 2");
+    let faults = home.check(&["audit", "verify", "--json"], 1).object()["faults"].clone();
+    assert_eq!(faults[0]["sequence"], 3, "{faults}");
+    assert!(faults[0]["what"].as_str().is_some_and(|what| what.contains("missing")), "{faults}");
+}
+
+#[test]
+fn a_cut_tail_is_found_by_a_head_that_somebody_kept() {
+    let (_sim, home, head) = retracted();
+    tamper(&home, "DELETE FROM events WHERE id = (SELECT max(id) FROM events)");
+    // The index remembers how far it was when something was sent, which was before the tail.
+    home.check(&["audit", "verify"], 0);
+    let ran = home.check(&["audit", "verify", "--head", &head], 1);
+    assert!(ran.stdout.contains("the tail was cut"), "{}", ran.stdout);
+    tamper(&home, "DELETE FROM events");
+    let ran = home.check(&["audit", "verify"], 1);
+    assert!(ran.stdout.contains("the index remembers"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_ledger_written_anew_is_found_by_a_head_and_by_the_index() {
+    let (sim, home, head) = retracted();
+    for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
+        drop(std::fs::remove_file(home.path(file)));
+    }
+    assert_eq!(home.check(&["audit", "verify", "--json"], 3).error_kind(), "identity");
+    let elsewhere = home.path("elsewhere.db").display().to_string();
+    home.check(&["crawl", "--source", "participants", "--database", &elsewhere], 0);
+    let order = sim.example("two_actions");
+    home.check(&["retract", &order.order_id, "--all", "--yes", "--database", &elsewhere], 0);
+    home.check(&["audit", "verify", "--database", &elsewhere], 0);
+    std::fs::rename(home.path("elsewhere-ledger.db"), home.ledger()).expect("moved");
+    let ran = home.check(&["audit", "verify", "--head", &head], 1);
+    assert!(ran.stdout.contains("written anew") && ran.stdout.contains("another ledger"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_export_has_every_event_and_no_account_unless_that_is_asked_for() {
+    let (_sim, home, head) = retracted();
+    let accounts = accounts_of(&home);
+    let lines = home.check(&["audit", "export"], 0);
+    let events = lines.objects();
+    let numbers: Vec<i64> = events.iter().filter_map(|event| event["event"].as_i64()).collect();
+    assert_eq!(numbers, (1..=events.len() as i64).collect::<Vec<_>>());
+    assert_eq!(events.last().expect("one")["hash"], head.as_str());
+    for event in &events {
+        assert_eq!(
+            (&event["ticket"], &event["reason"], &event["road"]),
+            (&"T-1".into(), &"=returned".into(), &"reversal".into())
+        );
+    }
+    let named = home.check(&["audit", "export", "--personal"], 0).stdout;
+    for account in &accounts {
+        assert!(!lines.stdout.contains(account.as_str()), "{account} in an export");
+        assert!(named.contains(account.as_str()), "{account} where it was asked for");
+    }
+}
+
+#[test]
+fn an_export_is_whole_is_no_formula_and_replaces_nothing_unasked() {
+    let (_sim, home, head) = retracted();
+    let path = home.path("ledger.csv");
+    let file = path.display().to_string();
+    let args = ["audit", "export", "--format", "csv", "--out", &file, "--json"];
+    assert_eq!(home.check(&args, 0).object()["head"]["hash"], head.as_str());
+    let text = std::fs::read_to_string(&path).expect("the table");
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
+    assert!(rows.len() > 3 && rows.iter().all(|row| &row[11] == "'=returned"), "{text}");
+    assert_eq!(home.check(&args, 2).error_kind(), "usage");
+    std::fs::write(&path, "mine").expect("a file");
+    home.check(&["audit", "export", "--out", &file, "--force"], 0);
+    assert!(std::fs::read_to_string(&path).expect("the file").starts_with('{'));
+    let left: Vec<String> = std::fs::read_dir(home.path("."))
+        .expect("the folder")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(left.iter().all(|name| !name.contains(".partial")), "{left:?}");
+    home.check(&["audit", "export", "--format", "csv", "--json"], 2);
+    home.check(&["audit", "export", "--out", &home.path("none/x").display().to_string()], 1);
+}
+
+/// The account IDs that the ledger keeps.
+fn accounts_of(home: &Home) -> Vec<String> {
+    let conn = Connection::open(home.ledger()).expect("the ledger");
+    let mut select = conn.prepare("SELECT DISTINCT value FROM personal WHERE kind = 'account_id'").expect("a question");
+    let found: Vec<String> =
+        select.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect();
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn a_mistake_is_on_record_with_what_to_issue_again() {
+    let (_sim, home, _) = retracted();
+    let mistake = home.check(&["mistake", "1", "--ticket", "M-1", "--reason", "wrong order", "--json"], 0).object();
+    let rewards = mistake["rewards"].as_array().expect("rewards");
+    assert_eq!(rewards.len(), 2, "{mistake}");
+    for reward in rewards {
+        assert!(reward["amount"].is_i64() && reward["unit"].is_string() && reward["account_id"].is_null(), "{reward}");
+        assert_ne!(reward["state_before"], "cancelled");
+    }
+    assert_eq!(mistake["state"], "confirmed", "it stays what it is");
+    let said = home.check(&["mistake", "1", "--ticket", "M-2", "--show-account"], 0).stdout;
+    for part in ["Reason=RESET", "locking date", "first time", "by hand", &accounts_of(&home)[0]] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    home.check(&["audit", "verify"], 0);
+    let events = home.check(&["audit", "export"], 0).objects();
+    let event = events.iter().find(|event| event["kind"] == "mistake").expect("an event");
+    assert_eq!((&event["details"]["ticket"], &event["details"]["reason"]), (&"M-1".into(), &"wrong order".into()));
+    assert_eq!(event["state"], Value::Null);
+    home.check(&["mistake", "77", "--ticket", "M-3"], 1);
+}
+
+#[test]
+fn what_was_never_sent_is_no_mistake() {
+    let (sim, home) = ready(&["--delete-fault", "401"]);
+    let order = sim.example("plain");
+    home.check(&["retract", &order.order_id, "--yes"], 3);
+    assert_eq!(home.check(&["mistake", "1", "--ticket", "M-1", "--json"], 5).error_kind(), "refused");
+}

@@ -1,0 +1,167 @@
+//! Forgetting a person: gone from both files, and no way of reading brings them back.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Home, Sim, ready};
+
+/// A confirmed order of two people, and the account of one of them.
+fn confirmed(sim: &Sim, home: &Home) -> (String, String) {
+    let order = sim.example("plain");
+    home.check(&["retract", &order.order_id, "--yes", "--reason", "Ms Bird asked", "--ticket", "T-1"], 0);
+    let account = account_of(sim, &order.reward_ids[0]);
+    (order.order_id, account)
+}
+
+fn account_of(sim: &Sim, reward: &str) -> String {
+    let truth = sim.truth();
+    let found = truth.iter().find(|line| line["reward_id"] == reward).expect("its reward");
+    let account = found["account_id"].as_str().expect("an account").to_owned();
+    assert!(account.len() >= 6, "long enough to be looked for: {account}");
+    account
+}
+
+/// Whether a file, its log included, has a text anywhere.
+fn holds(path: &Path, text: &str) -> bool {
+    ["", "-wal"].iter().any(|end| {
+        let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[track_caller]
+fn assert_gone(home: &Home, account: &str) {
+    assert!(!holds(&home.ledger(), account), "the ledger");
+    assert!(!holds(&home.database(), account), "the index");
+    let known = rusqlite::Connection::open(home.database()).expect("the index").query_row(
+        "SELECT count(*) FROM accounts WHERE account_id = ?1",
+        [account],
+        |row| row.get::<_, i64>(0),
+    );
+    assert_eq!(known.expect("a number"), 0);
+}
+
+/// Removes a file with its log, as a fire would.
+fn remove(home: &Home, name: &str) {
+    for end in ["", "-wal", "-shm"] {
+        drop(std::fs::remove_file(home.path(&format!("{name}{end}"))));
+    }
+}
+
+fn forget(home: &Home, account: &str) -> Value {
+    let ran = home.check(&["forget", account, "--ticket", "P-1", "--yes", "--json"], 0);
+    assert!(!ran.stdout.contains(account) && !ran.stderr.contains(account), "{ran:?}");
+    ran.object()
+}
+
+#[test]
+fn nothing_of_a_forgotten_account_is_left_and_no_source_brings_it_back() {
+    // Enough rewards that packing has learned from them.
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let (order, account) = confirmed(&sim, &home);
+    assert!(holds(&home.ledger(), &account) && holds(&home.ledger(), "Ms Bird"), "there before");
+    let forgotten = forget(&home, &account);
+    assert_eq!((&forgotten["retractions"], &forgotten["index"]["accounts"]), (&1.into(), &1.into()), "{forgotten}");
+    assert_gone(&home, &account);
+    assert!(!holds(&home.ledger(), "Ms Bird"), "the reason may name the person");
+    home.check(&["audit", "verify"], 0);
+
+    for source in ["participants", "graphql", "export"] {
+        let outcome = home.check(&["crawl", "--source", source, "--full", "--json"], 0).object();
+        assert_eq!(
+            (&outcome["complete"], &outcome["accounts_forgotten"]),
+            (&true.into(), &1.into()),
+            "{source}: {outcome}"
+        );
+        assert_gone(&home, &account);
+        let again = home.check(&["crawl", "--source", source, "--json"], 0).object();
+        assert_eq!(again["complete"], true, "{source}: {again}");
+        assert_gone(&home, &account);
+    }
+    home.check(&["crawl", "--from-raw"], 0);
+    let looked = home.run(&["lookup", "no such order", "--participant", &account]);
+    assert!(looked.stderr.contains("forgotten"), "{}", looked.stderr);
+    home.run(&["lookup", "no such order", "--live"]);
+    assert_gone(&home, &account);
+
+    // What was retracted is still proven, by its rewards' own IDs.
+    let verified = home.check(&["verify", "1", "--json"], 0);
+    assert_eq!(verified.state(), "confirmed");
+    assert_eq!(verified.object()["retractions"][0]["reason"], "(forgotten)");
+    home.check(&["status", "--retraction", "1"], 0);
+    let again = home.check(&["retract", &order, "--yes", "--json"], 0);
+    assert_eq!(again.object()["retractions"][0]["sent_now"], false);
+    assert_gone(&home, &account);
+    home.check(&["audit", "verify"], 0);
+    assert_eq!(sim.deletes().len(), 1);
+    assert_eq!(sim.violations(), Vec::<Value>::new());
+    let asked = sim.get("record");
+    assert!(!asked.contains("forgotten"), "nobody is asked about an account of that name");
+    // Again is no harm, and another event only where something went.
+    let head = home.check(&["audit", "verify", "--json"], 0).object()["head"].clone();
+    forget(&home, &account);
+    assert_eq!(home.check(&["audit", "verify", "--json"], 0).object()["head"], head);
+}
+
+#[test]
+fn an_index_made_anew_or_restored_is_without_it_too() {
+    let (sim, home) = ready(&[]);
+    let (_, account) = confirmed(&sim, &home);
+    let folder = home.path("backup").display().to_string();
+    let copy =
+        home.check(&["backup", &folder, "--json"], 0).object()["index"]["file"].as_str().expect("a file").to_owned();
+    forget(&home, &account);
+    let remove = || remove(&home, "recoup.db");
+    remove();
+    home.crawl();
+    assert_gone(&home, &account);
+    remove();
+    std::fs::copy(&copy, home.database()).expect("a restore");
+    assert!(holds(&home.database(), &account));
+    let crawled = home.check(&["crawl", "--source", "graphql"], 0);
+    assert!(crawled.stderr.contains("taken out") && crawled.stdout.contains("1 account forgotten"), "{crawled:?}");
+    assert_gone(&home, &account);
+    let said = home.check(&["lookup", "no such order"], 4);
+    assert!(said.stdout.contains("1 account forgotten"), "{}", said.stdout);
+}
+
+#[test]
+fn a_lost_ledger_does_not_bring_it_back_either() {
+    let (sim, home) = ready(&[]);
+    let (_, account) = confirmed(&sim, &home);
+    let folder = home.path("backup").display().to_string();
+    let copy =
+        home.check(&["backup", &folder, "--json"], 0).object()["ledger"]["file"].as_str().expect("a file").to_owned();
+    forget(&home, &account);
+    let remove = || remove(&home, "recoup-ledger.db");
+    for restored in [Some(&copy), None] {
+        remove();
+        if let Some(copy) = restored {
+            std::fs::copy(copy, home.ledger()).expect("a restore");
+            assert!(holds(&home.ledger(), &account));
+        }
+        home.check(&["ledger", "accept", "--ticket", "OPS-1", "--yes"], 0);
+        home.check(&["crawl", "--source", "participants", "--full"], 0);
+        assert_gone(&home, &account);
+        home.check(&["verify", "1"], 0);
+        assert_gone(&home, &account);
+        home.check(&["audit", "verify"], 0);
+    }
+}
+
+#[test]
+fn an_open_retraction_and_nobody_to_ask_refuse() {
+    let (sim, home) = ready(&["--complete-delay", "1h"]);
+    let order = sim.example("plain");
+    home.check(&["retract", &order.order_id, "--yes", "--wait", "50ms"], 7);
+    let account = account_of(&sim, &order.reward_ids[0]);
+    let ran = home.check(&["forget", &account, "--ticket", "P-1", "--yes", "--json"], 5);
+    assert!(ran.stderr.contains("open retractions: 1 (queued)"), "{}", ran.stderr);
+    home.check(&["forget", &account, "--ticket", "P-1"], 5);
+    assert!(holds(&home.ledger(), &account), "nothing was forgotten");
+    // One that is in no retraction can go, and needs no ledger event of anybody's.
+    let other =
+        sim.truth().iter().filter_map(|line| line["account_id"].as_str().map(str::to_owned)).find(|id| *id != account);
+    forget(&home, &other.expect("another account"));
+}
