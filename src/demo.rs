@@ -20,6 +20,7 @@ use crate::report::Report;
 use crate::retract::{self, Follows, Reads, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
+use crate::store::ledger::Road;
 use crate::{crawl, lookup, simulator};
 
 /// Runs simulator, crawl, lookup and retraction; the receipt is the answer.
@@ -95,6 +96,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     };
     let minute = Duration::from_mins(1);
     let options = retract::Options {
+        road: Road::Reversal,
         action_id: None,
         all: false,
         action_tracker: None,

@@ -3,7 +3,9 @@
 //! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
 //! does nothing.
 
+mod adjust;
 mod batch;
+mod file;
 mod records;
 mod retract;
 
@@ -14,7 +16,9 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
+pub use adjust::AdjustArgs;
 pub use batch::{BatchArgs, WatchCommand};
+pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
 pub use records::{
     AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
     LedgerArgs, LedgerCommand, MistakeArgs,
@@ -78,6 +82,10 @@ pub enum Command {
     Lookup(LookupArgs),
     /// Take the rewards of an order back: check, show, confirm, send once, prove
     Retract(Box<RetractArgs>),
+    /// Change an action after a partial refund, item by item: check, show before and after, confirm, send once, follow
+    Adjust(Box<AdjustArgs>),
+    /// Retract by the vendor's reversal file, which you hand in yourself: write it, check it, release what was not handed in
+    File(FileArgs),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
     /// Refunds whose orders nobody has seen yet

@@ -16,11 +16,13 @@ use crate::report::{self, Report};
 use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
+mod adjust;
 mod audit;
 mod backup;
 mod batch;
 mod cancel_reward;
 mod crawl;
+mod file;
 mod forget;
 mod ledger;
 mod lookup;
@@ -112,6 +114,8 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Crawl(args) => remember_refusal(&context, "crawl", crawl::run(&context, &args).await),
         Command::Lookup(args) => lookup::run(&context, args).await,
         Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, *args).await),
+        Command::Adjust(args) => remember_refusal(&context, "adjust", adjust::run(&context, *args).await),
+        Command::File(args) => remember_refusal(&context, "file", file::run(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
         Command::Watch(command) => watch::run(&context, &command),
         Command::CancelReward(args) => {

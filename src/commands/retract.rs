@@ -14,6 +14,7 @@ use crate::model::ActionId;
 use crate::model::budget::Purpose;
 use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
 use crate::store::Identity;
+use crate::store::ledger::Road;
 
 pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
     let Context { settings, stop, report, .. } = context;
@@ -23,6 +24,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         follows.submissions = Submissions::Sparingly { now: false };
     }
     let options = retract::Options {
+        road: Road::Reversal,
         action_id: args.action_id.map(ActionId::new),
         all: args.all,
         action_tracker: args.action_tracker,

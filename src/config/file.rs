@@ -101,6 +101,11 @@ tables! {
         list_pages: u32,
         reread_for: Span,
     }
+    /// `[file]`.
+    struct FileTable {
+        reason_codes: Vec<String>,
+        action_tracker: String,
+    }
 }
 
 /// A table with everything that a profile may say.
@@ -120,6 +125,7 @@ pub(super) struct Sections {
     pub(super) brand: HostTable,
     pub(super) crawl: CrawlTable,
     pub(super) retract: RetractTable,
+    pub(super) file: FileTable,
 }
 
 impl Sections {
@@ -128,7 +134,7 @@ impl Sections {
         let mut rest = level.base;
         let mut take = |name: &str| rest.remove(name).unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
         let (mapping, advocate, brand) = (take("mapping"), take("advocate"), take("brand"));
-        let (crawl, retract) = (take("crawl"), take("retract"));
+        let (crawl, retract, by_file) = (take("crawl"), take("retract"), take("file"));
         let at = |name: &str| Place { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
         // A path in a file means the same file wherever recoup is started.
@@ -153,6 +159,7 @@ impl Sections {
             brand: at("brand").table(brand)?,
             crawl: at("crawl").table(crawl)?,
             retract: at("retract").table(retract)?,
+            file: at("file").table(by_file)?,
         })
     }
 
@@ -163,6 +170,7 @@ impl Sections {
         self.brand.overlay(over.brand);
         self.crawl.overlay(over.crawl);
         self.retract.overlay(over.retract);
+        self.file.overlay(over.file);
     }
 }
 

@@ -58,6 +58,15 @@ pub struct RetractSettings {
     pub reread_for: Duration,
 }
 
+/// What a reversal file takes where nothing else says it.
+#[derive(Debug, Clone, Default)]
+pub struct FileSettings {
+    /// The operator's own reason codes, beside those that the vendor documents.
+    pub reason_codes: Vec<String>,
+    /// The action tracker (event type) ID of an order that names none.
+    pub action_tracker: Option<String>,
+}
+
 /// How a crawl pages and commits.
 #[derive(Debug, Clone, Copy)]
 pub struct CrawlSettings {
@@ -94,6 +103,8 @@ pub struct Settings {
     pub crawl: CrawlSettings,
     /// How retractions are followed.
     pub retract: RetractSettings,
+    /// What a reversal file may say, and takes where nothing else says it.
+    pub file: FileSettings,
     /// The crash point to arm, in a build that has them.
     pub crash_at: Option<String>,
     tenant: Option<String>,
@@ -133,7 +144,7 @@ impl Settings {
     }
 
     fn from_parts(global: &Global, env: &Environment, sections: Sections) -> Result<Self> {
-        let Sections { base, mapping, advocate, brand, crawl, retract } = sections;
+        let Sections { base, mapping, advocate, brand, crawl, retract, file } = sections;
         let text = |name: &str, in_file: Option<String>| {
             env.get(name).map(str::to_owned).or(in_file).filter(|text| !text.is_empty())
         };
@@ -186,6 +197,10 @@ impl Settings {
                     list_pages: retract.list_pages.unwrap_or(20).max(1) as usize,
                 },
                 reread_for: span(retract.reread_for, REREAD_FOR),
+            },
+            file: FileSettings {
+                reason_codes: file.reason_codes.unwrap_or_default(),
+                action_tracker: file.action_tracker,
             },
             crash_at: env.get("RECOUP_CRASH_AT").map(str::to_owned),
             tenant: text("RECOUP_TENANT", base.tenant),

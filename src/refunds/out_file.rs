@@ -65,6 +65,15 @@ impl OutFile {
 
     /// Writes it, whole. May be called again: what it wrote itself it may replace.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.place(bytes, true)
+    }
+
+    /// Writes it, whole, or leaves nothing behind: for what must not be lying about where it could not get its name.
+    pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
+        self.place(bytes, false)
+    }
+
+    fn place(&mut self, bytes: &[u8], keep: bool) -> Result<()> {
         let failed = |error: &std::io::Error| {
             Error::new(Kind::Failed, format!("{} cannot be written: {error}", self.path.display()))
         };
@@ -74,6 +83,9 @@ impl OutFile {
         if let Err(error) = renamed {
             // Somebody made such a file in the meantime. What came of every order must not be lost over that.
             let why = failed(&error.error);
+            if !keep {
+                return Err(why);
+            }
             return Err(match error.file.keep() {
                 Ok((_, kept)) => why.hint(format!("what belongs there is in {}", kept.display())),
                 Err(_) => why,
@@ -157,6 +169,9 @@ mod tests {
         let kept = names(folder.path()).into_iter().find(|name| name != "out.csv").expect("a kept file");
         assert_eq!(fs::read(folder.path().join(&kept)).expect("there"), b"ours");
         assert!(error.hint.is_some_and(|hint| hint.contains(&kept)));
+        fs::remove_file(folder.path().join(&kept)).expect("removed");
+        out.write_or_leave_nothing(b"ours").expect_err("exists");
+        assert_eq!(names(folder.path()), ["out.csv"]);
     }
 
     #[test]

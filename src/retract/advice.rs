@@ -31,6 +31,16 @@ pub fn why_it_may_stand(sent_by_action_id: bool) -> Vec<String> {
     steps
 }
 
+/// What a person should look at when a change of an action was not answered, or its submission is gone.
+pub fn what_a_doubtful_change_means() -> Vec<String> {
+    vec![
+        "the vendor may or may not have made the change; recoup never sends it again by itself, and takes no other change of \
+         this action until it is known"
+            .to_owned(),
+        "look at the action in the vendor's platform under Engage → Transactions, and compare its items".to_owned(),
+    ]
+}
+
 /// What a person should look at when no answer came; `looked` is what the newest reading of the list of submissions said.
 pub fn what_unknown_means(looked: Option<&str>) -> Vec<String> {
     let mut steps = vec![

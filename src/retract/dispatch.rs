@@ -319,7 +319,7 @@ pub fn presume_dead(ledger: &mut Ledger, retraction: &Retraction, now: Timestamp
 }
 
 /// Takes the lock under which one process at a time sends.
-async fn take_lock(ledger: &Path, wait: Duration, clock: &Clock, stop: &CancellationToken) -> Result<ProcessLock> {
+pub async fn take_lock(ledger: &Path, wait: Duration, clock: &Clock, stop: &CancellationToken) -> Result<ProcessLock> {
     let began = tokio::time::Instant::now();
     loop {
         if let Some(lock) = ProcessLock::try_take(ledger, "send")? {

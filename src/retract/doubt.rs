@@ -18,7 +18,7 @@ use super::reconcile::{self, CLOCKS_DIFFER, Doubts, LOOK, ListLook, Question, Se
 use crate::api::{Submission, UpdateFilter};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Target};
-use crate::store::ledger::{Ledger, Retraction, State};
+use crate::store::ledger::{Ledger, Retraction, Road, State};
 
 /// A submission that was queued longer ago need not be in the list any more: the vendor keeps them for 90 days at most.
 const LISTED_FOR: Duration = Duration::from_hours(30 * 24);
@@ -72,8 +72,11 @@ pub async fn reconcile(
     };
     drop(known);
     let action = match retraction.target() {
-        Target::Action(action_id) => action_now(reads, &action_id, sent_at).await?,
-        Target::Order { .. } => None,
+        // Whether the action is reversed says nothing about a change of it.
+        Target::Action(action_id) if retraction.road != Road::Modification => {
+            action_now(reads, &action_id, sent_at).await?
+        }
+        _ => None,
     };
     *retraction = conclude(reads, doubts, ledger, retraction, sent_at, looks, &list, action.as_ref())?;
     Ok(())
@@ -162,10 +165,12 @@ fn conclude(
 ) -> Result<Retraction> {
     let others = batch_ids_of_others(ledger, retraction)?;
     let target = retraction.target();
+    let change = (retraction.road == Road::Modification).then(|| form_of(retraction));
     let question = Question {
         target: &target,
         order_id: &retraction.order_id,
         disposition: &retraction.disposition,
+        change: change.as_deref(),
         sent_at,
         others: &others,
     };
@@ -203,6 +208,13 @@ fn conclude(
     }
     let message = "the vendor did not receive it: two whole lists of its submissions do not have it";
     ledger.append(&noted, State::NotReceived, message, &json!({ "lists": looks }), now)
+}
+
+/// What was sent, field by field.
+fn form_of(retraction: &Retraction) -> Vec<(String, String)> {
+    let sent = retraction.detail("request").and_then(|request| request["parameters"].as_object());
+    let fields = sent.into_iter().flatten();
+    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The names under which the vendor knows other requests of this ledger.

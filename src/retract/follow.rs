@@ -17,7 +17,7 @@ use super::live::{Known, look, snapshot, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
 use super::reconcile;
-use super::{Follows, Reads, Submissions, cancel, doubt};
+use super::{Follows, Reads, Submissions, adjust, cancel, doubt};
 use crate::api::SubmissionStatus;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
@@ -124,6 +124,9 @@ async fn look_once(
     time_up: bool,
     reads_since_complete: &mut u32,
 ) -> Result<()> {
+    if retraction.road == Road::Modification {
+        return adjust::follow::look(reads, follows, ledger, retraction).await;
+    }
     if retraction.road == Road::Reward {
         return cancel::look(reads, follows, ledger, retraction, time_up).await;
     }
@@ -168,7 +171,7 @@ async fn look_once(
 
 /// The rewards as they were before, and every known reward of the action now: those of the plan, those that the index has
 /// learnt of since, and those that turn up in the same accounts.
-async fn rewards_now(
+pub(super) async fn rewards_now(
     reads: &Reads<'_>,
     ledger: &Ledger,
     retraction: &Retraction,
@@ -230,7 +233,7 @@ pub(super) fn has_passed(since: &str, time: Duration, now: Timestamp) -> bool {
 }
 
 /// How far the submission is; its completion is written down once.
-async fn submission(
+pub(super) async fn submission(
     reads: &Reads<'_>,
     follows: &Follows,
     ledger: &mut Ledger,

@@ -2,7 +2,8 @@
 //!
 //! `resolve` says which actions an order means, `preflight` reads their rewards live, `plan` puts both together, `resend` says
 //! whether it may be sent again; `dispatch` is the only place that changes anything at the vendor, and `send` says what;
-//! `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what happened.
+//! `follow` reads until it is proven; `judge` alone decides what counts as proof; `receipt` says what happened. `adjust` changes
+//! an action instead of taking it back, and `file` hands reversals over by the vendor's file.
 //! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
 
 use std::path::Path;
@@ -19,14 +20,16 @@ use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Actor, OrderId};
 use crate::report::{self, Report};
 use crate::store::Identity;
-use crate::store::ledger::Ledger;
+use crate::store::ledger::{Ledger, Retraction, Road};
 
 pub mod accept;
+pub mod adjust;
 pub mod advice;
 pub mod batch;
 pub mod cancel;
 mod dispatch;
 mod doubt;
+pub mod file;
 mod follow;
 pub mod guard;
 pub mod judge;
@@ -157,6 +160,8 @@ pub struct WriterSettings {
 /// What was asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// By which road it goes: what else the ledger must not have depends on it.
+    pub road: Road,
     /// The one action, named by a person.
     pub action_id: Option<ActionId>,
     /// Every action of the order.
@@ -198,7 +203,10 @@ impl Options {
                 Kind::Usage,
                 format!("a disposition code has 1 to {DISPOSITION_AT_MOST} characters on one line"),
             )
-            .hint("leave --disposition out for RETRACTION"));
+            .hint(match self.road {
+                Road::Reversal => "leave --disposition out for RETRACTION",
+                _ => "leave --code out for ORDER_UPDATE",
+            }));
         }
         if self.action_tracker.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit())) {
             return Err(Error::new(Kind::Usage, "an action tracker (event type) ID is a whole number")
@@ -341,8 +349,21 @@ async fn carry_out(
             }
         },
     };
+    follow_to_the_end(reads, &options.follows, ledger, retraction, action, sent_now, receipt).await;
+}
+
+/// Follows what was sent, and puts it into the receipt as it then stands.
+async fn follow_to_the_end(
+    reads: &Reads<'_>,
+    follows: &Follows,
+    ledger: &mut Ledger,
+    retraction: Retraction,
+    action: &ActionPlan,
+    sent_now: bool,
+    receipt: &mut Receipt,
+) {
     let kept = retraction.clone();
-    let (followed, error) = match follow::follow(reads, &options.follows, ledger, retraction).await {
+    let (followed, error) = match follow::follow(reads, follows, ledger, retraction).await {
         Ok(followed) => (followed, None),
         // Where looking fails, what is known stays in the receipt, since something was sent.
         Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),

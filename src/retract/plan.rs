@@ -16,12 +16,13 @@ use super::preflight::{Question, preflight};
 use super::resend::{self, Again};
 use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
 use super::verdict::{Check, Finding, Findings};
+use super::windows::ActionFacts;
 use super::{Options, Reads};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::basis;
 use crate::model::{Coverage, OrderId, RewardId, Target};
 use crate::store::index::IndexReader;
-use crate::store::ledger::{Event, Ledger, Retraction, State};
+use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
 /// What is to be done about one action.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,8 @@ pub struct ActionPlan {
     pub event_at: Option<Timestamp>,
     /// What speaks against it, and what a person should know before saying yes.
     pub findings: Findings,
+    /// The action itself, where the Brand API shows it and it was read.
+    pub facts: ActionFacts,
     /// Set where it was sent before and a person sends it again.
     pub again: Option<Again>,
 }
@@ -61,7 +64,8 @@ impl ActionPlan {
     /// A plan for an action of which nothing was read.
     fn new(target: Target, step: Step, findings: Findings) -> Self {
         let (rewards, linked) = (Vec::new(), Vec::new());
-        Self { target, step, rewards, linked, program_id: None, event_at: None, findings, again: None }
+        let facts = ActionFacts::default();
+        Self { target, step, rewards, linked, program_id: None, event_at: None, findings, facts, again: None }
     }
 }
 
@@ -162,11 +166,7 @@ pub async fn make(
         if let Some(found) = &found
             && found.state == State::HandedOver
         {
-            return Err(Error::new(
-                Kind::Refused,
-                format!("this order was handed over by file (retraction {})", found.id),
-            )
-            .hint("run `recoup verify`; nothing was sent, because two roads would take it back twice"));
+            return Err(handed_over(found));
         }
         if let Some(found) = found.as_ref().filter(|found| !options.resend || !found.state.is_open()) {
             let rewards = Kept::of(found)?.rewards;
@@ -175,7 +175,7 @@ pub async fn make(
             continue;
         }
         let mut again = None;
-        if let Some(ledger) = ledger {
+        if let Some(ledger) = ledger.filter(|_| options.road == Road::Reversal) {
             check_refused_before(ledger, &target, options)?;
             if options.resend {
                 again = resend::again(ledger, &target, found.as_ref(), options, reads.clock.now())?;
@@ -255,16 +255,28 @@ pub fn sent_before(
     }
     // Other roads do not take the action back.
     let sent = |retraction: &Retraction| retraction.state.may_have_been_sent() && retraction.road.takes_all_back();
+    if let Some(by_file) = ledger.attempts_by(Road::File, &target.key())?.into_iter().rfind(sent) {
+        return Ok(Some(by_file));
+    }
     if let Some(same_reward) = ledger.of_rewards(rewards)?.into_iter().rfind(sent) {
         return Ok(Some(same_reward));
     }
-    // A reversal by order ID reaches every action of the order, or the newest one: which, nobody knows. While one is open
-    // nothing else of the order goes out, and none goes out once an action of the order did.
+    // A reversal by order ID, as every line of a file is one, reaches every action of the order, or the newest one: which,
+    // nobody knows. While one is open nothing else of the order goes out, and none goes out once an action of the order did.
     let by_order = matches!(target, Target::Order { .. });
     Ok(ledger.of_order(order_id)?.into_iter().rfind(|other| {
-        let other_by_order = matches!(other.target(), Target::Order { .. });
+        let other_by_order = matches!(other.target(), Target::Order { .. }) || other.road == Road::File;
         sent(other) && (by_order || (other_by_order && other.state.is_open()))
     }))
+}
+
+/// Why an order that a file holds is not sent by another road.
+pub fn handed_over(found: &Retraction) -> Error {
+    let id = found.id;
+    Error::new(Kind::Refused, format!("this order was handed over by file (retraction {id})")).hint(format!(
+        "`recoup file check` settles it once the vendor has the file; if it was never handed in, `recoup file release {id} \
+         --ticket T`; nothing was sent, because two roads would take it back twice"
+    ))
 }
 
 /// What the vendor refused, or did not receive, is sent again only when a person says so.

@@ -116,11 +116,11 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
     }
     rewards.sort_by(|a, b| a.reward_id.cmp(&b.reward_id));
     let mut step = judge_rewards(&mut findings, &rewards, coverage);
-    let mut event_at = None;
+    let (mut event_at, mut facts) = (None, ActionFacts::default());
     if step == Step::Send {
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
         what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
-        let facts = action_facts(reads, target, options, &mut findings).await?;
+        facts = action_facts(reads, target, options, &mut findings).await?;
         let now = reads.clock.now();
         event_at = windows::event_at(target.action_id(), &live, &facts, now);
         if let Some(event_at) = event_at {
@@ -139,7 +139,8 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         refresh_index(reads, target, &seen);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
-    Ok(ActionPlan { target: target.clone(), step, rewards, linked, program_id, event_at, findings, again: None })
+    let target = target.clone();
+    Ok(ActionPlan { target, step, rewards, linked, program_id, event_at, findings, facts, again: None })
 }
 
 /// What the rewards as they are say: send, nothing to send, or too late.
@@ -254,6 +255,8 @@ async fn action_facts(
         state: found.state,
         locking_date,
         program_type,
+        currency: found.currency,
+        action_tracker_id: found.action_tracker_id,
     })
 }
 

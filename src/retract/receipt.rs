@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Options;
+use super::adjust::change_of;
+use super::adjust::preview::Preview;
 use super::advice;
+use super::file::{Handed, handed_of};
 use super::judge::Snapshot;
 use super::plan::{ActionPlan, Kept, Plan, Step};
 use super::reconcile::LOOK;
@@ -52,12 +55,24 @@ pub struct Mark {
     pub head: Head,
 }
 
+impl Mark {
+    /// The mark of a ledger as it is now; `None` where that cannot be read.
+    pub fn of(ledger: &Ledger) -> Option<Self> {
+        ledger.ledger_id().and_then(|id| Ok(Self { id, head: ledger.head()? })).ok()
+    }
+
+    /// The same as a line.
+    pub fn line(&self) -> String {
+        format!("ledger {}, event {}, head {}", self.id, self.head.sequence, self.head.hash)
+    }
+}
+
 /// One action of a receipt.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     /// Its number in the ledger; `null` where nothing was written down.
     pub id: Option<i64>,
-    /// How the vendor hears of it: `reversal`, `reward` …
+    /// How the vendor hears of it: `reversal`, `modification`, `file` …
     pub road: Road,
     /// The action, unless it went out by order ID and action tracker.
     pub action_id: Option<String>,
@@ -89,6 +104,10 @@ pub struct Entry {
     pub reason: Option<String>,
     /// The ticket.
     pub ticket: Option<String>,
+    /// What an adjustment changes, line by line, before and after; `null` for everything else.
+    pub change: Option<Preview>,
+    /// The line of a reversal file; `null` for everything else.
+    pub file: Option<Handed>,
     /// The rewards, before and after.
     pub rewards: Vec<RewardLine>,
     /// Whether it may go; `null` for what is in the ledger already.
@@ -147,6 +166,12 @@ fn is_new(reward: &Snapshot, before: &[Snapshot]) -> bool {
     before.iter().all(|was| was.reward_id != reward.reward_id)
 }
 
+/// What an adjustment changes, with what was read afterwards.
+fn change_now(retraction: &Retraction) -> Option<Preview> {
+    let after = retraction.detail("after").and_then(|after| serde_json::from_value::<Vec<_>>(after.clone()).ok());
+    Some(change_of(retraction)?.read_again(&after.unwrap_or_default()))
+}
+
 fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>) -> RewardLine {
     let newest = after.or(before);
     RewardLine {
@@ -178,6 +203,9 @@ impl Entry {
         let reached = state.may_have_been_sent() || retraction.detail("queued_uri").is_some();
         let look = retraction.events.iter().rfind(|event| event.kind == LOOK).map(|event| event.message.as_str());
         let check = match state {
+            State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Modification => {
+                advice::what_a_doubtful_change_means()
+            }
             State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Reward => {
                 advice::why_a_reward_may_stand()
             }
@@ -211,6 +239,8 @@ impl Entry {
             person: Some(retraction.person.clone()),
             reason: retraction.reason.clone(),
             ticket: retraction.ticket.clone(),
+            file: handed_of(retraction),
+            change: (retraction.road == Road::Modification).then(|| change_now(retraction)).flatten(),
             rewards: before
                 .iter()
                 .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
@@ -257,6 +287,8 @@ impl Entry {
             person: None,
             reason: None,
             ticket: None,
+            change: None,
+            file: None,
             rewards: rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
             verdict: Some(findings.verdict()),
             findings: findings.list().to_vec(),
@@ -289,7 +321,8 @@ impl Entry {
             (None, Some(tracker)) => format!("every action of this order under action tracker {tracker}"),
             (None, None) => "action unknown".to_owned(),
         };
-        let number = self.id.map(|id| format!(" (retraction {id})")).unwrap_or_default();
+        let kind = if self.road == Road::Modification { "adjustment" } else { "retraction" };
+        let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
         let before = if self.sent.is_some() && !self.sent_now { " (sent before; nothing was sent now)" } else { "" };
         lines.push(format!("{what}{number}: {}{before}", self.state));
         lines.push(format!("  {}", self.message));
@@ -312,6 +345,14 @@ impl Entry {
             }
         }
         lines.extend(self.attempts_before.iter().map(|attempt| format!("  before: {}", attempt.line())));
+        if let Some(Handed { name, action_tracker_id, reason_code, .. }) = &self.file {
+            lines.push(format!(
+                "  handed over in {name}: action tracker {action_tracker_id}, Amount=0, reason {reason_code}"
+            ));
+        }
+        if let Some(change) = &self.change {
+            lines.extend(change.table().into_iter().map(|line| format!("  {line}")));
+        }
         let rows = self.rewards.iter().map(|reward| {
             let amount =
                 reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or(""))).unwrap_or_default();
@@ -360,7 +401,7 @@ impl Receipt {
 
     /// Marks it with how far the ledger is. Where that cannot be read, what was sent is still worth a receipt.
     pub fn mark(&mut self, ledger: &Ledger) {
-        self.ledger = ledger.ledger_id().and_then(|id| Ok(Mark { id, head: ledger.head()? })).ok();
+        self.ledger = Mark::of(ledger);
     }
 
     /// An action as it stands, with nothing sent.
@@ -380,6 +421,13 @@ impl Receipt {
                 self.retractions.push(Entry::unsent(action, "already_cancelled", message));
             }
         }
+    }
+
+    /// A change of an action, with nothing sent.
+    pub fn would_adjust(&mut self, action: &ActionPlan, change: &Preview) {
+        let message = "a dry run: nothing was sent; this action would be changed as shown";
+        let entry = Entry::unsent(action, "would_send", message);
+        self.retractions.push(Entry { road: Road::Modification, change: Some(change.clone()), ..entry });
     }
 
     /// A reward that would be cancelled by itself, with nothing sent.
@@ -434,13 +482,20 @@ impl Receipt {
         let (kind, entry) = worst?;
         let message = format!("order {:?} is {}: {}", self.order_id.as_str(), entry.state, entry.message);
         Some(match kind {
+            Kind::NotConfirmed if entry.road == Road::File => Error::new(kind, message)
+                .hint("run `recoup file check` once the vendor has processed the file; it is not sent by another road"),
+            Kind::VendorRefused if entry.road == Road::File => Error::new(kind, message)
+                .hint("mend the cause, then use `recoup retract`, or write it into another file"),
             Kind::NotConfirmed => {
                 Error::new(kind, message).hint("run `recoup verify` to carry it on; it is never sent again by itself")
+            }
+            Kind::VendorRefused if entry.road == Road::Modification => {
+                Error::new(kind, message).hint("nothing was changed: mend the cause, then run the same command again")
             }
             Kind::VendorRefused => {
                 Error::new(kind, message).hint("mend the cause, then send it again with --resend --reason TEXT")
             }
-            _ => Error::new(kind, message).hint("nothing was sent; run `recoup retract` again"),
+            _ => Error::new(kind, message).hint("nothing was sent; run the same command again"),
         })
     }
 
@@ -460,9 +515,7 @@ impl Receipt {
             lines.push(format!("ended early: {}", error.message));
         }
         lines.push(coverage_line(&self.coverage));
-        if let Some(Mark { id, head }) = &self.ledger {
-            lines.push(format!("ledger {id}, event {}, head {}", head.sequence, head.hash));
-        }
+        lines.extend(self.ledger.as_ref().map(Mark::line));
         // An unconfirmed entry names the rule among what to check.
         let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
         if !unsettled && self.first && self.retractions.iter().any(|entry| entry.sent_now) {
@@ -474,7 +527,7 @@ impl Receipt {
 }
 
 /// A finding, and what to do about it.
-fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
+pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
     let mut lines = vec![format!("{margin}{}", finding.line())];
     if finding.stops() {
         lines.push(format!("{margin}  → {}", finding.way_out()));

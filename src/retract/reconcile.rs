@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::Submission;
+use crate::model::decimal::Decimal;
 use crate::model::{OrderId, Target};
 use crate::store::ledger::{Retraction, State};
 
@@ -46,6 +47,8 @@ pub struct Question<'a> {
     pub order_id: &'a OrderId,
     /// The code that was sent.
     pub disposition: &'a str,
+    /// The whole form, where it changes the action: another change is another request. `None` where it takes it back.
+    pub change: Option<&'a [(String, String)]>,
     /// When it was sent.
     pub sent_at: Timestamp,
     /// Batch IDs that the ledger knows to be of other requests.
@@ -115,6 +118,7 @@ pub fn search(question: &Question<'_>, rows: &[Submission]) -> Seen {
     let earliest = question.sent_at.checked_sub(CLOCKS_DIFFER).unwrap_or(Timestamp::MIN);
     let mut unclear = None;
     let mut found: Option<(SignedDuration, Seen)> = None;
+    let mut alike = 0;
     for row in rows.iter().filter(|row| !names_of(row).any(|name| question.others.contains(&name))) {
         let Some(likeness) = compare(question, row) else { continue };
         let at = row.submitted_at();
@@ -123,6 +127,7 @@ pub fn search(question: &Question<'_>, rows: &[Submission]) -> Seen {
         }
         match (likeness, at) {
             (Ok(()), Some(at)) => {
+                alike += 1;
                 let apart = at.duration_since(question.sent_at).abs();
                 let name = names_of(row).next();
                 let uri = link_of(row).or_else(|| Some(format!("APISubmissions/{}", row.batch_id.as_ref()?)));
@@ -138,6 +143,10 @@ pub fn search(question: &Question<'_>, rows: &[Submission]) -> Seen {
             (Ok(()), None) => unclear = Some("a submission like it has no date that can be read".to_owned()),
             (Err(why), _) => unclear = Some(why.to_owned()),
         }
+    }
+    if question.change.is_some() && alike > 1 {
+        // The same change may have been asked for by somebody else, and would pass for this one.
+        return Seen::Unclear("several submissions ask for the same change".to_owned());
     }
     match (found, unclear) {
         (Some((_, found)), _) => found,
@@ -167,6 +176,9 @@ fn compare(question: &Question<'_>, row: &Submission) -> Option<Result<(), &'sta
             _ => None,
         };
     }
+    if let Some(form) = question.change {
+        return compare_change(form, row);
+    }
     // The vendor's newest schema does not know Amount on this call (`contradictions.md` 3) and may leave it out.
     let zero = row.sent("Amount").is_none_or(|amount| amount.trim().parse::<f64>().is_ok_and(|amount| amount == 0.0));
     let same_code =
@@ -181,6 +193,31 @@ fn compare(question: &Question<'_>, row: &Submission) -> Option<Result<(), &'sta
         (Some(false), true) if is("Modification") => None,
         (Some(false), true) => Some(Err("the same action was reversed with another disposition code")),
     }
+}
+
+/// The same for a change of the action, about which the row is: every field of the form must be there.
+fn compare_change(form: &[(String, String)], row: &Submission) -> Option<Result<(), &'static str>> {
+    if row.submission_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Reversal")) {
+        return None;
+    }
+    let number = |text: &str| Decimal::parse(text);
+    let same = |one: &str, other: &str| {
+        one.trim() == other.trim() || number(one).is_some_and(|one| Some(one) == number(other))
+    };
+    let differs = form.iter().any(|(key, value)| row.sent(key).is_some_and(|sent| !same(sent, value)));
+    let items = |names: &mut dyn Iterator<Item = &String>| names.filter(|name| is_of_an_item(name)).count();
+    let more = items(&mut row.payload.iter().map(|(key, _)| key)) > items(&mut form.iter().map(|(key, _)| key));
+    if differs || more {
+        return None;
+    }
+    let whole = form.iter().all(|(key, _)| row.sent(key).is_some());
+    Some(if whole { Ok(()) } else { Err("a submission for the same action does not show all of what was sent") })
+}
+
+/// Whether a field of the form says something about an item, or about the amount.
+fn is_of_an_item(name: &str) -> bool {
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
+    matches!(name.as_str(), "sku" | "quantity" | "amount" | "itemsubtotaldelta")
 }
 
 /// Whether two of the readings show that the request was not received.
@@ -242,7 +279,41 @@ mod tests {
     fn seen(target: &Target, rows: &[Submission], others: &[&str]) -> Seen {
         let (order_id, others) = (OrderId::new("1001"), others.iter().map(|id| (*id).to_owned()).collect());
         let sent_at = at(SENT);
-        search(&Question { target, order_id: &order_id, disposition: "RETRACTION", sent_at, others: &others }, rows)
+        search(
+            &Question {
+                target,
+                order_id: &order_id,
+                disposition: "RETRACTION",
+                change: None,
+                sent_at,
+                others: &others,
+            },
+            rows,
+        )
+    }
+
+    #[test]
+    fn a_change_is_found_by_all_of_its_form_or_not_at_all() {
+        let target = Target::Action(ActionId::new("1.2.3"));
+        let form = [("ActionId", "1.2.3"), ("Sku", "A"), ("ItemSubTotalDelta", "-5.00"), ("Reason", "ORDER_UPDATE")];
+        let owned: Vec<(String, String)> = form.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (order_id, others) = (OrderId::new("1001"), BTreeSet::new());
+        let look = |rows: &[Submission]| {
+            let (target, change, sent_at) = (&target, Some(owned.as_slice()), at(SENT));
+            let question =
+                Question { target, order_id: &order_id, disposition: "ORDER_UPDATE", change, sent_at, others: &others };
+            search(&question, rows)
+        };
+        let just_after = "2026-03-01T10:00:02Z";
+        let row = |payload: &[(&str, &str)]| row("Modification", just_after, payload);
+        let same = row(&[form[0], form[1], ("ItemSubTotalDelta", "-5"), form[3], ("DispositionCode", "X")]);
+        assert!(matches!(look(std::slice::from_ref(&same)), Seen::Found { .. }));
+        assert!(matches!(look(&[same.clone(), same]), Seen::Unclear(_)), "one of them may be somebody else's");
+        let other = row(&[form[0], form[1], ("ItemSubTotalDelta", "-6"), form[3]]);
+        assert_eq!(look(&[other]), Seen::Absent);
+        let more = row(&[form[0], form[1], form[2], form[3], ("Sku2", "B"), ("Quantity2", "0")]);
+        assert_eq!(look(&[more]), Seen::Absent);
+        assert!(matches!(look(&[row(&[form[0], form[1], form[3]])]), Seen::Unclear(_)));
     }
 
     #[test]

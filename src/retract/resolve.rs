@@ -13,6 +13,7 @@ use super::verdict::{Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Coverage, OrderId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Match};
+use crate::store::ledger::Road;
 
 /// Which actions are meant. Pure.
 pub fn resolve(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
@@ -43,8 +44,10 @@ pub fn resolve(order_id: &OrderId, matches: &[Match], options: &Options) -> Resu
         };
     }
     match actions.len() {
-        0 => Err(Error::new(Kind::Refused, "the index has this order without an ActionId")
-            .hint("to retract by order ID, name the event type with --action-tracker ID (Settings → Event Types)")),
+        0 => Err(Error::new(Kind::Refused, "the index has this order without an ActionId").hint(match options.road {
+            Road::Modification => "an adjustment needs the ActionId: look the order up in the vendor's platform",
+            _ => "to retract by order ID, name the event type with --action-tracker ID (Settings → Event Types)",
+        })),
         1 => Ok(actions.into_iter().cloned().map(Target::Action).collect()),
         n if options.all => {
             debug_assert!(n > 1, "several actions");
@@ -53,7 +56,11 @@ pub fn resolve(order_id: &OrderId, matches: &[Match], options: &Options) -> Resu
         n => {
             let list: Vec<&str> = actions.iter().map(|a| a.as_str()).collect();
             Err(Error::new(Kind::Ambiguous, format!("this order has {n} actions: {}", list.join(", ")))
-                .hint("name one with --action-id ID, or take all back with --all"))
+                .hint(match options.road {
+                    Road::Reversal => "name one with --action-id ID, or take all back with --all",
+                    Road::File => "a line of a file names an order and not an action: use `recoup retract` with --action-id ID or --all",
+                    _ => "name one with --action-id ID",
+                }))
         }
     }
 }

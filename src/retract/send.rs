@@ -1,13 +1,14 @@
 //! Sending a reversal: what is sent for one action of a plan, and what must still hold right before it goes out.
 //!
 //! The discipline itself is in `dispatch`. This module must never send what the ledger, asked again under the lock, does not
-//! allow: what was sent before, what the vendor refused before, and a second attempt whose first one has moved on.
+//! allow: what was sent before, by whatever road, what the vendor refused before, and a second attempt whose first one has
+//! moved on.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead, without_addresses};
-use super::plan::{self, ActionPlan, Plan, Step, sent_before};
+use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
 use super::{Options, Reads, resend};
 use crate::api::{BrandWriter, Reversal, SendPermit, reversal_form};
 use crate::error::{Error, Kind, Result};
@@ -70,6 +71,9 @@ impl Job for ReversalJob<'_> {
             return presume_dead(ledger, &newest, self.reads.clock.now()).map(Some);
         }
         let found = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)?;
+        if let Some(found) = found.as_ref().filter(|found| found.state == State::HandedOver) {
+            return Err(handed_over(found));
+        }
         if let Some(again) = &self.action.again {
             return resend::still_holds(ledger, again, found);
         }
@@ -109,21 +113,24 @@ impl Job for ReversalJob<'_> {
     }
 
     async fn send(&self, permit: SendPermit) -> Answer {
-        match self.writer.reverse(permit, &self.action.target, &self.options.disposition).await {
-            Reversal::Queued { queued_uri, batch_id, raw } => Answer::Taken {
-                message: "the vendor queued it; not done yet".to_owned(),
-                details: json!({ "queued_uri": queued_uri, "batch_id": batch_id }),
-                raw,
-            },
-            Reversal::Unknown { reason, status, raw } => Answer::Unknown { reason, status, raw },
-            Reversal::Refused { status, message, raw } => Answer::Refused {
-                why: without_addresses(message.as_deref()),
-                status,
-                raw,
-                hint: "mend the cause, then send it again with --resend --reason TEXT",
-            },
-            Reversal::NotDone { error } => Answer::NotDone(error),
-            Reversal::RateLimited { until } => Answer::RateLimited(until),
+        let hint = "mend the cause, then send it again with --resend --reason TEXT";
+        answer_of(self.writer.reverse(permit, &self.action.target, &self.options.disposition).await, hint)
+    }
+}
+
+/// What is certain about a reversal or a modification; `hint` is what to do about a refusal.
+pub fn answer_of(reversal: Reversal, hint: &'static str) -> Answer {
+    match reversal {
+        Reversal::Queued { queued_uri, batch_id, raw } => Answer::Taken {
+            message: "the vendor queued it; not done yet".to_owned(),
+            details: json!({ "queued_uri": queued_uri, "batch_id": batch_id }),
+            raw,
+        },
+        Reversal::Unknown { reason, status, raw } => Answer::Unknown { reason, status, raw },
+        Reversal::Refused { status, message, raw } => {
+            Answer::Refused { why: without_addresses(message.as_deref()), status, raw, hint }
         }
+        Reversal::NotDone { error } => Answer::NotDone(error),
+        Reversal::RateLimited { until } => Answer::RateLimited(until),
     }
 }

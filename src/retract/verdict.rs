@@ -81,6 +81,12 @@ pub enum Check {
     PartialRefund,
     /// The index does not have the order, and the ledger has.
     NotIndexed,
+    /// What an adjustment changes could not be read before it.
+    ItemsUnread,
+    /// Advocate evaluates item-level fields, and the order's amount is changed (`refund-guide.md` D1, D2).
+    OrderAmount,
+    /// The guide asks for item prices, and the call carries none (`contradictions.md` 9).
+    ItemPrice,
     /// A warning that recoup 0.1 wrote down.
     Earlier,
 }
@@ -112,6 +118,9 @@ impl Check {
             Self::Retracted => "retracted",
             Self::PartialRefund => "partial-refund",
             Self::NotIndexed => "not-indexed",
+            Self::ItemsUnread => "items-unread",
+            Self::OrderAmount => "order-amount",
+            Self::ItemPrice => "item-price",
             Self::Earlier => "earlier",
         }
     }

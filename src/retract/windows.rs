@@ -36,6 +36,10 @@ pub struct ActionFacts {
     pub locking_date: Option<Timestamp>,
     /// `Performance`, `Advocate` …; `None` where the program could not be read.
     pub program_type: Option<String>,
+    /// The currency of the amount.
+    pub currency: Option<String>,
+    /// The event type's ID, by which a file names its order.
+    pub action_tracker_id: Option<String>,
 }
 
 /// When it happened, at the latest: a reward is never older than its event.

@@ -3,11 +3,13 @@
 //! Tests assert on what a user sees (standard output, exit code, rows) and on what the simulator was asked, never on
 //! internals.
 
+mod adjust;
 mod audit;
 mod backup;
 mod cancel_reward;
 mod crawl;
 mod doubt;
+mod file_road;
 mod forget;
 mod index;
 mod lookup;

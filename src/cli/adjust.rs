@@ -1,0 +1,60 @@
+//! Flags of `recoup adjust`.
+
+use clap::{ArgGroup, Args};
+
+use crate::config::Span;
+use crate::retract::overrides::Override;
+
+/// Flags of `recoup adjust`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").args(["sku", "quantity", "delta", "amount"]).required(true).multiple(true)))]
+pub struct AdjustArgs {
+    /// The order ID, exactly as the shop writes it
+    #[arg(value_name = "ORDER")]
+    pub order: String,
+    /// What an item costs after the refund, all of its kind together. May be repeated
+    #[arg(long, value_name = "SKU=AMOUNT")]
+    pub sku: Vec<String>,
+    /// How many of an item remain; 0 means that all came back. May be repeated
+    #[arg(long, value_name = "SKU=N")]
+    pub quantity: Vec<String>,
+    /// What an item loses, as -AMOUNT. May be repeated
+    #[arg(long, value_name = "SKU=-AMOUNT")]
+    pub delta: Vec<String>,
+    /// What the whole order costs after the refund; Advocate evaluates items, so name these where they are known
+    #[arg(long, value_name = "AMOUNT", conflicts_with_all = ["sku", "quantity", "delta"])]
+    pub amount: Option<String>,
+    /// The one action to change, named by its ActionId; it must belong to the order
+    #[arg(long, value_name = "ID")]
+    pub action_id: Option<String>,
+    /// The code that goes to the vendor as Reason and as DispositionCode; custom codes are case-sensitive
+    #[arg(long, value_name = "CODE", default_value = "ORDER_UPDATE")]
+    pub code: String,
+    /// Why, in your words; stays in the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The ticket this belongs to; stays in the ledger
+    #[arg(long, value_name = "T")]
+    pub ticket: Option<String>,
+    /// Do everything but send
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; required where there is no terminal
+    #[arg(long)]
+    pub yes: bool,
+    /// How long to follow what was sent [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Span>,
+    /// Refuse where the order was last read longer ago than this [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    pub max_index_age: Option<Span>,
+    /// Go on in spite of this stop; name each one. The ledger keeps the names
+    #[arg(long = "override", value_name = "NAME", value_enum)]
+    pub overrides: Vec<Override>,
+    /// Send a change that was sent before: it is another refund
+    #[arg(long)]
+    pub again: bool,
+    /// Where the items cannot be read: the order has others than those that are named, and they stay
+    #[arg(long)]
+    pub others_stay: bool,
+}

@@ -1,0 +1,64 @@
+//! `recoup adjust`: settings and flags → a receipt.
+
+use super::retract::{follows, reads};
+use super::{Context, End, warn_of_quota};
+use crate::cli::AdjustArgs;
+use crate::config::Wishes;
+use crate::error::Result;
+use crate::lookup;
+use crate::model::ActionId;
+use crate::model::budget::Purpose;
+use crate::retract::adjust::wanted::{Wanted, change};
+use crate::retract::adjust::{self, AdjustOptions};
+use crate::retract::{self, WriterSettings};
+use crate::store::ledger::Road;
+
+pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> {
+    let Context { settings, report, .. } = context;
+    let identity = settings.identity()?;
+    let wanted = Wanted { amounts: args.sku, quantities: args.quantity, deltas: args.delta, total: args.amount };
+    let options = AdjustOptions {
+        plan: retract::Options {
+            road: Road::Modification,
+            action_id: args.action_id.map(ActionId::new),
+            all: false,
+            action_tracker: None,
+            disposition: args.code,
+            reason: args.reason,
+            ticket: args.ticket,
+            dry_run: args.dry_run,
+            yes: args.yes,
+            resend: false,
+            overrides: args.overrides,
+            read_action: true,
+            amount: None,
+            batch: None,
+            max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
+            follows: follows(settings, args.wait.map(|span| span.0)),
+        },
+        change: change(&wanted)?,
+        again: args.again,
+        others_stay: args.others_stay,
+    };
+    options.check(report.can_ask())?;
+    let order_id = lookup::order_id(&args.order)?;
+    let writer = WriterSettings {
+        host: settings.writer_options()?,
+        ir_version: settings.ir_version.clone(),
+        lock_wait: settings.retract.lock_wait,
+    };
+    let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let advocate = context.advocate(wishes)?;
+    let brand = context.brand(wishes)?;
+    let reads = reads(context, &identity, &advocate, &brand);
+    let receipt = adjust::run(&reads, &writer, &order_id, &options).await?;
+    report.object(&receipt)?;
+    for line in receipt.lines() {
+        report.line(line);
+    }
+    warn_of_quota(&advocate, &brand, report);
+    match receipt.problem() {
+        None => Ok(End::Done),
+        Some(problem) => Err(problem),
+    }
+}

@@ -1,0 +1,124 @@
+//! `recoup file write`, `check` and `release`: settings and flags → what was written, or receipts.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::retract::{follows, reads};
+use super::{Context, End, warn_of_quota};
+use crate::cli::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
+use crate::config::Wishes;
+use crate::error::{Error, Kind, Result};
+use crate::lookup;
+use crate::model::budget::Purpose;
+use crate::refunds;
+use crate::retract::file::orders::{Wish, of_list};
+use crate::retract::file::{check, release, write};
+use crate::retract::{self, receipt::Receipt};
+use crate::store::ledger::Road;
+
+pub(super) async fn run(context: &Context<'_>, args: FileArgs) -> Result<End> {
+    match args.command {
+        FileCommand::Write(args) => write(context, *args).await,
+        FileCommand::Check(args) => check(context, args).await,
+        FileCommand::Release(args) => release(context, args).await,
+    }
+}
+
+async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
+    let Context { settings, clock, report, .. } = context;
+    let identity = settings.identity()?;
+    let options = write::WriteOptions {
+        plan: retract::Options {
+            road: Road::File,
+            action_id: None,
+            all: false,
+            action_tracker: None,
+            disposition: args.reason_code,
+            reason: args.reason,
+            ticket: args.ticket,
+            dry_run: args.dry_run,
+            yes: args.yes,
+            resend: false,
+            overrides: args.overrides,
+            read_action: true,
+            amount: None,
+            batch: None,
+            max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
+            follows: follows(settings, None),
+        },
+        action_tracker: args.action_tracker.or_else(|| settings.file.action_tracker.clone()),
+        own_reasons: settings.file.reason_codes.clone(),
+        day: match &args.date {
+            Some(text) => day(text)?,
+            None => clock.now().to_zoned(TimeZone::system()).date(),
+        },
+        out: args.out,
+        force: args.force,
+    };
+    options.plan.check(report.can_ask())?;
+    let wishes = if let Some(path) = &args.from {
+        of_list(&refunds::read::file(path, &refunds::Options::default().order_column(args.order_column))?)
+    } else {
+        let orders = args.orders.iter().map(|order| lookup::order_id(order).map(Wish::named));
+        orders.collect::<Result<Vec<_>>>()?
+    };
+    let purpose = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let advocate = context.advocate(purpose)?;
+    let brand = context.brand(purpose)?;
+    let reads = reads(context, &identity, &advocate, &brand);
+    let written = write::run(&reads, settings.retract.lock_wait, &wishes, &options).await?;
+    report.object(&written)?;
+    for line in written.lines() {
+        report.line(line);
+    }
+    warn_of_quota(&advocate, &brand, report);
+    written.problem().map_or(Ok(End::Done), Err)
+}
+
+fn day(text: &str) -> Result<Date> {
+    text.parse()
+        .map_err(|_cause| Error::new(Kind::Usage, format!("--date {text:?} is no day")).hint("write it as 2026-03-01"))
+}
+
+async fn check(context: &Context<'_>, args: FileCheckArgs) -> Result<End> {
+    let Context { settings, report, .. } = context;
+    let identity = settings.identity()?;
+    let purpose = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let advocate = context.advocate(purpose)?;
+    let brand = context.brand(purpose)?;
+    let reads = reads(context, &identity, &advocate, &brand);
+    let options =
+        check::CheckOptions { submission: args.submission, file: args.file, follows: follows(settings, None) };
+    let receipts = check::run(&reads, &options).await?;
+    if receipts.is_empty() {
+        report.note("no line is handed over and not settled");
+    }
+    let end = say(context, &receipts);
+    warn_of_quota(&advocate, &brand, report);
+    end
+}
+
+async fn release(context: &Context<'_>, args: FileReleaseArgs) -> Result<End> {
+    let Context { settings, .. } = context;
+    let identity = settings.identity()?;
+    let purpose = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let advocate = context.advocate(purpose)?;
+    let brand = context.brand(purpose)?;
+    let reads = reads(context, &identity, &advocate, &brand);
+    let lock_wait = settings.retract.lock_wait;
+    let options = release::ReleaseOptions { id: args.id, ticket: args.ticket, reason: args.reason, lock_wait };
+    let receipt = release::run(&reads, &options).await?;
+    say(context, &[receipt])
+}
+
+/// Every receipt, and what the worst of them makes the command end with.
+fn say(context: &Context<'_>, receipts: &[Receipt]) -> Result<End> {
+    for receipt in receipts {
+        context.report.object(receipt)?;
+        for line in receipt.lines() {
+            context.report.line(line);
+        }
+    }
+    let problem = receipts.iter().filter_map(Receipt::problem).min_by_key(|problem| problem.kind.rank());
+    problem.map_or(Ok(End::Done), Err)
+}

@@ -1,0 +1,122 @@
+//! One modification, about to be sent: what goes out, and what must still hold right before it does.
+//!
+//! The discipline itself is in `dispatch`. This must never send a change to an action that has changed since it was shown,
+//! nor one that the ledger, asked again under the lock, does not allow.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::guard::{self, CHANGE, Earlier, Question};
+use super::preview::{Before, Preview};
+use super::{AdjustOptions, read_before};
+use crate::api::{BrandWriter, Modification, SendPermit, modification_form};
+use crate::error::{Error, Kind, Result};
+use crate::retract::Reads;
+use crate::retract::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead};
+use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step};
+use crate::retract::send::answer_of;
+use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+
+/// One modification of a plan.
+pub struct ModificationJob<'a> {
+    pub reads: &'a Reads<'a>,
+    pub writer: &'a BrandWriter,
+    pub options: &'a AdjustOptions,
+    pub plan: &'a Plan,
+    pub action: &'a ActionPlan,
+    pub modification: &'a Modification,
+    pub preview: &'a Preview,
+    /// What the ledger had when the plan was made.
+    pub earlier: Earlier,
+    pub read_at: Instant,
+}
+
+impl ModificationJob<'_> {
+    fn question(&self) -> Question<'_> {
+        Question {
+            target: &self.action.target,
+            order_id: &self.plan.order_id,
+            rewards: &self.action.linked,
+            preview: self.preview,
+            again: self.options.again,
+        }
+    }
+}
+
+fn changed() -> Error {
+    Error::new(Kind::Refused, "things have changed since the plan was made; nothing was sent")
+        .hint("run the same command again and look at the new plan")
+}
+
+impl Job for ModificationJob<'_> {
+    type Permit = SendPermit;
+
+    /// Waits for the pace, and reads rewards and items again where the plan has grown old over it.
+    async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
+        let permit = self.writer.ready().await?;
+        if !self.is_fresh() {
+            let (order_id, target) = (&self.plan.order_id, &self.action.target);
+            let again = plan::make(self.reads, Some(ledger), order_id, &self.options.plan, Some(target)).await?;
+            let now = again.actions.iter().find(|now| now.step == Step::Send && now.rewards == self.action.rewards);
+            let before: Before = read_before(self.reads, now.ok_or_else(changed)?, &self.modification.change).await?;
+            if Preview::of(&self.modification.change, &before)? != *self.preview {
+                return Err(changed());
+            }
+            self.read_at = again.made;
+        }
+        Ok(permit)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.read_at.elapsed() <= PLAN_HOLDS
+    }
+
+    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+        let newest = ledger.attempts_by(Road::Modification, &self.action.target.key())?.pop();
+        if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
+            // Only a process that holds the lock sends, and this one holds it: the other died.
+            presume_dead(ledger, &newest, self.reads.clock.now())?;
+        }
+        if guard::check(ledger, self.question())? == self.earlier { Ok(None) } else { Err(changed()) }
+    }
+
+    fn intent(&self) -> NewRetraction {
+        let Self { options, plan, action, .. } = self;
+        let mut kept = Kept::json(plan, action);
+        kept[CHANGE] = json!(self.preview);
+        NewRetraction {
+            road: Road::Modification,
+            target: action.target.clone(),
+            order_id: plan.order_id.clone(),
+            disposition: options.plan.disposition.clone(),
+            reason: options.plan.reason.clone(),
+            ticket: options.plan.ticket.clone(),
+            batch: options.plan.batch.clone(),
+            program_id: action.program_id.clone(),
+            rewards: action.linked.clone(),
+            plan: kept,
+        }
+    }
+
+    fn notes(&self) -> Vec<(&'static str, String, Value)> {
+        if self.earlier.same.is_empty() {
+            return Vec::new();
+        }
+        let ids: Vec<String> = self.earlier.same.iter().map(ToString::to_string).collect();
+        let message = format!("the same as adjustment {}, sent again because a person said so", ids.join(", "));
+        vec![("again", message, json!({ "same_as": self.earlier.same }))]
+    }
+
+    fn request(&self) -> (&'static str, Value) {
+        let parameters: Value = modification_form(&self.action.target, self.modification)
+            .into_iter()
+            .map(|(key, value)| (key, Value::String(value)))
+            .collect();
+        ("sending the modification", json!({ "method": "PUT", "resource": "Actions", "parameters": parameters }))
+    }
+
+    async fn send(&self, permit: SendPermit) -> Answer {
+        let hint = "mend the cause, then run the same command again";
+        answer_of(self.writer.modify(permit, &self.action.target, self.modification).await, hint)
+    }
+}

@@ -1,0 +1,282 @@
+//! Use case: a partial refund. An action is changed, item by item or in its total, and not taken back.
+//!
+//! It goes the way of a retraction: the same plan and preflight, the same ledger, one PUT at most, and following by reading.
+//! Its end is *processed* and never *confirmed*: no published read proves what a modification does to a reward
+//! (`contradictions.md` 9). It must never empty an action, which is a retraction, nor send the same change twice by itself.
+
+pub mod follow;
+mod guard;
+mod job;
+pub mod preview;
+pub mod wanted;
+
+pub use guard::change_of;
+use guard::{Earlier, Question};
+use job::ModificationJob;
+use preview::{Before, Preview};
+
+use super::dispatch::{Dispatch, Sent};
+use super::plan::{self, ActionPlan, Plan, Step};
+use super::receipt::{Receipt, finding_lines};
+use super::verdict::Check;
+use super::{Options, Reads, WriterSettings, confirm};
+use crate::api::{BrandWriter, Change, Modification, is_full_retraction};
+use crate::error::{Error, Kind, Result};
+use crate::model::OrderId;
+use crate::store::ledger::Ledger;
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct AdjustOptions {
+    /// What it shares with a retraction; the disposition is the code of the modification.
+    pub plan: Options,
+    /// What is to change.
+    pub change: Change,
+    /// The same change may go out again.
+    pub again: bool,
+    /// A person says that the order has other items, which stay.
+    pub others_stay: bool,
+}
+
+impl AdjustOptions {
+    /// Refuses what cannot be meant, before any I/O.
+    pub fn check(&self, can_ask: bool) -> Result<()> {
+        if matches!(&self.change, Change::Order(amount) if amount.is_zero()) {
+            return Err(that_is_a_retraction());
+        }
+        self.plan.check(can_ask)
+    }
+}
+
+fn that_is_a_retraction() -> Error {
+    Error::new(Kind::Refused, "nothing of the order would be left: that is a retraction; nothing was sent")
+        .hint("use `recoup retract ORDER`, which takes the action back whole and proves it")
+}
+
+/// Changes one action of an order.
+///
+/// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
+pub async fn run(
+    reads: &Reads<'_>,
+    writer: &WriterSettings,
+    order_id: &OrderId,
+    options: &AdjustOptions,
+) -> Result<Receipt> {
+    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
+    let mut plan = plan::make(reads, existing.as_ref(), order_id, &options.plan, None).await?;
+    let mut receipt = Receipt::new(reads.identity, order_id, &plan.coverage, false);
+    receipt.dry_run = options.plan.dry_run;
+    check_step(&plan)?;
+    let modification = Modification::new(options.plan.disposition.clone(), options.change.clone());
+    let preview = match only(&plan)?.findings.error() {
+        Some(error) => {
+            receipt.planned(only(&plan)?);
+            receipt.end_early(error);
+            return Ok(receipt);
+        }
+        None => fit(reads, &mut plan, &modification, options).await?,
+    };
+    let action = only(&plan)?;
+    let earlier = match &existing {
+        Some(ledger) => guard::check(ledger, question(&plan, action, &preview, options))?,
+        None => Earlier::default(),
+    };
+    drop(existing);
+    if options.plan.dry_run {
+        receipt.would_adjust(action, &preview);
+        return Ok(receipt);
+    }
+    for line in plan_lines(reads, &plan, action, &preview, &earlier, options) {
+        // Nobody is asked about what they cannot see.
+        if options.plan.yes { reads.report.note(line) } else { reads.report.say(line) }
+    }
+    if !options.plan.yes {
+        confirm(reads, "Change this").await?;
+    }
+    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let (sid, version) = (&reads.identity.account_sid, &writer.ir_version);
+    let capability =
+        BrandWriter::new(&writer.host, sid, version, *reads.clock, reads.stop.clone())?.paced_with(reads.brand);
+    let mut job = ModificationJob {
+        reads,
+        writer: &capability,
+        options,
+        plan: &plan,
+        action,
+        modification: &modification,
+        preview: &preview,
+        earlier,
+        read_at: plan.made,
+    };
+    let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
+    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait }).run(&mut job).await? {
+        Sent::No(retraction, error) => {
+            receipt.add(&retraction, action.findings.list());
+            receipt.end_early(error);
+        }
+        Sent::Yes(retraction, Some(error)) => {
+            receipt.add_sent(&retraction, action.findings.list());
+            receipt.end_early(error);
+        }
+        Sent::Yes(retraction, None) => {
+            super::follow_to_the_end(
+                reads,
+                &options.plan.follows,
+                &mut ledger,
+                *retraction,
+                action,
+                true,
+                &mut receipt,
+            )
+            .await;
+        }
+        Sent::Before(retraction) => {
+            super::follow_to_the_end(
+                reads,
+                &options.plan.follows,
+                &mut ledger,
+                *retraction,
+                action,
+                false,
+                &mut receipt,
+            )
+            .await;
+        }
+    }
+    receipt.mark(&ledger);
+    Ok(receipt)
+}
+
+fn question<'a>(plan: &'a Plan, action: &'a ActionPlan, preview: &'a Preview, options: &AdjustOptions) -> Question<'a> {
+    Question {
+        target: &action.target,
+        order_id: &plan.order_id,
+        rewards: &action.linked,
+        preview,
+        again: options.again,
+    }
+}
+
+/// The one action that is changed.
+fn only(plan: &Plan) -> Result<&ActionPlan> {
+    match plan.actions.as_slice() {
+        [action] => Ok(action),
+        _ => Err(Error::new(Kind::Ambiguous, "which action of the order is meant is not certain; nothing was sent")
+            .hint("name one with --action-id ID")),
+    }
+}
+
+/// An action that is taken back, or has no reward left, is not adjusted.
+fn check_step(plan: &Plan) -> Result<()> {
+    let action = only(plan)?;
+    match &action.step {
+        Step::Follow(found) => Err(guard::taken_back(found)),
+        Step::AlreadyCancelled => Err(Error::new(
+            Kind::Refused,
+            "every known reward of this action is cancelled already: there is nothing left to adjust; nothing was sent",
+        )),
+        Step::Send | Step::Stop
+            if action.facts.state.as_deref().is_some_and(|state| state.eq_ignore_ascii_case("REVERSED")) =>
+        {
+            Err(Error::new(
+                Kind::Refused,
+                "the action reads as reversed: there is nothing left to adjust; nothing was sent",
+            )
+            .hint("if its rewards stand, `recoup retract ORDER` says what to look at"))
+        }
+        Step::Send | Step::Stop => Ok(()),
+    }
+}
+
+/// Reads what is to be changed and holds the change against it; what a person should know becomes a finding.
+async fn fit(
+    reads: &Reads<'_>,
+    plan: &mut Plan,
+    modification: &Modification,
+    options: &AdjustOptions,
+) -> Result<Preview> {
+    let before = read_before(reads, only(plan)?, &modification.change).await?;
+    let preview = Preview::of(&modification.change, &before)?;
+    let items = match &before {
+        Before::Items(items) => Some(items.as_slice()),
+        _ => None,
+    };
+    if is_full_retraction(modification, items) {
+        if items.is_some() {
+            return Err(that_is_a_retraction());
+        }
+        if !options.others_stay {
+            return Err(Error::new(
+                Kind::Refused,
+                "the items of the action cannot be read, and nothing would be left of those that are named: if they are all, \
+                 that is a retraction; nothing was sent",
+            )
+            .hint("use `recoup retract ORDER`; or add --others-stay where the order has other items"));
+        }
+    }
+    let findings = &mut plan.actions[0].findings;
+    if let Some(unread) = &preview.unread {
+        findings.warn(
+            Check::ItemsUnread,
+            format!("what is there now cannot be read ({unread}), so what is sent cannot be compared with it"),
+            "look at the action in the vendor's platform first",
+        );
+    }
+    if matches!(modification.change, Change::Order(_)) {
+        findings.warn(
+            Check::OrderAmount,
+            "Advocate evaluates the item-level fields of an event: the order's amount is recorded and need not move a reward",
+            "where the items are known, name them with --sku, --quantity or --delta",
+        );
+    }
+    findings.warn(
+        Check::ItemPrice,
+        "the vendor's guide asks for new item prices after a partial refund, and its call for changing an action carries no \
+         ItemPrice: whether a reward follows is not published",
+        "look at the rewards afterwards",
+    );
+    Ok(preview)
+}
+
+/// What is there before, where the vendor shows it: most Advocate events are no actions there (`brand-api.md` §3).
+async fn read_before(reads: &Reads<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
+    if matches!(change, Change::Order(_)) {
+        return Ok(match &action.facts.amount {
+            Some(amount) => Before::Order(Some(amount.to_string()), action.facts.currency.clone()),
+            None => Before::Unread("the vendor shows no such action".to_owned()),
+        });
+    }
+    let Some(action_id) = action.target.action_id() else {
+        return Ok(Before::Unread("the action has no known ActionId".to_owned()));
+    };
+    match reads.brand.action_items(action_id).await {
+        Ok(Some(items)) if !items.is_empty() => Ok(Before::Items(items)),
+        Ok(Some(_)) => Ok(Before::Unread("the vendor shows no items of it".to_owned())),
+        Ok(None) => Ok(Before::Unread("the vendor shows no such action".to_owned())),
+        Err(error) if matches!(error.kind, Kind::Scope | Kind::Network | Kind::Vendor) => {
+            Ok(Before::Unread(error.message))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What will happen, before the question.
+fn plan_lines(
+    reads: &Reads<'_>,
+    plan: &Plan,
+    action: &ActionPlan,
+    preview: &Preview,
+    earlier: &Earlier,
+    options: &AdjustOptions,
+) -> Vec<String> {
+    let identity = reads.identity;
+    let what = action.target.action_id().map_or_else(String::new, |id| format!(", action {id}"));
+    let mut lines = vec![
+        format!("will change for tenant {} (Account SID {}):", identity.tenant, identity.account_sid),
+        format!("  order {}{what}: code {}", plan.order_id, options.plan.disposition),
+    ];
+    lines.extend(preview.table().into_iter().map(|line| format!("    {line}")));
+    lines.extend(earlier.same.iter().map(|id| format!("    AGAIN: the same was sent as adjustment {id}")));
+    lines.extend(action.findings.list().iter().flat_map(|finding| finding_lines(finding, "    ")));
+    lines
+}

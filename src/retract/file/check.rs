@@ -1,0 +1,268 @@
+//! Reading back what became of the files: the vendor's file submissions and their errors, and then the rewards of every line.
+//!
+//! The vendor's list says that a file was processed and which lines it complains about; `ACTION_NOT_FOUND` on a line is normal
+//! for Advocate and proves nothing (`refund-guide.md` F2). Only the rewards confirm a line, by the same judgement as any
+//! retraction. This must never send anything, and never take an error of another file for one of this line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{CLOCKS_DIFFER, handed_at, handed_of};
+use crate::api::{FileError, FileSubmission};
+use crate::error::{Error, Kind, Result};
+use crate::model::Coverage;
+use crate::retract::follow::follow;
+use crate::retract::receipt::Receipt;
+use crate::retract::{Follows, Reads};
+use crate::store::index::IndexReader;
+use crate::store::ledger::{Ledger, Retraction, Road, State};
+
+/// The kind of note that holds what the vendor's list says.
+const SEEN: &str = "file_submission";
+
+/// The reason that is normal for Advocate lines (`contradictions.md` 15).
+const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    /// One file submission of the vendor's; all of the right name without it.
+    pub submission: Option<String>,
+    /// The name under which recoup wrote the file, where it was handed in under another.
+    pub file: Option<String>,
+    /// How long and how often to look.
+    pub follows: Follows,
+}
+
+/// What the vendor has of one file.
+struct Seen {
+    file: FileSubmission,
+    errors: Vec<FileError>,
+    /// Why its errors say nothing; `None` where they are all there.
+    silent: Option<String>,
+}
+
+/// Looks at every line that is handed over and not settled; one receipt each.
+pub async fn run(reads: &Reads<'_>, options: &CheckOptions) -> Result<Vec<Receipt>> {
+    let lines = match Ledger::open_read_only(reads.ledger, Some(reads.identity))? {
+        Some(ledger) => open_lines(&ledger)?,
+        None => Vec::new(),
+    };
+    if lines.is_empty() {
+        return if options.submission.is_none() { Ok(Vec::new()) } else { Err(nothing_open("")) };
+    }
+    let coverage = match IndexReader::open(reads.index, Some(reads.identity))? {
+        Some(reader) => reader.coverage()?,
+        None => Coverage::default(),
+    };
+    let mut files: BTreeMap<String, Vec<Retraction>> = BTreeMap::new();
+    for line in lines {
+        files.entry(handed_of(&line).map(|handed| handed.name).unwrap_or_default()).or_default().push(line);
+    }
+    let found = match &options.submission {
+        Some(id) => {
+            let one = reads.brand.file_submission(id).await?.ok_or_else(|| {
+                Error::new(Kind::Failed, format!("the vendor does not know file submission {id:?}"))
+                    .hint("it keeps them for 90 days, and shows a file 10 to 15 minutes after it was processed")
+            })?;
+            let name = options.file.clone().or_else(|| one.file_name.clone()).unwrap_or_default();
+            files.retain(|known, _| *known == name);
+            if files.is_empty() {
+                return Err(nothing_open(&name));
+            }
+            vec![FileSubmission { file_name: Some(name), ..one }]
+        }
+        None => listed(reads, &files).await?,
+    };
+    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let mut receipts = Vec::new();
+    for (name, lines) in files {
+        let seen = of_file(reads, &name, &lines, &found).await?;
+        for line in lines {
+            let mut receipt = Receipt::new(reads.identity, &line.order_id, &coverage, false);
+            let id = line.id;
+            match look(reads, options, &mut ledger, line, seen.as_ref()).await {
+                Ok(line) => receipt.add(&line, &[]),
+                Err(error) => {
+                    receipt.add(&ledger.get(id)?, &[]);
+                    let stops = matches!(error.kind.exit_code(), 3 | 8 | 130);
+                    receipt.end_early(error.clone().context(format!("retraction {id}")));
+                    if stops {
+                        receipts.push(receipt);
+                        return Ok(receipts);
+                    }
+                }
+            }
+            receipt.mark(&ledger);
+            receipts.push(receipt);
+        }
+    }
+    Ok(receipts)
+}
+
+fn nothing_open(name: &str) -> Error {
+    let of = if name.is_empty() { String::new() } else { format!(" of a file named {name:?}") };
+    Error::new(Kind::Failed, format!("no line{of} is handed over and not settled"))
+        .hint("where it was handed in under another name, say the one that recoup wrote with --file NAME")
+}
+
+/// The lines that are not at an end.
+fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
+    Ok(ledger.open_ones()?.into_iter().filter(|line| line.road == Road::File).collect())
+}
+
+/// The vendor's list since the first of these lines was handed over.
+async fn listed(reads: &Reads<'_>, files: &BTreeMap<String, Vec<Retraction>>) -> Result<Vec<FileSubmission>> {
+    let oldest = files.values().flatten().filter_map(handed_at).min().unwrap_or_else(|| reads.clock.now());
+    let since = oldest.checked_sub(CLOCKS_DIFFER).unwrap_or(oldest);
+    match reads.brand.file_submissions(since).await {
+        Ok(list) => {
+            if !list.complete {
+                reads.report.warn("the vendor's list of files could not be read whole");
+            }
+            Ok(list.rows)
+        }
+        // The rewards tell without it.
+        Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
+            reads.report.warn(format!("the vendor's list of files could not be read: {error}"));
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the vendor has of one file, and its errors; `None` where it does not have it yet, or not for certain.
+async fn of_file(
+    reads: &Reads<'_>,
+    name: &str,
+    lines: &[Retraction],
+    found: &[FileSubmission],
+) -> Result<Option<Seen>> {
+    let handed = lines.iter().filter_map(handed_at).min();
+    let earliest = handed.and_then(|at| at.checked_sub(CLOCKS_DIFFER).ok()).unwrap_or(Timestamp::MIN);
+    let is_it = |file: &&FileSubmission| {
+        file.file_name.as_deref() == Some(name) && file.submitted_at().is_none_or(|at| at >= earliest)
+    };
+    let mut candidates = found.iter().filter(is_it);
+    let Some(file) = candidates.next() else {
+        reads.report.note(format!(
+            "{name}: the vendor does not show it; a file appears 10 to 15 minutes after it was processed"
+        ));
+        return Ok(None);
+    };
+    if candidates.next().is_some() {
+        reads.report.warn(format!(
+            "{name}: the vendor has it more than once, so which is meant is not certain; name it with `recoup file check ID`"
+        ));
+        return Ok(None);
+    }
+    let counts = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    reads.report.note(format!(
+        "{name}: file submission {}, {} records, {} errors{}",
+        file.batch_id,
+        counts(file.total_records),
+        counts(file.total_errors),
+        if file.is_complete() { "" } else { ", not completed" }
+    ));
+    if !file.is_complete() {
+        return Ok(None);
+    }
+    let (errors, silent) = match reads.brand.file_errors(file).await {
+        Ok(Some(list)) if list.complete => (list.rows, None),
+        Ok(Some(list)) => (list.rows, Some("not all of its errors could be read".to_owned())),
+        Ok(None) if file.total_errors == Some(0) => (Vec::new(), None),
+        Ok(None) => (Vec::new(), Some("its errors are not to be found".to_owned())),
+        Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor) => (Vec::new(), Some(error.message)),
+        Err(error) => return Err(error),
+    };
+    if let Some(why) = &silent {
+        reads.report.warn(format!("{name}: {why}; the rewards alone have to tell"));
+    }
+    Ok(Some(Seen { file: file.clone(), errors, silent }))
+}
+
+/// One look at one line: what the vendor's list says is written down once, then the rewards are read.
+async fn look(
+    reads: &Reads<'_>,
+    options: &CheckOptions,
+    ledger: &mut Ledger,
+    mut line: Retraction,
+    seen: Option<&Seen>,
+) -> Result<Retraction> {
+    if let Some(seen) = seen.filter(|_| line.detail("submission").is_none()) {
+        let (message, details) = what_it_says(&line, seen);
+        line = ledger.note(&line, SEEN, &message, &details, reads.clock.now())?;
+    }
+    let once = Follows { wait: Duration::ZERO, concludes: false, ..options.follows };
+    follow(reads, &once, ledger, line).await
+}
+
+/// What the vendor says of one line, in the form in which submissions are kept.
+fn what_it_says(line: &Retraction, seen: &Seen) -> (String, Value) {
+    let tracker = handed_of(line).map(|handed| handed.action_tracker_id);
+    let own: Vec<&FileError> = seen
+        .errors
+        .iter()
+        .filter(|error| {
+            error.order_id.as_ref() == Some(&line.order_id)
+                && (error.action_tracker_id.is_none() || error.action_tracker_id == tracker)
+        })
+        .collect();
+    let reasons: Vec<&str> =
+        own.iter().filter_map(|error| error.reason.as_deref()).flat_map(str::split_whitespace).collect();
+    let kind = own.iter().find_map(|error| error.status.clone());
+    // An error without a reason is one all the same.
+    let inconclusive = own.is_empty() || (!reasons.is_empty() && reasons.iter().all(|reason| *reason == INCONCLUSIVE));
+    let id = &seen.file.batch_id;
+    let message = if !inconclusive {
+        format!(
+            "file submission {id} completed, with {} {} for this line",
+            kind.as_deref().unwrap_or("an error"),
+            reasons.join(" ")
+        )
+    } else if own.is_empty() {
+        format!(
+            "file submission {id} completed{}",
+            if seen.silent.is_some() { "" } else { ", with no error for this line" }
+        )
+    } else {
+        format!(
+            "file submission {id} completed, with {INCONCLUSIVE} for this line, which is normal for Advocate and proves nothing"
+        )
+    };
+    let details = json!({
+        "file_submission": id,
+        "submission": {
+            "status": "Complete",
+            "error_type": kind,
+            "error_reasons": reasons,
+            "inconclusive": inconclusive,
+            "completion_date": seen.file.completion_date,
+        },
+    });
+    (message, details)
+}
+
+/// Whether the vendor has a file of a line; a sentence where it has, or where that cannot be told.
+pub(super) async fn is_listed(reads: &Reads<'_>, line: &Retraction) -> Result<Option<String>> {
+    let Some(handed) = handed_of(line) else { return Ok(None) };
+    let at = handed_at(line).unwrap_or_else(|| reads.clock.now());
+    let since = at.checked_sub(CLOCKS_DIFFER).unwrap_or(at);
+    let list = reads.brand.file_submissions(since).await?;
+    let same = list.rows.iter().find(|file| {
+        file.file_name.as_deref() == Some(&handed.name) && file.submitted_at().is_none_or(|at| at >= since)
+    });
+    Ok(match same {
+        Some(file) => Some(format!("the vendor has {} as file submission {}", handed.name, file.batch_id)),
+        None if !list.complete => Some("the vendor's list of files could not be read whole".to_owned()),
+        None => None,
+    })
+}
+
+/// Whether a line is open and handed over, for whoever asks about one.
+pub(super) fn is_open(line: &Retraction) -> bool {
+    line.road == Road::File && matches!(line.state, State::HandedOver | State::Unconfirmed)
+}

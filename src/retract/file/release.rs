@@ -1,0 +1,80 @@
+//! A person's word that a line was not handed in, or not for this order.
+//!
+//! It makes the order free for another road, so it is checked as far as reading goes: a line whose rewards read as cancelled,
+//! or whose file the vendor has, was handed in. It needs a ticket, and the ledger keeps who said so.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::check::{is_listed, is_open};
+use crate::error::{Error, Kind, Result};
+use crate::model::Coverage;
+use crate::retract::Reads;
+use crate::retract::dispatch::take_lock;
+use crate::retract::follow::rewards_now;
+use crate::retract::receipt::Receipt;
+use crate::store::ledger::{Ledger, Road, State};
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct ReleaseOptions {
+    /// Its number in the ledger.
+    pub id: i64,
+    /// The ticket.
+    pub ticket: String,
+    /// A person's words.
+    pub reason: Option<String>,
+    /// How long to wait for another process that is sending, or writing a file.
+    pub lock_wait: Duration,
+}
+
+/// Releases one line.
+pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt> {
+    let id = options.id;
+    if options.ticket.trim().is_empty() {
+        return Err(Error::new(Kind::Usage, "releasing a line needs a ticket").hint("say it with --ticket T"));
+    }
+    let refused = |message: String| Error::new(Kind::Refused, format!("{message}; nothing was released"));
+    if Ledger::open_read_only(reads.ledger, Some(reads.identity))?.is_none() {
+        return Err(Error::new(Kind::Failed, "there is no ledger yet: nothing was ever handed over here"));
+    }
+    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let line = ledger.get(id)?;
+    if line.road != Road::File {
+        return Err(refused(format!("retraction {id} did not go by file")));
+    }
+    if !is_open(&line) {
+        return Err(refused(format!("retraction {id} is {}", line.state.as_str())));
+    }
+    let (before, rewards) = rewards_now(reads, &ledger, &line).await?;
+    let cancelled = rewards.iter().filter(|now| {
+        let was = before.iter().find(|was| was.reward_id == now.reward_id);
+        now.state == "cancelled" && was.is_none_or(|was| was.state != "cancelled")
+    });
+    let cancelled = cancelled.count();
+    if cancelled > 0 {
+        return Err(refused(format!("{cancelled} reward(s) of it read as cancelled: the line was handed in"))
+            .hint("run `recoup file check`"));
+    }
+    match is_listed(reads, &line).await {
+        Ok(None) => {}
+        Ok(Some(why)) => return Err(refused(why).hint("run `recoup file check`, which settles it by its rewards")),
+        Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor) => {
+            reads
+                .report
+                .warn(format!("the vendor's list of files could not be read ({error}), so only the rewards were"));
+        }
+        Err(error) => return Err(error),
+    }
+    let message = format!("a person says that it was not handed in (ticket {})", options.ticket);
+    // A person's words may name a person: they are sealed, which a message is not.
+    let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
+    // A file that is just being written must not get a line that is released meanwhile.
+    let _lock = take_lock(ledger.path(), options.lock_wait, reads.clock, reads.stop).await?;
+    let released = ledger.append(&line, State::Released, &message, &details, reads.clock.now())?;
+    let mut receipt = Receipt::new(reads.identity, &released.order_id, &Coverage::default(), false);
+    receipt.add(&released, &[]);
+    receipt.mark(&ledger);
+    Ok(receipt)
+}

@@ -1,0 +1,498 @@
+//! Writing a reversal file: every order is checked as a retraction would be, its line goes into the ledger, then the file gets
+//! its name.
+//!
+//! Under the lock that every sender takes, the ledger is asked again, each line is written down as *handed over*, and only then
+//! the file appears; where it cannot, the lines are released with that reason. A crash in between leaves lines without a file,
+//! which a person releases: never a file with a line that the ledger does not have.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::civil::Date;
+use serde::Serialize;
+use serde_json::json;
+
+use super::orders::Wish;
+use super::{FILE, Handed, handed_of};
+use crate::crash;
+use crate::error::{Error, Kind, Result};
+use crate::model::{ActionId, OrderId, Target};
+use crate::refunds::OutFile;
+use crate::refunds::reversal_file::{self, Reversal};
+use crate::report::table;
+use crate::retract::dispatch::take_lock;
+use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step, handed_over, sent_before};
+use crate::retract::receipt::{Mark, finding_lines};
+use crate::retract::verdict::{Finding, Verdict};
+use crate::retract::{Options, Reads, confirm};
+use crate::store::index::{Index, IndexReader};
+use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct WriteOptions {
+    /// What every order shares with a retraction; the disposition is the reason code where the list has none.
+    pub plan: Options,
+    /// The action tracker where neither the list nor the action names one.
+    pub action_tracker: Option<String>,
+    /// The operator's own reason codes.
+    pub own_reasons: Vec<String>,
+    /// The day in the file's name.
+    pub day: Date,
+    /// A folder, or the file.
+    pub out: PathBuf,
+    /// Replace a file that is there.
+    pub force: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    /// Where the file is; `null` where none was written.
+    pub path: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Nothing was written, because nothing was to be written.
+    pub dry_run: bool,
+    /// How many lines it has, or would have.
+    pub written: usize,
+    /// How many orders are not in it.
+    pub not_written: usize,
+    /// One for each order, in order.
+    pub rows: Vec<Row>,
+    /// The ledger and how far it is; `null` where nothing was written.
+    pub ledger: Option<Mark>,
+}
+
+/// One order.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The line of the list, from 1; `null` on the command line.
+    pub line: Option<u64>,
+    /// The order.
+    pub order_id: OrderId,
+    /// Its action, where the index has it.
+    pub action_id: Option<ActionId>,
+    /// The event type that names the order in the file.
+    pub action_tracker_id: Option<String>,
+    /// The reason code.
+    pub reason_code: String,
+    /// Whether it is, or would be, a line of the file.
+    pub written: bool,
+    /// Its number in the ledger.
+    pub retraction: Option<i64>,
+    /// Why it is not written.
+    pub message: Option<String>,
+    /// What to do about that.
+    pub hint: Option<String>,
+    /// Whether it may go.
+    pub verdict: Option<Verdict>,
+    /// What was found, each with its evidence and its remedy.
+    pub findings: Vec<Finding>,
+    #[serde(skip)]
+    kind: Option<Kind>,
+    #[serde(skip)]
+    plan: Option<Plan>,
+    #[serde(skip)]
+    wish: Wish,
+}
+
+impl Row {
+    fn new(wish: &Wish, options: &WriteOptions) -> Self {
+        Self {
+            line: wish.line,
+            order_id: wish.order_id.clone(),
+            action_id: None,
+            action_tracker_id: None,
+            reason_code: wish.reason_code.clone().unwrap_or_else(|| options.plan.disposition.clone()),
+            written: false,
+            retraction: None,
+            message: None,
+            hint: None,
+            verdict: None,
+            findings: Vec::new(),
+            kind: None,
+            plan: None,
+            wish: wish.clone(),
+        }
+    }
+
+    fn refuse(&mut self, error: Error) {
+        self.written = false;
+        self.kind = Some(error.kind);
+        self.message = Some(error.message);
+        self.hint = error.hint;
+    }
+
+    fn action(&self) -> Option<&ActionPlan> {
+        self.plan.as_ref()?.actions.first()
+    }
+}
+
+impl Written {
+    /// What the command ends with, where that is not success.
+    pub fn problem(&self) -> Option<Error> {
+        let worst =
+            self.rows.iter().filter_map(|row| row.kind.map(|kind| (kind, row))).min_by_key(|(kind, _)| kind.rank());
+        let (kind, row) = worst?;
+        let why = row.message.as_deref().unwrap_or_default();
+        let message = format!(
+            "{} of {} orders are not in the file: order {:?}: {why}",
+            self.not_written,
+            self.rows.len(),
+            row.order_id.as_str()
+        );
+        let error = Error::new(if self.written > 0 { Kind::SomeFailed } else { kind }, message);
+        Some(match &row.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        })
+    }
+
+    /// The answer as text.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = self.table();
+        lines.push(match (&self.path, self.dry_run) {
+            (Some(path), _) => {
+                format!("{} line(s) in {path}; handed over, and not done until the vendor has the file", self.written)
+            }
+            (None, true) => {
+                format!("a dry run: {} line(s) would be in {}; nothing was written", self.written, self.name)
+            }
+            (None, false) => "no file was written".to_owned(),
+        });
+        if self.path.is_some() {
+            lines.push(
+                "hand it in by your own means (FTP batch.impact.com, or e-mail), then run `recoup file check`"
+                    .to_owned(),
+            );
+        }
+        if let Some(mark) = &self.ledger {
+            lines.push(mark.line());
+        }
+        lines
+    }
+
+    fn table(&self) -> Vec<String> {
+        let rows = self.rows.iter().map(|row| {
+            [
+                row.order_id.to_string(),
+                row.action_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                row.action_tracker_id.clone().unwrap_or_default(),
+                row.reason_code.clone(),
+                match (&row.message, row.retraction) {
+                    (Some(why), _) => format!("not written: {why}"),
+                    (None, Some(id)) => format!("handed over (retraction {id})"),
+                    (None, None) => "to be written".to_owned(),
+                },
+            ]
+        });
+        let mut lines: Vec<String> =
+            table(["order", "action", "action tracker", "reason code", ""], rows).lines().map(str::to_owned).collect();
+        for row in &self.rows {
+            let findings = row.findings.iter().flat_map(|finding| finding_lines(finding, "  "));
+            lines.extend(findings.map(|line| format!("  order {}:{line}", row.order_id)));
+        }
+        lines
+    }
+}
+
+/// Checks every order, and writes the file. An error means that nothing was handed over.
+pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], options: &WriteOptions) -> Result<Written> {
+    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
+    let path = place(existing.as_ref(), options)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut out = OutFile::reserve(&path, options.force)?;
+    let mut rows = Vec::with_capacity(wishes.len());
+    let progress = reads.report.progress("orders checked");
+    for wish in wishes {
+        if reads.stop.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "interrupted; nothing was written"));
+        }
+        let mut row = Row::new(wish, options);
+        match check(reads, existing.as_ref(), &mut row, options).await {
+            Ok(()) => row.written = true,
+            // Credentials, quota and signals concern every further order as well.
+            Err(error) if matches!(error.kind.exit_code(), 3 | 8 | 130) => return Err(error),
+            Err(error) => row.refuse(error),
+        }
+        rows.push(row);
+        progress.show(rows.len() as u64, Some(wishes.len() as u64), "");
+    }
+    drop((progress, existing));
+    text_of(&mut rows, options);
+    let mut answer =
+        Written { path: None, name, dry_run: options.plan.dry_run, written: 0, not_written: 0, rows, ledger: None };
+    answer.count();
+    if options.plan.dry_run || answer.written == 0 {
+        return Ok(answer);
+    }
+    for line in answer.table() {
+        // Nobody is asked about what they cannot see.
+        if options.plan.yes { reads.report.note(line) } else { reads.report.say(line) }
+    }
+    if !options.plan.yes {
+        confirm(reads, &format!("Write {} line(s) of reversals into {}", answer.written, path.display())).await?;
+    }
+    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let lock = take_lock(ledger.path(), lock_wait, reads.clock, reads.stop).await?;
+    let handed = hand_over(reads, &mut ledger, &mut answer.rows, options, &path);
+    let written = handed.and_then(|()| {
+        crash::point("handed_over");
+        let text = text_of(&mut answer.rows, options);
+        if answer.rows.iter().any(|row| row.written) { out.write_or_leave_nothing(text.as_bytes()) } else { Ok(()) }
+    });
+    if let Err(error) = written {
+        release_all(reads, &mut ledger, &answer.rows, &error);
+        return Err(error.context("no file was written, and its lines are released"));
+    }
+    crash::point("file_written");
+    drop(lock);
+    answer.count();
+    answer.path = (answer.written > 0).then(|| path.display().to_string());
+    answer.ledger = Mark::of(&ledger);
+    Ok(answer)
+}
+
+impl Written {
+    fn count(&mut self) {
+        self.written = self.rows.iter().filter(|row| row.written).count();
+        self.not_written = self.rows.len() - self.written;
+    }
+}
+
+/// Where the file goes. In a folder the first name of that day that neither the folder nor an open line of the ledger has:
+/// the vendor's list knows files by their names.
+fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
+    let open: Vec<String> = match ledger {
+        Some(ledger) => ledger.open_ones()?.iter().filter_map(handed_of).map(|handed| handed.name).collect(),
+        None => Vec::new(),
+    };
+    let is_taken = |path: &Path| {
+        path.file_name().is_some_and(|name| open.iter().any(|other| other.as_str() == name.to_string_lossy()))
+    };
+    if options.out.is_dir() {
+        let first = reversal_file::file_name(options.day);
+        let name = |n: u32| if n == 1 { first.clone() } else { first.replace(".csv", &format!("_{n}.csv")) };
+        let free = |path: &PathBuf| !is_taken(path) && (options.force || path.symlink_metadata().is_err());
+        return (1..1000).map(|n| options.out.join(name(n))).find(free).ok_or_else(|| {
+            Error::new(Kind::Usage, "the folder has a thousand files of that day").hint("name another --out")
+        });
+    }
+    if is_taken(&options.out) {
+        return Err(Error::new(
+            Kind::Refused,
+            "a file of that name holds lines that are handed over and not settled; nothing was written",
+        )
+        .hint("name another file, or settle them with `recoup file check` or `recoup file release`"));
+    }
+    Ok(options.out.clone())
+}
+
+/// Everything that speaks for and against one order.
+async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, options: &WriteOptions) -> Result<()> {
+    let refused = |message: String| Error::new(Kind::Refused, message);
+    let wish = row.wish.clone();
+    if let Some(why) = &wish.stopped {
+        return Err(refused(why.clone()));
+    }
+    let order_id = &wish.order_id;
+    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
+    let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
+    if let Some(doubt) = wish.doubtful.as_ref().filter(|_| matches.is_empty()) {
+        return Err(refused(doubt.clone()));
+    }
+    let actions: std::collections::BTreeSet<&ActionId> = matches.iter().filter_map(|m| m.action_id.as_ref()).collect();
+    if actions.len() > 1 {
+        return Err(Error::new(
+            Kind::Ambiguous,
+            format!("this order has {} actions, and a line of a file names the order: which of them it reaches is not certain", actions.len()),
+        )
+        .hint("use `recoup retract` with --action-id ID or --all"));
+    }
+    let mut plan_options = options.plan.clone();
+    plan_options.disposition.clone_from(&row.reason_code);
+    plan_options.action_id.clone_from(&wish.action_id);
+    // A line of the file takes everything back, so what was refunded must be everything: the preflight says whether it was.
+    plan_options.amount = wish.refunded;
+    let given = wish.action_tracker.as_ref().or(options.action_tracker.as_ref());
+    if actions.is_empty() && !matches.is_empty() {
+        plan_options.action_tracker = given.cloned();
+        row.action_tracker_id = given.cloned();
+        if given.is_none() {
+            return Err(no_tracker());
+        }
+    }
+    let plan = plan::make(reads, ledger, order_id, &plan_options, None).await?;
+    let [action] = plan.actions.as_slice() else {
+        return Err(refused("this order went out more than once before".to_owned()));
+    };
+    row.action_id = action.target.action_id().cloned();
+    row.findings = action.findings.list().to_vec();
+    row.verdict = Some(action.findings.verdict());
+    match &action.step {
+        Step::Follow(found) => return Err(sent(found)),
+        Step::AlreadyCancelled => {
+            return Err(refused("every known reward of it is cancelled already".to_owned()));
+        }
+        Step::Stop => {
+            let stop = action.findings.error();
+            return Err(stop.unwrap_or_else(|| refused("a check says stop".to_owned())));
+        }
+        Step::Send => {}
+    }
+    if let Some(found) =
+        ledger.map(|ledger| of_other_road(ledger, &action.target, order_id, action)).transpose()?.flatten()
+    {
+        return Err(sent(&found));
+    }
+    row.action_tracker_id = Some(tracker(&wish, action, options)?);
+    row.plan = Some(plan);
+    Ok(())
+}
+
+fn no_tracker() -> Error {
+    Error::new(Kind::Refused, "no action tracker (event type) ID: the file cannot name the order").hint(
+        "add a column action_tracker_id, or --action-tracker ID, or [file] action_tracker (Settings → Event Types)",
+    )
+}
+
+/// The event type that names the order: of the list, of the action, or as configured. Two that differ would name another order.
+fn tracker(wish: &Wish, action: &ActionPlan, options: &WriteOptions) -> Result<String> {
+    let of_action = action.facts.action_tracker_id.as_ref();
+    if let (Some(given), Some(known)) = (&wish.action_tracker, of_action)
+        && given != known
+    {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("the list says action tracker {given}, and the action is of {known}"),
+        )
+        .hint("put the list right: with another action tracker the line names another order"));
+    }
+    let found = wish.action_tracker.as_ref().or(of_action).or(options.action_tracker.as_ref());
+    let found = found.ok_or_else(no_tracker)?;
+    if found.is_empty() || !found.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Error::new(Kind::Refused, format!("action tracker {found:?} is no whole number")));
+    }
+    Ok(found.clone())
+}
+
+/// What was sent for this order, by any road. A line names the order, so that it reaches every action of it.
+fn of_other_road(
+    ledger: &Ledger,
+    target: &Target,
+    order_id: &OrderId,
+    action: &ActionPlan,
+) -> Result<Option<Retraction>> {
+    if let Some(found) = sent_before(ledger, target, order_id, &action.linked)? {
+        return Ok(Some(found));
+    }
+    let sent = |other: &Retraction| other.state.may_have_been_sent() && other.road.takes_all_back();
+    Ok(ledger.of_order(order_id)?.into_iter().rfind(sent))
+}
+
+fn sent(found: &Retraction) -> Error {
+    if found.state == State::HandedOver {
+        return handed_over(found);
+    }
+    let state = found.state.as_str();
+    Error::new(Kind::Refused, format!("it was sent before (retraction {}, {state})", found.id))
+        .hint("`recoup verify` carries it on; two roads would take it back twice")
+}
+
+/// The text of the file; rows that it cannot hold are refused on the way.
+fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
+    let places: Vec<usize> = (0..rows.len()).filter(|n| rows[*n].written).collect();
+    let reversals: Vec<Reversal> = places
+        .iter()
+        .map(|n| Reversal {
+            action_tracker_id: rows[*n].action_tracker_id.clone(),
+            order_id: rows[*n].order_id.clone(),
+            reason: rows[*n].reason_code.clone(),
+        })
+        .collect();
+    let made = reversal_file::make(&reversals, &options.own_reasons, options.day, None);
+    for not in made.not_written {
+        let hint = match not.why {
+            reversal_file::Why::UnknownReason => "name it with --reason-code, or add your own to [file] reason_codes",
+            _ => "use `recoup retract`",
+        };
+        rows[places[not.index]].refuse(Error::new(Kind::Refused, not.message).hint(hint));
+    }
+    made.files.into_iter().next().map(|file| file.text).unwrap_or_default()
+}
+
+/// Writes every line down as *handed over*, under the lock. A line that another process was faster with is left out.
+fn hand_over(
+    reads: &Reads<'_>,
+    ledger: &mut Ledger,
+    rows: &mut [Row],
+    options: &WriteOptions,
+    path: &Path,
+) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    for row in rows.iter_mut().filter(|row| row.written) {
+        let (Some(action), Some(tracker)) = (row.action(), row.action_tracker_id.clone()) else { continue };
+        if let Some(found) = of_other_road(ledger, &action.target, &row.order_id, action)? {
+            row.refuse(sent(&found));
+            continue;
+        }
+        let handed = Handed {
+            name: name.clone(),
+            path: path.display().to_string(),
+            action_tracker_id: tracker,
+            reason_code: row.reason_code.clone(),
+        };
+        let Some(new) = intent(row, options, &handed) else { continue };
+        let now = || reads.clock.now();
+        let planned = match ledger.begin(&new, now()) {
+            Ok(planned) => planned,
+            Err(error) if error.kind == Kind::Busy => {
+                row.refuse(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        row.retraction = Some(planned.id);
+        let message = format!("written into {name}; not done until the vendor has it");
+        ledger.append(&planned, State::HandedOver, &message, &json!({ FILE: handed }), now())?;
+    }
+    let mut index = Index::open(reads.index, reads.identity)?;
+    index.remember_ledger(&ledger.ledger_id()?, &ledger.head()?)
+}
+
+fn intent(row: &Row, options: &WriteOptions, handed: &Handed) -> Option<NewRetraction> {
+    let (plan, action) = (row.plan.as_ref()?, row.action()?);
+    let mut kept = Kept::json(plan, action);
+    kept[FILE] = json!(handed);
+    Some(NewRetraction {
+        road: Road::File,
+        target: action.target.clone(),
+        order_id: plan.order_id.clone(),
+        disposition: row.reason_code.clone(),
+        reason: row.wish.reason.clone().or_else(|| options.plan.reason.clone()),
+        ticket: row.wish.ticket.clone().or_else(|| options.plan.ticket.clone()),
+        batch: Some(handed.name.clone()),
+        program_id: action.program_id.clone(),
+        rewards: action.linked.clone(),
+        plan: kept,
+    })
+}
+
+/// There is no file, so none of its lines can be handed in.
+fn release_all(reads: &Reads<'_>, ledger: &mut Ledger, rows: &[Row], why: &Error) {
+    for id in rows.iter().filter_map(|row| row.retraction) {
+        let message = format!("the file could not be written, so it was not handed over: {}", why.message);
+        let released = ledger.get(id).and_then(|row| match row.state {
+            State::HandedOver => {
+                ledger.append(&row, State::Released, &message, &json!({}), reads.clock.now()).map(drop)
+            }
+            _ => Ok(()),
+        });
+        if let Err(error) = released {
+            reads
+                .report
+                .warn(format!("retraction {id} could not be released: {error}; use `recoup file release {id}`"));
+        }
+    }
+}
