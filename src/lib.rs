@@ -32,6 +32,9 @@ pub mod lookup;
 // Use case: from order to proof.
 pub mod retract;
 
+// Use case: the shop's refunds against rewards and ledger.
+pub mod reconcile;
+
 // Use case: how fresh the index is, and what is still open.
 pub mod status;
 

@@ -3,6 +3,7 @@
 //! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
 //! does nothing.
 
+mod reconcile;
 mod retract;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
+pub use reconcile::ReconcileArgs;
 pub use retract::{RetractArgs, VerifyArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
@@ -73,6 +75,8 @@ pub enum Command {
     Retract(RetractArgs),
     /// Carry retractions that are still open forward, by reading only
     Verify(VerifyArgs),
+    /// Compare the shop's refunds with rewards and ledger: what is still rewarded, what is proven, what is lost
+    Reconcile(ReconcileArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
 }

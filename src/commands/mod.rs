@@ -18,6 +18,7 @@ use crate::{demo, doctor, signal, simulator};
 
 mod crawl;
 mod lookup;
+mod reconcile;
 mod retract;
 mod status;
 
@@ -105,6 +106,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Lookup(args) => lookup::run(&context, args).await,
         Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, args).await),
         Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
+        Command::Reconcile(args) => reconcile::run(&context, args),
         Command::Status(args) => status::run(&context, &args),
     }
 }

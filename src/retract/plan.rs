@@ -181,7 +181,7 @@ pub async fn make(
 }
 
 /// An index that has seen a ledger refuses to go on without it: what was sent from there would be sent again.
-fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
+pub fn check_ledger(reader: &IndexReader, ledger: Option<&Ledger>) -> Result<()> {
     let Some((wanted, head)) = reader.ledger()? else { return Ok(()) };
     let what = match ledger {
         None => "this is not where the ledger is that was used with this index",

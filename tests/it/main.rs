@@ -8,6 +8,7 @@ mod index;
 mod lookup;
 mod odd;
 mod quota;
+mod reconcile;
 mod retract;
 mod safety;
 mod sources;

@@ -28,6 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("crawl", &["api", "store", "extract", "model", "error", "clock", "crash", "report"]),
     ("lookup", &["api", "store", "extract", "model", "error", "clock", "report"]),
     ("retract", &["api", "store", "extract", "model", "error", "clock", "crash", "report", "lookup", "refunds"]),
+    ("reconcile", &["store", "model", "error", "clock", "report", "lookup", "retract", "refunds"]),
     ("status", &["store", "model", "error", "clock", "report", "retract"]),
     ("doctor", &["api", "store", "extract", "model", "error", "clock", "report", "retract", "config", "commands"]),
     (
@@ -79,6 +80,9 @@ const PURE: &[&str] = &[
     "retract/verdict.rs",
     "retract/windows.rs",
     "crawl/walk.rs",
+    "reconcile/class.rs",
+    "reconcile/hours.rs",
+    "reconcile/worth.rs",
     "refunds/amount.rs",
     "refunds/cells.rs",
     "refunds/columns.rs",

@@ -10,6 +10,7 @@ mod read;
 mod rows;
 mod seal;
 mod state;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -30,6 +31,7 @@ pub use chain::{Audit, Fault, Head};
 pub use rows::{Event, NewRetraction, Retraction, Road};
 pub use seal::FORGOTTEN;
 pub use state::State;
+pub use survey::{Outline, Reading, SeenReward};
 
 const LAYOUT: Layout = Layout {
     name: "ledger",
