@@ -18,7 +18,9 @@ const CENTS: &str = "CENTS";
 pub enum Unit {
     /// Hundredths of a currency, by its ISO 4217 code.
     Currency(String),
-    /// Anything else, in the vendor's word: `MONTH`, `%`, and `CENTS` of a currency that nobody names.
+    /// Hundredths of a currency that nobody names.
+    Cents,
+    /// Anything else, in the vendor's word: `MONTH`, `%`.
     Other(String),
     /// The reward names none.
     Unnamed,
@@ -30,6 +32,7 @@ impl Unit {
         let named = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
         match (named(currency), named(unit)) {
             (Some(currency), Some(unit)) if unit == CENTS => Self::Currency(currency),
+            (None, Some(unit)) if unit == CENTS => Self::Cents,
             (_, Some(unit)) => Self::Other(unit),
             (_, None) => Self::Unnamed,
         }
@@ -39,6 +42,7 @@ impl Unit {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Currency(word) | Self::Other(word) => word,
+            Self::Cents => CENTS,
             Self::Unnamed => "of unknown unit",
         }
     }
@@ -50,7 +54,7 @@ impl Unit {
                 let hundredths = amount.unsigned_abs();
                 format!("{sign}{}.{:02}", hundredths / 100, hundredths % 100)
             }
-            Self::Other(_) | Self::Unnamed => amount.to_string(),
+            Self::Cents | Self::Other(_) | Self::Unnamed => amount.to_string(),
         }
     }
 }
@@ -205,9 +209,10 @@ mod tests {
     #[test]
     fn the_most_comes_first_unit_by_unit() {
         let usd = |n| worth(&[(Some("USD"), Some("CENTS"), Some(n))]);
+        let cents = worth(&[(None, Some("CENTS"), Some(1)), (None, Some("%"), Some(40))]);
         let months = worth(&[(None, Some("MONTH"), Some(1_000_000))]);
-        let mut list = [Worth::default(), usd(1), months.clone(), usd(3), usd(2)];
+        let mut list = [Worth::default(), usd(1), months.clone(), cents.clone(), usd(3), usd(2)];
         list.sort_by(Worth::by_most);
-        assert_eq!(list, [usd(3), usd(2), usd(1), months, Worth::default()]);
+        assert_eq!(list, [usd(3), usd(2), usd(1), cents, months, Worth::default()]);
     }
 }

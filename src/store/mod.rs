@@ -9,6 +9,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use crate::error::{Error, Kind, Result};
@@ -83,6 +84,7 @@ pub(crate) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(&error, layout, path))?;
     prepare(&mut conn, layout).and_then(|()| bind(&mut conn, identity)).map_err(|error| error.at(layout, path))?;
+    keep_plans(&conn).map_err(|error| sql_error(&error, layout, path))?;
     Ok(conn)
 }
 
@@ -109,11 +111,19 @@ pub(crate) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
     if version < layout.version() {
         conn = upgrade(path, layout)?;
     }
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(|error| sql_error(&error, layout, path))?;
+    conn.busy_timeout(BUSY_TIMEOUT)
+        .and_then(|()| keep_plans(&conn))
+        .map_err(|error| sql_error(&error, layout, path))?;
     if let Some(identity) = identity {
         check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
     }
     Ok(Some(conn))
+}
+
+/// Keeps the plan of a prepared statement whatever is bound to it. Without this, SQLite parses and plans a cached statement
+/// anew at every use, in case another value wanted another plan: most of the time of many small questions.
+fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// Upgrades a file that is to be read, and opens it again: an answer must not wait for the next crawl.
