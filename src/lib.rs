@@ -34,6 +34,8 @@ pub mod retract;
 
 // Use case: looking after the two files: audit, backup, forgetting.
 pub mod records;
+// Use case: the shop's refunds against rewards and ledger.
+pub mod reconcile;
 
 // Use case: how fresh the index is, and what is still open.
 pub mod status;

@@ -6,6 +6,7 @@
 mod adjust;
 mod batch;
 mod file;
+mod reconcile;
 mod records;
 mod retract;
 
@@ -19,6 +20,7 @@ use crate::simulator;
 pub use adjust::AdjustArgs;
 pub use batch::{BatchArgs, WatchCommand};
 pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
+pub use reconcile::ReconcileArgs;
 pub use records::{
     AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
     LedgerArgs, LedgerCommand, MistakeArgs,
@@ -93,6 +95,8 @@ pub enum Command {
     Watch(WatchCommand),
     /// Cancel one reward by its ID: the last resort where a retraction did not reach it. Does not reverse the action
     CancelReward(CancelRewardArgs),
+    /// Compare the shop's refunds with rewards and ledger: what is still rewarded, what is proven, what is lost
+    Reconcile(ReconcileArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
     /// Is the ledger what was written, and what is in it

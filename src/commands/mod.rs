@@ -27,6 +27,7 @@ mod forget;
 mod ledger;
 mod lookup;
 mod mistake;
+mod reconcile;
 mod retract;
 mod status;
 mod watch;
@@ -121,6 +122,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::CancelReward(args) => {
             remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
         }
+        Command::Reconcile(args) => reconcile::run(&context, args),
         Command::Status(args) => status::run(&context, &args),
         Command::Audit(args) => audit::run(&context, args),
         Command::Backup(args) => backup::run(&context, &args).await,

@@ -117,7 +117,6 @@ pub(crate) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
     }
     Ok(Some(conn))
 }
-
 /// Upgrades a file that is to be read, and opens it again: an answer must not wait for the next crawl.
 fn upgrade(path: &Path, layout: &Layout) -> Result<Connection> {
     let open = |access| Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);

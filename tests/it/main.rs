@@ -15,6 +15,7 @@ mod index;
 mod lookup;
 mod odd;
 mod quota;
+mod reconcile;
 mod retract;
 mod safety;
 mod sources;

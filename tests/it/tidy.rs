@@ -29,6 +29,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("lookup", &["api", "store", "extract", "model", "error", "clock", "report"]),
     ("retract", &["api", "store", "extract", "model", "error", "clock", "crash", "report", "lookup", "refunds"]),
     ("records", &["store", "model", "error", "clock", "report", "retract"]),
+    ("reconcile", &["store", "model", "error", "clock", "report", "lookup", "retract", "refunds"]),
     ("status", &["store", "model", "error", "clock", "report", "retract"]),
     ("doctor", &["api", "store", "extract", "model", "error", "clock", "report", "retract", "config", "commands"]),
     (
@@ -82,6 +83,9 @@ const PURE: &[&str] = &[
     "retract/reconcile.rs",
     "retract/schedule.rs",
     "crawl/walk.rs",
+    "reconcile/class.rs",
+    "reconcile/hours.rs",
+    "reconcile/worth.rs",
     "refunds/amount.rs",
     "refunds/cells.rs",
     "refunds/columns.rs",

@@ -53,6 +53,22 @@ impl IndexReader {
         })
     }
 
+    /// Every reward that carries exactly this order ID, or an ActionId that stands beside it on another reward, oldest row
+    /// first: the referrer's and the friend's may carry different halves of the link.
+    pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
+        self.read(|conn| {
+            let rows: Vec<i64> = conn
+                .prepare_cached(
+                    "SELECT reward FROM links WHERE order_id = ?1
+                     UNION SELECT other.reward FROM links own JOIN links other ON other.action_id = own.action_id
+                         WHERE own.order_id = ?1 ORDER BY 1",
+                )?
+                .query_map(params![order], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            rows.into_iter().map(|row| indexed(conn, row)).collect()
+        })
+    }
+
     /// Order IDs that differ from this one in case, white space, a leading `#` or leading zeros only.
     pub fn suggestions(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.read(|conn| {

@@ -172,6 +172,16 @@ impl IndexReader {
         Ok(conn.map(|conn| Self { conn, path: path.to_owned() }))
     }
 
+    /// Answers everything that `work` asks as of one moment, whatever a crawl writes meanwhile: rows that are compared with
+    /// each other must not be of two states. Also cheaper for many questions, each of which would take the lock anew.
+    pub fn at_one_moment<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        // Held until the end, and only ever read in: there is nothing to commit.
+        let held = self.conn.unchecked_transaction().map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
+        let answer = work(self);
+        drop(held);
+        answer
+    }
+
     /// The ledger that was used with this index and how far it was; `None` before the first retraction. The hash is empty
     /// where an older recoup wrote it down.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {

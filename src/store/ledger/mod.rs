@@ -13,6 +13,7 @@ mod read;
 mod rows;
 mod seal;
 mod state;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -37,6 +38,7 @@ pub use forget::{ForgottenHere, Tombstones, mac_of};
 pub use rows::{Event, NewRetraction, Retraction, Road};
 pub use seal::FORGOTTEN;
 pub use state::State;
+pub use survey::{Outline, Reading, SeenReward};
 pub use watch::{Looked, NewWatched, Watched};
 
 pub(super) const LAYOUT: Layout = Layout {

@@ -234,6 +234,10 @@ pub(super) fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> 
     word_of(row, column, State::ALL.into_iter(), State::as_str)
 }
 
+pub(super) fn road_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Road> {
+    word_of(row, column, Road::ALL.into_iter(), Road::as_str)
+}
+
 fn word_of<T: Copy>(
     row: &Row<'_>,
     column: usize,

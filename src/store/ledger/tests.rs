@@ -211,3 +211,35 @@ fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
     assert_eq!(ledger.audit(None)?.faults, []);
     Ok(())
 }
+
+#[test]
+fn a_survey_says_where_everything_stands_and_names_nobody() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let at = |second| Timestamp::from_second(second).expect("a moment");
+    let rewards =
+        json!({"rewards": [{"reward_id": "r", "account_id": "bob@shop.example", "state": "cancelled", "assigned": 5}]});
+    let mut one = ledger.begin(&new_retraction("1.2.3"), at(1))?;
+    for (state, details, second) in [
+        (State::Sending, &Value::Null, 2),
+        (State::Queued, &Value::Null, 3),
+        (State::Queued, &json!({"rewards": "of another kind"}), 4),
+        (State::Confirmed, &rewards, 5),
+    ] {
+        one = ledger.append(&one, state, "x", details, at(second))?;
+    }
+    ledger.note(&one, "mistake", "a later note", &Value::Null, at(6))?;
+    ledger.begin(&NewRetraction { road: Road::File, ..new_retraction("4.5.6") }, at(7))?;
+    let mut all = Vec::new();
+    ledger.survey(|outline| all.push(outline))?;
+    let found: Vec<_> =
+        all.iter().map(|it| (it.id, it.road, it.state, it.created_at, it.since, it.readings.len())).collect();
+    assert_eq!(
+        found,
+        [(1, Road::Reversal, State::Confirmed, at(1), at(5), 2), (2, Road::File, State::Planned, at(7), at(7), 1)]
+    );
+    let seen = &all[0].readings[1].rewards[0];
+    assert_eq!((seen.reward_id.as_str(), seen.state.as_str(), seen.assigned), ("r", "cancelled", Some(5)));
+    assert!(!format!("{all:?}").contains("bob"));
+    Ok(())
+}

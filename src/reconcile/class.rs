@@ -1,0 +1,304 @@
+//! What became of one refund: its rewards as they stand, and what this ledger did about them, give one class; pure.
+//!
+//! The most urgent thing that is true of a refund names it: a reward that stands and that nobody is taking back outranks
+//! everything. Nothing here says *confirmed* by itself: that is the ledger's word, and a later reading may deny it.
+
+use serde::Serialize;
+
+use super::worth::{Unit, Worth};
+use crate::model::RewardState;
+
+/// The classes, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// A reward stands, and nothing that was sent will take it back: money at stake.
+    StillRewarded,
+    /// Sent or handed over, and no proof yet.
+    NotConfirmed,
+    /// The row has no order ID that can be trusted.
+    NotUsable,
+    /// Every reward was redeemed before anything took it back.
+    TooLate,
+    /// Some of it was redeemed, the rest was taken back.
+    PartlyLost,
+    /// The order is not in the index, which does not reach far enough to say more.
+    NotFoundYet,
+    /// Proven by this ledger.
+    Confirmed,
+    /// No reward stands, and it was not this ledger that took them back.
+    CancelledOtherwise,
+    /// The index is complete and newer than the refund, and does not have the order.
+    NotAReferral,
+}
+
+impl Class {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 9] = [
+        Self::StillRewarded,
+        Self::NotConfirmed,
+        Self::NotUsable,
+        Self::TooLate,
+        Self::PartlyLost,
+        Self::NotFoundYet,
+        Self::Confirmed,
+        Self::CancelledOtherwise,
+        Self::NotAReferral,
+    ];
+
+    /// The words for it, as in the report and in outcome files.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::StillRewarded => "refunded and still rewarded",
+            Self::NotConfirmed => "retracted, not confirmed yet",
+            Self::NotUsable => "row not usable",
+            Self::TooLate => "rewarded, redeemed: too late",
+            Self::PartlyLost => "partly lost",
+            Self::NotFoundYet => "not found yet",
+            Self::Confirmed => "retracted and confirmed",
+            Self::CancelledOtherwise => "reward cancelled otherwise",
+            Self::NotAReferral => "not a referral",
+        }
+    }
+
+    /// Whether a person has something to do or to decide.
+    pub fn needs_a_person(self) -> bool {
+        self <= Self::PartlyLost
+    }
+
+    /// Whether the refund is not through: these decide the exit code.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::StillRewarded | Self::NotConfirmed)
+    }
+}
+
+/// What this ledger does about a reward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cover {
+    /// Nothing that may have reached the vendor.
+    None,
+    /// A retraction of it is proven.
+    Done,
+    /// A retraction of it is on its way.
+    Open,
+}
+
+/// One reward of a refunded order, as it was last read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The reward.
+    pub reward_id: String,
+    /// Where it stands.
+    pub state: RewardState,
+    /// What it is counted in.
+    pub unit: Unit,
+    /// What was earned.
+    pub assigned: Option<i64>,
+    /// What of it was redeemed.
+    pub redeemed: Option<i64>,
+    /// What this ledger does about it.
+    pub cover: Cover,
+    /// What a person should know of it.
+    pub remarks: Vec<&'static str>,
+}
+
+impl Known {
+    /// What is left of it for its owner.
+    fn rest(&self) -> Option<i64> {
+        Some(self.assigned? - self.redeemed.unwrap_or(0))
+    }
+
+    /// What of it was redeemed.
+    fn loss(&self) -> Option<i64> {
+        self.redeemed.filter(|redeemed| *redeemed > 0).or(self.assigned)
+    }
+}
+
+/// Some rewards, and what they are worth.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// How many.
+    pub rewards: u64,
+    /// Their worth.
+    pub worth: Worth,
+}
+
+impl Share {
+    fn add(&mut self, unit: &Unit, amount: Option<i64>) {
+        self.rewards += 1;
+        self.worth.add(unit, amount);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.rewards += other.rewards;
+        self.worth.merge(&other.worth);
+    }
+}
+
+/// How the rewards of a refund divide, or those of all refunds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Shares {
+    /// They stand, and nothing takes them back.
+    pub at_stake: Share,
+    /// A retraction of them is not proven yet.
+    pub not_confirmed: Share,
+    /// Redeemed.
+    pub lost: Share,
+    /// This ledger has taken them back.
+    pub taken_back: Share,
+    /// The rest of what was redeemed in part before it was retracted; what becomes of it, the vendor does not say.
+    pub review: Share,
+    /// How many were cancelled, and not by this ledger.
+    pub cancelled: u64,
+    /// How many ran out: nobody has anything of them.
+    pub expired: u64,
+}
+
+impl Shares {
+    /// The share of one reward.
+    pub fn of(known: &Known) -> Self {
+        let mut shares = Self::default();
+        let unit = &known.unit;
+        if known.redeemed.is_some_and(|redeemed| redeemed > 0) || known.state == RewardState::Redeemed {
+            shares.lost.add(unit, known.loss());
+        }
+        match (known.state, known.cover) {
+            (RewardState::Redeemed, _) => {}
+            (RewardState::Expired, _) => shares.expired += 1,
+            (RewardState::Cancelled, Cover::None) => shares.cancelled += 1,
+            (RewardState::Cancelled, Cover::Done) => shares.taken_back.add(unit, known.rest()),
+            (RewardState::PartlyRedeemed, Cover::Done) => shares.review.add(unit, known.rest()),
+            // Cancelled too: what is not proven is not taken back.
+            (_, Cover::Open) => shares.not_confirmed.add(unit, known.rest()),
+            // One that stands after its proof stands.
+            (RewardState::Pending | RewardState::Available, _) | (RewardState::PartlyRedeemed, Cover::None) => {
+                shares.at_stake.add(unit, known.rest());
+            }
+        }
+        shares
+    }
+
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.at_stake.merge(&other.at_stake);
+        self.not_confirmed.merge(&other.not_confirmed);
+        self.lost.merge(&other.lost);
+        self.taken_back.merge(&other.taken_back);
+        self.review.merge(&other.review);
+        self.cancelled += other.cancelled;
+        self.expired += other.expired;
+    }
+
+    /// The class of a refund whose rewards divide so. `open`, `done`: whether a retraction of the order is on its way, or
+    /// proven. `None` where nothing at all is known of the order.
+    pub fn class(&self, open: bool, done: bool) -> Option<Class> {
+        if self.at_stake.rewards > 0 {
+            Some(Class::StillRewarded)
+        } else if open {
+            Some(Class::NotConfirmed)
+        } else if self.lost.rewards > 0 {
+            // What ran out was not taken back either.
+            let others = self.taken_back.rewards + self.review.rewards + self.cancelled;
+            Some(if others == 0 { Class::TooLate } else { Class::PartlyLost })
+        } else if done {
+            Some(Class::Confirmed)
+        } else {
+            (self.cancelled + self.expired > 0).then_some(Class::CancelledOtherwise)
+        }
+    }
+
+    /// What a refund of this class is about.
+    pub fn worth(&self, class: Class) -> Worth {
+        match class {
+            Class::StillRewarded => self.at_stake.worth.clone(),
+            Class::NotConfirmed => self.not_confirmed.worth.clone(),
+            Class::TooLate | Class::PartlyLost => self.lost.worth.clone(),
+            Class::Confirmed => self.taken_back.worth.clone(),
+            Class::NotUsable | Class::NotFoundYet | Class::CancelledOtherwise | Class::NotAReferral => Worth::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 500 of each, of which 200 were redeemed where it is in part.
+    fn known(state: RewardState, cover: Cover) -> Known {
+        let redeemed = match state {
+            RewardState::Redeemed => Some(500),
+            RewardState::PartlyRedeemed => Some(200),
+            _ => Some(0),
+        };
+        let unit = Unit::Currency("USD".to_owned());
+        let (reward_id, remarks) = ("r".to_owned(), Vec::new());
+        Known { reward_id, state, unit, assigned: Some(500), redeemed, cover, remarks }
+    }
+
+    #[test]
+    fn rewards_and_ledger_give_one_class() {
+        use Cover::{Done, None as No, Open};
+        use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed};
+        type Row<'a> = (&'a [(RewardState, Cover)], bool, bool, Option<Class>, &'a str);
+        let table: &[Row<'_>] = &[
+            (&[], false, false, None, ""),
+            (&[], true, false, Some(Class::NotConfirmed), ""),
+            (&[], false, true, Some(Class::Confirmed), ""),
+            (&[(Available, No), (Pending, No)], false, false, Some(Class::StillRewarded), "10.00 USD"),
+            (&[(Available, No), (Redeemed, No)], false, false, Some(Class::StillRewarded), "5.00 USD"),
+            (&[(PartlyRedeemed, No)], false, false, Some(Class::StillRewarded), "3.00 USD"),
+            // One action of two went out.
+            (&[(Available, No), (Available, Open)], true, false, Some(Class::StillRewarded), "5.00 USD"),
+            (&[(Cancelled, Done), (Available, Done)], false, true, Some(Class::StillRewarded), "5.00 USD"),
+            (&[(Available, Open), (Cancelled, Open)], true, false, Some(Class::NotConfirmed), "10.00 USD"),
+            (&[(PartlyRedeemed, Open)], true, false, Some(Class::NotConfirmed), "3.00 USD"),
+            (&[(Redeemed, Open)], true, false, Some(Class::NotConfirmed), ""),
+            (&[(Redeemed, No), (Redeemed, No)], false, false, Some(Class::TooLate), "10.00 USD"),
+            (&[(Redeemed, No), (Expired, No)], false, false, Some(Class::TooLate), "5.00 USD"),
+            (&[(Redeemed, No), (Cancelled, No)], false, false, Some(Class::PartlyLost), "5.00 USD"),
+            (&[(Redeemed, Done), (Cancelled, Done)], false, true, Some(Class::PartlyLost), "5.00 USD"),
+            (&[(PartlyRedeemed, Done), (Cancelled, Done)], false, true, Some(Class::PartlyLost), "2.00 USD"),
+            (&[(Cancelled, Done), (Cancelled, Done)], false, true, Some(Class::Confirmed), "10.00 USD"),
+            (&[(Cancelled, Done), (Expired, Done)], false, true, Some(Class::Confirmed), "5.00 USD"),
+            (&[(Cancelled, No), (Expired, No)], false, false, Some(Class::CancelledOtherwise), ""),
+        ];
+        for (rewards, open, done, class, worth) in table {
+            let mut shares = Shares::default();
+            for (state, cover) in *rewards {
+                shares.merge(&Shares::of(&known(*state, *cover)));
+            }
+            assert_eq!(shares.class(*open, *done), *class, "{rewards:?}");
+            assert_eq!(class.map(|class| shares.worth(class).to_string()).unwrap_or_default(), *worth, "{rewards:?}");
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_reward_is_lost_on_the_way() {
+        for cover in [Cover::None, Cover::Done, Cover::Open] {
+            for state in
+                [RewardState::Pending, RewardState::Available, RewardState::PartlyRedeemed, RewardState::Redeemed]
+            {
+                let shares = Shares::of(&known(state, cover));
+                let mut all = Worth::default();
+                for share in [&shares.at_stake, &shares.not_confirmed, &shares.lost, &shares.taken_back, &shares.review]
+                {
+                    all.merge(&share.worth);
+                }
+                assert_eq!(all.to_string(), "5.00 USD", "{state:?} {cover:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reward_that_names_no_amount_is_not_worth_nothing() {
+        let silent = Known { assigned: None, redeemed: None, ..known(RewardState::Available, Cover::None) };
+        assert_eq!(Shares::of(&silent).at_stake.worth.to_string(), "1 reward of unknown worth (USD)");
+    }
+
+    #[test]
+    fn classes_are_in_their_order_and_their_words_differ() {
+        assert!(Class::ALL.is_sorted());
+        let words: std::collections::HashSet<&str> = Class::ALL.iter().map(|class| class.words()).collect();
+        assert_eq!(words.len(), Class::ALL.len());
+    }
+}

@@ -1,0 +1,187 @@
+//! Use case: every refund of the shop's export against rewards and ledger, and every retraction against the refunds.
+//!
+//! Reads the two files and the shop's, and nothing else: no network, and nothing is written but the report. What it says is
+//! as fresh as the index, and says how fresh that is. It must never call a refund settled on the word of an index alone, and
+//! never shows an account.
+
+mod class;
+mod hours;
+mod row;
+mod sent;
+mod summary;
+mod worth;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::model::OrderId;
+use crate::refunds::{Format, OutFile, Refunds, read, write};
+use crate::report::Report;
+use crate::retract::guard::check_ledger;
+use crate::store::Identity;
+use crate::store::index::IndexReader;
+use crate::store::ledger::Ledger;
+
+use class::{Known, Shares};
+use row::{Basis, COLUMNS, Compared, Row};
+use sent::{Sent, needs_a_refund, newest_readings};
+use summary::{Totals, Unbacked};
+use worth::{Unit, Worth};
+
+pub use summary::Reconciliation;
+
+/// How often progress is shown.
+const SHOW_EVERY: usize = 1000;
+
+/// What is compared, and where the answer goes.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The shop's refunds; `-` is standard input.
+    pub refunds: &'a Path,
+    /// How they are read.
+    pub read: read::Options,
+    /// Where the rows go, each with what became of it.
+    pub out: Option<&'a Path>,
+    /// That file may be replaced.
+    pub force: bool,
+    /// Retractions from before are not looked for in the file; without it, those from before its oldest refund.
+    pub since: Option<Timestamp>,
+    /// The index.
+    pub index: &'a Path,
+    /// The ledger.
+    pub ledger: &'a Path,
+    /// Whom they belong to.
+    pub identity: Option<&'a Identity>,
+}
+
+/// Compares everything; writes the outcome file where one was asked for.
+pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Reconciliation> {
+    // Where the answer goes is settled before any work is done.
+    let out = job.out.map(|path| OutFile::reserve(path, job.force)).transpose()?;
+    out.iter().try_for_each(|out| out.is_not(job.refunds))?;
+    let refunds = read::file(job.refunds, &job.read)?;
+    let reader = IndexReader::open(job.index, job.identity)?.ok_or_else(|| {
+        Error::new(Kind::NotIndexed, "there is no index yet, so nothing can be said of any refund")
+            .hint("run `recoup crawl` first")
+    })?;
+    let ledger = Ledger::open_read_only(job.ledger, job.identity)?;
+    // Without the ledger that was used, everything that it took back would look as if somebody else had cancelled it.
+    check_ledger(Some(&reader), ledger.as_ref())?;
+    let sent = Sent::read(ledger.as_ref())?;
+    let reconciliation = reader.at_one_moment(|reader| {
+        let coverage = reader.coverage()?;
+        let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+        let basis = Basis { reader, sent: &sent, coverage: &coverage, as_of, now_ms: clock.now_ms() };
+        compare(job, &refunds, &basis, stop, report)
+    })?;
+    if let Some(mut out) = out {
+        let cells: Vec<Vec<String>> = reconciliation.rows.iter().map(Row::cells).collect();
+        let format = Format::of_output(Some(out.path()), refunds.format);
+        out.write(&write::outcomes(&refunds, format, &COLUMNS, &cells)?)?;
+    }
+    Ok(reconciliation)
+}
+
+fn compare(
+    job: &Job<'_>,
+    refunds: &Refunds,
+    basis: &Basis<'_>,
+    stop: &CancellationToken,
+    report: &Report,
+) -> Result<Reconciliation> {
+    let progress = report.progress("refunds compared");
+    let total = refunds.rows.len() as u64;
+    let mut rows: Vec<Row> = Vec::with_capacity(refunds.rows.len());
+    let mut by_line: HashMap<u64, usize> = HashMap::new();
+    let mut counted: HashSet<String> = HashSet::new();
+    let mut backed: HashSet<i64> = HashSet::new();
+    let mut totals = Totals::default();
+    for (n, refund) in refunds.rows.iter().enumerate() {
+        if n % SHOW_EVERY == 0 {
+            progress.show(n as u64, Some(total), "");
+            if stop.is_cancelled() {
+                return Err(Error::new(Kind::Interrupted, "interrupted; no report was written"));
+            }
+        }
+        let first = refund.duplicate_of.and_then(|line| by_line.get(&line));
+        let row = if let Some(first) = first {
+            rows[*first].repeats(refund)
+        } else {
+            let Compared { mut row, known, retractions, begun_at } = basis.compare(refund)?;
+            if count(&known, &mut counted, &mut totals.shares) {
+                add_note(&mut row, "a reward of it is in an earlier row, too, and counted there");
+            }
+            totals.count(&row, begun_at);
+            backed.extend(retractions);
+            row
+        };
+        by_line.insert(refund.line, rows.len());
+        rows.push(row);
+    }
+    drop(progress);
+    let since = job.since.or_else(|| refunds.rows.iter().filter_map(|row| Some(row.refunded_at?.earliest())).min());
+    let unbacked = unbacked(basis, refunds, &backed, since)?;
+    let newest_refund = refunds.rows.iter().filter_map(|row| Some(row.refunded_at?.latest())).max();
+    Ok(Reconciliation::new(job.refunds, basis, rows, totals, unbacked, since, newest_refund))
+}
+
+/// Adds each reward to the totals once, however many rows it is in; whether one was there before.
+fn count(known: &[Known], counted: &mut HashSet<String>, shares: &mut Shares) -> bool {
+    let mut again = false;
+    for known in known {
+        if counted.insert(known.reward_id.clone()) {
+            shares.merge(&Shares::of(known));
+        } else {
+            again = true;
+        }
+    }
+    again
+}
+
+fn add_note(row: &mut Row, note: &str) {
+    if !row.note.is_empty() {
+        row.note.push_str("; ");
+    }
+    row.note.push_str(note);
+}
+
+/// The other direction: what was taken back, or may have been, without a refund in the file.
+fn unbacked(
+    basis: &Basis<'_>,
+    refunds: &Refunds,
+    backed: &HashSet<i64>,
+    since: Option<Timestamp>,
+) -> Result<Vec<Unbacked>> {
+    let orders: HashSet<&OrderId> = refunds.rows.iter().filter_map(|row| row.order_id.as_ref()).collect();
+    let wanted = basis.sent.all().iter().filter(|outline| {
+        needs_a_refund(outline)
+            && since.is_none_or(|since| outline.created_at >= since)
+            && !orders.contains(&outline.order_id)
+            && !backed.contains(&outline.id)
+    });
+    let mut list = Vec::new();
+    for outline in wanted {
+        // The ledger does not say which currency its cents are of.
+        let currencies: HashMap<String, Option<String>> = basis
+            .reader
+            .rewards_of_order(&outline.order_id)?
+            .into_iter()
+            .map(|indexed| (indexed.reward.reward_id.as_str().to_owned(), indexed.reward.currency))
+            .collect();
+        let mut worth = Worth::default();
+        let mut readings: Vec<_> = newest_readings(&[outline]).into_iter().collect();
+        readings.sort_by_key(|(reward_id, _)| *reward_id);
+        for (reward_id, (_, _, seen)) in readings {
+            let currency = currencies.get(reward_id).and_then(Option::as_deref);
+            let rest = seen.assigned.map(|assigned| assigned - seen.redeemed.unwrap_or(0));
+            worth.add(&Unit::of(currency, seen.unit.as_deref()), rest);
+        }
+        list.push(Unbacked::new(outline, worth));
+    }
+    Ok(list)
+}

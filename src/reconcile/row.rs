@@ -1,0 +1,354 @@
+//! One refund of the shop's export against what is known: index, ledger, class, and a note for a person.
+//!
+//! A damaged order ID is believed only where exactly these bytes are known; what merely looks like it is named and never used.
+//! No amount is guessed at: what the row says was refunded is repeated in the note, whatever it may mean. No account is in
+//! here.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::class::{Class, Cover, Known, Shares};
+use super::sent::{Sent, cover, is_done, is_open, newest_readings};
+use super::worth::{Unit, Worth};
+use crate::error::Result;
+use crate::model::{ActionId, Coverage, OrderId, RewardState};
+use crate::refunds::{Column, Problem, ProblemKind, RefundRow, Weight, When};
+use crate::store::index::{IndexReader, IndexedReward};
+use crate::store::ledger::{Outline, Road};
+
+/// The columns that are added to the shop's.
+pub const COLUMNS: [&str; 7] = [
+    "recoup_class",
+    "recoup_action",
+    "recoup_reward",
+    "recoup_worth",
+    "recoup_state",
+    "recoup_confirmed_at",
+    "recoup_note",
+];
+
+/// One refund and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Its line in the file.
+    pub line: u64,
+    /// The order ID as it stands there; `null` where there is none.
+    pub order_id: Option<OrderId>,
+    /// What became of it.
+    pub class: Class,
+    /// The line of the first row with the same order, which is the one that counts.
+    pub duplicate_of: Option<u64>,
+    /// When it was refunded, as the file says.
+    pub refunded_at: Option<When>,
+    /// The order's actions.
+    pub actions: Vec<String>,
+    /// The order's rewards.
+    pub rewards: Vec<String>,
+    /// What the class is about: what is at stake, not confirmed, lost or taken back.
+    pub worth: Worth,
+    /// The retraction of the ledger that says most about it.
+    pub retraction: Option<i64>,
+    /// Where that stands; without one, where the rewards stand, in their order.
+    pub state: String,
+    /// When its last action was proven.
+    pub confirmed_at: Option<Timestamp>,
+    /// What a person should know.
+    pub note: String,
+}
+
+/// A row, and what goes into the totals.
+#[derive(Debug)]
+pub struct Compared {
+    /// The row.
+    pub row: Row,
+    /// Its rewards.
+    pub known: Vec<Known>,
+    /// The retractions of the ledger that belong to it.
+    pub retractions: Vec<i64>,
+    /// When the first of its proven retractions was written down.
+    pub begun_at: Option<Timestamp>,
+}
+
+/// What refunds are compared with.
+#[derive(Debug)]
+pub struct Basis<'a> {
+    /// The index.
+    pub reader: &'a IndexReader,
+    /// The ledger.
+    pub sent: &'a Sent,
+    /// How much of the tenant the index has.
+    pub coverage: &'a Coverage,
+    /// When that was so.
+    pub as_of: Option<Timestamp>,
+    /// Now, Unix milliseconds.
+    pub now_ms: i64,
+}
+
+impl Basis<'_> {
+    /// Compares one refund.
+    pub fn compare(&self, refund: &RefundRow) -> Result<Compared> {
+        let mut notes: Vec<String> =
+            refund.amount.iter().filter(|amount| !amount.is_zero()).map(amount_given).collect();
+        notes.extend(refund.problems.iter().filter(|problem| !of_identifier(problem)).map(ToString::to_string));
+        let Some(order_id) = &refund.order_id else { return Ok(not_usable(refund, damage_of(refund), notes)) };
+        let mut indexed = self.reader.rewards_of_order(order_id)?;
+        let order_is_known = !indexed.is_empty();
+        if let Some(wanted) = &refund.action_id {
+            indexed.retain(|indexed| indexed.action_ids.contains(wanted));
+        }
+        let about = self.about(refund, order_id, &indexed);
+        let known = self.known(order_id, &indexed, &about);
+        let mut shares = Shares::default();
+        for known in &known {
+            shares.merge(&Shares::of(known));
+        }
+        let class = shares.class(about.iter().any(|it| is_open(it)), about.iter().any(|it| is_done(it)));
+        let Some(class) = class else {
+            if let Some(damage) = damage_of(refund) {
+                return Ok(not_usable(refund, Some(damage), notes));
+            }
+            if order_is_known {
+                let why = "the index links this order to other actions than the one in this row".to_owned();
+                return Ok(not_usable(refund, Some(why), notes));
+            }
+            return self.not_found(refund, order_id, &about, notes);
+        };
+        notes.extend(remarks(&known));
+        notes.extend(tell(&about, class));
+        let mut actions: Vec<String> = Vec::new();
+        let of_index = indexed.iter().flat_map(|indexed| &indexed.action_ids);
+        for action_id in of_index.chain(about.iter().filter_map(|outline| outline.action_id.as_ref())) {
+            if !actions.iter().any(|known| known == action_id.as_str()) {
+                actions.push(action_id.as_str().to_owned());
+            }
+        }
+        let proven = matches!(class, Class::Confirmed | Class::PartlyLost);
+        let done = || about.iter().filter(|outline| is_done(outline));
+        let leading = leading(&about);
+        let row = Row {
+            class,
+            actions,
+            rewards: known.iter().map(|known| known.reward_id.clone()).collect(),
+            worth: shares.worth(class),
+            retraction: leading.map(|outline| outline.id),
+            state: leading.map_or_else(|| states(&known), |outline| outline.state.as_str().to_owned()),
+            confirmed_at: done().map(|outline| outline.since).max().filter(|_| proven),
+            note: notes.join("; "),
+            ..empty(refund)
+        };
+        let retractions = about.iter().map(|outline| outline.id).collect();
+        let begun_at = done().map(|outline| outline.created_at).min();
+        Ok(Compared { row, known, retractions, begun_at })
+    }
+
+    fn about(&self, refund: &RefundRow, order_id: &OrderId, indexed: &[IndexedReward]) -> Vec<&Outline> {
+        let actions = indexed.iter().flat_map(|indexed| &indexed.action_ids);
+        let rewards = indexed.iter().map(|indexed| indexed.reward.reward_id.as_str());
+        let mut about = self.sent.about(order_id, actions, rewards);
+        if let Some(wanted) = &refund.action_id {
+            // One that went out by order ID may be for this action.
+            about.retain(|outline| outline.action_id.as_ref().is_none_or(|action_id| action_id == wanted));
+        }
+        about
+    }
+
+    /// The rewards of the order: those of the index, and those that only the ledger knows. The newer reading counts.
+    fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<Known> {
+        let mut readings = newest_readings(about);
+        let mut all = Vec::with_capacity(indexed.len());
+        for indexed in indexed {
+            let reward = &indexed.reward;
+            let reward_id = reward.reward_id.as_str();
+            let by_index = reward.state(self.now_ms);
+            let later = readings.remove(reward_id).filter(|(at, ..)| *at > indexed.read_at);
+            let (state, redeemed) = match later {
+                // The ledger does not say when a reward runs out.
+                Some((_, RewardState::Pending | RewardState::Available, _)) if by_index == RewardState::Expired => {
+                    (by_index, reward.redeemed)
+                }
+                Some((_, state, seen)) => (state, seen.redeemed.or(reward.redeemed)),
+                None => (by_index, reward.redeemed),
+            };
+            let mut remarks = Vec::new();
+            if matches!(state, RewardState::Pending | RewardState::Available | RewardState::PartlyRedeemed) {
+                let facts = [
+                    (indexed.gone, "the vendor no longer lists it"),
+                    (reward.cancellable == Some(false), "not cancellable"),
+                    (indexed.ambiguous || indexed.order_ids.len() > 1, "it names other orders or actions, too"),
+                    (indexed.action_ids.is_empty(), "it has no ActionId"),
+                ];
+                remarks.extend(facts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, remark)| remark));
+            }
+            all.push(Known {
+                reward_id: reward_id.to_owned(),
+                state,
+                unit: Unit::of(reward.currency.as_deref(), reward.unit.as_deref()),
+                assigned: reward.assigned,
+                redeemed,
+                cover: cover(about, order_id, reward_id, &indexed.action_ids),
+                remarks,
+            });
+        }
+        let mut others: Vec<_> = readings.into_iter().collect();
+        others.sort_by_key(|(reward_id, _)| *reward_id);
+        all.extend(others.into_iter().map(|(reward_id, (_, state, seen))| Known {
+            reward_id: reward_id.to_owned(),
+            state,
+            unit: Unit::of(None, seen.unit.as_deref()),
+            assigned: seen.assigned,
+            redeemed: seen.redeemed,
+            cover: cover(about, order_id, reward_id, &[] as &[ActionId]),
+            remarks: vec!["only the ledger knows it"],
+        }));
+        all
+    }
+
+    /// A no is only as good as the index: it must be complete, and from after the refund.
+    fn not_found(
+        &self,
+        refund: &RefundRow,
+        order_id: &OrderId,
+        about: &[&Outline],
+        mut notes: Vec<String>,
+    ) -> Result<Compared> {
+        let is_newer = |refunded: When| self.as_of.is_some_and(|as_of| as_of >= refunded.latest());
+        let whole = self.coverage.complete && self.coverage.rewards_read > 0;
+        let why = match refund.refunded_at {
+            _ if !whole => Some("the index is not complete"),
+            None => Some("the row does not say when it was refunded"),
+            Some(refunded) if !is_newer(refunded) => Some("the index is older than the refund"),
+            Some(_) => None,
+        };
+        notes.extend(why.map(str::to_owned));
+        notes.extend(tell(about, Class::NotFoundYet));
+        notes.extend(refund.problems.iter().filter(|problem| of_identifier(problem)).map(ToString::to_string));
+        let similar = self.reader.suggestions(order_id, 3)?;
+        if !similar.is_empty() {
+            let list: Vec<&str> = similar.iter().map(OrderId::as_str).collect();
+            notes.push(format!("similar, and not the same: {}", list.join(", ")));
+        }
+        let class = if why.is_none() { Class::NotAReferral } else { Class::NotFoundYet };
+        let row = Row { class, note: notes.join("; "), ..empty(refund) };
+        let retractions = about.iter().map(|outline| outline.id).collect();
+        Ok(Compared { row, known: Vec::new(), retractions, begun_at: None })
+    }
+}
+
+impl Row {
+    /// The row of a refund that an earlier one has said already. It carries no worth, so that a column can be added up.
+    pub fn repeats(&self, refund: &RefundRow) -> Self {
+        Self {
+            line: refund.line,
+            duplicate_of: Some(self.line),
+            refunded_at: refund.refunded_at,
+            worth: Worth::default(),
+            note: format!("the same order as line {}, and counted there", self.line),
+            ..self.clone()
+        }
+    }
+
+    /// The cells under [`COLUMNS`].
+    pub fn cells(&self) -> Vec<String> {
+        vec![
+            self.class.words().to_owned(),
+            self.actions.join(" "),
+            self.rewards.join(" "),
+            self.worth.to_string(),
+            self.state.clone(),
+            self.confirmed_at.map(moment).unwrap_or_default(),
+            self.note.clone(),
+        ]
+    }
+}
+
+/// A moment as the ledger writes it.
+pub fn moment(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn empty(refund: &RefundRow) -> Row {
+    Row {
+        line: refund.line,
+        order_id: refund.order_id.clone(),
+        class: Class::NotFoundYet,
+        duplicate_of: None,
+        refunded_at: refund.refunded_at,
+        actions: Vec::new(),
+        rewards: Vec::new(),
+        worth: Worth::default(),
+        retraction: None,
+        state: String::new(),
+        confirmed_at: None,
+        note: String::new(),
+    }
+}
+
+fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -> Compared {
+    notes.splice(0..0, why);
+    let row = Row { class: Class::NotUsable, note: notes.join("; "), ..empty(refund) };
+    Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
+}
+
+/// About what the row is looked up by. What else is wrong with a row does not hide what became of its order.
+fn of_identifier(problem: &Problem) -> bool {
+    matches!(problem.column, Column::OrderId | Column::ActionId)
+}
+
+fn damage_of(refund: &RefundRow) -> Option<String> {
+    let damage = |problem: &&Problem| {
+        of_identifier(problem) && problem.weight >= Weight::Doubt && problem.kind != ProblemKind::Duplicate
+    };
+    refund.problems.iter().find(damage).map(ToString::to_string)
+}
+
+fn amount_given(amount: &crate::refunds::Amount) -> String {
+    format!("amount given: {}", amount.text.trim())
+}
+
+/// The retraction that says most: one that is open, else the newest that is proven, else the newest.
+fn leading<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
+    let newest = |of: &dyn Fn(&Outline) -> bool| about.iter().copied().rfind(|outline| of(outline));
+    newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))
+}
+
+fn states(known: &[Known]) -> String {
+    known.iter().map(|known| known.state.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// What a person should know of the rewards.
+fn remarks(known: &[Known]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for known in known {
+        let mut remarks = known.remarks.clone();
+        match (known.state, known.cover) {
+            (RewardState::PartlyRedeemed, Cover::Done) => remarks.push("its rest was not cancelled: review it by hand"),
+            (RewardState::Pending | RewardState::Available, Cover::Done) => {
+                remarks.push("it was proven, and stands in a later reading: run `recoup verify`");
+            }
+            (RewardState::Expired, _) => remarks.push("expired"),
+            _ => {}
+        }
+        if !remarks.is_empty() {
+            notes.push(format!("reward {}: {}", known.reward_id, remarks.join(", ")));
+        }
+    }
+    notes
+}
+
+/// What of the ledger the state alone does not say.
+fn tell(about: &[&Outline], class: Class) -> Vec<String> {
+    let told = |outline: &&&Outline| {
+        let is_end = is_done(outline) || (is_open(outline) && class == Class::NotConfirmed);
+        outline.road == Road::Modification || outline.road == Road::Reward || !is_end
+    };
+    let line = |outline: &&Outline| {
+        let what = match outline.road {
+            Road::Reversal => "retraction",
+            Road::File => "reversal by file",
+            Road::Modification => "modification",
+            Road::Reward => "cancellation of one reward",
+        };
+        format!("{what} {}: {}", outline.id, outline.state.as_str())
+    };
+    about.iter().filter(told).map(line).collect()
+}

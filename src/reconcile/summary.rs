@@ -1,0 +1,296 @@
+//! The answer as a whole: counts, totals, times, the rows, and the retractions without a refund; as text and as JSON.
+//!
+//! The text is for a person who has a morning for it: totals, and the rows that need somebody, the most worth first and no
+//! more than can be read. JSON and the outcome file have every row. Nothing is decided here.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::class::{Class, Shares};
+use super::hours::Hours;
+use super::row::{Basis, Row, moment};
+use super::sent::is_done;
+use super::worth::{Unit, Worth};
+use crate::error::{Error, Kind};
+use crate::lookup::basis as in_words;
+use crate::model::Coverage;
+use crate::report::{grouped, table};
+use crate::store::ledger::{Outline, Road, State};
+
+/// How many rows are shown; more are no list that a person reads.
+const SHOWN: usize = 50;
+
+/// Sums over all refunds.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Each reward once.
+    pub shares: Shares,
+    counts: [u64; Class::ALL.len()],
+    from_refund: Vec<i64>,
+    from_retraction: Vec<i64>,
+}
+
+impl Totals {
+    /// Counts a refund; `begun_at` is when its first proven retraction was written down.
+    pub fn count(&mut self, row: &Row, begun_at: Option<Timestamp>) {
+        self.counts[row.class as usize] += 1;
+        let Some(confirmed_at) = row.confirmed_at else { return };
+        let since = |began: Timestamp| confirmed_at.as_millisecond() - began.as_millisecond();
+        // A day begins at midnight: no refund was faster than this says.
+        self.from_refund.extend(row.refunded_at.map(|refunded| since(refunded.earliest())));
+        self.from_retraction.extend(begun_at.map(since));
+    }
+}
+
+/// How many refunds are of a class.
+#[derive(Debug, Serialize)]
+struct Count {
+    class: Class,
+    refunds: u64,
+}
+
+/// A retraction whose order is in no row of the file.
+#[derive(Debug, Serialize)]
+pub struct Unbacked {
+    /// Its number in the ledger.
+    pub retraction: i64,
+    /// Its order.
+    pub order_id: String,
+    /// Its action, unless it went out by order ID and action tracker.
+    pub action_id: Option<String>,
+    /// How the vendor heard of it.
+    pub road: Road,
+    /// Where it stands.
+    pub state: State,
+    /// When it was written down.
+    pub created_at: Timestamp,
+    /// When it was proven.
+    pub confirmed_at: Option<Timestamp>,
+    /// What its rewards were worth, without what had been redeemed.
+    pub worth: Worth,
+}
+
+impl Unbacked {
+    /// The line of one retraction.
+    pub fn new(outline: &Outline, worth: Worth) -> Self {
+        Self {
+            retraction: outline.id,
+            order_id: outline.order_id.as_str().to_owned(),
+            action_id: outline.action_id.as_ref().map(ToString::to_string),
+            road: outline.road,
+            state: outline.state,
+            created_at: outline.created_at,
+            confirmed_at: Some(outline.since).filter(|_| is_done(outline)),
+            worth,
+        }
+    }
+}
+
+/// How long retractions took.
+#[derive(Debug, Serialize)]
+struct Times {
+    /// From the refund, as the file says, to the proof.
+    refund_to_confirmed: Hours,
+    /// From writing the retraction down to the proof.
+    retraction_to_confirmed: Hours,
+}
+
+/// Every refund against rewards and ledger.
+#[derive(Debug, Serialize)]
+pub struct Reconciliation {
+    /// The file.
+    pub file: String,
+    /// What the answer rests on.
+    pub coverage: Coverage,
+    /// The index was read after every refund of the file, as far as they are dated.
+    pub index_is_newer: bool,
+    /// Refunds: rows without those that repeat an order.
+    pub refunds: u64,
+    /// Rows that repeat an order.
+    pub repeated: u64,
+    counts: Vec<Count>,
+    totals: Shares,
+    hours: Times,
+    /// From when on retractions were looked for in the file; `null`: all of them.
+    pub since: Option<Timestamp>,
+    /// Retractions without a refund.
+    pub without_refund: Vec<Unbacked>,
+    /// Every row of the file, in order.
+    pub(super) rows: Vec<Row>,
+}
+
+impl Reconciliation {
+    pub(super) fn new(
+        file: &Path,
+        basis: &Basis<'_>,
+        rows: Vec<Row>,
+        totals: Totals,
+        without_refund: Vec<Unbacked>,
+        since: Option<Timestamp>,
+        newest_refund: Option<Timestamp>,
+    ) -> Self {
+        let repeated = rows.iter().filter(|row| row.duplicate_of.is_some()).count() as u64;
+        let counts = Class::ALL.iter().zip(totals.counts).map(|(class, refunds)| Count { class: *class, refunds });
+        Self {
+            file: file.display().to_string(),
+            coverage: basis.coverage.clone(),
+            index_is_newer: basis.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
+            refunds: rows.len() as u64 - repeated,
+            repeated,
+            counts: counts.collect(),
+            totals: totals.shares,
+            hours: Times {
+                refund_to_confirmed: Hours::of(totals.from_refund),
+                retraction_to_confirmed: Hours::of(totals.from_retraction),
+            },
+            since,
+            without_refund,
+            rows,
+        }
+    }
+
+    /// Why the answer may be behind the times; `None` where it is not.
+    pub fn doubt(&self) -> Option<&'static str> {
+        if !self.coverage.complete {
+            Some(
+                "the index is not complete: rewards may stand that nobody has read; run `recoup crawl`, then this again",
+            )
+        } else if !self.index_is_newer {
+            Some("the index is older than the newest refund of the file: run `recoup crawl`, then this again")
+        } else {
+            None
+        }
+    }
+
+    /// What the command ends with, where that is not success.
+    pub fn problem(&self) -> Option<Error> {
+        let of =
+            |wanted: Class| self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds);
+        let open: u64 = Class::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
+        (open > 0).then(|| {
+            let message = format!(
+                "{} of {} refund(s) still rewarded, {} not confirmed",
+                of(Class::StillRewarded),
+                self.refunds,
+                of(Class::NotConfirmed)
+            );
+            Error::new(Kind::SomeFailed, message)
+                .hint("retract what is still rewarded, and run `recoup verify` for what is not confirmed")
+        })
+    }
+
+    /// The answer for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let again = match self.repeated {
+            0 => String::new(),
+            n => format!(" ({} more rows repeat an order)", grouped(n)),
+        };
+        let mut lines = vec![
+            format!("{}: {} refunds{again}", self.file, grouped(self.refunds)),
+            format!("rests on the index {}", in_words(&self.coverage)),
+        ];
+        let counts = self.counts.iter().filter(|count| count.refunds > 0);
+        let counts = counts.map(|count| [count.class.words().to_owned(), grouped(count.refunds)]);
+        section(&mut lines, "", &table(["", "refunds"], counts));
+        self.totals(&mut lines);
+        self.times(&mut lines);
+        self.for_a_person(&mut lines);
+        self.unbacked(&mut lines);
+        lines
+    }
+
+    fn totals(&self, lines: &mut Vec<String>) {
+        let shares = &self.totals;
+        let worths = [&shares.at_stake, &shares.not_confirmed, &shares.lost, &shares.taken_back, &shares.review]
+            .map(|share| &share.worth);
+        let mut units: Vec<&Unit> = worths.iter().flat_map(|worth| worth.units()).collect();
+        units.sort();
+        units.dedup();
+        if units.is_empty() {
+            return;
+        }
+        let rows = units.iter().map(|unit| {
+            let [at_stake, not_confirmed, lost, taken_back, review] = worths.map(|worth| worth.cell(unit));
+            [unit.as_str().to_owned(), at_stake, not_confirmed, lost, taken_back, review]
+        });
+        let header = ["", "at stake", "not confirmed", "lost", "taken back", "review by hand"];
+        section(lines, "", &table(header, rows));
+    }
+
+    fn times(&self, lines: &mut Vec<String>) {
+        let times = [
+            ("from refund to proof", self.hours.refund_to_confirmed),
+            ("from retraction to proof", self.hours.retraction_to_confirmed),
+        ];
+        let known = times.into_iter().filter_map(|(what, hours)| {
+            let (median, p95) = (hours.median?, hours.p95?);
+            Some([what.to_owned(), grouped(hours.count as u64), format!("{median:.2}"), format!("{p95:.2}")])
+        });
+        let rows: Vec<_> = known.collect();
+        if !rows.is_empty() {
+            section(lines, "", &table(["hours", "refunds", "median", "95th percentile"], rows));
+        }
+    }
+
+    /// The rows that need somebody: the most urgent class first, and in it what is worth most.
+    fn for_a_person(&self, lines: &mut Vec<String>) {
+        let mut wanted: Vec<&Row> =
+            self.rows.iter().filter(|row| row.class.needs_a_person() && row.duplicate_of.is_none()).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        wanted.sort_by(|one, two| {
+            one.class.cmp(&two.class).then_with(|| one.worth.by_most(&two.worth)).then(one.line.cmp(&two.line))
+        });
+        let rows = wanted.iter().take(SHOWN).map(|row| {
+            [
+                row.line.to_string(),
+                row.order_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                row.class.words().to_owned(),
+                row.worth.to_string(),
+                row.state.clone(),
+                row.actions.join(" "),
+                row.note.clone(),
+            ]
+        });
+        let header = ["line", "order", "", "worth", "state", "action", "note"];
+        section(lines, "rows that need a person:", &table(header, rows));
+        if wanted.len() > SHOWN {
+            let more = grouped((wanted.len() - SHOWN) as u64);
+            lines.push(format!("  and {more} more: --out FILE or --json has every row"));
+        }
+    }
+
+    fn unbacked(&self, lines: &mut Vec<String>) {
+        if self.without_refund.is_empty() {
+            return;
+        }
+        let rows = self.without_refund.iter().take(SHOWN).map(|it| {
+            [
+                it.retraction.to_string(),
+                it.order_id.clone(),
+                it.action_id.clone().unwrap_or_default(),
+                it.state.as_str().to_owned(),
+                moment(it.created_at),
+                it.worth.to_string(),
+            ]
+        });
+        let since = self.since.map(|since| format!(" (since {since})")).unwrap_or_default();
+        let title = format!("retracted without a refund in this file{since}:");
+        section(lines, &title, &table(["retraction", "order", "action", "state", "written down", "worth"], rows));
+        if self.without_refund.len() > SHOWN {
+            let more = grouped((self.without_refund.len() - SHOWN) as u64);
+            lines.push(format!("  and {more} more: --json has all of them"));
+        }
+    }
+}
+
+fn section(lines: &mut Vec<String>, title: &str, table: &str) {
+    lines.push(String::new());
+    if !title.is_empty() {
+        lines.push(title.to_owned());
+    }
+    lines.extend(table.lines().map(|line| format!("  {line}")));
+}

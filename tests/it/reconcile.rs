@@ -1,0 +1,239 @@
+//! The shop's refunds against rewards and ledger, and the ledger against the refunds.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::support::{Home, Ran, Sim, ready};
+
+/// The n-th order of a kind.
+fn order(sim: &Sim, kind: &str, n: usize) -> String {
+    example(sim, kind, n)["order_id"].as_str().unwrap_or_else(|| panic!("no example {n} of {kind}")).to_owned()
+}
+
+fn example(sim: &Sim, kind: &str, n: usize) -> Value {
+    let all: Value = serde_json::from_str(&sim.get("examples")).expect("the examples");
+    all[kind][n].clone()
+}
+
+/// Writes a CSV file of orders with their refund dates and amounts.
+fn refunds(home: &Home, rows: &[(&str, &str, &str)]) -> String {
+    let mut text = "Order ID,refunded_at,amount,note\n".to_owned();
+    for (order_id, refunded_at, amount) in rows {
+        writeln!(text, "\"{}\",{refunded_at},{amount},kept", order_id.replace('"', "\"\"")).expect("text");
+    }
+    let path = home.path("refunds.csv");
+    std::fs::write(&path, text).expect("the refunds");
+    path.display().to_string()
+}
+
+fn rows(ran: &Ran) -> Vec<Value> {
+    ran.object()["rows"].as_array().cloned().expect("rows")
+}
+
+fn classes(ran: &Ran) -> Vec<String> {
+    rows(ran).iter().map(|row| row["class"].as_str().expect("a class").to_owned()).collect()
+}
+
+fn count(ran: &Ran, class: &str) -> u64 {
+    let object = ran.object();
+    let counts = object["counts"].as_array().expect("counts");
+    counts.iter().find(|count| count["class"] == class).and_then(|count| count["refunds"].as_u64()).expect(class)
+}
+
+#[test]
+fn every_class_comes_from_one_tenant() {
+    let (sim, home) = ready(&["--participants", "2000"]);
+    let proven = order(&sim, "plain", 0);
+    let unproven = order(&sim, "plain", 1);
+    let standing = order(&sim, "plain", 2);
+    let unbacked = order(&sim, "plain", 3);
+    let half = order(&sim, "plain", 4);
+    let (late, elsewhere) = (order(&sim, "all_redeemed", 0), order(&sim, "already_cancelled", 0));
+    sim.post(&format!("redeem?id={}", example(&sim, "plain", 4)["reward_ids"][0].as_str().expect("a reward")));
+    for order_id in [&proven, &unbacked, &half] {
+        home.check(&["retract", order_id, "--yes", "--json"], 0);
+    }
+    sim.post("set?delete-fault=hang-before");
+    home.check(&["retract", &unproven, "--yes", "--wait", "200ms", "--json"], 7);
+    sim.post("record/reset");
+
+    let file = refunds(
+        &home,
+        &[
+            (&proven, "2024-03-01T08:00:00Z", ""),
+            (&unproven, "2024-03-01", "0"),
+            (&standing, "2024-03-01", "-12.50"),
+            (&half, "2024-03-01", ""),
+            (&late, "2024-03-01", ""),
+            (&elsewhere, "2024-03-01", ""),
+            ("NO-SUCH-ORDER-1", "2024-03-01", ""),
+            ("NO-SUCH-ORDER-2", "2099-03-01", ""),
+            ("NO-SUCH-ORDER-3", "", ""),
+            ("1.00E+09", "2024-03-01", ""),
+            (&standing, "2024-03-02", ""),
+        ],
+    );
+    let ran = home.check(&["reconcile", &file, "--json"], 6);
+    let expected = [
+        "confirmed",
+        "not_confirmed",
+        "still_rewarded",
+        "partly_lost",
+        "too_late",
+        "cancelled_otherwise",
+        "not_a_referral",
+        "not_found_yet",
+        "not_found_yet",
+        "not_usable",
+        "still_rewarded",
+    ];
+    assert_eq!(classes(&ran), expected, "{}", ran.stdout);
+    assert_eq!(ran.error_kind(), "some_failed");
+    let object = ran.object();
+    assert_eq!((object["refunds"].as_u64(), object["repeated"].as_u64()), (Some(10), Some(1)));
+    assert_eq!((count(&ran, "still_rewarded"), count(&ran, "not_found_yet")), (1, 2));
+    assert_eq!(object["coverage"]["complete"], true);
+    assert_eq!(object["index_is_newer"], false, "one refund is of the future");
+
+    let rows = rows(&ran);
+    assert_eq!(rows[0]["state"], "confirmed");
+    assert!(rows[0]["confirmed_at"].is_string() && rows[1]["confirmed_at"].is_null(), "{}", rows[1]);
+    assert_eq!(rows[1]["state"], "unknown");
+    assert!(rows[2]["note"].as_str().is_some_and(|note| note.contains("amount given: -12.50")), "{}", rows[2]);
+    assert_eq!(rows[3]["state"], "partial");
+    assert!(rows[7]["note"].as_str().is_some_and(|note| note.contains("older than the refund")), "{}", rows[7]);
+    assert!(rows[8]["note"].as_str().is_some_and(|note| note.contains("when it was refunded")), "{}", rows[8]);
+    assert!(rows[9]["note"].as_str().is_some_and(|note| note.contains("scientific")), "{}", rows[9]);
+    assert_eq!((&rows[10]["duplicate_of"], &rows[10]["worth"]), (&Value::from(4), &Value::Array(Vec::new())));
+
+    // Every reward once, whatever it became.
+    let totals = &object["totals"];
+    for (share, of) in [("at_stake", 2), ("not_confirmed", 1), ("lost", 4), ("taken_back", 0)] {
+        assert!(!totals[share]["worth"].as_array().expect("a worth").is_empty(), "{share}: {totals}");
+        if share == "at_stake" || share == "not_confirmed" {
+            assert_eq!(totals[share]["worth"], rows[of]["worth"], "{share}");
+        }
+    }
+    let hours = &object["hours"];
+    assert_eq!(hours["retraction_to_confirmed"]["count"], 2);
+    assert!(hours["refund_to_confirmed"]["median"].as_f64().is_some_and(|hours| hours > 24.0), "{hours}");
+
+    let without: Vec<&Value> = object["without_refund"].as_array().expect("a list").iter().collect();
+    assert_eq!(without.len(), 1, "{}", object["without_refund"]);
+    assert_eq!(without[0]["order_id"], unbacked.as_str());
+    assert_eq!(sim.requests(), 0, "no network");
+    assert!(!ran.stdout.contains('@'), "no account");
+}
+
+#[test]
+fn a_person_sees_totals_and_what_needs_somebody() {
+    let (sim, home) = ready(&["--participants", "2000"]);
+    let (proven, unbacked) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
+    let (standing, late) = (order(&sim, "plain", 2), order(&sim, "all_redeemed", 0));
+    home.check(&["retract", &proven, "--yes"], 0);
+    home.check(&["retract", &unbacked, "--yes"], 0);
+    let file = refunds(&home, &[(&late, "2024-03-01", ""), (&proven, "2024-03-01", ""), (&standing, "2024-03-01", "")]);
+    let ran = home.check(&["reconcile", &file], 6);
+    let (head, people) = ran.stdout.split_once("rows that need a person:").expect("a list");
+    for words in
+        ["3 refunds", "rests on the index as of", "retracted and confirmed", "at stake", "CENTS", "95th percentile"]
+    {
+        assert!(head.contains(words), "{words}: {head}");
+    }
+    let (people, others) = people.split_once("retracted without a refund").expect("the other direction");
+    let (first, second) = (people.find(&standing), people.find(&late));
+    assert!(first.is_some() && first < second, "still rewarded comes first: {people}");
+    assert!(!people.contains(&proven) && others.contains(&unbacked), "{people}{others}");
+    assert!(ran.stderr.is_empty(), "nothing to warn of: {}", ran.stderr);
+    for (since, shown) in [("2024-01-01", true), ("2099-01-01", false)] {
+        let ran = home.check(&["reconcile", &file, "--since", since], 6);
+        assert_eq!(ran.stdout.contains(&unbacked), shown, "{since}: {}", ran.stdout);
+    }
+    home.check(&["reconcile", &file, "--since", "03/04/2024"], 2);
+
+    // Nothing at stake and nothing open.
+    let file = refunds(&home, &[(&proven, "2024-03-01", ""), (&unbacked, "2024-03-01", ""), (&late, "2024-03-01", "")]);
+    let ran = home.check(&["reconcile", &file], 0);
+    assert!(!ran.stdout.contains("without a refund"), "{}", ran.stdout);
+}
+
+#[test]
+fn more_rows_than_a_person_reads_are_cut_and_said() {
+    let (sim, home) = ready(&["--participants", "2000"]);
+    let truth = sim.truth();
+    let ids = truth.iter().flat_map(|line| line["order_ids"].as_array().into_iter().flatten());
+    let mut orders: Vec<String> = ids.filter_map(|id| id.as_str().map(str::to_owned)).collect();
+    orders.sort();
+    orders.dedup();
+    let list: Vec<(&str, &str, &str)> = orders.iter().map(|order_id| (order_id.as_str(), "2024-03-01", "")).collect();
+    let file = refunds(&home, &list);
+    let ran = home.check(&["reconcile", &file], 6);
+    let more = ran.stdout.lines().find(|line| line.contains("more: --out FILE")).expect("a note");
+    let objects = home.check(&["reconcile", &file, "--json"], 6);
+    let needed: u64 = ["still_rewarded", "not_confirmed", "not_usable", "too_late", "partly_lost"]
+        .into_iter()
+        .map(|class| count(&objects, class))
+        .sum();
+    assert!(more.replace(',', "").contains(&(needed - 50).to_string()), "{more}: {needed}");
+    assert_eq!(count(&objects, "not_found_yet") + count(&objects, "not_a_referral"), 0, "the index has every order");
+}
+
+#[test]
+fn the_outcome_file_is_the_shops_with_columns_added() {
+    let (sim, home) = ready(&[]);
+    let (proven, standing) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
+    home.check(&["retract", &proven, "--yes"], 0);
+    let file = home.path("in.csv");
+    let text = format!("Ref;Rückgabe\r\n\"{standing}\";a\r\n\"{proven}\";b\r\n");
+    std::fs::write(&file, text).expect("the refunds");
+    let (file, out) = (file.display().to_string(), home.path("out.csv"));
+    let path = out.display().to_string();
+    home.check(&["reconcile", &file, "--out", &path], 2);
+    home.check(&["reconcile", &file, "--out", &path, "--order-column", "Ref"], 6);
+    let read = || std::fs::read_to_string(&out).expect("the outcomes");
+    let added = "recoup_class;recoup_action;recoup_reward;recoup_worth;recoup_state;recoup_confirmed_at;recoup_note";
+    let lines: Vec<String> = read().split("\r\n").map(str::to_owned).collect();
+    assert_eq!(lines.len(), 4, "a header, two rows, and the end: {lines:?}");
+    assert_eq!(lines[0], format!("Ref;Rückgabe;{added}"));
+    assert!(lines[1].contains(";a;refunded and still rewarded;"), "{}", lines[1]);
+    assert!(
+        lines[2].contains(";b;retracted and confirmed;") && lines[2].contains(" CENTS;confirmed;20"),
+        "{}",
+        lines[2]
+    );
+    assert!(!read().contains('@'));
+
+    home.check(&["reconcile", &file, "--out", &path, "--order-column", "Ref"], 2);
+    home.check(&["reconcile", &file, "--out", &file, "--order-column", "Ref", "--force"], 2);
+    home.check(&["reconcile", &file, "--out", &path, "--order-column", "Ref", "--force"], 6);
+    // Its own outcomes are a file of refunds, too.
+    let again = home.path("again.ndjson").display().to_string();
+    home.check(&["reconcile", &path, "--out", &again, "--order-column", "Ref"], 6);
+    let text = std::fs::read_to_string(home.path("again.ndjson")).expect("the outcomes");
+    assert_eq!(text.matches("\"recoup_class_2\":\"").count(), 2, "{text}");
+}
+
+#[test]
+fn a_no_is_only_as_good_as_the_index_and_the_ledger() {
+    let (sim, home) = ready(&[]);
+    let proven = order(&sim, "plain", 0);
+    home.check(&["retract", &proven, "--yes"], 0);
+    let file = refunds(&home, &[(&proven, "2024-03-01", ""), ("NO-SUCH-ORDER", "2024-03-01", "")]);
+    assert_eq!(classes(&home.check(&["reconcile", &file, "--json"], 0)), ["confirmed", "not_a_referral"]);
+    // Without the ledger everything would look as if somebody else had cancelled it.
+    let kept = home.path("kept.db");
+    std::fs::rename(home.ledger(), &kept).expect("moved away");
+    assert_eq!(home.check(&["reconcile", &file, "--json"], 3).error_kind(), "identity");
+    std::fs::rename(&kept, home.ledger()).expect("brought back");
+    std::fs::remove_file(home.database()).expect("the index");
+    assert_eq!(home.check(&["reconcile", &file, "--json"], 4).error_kind(), "not_indexed");
+
+    let sim = Sim::start(&["--participants", "400", "--accounts-fail", "3"]);
+    let home = Home::new(&sim);
+    home.check(&["crawl", "--source", "participants", "--json"], 6);
+    let file = refunds(&home, &[("NO-SUCH-ORDER", "2024-03-01", "")]);
+    let ran = home.check(&["reconcile", &file, "--json"], 0);
+    assert_eq!(classes(&ran), ["not_found_yet"]);
+    assert!(ran.stderr.contains("not complete"), "{}", ran.stderr);
+}
