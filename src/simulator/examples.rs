@@ -69,6 +69,8 @@ pub struct Example {
     pub action_ids: Vec<String>,
     /// Every reward of those actions.
     pub reward_ids: Vec<String>,
+    /// Whether its action is locked, or about to be.
+    is_locked: bool,
 }
 
 /// One participant with the orders on the rewards of their account.
@@ -195,13 +197,18 @@ impl Examples {
             Class::Plain if is_expired && redeemed == 0 => &mut self.expired,
             _ => return,
         };
-        if list.len() < EACH {
-            list.push(Example {
-                order_id: data.order_id(buyer, order),
-                action_tracker_id: data.tracker(buyer, order),
-                action_ids: actions.iter().filter_map(|action| data.action_id(*action)).collect(),
-                reward_ids: rewards.iter().map(|(key, _)| data.reward_id(*key)).collect(),
-            });
+        let example = || Example {
+            order_id: data.order_id(buyer, order),
+            action_tracker_id: data.tracker(buyer, order),
+            action_ids: actions.iter().filter_map(|action| data.action_id(*action)).collect(),
+            reward_ids: rewards.iter().map(|(key, _)| data.reward_id(*key)).collect(),
+            is_locked,
+        };
+        // What is an example of something else as well comes last.
+        let place = if is_locked { list.len() } else { list.iter().take_while(|known| !known.is_locked).count() };
+        if place < EACH {
+            list.insert(place, example());
+            list.truncate(EACH);
         }
     }
 }

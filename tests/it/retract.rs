@@ -221,7 +221,7 @@ fn queued_at_the_end_of_the_wait_is_not_done() {
 fn what_was_redeemed_is_lost_and_named() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let order = sim.example("redeemed");
-    let ran = home.check(&["retract", &order.order_id, "--yes", "--json", "--override", "locked"], 0);
+    let ran = home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
     assert_eq!(ran.state(), "partial");
     let message = ran.object()["retractions"][0]["message"].to_string();
     assert!(message.contains("lost:"), "{message}");

@@ -244,7 +244,7 @@ fn an_older_copy_of_the_ledger_refuses_to_send() {
     home.check(&["retract", &first.order_id, "--yes"], 0);
     let backup = std::fs::read(home.ledger()).expect("a backup");
     let second = sim.example("redeemed");
-    home.check(&["retract", &second.order_id, "--yes", "--override", "locked"], 0);
+    home.check(&["retract", &second.order_id, "--yes"], 0);
     for file in ["recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
         drop(std::fs::remove_file(home.path(file)));
     }
