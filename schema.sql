@@ -55,7 +55,7 @@ CREATE INDEX sweeps_by_run ON sweeps (run, id);
 
 -- Which rows of the list a sweep has seen, to count the different ones. Hashes, not IDs: nothing here needs to name a person.
 CREATE TABLE participants (
-    hash  INTEGER PRIMARY KEY,                       -- 64 bits of the user and account ID; of the whole row where it has none
+    hash  INTEGER PRIMARY KEY,                       -- the row of the account and 32 bits of the user ID; 64 bits of the whole row where it has none
     sweep INTEGER NOT NULL                           -- the last sweep that saw it
 ) STRICT;
 

@@ -37,6 +37,8 @@ struct Inner {
     client: Client,
     /// Base URL with the tenant, without a trailing slash.
     root: String,
+    /// Get Rewards without its query: read once, for it is asked a million times.
+    rewards: Url,
 }
 
 /// One page of participants.
@@ -77,7 +79,8 @@ impl Advocate {
     /// `Kind::Config` for an unusable base URL, tenant, rate or token.
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let root = tenant_root(options, tenant)?;
-        Ok(Self(Arc::new(Inner { client: Client::new(HOST, options, None, clock, stop)?, root })))
+        let rewards = parse(&format!("{root}/reward"))?;
+        Ok(Self(Arc::new(Inner { client: Client::new(HOST, options, None, clock, stop)?, root, rewards })))
     }
 
     /// One page of participants: at most `limit` rows (the server may give fewer), from row `offset`. `query` is the
@@ -101,7 +104,8 @@ impl Advocate {
     pub async fn rewards(&self, account: &AccountId, user: Option<&UserId>) -> Result<Rewards> {
         let mut pairs = vec![("accountId", account.as_str().to_owned())];
         pairs.extend(user.map(|user| ("userId", user.as_str().to_owned())));
-        let url = self.url("reward", &pairs)?;
+        let mut url = self.0.rewards.clone();
+        url.set_query(Some(&query(&pairs)));
         let listed = self.0.client.get("Get Rewards", &url, reward_list).await?;
         Ok(listed.map_or(Rewards::NoSuchAccount, Rewards::Listed))
     }
@@ -133,13 +137,11 @@ impl Advocate {
 
     pub(super) fn url(&self, path: &str, pairs: &[(&str, String)]) -> Result<Url> {
         let mut url = format!("{}/{path}", self.0.root);
-        for (index, (key, value)) in pairs.iter().enumerate() {
-            url.push(if index == 0 { '?' } else { '&' });
-            url.push_str(key);
-            url.push('=');
-            url.extend(utf8_percent_encode(value, ESCAPED));
+        if !pairs.is_empty() {
+            url.push('?');
+            url.push_str(&query(pairs));
         }
-        Url::parse(&url).map_err(|e| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {e}")))
+        parse(&url)
     }
 }
 
@@ -151,6 +153,23 @@ pub(super) fn tenant_root(options: &HostOptions, tenant: &str) -> Result<String>
             .hint("set RECOUP_TENANT to the alias under Tenant Details")
     })?;
     Ok(format!("{}/{tenant}", options.base.as_str().trim_end_matches('/')))
+}
+
+fn parse(url: &str) -> Result<Url> {
+    Url::parse(url).map_err(|e| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {e}")))
+}
+
+fn query(pairs: &[(&str, String)]) -> String {
+    let mut query = String::with_capacity(64);
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        if index > 0 {
+            query.push('&');
+        }
+        query.push_str(key);
+        query.push('=');
+        query.extend(utf8_percent_encode(value, ESCAPED));
+    }
+    query
 }
 
 /// A path segment, escaped. `None` for what a URL parser would resolve away: nothing, `.` and `..`.
@@ -176,29 +195,54 @@ struct UserWire<'a> {
     email: Option<&'a RawValue>,
 }
 
+/// A page of rows that are all objects, which is every page but a strange one.
+#[derive(Deserialize)]
+struct PlainUsersWire<'a> {
+    #[serde(borrow)]
+    users: Vec<UserWire<'a>>,
+    #[serde(borrow, default, rename = "totalCount")]
+    total_count: Option<&'a RawValue>,
+}
+
 /// `{count, totalCount, users}`; `count` is the rows of this page and of no use.
 pub(crate) fn users_page(body: &Bytes) -> Option<UsersPage> {
+    plain_page(body).or_else(|| any_page(body))
+}
+
+/// A page on which every row is usable, in one reading; `None` for any other.
+fn plain_page(body: &Bytes) -> Option<UsersPage> {
+    let page: PlainUsersWire<'_> = serde_json::from_slice(body).ok()?;
+    let users: Vec<Participant> = page.users.into_iter().map(UserWire::participant).collect::<Option<_>>()?;
+    Some(UsersPage { rows: users.len() as u64, users, total: total(page.total_count), unusable: Vec::new() })
+}
+
+fn total(raw: Option<&RawValue>) -> Option<u64> {
+    raw.and_then(text).and_then(|text| text.trim().parse().ok())
+}
+
+fn any_page(body: &Bytes) -> Option<UsersPage> {
     let page: UsersWire<'_> = serde_json::from_slice(body).ok()?;
     let rows = page.users.len() as u64;
     let (mut users, mut unusable) = (Vec::with_capacity(page.users.len()), Vec::new());
     for row in page.users {
-        match participant(row) {
+        let user = serde_json::from_str(row.get()).ok().and_then(UserWire::participant);
+        match user {
             Some(user) => users.push(user),
             None => unusable.push(fnv1a(row.get().bytes())),
         }
     }
-    let total = page.total_count.and_then(text).and_then(|t| t.trim().parse().ok());
-    Some(UsersPage { users, rows, total, unusable })
+    Some(UsersPage { users, rows, total: total(page.total_count), unusable })
 }
 
-fn participant(row: &RawValue) -> Option<Participant> {
-    let row: UserWire<'_> = serde_json::from_str(row.get()).ok()?;
-    let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|t| !t.is_empty());
-    Some(Participant {
-        user_id: UserId::new(filled(row.id)?),
-        account_id: AccountId::new(filled(row.account_id)?),
-        email: filled(row.email),
-    })
+impl UserWire<'_> {
+    fn participant(self) -> Option<Participant> {
+        let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|t| !t.is_empty());
+        Some(Participant {
+            user_id: UserId::new(filled(self.id)?),
+            account_id: AccountId::new(filled(self.account_id)?),
+            email: filled(self.email),
+        })
+    }
 }
 
 #[derive(Deserialize)]

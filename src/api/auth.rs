@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use reqwest::RequestBuilder;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, Kind, Result};
@@ -72,7 +73,19 @@ impl fmt::Debug for Credentials {
 }
 
 /// The token that one request was signed with, to tell later whether the file holds another one now.
-pub(crate) type Token = Arc<SecretString>;
+pub(crate) type Token = Arc<Signature>;
+
+/// A token, and the header that it makes: the same for every request.
+pub(crate) struct Signature {
+    token: SecretString,
+    header: OnceLock<HeaderValue>,
+}
+
+impl Signature {
+    fn read(secret: &Secret) -> Result<Token> {
+        Ok(Arc::new(Self { token: secret.read()?, header: OnceLock::new() }))
+    }
+}
 
 /// Credentials with the token in memory.
 pub(crate) struct Keyring {
@@ -83,7 +96,7 @@ pub(crate) struct Keyring {
 impl Keyring {
     /// Reads the token for the first time.
     pub(crate) fn new(credentials: Credentials) -> Result<Self> {
-        let token = RwLock::new(Arc::new(credentials.secret.read()?));
+        let token = RwLock::new(Signature::read(&credentials.secret)?);
         Ok(Self { credentials, token })
     }
 
@@ -94,7 +107,16 @@ impl Keyring {
 
     /// Adds the Authorization header; reqwest marks it as sensitive, so it does not print either.
     pub(crate) fn sign(&self, request: RequestBuilder, token: &Token) -> RequestBuilder {
-        request.basic_auth(&self.credentials.user, Some(token.expose_secret()))
+        if let Some(header) = token.header.get() {
+            return request.header(AUTHORIZATION, header.clone());
+        }
+        let signed = request.basic_auth(&self.credentials.user, Some(token.token.expose_secret()));
+        if let Some(Ok(copy)) = signed.try_clone().map(RequestBuilder::build)
+            && let Some(header) = copy.headers().get(AUTHORIZATION)
+        {
+            token.header.get_or_init(|| header.clone());
+        }
+        signed
     }
 
     /// Whether the token lies in a file, so that reading it again can help.
@@ -105,8 +127,8 @@ impl Keyring {
     /// Reads the token again and says whether it differs from the one that was used. The file is a few bytes, so the
     /// blocking read is not worth a thread.
     pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
-        let fresh = Arc::new(self.credentials.secret.read()?);
-        let differs = fresh.expose_secret() != used.expose_secret();
+        let fresh = Signature::read(&self.credentials.secret)?;
+        let differs = fresh.token.expose_secret() != used.token.expose_secret();
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(differs)
     }
@@ -130,11 +152,11 @@ mod tests {
         let keyring = Keyring::new(Credentials { user: String::new(), secret: Secret::File(path.clone()) })
             .expect("the file is readable");
         let used = keyring.token();
-        assert_eq!(used.expose_secret(), " to ken ");
+        assert_eq!(used.token.expose_secret(), " to ken ");
         assert_eq!(keyring.reread(&used), Ok(false));
         std::fs::write(&path, "fresh")?;
         assert_eq!(keyring.reread(&used), Ok(true));
-        assert_eq!(keyring.token().expose_secret(), "fresh");
+        assert_eq!(keyring.token().token.expose_secret(), "fresh");
         std::fs::write(&path, "\n")?;
         assert_eq!(keyring.reread(&used).map_err(|e| e.kind), Err(Kind::Config));
         std::fs::remove_file(&path)?;

@@ -69,7 +69,12 @@ pub fn main(cli: Cli) -> u8 {
     report::colour(cli.global.color);
     report::start_log(cli.global.verbose);
     let report = Report::new(cli.global.json, cli.global.quiet);
-    let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_or_else(
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_)) {
+        // What a client does between two answers is microseconds: a second thread would cost more to wake than it takes over.
+        runtime.worker_threads(1);
+    }
+    let ended = runtime.enable_all().build().map_or_else(
         |error| Err(Error::new(Kind::Failed, format!("failed to start: {error}"))),
         |runtime| {
             let ended = runtime.block_on(run(cli, &report));

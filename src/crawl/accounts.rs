@@ -53,6 +53,13 @@ pub(super) enum Queue {
     Failed,
 }
 
+/// Part of a queue, in order of rows.
+struct Part {
+    unread: Vec<Unread>,
+    /// Up to this row there is nothing else to read.
+    through: AccountKey,
+}
+
 impl Accounts {
     pub(super) fn new(job: Arc<Job>, unlisted_is_gone: bool) -> Arc<Self> {
         Arc::new(Self {
@@ -82,15 +89,9 @@ impl Accounts {
     pub(super) async fn read(self: &Arc<Self>, queue: Queue, filled: &CancellationToken) -> Result<()> {
         self.accounts(queue, filled.clone())
             .take_until(self.job.halt.clone().cancelled_owned())
-            .map(|unread| {
-                let accounts = Arc::clone(self);
-                AbortOnDropHandle::new(tokio::spawn(async move { accounts.read_one(queue, unread).await }))
-            })
+            .map(|unread| self.read_one(queue, unread))
             .buffer_unordered(self.job.options.concurrency.max(1))
-            .for_each(|joined| async {
-                let result = joined.unwrap_or_else(|error| {
-                    Err(Error::new(Kind::Failed, format!("reading an account ended unexpectedly: {error}")))
-                });
+            .for_each(|result| async {
                 if let Err(error) = result {
                     self.job.stop_for(error);
                 }
@@ -107,7 +108,7 @@ impl Accounts {
             filled: CancellationToken,
             buffer: VecDeque<Unread>,
             /// The next part of the queue, asked for before this one is used up.
-            next: Option<AbortOnDropHandle<Result<Vec<Unread>>>>,
+            next: Option<AbortOnDropHandle<Result<Part>>>,
             after: AccountKey,
             is_last: bool,
         }
@@ -137,12 +138,15 @@ impl Accounts {
                 let in_flight = lock(&pass.accounts.in_flight).clone();
                 let found = match pass.next.take() {
                     // Nothing more yet: what is still on its way to the queue is asked about below.
-                    Some(next) => next.await.ok().filter(|next| !next.as_ref().is_ok_and(Vec::is_empty)),
+                    Some(next) => {
+                        next.await.ok().filter(|next| !next.as_ref().is_ok_and(|next| next.unread.is_empty()))
+                    }
                     None => None,
                 };
                 let found = match found {
                     Some(found) => found,
-                    None => pass.accounts.next_accounts(queue, pass.after, true).await,
+                    // A page that said that there is more is written. Only for the end must everything be.
+                    None => pass.accounts.next_accounts(queue, pass.after, filled).await,
                 };
                 match found {
                     Err(error) => {
@@ -150,9 +154,11 @@ impl Accounts {
                         return None;
                     }
                     Ok(found) => {
-                        if let Some(last) = found.last() {
-                            pass.after = last.key;
-                            pass.buffer.extend(found.into_iter().filter(|unread| !in_flight.contains(&unread.key)));
+                        // What has been passed is not looked at again, also where nothing of it was to be read.
+                        pass.after = found.through.max(pass.after);
+                        if !found.unread.is_empty() {
+                            pass.buffer
+                                .extend(found.unread.into_iter().filter(|unread| !in_flight.contains(&unread.key)));
                         } else if !filled {
                             let accounts = Arc::clone(&pass.accounts);
                             tokio::select! {
@@ -173,17 +179,20 @@ impl Accounts {
     }
 
     /// The next part of the queue; `settled`: after all that is with the writer is written.
-    async fn next_accounts(&self, queue: Queue, after: AccountKey, settled: bool) -> Result<Vec<Unread>> {
+    async fn next_accounts(&self, queue: Queue, after: AccountKey, settled: bool) -> Result<Part> {
         let run = self.job.run;
         let requests = self.job.uncounted();
         let work = move |index: &mut Index| {
             if requests > 0 {
                 index.add_requests(run, requests)?;
             }
-            match queue {
-                Queue::Unread => index.unread(run, after, QUEUE),
-                Queue::Failed => index.failed(run, after, QUEUE),
-            }
+            let newest = index.newest_account()?;
+            let unread = match queue {
+                Queue::Unread => index.unread(run, after, QUEUE)?,
+                Queue::Failed => index.failed(run, after, QUEUE)?,
+            };
+            let through = unread.last().filter(|_| unread.len() == QUEUE).map_or(newest, |last| last.key);
+            Ok(Part { unread, through })
         };
         if settled { self.job.writer.call(work).await } else { self.job.writer.glance(work).await }
     }
@@ -193,7 +202,7 @@ impl Accounts {
         let asked_at = self.job.clock.now();
         let answer = match self.job.advocate.rewards(&unread.account, None).await {
             Ok(Rewards::Listed(raw)) => {
-                let (rewards, unusable) = ReadReward::all(&raw, &unread.account, &self.job.mapping);
+                let (rewards, unusable) = ReadReward::all(raw, &unread.account, &self.job.mapping);
                 AccountAnswer::Listed { rewards, unusable }
             }
             Ok(Rewards::NoSuchAccount) => {

@@ -12,6 +12,7 @@ mod export;
 pub mod from_raw;
 mod graphql;
 mod job;
+mod mailbox;
 mod moments;
 mod outcome;
 mod page_size;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::advocate::Advocate;
 use crate::clock::Clock;
@@ -93,7 +95,7 @@ impl Default for Options {
             max_sweeps: 5,
             concurrency: 8,
             rate: None,
-            batch: 2000,
+            batch: 8000,
             wait_for_lock: false,
             full: false,
             source: None,
@@ -211,8 +213,15 @@ impl Crawl<'_> {
             self.stop.child_token(),
         ));
         let what = if source == Source::GraphQl { "rewards read" } else { "accounts read" };
+        // On a thread of the runtime, where its connections are: here, each answer would have to wake this one.
+        let working = {
+            let job = Arc::clone(&job);
+            AbortOnDropHandle::new(tokio::spawn(async move { work(source, &job).await }))
+        };
         let worked = tokio::select! {
-            worked = work(source, &job) => worked,
+            worked = working => worked.unwrap_or_else(|error| {
+                Err(Error::new(Kind::Failed, format!("the crawl ended unexpectedly: {error}")))
+            }),
             () = meter.show(what, self.report, self.advocate, self.clock) => Ok(Worked::Done),
         };
         let requests = meter.uncounted(self.advocate.stats().requests);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::accounts::{Accounts, Queue};
 use super::job::{Job, concerns_one_request};
@@ -31,16 +32,23 @@ pub(super) async fn work(job: &Arc<Job>) -> Result<()> {
             return accounts.drain().await;
         }
         let listing_done = CancellationToken::new();
-        let listing = async {
-            let swept = sweep(&accounts).await;
-            if swept.is_err() {
-                job.halt.cancel();
-            }
-            listing_done.cancel();
-            swept
+        // A task of its own: in one with the reading, each answer would have it looked after too.
+        let listing = {
+            let (accounts, listing_done) = (Arc::clone(&accounts), listing_done.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                // However it ends, the reading must hear that nothing more will come.
+                let _done = listing_done.drop_guard();
+                let swept = sweep(&accounts).await;
+                if swept.is_err() {
+                    accounts.job.halt.cancel();
+                }
+                swept
+            }))
         };
         let (swept, read) = tokio::join!(listing, accounts.read(Queue::Unread, &listing_done));
-        swept?;
+        swept.map_err(|error| {
+            Error::new(Kind::Failed, format!("the walk over the participants ended unexpectedly: {error}"))
+        })??;
         read?;
         if job.halt.is_cancelled() {
             return Ok(());

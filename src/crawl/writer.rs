@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::mailbox::{self, Mailbox, Sender};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{AccountRead, Entry, Index, Page, PageCommitted, RunKey, Sweep};
 
@@ -34,10 +34,20 @@ enum Message {
     Glance(Call),
 }
 
+impl Message {
+    /// Rows that it adds to a batch; `None` for what cannot wait until there is one.
+    fn rows(&self) -> Option<usize> {
+        match self {
+            Self::Entry(entry) | Self::Page(entry, ..) => Some(entry.rows()),
+            Self::Call(_) | Self::Glance(_) => None,
+        }
+    }
+}
+
 /// A handle to the writing thread. Clones speak to the same thread.
 #[derive(Clone)]
 pub(super) struct Writer {
-    messages: mpsc::Sender<Message>,
+    messages: Sender<Message>,
     pages: Arc<Semaphore>,
 }
 
@@ -49,15 +59,14 @@ impl Writer {
     /// being committed while the other half queues.
     pub(super) fn start(index: Index, run: RunKey, batch: usize) -> (Self, Thread) {
         let batch = (batch / 2).max(1);
-        let (sender, receiver) = mpsc::channel(batch);
-        let handle = Handle::current();
-        let thread = tokio::task::spawn_blocking(move || work(index, run, batch, receiver, &handle));
+        let (sender, mailbox) = mailbox::open(batch);
+        let thread = tokio::task::spawn_blocking(move || work(index, run, batch, &mailbox));
         (Self { messages: sender, pages: Arc::new(Semaphore::new(PAGES)) }, Thread(thread))
     }
 
     /// Puts an answer into the next batch.
     pub(super) async fn put(&self, read: AccountRead) -> Result<()> {
-        self.messages.send(Message::Entry(Entry::Read(read))).await.map_err(|_closed| stopped())
+        self.send(Message::Entry(Entry::Read(read))).await
     }
 
     /// Puts a page of participants into the next batch. `committed` hears what it brought, once it is written.
@@ -70,7 +79,7 @@ impl Writer {
     ) -> Result<()> {
         let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|_closed| stopped())?;
         let message = Message::Page(Entry::Page { sweep, page, at }, permit, Box::new(committed));
-        self.messages.send(message).await.map_err(|_closed| stopped())
+        self.send(message).await
     }
 
     /// Runs something on the index, after everything that was put before.
@@ -99,8 +108,13 @@ impl Writer {
             // The asker may have gone; the work is done all the same.
             drop(sender.send(work(index)));
         });
-        self.messages.send(message(call)).await.map_err(|_closed| stopped())?;
+        self.send(message(call)).await?;
         receiver.await.map_err(|_dropped| stopped())?
+    }
+
+    async fn send(&self, message: Message) -> Result<()> {
+        let rows = message.rows();
+        self.messages.send(message, rows).await.map_err(|_closed| stopped())
     }
 }
 
@@ -150,40 +164,31 @@ impl Batch {
     }
 }
 
-fn work(
-    mut index: Index,
-    run: RunKey,
-    rows: usize,
-    mut receiver: mpsc::Receiver<Message>,
-    handle: &Handle,
-) -> Result<()> {
+fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>) -> Result<()> {
     let mut batch = Batch::default();
     loop {
-        let message = match batch.due {
-            None => receiver.blocking_recv(),
-            Some(due) => match handle.block_on(timeout_at(due, receiver.recv())) {
-                Ok(message) => message,
-                Err(_elapsed) => {
-                    // Nothing new for a while: what there is becomes the batch.
-                    batch.commit(&mut index, run)?;
-                    continue;
-                }
-            },
+        // As long as nothing is due, many answers wake this thread once.
+        let Some(taken) = mailbox.take(rows.saturating_sub(batch.rows), batch.due, LINGER) else {
+            return batch.commit(&mut index, run);
         };
-        match message {
-            Some(Message::Entry(entry)) => batch.push(entry),
-            Some(Message::Page(entry, permit, committed)) => {
-                batch.pages.push((permit, committed));
-                batch.push(entry);
+        for message in taken.messages {
+            match message {
+                Message::Entry(entry) => batch.push(entry),
+                Message::Page(entry, permit, committed) => {
+                    batch.pages.push((permit, committed));
+                    batch.push(entry);
+                }
+                Message::Glance(call) => call(&mut index),
+                Message::Call(call) => {
+                    batch.commit(&mut index, run)?;
+                    call(&mut index);
+                }
             }
-            Some(Message::Glance(call)) => call(&mut index),
-            Some(Message::Call(call)) => {
+            if batch.is_due(rows) {
                 batch.commit(&mut index, run)?;
-                call(&mut index);
             }
-            None => return batch.commit(&mut index, run),
         }
-        if batch.is_due(rows) {
+        if taken.is_due || batch.is_due(rows) {
             batch.commit(&mut index, run)?;
         }
     }

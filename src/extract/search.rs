@@ -10,28 +10,37 @@ use serde_json::Value;
 use super::json::Json;
 use crate::model::OrderId;
 
-/// Names of an order ID, folded.
-const ORDER_KEYS: &[&str] = &[
-    "orderid",
-    "orderids",
-    "oid",
-    "orderno",
-    "ordernr",
-    "ordernum",
-    "ordernumber",
-    "orderref",
-    "orderreference",
-    "orderreferenceid",
-    "impactorderid",
-    "externalorderid",
-    "merchantorderid",
-    "purchaseorderid",
-];
-/// Names of an ActionId, folded.
-const ACTION_KEYS: &[&str] = &["actionid", "actionids", "impactactionid", "iractionid", "originalactionid"];
-/// Names of the ID inside `order: {…}`, folded; `action: {…}` has only the first.
-const ORDER_PARTS: &[&str] = &["id", "number", "no", "ref", "reference"];
-const ACTION_PARTS: &[&str] = &["id"];
+/// Whether a folded key names an order ID.
+fn is_order(key: &str) -> bool {
+    matches!(
+        key,
+        "orderid"
+            | "orderids"
+            | "oid"
+            | "orderno"
+            | "ordernr"
+            | "ordernum"
+            | "ordernumber"
+            | "orderref"
+            | "orderreference"
+            | "orderreferenceid"
+            | "impactorderid"
+            | "externalorderid"
+            | "merchantorderid"
+            | "purchaseorderid"
+    )
+}
+
+/// Whether a folded key names an ActionId.
+fn is_action(key: &str) -> bool {
+    matches!(key, "actionid" | "actionids" | "impactactionid" | "iractionid" | "originalactionid")
+}
+
+/// Whether a folded key names the ID inside `order: {…}`; `action: {…}` has only the first.
+fn is_order_part(key: &str) -> bool {
+    matches!(key, "id" | "number" | "no" | "ref" | "reference")
+}
+
 /// Longer keys fit nothing.
 const MAX_KEY: usize = 32;
 /// Paths named for values that disagree.
@@ -169,7 +178,8 @@ fn walk<'a>(value: &'a Json<'_>, trail: &mut Vec<Step<'a>>, search: &mut Search)
                 Step::Key(key) => Some(*key),
                 Step::Any => None,
             });
-            for (key, child) in map.iter() {
+            // Nothing is found in a null, whatever its key, and about half of a reward is null.
+            for (key, child) in map.iter().filter(|(_, child)| !child.is_null()) {
                 trail.push(Step::Key(key));
                 match field_of(key, inside) {
                     Some(field) => take(child, field, trail, search),
@@ -228,16 +238,16 @@ fn has_content(value: &Json<'_>) -> bool {
 fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     let mut buffer = [0; MAX_KEY];
     let folded = fold(key, &mut buffer)?;
-    if ORDER_KEYS.contains(&folded) {
+    if is_order(folded) {
         return Some(Field::Order);
     }
-    if ACTION_KEYS.contains(&folded) {
+    if is_action(folded) {
         return Some(Field::Action);
     }
-    if !ORDER_PARTS.contains(&folded) {
+    if !is_order_part(folded) {
         return None;
     }
-    let is_action_part = ACTION_PARTS.contains(&folded);
+    let is_action_part = folded == "id";
     let mut buffer = [0; MAX_KEY];
     match fold(inside?, &mut buffer)? {
         "order" | "orders" => Some(Field::Order),

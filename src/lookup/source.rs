@@ -253,7 +253,7 @@ impl Look<'_> {
                 answer => answer?,
             };
             if let Rewards::Listed(raw) = answer {
-                let (rewards, unusable) = ReadReward::all(&raw, &account, self.mapping);
+                let (rewards, unusable) = ReadReward::all(raw, &account, self.mapping);
                 searched.rewards += rewards.len() as u64;
                 self.index.record_live(&account, rewards, unusable, asked_at)?;
             }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 
+use super::pen::{Pen, Sql};
 use super::sweeps::count_accounts;
 use super::tombstones::Forgotten;
 use super::{AccountKey, Index, IndexReader, RunKey, Sweep, moment};
@@ -55,7 +56,7 @@ pub struct FailedAccount {
 impl Index {
     /// A page and its cursor: both, or neither.
     pub fn commit_page(&mut self, run: RunKey, sweep: &Sweep, page: &Page, at: Timestamp) -> Result<PageCommitted> {
-        self.write(|tx, shared| write_page(tx, &shared.forgotten, run, sweep, page, at))
+        self.write(|tx, shared| write_page(&mut Pen::new(tx), &shared.forgotten, run, sweep, page, at))
     }
 
     /// The next accounts of the queue after a row, in order of rows. Failed ones wait for [`Index::failed`].
@@ -84,6 +85,14 @@ impl Index {
             after,
             limit,
         )
+    }
+
+    /// The newest row of an account.
+    pub fn newest_account(&self) -> Result<AccountKey> {
+        self.read(|conn| {
+            conn.prepare_cached("SELECT coalesce(max(id), 0) FROM accounts")?.query_row([], |row| row.get(0))
+        })
+        .map(AccountKey)
     }
 
     fn queue(&self, sql: &str, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
@@ -255,7 +264,7 @@ enum Seen {
 
 /// A page and its cursor, in a transaction that others may share.
 pub(super) fn write_page(
-    tx: &Transaction<'_>,
+    pen: &mut Pen<'_>,
     forgotten: &Forgotten,
     run: RunKey,
     sweep: &Sweep,
@@ -271,11 +280,12 @@ pub(super) fn write_page(
             // Counted, or the walk would miss a row; by a number that only the key leads to.
             let number =
                 forgotten.number(&format!("{}\0{}", participant.user_id.as_str(), participant.account_id.as_str()));
-            seen += see_row(tx, sweep.id, number.unwrap_or(0).cast_unsigned())?;
+            seen += see_row(pen, sweep.id, number.unwrap_or(0))?;
             continue;
         }
-        seen += see_row(tx, sweep.id, fingerprint(participant))?;
-        match see_account(tx, run, sweep, &participant.account_id, at)? {
+        let (account, what) = see_account(pen, run, sweep, &participant.account_id, at)?;
+        seen += see_row(pen, sweep.id, row_key(account, participant))?;
+        match what {
             Seen::New => {
                 new += 1;
                 known += 1;
@@ -289,64 +299,63 @@ pub(super) fn write_page(
     }
     let mut unusable = 0;
     for row in &page.unusable {
-        unusable += see_row(tx, sweep.id, *row)?;
+        unusable += see_row(pen, sweep.id, row.cast_signed())?;
     }
-    count_accounts(tx, run, known, 0)?;
-    tx.prepare_cached(
+    count_accounts(pen, run, known, 0)?;
+    pen.prepare_cached(
         "UPDATE sweeps SET cursor = ?2, participants = participants + ?3, accounts_new = accounts_new + ?4,
              rows_unusable = rows_unusable + ?5, accounts_returned = accounts_returned + ?6 WHERE id = ?1",
     )?
     .execute(params![sweep.id, page.cursor, seen, new, unusable, returned])?;
-    tx.prepare_cached("SELECT participants, (SELECT accounts_known FROM runs WHERE id = ?2) FROM sweeps WHERE id = ?1")?
-        .query_row(params![sweep.id, run.0], |row| {
-            Ok(PageCommitted {
-                participants: row.get::<_, i64>(0)? as u64,
-                accounts_known: row.get::<_, i64>(1)? as u64,
-            })
-        })
+    pen.prepare_cached(
+        "SELECT participants, (SELECT accounts_known FROM runs WHERE id = ?2) FROM sweeps WHERE id = ?1",
+    )?
+    .query_row(params![sweep.id, run.0], |row| {
+        Ok(PageCommitted { participants: row.get::<_, i64>(0)? as u64, accounts_known: row.get::<_, i64>(1)? as u64 })
+    })
 }
 
 /// Counts a row once in each sweep: 1 the first time, 0 after that.
-fn see_row(tx: &Transaction<'_>, sweep: i64, hash: u64) -> rusqlite::Result<i64> {
-    let changed = tx
-        .prepare_cached(
-            "INSERT INTO participants (hash, sweep) VALUES (?1, ?2)
-             ON CONFLICT (hash) DO UPDATE SET sweep = excluded.sweep WHERE sweep <> excluded.sweep",
-        )?
-        .execute(params![hash.cast_signed(), sweep])?;
-    Ok(changed as i64)
+fn see_row(pen: &mut Pen<'_>, sweep: i64, row: i64) -> rusqlite::Result<i64> {
+    pen.sql(Sql::RowSeen)?.execute([row, sweep]).map(|changed| changed as i64)
+}
+
+/// The number of a participant's row: its account's, and behind it 32 bits of its user ID. Accounts are numbered in the order
+/// in which they are listed, so one page after the other is written where the last one was, and not all over the table.
+fn row_key(account: i64, participant: &Participant) -> i64 {
+    let user = fnv1a(participant.user_id.as_str().bytes());
+    (account << 32) | i64::from((user ^ (user >> 32)) as u32)
 }
 
 fn see_account(
-    tx: &Transaction<'_>,
+    pen: &mut Pen<'_>,
     run: RunKey,
     sweep: &Sweep,
     account: &AccountId,
     at: Timestamp,
-) -> rusqlite::Result<Seen> {
-    let row: Option<(i64, i64, Option<i64>)> = tx
-        .prepare_cached("SELECT id, seen_sweep, gone_at FROM accounts WHERE account_id = ?1")?
+) -> rusqlite::Result<(i64, Seen)> {
+    let row: Option<(i64, i64, Option<i64>)> = pen
+        .sql(Sql::AccountById)?
         .query_row([account.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((id, seen_sweep, gone_at)) = row else {
-        tx.prepare_cached("INSERT INTO accounts (account_id, first_seen_at, seen_sweep) VALUES (?1, ?2, ?3)")?
-            .execute(params![account.as_str(), at.as_millisecond(), sweep.id])?;
-        return Ok(Seen::New);
+        pen.sql(Sql::NewAccount)?.execute(params![account.as_str(), at.as_millisecond(), sweep.id])?;
+        return Ok((pen.last_insert_rowid(), Seen::New));
     };
     if let Some(gone_at) = gone_at.filter(|gone_at| *gone_at <= sweep.began_at.as_millisecond()) {
         // It is back, so its rewards are read again. One that was found gone under this very sweep, by a live question, is
         // not: the list and Get Rewards would send it round in circles.
-        tx.prepare_cached("UPDATE accounts SET seen_sweep = ?2, gone_at = NULL, read_run = 0 WHERE id = ?1")?
+        pen.prepare_cached("UPDATE accounts SET seen_sweep = ?2, gone_at = NULL, read_run = 0 WHERE id = ?1")?
             .execute(params![id, sweep.id])?;
-        let first_sweep: i64 = tx
+        let first_sweep: i64 = pen
             .prepare_cached("SELECT coalesce(min(began_at), 0) FROM sweeps WHERE run = ?1")?
             .query_row([run.0], |row| row.get(0))?;
-        return Ok(Seen::Back { within_run: gone_at >= first_sweep });
+        return Ok((id, Seen::Back { within_run: gone_at >= first_sweep }));
     }
     if seen_sweep != sweep.id {
-        tx.prepare_cached("UPDATE accounts SET seen_sweep = ?2 WHERE id = ?1")?.execute(params![id, sweep.id])?;
+        pen.sql(Sql::AccountSeen)?.execute([id, sweep.id])?;
     }
-    Ok(Seen::Known)
+    Ok((id, Seen::Known))
 }
 
 /// A number for a participant: over user and account ID.

@@ -10,6 +10,7 @@ mod copies;
 mod forget;
 mod ids;
 mod pack;
+mod pen;
 mod raw;
 #[cfg(test)]
 mod refresh_tests;
@@ -61,6 +62,9 @@ pub(super) const LAYOUT: Layout = Layout {
     application_id: 0x7265_6378, // "recx"
 };
 
+/// Pages in the log before they are copied into the file: 64 MB.
+pub(super) const CHECKPOINT: i64 = 16_384;
+
 /// The row of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey(i64);
@@ -95,7 +99,7 @@ impl Index {
         // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
         let tuned = conn
             .pragma_update(None, "cache_size", -40 * 1024)
-            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", 16_384, |_| Ok(())));
+            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
         Ok(Self { conn, path: path.to_owned(), shared: Shared::default(), packer })

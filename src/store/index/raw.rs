@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::pack::Unpacker;
+use super::pen::Pen;
 use super::rows::{Tally, old_by_row, write_links};
 use super::{Index, IndexReader};
 use crate::error::Result;
@@ -52,6 +53,7 @@ impl Index {
     pub fn reextract(&mut self, batch: &[Reextracted]) -> Result<()> {
         self.write(|tx, shared| {
             let mut tally = Tally::default();
+            let pen = &mut Pen::new(tx);
             for Reextracted { row, extracted } in batch {
                 let Some(old) = old_by_row(tx, *row)? else { continue };
                 let finding = shared.finding(tx, extracted)?;
@@ -64,7 +66,7 @@ impl Index {
                     tx.prepare_cached("UPDATE rewards SET finding = ?2, unreadable = ?3 WHERE id = ?1")?
                         .execute([*row, finding, unreadable])?;
                 }
-                write_links(tx, *row, &old.links, &extracted.links)?;
+                write_links(pen, *row, &old.links, &extracted.links)?;
             }
             tally.write(tx)
         })

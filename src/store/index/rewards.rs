@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::accounts::{Lineage, Page, PageCommitted, write_page};
 use super::pack::Packer;
+use super::pen::{Pen, Sql};
 use super::rows::{Item, Tally, old_rewards};
 use super::shared::Shared;
 use super::sweeps::count_accounts;
@@ -63,11 +64,11 @@ impl ReadReward {
     }
 
     /// What Get Rewards answered for an account; and how many of the rewards cannot be kept, because they have no id.
-    pub fn all(raw: &[Box<RawValue>], account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
+    pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
             match extract::read(raw.get(), account, mapping) {
-                Ok(extracted) => rewards.push(Self::new(extracted, raw.get())),
+                Ok(extracted) => rewards.push(Self { extracted, raw: raw.into(), via: Via::Rest }),
                 Err(_no_id) => unusable += 1,
             }
         }
@@ -164,11 +165,12 @@ impl Index {
             let mut tally = Tally::default();
             let mut pages = Vec::new();
             let lineage = Lineage::of(tx, run)?;
+            let pen = &mut Pen::new(tx);
             for entry in entries {
                 match entry {
-                    Entry::Read(read) => record_account(tx, shared, packer, &mut tally, lineage, read)?,
+                    Entry::Read(read) => record_account(pen, shared, packer, &mut tally, lineage, read)?,
                     Entry::Page { sweep, page, at } => {
-                        pages.push(write_page(tx, &shared.forgotten, run, sweep, page, *at)?);
+                        pages.push(write_page(pen, &shared.forgotten, run, sweep, page, *at)?);
                     }
                 }
             }
@@ -202,7 +204,8 @@ impl Index {
             let key = account_key(tx, run, account, asked_at)?;
             let mut tally = Tally::default();
             let lineage = Lineage::of(tx, run)?;
-            record_account(tx, shared, packer, &mut tally, lineage, &AccountRead { key, asked_at, answer })?;
+            let read = AccountRead { key, asked_at, answer };
+            record_account(&mut Pen::new(tx), shared, packer, &mut tally, lineage, &read)?;
             tally.write(tx)
         })
     }
@@ -218,7 +221,7 @@ impl Index {
             let key = account_key(tx, run, listed_by, asked_at)?;
             let mut tally = Tally::default();
             let item = Item { lineage: Lineage::of(tx, run)?, key, listed_by, asked_at, reward };
-            item.write(tx, shared, packer, &mut tally, None)?;
+            item.write(&mut Pen::new(tx), shared, packer, &mut tally, None)?;
             tally.write(tx)
         })
     }
@@ -251,10 +254,11 @@ struct Before {
     gone: bool,
     unusable: i64,
     queued_run: i64,
+    failed: bool,
 }
 
 fn record_account(
-    tx: &Transaction<'_>,
+    pen: &mut Pen<'_>,
     shared: &mut Shared,
     packer: &mut Packer,
     tally: &mut Tally,
@@ -263,10 +267,8 @@ fn record_account(
 ) -> rusqlite::Result<()> {
     let run = RunKey(lineage.run);
     let asked_at = read.asked_at.as_millisecond();
-    let before = tx
-        .prepare_cached(
-            "SELECT account_id, read_run, read_at, gone_at IS NOT NULL, unusable, queued_run FROM accounts WHERE id = ?1",
-        )?
+    let before = pen
+        .sql(Sql::AccountByRow)?
         .query_row([read.key.0], |row| {
             Ok(Before {
                 account_id: row.get(0)?,
@@ -275,6 +277,7 @@ fn record_account(
                 gone: row.get(3)?,
                 unusable: row.get(4)?,
                 queued_run: row.get(5)?,
+                failed: row.get(6)?,
             })
         })
         .optional()?;
@@ -289,23 +292,23 @@ fn record_account(
         // A walk that ended meanwhile has found that it is gone: that it cannot be read is no failure any more.
         AccountAnswer::Failed(_) | AccountAnswer::Unknown if before.gone => {}
         AccountAnswer::Failed(reason) => {
-            fail(tx, run, read, reason, false)?;
+            fail(pen, run, read, reason, false)?;
         }
         AccountAnswer::Unknown => {
-            fail(tx, run, read, "it is listed, and Get Rewards does not know it", true)?;
+            fail(pen, run, read, "it is listed, and Get Rewards does not know it", true)?;
         }
         AccountAnswer::NoSuchAccount => {
             if was_known {
                 tally.count_accounts(lineage.run, -1, -i64::from(was_read));
             }
-            tx.prepare_cached(
+            pen.prepare_cached(
                 "UPDATE accounts SET gone_at = coalesce(gone_at, ?3), read_run = ?2, read_at = ?3,
                      failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0 WHERE id = ?1",
             )?
             .execute(params![read.key.0, run.0, asked_at])?;
         }
         AccountAnswer::Listed { rewards, unusable } => {
-            let mut before_rewards = old_rewards(tx, read.key)?;
+            let mut before_rewards = old_rewards(pen, read.key)?;
             let mut done: HashSet<&RewardId> = HashSet::with_capacity(rewards.len());
             for reward in rewards {
                 let id = &reward.extracted.reward.reward_id;
@@ -316,10 +319,10 @@ fn record_account(
                 let old = before_rewards.remove(id);
                 let listed_by = &before.account_id;
                 let item = Item { lineage, key: read.key, listed_by, asked_at: read.asked_at, reward };
-                item.write(tx, shared, packer, tally, old)?;
+                item.write(pen, shared, packer, tally, old)?;
             }
             for old in before_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
-                tx.prepare_cached("UPDATE rewards SET gone_at = ?2 WHERE id = ?1")?.execute([old.row, asked_at])?;
+                pen.prepare_cached("UPDATE rewards SET gone_at = ?2 WHERE id = ?1")?.execute([old.row, asked_at])?;
                 if old.read_run >= lineage.base {
                     tally.remove(&old);
                 }
@@ -329,11 +332,9 @@ fn record_account(
             // An account that is read again in the same run replaces what it said before.
             let more_unusable = unusable - if was_read { before.unusable } else { 0 };
             tally.count_unusable(lineage.run, more_unusable);
-            tx.prepare_cached(
-                "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4, gone_at = NULL,
-                     failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0 WHERE id = ?1",
-            )?
-            .execute(params![read.key.0, run.0, asked_at, unusable])?;
+            let is_plain = !before.gone && !before.failed;
+            pen.sql(if is_plain { Sql::AccountRead } else { Sql::AccountReadAgain })?
+                .execute(params![read.key.0, run.0, asked_at, unusable])?;
         }
     }
     Ok(())

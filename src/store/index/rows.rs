@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, ToSql, Transaction, params};
 
 use super::accounts::Lineage;
 use super::pack::Packer;
+use super::pen::{Pen, Sql};
 use super::shared::Shared;
 use super::tombstones::leave_out;
 use super::{AccountKey, ReadReward, Via};
@@ -116,13 +116,11 @@ pub(super) fn old_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RewardId, O
     Ok((row.get(6)?, old))
 }
 
-pub(super) fn old_rewards(tx: &Transaction<'_>, account: AccountKey) -> rusqlite::Result<HashMap<RewardId, Old>> {
-    let mut found: HashMap<RewardId, Old> = tx
-        .prepare_cached(&format!("{OLD} WHERE account = ?1"))?
-        .query_map([account.0], old_from)?
-        .collect::<Result<_, _>>()?;
+pub(super) fn old_rewards(pen: &mut Pen<'_>, account: AccountKey) -> rusqlite::Result<HashMap<RewardId, Old>> {
+    let mut found: HashMap<RewardId, Old> =
+        pen.sql(Sql::RewardsOfAccount)?.query_map([account.0], old_from)?.collect::<Result<_, _>>()?;
     for old in found.values_mut() {
-        old.links = links_of(tx, old.row)?;
+        old.links = pen.sql(Sql::LinksOfReward)?.query_map([old.row], link_from)?.collect::<Result<_, _>>()?;
     }
     Ok(found)
 }
@@ -141,24 +139,26 @@ pub(super) fn with_links(tx: &Transaction<'_>, found: Option<(RewardId, Old)>) -
 
 pub(super) fn links_of(tx: &Transaction<'_>, row: i64) -> rusqlite::Result<Vec<Link>> {
     tx.prepare_cached("SELECT order_id, action_id FROM links WHERE reward = ?1 ORDER BY n")?
-        .query_map([row], |row| Ok(Link { order_id: row.get(0)?, action_id: row.get(1)? }))?
+        .query_map([row], link_from)?
         .collect()
 }
 
+fn link_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link { order_id: row.get(0)?, action_id: row.get(1)? })
+}
+
 /// Writes a reward's links where they changed.
-pub(super) fn write_links(tx: &Transaction<'_>, row: i64, old: &[Link], new: &[Link]) -> rusqlite::Result<()> {
+pub(super) fn write_links(pen: &mut Pen<'_>, row: i64, old: &[Link], new: &[Link]) -> rusqlite::Result<()> {
     if old == new {
         return Ok(());
     }
     if !old.is_empty() {
-        tx.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([row])?;
+        pen.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([row])?;
     }
-    let mut insert = tx
-        .prepare_cached("INSERT INTO links (reward, n, order_id, action_id, order_fold) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (n, link) in new.iter().enumerate() {
         let fold = link.order_id.as_ref().map(|order| (order.folded(), order));
         let fold = fold.filter(|(fold, order)| fold != order.as_str()).map(|(fold, _)| fold);
-        insert.execute(params![row, n as i64, link.order_id, link.action_id, fold])?;
+        pen.sql(Sql::NewLink)?.execute(params![row, n as i64, link.order_id, link.action_id, fold])?;
     }
     Ok(())
 }
@@ -173,53 +173,11 @@ pub(super) struct Item<'a> {
     pub(super) reward: &'a ReadReward,
 }
 
-/// The columns of a reward that are written, in the order of [`Item::write`].
-const COLUMNS: [&str; 19] = [
-    "account",
-    "finding",
-    "descriptor",
-    "read_run",
-    "read_at",
-    "account_id",
-    "user_id",
-    "assigned",
-    "redeemed",
-    "date_created",
-    "date_given",
-    "date_scheduled_for",
-    "date_expires",
-    "date_cancelled",
-    "date_redeemed",
-    "unreadable",
-    "via",
-    "date_modified",
-    "gone_at",
-];
-
-static INSERT: LazyLock<String> = LazyLock::new(|| {
-    let places: Vec<String> = (1..=COLUMNS.len() + 1).map(|n| format!("?{n}")).collect();
-    format!(
-        "INSERT INTO rewards ({}, reward_id) VALUES ({}) ON CONFLICT (reward_id) DO NOTHING",
-        COLUMNS.join(", "),
-        places.join(", ")
-    )
-});
-
-static UPDATE: LazyLock<String> = LazyLock::new(|| {
-    let set = |(n, column): (usize, &&str)| match *column {
-        // Get Rewards does not say it, and what another API said stays true.
-        "date_modified" => format!("{column} = coalesce(?{}, {column})", n + 1),
-        _ => format!("{column} = ?{}", n + 1),
-    };
-    let sets: Vec<String> = COLUMNS.iter().enumerate().map(set).collect();
-    format!("UPDATE rewards SET {} WHERE id = ?{}", sets.join(", "), COLUMNS.len() + 1)
-});
-
 impl Item<'_> {
     /// `old` is the row that its account had of it, where that is known; another account's is found here.
     pub(super) fn write(
         &self,
-        tx: &Transaction<'_>,
+        pen: &mut Pen<'_>,
         shared: &mut Shared,
         packer: &mut Packer,
         tally: &mut Tally,
@@ -227,17 +185,17 @@ impl Item<'_> {
     ) -> rusqlite::Result<()> {
         let Some(reward) = shared.forgotten.admit(self.reward) else {
             let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
-            return leave_out(tx, &shared.forgotten, self.lineage.run, reward_id, *date_modified);
+            return leave_out(pen, &shared.forgotten, self.lineage.run, reward_id, *date_modified);
         };
         if let Cow::Owned(reward) = &reward {
-            return Item { reward, ..*self }.write_admitted(tx, shared, packer, tally, old);
+            return Item { reward, ..*self }.write_admitted(pen, shared, packer, tally, old);
         }
-        self.write_admitted(tx, shared, packer, tally, old)
+        self.write_admitted(pen, shared, packer, tally, old)
     }
 
     fn write_admitted(
         &self,
-        tx: &Transaction<'_>,
+        pen: &mut Pen<'_>,
         shared: &mut Shared,
         packer: &mut Packer,
         tally: &mut Tally,
@@ -246,22 +204,21 @@ impl Item<'_> {
         let Self { lineage, reward: ReadReward { extracted, raw, via }, .. } = self;
         let asked_at = self.asked_at.as_millisecond();
         let new = Columns {
-            finding: shared.finding(tx, extracted)?,
-            descriptor: shared.descriptor(tx, &extracted.reward)?,
+            finding: shared.finding(pen, extracted)?,
+            descriptor: shared.descriptor(pen, &extracted.reward)?,
             unreadable: extracted.unreadable as i64,
             via: via.number(),
         };
         let old = match old {
             Some(old) => old,
-            None if self.put(tx, &INSERT, &new, &extracted.reward.reward_id)? => {
-                let row = tx.last_insert_rowid();
+            None if self.put(pen, Sql::NewReward, &new, &extracted.reward.reward_id)? => {
+                let row = pen.last_insert_rowid();
                 tally.add(lineage.run, new.finding, extracted);
                 let (dictionary, raw) = packer.pack(raw);
-                tx.prepare_cached("INSERT INTO raws (reward, dictionary, raw) VALUES (?1, ?2, ?3)")?
-                    .execute(params![row, dictionary, raw])?;
-                return write_links(tx, row, &[], &extracted.links);
+                pen.sql(Sql::NewRaw)?.execute(params![row, dictionary, raw])?;
+                return write_links(pen, row, &[], &extracted.links);
             }
-            None => match old_reward(tx, &extracted.reward.reward_id)? {
+            None => match old_reward(pen, &extracted.reward.reward_id)? {
                 Some(old) => old,
                 None => return Ok(()),
             },
@@ -277,26 +234,22 @@ impl Item<'_> {
             // It says less of the link than another API did: what that said stays, with the JSON that says it.
             tally.shift(lineage.run, old.finding, (1, old.links.len() as i64), old.unreadable);
             let kept = Columns { finding: old.finding, unreadable: old.unreadable, via: old.via.number(), ..new };
-            return self.put(tx, &UPDATE, &kept, &old.row).map(drop);
+            return self.put(pen, Sql::RewardAgain, &kept, &old.row).map(drop);
         }
         tally.add(lineage.run, new.finding, extracted);
-        self.put(tx, &UPDATE, &new, &old.row)?;
+        self.put(pen, Sql::RewardAgain, &new, &old.row)?;
         let (dictionary, raw) = packer.pack(raw);
-        tx.prepare_cached(
-            "INSERT INTO raws (reward, dictionary, raw) VALUES (?1, ?2, ?3)
-             ON CONFLICT (reward) DO UPDATE SET dictionary = excluded.dictionary, raw = excluded.raw",
-        )?
-        .execute(params![old.row, dictionary, raw])?;
-        write_links(tx, old.row, &old.links, &extracted.links)
+        pen.sql(Sql::RawAgain)?.execute(params![old.row, dictionary, raw])?;
+        write_links(pen, old.row, &old.links, &extracted.links)
     }
 
     /// Writes the row; says whether there is one now that was not there before, or that was changed.
-    fn put(&self, tx: &Transaction<'_>, sql: &str, columns: &Columns, last: &dyn ToSql) -> rusqlite::Result<bool> {
+    fn put(&self, pen: &mut Pen<'_>, sql: Sql, columns: &Columns, last: &dyn ToSql) -> rusqlite::Result<bool> {
         let reward = &self.reward.extracted.reward;
         let user_id = reward.user_id.as_ref().map_or("", |user| user.as_str());
         let date_given = reward.date_given.unwrap_or(0);
         let not_gone: Option<i64> = None;
-        let changed = tx.prepare_cached(sql)?.execute(params![
+        let changed = pen.sql(sql)?.execute(params![
             self.key.0,
             columns.finding,
             columns.descriptor,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::accounts::Lineage;
+use super::pen::Pen;
 use super::rows::{Item, Tally};
 use super::runs::RunKey;
 use super::sweeps::{count_accounts, is_few};
@@ -53,6 +54,7 @@ impl Index {
             let lineage = Lineage::of(tx, run)?;
             let mut tally = Tally::default();
             let mut accounts: HashMap<&AccountId, AccountKey> = HashMap::new();
+            let pen = &mut Pen::new(tx);
             for (account, reward) in &page.rewards {
                 if shared.forgotten.has(account.as_str()) {
                     let Reward { reward_id, date_modified, .. } = &reward.extracted.reward;
@@ -64,7 +66,7 @@ impl Index {
                     None => *accounts.entry(account).or_insert(see_account(tx, lineage, account, asked_at)?),
                 };
                 let item = Item { lineage, key, listed_by: account, asked_at, reward };
-                item.write(tx, shared, packer, &mut tally, None)?;
+                item.write(pen, shared, packer, &mut tally, None)?;
             }
             tally.write(tx)?;
             tx.prepare_cached(

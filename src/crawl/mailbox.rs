@@ -1,0 +1,154 @@
+//! What waits for the writing thread, and when that is woken: once for many answers.
+//!
+//! A channel would wake it for every one, and being woken costs more than most answers do. Bounded like a channel: who sends
+//! waits while too much is waiting already.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// Opens one that holds so many messages.
+pub(super) fn open<T>(capacity: usize) -> (Sender<T>, Mailbox<T>) {
+    let inner = Inner {
+        waiting: Mutex::new(Waiting { messages: Vec::new(), rows: 0, wanted: 0, is_urgent: false, senders: 1 }),
+        changed: Condvar::new(),
+        room: Semaphore::new(capacity.clamp(1, Semaphore::MAX_PERMITS)),
+    };
+    let inner = Arc::new(inner);
+    (Sender(Arc::clone(&inner)), Mailbox(inner))
+}
+
+/// Where messages are put. The mailbox is closed when the last clone is dropped.
+pub(super) struct Sender<T>(Arc<Inner<T>>);
+
+/// Where they are taken from. When it is dropped, so is what is in it, and nothing more is accepted.
+pub(super) struct Mailbox<T>(Arc<Inner<T>>);
+
+/// What was taken.
+pub(super) struct Taken<T> {
+    pub(super) messages: Vec<T>,
+    /// The time of the batch is up.
+    pub(super) is_due: bool,
+}
+
+/// The mailbox is gone.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+struct Inner<T> {
+    waiting: Mutex<Waiting<T>>,
+    changed: Condvar,
+    room: Semaphore,
+}
+
+struct Waiting<T> {
+    messages: Vec<T>,
+    rows: usize,
+    /// Rows at which the thread wants to be woken.
+    wanted: usize,
+    /// Something waits that does not wait for more.
+    is_urgent: bool,
+    senders: usize,
+}
+
+impl<T> Inner<T> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Sender<T> {
+    /// Puts a message there. `rows` is how much it adds to a batch; `None`: it cannot wait for one.
+    pub(super) async fn send(&self, message: T, rows: Option<usize>) -> Result<(), Closed> {
+        self.0.room.acquire().await.map_err(|_closed| Closed)?.forget();
+        let mut waiting = self.0.lock();
+        // The mailbox may have been dropped since there was room: it closes that first, and empties itself after.
+        if self.0.room.is_closed() {
+            return Err(Closed);
+        }
+        let is_first = waiting.messages.is_empty();
+        waiting.messages.push(message);
+        let before = waiting.rows;
+        waiting.rows += rows.unwrap_or(0);
+        let is_full = before < waiting.wanted && waiting.rows >= waiting.wanted;
+        let is_urgent = rows.is_none() && !waiting.is_urgent;
+        waiting.is_urgent |= rows.is_none();
+        drop(waiting);
+        // The first starts the clock of its batch.
+        if is_first || is_full || is_urgent {
+            self.0.changed.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.0.lock().senders += 1;
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.senders -= 1;
+        let is_last = waiting.senders == 0;
+        drop(waiting);
+        if is_last {
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Everything that is there, as soon as it comes to so many rows, holds something urgent, or is `due`; where nothing is
+    /// due yet, so long after the first message. May be empty where something was due. `None` once all senders are gone and
+    /// all is taken.
+    pub(super) fn take(&self, rows: usize, due: Option<Instant>, linger: Duration) -> Option<Taken<T>> {
+        let (mut due, mut is_due) = (due, false);
+        let mut waiting = self.0.lock();
+        waiting.wanted = rows;
+        let messages = loop {
+            let is_empty = waiting.messages.is_empty();
+            if waiting.is_urgent || (waiting.rows >= rows && !is_empty) {
+                break std::mem::take(&mut waiting.messages);
+            }
+            if waiting.senders == 0 {
+                if is_empty {
+                    return None;
+                }
+                break std::mem::take(&mut waiting.messages);
+            }
+            if due.is_none() && !is_empty {
+                due = Some(Instant::now() + linger);
+            }
+            waiting = match due {
+                None => self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let left = due.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        is_due = true;
+                        break std::mem::take(&mut waiting.messages);
+                    }
+                    self.0.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        };
+        (waiting.rows, waiting.is_urgent) = (0, false);
+        drop(waiting);
+        self.0.room.add_permits(messages.len());
+        Some(Taken { messages, is_due })
+    }
+}
+
+impl<T> Drop for Mailbox<T> {
+    fn drop(&mut self) {
+        self.0.room.close();
+        let left = std::mem::take(&mut self.0.lock().messages);
+        // Outside of the lock: whoever waits for an answer to one of them hears that there will be none.
+        drop(left);
+    }
+}
