@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod decimal;
+pub mod time_left;
 
 use std::fmt;
 

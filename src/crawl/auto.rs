@@ -12,11 +12,12 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Options, progress};
+use super::Options;
 use crate::api::advocate::{Advocate, Rewards};
 use crate::api::graphql::{Graph, RewardQuery, Sort};
 use crate::error::{Error, Result};
 use crate::extract::{self, Mapping};
+use crate::model::time_left::duration;
 use crate::model::{AccountId, LinkKind};
 use crate::report::{grouped, table};
 use crate::store::Identity;
@@ -154,7 +155,7 @@ impl Plan {
                 .to_owned(),
                 if way.possible { way.carries.as_str().to_owned() } else { String::new() },
                 way.requests.map(|requests| about(grouped(requests))).unwrap_or_default(),
-                way.seconds.map(|seconds| about(progress::duration(seconds))).unwrap_or_default(),
+                way.seconds.map(|seconds| about(duration(seconds))).unwrap_or_default(),
                 way.note.clone(),
             ]
         });

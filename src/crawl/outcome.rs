@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::progress;
+use crate::model::time_left::duration;
 use crate::report::grouped;
 use crate::store::index::{FindingCount, Run, RunKey};
 
@@ -175,7 +175,7 @@ impl Outcome {
                 grouped(self.accounts_known),
                 grouped(self.rewards),
                 grouped(self.links),
-                progress::duration(self.seconds),
+                duration(self.seconds),
             ),
             format!(
                 "rewards with order and action {}, order only {}, action only {}, neither {}, ambiguous {}",

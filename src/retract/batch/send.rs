@@ -6,16 +6,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::choose::{Candidate, trial};
 use super::outcome::{Done, Outcome, severity};
 use super::rows::Item;
 use super::{Batch, SEND};
 use crate::error::{Error, Kind, Result};
+use crate::model::time_left::{duration, time_left};
 use crate::retract::dispatch::Sent;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
 use crate::retract::verdict::Finding;
-use crate::retract::{Follows, Options, Submissions, WriterSettings, advice, send_one, verify};
+use crate::retract::{Follows, Options, Reads, Submissions, WriterSettings, advice, send_one, verify};
 use crate::store::ledger::{Ledger, State};
 
 /// How long a confirmation speaks for its program.
@@ -62,6 +65,7 @@ impl Batch<'_> {
 
     async fn send_these(&mut self, writer: &WriterSettings, ledger: &mut Ledger, these: &[&Candidate]) {
         let progress = self.reads.report.progress("orders sent");
+        let began = Instant::now();
         for (n, one) in these.iter().enumerate() {
             if self.reads.stop.is_cancelled() {
                 self.ended.get_or_insert_with(|| {
@@ -74,7 +78,7 @@ impl Batch<'_> {
                 item.end(Outcome::NotAttempted, format!("not tried: {error}"));
                 continue;
             }
-            progress.show(n as u64, Some(these.len() as u64), "");
+            progress.show(n as u64, Some(these.len() as u64), &left(self.reads, began, n, these.len()));
             let ended = send_item(self.reads, writer, ledger, item).await;
             self.ended = ended;
         }
@@ -130,9 +134,21 @@ impl Batch<'_> {
     }
 }
 
+/// How long the rest will take, the waits for the Brand host's quota included: one request to send each, one to prove it.
+fn left(reads: &Reads<'_>, began: Instant, done: usize, total: usize) -> String {
+    let per_second = done as f64 / began.elapsed().as_secs_f64().max(0.001);
+    if done == 0 {
+        return String::new();
+    }
+    let (clock, quota) = (reads.clock, reads.brand.stats().quota);
+    let requests = (total - done + total) as u64;
+    let seconds = time_left(requests, 2.0 * per_second, &quota, 0, clock.now_ms());
+    format!("about {} until all of it is proven", duration(seconds))
+}
+
 /// Sends the actions of one row. An error that concerns every row; the row's own are in its outcome.
 async fn send_item(
-    reads: &crate::retract::Reads<'_>,
+    reads: &Reads<'_>,
     writer: &WriterSettings,
     ledger: &mut Ledger,
     item: &mut Item<'_>,
