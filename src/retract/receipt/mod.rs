@@ -2,24 +2,26 @@
 //!
 //! A receipt must never say more than the ledger does, and never names an account: account IDs are often e-mail addresses.
 
+mod text;
+
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Options;
 use super::adjust::change_of;
 use super::adjust::preview::Preview;
 use super::advice;
 use super::file::{Handed, handed_of};
 use super::judge::Snapshot;
-use super::plan::{ActionPlan, Kept, Plan, Step};
+use super::plan::{ActionPlan, Kept, Step};
 use super::reconcile::LOOK;
 use super::resend::Earlier;
 use super::verdict::{Finding, Findings, Verdict};
 use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId, Target};
-use crate::report::table;
 use crate::store::Identity;
 use crate::store::ledger::{Event, Head, Ledger, Retraction, Road, State};
+
+pub use text::{coverage_line, finding_lines, plan_lines};
 
 /// What happened to one order.
 #[derive(Debug, Serialize)]
@@ -309,78 +311,6 @@ impl Entry {
             _ => None,
         }
     }
-
-    /// The entry as text fit for a ticket.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let what = match (&self.action_id, &self.action_tracker_id) {
-            _ if self.road == Road::Reward => {
-                format!("reward {}", self.rewards.first().map_or("unknown", |reward| &reward.reward_id))
-            }
-            (Some(id), _) => format!("action {id}"),
-            (None, Some(tracker)) => format!("every action of this order under action tracker {tracker}"),
-            (None, None) => "action unknown".to_owned(),
-        };
-        let kind = if self.road == Road::Modification { "adjustment" } else { "retraction" };
-        let number = self.id.map(|id| format!(" ({kind} {id})")).unwrap_or_default();
-        let before = if self.sent.is_some() && !self.sent_now { " (sent before; nothing was sent now)" } else { "" };
-        lines.push(format!("{what}{number}: {}{before}", self.state));
-        lines.push(format!("  {}", self.message));
-        if let Some(sent) = &self.sent {
-            let parameters: Vec<String> = sent
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-                .collect();
-            let at = self.sent_at.as_deref().unwrap_or_default();
-            lines.push(format!("  sent {at} by {}: {}", self.person.as_deref().unwrap_or("?"), parameters.join(" ")));
-        }
-        if let Some(batch_id) = &self.batch_id {
-            lines.push(format!("  vendor's batch ID {batch_id}"));
-        }
-        for (label, text) in [("reason", &self.reason), ("ticket", &self.ticket), ("confirmed", &self.confirmed_at)] {
-            if let Some(text) = text {
-                lines.push(format!("  {label} {text}"));
-            }
-        }
-        lines.extend(self.attempts_before.iter().map(|attempt| format!("  before: {}", attempt.line())));
-        if let Some(Handed { name, action_tracker_id, reason_code, .. }) = &self.file {
-            lines.push(format!(
-                "  handed over in {name}: action tracker {action_tracker_id}, Amount=0, reason {reason_code}"
-            ));
-        }
-        if let Some(change) = &self.change {
-            lines.extend(change.table().into_iter().map(|line| format!("  {line}")));
-        }
-        let rows = self.rewards.iter().map(|reward| {
-            let amount =
-                reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or(""))).unwrap_or_default();
-            [
-                reward.reward_id.clone(),
-                reward.reward_source.clone().unwrap_or_default(),
-                amount.trim_end().to_owned(),
-                reward.before.clone(),
-                reward.after.clone().unwrap_or_else(|| "-".to_owned()),
-            ]
-        });
-        lines.extend(
-            table(["reward", "source", "amount", "before", "after"], rows).lines().map(|line| format!("  {line}")),
-        );
-        lines.extend(self.findings.iter().flat_map(|finding| finding_lines(finding, "  ")));
-        lines.extend(self.check.iter().map(|step| format!("  check: {step}")));
-        lines
-    }
-
-    /// The same, with everything that happened.
-    pub fn full_lines(&self) -> Vec<String> {
-        let mut lines = self.lines();
-        lines.extend(self.events.iter().map(|event| {
-            let what = if event.kind == "state" { event.state.as_str() } else { &event.kind };
-            format!("  {} {what}: {}", event.at, event.message)
-        }));
-        lines
-    }
 }
 
 impl Receipt {
@@ -498,97 +428,4 @@ impl Receipt {
             _ => Error::new(kind, message).hint("nothing was sent; run the same command again"),
         })
     }
-
-    /// The receipt as text fit for a ticket.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!(
-            "order {} · tenant {} · Account SID {}{}",
-            self.order_id,
-            self.tenant,
-            self.account_sid,
-            if self.dry_run { " · dry run" } else { "" }
-        )];
-        for entry in &self.retractions {
-            lines.extend(entry.lines());
-        }
-        if let Some(error) = &self.error {
-            lines.push(format!("ended early: {}", error.message));
-        }
-        lines.push(coverage_line(&self.coverage));
-        lines.extend(self.ledger.as_ref().map(Mark::line));
-        // An unconfirmed entry names the rule among what to check.
-        let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
-        if !unsettled && self.first && self.retractions.iter().any(|entry| entry.sent_now) {
-            lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("program rule: {step}")));
-            lines.push(format!("proof at the vendor: {}", advice::WHERE_TO_LOOK));
-        }
-        lines
-    }
-}
-
-/// A finding, and what to do about it.
-pub fn finding_lines(finding: &Finding, margin: &str) -> Vec<String> {
-    let mut lines = vec![format!("{margin}{}", finding.line())];
-    if finding.stops() {
-        lines.push(format!("{margin}  → {}", finding.way_out()));
-    }
-    lines
-}
-
-/// *Confirmed* speaks of the rewards that are known: how many that is.
-pub fn coverage_line(coverage: &Coverage) -> String {
-    match &coverage.as_of {
-        Some(as_of) => format!(
-            "this speaks of the rewards known as of {as_of}: {} of {} accounts read{}",
-            coverage.accounts_read,
-            coverage.accounts_known,
-            if coverage.complete { "" } else { "; the index is not complete" }
-        ),
-        None => "this speaks of the rewards known: no crawl has finished yet, so others may exist".to_owned(),
-    }
-}
-
-/// What will happen, before the question.
-pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bool) -> Vec<String> {
-    let mut lines =
-        vec![format!("will retract for tenant {} (Account SID {}):", identity.tenant, identity.account_sid)];
-    for action in &plan.actions {
-        let what = match &action.target {
-            Target::Action(action_id) => format!("action {action_id}"),
-            Target::Order { action_tracker_id, .. } => format!("every action under action tracker {action_tracker_id}"),
-        };
-        let doing = match &action.step {
-            Step::Send => {
-                let code = &options.disposition;
-                let again = if action.again.is_some() { "SEND IT AGAIN: " } else { "" };
-                format!("{again}Amount=0, disposition code {code}")
-            }
-            Step::Follow(retraction) => {
-                format!("sent before (retraction {}, {}); not sent again", retraction.id, retraction.state.as_str())
-            }
-            Step::AlreadyCancelled => "cancelled already; nothing to send".to_owned(),
-            Step::Stop => "stops; nothing to send".to_owned(),
-        };
-        lines.push(format!("  order {}, {what}: {doing}", plan.order_id));
-        if let Some(again) = &action.again {
-            lines.extend(again.attempts.iter().map(|attempt| format!("    it was sent before: {}", attempt.line())));
-            lines.extend(again.allowed_by.iter().map(|name| format!("    allowed by --override {name}")));
-        }
-        let rows = action.rewards.iter().map(|reward| {
-            [
-                reward.reward_id.clone(),
-                reward.reward_source.clone().unwrap_or_default(),
-                reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or(""))).unwrap_or_default(),
-                reward.state.clone(),
-            ]
-        });
-        lines
-            .extend(table(["reward", "source", "amount", "state now"], rows).lines().map(|line| format!("    {line}")));
-        lines.extend(action.findings.list().iter().flat_map(|finding| finding_lines(finding, "    ")));
-    }
-    if first {
-        lines.push("this is the first retraction from this ledger, so make sure of this once:".to_owned());
-        lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("  {step}")));
-    }
-    lines
 }
