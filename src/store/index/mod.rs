@@ -98,7 +98,7 @@ impl Index {
         // IDs arrive in no order, so a crawl touches index pages all over the file. With SQLite's 2 MB of cache and a
         // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
         let tuned = conn
-            .pragma_update(None, "cache_size", -40 * 1024)
+            .pragma_update(None, "cache_size", -32 * 1024)
             .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
