@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod batch;
 mod cancel_reward;
 mod crawl;
 mod doubt;
