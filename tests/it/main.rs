@@ -6,6 +6,7 @@
 mod adjust;
 mod audit;
 mod backup;
+mod batch;
 mod cancel_reward;
 mod crawl;
 mod doubt;

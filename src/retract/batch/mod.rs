@@ -45,7 +45,7 @@ pub struct Summary {
     pub rows: usize,
     /// How many rows have each outcome.
     pub outcomes: BTreeMap<&'static str, u64>,
-    /// Requests that changed something at the vendor.
+    /// Requests that changed something at the vendor, or may have.
     pub sent: usize,
     /// What ended it early; `null` where nothing did.
     pub error: Option<Error>,
@@ -87,8 +87,8 @@ impl<'a> Batch<'a> {
             }
             if cell(0) != SEND {
                 item.end(Outcome::NotAttempted, format!("the plan says: {}", cell(0)));
-            } else if item.actions_to_send() != cell(1) {
-                item.end(Outcome::Stopped, "it has other actions now than in the plan");
+            } else if let Some(why) = item.unlike(cells) {
+                item.end(Outcome::Stopped, why);
             }
         }
     }
@@ -154,7 +154,7 @@ impl<'a> Batch<'a> {
         let summary = Summary {
             rows: outcomes.len(),
             outcomes: outcome::counts(outcomes),
-            sent: self.items.iter().map(|item| item.sent.len()).sum(),
+            sent: self.items.iter().map(|item| item.changed).sum(),
             error: self.ended.clone(),
         };
         let problem = outcome::problem(outcomes, self.ended.as_ref());

@@ -35,6 +35,8 @@ pub struct Item<'a> {
     pub plan: Option<Plan>,
     /// Retractions that this run has sent.
     pub sent: Vec<i64>,
+    /// How many of these changed something at the vendor, or may have.
+    pub changed: usize,
     /// Retractions that were in the ledger before.
     pub before: Vec<i64>,
     /// What became of it, where that is known.
@@ -88,7 +90,7 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
         }
         options.amount = row.amount.as_ref().map(|amount| amount.value.abs());
         let same_as = row.duplicate_of.and_then(|line| places.get(&line).copied());
-        Item { row, same_as, options, plan: None, sent: Vec::new(), before: Vec::new(), done: None }
+        Item { row, same_as, options, plan: None, sent: Vec::new(), changed: 0, before: Vec::new(), done: None }
     };
     refunds.rows.iter().map(item).collect()
 }
@@ -151,7 +153,7 @@ impl Item<'_> {
     /// Takes a plan over: what is to be sent, what was sent, what stops.
     fn accept(&mut self, plan: Plan) {
         if let Some(error) = plan.actions.iter().find_map(|action| action.findings.error()) {
-            self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::Stopped, error.message) });
+            self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::Stopped, with_the_way_out(error)) });
         } else if plan.actions.iter().all(|action| action.step == Step::AlreadyCancelled) {
             let message = "every known reward is cancelled already, and not by this ledger";
             self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::AlreadyRetracted, message) });
@@ -162,6 +164,14 @@ impl Item<'_> {
             }
         }
         self.plan = Some(plan);
+    }
+}
+
+/// Whoever reads the outcome file sees no hints but these.
+fn with_the_way_out(error: Error) -> String {
+    match error.hint {
+        Some(hint) => format!("{} ({hint})", error.message),
+        None => error.message,
     }
 }
 
@@ -180,8 +190,12 @@ async fn plan_one(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, u
             Kind::Network | Kind::Vendor => {
                 Planned::Done(Done::new(Outcome::NotAttempted, format!("could not be checked: {error}")))
             }
-            Kind::VendorRefused => Planned::Done(Done::new(Outcome::Failed, error.message)),
-            Kind::Refused | Kind::Ambiguous | Kind::Usage => Planned::Done(Done::new(Outcome::Stopped, error.message)),
+            Kind::VendorRefused => Planned::Done(Done::new(Outcome::Failed, with_the_way_out(error))),
+            // The ledger has the order and the index does not, and what was asked for needs the index.
+            Kind::NotIndexed => Planned::Done(Done::new(Outcome::NotFoundYet, with_the_way_out(error))),
+            Kind::Refused | Kind::Ambiguous | Kind::Usage => {
+                Planned::Done(Done::new(Outcome::Stopped, with_the_way_out(error)))
+            }
             _ => Planned::Over(error),
         },
     }

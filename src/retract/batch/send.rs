@@ -13,6 +13,7 @@ use super::outcome::{Done, Outcome, severity};
 use super::rows::Item;
 use super::{Batch, SEND};
 use crate::error::{Error, Kind, Result};
+use crate::model::ActionId;
 use crate::model::time_left::{duration, time_left};
 use crate::retract::dispatch::Sent;
 use crate::retract::plan::Step;
@@ -40,7 +41,10 @@ impl Batch<'_> {
             BTreeSet::new()
         } else {
             self.reads.report.note(format!("waiting for the {} orders that went first", tried.len()));
-            self.failed_programs(&tried).await?
+            let (failed, ended) = self.failed_programs(&tried).await?;
+            self.ended = ended;
+            // What ended the wait for it says nothing about a program.
+            if self.ended.is_some() { BTreeSet::new() } else { failed }
         };
         for program in &failed {
             let name = if program.is_empty() { "of no name".to_owned() } else { program.clone() };
@@ -84,10 +88,10 @@ impl Batch<'_> {
         }
     }
 
-    /// Programs of which no order that went first was confirmed.
-    async fn failed_programs(&self, tried: &[&Candidate]) -> Result<BTreeSet<String>> {
+    /// Programs of which no order that went first was confirmed, and what ended the wait before its time.
+    async fn failed_programs(&self, tried: &[&Candidate]) -> Result<(BTreeSet<String>, Option<Error>)> {
         let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
-        self.look_at(&ids, Submissions::EveryLook).await?;
+        let ended = self.look_at(&ids, Submissions::EveryLook).await?;
         let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
         let mut failed: BTreeSet<String> = tried.iter().map(|one| one.program.clone()).collect();
         for one in tried {
@@ -98,7 +102,7 @@ impl Batch<'_> {
                 }
             }
         }
-        Ok(failed)
+        Ok((failed, ended))
     }
 
     /// Looks at everything that is open until it is proven or the time is up.
@@ -160,6 +164,7 @@ async fn send_item(
         let error = match send_one(reads, writer, ledger, &plan, action, &options).await {
             Ok(Sent::Yes(retraction, error)) => {
                 item.sent.push(retraction.id);
+                item.changed += 1;
                 error
             }
             Ok(Sent::Before(retraction)) => {
@@ -191,6 +196,35 @@ impl Item<'_> {
         let plan = self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step == Step::Send);
         let name = |action: &crate::retract::plan::ActionPlan| action.target.key();
         plan.map(|action| name(action).trim_start_matches("action:").to_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What keeps it from what a plan says, by the plan's cells. What was sent of it since is not missing.
+    pub(super) fn unlike(&self, planned: &[String]) -> Option<String> {
+        let cell = |cells: &[String], n: usize| cells.get(n).cloned().unwrap_or_default();
+        let now = self.planned();
+        let gone = self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step != Step::Send);
+        let sent: Vec<&str> = gone
+            .filter(|action| matches!(action.step, Step::Follow(_)))
+            .filter_map(|action| action.target.action_id().map(ActionId::as_str))
+            .collect();
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<String>>();
+        let (actions, rewards) = (cell(planned, 1), words(&cell(planned, 2)));
+        if !sent.is_empty() {
+            let left: Vec<&str> = actions.split(' ').filter(|action| !sent.contains(action)).collect();
+            let same = left.join(" ") == now[1] && words(&now[2]).is_subset(&rewards);
+            return (!same).then(|| "it has other actions or rewards now than in the plan".to_owned());
+        }
+        if actions != now[1] {
+            return Some("it has other actions now than in the plan".to_owned());
+        }
+        if rewards != words(&now[2]) || cell(planned, 3) != now[3] {
+            let then = cell(planned, 3);
+            return Some(format!(
+                "its rewards are not as in the plan: worth {then:?} then, {:?} now; plan again",
+                now[3]
+            ));
+        }
+        None
     }
 
     /// The values of [`super::PLANNED`].
