@@ -12,6 +12,7 @@ mod doubt;
 mod forget;
 mod index;
 mod lookup;
+mod model;
 mod odd;
 mod quota;
 mod retract;
