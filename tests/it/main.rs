@@ -14,6 +14,7 @@ mod file_road;
 mod forget;
 mod index;
 mod lookup;
+mod model;
 mod odd;
 mod quota;
 mod reconcile;
