@@ -89,7 +89,9 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
             options.all = false;
         }
         options.amount = row.amount.as_ref().map(|amount| amount.value.abs());
-        let same_as = row.duplicate_of.and_then(|line| places.get(&line).copied());
+        // One that names another action, or none, does not ask for the same: it stops as a duplicate.
+        let is_same = |first: &usize| refunds.rows[*first].action_id == row.action_id;
+        let same_as = row.duplicate_of.and_then(|line| places.get(&line).copied()).filter(is_same);
         Item { row, same_as, options, plan: None, sent: Vec::new(), changed: 0, before: Vec::new(), done: None }
     };
     refunds.rows.iter().map(item).collect()
