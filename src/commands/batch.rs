@@ -63,7 +63,8 @@ pub(super) async fn run(
     say_what_is_wrong(report, &refunds);
     let undated = planned.as_ref().map_or_else(|| written_at(input, clock.now()), |planned| planned.made_at);
     // A large batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
-    let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, ..options.clone() };
+    let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
+    let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
     let mut batch = Batch::plan(reads, &refunds, options, undated).await?;
     if let Some(planned) = &planned {
         batch.hold_to(&planned.planned);
@@ -84,7 +85,10 @@ pub(super) async fn run(
         if ask {
             retract::confirm(reads, &format!("Retract {} orders", intent.orders)).await?;
         }
-        batch.carry_out(writer).await?;
+        // Whatever ends it: what was sent must be in the file of outcomes.
+        if let Err(error) = batch.carry_out(writer).await {
+            batch.end_early(error);
+        }
     }
     let outcomes = batch.outcomes(options.dry_run)?;
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();

@@ -49,10 +49,19 @@ impl Trouble {
 
 /// What is wrong with this ledger, as far as it and the index can tell.
 pub fn trouble(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<Trouble>> {
-    // The mark first: it is what says since when.
-    if let Some(of) = ledger.map(Ledger::copy_of).transpose()?.flatten() {
+    let parted = parted(reader, ledger)?;
+    // The mark of a copy says since when; but a copy of another ledger, or of one that has gone another way, knows nothing of
+    // what this index has seen.
+    if !matches!(parted, Some(Trouble::Another | Trouble::Forked))
+        && let Some(of) = ledger.map(Ledger::copy_of).transpose()?.flatten()
+    {
         return Ok(Some(Trouble::Copy(of)));
     }
+    Ok(parted)
+}
+
+/// Whether the ledger is not the one that the index remembers.
+fn parted(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<Trouble>> {
     let Some((wanted, head)) = reader.map(IndexReader::ledger).transpose()?.flatten() else { return Ok(None) };
     let Some(ledger) = ledger else { return Ok(Some(Trouble::Missing)) };
     if ledger.ledger_id()? != wanted {

@@ -175,9 +175,9 @@ pub async fn make(
             continue;
         }
         let mut again = None;
-        if let Some(ledger) = ledger.filter(|_| options.road == Road::Reversal) {
-            check_refused_before(ledger, &target, options)?;
-            if options.resend {
+        if let Some(ledger) = ledger.filter(|_| options.road.takes_all_back()) {
+            check_refused_before(ledger, &target, order_id, options)?;
+            if options.resend && options.road == Road::Reversal {
                 again = resend::again(ledger, &target, found.as_ref(), options, reads.clock.now())?;
             }
         }
@@ -280,10 +280,17 @@ pub fn handed_over(found: &Retraction) -> Error {
 }
 
 /// What the vendor refused, or did not receive, is sent again only when a person says so.
-pub fn check_refused_before(ledger: &Ledger, target: &Target, options: &Options) -> Result<()> {
+pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId, options: &Options) -> Result<()> {
     // An attempt that was never sent says nothing about the one before it.
     let ended = |event: &Event| matches!(event.state, State::Failed | State::NotReceived | State::Unconfirmed);
-    let newest = ledger.attempts(target)?.into_iter().rev().find_map(|attempt| {
+    let mut attempts = ledger.attempts(target)?;
+    // A line of a file that the vendor refused is as much an attempt; by file it may be handed over again.
+    if options.road == Road::Reversal {
+        let refused = |other: &Retraction| other.road == Road::File && other.state == State::Failed;
+        attempts.extend(ledger.of_order(order_id)?.into_iter().filter(refused));
+        attempts.sort_by_key(|attempt| attempt.id);
+    }
+    let newest = attempts.into_iter().rev().find_map(|attempt| {
         let end = attempt.events.into_iter().rfind(ended)?;
         Some((attempt.id, end))
     });

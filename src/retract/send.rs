@@ -80,7 +80,7 @@ impl Job for ReversalJob<'_> {
         if let Some(found) = found {
             return Ok(Some(found));
         }
-        plan::check_refused_before(ledger, &self.action.target, self.options)?;
+        plan::check_refused_before(ledger, &self.action.target, &self.plan.order_id, self.options)?;
         Ok(None)
     }
 

@@ -165,9 +165,9 @@ fn since(trouble: &Trouble, known: &[Retraction]) -> Option<Timestamp> {
     let newest = || known.iter().filter_map(|retraction| retraction.events.last()?.at.parse().ok()).max();
     match trouble {
         Trouble::Copy(of) => of.at.parse().ok().or_else(newest),
-        Trouble::Older => newest(),
-        // Where they parted nobody knows.
-        Trouble::Forked | Trouble::Another | Trouble::Missing => None,
+        // Where they parted nobody knows. An older copy may have been written to since it was put back, so that its newest
+        // event says nothing.
+        Trouble::Older | Trouble::Forked | Trouble::Another | Trouble::Missing => None,
     }
 }
 

@@ -62,6 +62,8 @@ pub fn sort(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction])
         match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
             // One without a type could be one.
             None | Some("reversal") => {}
+            // A reversal of an action whose amount is 0 already is listed as a modification (`contradictions.md` 4).
+            Some("modification") if is_reversal_by_its_form(row) => {}
             Some("modification") => {
                 sorted.modifications += u64::from(!by_batch);
                 continue;
@@ -91,6 +93,11 @@ pub fn sort(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction])
     sorted
 }
 
+/// A reversal's form has a disposition code, and neither a reason nor items.
+fn is_reversal_by_its_form(row: &Submission) -> bool {
+    row.sent("DispositionCode").is_some() && row.sent("Reason").is_none() && row.sent("Sku").is_none()
+}
+
 /// What a submission takes back: an action, or an order of an event type.
 fn target_of(row: &Submission) -> Option<Target> {
     if let Some(action_id) = row.sent("ActionId") {
@@ -110,6 +117,8 @@ fn sent_then(row: &Submission, target: &Target, known: &[Retraction], accounted:
             && retraction.target() == *target
             && retraction.text("batch_id").is_none()
             && !accounted.contains(&retraction.id)
+            // An attempt that would be sent again vouches for nothing: this may be the one that followed it elsewhere.
+            && !retraction.state.may_be_sent_again(retraction.road)
             && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
     };
     known.iter().rev().find(fits).map(|retraction| retraction.id)

@@ -25,8 +25,15 @@ pub use outcome::{COLUMNS, Done, Outcome};
 use rows::Item;
 
 /// The columns that a plan file adds: what is to be done with a row, and what that rests on.
-pub const PLANNED: [&str; 6] =
-    ["recoup_plan", "recoup_action", "recoup_reward", "recoup_value", "recoup_verdict", "recoup_why"];
+pub const PLANNED: [&str; 7] = [
+    "recoup_plan",
+    "recoup_action",
+    "recoup_reward",
+    "recoup_value",
+    "recoup_disposition",
+    "recoup_verdict",
+    "recoup_why",
+];
 
 /// The word of a row that will be sent.
 const SEND: &str = "send";
@@ -106,6 +113,11 @@ impl<'a> Batch<'a> {
             trial: choose::trial(&candidates, &self.trusted()?).len(),
             followed: self.items.iter().filter(|item| !item.before.is_empty() && item.done.is_none()).count(),
         })
+    }
+
+    /// Something ended it; what was sent is in the ledger, and in the outcomes.
+    pub fn end_early(&mut self, error: Error) {
+        self.ended.get_or_insert(error);
     }
 
     /// Whether something kept rows from being looked at.

@@ -13,7 +13,7 @@ use super::outcome::{Done, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::basis;
 use crate::model::{Coverage, OrderId};
-use crate::refunds::{RefundRow, Refunds};
+use crate::refunds::{Problem, ProblemKind, RefundRow, Refunds, Weight};
 use crate::retract::plan::{self, Plan, Step};
 use crate::retract::verdict::Verdict;
 use crate::retract::{Options, Reads};
@@ -37,6 +37,8 @@ pub struct Item<'a> {
     pub sent: Vec<i64>,
     /// How many of these changed something at the vendor, or may have.
     pub changed: usize,
+    /// Actions that are to be sent and have not been.
+    pub unsent: usize,
     /// Retractions that were in the ledger before.
     pub before: Vec<i64>,
     /// What became of it, where that is known.
@@ -62,7 +64,8 @@ impl Item<'_> {
         let mut value: BTreeMap<String, i64> = BTreeMap::new();
         for reward in sends().flat_map(|action| &action.rewards).filter(|reward| reward.linked && reward.stands()) {
             let unit = reward.unit.clone().unwrap_or_else(|| "of unknown unit".to_owned());
-            *value.entry(unit).or_default() += reward.assigned.unwrap_or(0);
+            let sum = value.entry(unit).or_default();
+            *sum = sum.saturating_add(reward.assigned.unwrap_or(0).max(0));
         }
         Some(Candidate {
             row,
@@ -89,10 +92,28 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
             options.all = false;
         }
         options.amount = row.amount.as_ref().map(|amount| amount.value.abs());
-        // One that names another action, or none, does not ask for the same: it stops as a duplicate.
-        let is_same = |first: &usize| refunds.rows[*first].action_id == row.action_id;
+        // One that asks for anything else, or is wrong by itself, does not share an outcome: it stops as a duplicate.
+        let is_same = |first: &usize| {
+            let first = &refunds.rows[*first];
+            let amount = |row: &RefundRow| row.amount.as_ref().map(|amount| amount.value.abs());
+            let wrong = |problem: &Problem| problem.weight == Weight::Stop && problem.kind != ProblemKind::Duplicate;
+            first.action_id == row.action_id
+                && first.disposition == row.disposition
+                && amount(first) == amount(row)
+                && !row.problems.iter().any(wrong)
+        };
         let same_as = row.duplicate_of.and_then(|line| places.get(&line).copied()).filter(is_same);
-        Item { row, same_as, options, plan: None, sent: Vec::new(), changed: 0, before: Vec::new(), done: None }
+        Item {
+            row,
+            same_as,
+            options,
+            plan: None,
+            sent: Vec::new(),
+            changed: 0,
+            unsent: 0,
+            before: Vec::new(),
+            done: None,
+        }
     };
     refunds.rows.iter().map(item).collect()
 }
@@ -160,6 +181,7 @@ impl Item<'_> {
             let message = "every known reward is cancelled already, and not by this ledger";
             self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::AlreadyRetracted, message) });
         }
+        self.unsent = plan.actions.iter().filter(|action| action.step == Step::Send).count();
         for action in &plan.actions {
             if let Step::Follow(retraction) = &action.step {
                 self.before.push(retraction.id);

@@ -163,15 +163,18 @@ async fn send_item(
     for action in plan.actions.iter().filter(|action| action.step == Step::Send) {
         let error = match send_one(reads, writer, ledger, &plan, action, &options).await {
             Ok(Sent::Yes(retraction, error)) => {
+                item.unsent = item.unsent.saturating_sub(1);
                 item.sent.push(retraction.id);
                 item.changed += 1;
                 error
             }
             Ok(Sent::Before(retraction)) => {
+                item.unsent = item.unsent.saturating_sub(1);
                 item.before.push(retraction.id);
                 None
             }
             Ok(Sent::No(retraction, error)) => {
+                item.unsent = item.unsent.saturating_sub(1);
                 item.sent.push(retraction.id);
                 Some(error)
             }
@@ -207,6 +210,13 @@ impl Item<'_> {
             .filter(|action| matches!(action.step, Step::Follow(_)))
             .filter_map(|action| action.target.action_id().map(ActionId::as_str))
             .collect();
+        if cell(planned, 4) != now[4] {
+            return Some(format!(
+                "the plan has disposition code {:?}, and {:?} was asked for",
+                cell(planned, 4),
+                now[4]
+            ));
+        }
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<String>>();
         let (actions, rewards) = (cell(planned, 1), words(&cell(planned, 2)));
         if !sent.is_empty() {
@@ -238,7 +248,9 @@ impl Item<'_> {
                 }
                 (None, None) => (String::new(), String::new()),
             };
-            return vec![word, String::new(), String::new(), String::new(), String::new(), why];
+            let mut cells = vec![String::new(); super::PLANNED.len()];
+            (cells[0], cells[super::PLANNED.len() - 1]) = (word, why);
+            return cells;
         };
         let actions = || self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step == Step::Send);
         let rewards: Vec<&str> =
@@ -250,6 +262,7 @@ impl Item<'_> {
             self.actions_to_send(),
             rewards.join(" "),
             worth.join(" "),
+            self.options.disposition.clone(),
             candidate.verdict.as_str().to_owned(),
             why.join("; "),
         ]
@@ -272,6 +285,11 @@ impl Item<'_> {
             entries.push((Entry::of(&ledger.get(id)?, &[]), before));
         }
         let mut done = Done::of_entries(&entries);
+        // What was done of the others says nothing of an action that was not sent.
+        if self.unsent > 0 && severity(Outcome::NotAttempted) > severity(done.outcome) {
+            done.outcome = Outcome::NotAttempted;
+            done.message = format!("{} of its actions were not sent", self.unsent);
+        }
         // Of several actions one that could not be sent is what a person must hear of.
         if let Some(stopped) = self.done.take().filter(|stopped| severity(stopped.outcome) > severity(done.outcome)) {
             done.outcome = stopped.outcome;

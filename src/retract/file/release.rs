@@ -47,6 +47,10 @@ pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt>
     if !is_open(&line) {
         return Err(refused(format!("retraction {id} is {}", line.state.as_str())));
     }
+    if line.detail("file_submission").is_some() || line.detail("submission").is_some() {
+        return Err(refused(format!("the vendor has taken the file of retraction {id}"))
+            .hint("run `recoup file check`, which settles it by its rewards"));
+    }
     let (before, rewards) = rewards_now(reads, &ledger, &line).await?;
     let cancelled = rewards.iter().filter(|now| {
         let was = before.iter().find(|was| was.reward_id == now.reward_id);

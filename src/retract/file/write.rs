@@ -387,7 +387,10 @@ fn of_other_road(
     if let Some(found) = sent_before(ledger, target, order_id, &action.linked)? {
         return Ok(Some(found));
     }
-    let sent = |other: &Retraction| other.state.may_have_been_sent() && other.road.takes_all_back();
+    // What the vendor refused, or did not receive, is sent again by a person who says why, and not by another road.
+    let refused =
+        |other: &Retraction| other.road == Road::Reversal && matches!(other.state, State::Failed | State::NotReceived);
+    let sent = |other: &Retraction| other.road.takes_all_back() && (other.state.may_have_been_sent() || refused(other));
     Ok(ledger.of_order(order_id)?.into_iter().rfind(sent))
 }
 

@@ -184,6 +184,8 @@ pub(super) fn erase_rows(
         tx.execute("DELETE FROM participants WHERE hash = ?1", [hash.cast_signed()])?;
     }
     if let Some(key) = key {
+        // Rows of the list that were seen since version 3 begin with the account's row.
+        tx.execute("DELETE FROM participants WHERE hash >= ?1 << 32 AND hash < (?1 + 1) << 32", [key])?;
         tx.execute("DELETE FROM accounts WHERE id = ?1", [key])?;
         erased.accounts += 1;
     }
