@@ -149,7 +149,7 @@ fn two_processes_at_once_take_one_road() {
 }
 
 #[test]
-fn an_error_of_another_kind_is_a_refusal_and_the_order_is_free_again() {
+fn an_error_of_another_kind_is_a_refusal_and_the_order_goes_again_only_with_a_reason() {
     let (sim, home) = ready(&[]);
     home.configure_more("settle = '1ms'");
     let (order, tracker) = plain(&sim, 1).remove(0);
@@ -165,7 +165,10 @@ fn an_error_of_another_kind_is_a_refusal_and_the_order_is_free_again() {
     });
     let text = home.check(&["status", "--retraction", "1"], 0).stdout;
     assert!(text.contains("MALFORMED"), "{text}");
-    assert_eq!(home.check(&["retract", &order, "--yes", "--json"], 0).state(), "confirmed");
+    // What was refused by one road goes by the other only when a person says why.
+    home.check(&["retract", &order, "--yes", "--json"], 1);
+    let again = ["retract", order.as_str(), "--yes", "--json", "--resend", "--reason", "the file lost its code"];
+    assert_eq!(home.check(&again, 0).state(), "confirmed");
     assert_eq!(sim.deletes().len(), 1);
 }
 
@@ -309,4 +312,29 @@ fn killed_between_ledger_and_file_no_line_is_lost() {
             assert_eq!(home.check(&["retract", &order, "--yes", "--json"], 0).state(), "confirmed");
         }
     }
+}
+
+#[test]
+fn what_the_vendor_refused_by_the_api_does_not_go_by_file() {
+    let (sim, home) = ready(&["--participants", "3000", "--delete-fault", "400"]);
+    let (order, _) = plain(&sim, 1).remove(0);
+    home.check(&["retract", &order, "--yes"], 1);
+    let ran = write(&home, &[&order], &[]);
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    assert!(!home.path(NAME).exists(), "{ran:?}");
+}
+
+#[test]
+fn a_line_whose_file_the_vendor_took_under_another_name_is_not_released() {
+    let (sim, home) = ready(&["--participants", "3000", "--rule-missing"]);
+    home.configure_more("settle = '1ms'");
+    let (order, _) = plain(&sim, 1).remove(0);
+    write(&home, &[&order], &[]).expect(0);
+    let id = hand_in(&sim, "upload7.csv", &content(&home, NAME));
+    wait_until("a line that is unconfirmed", || {
+        let ran = home.run(&["file", "check", &id, "--file", NAME, "--json"]);
+        ran.objects().iter().any(|receipt| receipt["retractions"][0]["state"] == "unconfirmed")
+    });
+    let refused = home.check(&["file", "release", "1", "--ticket", "T-1"], 5);
+    assert!(refused.stderr.contains("has taken the file"), "{}", refused.stderr);
 }

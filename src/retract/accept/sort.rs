@@ -239,6 +239,34 @@ mod tests {
                 [0, 0, 1, 0, 0],
             ),
             (
+                "refused with a 429 here, and sent from elsewhere minutes later",
+                submission("Reversal", "c", NOON, &action),
+                known(State::Planned, "2026-11-24T11:58:00Z", None),
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "a reversal of an action whose amount is 0, which the vendor lists as a modification",
+                submission(
+                    "Modification",
+                    "c",
+                    NOON,
+                    &[("ActionId", "1.2.3"), ("Amount", "0"), ("DispositionCode", "R")],
+                ),
+                vec![],
+                [0, 0, 1, 0, 0],
+            ),
+            (
+                "a modification that has a reason",
+                submission(
+                    "Modification",
+                    "c",
+                    NOON,
+                    &[("ActionId", "1.2.3"), ("DispositionCode", "R"), ("Reason", "R")],
+                ),
+                vec![],
+                [0, 0, 0, 0, 1],
+            ),
+            (
                 "another action",
                 submission("Reversal", "c", NOON, &[("actionid", "9.9.9")]),
                 known(State::Confirmed, NOON, None),
