@@ -207,7 +207,10 @@ pub fn problem(done: &[Done], ended: Option<&Error>) -> Option<Error> {
     match (ended, worst) {
         (Some(ended), worst) => {
             let kind = worst.filter(|kind| kind.rank() < ended.kind.rank()).unwrap_or(ended.kind);
-            Some(Error { kind, message: format!("{message}: {}", ended.message), hint: ended.hint.clone() })
+            // Wherever the signal was met, this is what to do about it.
+            let again = || "run the same file again: it does only what is left".to_owned();
+            let hint = if ended.kind == Kind::Interrupted { Some(again()) } else { ended.hint.clone() };
+            Some(Error { kind, message: format!("{message}: {}", ended.message), hint })
         }
         (None, Some(kind)) => {
             let hint = match kind {
