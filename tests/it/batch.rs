@@ -542,7 +542,7 @@ fn interrupt(child: &std::process::Child) {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_in_the_middle_writes_the_outcomes_and_the_same_file_goes_on() {
-    let (sim, home) = ready(&["--participants", "3000"]);
+    let (sim, home) = ready(&["--participants", "3000", "--latency", "20ms"]);
     let orders = plain(&sim, 30);
     let file = orders_file(&home, "refunds.csv", &orders);
     let out = home.path("out.csv");
