@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::index::{AccountAnswer, AccountKey, AccountRead, Index, ReadReward, Unread};
 
 /// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 4096;
 /// So many failures in a row are an outage, not bad accounts: the run stops and keeps its place.
 const OUTAGE: u32 = 32;
 /// So many accounts in a row that the token may not read are about the token, not about the accounts.

@@ -19,9 +19,6 @@ use crate::store::index::{AccountRead, Entry, Index, Page, PageCommitted, RunKey
 /// Answers wait no longer than this for their batch: what a `kill -9` may cost, and how late progress is.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// Pages of participants that may be on their way at once: a walk does not wait for the disk, and does not run away from it.
-const PAGES: usize = 32;
-
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
 type Committed = Box<dyn FnOnce(PageCommitted) + Send>;
 
@@ -48,7 +45,10 @@ impl Message {
 #[derive(Clone)]
 pub(super) struct Writer {
     messages: Sender<Message>,
+    /// Rows of pages that may be on their way at once: a walk does not run away from the disk.
     pages: Arc<Semaphore>,
+    /// As many as that: two commits' worth, because one that waited for less than a whole batch would wait for [`LINGER`].
+    room: u32,
 }
 
 /// The thread itself.
@@ -61,7 +61,8 @@ impl Writer {
         let batch = (batch / 2).max(1);
         let (sender, mailbox) = mailbox::open(batch);
         let thread = tokio::task::spawn_blocking(move || work(index, run, batch, &mailbox));
-        (Self { messages: sender, pages: Arc::new(Semaphore::new(PAGES)) }, Thread(thread))
+        let room = u32::try_from(2 * batch).unwrap_or(u32::MAX);
+        (Self { messages: sender, pages: Arc::new(Semaphore::new(2 * batch)), room }, Thread(thread))
     }
 
     /// Puts an answer into the next batch.
@@ -77,9 +78,10 @@ impl Writer {
         at: Timestamp,
         committed: impl FnOnce(PageCommitted) + Send + 'static,
     ) -> Result<()> {
-        let permit = Arc::clone(&self.pages).acquire_owned().await.map_err(|_closed| stopped())?;
-        let message = Message::Page(Entry::Page { sweep, page, at }, permit, Box::new(committed));
-        self.send(message).await
+        let entry = Entry::Page { sweep, page, at };
+        let rows = u32::try_from(entry.rows()).unwrap_or(u32::MAX).min(self.room);
+        let permits = Arc::clone(&self.pages).acquire_many_owned(rows).await.map_err(|_closed| stopped())?;
+        self.send(Message::Page(entry, permits, Box::new(committed))).await
     }
 
     /// Runs something on the index, after everything that was put before.
