@@ -61,10 +61,12 @@ fn nothing_of_a_forgotten_account_is_left_and_no_source_brings_it_back() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let (order, account) = confirmed(&sim, &home);
     assert!(holds(&home.ledger(), &account) && holds(&home.ledger(), "Ms Bird"), "there before");
+    assert!(holds(&home.ledger(), "QueuedUri"), "the vendor's answer, as it came");
     let forgotten = forget(&home, &account);
     assert_eq!((&forgotten["retractions"], &forgotten["index"]["accounts"]), (&1.into(), &1.into()), "{forgotten}");
     assert_gone(&home, &account);
     assert!(!holds(&home.ledger(), "Ms Bird"), "the reason may name the person");
+    assert!(!holds(&home.ledger(), "QueuedUri"), "so may the vendor's answer");
     home.check(&["audit", "verify"], 0);
 
     for source in ["participants", "graphql", "export"] {
