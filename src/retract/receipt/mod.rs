@@ -307,7 +307,8 @@ impl Entry {
                 Some(Kind::NotConfirmed)
             }
             Some(State::Failed | State::NotReceived) => Some(Kind::VendorRefused),
-            Some(State::Planned) => Some(Kind::Failed),
+            // Nothing was taken back by it; where another attempt has, that one says so.
+            Some(State::Planned | State::Superseded | State::Released) => Some(Kind::Failed),
             _ => None,
         }
     }
@@ -424,6 +425,12 @@ impl Receipt {
             }
             Kind::VendorRefused => {
                 Error::new(kind, message).hint("mend the cause, then send it again with --resend --reason TEXT")
+            }
+            _ if entry.ledger_state == Some(State::Superseded) => Error::new(kind, message).hint(
+                "another attempt has taken its place: `recoup retract ORDER --dry-run` shows where the order stands",
+            ),
+            _ if entry.ledger_state == Some(State::Released) => {
+                Error::new(kind, message).hint("nothing was taken back by it: use `recoup retract ORDER`")
             }
             _ => Error::new(kind, message).hint("nothing was sent; run the same command again"),
         })
