@@ -61,6 +61,24 @@ fn what_was_sent_is_in_the_outcomes_also_where_the_index_fails_in_the_middle() {
 }
 
 #[test]
+fn a_row_by_action_tracker_is_planned_again_for_that_tracker_after_a_long_trial() {
+    // A plan holds for ten seconds, and the trial before it takes longer.
+    let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "11s"]);
+    let order = sim.example("no_action");
+    let all: Vec<serde_json::Value> =
+        sim.get("actions").lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let action = all.iter().find(|action| action["order_id"] == order.order_id.as_str()).expect("its action");
+    let tracker = action["action_tracker_id"].to_string().trim_matches('"').to_owned();
+    let mut rows: Vec<Vec<String>> = plain(&sim, 3).into_iter().map(|one| vec![one.order, String::new()]).collect();
+    rows.push(vec![order.order_id.clone(), tracker]);
+    let file = csv_file(&home, "refunds.csv", &["order_id", "action_tracker_id"], &rows);
+    let out = home.path("out.csv");
+    check(&home, &file, &out, &["--wait", "60s"], 0);
+    assert_eq!(outcomes(&out), ["confirmed"; 4]);
+    assert_eq!(sim.deletes().len(), 4);
+}
+
+#[test]
 fn a_plan_sends_the_disposition_code_that_it_was_made_with() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 2);

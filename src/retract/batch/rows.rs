@@ -152,7 +152,10 @@ pub async fn plan(
     let mut planned = planned.into_iter();
     for item in items {
         match planned.next() {
-            Some(Planned::Plan(plan)) => item.accept(*plan),
+            Some(Planned::Plan(planned)) => {
+                let (plan, options) = *planned;
+                item.accept(plan, options);
+            }
             Some(Planned::Done(done)) => item.done = Some(done),
             Some(Planned::SameAsBefore) => {}
             Some(Planned::Over(_)) | None => {
@@ -165,7 +168,8 @@ pub async fn plan(
 
 /// What came of planning one row.
 enum Planned {
-    Plan(Box<Plan>),
+    /// The plan, and what it was made for: it is made again where it has grown old before it is sent.
+    Plan(Box<(Plan, Options)>),
     Done(Done),
     SameAsBefore,
     /// Something that concerns every row.
@@ -174,7 +178,8 @@ enum Planned {
 
 impl Item<'_> {
     /// Takes a plan over: what is to be sent, what was sent, what stops.
-    fn accept(&mut self, plan: Plan) {
+    fn accept(&mut self, plan: Plan, options: Options) {
+        self.options = options;
         if let Some(error) = plan.actions.iter().find_map(|action| action.findings.error()) {
             self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::Stopped, with_the_way_out(error)) });
         } else if plan.actions.iter().all(|action| action.step == Step::AlreadyCancelled) {
@@ -245,7 +250,8 @@ async fn try_plan(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, u
     if !has_action && options.action_id.is_none() && !matches.is_empty() {
         options.action_tracker = item.row.action_tracker_id.clone().or(options.action_tracker);
     }
-    plan::make(reads, ledger, order_id, &options, None).await.map(|plan| Planned::Plan(Box::new(plan)))
+    let plan = plan::make(reads, ledger, order_id, &options, None).await?;
+    Ok(Planned::Plan(Box::new((plan, options))))
 }
 
 /// An order that the index does not have is no referral only where the index is complete and newer than the refund.
