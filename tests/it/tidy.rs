@@ -28,7 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("crawl", &["api", "store", "extract", "model", "error", "clock", "crash", "report"]),
     ("lookup", &["api", "store", "extract", "model", "error", "clock", "report"]),
     ("retract", &["api", "store", "extract", "model", "error", "clock", "crash", "report", "lookup", "refunds"]),
-    ("records", &["store", "model", "error", "clock", "report", "retract"]),
+    ("records", &["store", "model", "error", "clock", "report", "retract", "refunds"]),
     ("reconcile", &["store", "model", "error", "clock", "report", "lookup", "retract", "refunds"]),
     ("status", &["store", "model", "error", "clock", "report", "retract"]),
     ("doctor", &["api", "store", "extract", "model", "error", "clock", "report", "retract", "config", "commands"]),
