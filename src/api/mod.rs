@@ -27,7 +27,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ pub use modification::{
 pub use options::{HostOptions, check_base};
 pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::Account;
 use json::{Complaint, is_json, what_instead};
@@ -430,10 +430,6 @@ pub(crate) fn health(outcome: Outcome<'_>) -> Health {
 
 fn body_is_json(answer: &Answer) -> bool {
     answer.body.as_ref().is_ok_and(|body| is_json(body))
-}
-
-fn signed(time: Duration) -> SignedDuration {
-    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
 }
 
 /// 401.

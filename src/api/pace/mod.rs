@@ -22,12 +22,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::options::HostOptions;
-use crate::clock::Clock;
+use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::{Account, Hold, Limited, Told, WaitReason};
 use accepted::Accepted;
@@ -282,7 +282,7 @@ impl Pacer {
         let moment = Timestamp::from_millisecond(moment_ms).unwrap_or(Timestamp::MAX);
         let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
         let moment = moment.round(whole).unwrap_or(moment);
-        let allowed = SignedDuration::try_from(self.max_wait).unwrap_or(SignedDuration::MAX);
+        let allowed = signed(self.max_wait);
         Error::new(
             Kind::Parked,
             format!("the quota is used up until {moment}, farther away than the allowed wait of {allowed:#}"),

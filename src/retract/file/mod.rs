@@ -43,5 +43,5 @@ pub fn handed_of(retraction: &Retraction) -> Option<Handed> {
 
 /// When it was handed over, RFC 3339.
 fn handed_at(retraction: &Retraction) -> Option<jiff::Timestamp> {
-    retraction.events.iter().find(|event| event.state == State::HandedOver)?.at.parse().ok()
+    retraction.events.iter().find(|event| event.state == State::HandedOver)?.moment()
 }
