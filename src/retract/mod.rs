@@ -195,6 +195,28 @@ pub struct Options {
 }
 
 impl Options {
+    /// A wish for one road with this code, for a person who can be asked: nothing named, nothing overridden, nothing again.
+    pub fn new(road: Road, disposition: String, max_index_age: Duration, follows: Follows) -> Self {
+        Self {
+            road,
+            action_id: None,
+            all: false,
+            action_tracker: None,
+            disposition,
+            reason: None,
+            ticket: None,
+            dry_run: false,
+            yes: false,
+            resend: false,
+            overrides: Vec::new(),
+            read_action: true,
+            amount: None,
+            batch: None,
+            max_index_age,
+            follows,
+        }
+    }
+
     /// Refuses what cannot be meant, before any I/O.
     pub fn check(&self, can_ask: bool) -> Result<()> {
         let length = self.disposition.chars().count();
