@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Advocate, Brand, BrandWriter, HostOptions, Program};
+use crate::api::{Advocate, Brand, HostOptions, Program};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -48,13 +48,13 @@ pub mod verdict;
 pub mod verify;
 mod windows;
 
-use dispatch::{Dispatch, Sent};
+use dispatch::Sent;
 pub use doubt::Lists;
 use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
 pub use reconcile::Doubts;
-use send::ReversalJob;
+use send::Sender;
 
 /// The longest disposition code, in characters (`brand-api.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
@@ -411,11 +411,6 @@ async fn send_one(
     action: &ActionPlan,
     options: &Options,
 ) -> Result<Sent> {
-    // Built here, after the person's yes; one quota and one deadline with the reading client of the same host.
-    let (sid, version) = (&reads.identity.account_sid, &writer.ir_version);
-    let capability =
-        BrandWriter::new(&writer.host, sid, version, *reads.clock, reads.stop.clone())?.paced_with(reads.brand);
-    let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
-    let mut job = ReversalJob::new(reads, &capability, options, plan, action);
-    Dispatch { reads, ledger, max_wait, lock_wait }.run(&mut job).await
+    // Built here, after the person's yes.
+    Sender::new(reads, writer)?.send(reads, ledger, plan, action, options).await
 }
