@@ -245,7 +245,8 @@ async fn try_plan(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, u
     if !has_action && options.action_id.is_none() && !matches.is_empty() {
         options.action_tracker = item.row.action_tracker_id.clone().or(options.action_tracker);
     }
-    plan::make(reads, ledger, order_id, &options, None).await.map(|plan| Planned::Plan(Box::new(plan)))
+    let plan = plan::from_index(reads, reader.as_ref(), ledger, order_id, &options, None).await?;
+    Ok(Planned::Plan(Box::new(plan)))
 }
 
 /// An order that the index does not have is no referral only where the index is complete and newer than the refund.

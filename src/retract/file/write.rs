@@ -298,7 +298,7 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     }
     let order_id = &wish.order_id;
     let reader = IndexReader::open(reads.index, Some(reads.identity))?;
-    let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
+    let matches = reader.as_ref().map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
     if let Some(doubt) = wish.doubtful.as_ref().filter(|_| matches.is_empty()) {
         return Err(refused(doubt.clone()));
     }
@@ -323,7 +323,7 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
             return Err(no_tracker());
         }
     }
-    let plan = plan::make(reads, ledger, order_id, &plan_options, None).await?;
+    let plan = plan::from_index(reads, reader.as_ref(), ledger, order_id, &plan_options, None).await?;
     let [action] = plan.actions.as_slice() else {
         return Err(refused("this order went out more than once before".to_owned()));
     };
