@@ -82,6 +82,7 @@ const PURE: &[&str] = &[
     "retract/windows.rs",
     "retract/reconcile.rs",
     "retract/schedule.rs",
+    "crawl/auto/price.rs",
     "crawl/walk.rs",
     "reconcile/class.rs",
     "reconcile/hours.rs",
