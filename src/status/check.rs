@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Status, in_words};
+use super::Status;
+use super::text::in_words;
 use crate::clock::signed;
 use crate::store::ledger::State;
 
