@@ -89,7 +89,6 @@ CREATE TABLE watched (
     expires_at  TEXT NOT NULL,
     refunded_at TEXT,
     disposition TEXT,
-    reason      TEXT,
     ticket      TEXT,
     person      TEXT NOT NULL,
     host        TEXT NOT NULL,

@@ -179,7 +179,6 @@ fn watch_missing(context: &Context<'_>, identity: &Identity, batch: &Batch<'_>, 
                 order_id: row.order_id.as_ref()?,
                 refunded_at: row.refunded_at.map(refunds::When::latest),
                 disposition: Some(&options.disposition),
-                reason: options.reason.as_deref(),
                 ticket: options.ticket.as_deref(),
             })
         })

@@ -84,9 +84,11 @@ async fn check(context: &Context<'_>, args: FileCheckArgs) -> Result<End> {
     if receipts.is_empty() {
         report.note("no line is handed over and not settled");
     }
-    let end = say(context, &receipts);
+    show(context, &receipts)?;
     warn_of_quota(&advocate, &brand, report);
-    end
+    // What the worst of them makes the command end with.
+    let problem = receipts.iter().filter_map(Receipt::problem).min_by_key(|problem| problem.kind.rank());
+    problem.map_or(Ok(End::Done), Err)
 }
 
 async fn release(context: &Context<'_>, args: FileReleaseArgs) -> Result<End> {
@@ -98,18 +100,17 @@ async fn release(context: &Context<'_>, args: FileReleaseArgs) -> Result<End> {
     let reads = reads(context, &identity, &advocate, &brand);
     let lock_wait = settings.retract.lock_wait;
     let options = release::ReleaseOptions { id: args.id, ticket: args.ticket, reason: args.reason, lock_wait };
-    let receipt = release::run(&reads, &options).await?;
-    say(context, &[receipt])
+    // That it is released is what was asked for.
+    show(context, &[release::run(&reads, &options).await?])?;
+    Ok(End::Done)
 }
 
-/// Every receipt, and what the worst of them makes the command end with.
-fn say(context: &Context<'_>, receipts: &[Receipt]) -> Result<End> {
+fn show(context: &Context<'_>, receipts: &[Receipt]) -> Result<()> {
     for receipt in receipts {
         context.report.object(receipt)?;
         for line in receipt.lines() {
             context.report.line(line);
         }
     }
-    let problem = receipts.iter().filter_map(Receipt::problem).min_by_key(|problem| problem.kind.rank());
-    problem.map_or(Ok(End::Done), Err)
+    Ok(())
 }

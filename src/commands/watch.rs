@@ -57,11 +57,11 @@ fn row(one: &Watched) -> [String; 5] {
 pub(super) fn look(context: &Context<'_>) -> Result<()> {
     let Context { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
-    let waits = match Ledger::open_read_only(&settings.ledger, Some(&identity))? {
-        Some(ledger) => ledger.watched()?.iter().any(|one| one.found_at.is_none()),
+    let has_any = match Ledger::open_read_only(&settings.ledger, Some(&identity))? {
+        Some(ledger) => !ledger.watched()?.is_empty(),
         None => false,
     };
-    let Some(reader) = IndexReader::open(&settings.database, Some(&identity))?.filter(|_| waits) else {
+    let Some(reader) = IndexReader::open(&settings.database, Some(&identity))?.filter(|_| has_any) else {
         return Ok(());
     };
     let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;

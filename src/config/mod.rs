@@ -194,7 +194,7 @@ impl Settings {
                 doubts: Doubts {
                     list_after: span(retract.list_after, Duration::from_mins(5)),
                     list_gap: span(retract.list_gap, Duration::from_hours(1)),
-                    list_pages: retract.list_pages.unwrap_or(20).max(1) as usize,
+                    list_pages: retract.list_pages.unwrap_or(100).max(1) as usize,
                 },
                 reread_for: span(retract.reread_for, REREAD_FOR),
             },

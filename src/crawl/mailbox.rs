@@ -9,12 +9,25 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Opens one that holds so many messages.
+/// What a semaphore can count, in one step too.
+const MOST_ROWS: usize = u32::MAX as usize >> 3;
+
+/// Opens one that holds so many rows; a message has one at least.
 pub(super) fn open<T>(capacity: usize) -> (Sender<T>, Mailbox<T>) {
+    let capacity = capacity.clamp(1, MOST_ROWS);
     let inner = Inner {
-        waiting: Mutex::new(Waiting { messages: Vec::new(), rows: 0, wanted: 0, is_urgent: false, senders: 1 }),
+        waiting: Mutex::new(Waiting {
+            messages: Vec::new(),
+            rows: 0,
+            room_taken: 0,
+            wanted: 0,
+            is_urgent: false,
+            is_crowded: false,
+            senders: 1,
+        }),
         changed: Condvar::new(),
-        room: Semaphore::new(capacity.clamp(1, Semaphore::MAX_PERMITS)),
+        room: Semaphore::new(capacity),
+        capacity,
     };
     let inner = Arc::new(inner);
     (Sender(Arc::clone(&inner)), Mailbox(inner))
@@ -41,15 +54,21 @@ struct Inner<T> {
     waiting: Mutex<Waiting<T>>,
     changed: Condvar,
     room: Semaphore,
+    /// The room at most, in rows.
+    capacity: usize,
 }
 
 struct Waiting<T> {
     messages: Vec<T>,
     rows: usize,
+    /// The room that these messages take, in rows.
+    room_taken: usize,
     /// Rows at which the thread wants to be woken.
     wanted: usize,
     /// Something waits that does not wait for more.
     is_urgent: bool,
+    /// Somebody waits for room.
+    is_crowded: bool,
     senders: usize,
 }
 
@@ -62,7 +81,17 @@ impl<T> Inner<T> {
 impl<T> Sender<T> {
     /// Puts a message there. `rows` is how much it adds to a batch; `None`: it cannot wait for one.
     pub(super) async fn send(&self, message: T, rows: Option<usize>) -> Result<(), Closed> {
-        self.0.room.acquire().await.map_err(|_closed| Closed)?.forget();
+        // One that is larger than all of the room has all of it.
+        let room = rows.unwrap_or(1).clamp(1, self.0.capacity);
+        let permits = u32::try_from(room).unwrap_or(u32::MAX);
+        if let Ok(room) = self.0.room.try_acquire_many(permits) {
+            room.forget();
+        } else {
+            // Or the thread would wait for rows that wait for it.
+            self.0.lock().is_crowded = true;
+            self.0.changed.notify_one();
+            self.0.room.acquire_many(permits).await.map_err(|_closed| Closed)?.forget();
+        }
         let mut waiting = self.0.lock();
         // The mailbox may have been dropped since there was room: it closes that first, and empties itself after.
         if self.0.room.is_closed() {
@@ -72,6 +101,7 @@ impl<T> Sender<T> {
         waiting.messages.push(message);
         let before = waiting.rows;
         waiting.rows += rows.unwrap_or(0);
+        waiting.room_taken += room;
         let is_full = before < waiting.wanted && waiting.rows >= waiting.wanted;
         let is_urgent = rows.is_none() && !waiting.is_urgent;
         waiting.is_urgent |= rows.is_none();
@@ -104,8 +134,8 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Everything that is there, as soon as it comes to so many rows, holds something urgent, or is `due`; where nothing is
-    /// due yet, so long after the first message. May be empty where something was due. `None` once all senders are gone and
+    /// Everything that is there, as soon as it comes to so many rows, holds something urgent, leaves no room for more, or is
+    /// `due`; where nothing is due yet, so long after the first message. May be empty where something was due. `None` once all senders are gone and
     /// all is taken.
     pub(super) fn take(&self, rows: usize, due: Option<Instant>, linger: Duration) -> Option<Taken<T>> {
         let (mut due, mut is_due) = (due, false);
@@ -113,7 +143,7 @@ impl<T> Mailbox<T> {
         waiting.wanted = rows;
         let messages = loop {
             let is_empty = waiting.messages.is_empty();
-            if waiting.is_urgent || (waiting.rows >= rows && !is_empty) {
+            if waiting.is_urgent || ((waiting.rows >= rows || waiting.is_crowded) && !is_empty) {
                 break std::mem::take(&mut waiting.messages);
             }
             if waiting.senders == 0 {
@@ -137,9 +167,10 @@ impl<T> Mailbox<T> {
                 }
             };
         };
-        (waiting.rows, waiting.is_urgent) = (0, false);
+        let room = std::mem::take(&mut waiting.room_taken);
+        (waiting.rows, waiting.is_urgent, waiting.is_crowded) = (0, false, false);
         drop(waiting);
-        self.0.room.add_permits(messages.len());
+        self.0.room.add_permits(room);
         Some(Taken { messages, is_due })
     }
 }
@@ -150,5 +181,33 @@ impl<T> Drop for Mailbox<T> {
         let left = std::mem::take(&mut self.0.lock().messages);
         // Outside of the lock: whoever waits for an answer to one of them hears that there will be none.
         drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_hours(1);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_waits_for_room_and_who_waits_for_rows_do_not_wait_for_each_other() {
+        let (sender, mailbox) = open(4);
+        // The second does not fit beside the first, and the first is less than what is wanted.
+        let sending = tokio::spawn(async move {
+            for message in ["first", "second", "larger than all"] {
+                let rows = if message.starts_with("larger") { 9 } else { 3 };
+                sender.send(message, Some(rows)).await.expect("it is open");
+            }
+        });
+        let taking = tokio::task::spawn_blocking(move || {
+            let mut taken = Vec::new();
+            while let Some(more) = mailbox.take(4, None, LONG) {
+                taken.extend(more.messages);
+            }
+            taken
+        });
+        assert_eq!(taking.await.expect("it ends"), ["first", "second", "larger than all"]);
+        sending.await.expect("it ends");
     }
 }

@@ -127,7 +127,9 @@ async fn read(reads: &Reads<'_>, doubts: &Doubts, ledger: &Ledger) -> Result<Lis
         Err(error) => return Err(error),
     };
     let missing = missing_from(ledger, &listed.rows, doubts, at)?;
-    let doubt = if !listed.complete {
+    let doubt = if !listed.complete && listed.pages >= doubts.list_pages {
+        Some(format!("it has more than the {} pages that [retract] list_pages allows", listed.pages))
+    } else if !listed.complete {
         Some(format!("it could not be read whole ({} pages)", listed.pages))
     } else if missing > 0 {
         Some(format!("it lacks {missing} submission(s) that the vendor has acknowledged"))

@@ -34,7 +34,7 @@ pub struct Doubts {
 
 impl Default for Doubts {
     fn default() -> Self {
-        Self { list_after: Duration::from_mins(5), list_gap: Duration::from_hours(1), list_pages: 20 }
+        Self { list_after: Duration::from_mins(5), list_gap: Duration::from_hours(1), list_pages: 100 }
     }
 }
 

@@ -83,14 +83,13 @@ pub fn again(
     now: Timestamp,
 ) -> Result<Option<Again>> {
     let attempts = ledger.attempts(target)?;
-    // An attempt that was never sent says nothing about the one before it.
-    let ended = |state| matches!(state, State::Failed | State::NotReceived | State::Unconfirmed);
+    // An attempt that was never sent says nothing about the one before it, even where it has taken its place.
     let last = match found {
-        Some(found) => Some(found),
-        None => attempts.iter().rev().find(|attempt| ended(attempt.state)),
+        Some(found) => Some((found, found.state)),
+        None => attempts.iter().rev().find_map(|attempt| Some((attempt, ended_as(attempt)?))),
     };
-    let Some(last) = last else { return Ok(None) };
-    let allowed_by = check(last, target, options, now)?;
+    let Some((last, state)) = last else { return Ok(None) };
+    let allowed_by = check(last, state, target, options, now)?;
     Ok(Some(Again {
         after: last.id,
         event: last.events.last().map_or(0, |event| event.id),
@@ -100,23 +99,39 @@ pub fn again(
     }))
 }
 
-/// The rule itself; the override that it took, where it took one. Pure.
-fn check(last: &Retraction, target: &Target, options: &Options, now: Timestamp) -> Result<Option<Override>> {
+/// Whether a person may send again what came to this.
+fn is_end(state: State) -> bool {
+    matches!(state, State::Failed | State::NotReceived | State::Unconfirmed)
+}
+
+/// What an attempt came to, whatever has taken its place since.
+fn ended_as(attempt: &Retraction) -> Option<State> {
+    attempt.events.iter().rev().map(|event| event.state).find(|state| is_end(*state))
+}
+
+/// The rule itself, for an attempt and what it came to; the override that it took, where it took one. Pure.
+fn check(
+    last: &Retraction,
+    state: State,
+    target: &Target,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Option<Override>> {
     let id = last.id;
     let refused = |message: String| Error::new(Kind::Refused, message);
-    if !matches!(last.state, State::Failed | State::NotReceived | State::Unconfirmed) {
-        let state = last.state.as_str();
+    if !is_end(state) {
+        let state = state.as_str();
         return Err(refused(format!("retraction {id} is {state}: it may have been received, so it is not sent again"))
             .hint("run `recoup verify`; --resend is for what failed, was not received, or is unconfirmed"));
     }
     if last.road != Road::Reversal || last.target() != *target {
         return Err(refused(format!(
             "these rewards were sent under another name (retraction {id}, {}): only that one can be sent again",
-            last.state.as_str()
+            state.as_str()
         ))
         .hint("`recoup status --retraction ID` shows it; nothing was sent"));
     }
-    if last.state != State::Unconfirmed {
+    if state != State::Unconfirmed {
         return Ok(None);
     }
     let completed = completed_at(last).unwrap_or(now);
@@ -163,8 +178,15 @@ pub fn still_holds(ledger: &Ledger, again: &Again, found: Option<Retraction>) ->
     if let Some(found) = found.filter(|found| found.id != again.after) {
         return Ok(Some(found));
     }
-    let newest = ledger.get(again.after)?.events.last().map_or(0, |event| event.id);
-    if newest == again.event {
+    let newest = ledger.get(again.after)?.events.pop();
+    if newest.as_ref().map_or(0, |event| event.id) == again.event {
+        return Ok(None);
+    }
+    // Its place was taken by an attempt that never went out: this one, before a limit turned it away.
+    let by = newest.filter(|event| event.state == State::Superseded).and_then(|event| event.details["by"].as_i64());
+    if let Some(by) = by
+        && ledger.get(by)?.state == State::Planned
+    {
         return Ok(None);
     }
     Err(Error::new(

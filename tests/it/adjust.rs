@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::support::{Home, Ran, Sim, ready};
 
 /// An action with several items, and what they are.
-struct Several {
-    order_id: String,
+pub(crate) struct Several {
+    pub(crate) order_id: String,
     action_id: String,
     /// SKU, quantity, amount.
-    items: Vec<(String, u64, f64)>,
+    pub(crate) items: Vec<(String, u64, f64)>,
 }
 
 /// What the vendor answers to a question with credentials.
@@ -40,7 +40,7 @@ fn items(sim: &Sim, action_id: &str) -> Vec<(String, u64, f64)> {
 }
 
 /// A plain order whose action has at least two items.
-fn order(sim: &Sim) -> Several {
+pub(crate) fn order(sim: &Sim) -> Several {
     let all: Value = serde_json::from_str(&sim.get("examples")).expect("the examples");
     for one in all["plain"].as_array().expect("a list") {
         let action_id = one["action_ids"][0].as_str().expect("an action").to_owned();

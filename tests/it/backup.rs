@@ -112,6 +112,81 @@ fn nothing_to_copy_a_damaged_ledger_and_a_bad_folder_are_errors_without_a_file()
     assert_eq!(home.check(&["backup", &bad, "--json"], 1).error_kind(), "storage");
 }
 
+/// An order with an action that may be changed, and the delta to change it by.
+fn a_change(sim: &Sim) -> (String, String) {
+    let order = crate::adjust::order(sim);
+    let delta = format!("{}=-0.10", order.items[0].0);
+    (order.order_id, delta)
+}
+
+#[test]
+fn a_change_that_went_out_after_the_backup_does_not_go_out_again() {
+    let (sim, home) = ready(&["--participants", "1500"]);
+    let (order, delta) = a_change(&sim);
+    let copy = file(&backup_after_a_retraction(&sim, &home)["ledger"]);
+    let adjust = ["adjust", order.as_str(), "--delta", &delta, "--yes", "--json"];
+    home.check(&adjust, 0);
+    restore(&home, &copy);
+    assert_eq!(home.check(&adjust, 3).error_kind(), "identity");
+    let accepted = accept(&home, &["--yes"]);
+    accepted.expect(0);
+    let accepted = accepted.object();
+    assert_eq!((&accepted["modifications"], &accepted["added"][0]["road"]), (&1.into(), &"modification".into()));
+    // What the list has of it is followed first, and then the same needs a person's word.
+    let refused = home.check(&adjust, 5);
+    assert!(refused.stderr.contains("is queued"), "{}", refused.stderr);
+    let verified = home.check(&["verify", "2", "--json"], 0);
+    assert_eq!(verified.state(), "processed");
+    let refused = home.check(&adjust, 5);
+    assert!(refused.stderr.contains("--again"), "{}", refused.stderr);
+    assert_eq!(sim.record()["puts"].as_array().map(Vec::len), Some(1), "{}", sim.record());
+    home.check(&[&adjust[..], &["--again"]].concat(), 0);
+    home.check(&["audit", "verify"], 0);
+}
+
+/// A backup of a ledger that there is.
+fn backup_after_a_retraction(sim: &Sim, home: &Home) -> Value {
+    home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
+    backup(home, &[])
+}
+
+#[test]
+fn a_look_at_an_older_copy_before_it_is_accepted_hides_nothing() {
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let (one, two) = two_orders(&sim);
+    home.check(&["retract", &one, "--yes"], 0);
+    let old = home.path("old.db");
+    std::fs::copy(home.ledger(), &old).expect("a copy");
+    home.run(&["retract", &two, "--yes"]);
+    restore(&home, &old);
+    // It writes to the copy, whose newest event is then younger than what it does not know.
+    home.run(&["verify", "1"]);
+    let accepted = accept(&home, &["--yes"]);
+    accepted.expect(0);
+    assert_eq!(accepted.object()["added"].as_array().map(Vec::len), Some(1), "{accepted:?}");
+    home.run(&["retract", &two, "--yes"]);
+    assert_eq!(sim.deletes().len(), 2);
+}
+
+#[test]
+fn the_copy_of_another_ledger_vouches_for_nothing() {
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let (one, two) = two_orders(&sim);
+    // A ledger of its own, on an index of its own, for the same tenant.
+    let other = Home::new(&sim);
+    other.crawl();
+    other.check(&["retract", &one, "--yes"], 0);
+    home.run(&["retract", &two, "--yes"]);
+    let copy = file(&backup(&other, &[])["ledger"]);
+    restore(&home, &copy);
+    assert_eq!(home.check(&["retract", &two, "--yes", "--json"], 3).error_kind(), "identity");
+    let accepted = accept(&home, &["--yes"]);
+    accepted.expect(0);
+    assert_eq!((&accepted.object()["trouble"], &accepted.object()["since"]), (&"another".into(), &Value::Null));
+    home.run(&["retract", &two, "--yes"]);
+    assert_eq!(sim.deletes().len(), 2);
+}
+
 /// Two orders whose rewards stand: one to be sent before a backup, one after it.
 fn two_orders(sim: &Sim) -> (String, String) {
     let (one, two) = (sim.example("plain"), sim.example("redeemed"));

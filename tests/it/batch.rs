@@ -9,9 +9,9 @@ use crate::support::{Home, Ran, Sim, ready, wait_until};
 
 /// An action of the simulator, as it is now.
 #[derive(Clone)]
-struct Action {
-    id: Option<String>,
-    order: String,
+pub(crate) struct Action {
+    pub(crate) id: Option<String>,
+    pub(crate) order: String,
     tracker: String,
     cents: u64,
     ordered_at: i64,
@@ -92,7 +92,7 @@ fn now() -> jiff::Timestamp {
 }
 
 /// Actions that nothing at all speaks against, each the only one of its order.
-fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
+pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
     const DAY: i64 = 86_400_000;
     let (all, shared, now) = (actions(sim), shared(sim), now().as_millisecond());
     let mut of_order: BTreeMap<&str, usize> = BTreeMap::new();
@@ -114,7 +114,7 @@ fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
 }
 
 /// Writes a CSV file of this home.
-fn csv_file(home: &Home, name: &str, header: &[&str], rows: &[Vec<String>]) -> PathBuf {
+pub(crate) fn csv_file(home: &Home, name: &str, header: &[&str], rows: &[Vec<String>]) -> PathBuf {
     let path = home.path(name);
     let mut writer = csv::Writer::from_path(&path).expect("a file");
     writer.write_record(header).expect("a header");
@@ -126,13 +126,13 @@ fn csv_file(home: &Home, name: &str, header: &[&str], rows: &[Vec<String>]) -> P
 }
 
 /// A file with one column.
-fn orders_file<'a>(home: &Home, name: &str, orders: impl IntoIterator<Item = &'a Action>) -> PathBuf {
+pub(crate) fn orders_file<'a>(home: &Home, name: &str, orders: impl IntoIterator<Item = &'a Action>) -> PathBuf {
     let rows: Vec<Vec<String>> = orders.into_iter().map(|action| vec![action.order.clone()]).collect();
     csv_file(home, name, &["order_id"], &rows)
 }
 
 /// The arguments of a batch.
-fn args(file: &Path, out: &Path, more: &[&str]) -> Vec<String> {
+pub(crate) fn args(file: &Path, out: &Path, more: &[&str]) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
     let mut list: Vec<String> =
         ["retract", "--yes", "--json", "--file", &text(file), "--out", &text(out)].map(str::to_owned).to_vec();
@@ -140,13 +140,13 @@ fn args(file: &Path, out: &Path, more: &[&str]) -> Vec<String> {
     list
 }
 
-fn run(home: &Home, file: &Path, out: &Path, more: &[&str]) -> Ran {
+pub(crate) fn run(home: &Home, file: &Path, out: &Path, more: &[&str]) -> Ran {
     let list = args(file, out, more);
     home.run(&list.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[track_caller]
-fn check(home: &Home, file: &Path, out: &Path, more: &[&str], code: i32) -> Ran {
+pub(crate) fn check(home: &Home, file: &Path, out: &Path, more: &[&str], code: i32) -> Ran {
     let ran = run(home, file, out, more);
     ran.expect(code);
     ran
@@ -163,14 +163,14 @@ fn table(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
 
 /// The cells of a column.
 #[track_caller]
-fn column(path: &Path, name: &str) -> Vec<String> {
+pub(crate) fn column(path: &Path, name: &str) -> Vec<String> {
     let (header, rows) = table(path);
     let place = header.iter().position(|one| one == name).unwrap_or_else(|| panic!("no {name} among {header:?}"));
     rows.into_iter().map(|row| row[place].clone()).collect()
 }
 
 #[track_caller]
-fn outcomes(path: &Path) -> Vec<String> {
+pub(crate) fn outcomes(path: &Path) -> Vec<String> {
     column(path, "recoup_outcome")
 }
 
@@ -543,10 +543,13 @@ fn interrupt(child: &std::process::Child) {
 #[test]
 fn ctrl_c_in_the_middle_writes_the_outcomes_and_the_same_file_goes_on() {
     let (sim, home) = ready(&["--participants", "3000", "--latency", "20ms"]);
+    // Nothing hangs here: on a busy machine an answer may take long, and one that is given up leaves a doubt of minutes.
+    let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
+    home.configure(&toml.replace("timeout = '2s'", "timeout = '30s'"));
     let orders = plain(&sim, 30);
     let file = orders_file(&home, "refunds.csv", &orders);
     let out = home.path("out.csv");
-    let list = args(&file, &out, &[]);
+    let list = args(&file, &out, &["--wait", "60s"]);
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let child = home.command(&list).spawn().expect("it starts");
     wait_until("it to be in the middle", || sim.deletes().len() >= 8);

@@ -152,9 +152,49 @@ fn a_person_may_send_an_unconfirmed_one_again_after_a_day_or_by_name() {
     let shown = home.check(&["status", "--retraction", "2"], 0).stdout;
     assert!(shown.contains(" override: a person allowed it by name: --override early"), "{shown}");
     assert!(shown.contains("before: attempt 1 (retraction 1)"), "{shown}");
-    // The first one is out of the way, and nothing is left to verify.
+    // The first one is out of the way, which is no success of its own, and nothing is left to verify.
+    let first = home.check(&["verify", "1", "--json"], 1);
+    assert_eq!(first.state(), "superseded");
     assert!(home.check(&["verify", "--json"], 0).stdout.is_empty());
     home.check(&["retract", &order, "--yes", "--override", "nonsense"], 2);
+}
+
+#[test]
+fn a_second_attempt_that_met_a_limit_leaves_the_day_of_the_first_as_it_was() {
+    let (sim, home) = ready(&["--rule-missing"]);
+    let order = sim.example("plain").order_id;
+    home.check(&["retract", &order, "--yes", "--wait", "200ms"], 7);
+    sim.post("set?delete-fault=429");
+    let resend = ["retract", order.as_str(), "--yes", "--json", "--resend", "--reason", "x"];
+    // It is sent, turned away, and leaves instead of waiting.
+    let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
+    home.configure(&toml.replace("[brand]\n", "[brand]\nmax_wait = '0s'\n"));
+    let limited = home.check(&[&resend[..], &["--override", "early"]].concat(), 8);
+    assert_eq!(limited.state(), "planned", "{limited:?}");
+    let deletes = sim.deletes().len();
+    wait_until("the limit is over", || home.run(&resend).code != Some(8));
+    let refused = home.check(&resend, 5);
+    assert!(refused.stderr.contains("less than 24 hours ago"), "{}", refused.stderr);
+    assert_eq!(sim.deletes().len(), deletes);
+    home.configure(&toml);
+    assert_eq!(home.check(&[&resend[..], &["--override", "early"]].concat(), 7).state(), "unconfirmed");
+    assert_eq!(sim.deletes().len(), deletes + 1);
+}
+
+#[test]
+fn a_second_attempt_waits_a_limit_out_and_goes_on() {
+    let (sim, home) = ready(&["--rule-missing"]);
+    let order = sim.example("plain").order_id;
+    home.check(&["retract", &order, "--yes", "--wait", "200ms"], 7);
+    sim.post("set?rule-missing=false");
+    sim.post("set?delete-fault=429");
+    let ran = home.check(
+        &["retract", &order, "--yes", "--json", "--resend", "--reason", "the rule was missing", "--override", "early"],
+        0,
+    );
+    assert_eq!(ran.state(), "confirmed");
+    assert_eq!(sim.deletes().len(), 3, "the first, the one that was turned away, and the one that counts");
+    home.check(&["audit", "verify"], 0);
 }
 
 #[test]

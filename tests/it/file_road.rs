@@ -199,6 +199,7 @@ fn a_line_is_released_only_where_nothing_says_that_it_was_handed_in() {
     let released = home.check(&["file", "release", "1", "--ticket", "T-1", "--reason", "wrong list", "--json"], 0);
     assert_eq!(released.state(), "released");
     home.check(&["file", "release", "1", "--ticket", "T-1"], 5);
+    assert_eq!(home.check(&["verify", "1", "--json"], 1).state(), "released", "nothing was taken back");
     assert_eq!(home.check(&["retract", &orders[0].0, "--yes", "--json"], 0).state(), "confirmed");
 
     write(&home, &[&orders[1].0], &[]).expect(0);

@@ -61,10 +61,21 @@ fn nothing_of_a_forgotten_account_is_left_and_no_source_brings_it_back() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let (order, account) = confirmed(&sim, &home);
     assert!(holds(&home.ledger(), &account) && holds(&home.ledger(), "Ms Bird"), "there before");
+    assert!(holds(&home.ledger(), "QueuedUri"), "the vendor's answer, as it came");
+    // A row of the list holds the number of its account beside a hash.
+    let number = |sql: &str, of: &dyn rusqlite::ToSql| {
+        let index = rusqlite::Connection::open(home.database()).expect("the index");
+        index.query_row(sql, [of], |row| row.get::<_, i64>(0)).expect("a number")
+    };
+    let key = number("SELECT id FROM accounts WHERE account_id = ?1", &account);
+    let listed = || number("SELECT count(*) FROM participants WHERE hash >> 32 = ?1", &key);
+    assert!(listed() > 0, "there before");
     let forgotten = forget(&home, &account);
+    assert_eq!(listed(), 0, "what the walks have seen of it");
     assert_eq!((&forgotten["retractions"], &forgotten["index"]["accounts"]), (&1.into(), &1.into()), "{forgotten}");
     assert_gone(&home, &account);
     assert!(!holds(&home.ledger(), "Ms Bird"), "the reason may name the person");
+    assert!(!holds(&home.ledger(), "QueuedUri"), "so may the vendor's answer");
     home.check(&["audit", "verify"], 0);
 
     for source in ["participants", "graphql", "export"] {

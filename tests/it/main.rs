@@ -7,6 +7,7 @@ mod adjust;
 mod audit;
 mod backup;
 mod batch;
+mod batch_rows;
 mod cancel_reward;
 mod crawl;
 mod doubt;

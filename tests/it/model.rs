@@ -143,7 +143,13 @@ impl Model {
             assert_eq!(self.sim.deletes().len(), 0, "{}", told());
             return;
         }
-        self.home.check(&["audit", "verify"], 0);
+        let audit = self.home.run(&["audit", "verify"]);
+        if audit.stderr.contains("nothing was ever retracted here") {
+            // It was killed before the file had its schema, and so before anything could be sent.
+            assert_eq!(self.sim.deletes().len(), 0, "{}", told());
+            return;
+        }
+        assert_eq!(audit.code, Some(0), "{audit:?}: {}", told());
         let mut actions: BTreeMap<String, Value> = BTreeMap::new();
         for line in self.sim.get("actions").lines().filter(|line| !line.is_empty()) {
             let action: Value = serde_json::from_str(line).expect("an action");
@@ -184,9 +190,9 @@ impl Model {
                 *sent.entry(id).or_default() += 1;
             }
         }
+        let order_of = |id: &str| actions[id]["order_id"].as_str().expect("an order").to_owned();
         for (id, times) in &sent {
-            let order = actions[id]["order_id"].as_str().expect("an order");
-            let asked = self.resends.get(order).copied().unwrap_or(0);
+            let asked = self.resends.get(&order_of(id)).copied().unwrap_or(0);
             assert!(*times <= 1 + asked, "{id} was sent {times} times, {asked} by hand: {}", told());
         }
         for (id, road, state) in &rows {
@@ -196,7 +202,14 @@ impl Model {
                 assert!(rewards.iter().all(gone), "{id} is confirmed, and {rewards:?}: {}", told());
             }
         }
-        assert!(self.sim.violations().is_empty(), "{:?}: {}", self.sim.violations(), told());
+        // What a person sends again once it was not received is a second one to the simulator; they were counted above.
+        let by_hand = |what: &Value| {
+            let what = what.as_str().unwrap_or_default();
+            what.starts_with("duplicate dispatch: ")
+                && sent.keys().any(|id| what.contains(&format!(" {id},")) && self.resends.contains_key(&order_of(id)))
+        };
+        let violations: Vec<Value> = self.sim.violations().into_iter().filter(|what| !by_hand(what)).collect();
+        assert!(violations.is_empty(), "{violations:?}: {}", told());
     }
 }
 

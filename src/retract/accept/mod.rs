@@ -1,8 +1,8 @@
 //! The way out for a ledger that was restored, or lost: match it against what the vendor has received, and only then send
 //! again.
 //!
-//! Each reversal of the vendor's list that the ledger does not know is written into it as sent, to be followed by `verify`, so
-//! that it never goes out twice. Where the list cannot vouch for everything, a person has to name that they go on without it,
+//! Each reversal and each modification of the vendor's list that the ledger does not know is written into it as sent, to be
+//! followed by `verify`, so that it never goes out twice. Where the list cannot vouch for everything, a person has to name that they go on without it,
 //! and the ledger keeps that. This module reads the vendor and must never send anything.
 
 mod sort;
@@ -57,7 +57,9 @@ pub struct Accepted {
     pub since: Option<String>,
     /// Reversals that the vendor lists since then.
     pub reversals: u64,
-    /// Of these, known to the ledger.
+    /// Modifications that it lists since then.
+    pub modifications: u64,
+    /// Of both, known to the ledger.
     pub matched: u64,
     /// Written into the ledger.
     pub added: Vec<Added>,
@@ -69,11 +71,13 @@ pub struct Accepted {
     pub ledger: Option<Mark>,
 }
 
-/// A reversal that the ledger did not know.
+/// What the ledger did not know.
 #[derive(Debug, Serialize)]
 pub struct Added {
     /// Its number in the ledger now.
     pub id: i64,
+    /// A reversal or a modification.
+    pub road: Road,
     /// The order, where it is known.
     pub order_id: String,
     /// The action, unless it went out by order ID and action tracker.
@@ -105,7 +109,10 @@ pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
     let rows = read_list(reads, options, &mut doubts).await?;
     let sorted = sort(&rows, since, &known);
     if sorted.unreadable > 0 {
-        doubts.push(format!("{} reversal(s) of the vendor's list do not say what they take back", sorted.unreadable));
+        doubts.push(format!(
+            "{} submission(s) of the vendor's list do not say what they take back or change",
+            sorted.unreadable
+        ));
     }
     if let Some(first) = doubts.first()
         && !options.without_vendor
@@ -116,7 +123,7 @@ pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
         ));
     }
     let mut risks = doubts.clone();
-    risks.extend(other_risks(&trouble, &sorted));
+    risks.extend(other_risks(&trouble));
     let since_text = since.map(|since| format!("{since:.0}"));
     for line in plan_lines(&trouble, since_text.as_deref(), &sorted, &risks, options) {
         if options.yes { reads.report.note(line) } else { reads.report.say(line) }
@@ -152,6 +159,7 @@ pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
         trouble: Some(trouble.as_str()),
         since: since_text,
         reversals: sorted.reversals,
+        modifications: sorted.modifications,
         matched: sorted.matched + sorted.on_known,
         added,
         vouched: doubts.is_empty(),
@@ -191,16 +199,13 @@ async fn read_list(reads: &Reads<'_>, options: &Options, doubts: &mut Vec<String
     }
 }
 
-fn other_risks(trouble: &Trouble, sorted: &Sorted) -> Vec<String> {
+fn other_risks(trouble: &Trouble) -> Vec<String> {
     let mut risks = Vec::new();
     if matches!(trouble, Trouble::Missing | Trouble::Another | Trouble::Forked) {
         risks.push(format!(
             "what was sent more than {KEPT_DAYS} days ago is in no list any more; only the state of its rewards speaks against \
              sending it again"
         ));
-    }
-    if sorted.modifications > 0 {
-        risks.push(format!("{} modification(s) are not in this ledger and are not taken over", sorted.modifications));
     }
     risks.push("what was handed over by file since is in no list of submissions".to_owned());
     risks
@@ -217,8 +222,8 @@ fn plan_lines(
     let mut lines = vec![
         trouble.describe(),
         format!(
-            "reversals {since} at the vendor: {}; known to this ledger: {}; to be written into it as sent: {}",
-            grouped(sorted.reversals),
+            "reversals and modifications {since} at the vendor: {}; known to this ledger: {}; to be written into it as sent: {}",
+            grouped(sorted.reversals + sorted.modifications),
             grouped(sorted.matched + sorted.on_known),
             sorted.missing.len()
         ),
@@ -254,9 +259,10 @@ fn details(trouble: &Trouble, since: Option<&str>, sorted: &Sorted, risks: &[Str
     })
 }
 
-/// The retraction that an unknown reversal becomes: its rewards as they were when it arrived, as far as the index knows.
+/// The retraction that an unknown submission becomes: its rewards as they were when it arrived, as far as the index knows. What
+/// a modification changed is not told from its form, so the same and any other change of that action needs `--again`.
 fn found(reads: &Reads<'_>, reader: Option<&IndexReader>, missing: &Missing) -> Result<Found> {
-    let Missing { target, submission } = missing;
+    let Missing { road, target, submission } = missing;
     let indexed: Vec<IndexedReward> = match (reader, target) {
         (None, _) => Vec::new(),
         (Some(reader), Target::Action(action_id)) => reader.rewards_of_action(action_id)?,
@@ -280,7 +286,7 @@ fn found(reads: &Reads<'_>, reader: Option<&IndexReader>, missing: &Missing) -> 
     let warnings = ["taken over from the vendor's list of submissions, because the ledger it was sent from was lost"];
     Ok(Found {
         retraction: NewRetraction {
-            road: Road::Reversal,
+            road: *road,
             target: target.clone(),
             order_id,
             disposition: submission.sent("DispositionCode").unwrap_or_default().to_owned(),
@@ -296,12 +302,16 @@ fn found(reads: &Reads<'_>, reader: Option<&IndexReader>, missing: &Missing) -> 
             "batch_id": submission.batch_id,
             "queued_uri": submission.batch_id.as_deref().and_then(link_to),
             "submitted_at": submission.submission_date,
-            "request": { "method": "DELETE", "resource": "Actions", "parameters": parameters },
+            "request": { "method": method_of(*road), "resource": "Actions", "parameters": parameters },
         }),
     })
 }
 
-/// A reward as it was when the reversal arrived: what was cancelled after that had stood until then.
+fn method_of(road: Road) -> &'static str {
+    if road == Road::Modification { "PUT" } else { "DELETE" }
+}
+
+/// A reward as it was when the submission arrived: what was cancelled after that had stood until then.
 fn before(indexed: &IndexedReward, arrived_ms: i64) -> Snapshot {
     /// How far two of the vendor's clocks may differ.
     const CLOCKS: Duration = Duration::from_mins(1);
@@ -324,6 +334,7 @@ fn link_to(batch_id: &str) -> Option<String> {
 fn line_of(id: i64, missing: &Missing, found: &Found) -> Added {
     Added {
         id,
+        road: found.retraction.road,
         order_id: found.retraction.order_id.as_str().to_owned(),
         action_id: missing.target.action_id().map(ToString::to_string),
         batch_id: missing.submission.batch_id.clone(),
@@ -342,6 +353,7 @@ fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
         trouble: None,
         since: None,
         reversals: 0,
+        modifications: 0,
         matched: 0,
         added: Vec::new(),
         vouched: true,
@@ -357,15 +369,17 @@ impl Accepted {
             return vec!["nothing is wrong with this ledger; nothing was changed".to_owned()];
         }
         let mut lines = vec![format!(
-            "accepted: {} reversal(s) at the vendor, {} known, {} written down as sent",
+            "accepted: {} reversal(s) and {} modification(s) at the vendor, {} known, {} written down as sent",
             self.reversals,
+            self.modifications,
             self.matched,
             self.added.len()
         )];
         for added in &self.added {
             let what = added.action_id.as_ref().map_or_else(String::new, |id| format!(", action {id}"));
             let batch = added.batch_id.as_deref().unwrap_or("unknown");
-            lines.push(format!("  retraction {}: order {}{what}, batch ID {batch}", added.id, added.order_id));
+            let road = added.road.as_str();
+            lines.push(format!("  retraction {} ({road}): order {}{what}, batch ID {batch}", added.id, added.order_id));
         }
         if !self.vouched {
             lines.push("RISK: what the vendor's list does not show could be sent a second time".to_owned());

@@ -1,7 +1,7 @@
 //! Which of the vendor's submissions a ledger knows. Pure: no I/O, no clock.
 //!
-//! A reversal that is taken for known although it is not could go out a second time; so what is not certain counts as not
-//! known, and what cannot be read is said.
+//! What is taken for known although it is not could go out a second time, a reversal as well as a change of an amount; so what
+//! is not certain counts as not known, and what cannot be read is said.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,15 +11,17 @@ use jiff::Timestamp;
 use crate::api::brand::Submission;
 use crate::clock::signed;
 use crate::model::{ActionId, OrderId, Target};
-use crate::store::ledger::{Retraction, State};
+use crate::store::ledger::{Retraction, Road, State};
 
 /// How far two clocks may differ, and a request may take.
 const CLOCKS: Duration = Duration::from_mins(10);
 
-/// A reversal that the vendor has and the ledger does not.
+/// A reversal or a modification that the vendor has and the ledger does not.
 #[derive(Debug, Clone)]
 pub struct Missing {
-    /// What it takes back.
+    /// Which of the two it is.
+    pub road: Road,
+    /// What it takes back or changes.
     pub target: Target,
     /// The submission.
     pub submission: Submission,
@@ -30,16 +32,16 @@ pub struct Missing {
 pub struct Sorted {
     /// Reversals since the moment from which on the ledger may not know them.
     pub reversals: u64,
-    /// Of these, known: by batch ID, or by what they take back and when.
+    /// Modifications since then.
+    pub modifications: u64,
+    /// Of both, known: by batch ID, or by what they are about and when.
     pub matched: u64,
-    /// Further ones on actions that the ledger would not send again anyway.
+    /// Further reversals of actions that the ledger would not send again anyway.
     pub on_known: u64,
     /// Not known, oldest first.
     pub missing: Vec<Missing>,
-    /// Neither known nor readable: what they take back is not to be seen.
+    /// Neither known nor readable: what they are about is not to be seen.
     pub unreadable: u64,
-    /// Modifications that the ledger does not know. They are not taken over.
-    pub modifications: u64,
 }
 
 /// Sorts a list. `since`: from when on the ledger may not know what was sent; `None`: it may know nothing at all.
@@ -60,18 +62,18 @@ pub fn sort(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction])
             continue;
         }
         let by_batch = row.batch_id.as_deref().is_some_and(|batch| batches.contains(batch));
-        match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        let road = match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
             // One without a type could be one.
-            None | Some("reversal") => {}
+            None | Some("reversal") => Road::Reversal,
             // A reversal of an action whose amount is 0 already is listed as a modification (`contradictions.md` 4).
-            Some("modification") if is_reversal_by_its_form(row) => {}
-            Some("modification") => {
-                sorted.modifications += u64::from(!by_batch);
-                continue;
-            }
+            Some("modification") if is_reversal_by_its_form(row) => Road::Reversal,
+            Some("modification") => Road::Modification,
             Some(_) => continue,
+        };
+        match road {
+            Road::Modification => sorted.modifications += 1,
+            _ => sorted.reversals += 1,
         }
-        sorted.reversals += 1;
         let Some(target) = target_of(row) else {
             if by_batch {
                 sorted.matched += 1;
@@ -82,13 +84,13 @@ pub fn sort(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction])
         };
         if by_batch {
             sorted.matched += 1;
-        } else if let Some(by_time) = sent_then(row, &target, known, &accounted) {
+        } else if let Some(by_time) = sent_then(row, road, &target, known, &accounted) {
             accounted.insert(by_time);
             sorted.matched += 1;
-        } else if is_safe(&target, known) {
+        } else if road == Road::Reversal && is_safe(&target, known) {
             sorted.on_known += 1;
         } else {
-            sorted.missing.push(Missing { target, submission: row.clone() });
+            sorted.missing.push(Missing { road, target, submission: row.clone() });
         }
     }
     sorted
@@ -99,7 +101,7 @@ fn is_reversal_by_its_form(row: &Submission) -> bool {
     row.sent("DispositionCode").is_some() && row.sent("Reason").is_none() && row.sent("Sku").is_none()
 }
 
-/// What a submission takes back: an action, or an order of an event type.
+/// What a submission is about: an action, or an order of an event type.
 fn target_of(row: &Submission) -> Option<Target> {
     if let Some(action_id) = row.sent("ActionId") {
         return Some(Target::Action(ActionId::new(action_id)));
@@ -110,11 +112,17 @@ fn target_of(row: &Submission) -> Option<Target> {
 }
 
 /// The retraction that was sent at that time for this target and has no batch ID of its own: its answer was lost.
-fn sent_then(row: &Submission, target: &Target, known: &[Retraction], accounted: &BTreeSet<i64>) -> Option<i64> {
+fn sent_then(
+    row: &Submission,
+    road: Road,
+    target: &Target,
+    known: &[Retraction],
+    accounted: &BTreeSet<i64>,
+) -> Option<i64> {
     let at = row.submitted_at()?;
     let then = |text: &str| text.parse::<Timestamp>().is_ok_and(|sent| sent.duration_since(at).abs() <= signed(CLOCKS));
     let fits = |retraction: &&Retraction| {
-        retraction.road.takes_all_back()
+        retraction.road == road
             && retraction.target() == *target
             && retraction.text("batch_id").is_none()
             && !accounted.contains(&retraction.id)
@@ -125,9 +133,10 @@ fn sent_then(row: &Submission, target: &Target, known: &[Retraction], accounted:
     known.iter().rev().find(fits).map(|retraction| retraction.id)
 }
 
-/// Whether the ledger would not send this again anyway, not even for a person who says so.
+/// Whether the ledger would not reverse this again anyway, not even for a person who says so. A line of a file does not vouch
+/// for that: it can be released, and then nothing would speak of the reversal.
 fn is_safe(target: &Target, known: &[Retraction]) -> bool {
-    let newest = known.iter().rfind(|retraction| retraction.road.takes_all_back() && retraction.target() == *target);
+    let newest = known.iter().rfind(|retraction| retraction.road == Road::Reversal && retraction.target() == *target);
     newest.is_some_and(|newest| !newest.state.may_be_sent_again(newest.road))
 }
 
@@ -137,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::api::brand::SubmissionStatus;
-    use crate::store::ledger::{Event, Road};
+    use crate::store::ledger::Event;
 
     fn submission(kind: &str, batch: &str, at: &str, payload: &[(&str, &str)]) -> Submission {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -196,7 +205,9 @@ mod tests {
         let action = [("ActionId", "1.2.3"), ("Amount", "0")];
         let by_order = [("OrderId", "o"), ("ActionTrackerId", "5")];
         let known = |state, at, batch| vec![retraction("1.2.3", state, at, batch)];
-        // The submission, the ledger, and: matched, on known actions, missing, unreadable, modifications.
+        let by = |road, state| vec![Retraction { road, ..retraction("1.2.3", state, NOON, None) }];
+        let change = || submission("Modification", "c", NOON, &action);
+        // The submission, the ledger, and: matched, on known actions, missing reversals, unreadable, missing modifications.
         let table: &[(&str, Submission, Vec<Retraction>, [u64; 5])] = &[
             ("an empty ledger", submission("Reversal", "b", NOON, &action), vec![], [0, 0, 1, 0, 0]),
             (
@@ -278,7 +289,18 @@ mod tests {
                 known(State::Queued, NOON, Some("b")),
                 [1, 0, 0, 0, 0],
             ),
-            ("a modification", submission("Modification", "c", NOON, &action), vec![], [0, 0, 0, 0, 1]),
+            ("a modification", change(), vec![], [0, 0, 0, 0, 1]),
+            ("a modification whose answer was lost", change(), by(Road::Modification, State::Unknown), [1, 0, 0, 0, 0]),
+            ("a modification beside a reversal", change(), by(Road::Reversal, State::Unknown), [0, 0, 0, 0, 1]),
+            ("a modification after another", change(), by(Road::Modification, State::Processed), [0, 0, 0, 0, 1]),
+            ("a modification by batch", change(), known(State::Queued, NOON, Some("c")), [1, 0, 0, 0, 0]),
+            ("a modification of nothing", submission("Modification", "c", NOON, &[]), vec![], [0, 0, 0, 1, 0]),
+            (
+                "a reversal of what was handed over by file, and may be released",
+                submission("Reversal", "c", NOON, &action),
+                by(Road::File, State::HandedOver),
+                [0, 0, 1, 0, 0],
+            ),
             ("a conversion", submission("Conversion", "c", NOON, &action), vec![], [0; 5]),
             ("before the copy", submission("Reversal", "c", "2026-11-24T10:00:00Z", &action), vec![], [0; 5]),
             ("at an unreadable time", submission("Reversal", "c", "noon", &action), vec![], [0, 0, 1, 0, 0]),
@@ -288,8 +310,9 @@ mod tests {
             let rows = [row.clone(), row.clone()];
             let rows = if row.batch_id.is_some() { &rows[..] } else { &rows[..1] };
             let sorted = sort(rows, Some(since), known);
-            let missing = sorted.missing.len() as u64;
-            let found = [sorted.matched, sorted.on_known, missing, sorted.unreadable, sorted.modifications];
+            let missing = |road| sorted.missing.iter().filter(|missing| missing.road == road).count() as u64;
+            let (reversals, modifications) = (missing(Road::Reversal), missing(Road::Modification));
+            let found = [sorted.matched, sorted.on_known, reversals, sorted.unreadable, modifications];
             assert_eq!(found, *wanted, "{what}");
         }
     }

@@ -52,7 +52,9 @@ pub fn check(ledger: &Ledger, question: Question<'_>) -> Result<Earlier> {
     let attempts = ledger.attempts_by(Road::Modification, &target.key())?;
     let sent: Vec<&Retraction> = attempts.iter().filter(|attempt| attempt.state.may_have_been_sent()).collect();
     let newest = sent.last().copied();
-    if let Some(open) = newest.filter(|newest| newest.state.is_open() && newest.state != State::Unconfirmed) {
+    // Not only the newest: one that was taken over from the vendor's list may stand on top of it.
+    let is_under_way = |sent: &&&Retraction| sent.state.is_open() && sent.state != State::Unconfirmed;
+    if let Some(open) = sent.iter().rfind(is_under_way) {
         return Err(Error::new(
             Kind::Refused,
             format!(

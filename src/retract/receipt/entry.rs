@@ -254,7 +254,8 @@ impl Entry {
                 Some(Kind::NotConfirmed)
             }
             Some(State::Failed | State::NotReceived) => Some(Kind::VendorRefused),
-            Some(State::Planned) => Some(Kind::Failed),
+            // Nothing was taken back by it; where another attempt has, that one says so.
+            Some(State::Planned | State::Superseded | State::Released) => Some(Kind::Failed),
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use super::verdict::{Finding, Findings};
 use crate::error::{Error, Kind};
 use crate::model::{Coverage, OrderId};
 use crate::store::Identity;
-use crate::store::ledger::{Head, Ledger, Retraction, Road};
+use crate::store::ledger::{Head, Ledger, Retraction, Road, State};
 
 pub use entry::{Entry, EventLine, RewardLine};
 pub use text::{coverage_line, finding_lines, plan_lines};
@@ -176,6 +176,12 @@ impl Receipt {
             }
             Kind::VendorRefused => {
                 Error::new(kind, message).hint("mend the cause, then send it again with --resend --reason TEXT")
+            }
+            _ if entry.ledger_state == Some(State::Superseded) => Error::new(kind, message).hint(
+                "another attempt has taken its place: `recoup retract ORDER --dry-run` shows where the order stands",
+            ),
+            _ if entry.ledger_state == Some(State::Released) => {
+                Error::new(kind, message).hint("nothing was taken back by it: use `recoup retract ORDER`")
             }
             _ => Error::new(kind, message).hint("nothing was sent; run the same command again"),
         })

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Begun, Entry, First, Ledger, NewRetraction, State, insert, insert_event, supersede};
+use super::{Begun, Entry, First, Ledger, NewRetraction, Road, State, insert, insert_event, supersede};
 use crate::error::{Error, Kind, Result};
 
 /// What a copy that `recoup backup` made says of itself.
@@ -25,7 +25,7 @@ pub struct CopyOf {
     pub at: String,
 }
 
-/// A reversal that was found at the vendor.
+/// A reversal or a modification that was found at the vendor.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The retraction that it becomes.
@@ -34,7 +34,7 @@ pub struct Found {
     pub details: Value,
 }
 
-/// What an accepted reversal says of itself.
+/// What one that was taken over says of itself.
 const FOUND: &str = "found at the vendor; sent from a ledger that was lost";
 
 impl Ledger {
@@ -63,7 +63,11 @@ impl Ledger {
                 let first = First { state: State::Queued, message: FOUND, details: &one.details };
                 numbers.push(match insert(tx, &one.retraction, &first, actor, now)? {
                     Begun::Written(id) => {
-                        supersede(tx, id, actor, now)?;
+                        // A reversal stands for all attempts before it. A modification is one of several, and what is in
+                        // doubt about the others stays so.
+                        if one.retraction.road != Road::Modification {
+                            supersede(tx, id, actor, now)?;
+                        }
                         Some(id)
                     }
                     Begun::Refused(..) => None,

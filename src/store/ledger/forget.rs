@@ -10,6 +10,7 @@ use ring::hmac;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
+use super::seal::{REASON, RESPONSE};
 use super::{Entry, LAYOUT, Ledger, Retraction, insert_event, text};
 use crate::error::Result;
 use crate::model::AccountId;
@@ -27,7 +28,7 @@ pub struct Tombstones {
 /// What forgetting took out of the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForgottenHere {
-    /// Values: the account's own, and the reasons of the retractions that it is in.
+    /// Values: the account's own, and the reasons and the vendor's answers of the retractions that it is in.
     pub values: u64,
     /// Retractions that it is in.
     pub retractions: u64,
@@ -59,7 +60,7 @@ impl Ledger {
             let retractions = retractions_of(tx, account)?;
             let mut values = 0;
             for id in &retractions {
-                values += tx.execute("DELETE FROM personal WHERE kind = 'reason' AND retraction_id = ?1", [id])?;
+                values += erase_texts(tx, *id)?;
             }
             values += tx.execute("DELETE FROM personal WHERE value = ?1", [account.as_str()])?;
             let buried = tx.execute(
@@ -124,18 +125,26 @@ impl Ledger {
 /// Values of accounts that a tombstone is of: an older copy has them still.
 fn erase_buried(tx: &Connection) -> rusqlite::Result<()> {
     let values: Vec<String> = tx
-        .prepare("SELECT DISTINCT value FROM personal WHERE kind <> 'reason'")?
-        .query_map([], |row| row.get(0))?
+        .prepare("SELECT DISTINCT value FROM personal WHERE kind NOT IN (?1, ?2)")?
+        .query_map([REASON, RESPONSE], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for value in values {
         if is_forgotten(tx, &value)? {
             for id in retractions_of(tx, &AccountId::new(value.as_str()))? {
-                tx.execute("DELETE FROM personal WHERE kind = 'reason' AND retraction_id = ?1", [id])?;
+                erase_texts(tx, id)?;
             }
             tx.execute("DELETE FROM personal WHERE value = ?1", [&value])?;
         }
     }
     Ok(())
+}
+
+/// What was written about a retraction, by a person or by the vendor: it may name whoever is in it.
+fn erase_texts(tx: &Connection, retraction: i64) -> rusqlite::Result<usize> {
+    tx.execute(
+        "DELETE FROM personal WHERE kind IN (?1, ?2) AND retraction_id = ?3",
+        params![REASON, RESPONSE, retraction],
+    )
 }
 
 fn retractions_of(conn: &Connection, account: &AccountId) -> rusqlite::Result<BTreeSet<i64>> {

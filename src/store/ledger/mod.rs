@@ -44,7 +44,7 @@ pub use watch::{Looked, NewWatched, Watched};
 pub(super) const LAYOUT: Layout = Layout {
     name: "ledger",
     schema: include_str!("../../../ledger.sql"),
-    upgrades: &[upgrade::to_version_2],
+    upgrades: &[upgrade::to_version_2, upgrade::to_version_3],
     synchronous: "FULL",
     application_id: 0x7265_636C, // "recl"
 };
@@ -227,8 +227,11 @@ fn insert(
         Some((id, _)) => Some((id, newest_of(tx, id)?.1.unwrap_or(State::Unknown))),
         None => None,
     };
+    // Where it is only written down that the vendor has a modification, nothing is sent beside one that is open.
+    let is_record = new.road == Road::Modification && first.state == State::Queued;
     if let Some((id, state)) = stands
         && !state.may_be_sent_again(new.road)
+        && !is_record
     {
         return Ok(Begun::Refused(id, state));
     }

@@ -12,11 +12,15 @@ use serde_json::Value;
 use super::chain::Fault;
 use super::hex;
 
-/// The keys of plans and details whose text is personal. A reason is a person's own words, and may name anybody.
-const PERSONAL: [&str; 3] = ["account_id", "user_id", REASON];
+/// The keys of plans and details whose text is personal. A reason is a person's own words, a response the vendor's: either may
+/// name anybody.
+const PERSONAL: [&str; 4] = ["account_id", "user_id", REASON, RESPONSE];
 
 /// The kind of what a person wrote: shown wherever its retraction is, and gone when a person of that is forgotten.
 pub(super) const REASON: &str = "reason";
+
+/// The kind of what the vendor answered, as it came: gone in the same way.
+pub(super) const RESPONSE: &str = "response";
 
 /// What is read where a value was forgotten.
 pub const FORGOTTEN: &str = "(forgotten)";
@@ -51,7 +55,7 @@ pub(super) fn seal_text(
     value: &str,
 ) -> rusqlite::Result<String> {
     // Whatever is read of a forgotten account later does not come back.
-    if kind != REASON && super::forget::is_forgotten(conn, value)? {
+    if kind != REASON && kind != RESPONSE && super::forget::is_forgotten(conn, value)? {
         return Ok(FORGOTTEN.to_owned());
     }
     let known = conn

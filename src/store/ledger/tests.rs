@@ -213,6 +213,26 @@ fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
 }
 
 #[test]
+fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_turned_up() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let day = |n: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * n);
+    let orders = ["found", "missing"].map(OrderId::new);
+    let waits = |order_id| NewWatched { order_id, refunded_at: None, disposition: None, ticket: None };
+    assert_eq!(ledger.watch(&[waits(&orders[0]), waits(&orders[1])], day(40), day(0))?, 2);
+    assert_eq!(ledger.watch(&[waits(&orders[0])], day(90), day(1))?, 0, "one that is there stays as it is");
+    let mut look = |n| ledger.look_for_watched(day(n), |order| Ok(order == &orders[0]));
+    let looked = look(30)?;
+    assert_eq!((looked.found, looked.waiting), (vec![orders[0].clone()], 1));
+    assert_eq!(look(39)?.found, [], "it is said once");
+    assert_eq!(look(40)?.expired, [orders[1].clone()]);
+    assert_eq!(ledger.watched()?.len(), 1, "what turned up waits for a person, longer than for itself");
+    let looked = ledger.look_for_watched(day(60), |_| Ok(true))?;
+    assert_eq!((looked, ledger.watched()?), (Looked::default(), vec![]));
+    Ok(())
+}
+
+#[test]
 fn a_survey_says_where_everything_stands_and_names_nobody() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;

@@ -16,6 +16,11 @@ pub(super) fn to_version_2(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(include_str!("../../../migrations/ledger-2-end.sql"))
 }
 
+/// Version 3: the list of refunds that wait for their orders holds no reasons.
+pub(super) fn to_version_3(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(include_str!("../../../migrations/ledger-3.sql"))
+}
+
 fn seal_retractions(conn: &Connection) -> rusqlite::Result<()> {
     let mut retractions = conn.prepare("SELECT id, reason, plan FROM retractions ORDER BY id")?;
     let rows = retractions.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;

@@ -2,7 +2,7 @@
 //!
 //! A list to work off and not a record: its rows come and go, and no event speaks of them. Nothing is ever sent from here.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Row, params};
 use serde::Serialize;
 
@@ -23,8 +23,6 @@ pub struct Watched {
     pub refunded_at: Option<String>,
     /// The code for the vendor.
     pub disposition: Option<String>,
-    /// A person's words.
-    pub reason: Option<String>,
     /// A ticket.
     pub ticket: Option<String>,
     /// Who put it there.
@@ -46,8 +44,6 @@ pub struct NewWatched<'a> {
     pub refunded_at: Option<Timestamp>,
     /// The code for the vendor.
     pub disposition: Option<&'a str>,
-    /// A person's words.
-    pub reason: Option<&'a str>,
     /// A ticket.
     pub ticket: Option<&'a str>,
 }
@@ -64,15 +60,18 @@ pub struct Looked {
 }
 
 const COLUMNS: &str =
-    "order_id, added_at, expires_at, refunded_at, disposition, reason, ticket, person, host, looked_at, found_at";
+    "order_id, added_at, expires_at, refunded_at, disposition, ticket, person, host, looked_at, found_at";
+
+/// So long an order that has turned up stays on the list.
+const FOUND_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Ledger {
     /// Puts refunds on the list; one that is there stays as it is.
     pub fn watch(&mut self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
         self.transact(|tx, actor| {
             let mut insert = tx.prepare_cached(
-                "INSERT INTO watched (order_id, added_at, expires_at, refunded_at, disposition, reason, ticket, person, host)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+                "INSERT INTO watched (order_id, added_at, expires_at, refunded_at, disposition, ticket, person, host)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
             )?;
             let mut added = 0;
             for one in new {
@@ -82,7 +81,6 @@ impl Ledger {
                     text(until),
                     one.refunded_at.map(text),
                     one.disposition,
-                    one.reason,
                     one.ticket,
                     actor.person,
                     actor.host
@@ -113,7 +111,7 @@ impl Ledger {
         })
     }
 
-    /// Marks what `is_there` has, and takes off what has waited long enough without turning up.
+    /// Marks what `is_there` has, and takes off what has waited long enough without turning up, and what turned up a month ago.
     pub fn look_for_watched(
         &mut self,
         now: Timestamp,
@@ -131,7 +129,9 @@ impl Ledger {
             }
         }
         let (found, expired) = (looked.found.clone(), looked.expired.clone());
+        let long_found = text(now.saturating_sub(FOUND_FOR).unwrap_or(Timestamp::MIN));
         self.transact(|tx, _| {
+            tx.execute("DELETE FROM watched WHERE found_at <= ?1", [&long_found])?;
             tx.execute("UPDATE watched SET looked_at = ?1", [&now_text])?;
             for order in &found {
                 tx.execute("UPDATE watched SET found_at = ?2 WHERE order_id = ?1", [order.as_str(), &now_text])?;
@@ -152,11 +152,10 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Watched> {
         expires_at: row.get(2)?,
         refunded_at: row.get(3)?,
         disposition: row.get(4)?,
-        reason: row.get(5)?,
-        ticket: row.get(6)?,
-        person: row.get(7)?,
-        host: row.get(8)?,
-        looked_at: row.get(9)?,
-        found_at: row.get(10)?,
+        ticket: row.get(5)?,
+        person: row.get(6)?,
+        host: row.get(7)?,
+        looked_at: row.get(8)?,
+        found_at: row.get(9)?,
     })
 }
