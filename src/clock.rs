@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// A clock that starts at the system's time and moves with tokio's.
@@ -30,8 +30,7 @@ impl Clock {
 
     /// The time of day.
     pub fn now(&self) -> Timestamp {
-        let elapsed = jiff::SignedDuration::try_from(self.began.elapsed()).unwrap_or(jiff::SignedDuration::MAX);
-        self.began_at.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+        self.began_at.checked_add(signed(self.began.elapsed())).unwrap_or(Timestamp::MAX)
     }
 
     /// The time of day in Unix milliseconds, as the Advocate API counts.
@@ -43,4 +42,9 @@ impl Clock {
     pub async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+}
+
+/// A span of time that can be set against the difference of two moments, which may be negative.
+pub fn signed(time: Duration) -> SignedDuration {
+    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
 }

@@ -95,29 +95,17 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         lists: retract::Lists::default(),
     };
     let minute = Duration::from_mins(1);
+    let follows = Follows {
+        wait: minute,
+        first_poll: Duration::from_millis(200),
+        max_poll: Duration::from_secs(1),
+        settle: minute,
+        ..Follows::default()
+    };
     let options = retract::Options {
-        road: Road::Reversal,
-        action_id: None,
-        all: false,
-        action_tracker: None,
-        disposition: "RETRACTION".to_owned(),
         reason: Some("demo".to_owned()),
-        ticket: None,
-        dry_run: false,
         yes: true,
-        resend: false,
-        overrides: Vec::new(),
-        read_action: true,
-        amount: None,
-        batch: None,
-        max_index_age: minute,
-        follows: Follows {
-            wait: minute,
-            first_poll: Duration::from_millis(200),
-            max_poll: Duration::from_secs(1),
-            settle: minute,
-            ..Follows::default()
-        },
+        ..retract::Options::new(Road::Reversal, "RETRACTION".to_owned(), minute, follows)
     };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };
     let receipt = retract::run(&reads, &writer, &order_id, &options).await?;

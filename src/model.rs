@@ -6,11 +6,14 @@
 
 pub mod budget;
 pub mod decimal;
+mod reward;
 pub mod time_left;
 
 use std::fmt;
 
 use serde::Serialize;
+
+pub use reward::{Reward, RewardState};
 
 /// A merchant's order ID. Opaque: compared byte for byte, never folded, trimmed or repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -155,116 +158,6 @@ impl fmt::Debug for Participant {
     }
 }
 
-/// The parts of a reward that recoup acts on or shows; the whole JSON is kept beside it.
-///
-/// REST has no status field (`advocate-api.md` §8): [`Reward::state`] derives it. Dates are Unix milliseconds, amounts are in the
-/// reward's own unit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Reward {
-    /// The reward's ID.
-    pub reward_id: RewardId,
-    /// The account it belongs to; where the JSON has none, the account that was asked.
-    pub account_id: AccountId,
-    /// The user it belongs to, where the JSON says so.
-    pub user_id: Option<UserId>,
-    /// `CREDIT`, `PCT_DISCOUNT`, `FUELTANK`, `INTEGRATION` or anything newer.
-    pub reward_type: Option<String>,
-    /// `FRIEND_SIGNUP`, `REFERRED`, `MANUAL` …
-    pub reward_source: Option<String>,
-    /// `CENTS`, `%`, `MONTH` …
-    pub unit: Option<String>,
-    /// The program it was earned in.
-    pub program_id: Option<String>,
-    /// The human-readable name.
-    pub name: Option<String>,
-    /// ISO 4217 code where the program has one.
-    pub currency: Option<String>,
-    /// What was earned, in `unit`: `assignedCredit`, `amount` or `discountPercent`.
-    pub assigned: Option<i64>,
-    /// What of it was redeemed, in `unit`.
-    pub redeemed: Option<i64>,
-    /// `false` where the vendor says that it cannot be cancelled.
-    pub cancellable: Option<bool>,
-    /// Unix milliseconds.
-    pub date_created: Option<i64>,
-    /// Unix milliseconds.
-    pub date_given: Option<i64>,
-    /// Unix milliseconds.
-    pub date_scheduled_for: Option<i64>,
-    /// Unix milliseconds.
-    pub date_expires: Option<i64>,
-    /// Unix milliseconds; a date here means cancelled.
-    pub date_cancelled: Option<i64>,
-    /// Unix milliseconds.
-    pub date_redeemed: Option<i64>,
-    /// Unix milliseconds; `None` from REST, which does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub date_modified: Option<i64>,
-    /// GraphQL's list of statuses, joined by commas; `None` from REST.
-    pub statuses: Option<String>,
-}
-
-/// Where a reward stands, derived from its dates and amounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RewardState {
-    /// Not yet available.
-    Pending,
-    /// Earned and not used.
-    Available,
-    /// Part of a credit was used; what happens to the rest is not published.
-    PartlyRedeemed,
-    /// Used up. Cannot be cancelled.
-    Redeemed,
-    /// Ran out.
-    Expired,
-    /// Taken back.
-    Cancelled,
-}
-
-impl RewardState {
-    /// The word for it in tables, JSON and the ledger.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Available => "available",
-            Self::PartlyRedeemed => "partly_redeemed",
-            Self::Redeemed => "redeemed",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl fmt::Display for RewardState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl Reward {
-    /// The state at `now_ms` (Unix milliseconds). A cancellation outranks everything, a redemption outranks an expiry.
-    pub fn state(&self, now_ms: i64) -> RewardState {
-        let has = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
-        let redeemed = self.redeemed.unwrap_or(0);
-        if self.date_cancelled.is_some() || has("CANCELLED") {
-            RewardState::Cancelled
-        } else if has("REDEEMED") || (redeemed > 0 && self.assigned.is_some_and(|assigned| redeemed >= assigned)) {
-            RewardState::Redeemed
-        } else if redeemed > 0 {
-            RewardState::PartlyRedeemed
-        } else if self.date_redeemed.is_some() {
-            RewardState::Redeemed
-        } else if self.date_expires.is_some_and(|at| at <= now_ms) || has("EXPIRED") {
-            RewardState::Expired
-        } else if self.date_scheduled_for.is_some_and(|at| at > now_ms) || has("PENDING") {
-            RewardState::Pending
-        } else {
-            RewardState::Available
-        }
-    }
-}
-
 /// One order ID and one ActionId that a reward offers together; either may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Link {
@@ -351,6 +244,12 @@ pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
+/// Bytes as hexadecimal digits, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// How much of the tenant an answer rests on. A negative answer without it is worthless (decision 10).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
@@ -406,6 +305,11 @@ mod tests {
         {
             assert_eq!(OrderId::new(text).folded(), folded, "{text:?}");
         }
+    }
+
+    #[test]
+    fn hexadecimal_has_two_lower_case_digits_a_byte() {
+        assert_eq!((hex(&[0x00, 0x0f, 0xa0, 0xff]), hex(&[])), ("000fa0ff".to_owned(), String::new()));
     }
 
     #[test]

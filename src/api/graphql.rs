@@ -4,18 +4,19 @@
 //! not: what is gone is recognised and said, never guessed at. Only documents whose operation is `query` can be sent at all
 //! (`Query`): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`contradictions.md` 33).
 
+mod answer;
+
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Question;
 use super::advocate::Advocate;
-use super::json::text;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, OrderId, RewardId, UserId};
+pub(crate) use answer::{event_list, reward_page};
 
 /// A GraphQL document that only reads. There is no way to make one of anything else.
 struct Query(&'static str);
@@ -252,177 +253,3 @@ impl Advocate {
 /// Rewards in a page of a narrow question, and pages at most.
 const PAGE_OF_FEW: u32 = 100;
 const PAGES_OF_FEW: u32 = 50;
-
-#[derive(Deserialize)]
-struct AnswerWire<'a, T> {
-    #[serde(default = "none", bound(deserialize = "T: Deserialize<'de>"))]
-    data: Option<T>,
-    #[serde(borrow, default)]
-    errors: Option<Vec<ErrorWire<'a>>>,
-}
-
-fn none<T>() -> Option<T> {
-    None
-}
-
-#[derive(Deserialize)]
-struct ErrorWire<'a> {
-    #[serde(borrow, default)]
-    message: Option<&'a RawValue>,
-    #[serde(default)]
-    path: Option<Vec<Value>>,
-    #[serde(default)]
-    extensions: Option<Value>,
-}
-
-impl ErrorWire<'_> {
-    /// The place in the list that the error speaks of: `["rewards", "data", 3, "userEvent"]`.
-    fn row(&self) -> Option<usize> {
-        let path = self.path.as_ref()?;
-        path.iter().find_map(|step| usize::try_from(step.as_u64()?).ok())
-    }
-
-    fn refusal(&self) -> Refusal {
-        let message = self.message.and_then(text).unwrap_or_default().to_ascii_lowercase();
-        let code = self.extensions.as_ref().and_then(|it| it["code"].as_str()).unwrap_or_default().to_ascii_uppercase();
-        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-        if code.contains("VALIDATION")
-            || says(&["cannot query field", "unknown argument", "unknown type", "is undefined"])
-        {
-            Refusal::Schema
-        } else if ["UNAUTHENTICATED", "FORBIDDEN"].contains(&code.as_str())
-            || says(&["not authori", "unauthori", "forbidden", "permission", "access denied"])
-        {
-            Refusal::Scope
-        } else {
-            Refusal::Unnamed
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct RewardsData<'a> {
-    #[serde(borrow, default)]
-    rewards: Option<RewardsList<'a>>,
-}
-
-#[derive(Deserialize)]
-struct RewardsList<'a> {
-    #[serde(borrow)]
-    data: Vec<&'a RawValue>,
-    #[serde(borrow, default, rename = "totalCount")]
-    total_count: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RewardWire<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "dateModified")]
-    date_modified: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "referralId")]
-    referral_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    user: Option<UserWire<'a>>,
-    #[serde(borrow, default, rename = "userEvent")]
-    user_event: Option<EventId<'a>>,
-}
-
-#[derive(Deserialize)]
-struct EventId<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct UserWire<'a> {
-    #[serde(borrow, default, rename = "accountId")]
-    account_id: Option<&'a RawValue>,
-}
-
-/// One page, or the reason why there is none. `None` where the body is neither, which is tried again.
-pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
-    let answer: AnswerWire<'_, RewardsData<'_>> = serde_json::from_slice(body).ok()?;
-    let errors = answer.errors.unwrap_or_default();
-    let Some(list) = answer.data.and_then(|data| data.rewards) else {
-        return errors.first().map(|error| Graph::Refused(error.refusal()));
-    };
-    // An error that says nothing of where it belongs may belong to any row: the page is as good as broken.
-    if errors.iter().any(|error| error.row().is_none()) {
-        return None;
-    }
-    let hurt: Vec<usize> = errors.iter().filter_map(ErrorWire::row).collect();
-    let rows = list.data.len() as u64;
-    let (mut rewards, mut damaged) = (Vec::with_capacity(list.data.len()), Vec::new());
-    for (place, raw) in list.data.into_iter().enumerate() {
-        match listed(raw) {
-            Some(reward) if hurt.contains(&place) => damaged.push(Some(reward.id)),
-            Some(reward) => rewards.push(reward),
-            None => damaged.push(None),
-        }
-    }
-    let total = list.total_count.and_then(text).and_then(|total| total.trim().parse().ok());
-    Some(Graph::Answer(RewardPage { rewards, rows, damaged, total }))
-}
-
-fn listed(raw: &RawValue) -> Option<ListedReward> {
-    let wire: RewardWire<'_> = serde_json::from_str(raw.get()).ok()?;
-    let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
-    Some(ListedReward {
-        id: RewardId::new(filled(wire.id)?),
-        account: wire.user.and_then(|user| filled(user.account_id)).map(AccountId::new),
-        date_modified: filled(wire.date_modified).and_then(|ms| ms.trim().parse().ok()),
-        referral_id: filled(wire.referral_id),
-        event_id: wire.user_event.and_then(|event| filled(event.id)),
-        raw: raw.to_owned(),
-    })
-}
-
-#[derive(Deserialize)]
-struct EventsData<'a> {
-    #[serde(borrow, default, rename = "userEvents")]
-    user_events: Option<EventsList<'a>>,
-}
-
-#[derive(Deserialize)]
-struct EventsList<'a> {
-    #[serde(borrow)]
-    data: Vec<EventWire<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EventWire<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    account_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    user_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    date_triggered: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    fields: Option<&'a RawValue>,
-}
-
-pub(crate) fn event_list(body: &[u8]) -> Option<Graph<Vec<UserEvent>>> {
-    let answer: AnswerWire<'_, EventsData<'_>> = serde_json::from_slice(body).ok()?;
-    let errors = answer.errors.unwrap_or_default();
-    let Some(list) = answer.data.and_then(|data| data.user_events) else {
-        return errors.first().map(|error| Graph::Refused(error.refusal()));
-    };
-    if !errors.is_empty() {
-        return None;
-    }
-    let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
-    let event = |wire: EventWire<'_>| {
-        Some(UserEvent {
-            id: filled(wire.id)?,
-            account: filled(wire.account_id).map(AccountId::new),
-            user: filled(wire.user_id).map(UserId::new),
-            date_triggered: filled(wire.date_triggered).and_then(|ms| ms.parse().ok()),
-            fields: wire.fields.map_or_else(|| "null".to_owned(), |fields| fields.get().to_owned()),
-        })
-    };
-    Some(Graph::Answer(list.data.into_iter().filter_map(event).collect()))
-}

@@ -2,8 +2,7 @@
 
 use clap::{ArgGroup, Args};
 
-use crate::config::Span;
-use crate::retract::overrides::Override;
+use super::SendArgs;
 
 /// Flags of `recoup adjust`.
 #[derive(Debug, Args)]
@@ -30,27 +29,9 @@ pub struct AdjustArgs {
     /// The code that goes to the vendor as Reason and as DispositionCode; custom codes are case-sensitive
     #[arg(long, value_name = "CODE", default_value = "ORDER_UPDATE")]
     pub code: String,
-    /// Why, in your words; stays in the ledger
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// The ticket this belongs to; stays in the ledger
-    #[arg(long, value_name = "T")]
-    pub ticket: Option<String>,
-    /// Do everything but send
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask; required where there is no terminal
-    #[arg(long)]
-    pub yes: bool,
-    /// How long to follow what was sent [default: 10m]
-    #[arg(long, value_name = "TIME")]
-    pub wait: Option<Span>,
-    /// Refuse where the order was last read longer ago than this [default: 7d]
-    #[arg(long, value_name = "TIME")]
-    pub max_index_age: Option<Span>,
-    /// Go on in spite of this stop; name each one. The ledger keeps the names
-    #[arg(long = "override", value_name = "NAME", value_enum)]
-    pub overrides: Vec<Override>,
+    /// Why, how carefully, and how long.
+    #[command(flatten)]
+    pub send: SendArgs,
     /// Send a change that was sent before: it is another refund
     #[arg(long)]
     pub again: bool,

@@ -9,6 +9,7 @@ mod file;
 mod reconcile;
 mod records;
 mod retract;
+mod send;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub use records::{
     LedgerArgs, LedgerCommand, MistakeArgs,
 };
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
+pub use send::SendArgs;
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///

@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use super::BatchArgs;
+use super::{BatchArgs, SendArgs};
 use crate::config::Span;
-use crate::retract::overrides::Override;
 
 /// Flags of `recoup retract`.
 #[derive(Debug, Args)]
@@ -27,27 +26,9 @@ pub struct RetractArgs {
     /// The disposition code that goes to the vendor, as it is; custom codes are case-sensitive
     #[arg(long, value_name = "CODE", default_value = "RETRACTION")]
     pub disposition: String,
-    /// Why, in your words; stays in the ledger
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// The ticket this belongs to; stays in the ledger
-    #[arg(long, value_name = "T")]
-    pub ticket: Option<String>,
-    /// Do everything but send
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask; required where there is no terminal
-    #[arg(long)]
-    pub yes: bool,
-    /// How long to follow what was sent [default: 10m]
-    #[arg(long, value_name = "TIME")]
-    pub wait: Option<Span>,
-    /// Refuse where the order was last read longer ago than this [default: 7d]
-    #[arg(long, value_name = "TIME")]
-    pub max_index_age: Option<Span>,
-    /// Go on in spite of this stop; name each one. The ledger keeps the names
-    #[arg(long = "override", value_name = "NAME", value_enum)]
-    pub overrides: Vec<Override>,
+    /// Why, how carefully, and how long.
+    #[command(flatten)]
+    pub send: SendArgs,
     /// Send again what failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,

@@ -1,6 +1,6 @@
 //! `recoup adjust`: settings and flags → a receipt.
 
-use super::retract::{follows, reads};
+use super::retract::{options, reads, writer};
 use super::{Context, End, warn_of_quota};
 use crate::cli::AdjustArgs;
 use crate::config::Wishes;
@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
+use crate::retract;
 use crate::retract::adjust::wanted::{Wanted, change};
 use crate::retract::adjust::{self, AdjustOptions};
-use crate::retract::{self, WriterSettings};
 use crate::store::ledger::Road;
 
 pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> {
@@ -19,22 +19,8 @@ pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> 
     let wanted = Wanted { amounts: args.sku, quantities: args.quantity, deltas: args.delta, total: args.amount };
     let options = AdjustOptions {
         plan: retract::Options {
-            road: Road::Modification,
             action_id: args.action_id.map(ActionId::new),
-            all: false,
-            action_tracker: None,
-            disposition: args.code,
-            reason: args.reason,
-            ticket: args.ticket,
-            dry_run: args.dry_run,
-            yes: args.yes,
-            resend: false,
-            overrides: args.overrides,
-            read_action: true,
-            amount: None,
-            batch: None,
-            max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
-            follows: follows(settings, args.wait.map(|span| span.0)),
+            ..options(settings, Road::Modification, args.code, args.send)
         },
         change: change(&wanted)?,
         again: args.again,
@@ -42,11 +28,7 @@ pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> 
     };
     options.check(report.can_ask())?;
     let order_id = lookup::order_id(&args.order)?;
-    let writer = WriterSettings {
-        host: settings.writer_options()?,
-        ir_version: settings.ir_version.clone(),
-        lock_wait: settings.retract.lock_wait,
-    };
+    let writer = writer(settings)?;
     let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;

@@ -27,24 +27,15 @@ pub(super) async fn run(context: &Context<'_>, args: FileArgs) -> Result<End> {
 async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
     let Context { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
+    let max_index_age = args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0);
     let options = write::WriteOptions {
         plan: retract::Options {
-            road: Road::File,
-            action_id: None,
-            all: false,
-            action_tracker: None,
-            disposition: args.reason_code,
             reason: args.reason,
             ticket: args.ticket,
             dry_run: args.dry_run,
             yes: args.yes,
-            resend: false,
             overrides: args.overrides,
-            read_action: true,
-            amount: None,
-            batch: None,
-            max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
-            follows: follows(settings, None),
+            ..retract::Options::new(Road::File, args.reason_code, max_index_age, follows(settings, None))
         },
         action_tracker: args.action_tracker.or_else(|| settings.file.action_tracker.clone()),
         own_reasons: settings.file.reason_codes.clone(),

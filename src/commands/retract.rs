@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::{Context, End, parked, warn_of_quota};
 use crate::api::{Advocate, Brand};
-use crate::cli::{RetractArgs, VerifyArgs};
+use crate::cli::{RetractArgs, SendArgs, VerifyArgs};
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
@@ -19,29 +19,18 @@ use crate::store::ledger::Road;
 pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
     let Context { settings, stop, report, .. } = context;
     let identity = settings.identity()?;
-    let mut follows = follows(settings, args.wait.map(|span| span.0));
-    if args.orders.len() > 1 {
-        follows.submissions = Submissions::Sparingly { now: false };
-    }
-    let options = retract::Options {
-        road: Road::Reversal,
+    let mut options = retract::Options {
         action_id: args.action_id.map(ActionId::new),
         all: args.all,
         action_tracker: args.action_tracker,
-        disposition: args.disposition,
-        reason: args.reason,
-        ticket: args.ticket,
-        // A plan sends nothing either.
-        dry_run: args.dry_run || args.batch.plan.is_some(),
-        yes: args.yes,
         resend: args.resend,
-        overrides: args.overrides,
-        read_action: true,
-        amount: None,
-        batch: None,
-        max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
-        follows,
+        ..options(settings, Road::Reversal, args.disposition, args.send)
     };
+    // A plan sends nothing either.
+    options.dry_run |= args.batch.plan.is_some();
+    if args.orders.len() > 1 {
+        options.follows.submissions = Submissions::Sparingly { now: false };
+    }
     options.check(report.can_ask())?;
     if !args.batch.is_batch() && (args.batch.out.is_some() || args.batch.watch_missing) {
         return Err(Error::new(Kind::Usage, "--out and --watch-missing are for refunds from a file")
@@ -51,11 +40,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
     if options.action_id.is_some() && orders.len() > 1 {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
     }
-    let writer = WriterSettings {
-        host: settings.writer_options()?,
-        ir_version: settings.ir_version.clone(),
-        lock_wait: settings.retract.lock_wait,
-    };
+    let writer = writer(settings)?;
     super::forget::keep_out(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
@@ -139,6 +124,28 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<E
         None => Ok(End::Done),
         Some(problem) => Err(problem),
     }
+}
+
+/// What `retract` and `adjust` ask for by the flags that they share.
+pub(super) fn options(settings: &Settings, road: Road, disposition: String, args: SendArgs) -> retract::Options {
+    let follows = follows(settings, args.wait.map(|span| span.0));
+    let max_index_age = args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0);
+    retract::Options {
+        reason: args.reason,
+        ticket: args.ticket,
+        dry_run: args.dry_run,
+        yes: args.yes,
+        overrides: args.overrides,
+        ..retract::Options::new(road, disposition, max_index_age, follows)
+    }
+}
+
+pub(super) fn writer(settings: &Settings) -> Result<WriterSettings> {
+    Ok(WriterSettings {
+        host: settings.writer_options()?,
+        ir_version: settings.ir_version.clone(),
+        lock_wait: settings.retract.lock_wait,
+    })
 }
 
 pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {

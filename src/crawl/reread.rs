@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::accounts::Accounts;
+use crate::clock::signed;
 use crate::error::Result;
 use crate::store::index::Run;
 
@@ -25,7 +26,7 @@ pub(super) async fn what_is_due(accounts: &Arc<Accounts>, run: &Run) -> Result<(
         return Ok(());
     };
     let (now, known) = (job.clock.now(), job.run_row().await?.accounts_known);
-    let too_old = now.checked_sub(SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)).unwrap_or(now);
+    let too_old = now.checked_sub(signed(limit)).unwrap_or(now);
     let (base, started_at) = (run.base, run.started_at);
     let queued = job
         .writer

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
+use crate::refunds::cells::harmless;
 use crate::store::ledger::Exported;
 
 /// The columns, in order.
@@ -65,15 +66,6 @@ pub(super) fn line(event: &Exported) -> Result<String> {
     row(&cells.each_ref().map(|cell| harmless(cell)))
 }
 
-/// What a spreadsheet would take for a formula gets an apostrophe before it, which every one shows as text. The white space
-/// that some of them skip does not hide it.
-fn harmless(cell: &str) -> Cow<'_, str> {
-    let is_formula = cell
-        .trim_start_matches(' ')
-        .starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠']);
-    if is_formula { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
-}
-
 fn row(cells: &[Cow<'_, str>]) -> Result<String> {
     let failed = |cause: String| Error::new(Kind::Failed, format!("failed to write CSV: {cause}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -86,27 +78,6 @@ fn row(cells: &[Cow<'_, str>]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_cell_is_run_as_a_formula_and_no_other_cell_changes() {
-        for (cell, shown) in [
-            ("=1+1", "'=1+1"),
-            ("+49 30", "'+49 30"),
-            ("-5", "'-5"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("  =1", "'  =1"),
-            ("\t=1", "'\t=1"),
-            ("\r\n=1", "'\r\n=1"),
-            ("＝1", "'＝1"),
-            ("1001", "1001"),
-            ("#1001", "#1001"),
-            ("a=b", "a=b"),
-            ("", ""),
-            ("{\"a\":-1}", "{\"a\":-1}"),
-        ] {
-            assert_eq!(harmless(cell), shown, "{cell:?}");
-        }
-    }
 
     #[test]
     fn a_row_has_a_cell_for_every_column_and_is_quoted_where_it_must_be() {

@@ -24,7 +24,8 @@ pub fn original(cell: &str) -> &str {
 /// make narrow when they import.
 fn runs(cell: &str) -> bool {
     cell.starts_with(['\t', '\r', '\n'])
-        || (cell.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) && !is_plain_number(cell))
+        || (cell.trim_start().starts_with(['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'])
+            && !is_plain_number(cell))
 }
 
 /// `-12.50`, `+1,234.50`: digits with single marks between them.
@@ -49,7 +50,11 @@ mod tests {
             ("\t=1", "'\t=1"),
             ("\rx", "'\rx"),
             (" =1", "' =1"),
+            ("\r\n=1", "'\r\n=1"),
+            ("|cmd", "'|cmd"),
+            ("%1", "'%1"),
             ("＝1", "'＝1"),
+            ("+49 30", "'+49 30"),
             ("-", "'-"),
             ("-A1", "'-A1"),
             ("-1E+3", "'-1E+3"),
@@ -60,6 +65,8 @@ mod tests {
             ("'=1", "''=1"),
             ("''=1", "'''=1"),
             ("1=1", "1=1"),
+            ("50%", "50%"),
+            ("{\"a\":-1}", "{\"a\":-1}"),
             ("", ""),
         ] {
             assert_eq!(harmless(cell), written, "{cell:?}");
@@ -69,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_way_back_is_exact(cell in "['=+@\t\r\n -]{0,4}.{0,6}") {
+        fn the_way_back_is_exact(cell in "['=+@|%\t\r\n -]{0,4}.{0,6}") {
             let written = harmless(&cell);
             prop_assert!(!runs(&written));
             prop_assert_eq!(original(&written), cell.as_str());

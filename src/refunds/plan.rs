@@ -21,6 +21,7 @@ use super::table;
 use super::text;
 use super::write::{self, Cells};
 use crate::error::{Error, Kind, Result};
+use crate::model::hex;
 
 /// A plan of another form is another plan.
 const FORM: &str = "recoup plan 1";
@@ -291,9 +292,4 @@ fn feed(context: &mut Context, cells: &[&str]) {
         context.update(&(cell.len() as u64).to_le_bytes());
         context.update(cell.as_bytes());
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
-use super::follow::{self, has_passed};
+use super::follow;
 use super::guard::check_ledger;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::snapshot;
 use super::plan::Kept;
 use super::receipt::Receipt;
+use super::reconcile::has_passed;
 use super::verdict::{Check, Findings};
 use super::{Follows, Reads, advice};
 use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
@@ -25,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, read};
 use crate::model::{AccountId, Coverage, OrderId, RewardId, RewardState, Target};
 use crate::store::index::IndexReader;
-use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+use crate::store::ledger::{Event, Ledger, NewRetraction, Retraction, Road, State};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -375,7 +376,7 @@ pub async fn look(
     let taken = retraction.events.iter().find(|event| event.state == State::Queued);
     // The vendor's answer to this request is its end, as a completed submission is of a reversal.
     let submission = if taken.is_some() { SubmissionSeen::Complete } else { SubmissionSeen::None };
-    let settled = taken.is_some_and(|event| has_passed(&event.at, follows.settle, reads.clock.now()));
+    let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
     let sight = Sight { submission, before, rewards, reads_since_complete: 0, time_up, settled };
     if let Decision::Become(state, message) = judge(retraction.state, &sight) {
         crash::point("proven");

@@ -145,7 +145,7 @@ fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &Doubts, at: Times
     let listed: BTreeSet<String> = rows.iter().flat_map(reconcile::names_of).collect();
     let should_be_there = |retraction: &Retraction| {
         let queued = retraction.events.iter().find(|event| event.details.get("queued_uri").is_some())?;
-        let queued_at = queued.at.parse().ok()?;
+        let queued_at = queued.moment()?;
         let is_settled = reconcile::has_passed(queued_at, doubts.list_after, at);
         let is_kept = !reconcile::has_passed(queued_at, LISTED_FOR, at);
         let name = last_part(queued.details["queued_uri"].as_str()?)?.to_owned();

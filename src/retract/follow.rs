@@ -5,9 +5,6 @@
 //! no batch ID the rewards tell, and `doubt` looks for what became of it. Used by `retract` after sending and by `verify` for what is still open; one that was
 //! proven before is read again, so that an old proof never outlives the facts. This module must never send anything.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -16,7 +13,7 @@ use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradic
 use super::live::{Known, look, snapshot, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
-use super::reconcile;
+use super::reconcile::has_passed;
 use super::{Follows, Reads, Submissions, adjust, cancel, doubt};
 use crate::api::SubmissionStatus;
 use crate::crash;
@@ -24,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target};
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, Via};
-use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
 /// Follows one retraction until it is at an end, the time is up, or a signal came.
 pub async fn follow(
@@ -155,7 +152,7 @@ async fn look_once(
     *reads_since_complete += 1;
     let completed = retraction.events.iter().rev().find(|event| event.details.get("submission").is_some());
     let settled = submission == SubmissionSeen::Unreadable
-        || completed.is_some_and(|event| has_passed(&event.at, follows.settle, reads.clock.now()));
+        || completed.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
     let reads_since_complete = *reads_since_complete;
     let sight = Sight { submission, before, rewards, reads_since_complete, time_up, settled };
     if let Decision::Become(state, message) = judge(retraction.state, &sight) {
@@ -228,10 +225,6 @@ pub(super) async fn rewards_now(
     Ok((kept.rewards, rewards))
 }
 
-pub(super) fn has_passed(since: &str, time: Duration, now: Timestamp) -> bool {
-    since.parse().is_ok_and(|since| reconcile::has_passed(since, time, now))
-}
-
 /// How far the submission is; its completion is written down once.
 pub(super) async fn submission(
     reads: &Reads<'_>,
@@ -244,7 +237,7 @@ pub(super) async fn submission(
     }
     let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else { return Ok(SubmissionSeen::None) };
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
-    let given_up = queued.is_some_and(|event| has_passed(&event.at, follows.settle, reads.clock.now()));
+    let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
     let found = match reads.brand.submission(&queued_uri).await {
         Ok(Some(found)) => found,
         // The vendor keeps submissions for 90 days at most, and a link may be one that is not followed: after a while the

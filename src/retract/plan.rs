@@ -139,19 +139,31 @@ pub async fn make(
     only: Option<&Target>,
 ) -> Result<Plan> {
     let reader = IndexReader::open(reads.index, Some(reads.identity))?;
+    from_index(reads, reader.as_ref(), ledger, order_id, options, only).await
+}
+
+/// The same by an index that is open already; `None` where there is none.
+pub async fn from_index(
+    reads: &Reads<'_>,
+    reader: Option<&IndexReader>,
+    ledger: Option<&Ledger>,
+    order_id: &OrderId,
+    options: &Options,
+    only: Option<&Target>,
+) -> Result<Plan> {
     let Some(reader) = reader else {
         return from_ledger(ledger, order_id, Coverage::default(), options)?.ok_or_else(|| {
             Error::new(Kind::NotIndexed, "there is no index yet")
                 .hint("run `recoup crawl` first, or `recoup lookup ORDER --participant EMAIL`")
         });
     };
-    guard::check_ledger(Some(&reader), ledger)?;
+    guard::check_ledger(Some(reader), ledger)?;
     let coverage = reader.coverage()?;
     let matches = reader.find(order_id)?;
     if matches.is_empty() {
         return match from_ledger(ledger, order_id, coverage.clone(), options)? {
             Some(plan) => Ok(plan),
-            None => Err(not_indexed(&reader, order_id, &coverage)?),
+            None => Err(not_indexed(reader, order_id, &coverage)?),
         };
     }
     let targets = resolve(order_id, &matches, options)?;
@@ -159,7 +171,7 @@ pub async fn make(
     let several =
         targets.len() > 1 || matches.iter().filter_map(|m| m.action_id.as_ref()).collect::<BTreeSet<_>>().len() > 1;
     for target in targets.into_iter().filter(|target| only.is_none_or(|only| only == target)) {
-        let known = rewards_of(&reader, &target, &matches)?;
+        let known = rewards_of(reader, &target, &matches)?;
         let linked: Vec<RewardId> =
             known.iter().filter(|r| is_linked(r, &target)).map(|r| r.reward.reward_id.clone()).collect();
         let found = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten();

@@ -4,37 +4,57 @@
 //! allow: what was sent before, by whatever road, what the vendor refused before, and a second attempt whose first one has
 //! moved on.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead, without_addresses};
+use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
-use super::{Options, Reads, resend};
+use super::{Options, Reads, WriterSettings, resend};
 use crate::api::{BrandWriter, Reversal, SendPermit, reversal_form};
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 
+/// The capability to reverse actions, and how long sending may wait. To be built after the person's yes, and not before.
+pub struct Sender {
+    writer: BrandWriter,
+    max_wait: Duration,
+    lock_wait: Duration,
+}
+
+impl Sender {
+    /// One quota and one deadline with the reading client of the same host.
+    pub fn new(reads: &Reads<'_>, settings: &WriterSettings) -> Result<Self> {
+        let WriterSettings { host, ir_version, lock_wait } = settings;
+        let (sid, stop) = (&reads.identity.account_sid, reads.stop.clone());
+        let writer = BrandWriter::new(host, sid, ir_version, *reads.clock, stop)?.paced_with(reads.brand);
+        Ok(Self { writer, max_wait: host.max_wait, lock_wait: *lock_wait })
+    }
+
+    /// Sends one action of a plan, once.
+    pub async fn send(
+        &self,
+        reads: &Reads<'_>,
+        ledger: &mut Ledger,
+        plan: &Plan,
+        action: &ActionPlan,
+        options: &Options,
+    ) -> Result<Sent> {
+        let (max_wait, lock_wait) = (self.max_wait, self.lock_wait);
+        let mut job = ReversalJob { reads, writer: &self.writer, options, plan, action, read_at: plan.made };
+        Dispatch { reads, ledger, max_wait, lock_wait }.run(&mut job).await
+    }
+}
+
 /// One action of a plan, about to be reversed.
-pub struct ReversalJob<'a> {
+struct ReversalJob<'a> {
     reads: &'a Reads<'a>,
     writer: &'a BrandWriter,
     options: &'a Options,
     plan: &'a Plan,
     action: &'a ActionPlan,
     read_at: Instant,
-}
-
-impl<'a> ReversalJob<'a> {
-    /// The job for one action of a plan.
-    pub fn new(
-        reads: &'a Reads<'a>,
-        writer: &'a BrandWriter,
-        options: &'a Options,
-        plan: &'a Plan,
-        action: &'a ActionPlan,
-    ) -> Self {
-        Self { reads, writer, options, plan, action, read_at: plan.made }
-    }
 }
 
 impl Job for ReversalJob<'_> {

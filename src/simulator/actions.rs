@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{
     book::{PERFORMANCE, Update},
     brand::page,
-    data::{ActionKey, DAY},
+    data::DAY,
     items::Item,
+    keys::ActionKey,
     query,
     reply::{Reply, brand, brand_error},
     time,

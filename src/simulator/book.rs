@@ -7,8 +7,9 @@
 use std::{collections::HashMap, sync::RwLock};
 
 use super::{
-    data::{ActionKey, DAY, Data},
+    data::{DAY, Data},
     items::{self, Item, Wanted},
+    keys::ActionKey,
     lock::{read, write},
 };
 

@@ -6,8 +6,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    data::{ActionKey, Class, DAY, Side},
+    data::DAY,
     facts::{Facts, Kind, State},
+    keys::{ActionKey, Class, Side},
     world::World,
 };
 

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::{
     advocate::shows_email,
-    data::{Data, RewardKey, Side},
+    data::Data,
     facts::{Facts, State},
+    keys::{RewardKey, Side},
     options::ExportColumns,
     reward_json::{Link, integer, program_reward_key, worth},
     world::World,

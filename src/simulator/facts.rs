@@ -4,7 +4,8 @@
 //! state: only one condition holds at a time, and pending and expired are days away from today, never minutes.
 
 use super::{
-    data::{Class, DAY, Data, RewardKey, Side},
+    data::{DAY, Data},
+    keys::{Class, RewardKey, Side},
     mix::Tag,
 };
 

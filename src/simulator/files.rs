@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::{
     book::PERFORMANCE,
     brand::page,
-    data::ActionKey,
     items::Wanted,
+    keys::ActionKey,
     lock::{hold, read},
     mix::{Tag, hash},
     options::{FileErrors, Options},

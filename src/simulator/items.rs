@@ -4,10 +4,7 @@
 //! remembers a change, and nothing here knows of HTTP. What the vendor does with a SKU that the action does not have, or
 //! with an item that would fall below 0, is not published; here nothing happens, and 0 is the least.
 
-use super::{
-    data::{ActionKey, Data},
-    mix::Tag,
-};
+use super::{data::Data, keys::ActionKey, mix::Tag};
 
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]

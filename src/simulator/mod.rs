@@ -27,6 +27,7 @@ mod faults;
 mod files;
 mod graphql;
 mod items;
+mod keys;
 mod late;
 mod limit;
 mod lock;

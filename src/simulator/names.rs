@@ -7,7 +7,8 @@
 use std::io::Write as _;
 
 use super::{
-    data::{ActionKey, Data, RewardKey},
+    data::Data,
+    keys::{ActionKey, RewardKey},
     mix::Tag,
 };
 

@@ -5,10 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    data::{Class, Data},
-    mix::Tag,
-};
+use super::{data::Data, keys::Class, mix::Tag};
 
 impl Data {
     /// The order's ID.

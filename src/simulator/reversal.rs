@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    data::ActionKey,
     items::{Wanted, wanted},
+    keys::ActionKey,
     lock::{hold, read},
     mix::Tag,
     options::{DeleteFault, Options, OrderScope, SubmissionsList},

@@ -5,8 +5,9 @@
 //! what a crawl asks for a million times.
 
 use super::{
-    data::{ActionKey, Data, RewardKey, Side},
+    data::Data,
     facts::{Facts, Kind, State, Touch},
+    keys::{ActionKey, RewardKey, Side},
     mix::Tag,
     names::hex,
     options::{LinkIn, LinkNames},

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    data::ActionKey,
     facts::State,
+    keys::ActionKey,
     reward_json::{Object, quoted, string},
     world::World,
 };

@@ -14,8 +14,9 @@ use std::{
 
 use super::{
     book::Book,
-    data::{ActionKey, Data, RewardKey, Side},
+    data::Data,
     facts::Touch,
+    keys::{ActionKey, RewardKey, Side},
     lock::{read, write},
     mix::Tag,
     options::Options,

@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Status, in_words};
+use super::Status;
+use super::text::in_words;
+use crate::clock::signed;
 use crate::store::ledger::State;
 
 /// How old things may get.
@@ -59,7 +61,7 @@ impl Status {
     /// Retractions that have been open, or written down and not sent, for longer than this. An *unconfirmed* one is not among
     /// them: it is read again for 14 days, and there is nothing that anybody is late with.
     pub(super) fn overdue(&self, limit: Duration, now: Timestamp) -> Vec<&super::OpenLine> {
-        let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+        let limit = signed(limit);
         let is_late = |since: &str| since.parse::<Timestamp>().is_ok_and(|since| now.duration_since(since) > limit);
         self.open.iter().filter(|open| open.state != State::Unconfirmed && is_late(&open.since)).collect()
     }

@@ -1,16 +1,12 @@
 //! The only code that speaks SQL: two files, the index and the ledger.
 //!
-//! This module opens a file, brings its schema up to date, sets the pragmas and binds it to one tenant; [`index`] and
-//! [`ledger`] say what is in them. The two files are never opened on one connection and no transaction spans both: the
-//! ledger is written first, the index can be rebuilt. A file written by an older recoup is upgraded as soon as it is opened
-//! by one who may write to it; one written by a newer recoup is refused, never guessed at.
+//! `open` brings a file up to date, sets the pragmas and binds it to one tenant; [`index`] and [`ledger`] say what is in them,
+//! and this module what both have in common: whose they are, where they lie, and what is said where one fails. The two files
+//! are never opened on one connection and no transaction spans both: the ledger is written first, the index can be rebuilt.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::error::{Error, Kind, Result};
 
@@ -19,13 +15,12 @@ pub mod copy;
 pub mod index;
 pub mod ledger;
 mod lock;
+mod open;
 #[cfg(test)]
 mod shape;
 
 pub use lock::ProcessLock;
-
-/// How long a writer waits for another before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+use open::{BUSY_TIMEOUT, check_identity, check_version, create_private, open_reader, open_writer};
 
 /// What a file is: its name in messages, its schema, and how hard it tries to survive a power cut.
 pub(crate) struct Layout {
@@ -76,95 +71,6 @@ impl Identity {
     }
 }
 
-/// Opens a file for writing, creates it where it is missing (mode 0600), migrates it and checks whom it belongs to.
-pub(crate) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
-    }
-    create_private(path).map_err(|error| io_error(&error, layout, path))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(&error, layout, path))?;
-    prepare(&mut conn, layout).and_then(|()| bind(&mut conn, identity)).map_err(|error| error.at(layout, path))?;
-    Ok(conn)
-}
-
-/// Opens a file for reading. `None` where it does not exist yet; `identity` is checked where it is given.
-pub(crate) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
-    // A file that cannot be seen is not a file that is not there: an answer of "nothing was sent" must not come from that.
-    if !path.try_exists().map_err(|error| io_error(&error, layout, path))? {
-        return Ok(None);
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(&error, layout, path))?;
-    let version = match check_version(&conn, layout) {
-        Err(OpenError::Sql(error)) if needs_its_folder(&error) && !has_log(path) => {
-            conn = open_immutable(path).map_err(|error| sql_error(&error, layout, path))?;
-            check_version(&conn, layout)
-        }
-        checked => checked,
-    }
-    .map_err(|error| error.at(layout, path))?;
-    if version == 0 {
-        // Created, and the first writer has not got to the schema yet: the same as not there.
-        return Ok(None);
-    }
-    if version < layout.version() {
-        conn = upgrade(path, layout)?;
-    }
-    conn.busy_timeout(BUSY_TIMEOUT).and_then(|()| plan_once(&conn)).map_err(|error| sql_error(&error, layout, path))?;
-    if let Some(identity) = identity {
-        check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
-    }
-    Ok(Some(conn))
-}
-/// Upgrades a file that is to be read, and opens it again: an answer must not wait for the next crawl.
-fn upgrade(path: &Path, layout: &Layout) -> Result<Connection> {
-    let open = |access| Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    let upgraded = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .map_err(OpenError::Sql)
-        .and_then(|mut conn| prepare(&mut conn, layout))
-        .and_then(|()| open(OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(OpenError::Sql));
-    upgraded.map_err(|error| match error {
-        OpenError::Sql(error) if needs_its_folder(&error) => Error::new(
-            Kind::Storage,
-            format!("the {} at {} was written by an older recoup and must be upgraded", layout.name, path.display()),
-        )
-        .hint("run `recoup status` once as a user who may write to the file and its folder"),
-        error => error.at(layout, path),
-    })
-}
-
-/// Whether a file could not be read because SQLite may not make its `-shm` beside it.
-fn needs_its_folder(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
-}
-
-/// Whether commits may be in the write-ahead log and not yet in the file.
-fn has_log(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
-}
-
-/// Opens a file in a folder that cannot be written to. Without a log beside it the file is all there is, and nobody who may
-/// not write to the folder can begin one.
-fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
-            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
-            byte => {
-                uri.push('%');
-                uri.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
-            }
-        }
-    }
-    uri.push_str("?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(uri, flags)
-}
-
 /// Whether files can be made beside a database, which a crawl and a retraction need. A folder that is not there yet is made
 /// by whoever needs it.
 pub fn check_folder(database: &Path) -> Result<()> {
@@ -180,121 +86,6 @@ pub fn check_folder(database: &Path) -> Result<()> {
     })
 }
 
-/// A failure on the way to an open file, before the file's name is known to it.
-enum OpenError {
-    Sql(rusqlite::Error),
-    Ours(Error),
-}
-
-impl OpenError {
-    fn at(self, layout: &Layout, path: &Path) -> Error {
-        match self {
-            Self::Sql(error) => sql_error(&error, layout, path),
-            Self::Ours(error) => error.context(path.display()),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-/// A prepared statement keeps its plan. SQLite otherwise parses it again whenever a value is bound that a plan could depend on,
-/// a `LIMIT` for example, which costs more than most of our questions do.
-fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
-}
-
-/// The pragmas, each with its reason, and the schema of today in one exclusive transaction.
-fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
-    // Another process may be in the middle of a commit; it is done in milliseconds.
-    conn.busy_timeout(BUSY_TIMEOUT)?;
-    plan_once(conn)?;
-    // First of all: the next pragma changes the file, and a file that is not ours, or is newer, must stay as it is.
-    let version = check_version(conn, layout)?;
-    // Readers go on while a crawl writes, and a commit is one append.
-    conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    // The ledger must survive a power cut with its last row (FULL); the index may lose its last batch, never its form.
-    conn.pragma_update(None, "synchronous", layout.synchronous)?;
-    // Sorting and temporary tables of a crawl stay off a disk that may be full.
-    conn.pragma_update(None, "temp_store", "memory")?;
-    if version < layout.version() {
-        bring_up_to_date(conn, layout)?;
-    }
-    // Rows refer to each other; a dangling one is a bug to hear of at once.
-    conn.pragma_update(None, "foreign_keys", true)?;
-    Ok(())
-}
-
-/// All the way to the schema of today, or not at all.
-fn bring_up_to_date(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
-    conn.pragma_update(None, "foreign_keys", false)?;
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    // Another process may have been here while this one waited for the lock.
-    match check_version(&tx, layout)? {
-        0 => tx.execute_batch(layout.schema)?,
-        version => {
-            for upgrade in layout.upgrades.iter().skip(version - 1) {
-                upgrade(&tx)?;
-            }
-        }
-    }
-    let dangling = tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get::<_, i64>(0))?;
-    if dangling > 0 {
-        return Err(OpenError::Ours(
-            Error::new(
-                Kind::Storage,
-                format!("the {} cannot be upgraded: {dangling} rows refer to nothing", layout.name),
-            )
-            .hint("nothing was changed; run `recoup doctor`"),
-        ));
-    }
-    tx.pragma_update(None, "user_version", layout.version() as i64)?;
-    tx.pragma_update(None, "application_id", layout.application_id)?;
-    tx.commit()?;
-    Ok(())
-}
-
-fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
-    conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-        .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
-}
-
-/// The version of the file; refuses a newer one and a file that is not ours.
-fn check_version(conn: &Connection, layout: &Layout) -> Result<usize, OpenError> {
-    let names = || -> rusqlite::Result<(usize, i32)> {
-        Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
-    };
-    let (mut version, mut id) = names()?;
-    let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
-    if id == 0 && version == 0 && !is_empty {
-        // Another process may have made it between these questions; what it made has its name by now.
-        (version, id) = names()?;
-    }
-    if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {
-        return Err(OpenError::Ours(
-            Error::new(Kind::Config, format!("this is not a recoup {}", layout.name))
-                .hint("name another file with --database or RECOUP_DATABASE"),
-        ));
-    }
-    if version > layout.version() {
-        return Err(OpenError::Ours(
-            Error::new(
-                Kind::NewerDatabase,
-                format!(
-                    "the {} was written by a newer recoup (schema {version}, this one knows {})",
-                    layout.name,
-                    layout.version()
-                ),
-            )
-            .hint("upgrade recoup; nothing was changed"),
-        ));
-    }
-    Ok(version)
-}
-
 /// Writes the file anew, so that nothing that was deleted is left in it, and empties its log.
 pub(crate) fn rewrite(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch("VACUUM")?;
@@ -304,53 +95,6 @@ pub(crate) fn rewrite(conn: &Connection) -> rusqlite::Result<()> {
     }
     // Somebody is reading: the log, and with it the old pages, would stay.
     Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
-}
-
-fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
-    conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
-}
-
-fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), OpenError> {
-    // What the settings leave out is empty, and is not compared.
-    for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
-        if let Some(found) = read_identity(conn, key)?
-            && found != wanted
-        {
-            return Err(OpenError::Ours(
-                Error::new(
-                    Kind::Identity,
-                    format!("this database belongs to {key} {found:?}, and the settings say {wanted:?}"),
-                )
-                .hint("use another --profile or --database for another tenant, account or host"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Records whom the file belongs to at first use, and refuses another.
-fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), OpenError> {
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    check_identity(&tx, identity)?;
-    for (key, value) in identity.pairs() {
-        tx.execute("INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING", [key, value])?;
-    }
-    tx.commit()?;
-    Ok(())
-}
-
-/// Creates the file readable by its owner alone. SQLite gives its `-wal` and `-shm` the mode of the main file.
-fn create_private(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
-fn io_error(error: &std::io::Error, layout: &Layout, path: &Path) -> Error {
-    Error::new(Kind::Storage, format!("failed to open the {} at {}: {error}", layout.name, path.display()))
-        .hint("name a place that can be written to with --database or RECOUP_DATABASE")
 }
 
 /// A database error in the user's words.
@@ -402,69 +146,4 @@ pub fn real_path(path: &Path) -> PathBuf {
 pub fn ledger_beside(index: &Path) -> PathBuf {
     let stem = index.file_stem().unwrap_or_default().to_string_lossy();
     index.with_file_name(format!("{stem}-ledger.db"))
-}
-
-#[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    const LAYOUT: Layout = Layout {
-        name: "index",
-        schema: "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
-        upgrades: &[],
-        synchronous: "NORMAL",
-        application_id: 7,
-    };
-
-    fn identity(tenant: &str, account_sid: &str) -> Identity {
-        let text = |text: &str| text.to_owned();
-        Identity {
-            tenant: text(tenant),
-            account_sid: text(account_sid),
-            advocate_url: text("http://a"),
-            brand_url: text("http://b"),
-        }
-    }
-
-    #[test]
-    fn a_foreign_file_is_refused_and_stays_as_it_is() {
-        let dir = TempDir::new().expect("a folder");
-        for (name, setup) in [
-            ("foreign", "CREATE TABLE theirs (x)"),
-            ("numbered", "PRAGMA user_version = 3"),
-            ("owned", "PRAGMA application_id = 9"),
-        ] {
-            let path = dir.path().join(name);
-            Connection::open(&path).and_then(|conn| conn.execute_batch(setup)).expect("a file");
-            let before = std::fs::read(&path).expect("its bytes");
-            let refused = open_writer(&path, &LAYOUT, &identity("t", "s")).expect_err(name);
-            assert!(refused.message.contains("not a recoup index"), "{}", refused.message);
-            assert!(open_reader(&path, &LAYOUT, None).is_err(), "{name}");
-            assert!(std::fs::read(&path).expect("its bytes") == before, "{name} was changed");
-        }
-    }
-
-    #[test]
-    fn only_what_is_set_is_compared() {
-        let dir = TempDir::new().expect("a folder");
-        let path = dir.path().join("a.db");
-        drop(open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens"));
-        for (tenant, account_sid, fits) in [("t", "", true), ("", "s", true), ("x", "", false), ("", "x", false)] {
-            let opened = open_reader(&path, &LAYOUT, Some(&identity(tenant, account_sid)));
-            assert_eq!(opened.is_ok(), fits, "{tenant:?} {account_sid:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_without_a_log_can_be_read_without_its_folder() {
-        let dir = TempDir::new().expect("a folder");
-        let path = dir.path().join("a ?%#.db");
-        drop(open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens"));
-        assert!(!has_log(&path));
-        let conn = open_immutable(&path).expect("opens");
-        assert_eq!(read_identity(&conn, "tenant").expect("reads").as_deref(), Some("t"));
-        assert!(check_folder(&path).is_ok());
-    }
 }

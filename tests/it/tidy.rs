@@ -3,12 +3,13 @@
 //! Source is read as text, without comments and without what stands in quotes. Every rule is a function from text to
 //! complaints, and [`every_rule_can_fail`] feeds each one something that breaks it: a rule that cannot fail holds nothing.
 
-use std::collections::BTreeSet;
+mod readme;
+mod source;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
-use recoup::cli::Cli;
+use source::{Source, named_modules, says};
 
 /// Which modules each module may name. What is not in the list may be named by nobody but `commands`, which is the glue.
 const MAY_NAME: &[(&str, &[&str])] = &[
@@ -28,7 +29,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("crawl", &["api", "store", "extract", "model", "error", "clock", "crash", "report"]),
     ("lookup", &["api", "store", "extract", "model", "error", "clock", "report"]),
     ("retract", &["api", "store", "extract", "model", "error", "clock", "crash", "report", "lookup", "refunds"]),
-    ("records", &["store", "model", "error", "clock", "report", "retract"]),
+    ("records", &["store", "model", "error", "clock", "report", "retract", "refunds"]),
     ("reconcile", &["store", "model", "error", "clock", "report", "lookup", "retract", "refunds"]),
     ("status", &["store", "model", "error", "clock", "report", "retract"]),
     ("doctor", &["api", "store", "extract", "model", "error", "clock", "report", "retract", "config", "commands"]),
@@ -82,6 +83,7 @@ const PURE: &[&str] = &[
     "retract/windows.rs",
     "retract/reconcile.rs",
     "retract/schedule.rs",
+    "crawl/auto/price.rs",
     "crawl/walk.rs",
     "reconcile/class.rs",
     "reconcile/hours.rs",
@@ -119,175 +121,6 @@ const IMPURE: &[&str] = &[
 ];
 
 const MOST_LINES: usize = 600;
-
-/// One source file.
-struct Source {
-    /// Below `src`, with `/`.
-    path: String,
-    text: String,
-    code: String,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned(), code: code_of(text) }
-    }
-
-    /// The first part of the path: the module as lib.rs lists it.
-    fn module(&self) -> &str {
-        self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
-    }
-
-    fn is_in(&self, places: &[&str]) -> bool {
-        places.iter().any(|place| self.path == *place || (place.ends_with('/') && self.path.starts_with(place)))
-    }
-
-    /// `src/x.rs` and `src/x/mod.rs`, where `super` is the crate.
-    fn is_top(&self) -> bool {
-        !self.path.contains('/') || self.path == format!("{}/mod.rs", self.module())
-    }
-}
-
-/// The text without comments, and with everything in quotes taken out.
-fn code_of(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut code = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        if rest.starts_with(b"//") {
-            at += rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-        } else if rest.starts_with(b"/*") {
-            at += block_comment(rest);
-        } else if let Some(length) = raw_string(rest, code.last().copied()) {
-            code.extend_from_slice(b"\"\"");
-            at += length;
-        } else if rest[0] == b'"' {
-            code.extend_from_slice(b"\"\"");
-            at += quoted(rest, b'"');
-        } else if rest[0] == b'\'' && is_char(rest) {
-            code.extend_from_slice(b"''");
-            at += quoted(rest, b'\'');
-        } else {
-            code.push(rest[0]);
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&code).into_owned()
-}
-
-fn block_comment(rest: &[u8]) -> usize {
-    let (mut depth, mut at) = (0_usize, 0);
-    while at < rest.len() {
-        if rest[at..].starts_with(b"/*") {
-            depth += 1;
-            at += 2;
-        } else if rest[at..].starts_with(b"*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += 1;
-        }
-    }
-    rest.len()
-}
-
-/// The length of `r"…"` or `r#"…"#` at the start; `before` tells it from the end of an identifier.
-fn raw_string(rest: &[u8], before: Option<u8>) -> Option<usize> {
-    if rest[0] != b'r' || before.is_some_and(|b| (b.is_ascii_alphanumeric() && b != b'b') || b == b'_') {
-        return None;
-    }
-    let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
-    if rest.get(1 + hashes) != Some(&b'"') {
-        return None;
-    }
-    let end = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
-    let body = &rest[2 + hashes..];
-    let length = body.windows(end.len()).position(|window| window == end).unwrap_or(body.len());
-    Some((2 + hashes + length + end.len()).min(rest.len()))
-}
-
-fn quoted(rest: &[u8], quote: u8) -> usize {
-    let mut at = 1;
-    while at < rest.len() {
-        match rest[at] {
-            b'\\' => at += 2,
-            b if b == quote => return at + 1,
-            _ => at += 1,
-        }
-    }
-    rest.len()
-}
-
-/// A character, not a lifetime.
-fn is_char(rest: &[u8]) -> bool {
-    match rest.get(1) {
-        Some(b'\\') => true,
-        Some(b) if b.is_ascii() => rest.get(2) == Some(&b'\''),
-        Some(_) => true,
-        None => false,
-    }
-}
-
-/// Whether the word stands in the code as a whole: `stderr` is not in `use_stderr`.
-fn says(code: &str, word: &str) -> bool {
-    let part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    code.match_indices(word).any(|(at, _)| {
-        let before = at.checked_sub(1).map(|n| code.as_bytes()[n]);
-        let after = code.as_bytes().get(at + word.len()).copied();
-        let open_end = word.ends_with(|c: char| c.is_alphanumeric());
-        before.is_none_or(|b| !part(b)) && (!open_end || after.is_none_or(|b| !part(b)))
-    })
-}
-
-/// The modules of the crate that a file names by `crate::…`, or by `super::…` where that is the crate.
-fn named_modules(file: &Source) -> BTreeSet<String> {
-    let mut roots = vec!["crate::"];
-    if file.is_top() {
-        roots.push("super::");
-    }
-    let mut names = BTreeSet::new();
-    for root in roots {
-        for (at, _) in file.code.match_indices(root) {
-            let rest = file.code[at + root.len()..].trim_start();
-            match rest.strip_prefix('{') {
-                Some(list) => names.extend(heads_of(list)),
-                None => names.extend(identifier(rest)),
-            }
-        }
-    }
-    names.retain(|name| MAY_NAME.iter().any(|(module, _)| module == name) || name == "commands");
-    names.remove(file.module());
-    names
-}
-
-/// The first name of each part of `a::{b, c}, d}`.
-fn heads_of(list: &str) -> Vec<String> {
-    let (mut depth, mut start, mut heads) = (0_usize, 0, Vec::new());
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            ',' | '}' if depth == 0 => {
-                heads.extend(identifier(list[start..at].trim_start()));
-                start = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    heads
-}
-
-fn identifier(text: &str) -> Option<String> {
-    let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    (!name.is_empty()).then_some(name)
-}
 
 fn layering(file: &Source) -> Vec<String> {
     let Some((_, allowed)) = MAY_NAME.iter().find(|(module, _)| *module == file.module()) else { return Vec::new() };
@@ -329,15 +162,6 @@ fn shape(file: &Source) -> Vec<String> {
     complaints
 }
 
-/// Every module is in lib.rs, and every module of lib.rs has its line in README's code map.
-fn map_of_modules(lib: &str, readme: &str) -> Vec<String> {
-    let declared = lib.lines().filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';'));
-    declared
-        .filter(|name| !readme.contains(&format!("| `{name}` |")) && !readme.contains(&format!("| `{name}/` |")))
-        .map(|name| format!("README's code map has no {name}"))
-        .collect()
-}
-
 fn dependencies_with_reasons(manifest: &str) -> Vec<String> {
     let mut section = "";
     let mut complaints = Vec::new();
@@ -352,80 +176,6 @@ fn dependencies_with_reasons(manifest: &str) -> Vec<String> {
         }
     }
     complaints
-}
-
-/// What README shows as code: fenced blocks and spans in backticks.
-fn code_in(readme: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    for (n, block) in readme.split("```").enumerate() {
-        if n % 2 == 1 {
-            parts.extend(block.lines().skip(1));
-        } else {
-            parts.extend(block.split('`').skip(1).step_by(2));
-        }
-    }
-    parts
-}
-
-/// README and the program agree: every command and flag is in README, and README has no other.
-fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String], readme: &str) -> Vec<String> {
-    let mut complaints = Vec::new();
-    let code = code_in(readme);
-    for name in commands.iter().filter(|name| !code.iter().any(|part| says(part, &format!("recoup {name}")))) {
-        complaints.push(format!("README does not have recoup {name}"));
-    }
-    let shown: BTreeSet<String> = code.iter().copied().flat_map(flags_in).collect();
-    for flag in flags.iter().filter(|flag| !shown.contains(*flag)) {
-        complaints.push(format!("README does not have --{flag}"));
-    }
-    // cargo's own, and those of the benches, are in the blocks that build, test and measure.
-    let foreign = ["release", "features", "locked", "path", "bench", "rounds", "links", "kills", "test", "ignored"];
-    for flag in shown.iter().filter(|flag| !all_flags.contains(flag) && !foreign.contains(&flag.as_str())) {
-        complaints.push(format!("README has --{flag}, which does not exist"));
-    }
-    for part in code {
-        for (at, _) in part.match_indices("recoup ") {
-            let before = part[..at].chars().next_back();
-            let word: String = part[at + 7..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
-            let word = word.trim_end_matches('-');
-            let whole =
-                before.is_none_or(|c| !c.is_alphanumeric() && !"-_./".contains(c) || part[..at].ends_with("bin/"));
-            if whole && !word.is_empty() && !word.starts_with('-') && !commands.iter().any(|known| known == word) {
-                complaints.push(format!("README has recoup {word}, which does not exist"));
-            }
-        }
-    }
-    complaints
-}
-
-fn flags_in(part: &str) -> Vec<String> {
-    let starts =
-        part.match_indices("--").filter(|(at, _)| !part[..*at].ends_with(|c: char| c == '-' || c.is_alphanumeric()));
-    starts
-        .map(|(at, _)| part[at + 2..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect::<String>())
-        .filter(|flag| !flag.is_empty() && !flag.starts_with('-'))
-        .collect()
-}
-
-/// Every key of recoup.toml and every variable of the environment is in README.
-fn settings_in_readme(config: &str, readme: &str) -> Vec<String> {
-    let tables =
-        config.split_once("\ntables! {").and_then(|(_, rest)| rest.split_once("\n}")).map_or("", |(body, _)| body);
-    let keys = tables.lines().filter_map(|line| line.trim().split_once(": ")).filter(|(_, kind)| kind.ends_with(','));
-    let mut names: BTreeSet<String> = keys.map(|(name, _)| name.to_owned()).collect();
-    for (at, _) in config.match_indices("\"RECOUP_") {
-        let name: String = config[at + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
-        // Arms a crash point in a test build; nobody sets it elsewhere.
-        if name != "RECOUP_CRASH_AT" {
-            names.insert(name);
-        }
-    }
-    if names.is_empty() {
-        return vec!["config/ has no keys that this rule can find".to_owned()];
-    }
-    let code = code_in(readme);
-    let missing = names.into_iter().filter(|name| !code.iter().any(|part| says(part, name)));
-    missing.map(|name| format!("README does not have {name}")).collect()
 }
 
 fn root() -> &'static Path {
@@ -458,16 +208,6 @@ fn sources() -> Vec<Source> {
     paths.iter().map(load).collect()
 }
 
-fn long_flags(command: &clap::Command, deep: bool) -> Vec<String> {
-    let own = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long());
-    let mut flags: Vec<String> = own.map(str::to_owned).collect();
-    // The simulator has many for tests; README names the notable ones, `--help` all.
-    for sub in command.get_subcommands().filter(|sub| deep || sub.get_name() != "simulate") {
-        flags.extend(long_flags(sub, deep));
-    }
-    flags
-}
-
 fn none(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
@@ -497,21 +237,6 @@ fn every_file_says_what_it_is_and_is_not_too_long() {
 #[test]
 fn every_dependency_says_what_it_is_for() {
     none(&dependencies_with_reasons(&read("Cargo.toml")));
-}
-
-#[test]
-fn readme_has_every_module_command_flag_and_setting_and_no_other() {
-    let readme = read("README.md");
-    let mut command = Cli::command();
-    command.build();
-    let named = command.get_subcommands().map(|sub| sub.get_name().to_owned());
-    let commands: Vec<String> = named.filter(|name| name != "help").collect();
-    let flags: Vec<String> =
-        long_flags(&command, false).into_iter().filter(|flag| flag != "help" && flag != "version").collect();
-    let mut complaints = commands_and_flags(&commands, &flags, &long_flags(&command, true), &readme);
-    complaints.extend(map_of_modules(&read("src/lib.rs"), &readme));
-    complaints.extend(settings_in_readme(&(read("src/config/file.rs") + &read("src/config/mod.rs")), &readme));
-    none(&complaints);
 }
 
 #[test]
@@ -565,31 +290,4 @@ fn every_rule_can_fail() {
         let complaints = rule(&Source::new(path, text));
         assert_eq!(!complaints.is_empty(), *wrong, "{path}: {text:.80}: {complaints:?}");
     }
-}
-
-#[test]
-fn every_rule_about_readme_can_fail() {
-    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let check =
-        |readme: &str| commands_and_flags(&names(&["crawl"]), &names(&["full"]), &names(&["full", "port"]), readme);
-    for (readme, complaints) in [
-        ("`recoup crawl --full`", 0),
-        ("```sh\nrecoup crawl --full --port 0\ncargo test --features x\n```", 0),
-        ("recoup crawl --full, but not as code", 2),
-        ("`recoup crawl`", 1),
-        ("`recoup crawl --full` and `--fuller`", 1),
-        ("`recoup crawl --full` and `recoup serve`", 1),
-        ("`recoup crawl --full`; `my-recoup serve`", 0),
-    ] {
-        assert_eq!(check(readme).len(), complaints, "{readme}: {:?}", check(readme));
-    }
-    assert_eq!(map_of_modules("pub mod api;\npub mod store;", "| `api/` | HTTP |").len(), 1);
-    assert_eq!(
-        dependencies_with_reasons("[dependencies]\na = \"1\" # why\nb = \"1\"\nc = \"1\" #\n[x]\nd = 1\n").len(),
-        2
-    );
-    let config =
-        "x\ntables! {\n    struct T {\n        page_size: u32,\n        rate: Rate,\n    }\n}\n get(\"RECOUP_X\")";
-    assert_eq!(settings_in_readme(config, "`page_size` rate `RECOUP_X`"), ["README does not have rate"]);
-    assert_eq!(settings_in_readme("", "").len(), 1);
 }

@@ -6,8 +6,7 @@
 //! deadline that moved during the wait is seen. Slots come first because leave taken by somebody who then waits for a
 //! slot would be spent in a burst later; the price is that waiting callers hold slots nobody else could use.
 //!
-//! Two things answer to trouble, and never to the same: a 429 at a known rate takes the rate back, everything else the
-//! requests in flight. A rate that is not known yet is learned from the first 429.
+//! `gauge` says what the answers make of the host, `lease` what the budget allows.
 //!
 //! A wait is waited out in full or not at all: farther away than `max_wait`, admission ends with `Kind::Parked` and the
 //! time to come back; so it does at the bounds that were set for the process. Nothing here sends, judges or knows what is
@@ -16,50 +15,29 @@
 mod accepted;
 mod bounds;
 mod deadline;
+mod gauge;
 mod lease;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::options::HostOptions;
-use crate::clock::Clock;
+use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
-use crate::model::budget::{Account, Hold, Limited, Told, WaitReason};
-use accepted::Accepted;
+use crate::model::budget::{Account, Hold, Told, WaitReason};
 use bounds::Bounds;
 use deadline::Deadline;
+use gauge::Gauge;
+pub(crate) use gauge::Health;
 use lease::{Draw, Leases};
-
-/// Different requests that fail in a row, host-wide and without a success in between, before the host's trouble is
-/// everybody's. Fewer delay only the requests that met it, each by its own back-off: a few broken accounts, tried again and
-/// again, must not stop the crawl around them.
-const TROUBLE_IN_A_ROW: u32 = 4;
-
-/// Healthy answers per additional slot, until the first trouble; after it a whole round of the slots. Everything that is in
-/// flight when a limit is met is refused with it, so a host with a small one must be met with few.
-const HEALTHY_PER_SLOT: usize = 4;
-
-/// The same where the rate is known: it keeps the pace, and slots that are missing only keep it from being reached.
-const HEALTHY_PER_SLOT_AT_A_RATE: usize = 1;
 
 /// A host that asks to wait no longer than this speaks of a rate, not of a window's quota, in milliseconds.
 const SPEAKS_OF_A_RATE: i64 = 2_500;
-
-/// What an answer says about the host's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// It answers: any status but 408, 429 and 5xx.
-    Good,
-    /// It said that we are too fast.
-    Limited,
-    /// It failed, or could not be heard.
-    Troubled,
-}
 
 /// The gate of one host.
 pub(crate) struct Pacer {
@@ -77,35 +55,6 @@ pub(crate) struct Pacer {
     backoff: Duration,
     backoff_max: Duration,
     max_wait: Duration,
-}
-
-/// What has been learned about the host. Locked for a few instructions, never across an await.
-struct Gauge {
-    /// Slots there should be.
-    limit: usize,
-    /// Slots that are out and must not come back.
-    debt: usize,
-    healthy: usize,
-    in_a_row: u32,
-    was_troubled: bool,
-    /// The back-off that set the current deadline; `None` once an answer after it was healthy.
-    step: Option<Duration>,
-    accepted: Accepted,
-    /// The last 429 that ended a round, and what came of the others that were started with it or after it.
-    round: Option<Round>,
-}
-
-/// What tells a limit that is reached from a 429 now and then: when it is reached, the others are refused as well.
-struct Round {
-    at_ms: i64,
-    answers: u32,
-    refused: u32,
-}
-
-impl Round {
-    fn is_full(&self) -> bool {
-        self.refused >= 2 && self.refused * 3 >= self.answers
-    }
 }
 
 /// Leave to send one request. Dropping it gives the slot back.
@@ -138,16 +87,7 @@ impl Pacer {
             slots: Arc::new(Semaphore::new(limit)),
             turnstile: tokio::sync::Mutex::new(()),
             flying: AtomicUsize::new(0),
-            gauge: Mutex::new(Gauge {
-                limit,
-                debt: 0,
-                healthy: 0,
-                in_a_row: 0,
-                was_troubled: false,
-                step: None,
-                accepted: Accepted::default(),
-                round: None,
-            }),
+            gauge: Mutex::new(Gauge::new(limit)),
             ceiling,
             backoff: options.backoff,
             backoff_max: options.backoff_max.max(options.backoff),
@@ -282,110 +222,12 @@ impl Pacer {
         let moment = Timestamp::from_millisecond(moment_ms).unwrap_or(Timestamp::MAX);
         let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
         let moment = moment.round(whole).unwrap_or(moment);
-        let allowed = SignedDuration::try_from(self.max_wait).unwrap_or(SignedDuration::MAX);
+        let allowed = signed(self.max_wait);
         Error::new(
             Kind::Parked,
             format!("the quota is used up until {moment}, farther away than the allowed wait of {allowed:#}"),
         )
         .hint(format!("come back after {moment}; what was done so far is kept"))
-    }
-
-    fn gauge(&self) -> MutexGuard<'_, Gauge> {
-        self.gauge.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn learn(&self, admitted_ms: i64, health: Health, is_repeat: bool) {
-        let is_old = admitted_ms < self.deadline.get().until_ms;
-        let mut gauge = self.gauge();
-        if health == Health::Good {
-            gauge.accepted.count(admitted_ms);
-        }
-        if is_old {
-            self.straggler(&mut gauge, admitted_ms, health);
-        }
-        // Answers to requests from before the current deadline are news from before it: 64 requests that fail together
-        // double the back-off once, and a straggler's success does not end it.
-        if is_old {
-            return;
-        }
-        match health {
-            Health::Good => {
-                gauge.in_a_row = 0;
-                gauge.step = None;
-                self.grow(&mut gauge);
-                return;
-            }
-            Health::Troubled => {
-                gauge.in_a_row += u32::from(!is_repeat);
-                if is_repeat || gauge.in_a_row < TROUBLE_IN_A_ROW {
-                    return;
-                }
-                // Each step takes as many failures again.
-                gauge.in_a_row = 0;
-                self.shrink(&mut gauge);
-            }
-            Health::Limited => self.limited(&mut gauge, admitted_ms),
-        }
-        let step = gauge.step.map_or(self.backoff, |step| step.saturating_mul(2)).min(self.backoff_max);
-        gauge.step = Some(step);
-        drop(gauge);
-        let until = self.clock.now_ms().saturating_add(jittered(step).as_millis() as i64);
-        self.hold(until, WaitReason::BackingOff);
-    }
-
-    /// A 429 takes the pressure off: the rate's where there is one, else the slots'; then the rate is learned from it, as
-    /// soon as the other answers agree.
-    fn limited(&self, gauge: &mut Gauge, admitted_ms: i64) {
-        let has_rate = self.leases.has_rate();
-        if !has_rate {
-            self.shrink(gauge);
-        }
-        gauge.round = Some(Round { at_ms: admitted_ms, answers: 0, refused: 0 });
-        let estimate = gauge.accepted.rate_at(admitted_ms).filter(|_| has_rate);
-        self.leases.limited(Limited { at_ms: admitted_ms, estimate });
-    }
-
-    /// An answer to a request from before the deadline makes the estimate better.
-    fn straggler(&self, gauge: &mut Gauge, admitted_ms: i64, health: Health) {
-        let Some(round) = gauge.round.as_mut().filter(|_| health != Health::Troubled) else { return };
-        if admitted_ms >= round.at_ms {
-            round.answers += 1;
-            round.refused += u32::from(health == Health::Limited);
-        }
-        let counts = round.is_full() || self.leases.has_rate();
-        self.leases.estimate(|refused_ms| gauge.accepted.rate_at(refused_ms).filter(|_| counts));
-    }
-
-    fn grow(&self, gauge: &mut Gauge) {
-        if gauge.limit >= self.ceiling {
-            return;
-        }
-        gauge.healthy += 1;
-        let enough = match (gauge.was_troubled, self.leases.has_rate()) {
-            (true, false) => gauge.limit,
-            (false, false) => HEALTHY_PER_SLOT,
-            // After a trouble too: the rate is what keeps the pressure down.
-            (_, true) => HEALTHY_PER_SLOT_AT_A_RATE,
-        };
-        if gauge.healthy < enough {
-            return;
-        }
-        gauge.healthy = 0;
-        gauge.limit += 1;
-        if gauge.debt > 0 {
-            gauge.debt -= 1;
-        } else {
-            self.slots.add_permits(1);
-        }
-    }
-
-    fn shrink(&self, gauge: &mut Gauge) {
-        let halved = (gauge.limit / 2).max(1);
-        let surplus = gauge.limit - halved;
-        gauge.debt += surplus - self.slots.forget_permits(surplus);
-        gauge.limit = halved;
-        gauge.healthy = 0;
-        gauge.was_troubled = true;
     }
 }
 
@@ -429,12 +271,10 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.pacer.flying.fetch_sub(1, Ordering::Relaxed);
-        if let Some(slot) = self.slot.take() {
-            let mut gauge = self.pacer.gauge();
-            if gauge.debt > 0 {
-                gauge.debt -= 1;
-                slot.forget();
-            }
+        if let Some(slot) = self.slot.take()
+            && self.pacer.gauge().collects()
+        {
+            slot.forget();
         }
     }
 }

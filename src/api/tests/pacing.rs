@@ -1,5 +1,6 @@
 //! The gate under a paused clock: no sockets, no wall time.
 
+use jiff::SignedDuration;
 use url::Url;
 
 use super::*;

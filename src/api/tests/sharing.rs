@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use jiff::SignedDuration;
 use url::Url;
 
 use super::*;

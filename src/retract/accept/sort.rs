@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::api::brand::Submission;
+use crate::clock::signed;
 use crate::model::{ActionId, OrderId, Target};
 use crate::store::ledger::{Retraction, Road, State};
 
@@ -137,10 +138,6 @@ fn sent_then(
 fn is_safe(target: &Target, known: &[Retraction]) -> bool {
     let newest = known.iter().rfind(|retraction| retraction.road == Road::Reversal && retraction.target() == *target);
     newest.is_some_and(|newest| !newest.state.may_be_sent_again(newest.road))
-}
-
-fn signed(time: Duration) -> SignedDuration {
-    SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]

@@ -250,7 +250,7 @@ async fn try_plan(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, u
     if !has_action && options.action_id.is_none() && !matches.is_empty() {
         options.action_tracker = item.row.action_tracker_id.clone().or(options.action_tracker);
     }
-    let plan = plan::make(reads, ledger, order_id, &options, None).await?;
+    let plan = plan::from_index(reads, reader.as_ref(), ledger, order_id, &options, None).await?;
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 

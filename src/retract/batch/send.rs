@@ -18,8 +18,9 @@ use crate::model::time_left::{duration, time_left};
 use crate::retract::dispatch::Sent;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
+use crate::retract::send::Sender;
 use crate::retract::verdict::Finding;
-use crate::retract::{Follows, Options, Reads, Submissions, WriterSettings, advice, send_one, verify};
+use crate::retract::{Follows, Options, Reads, Submissions, WriterSettings, advice, verify};
 use crate::store::ledger::{Ledger, State};
 
 /// How long a confirmation speaks for its program.
@@ -68,8 +69,22 @@ impl Batch<'_> {
     }
 
     async fn send_these(&mut self, writer: &WriterSettings, ledger: &mut Ledger, these: &[&Candidate]) {
+        if these.is_empty() {
+            return;
+        }
         let progress = self.reads.report.progress("orders sent");
         let began = Instant::now();
+        // One for all of them: to build it is to read the token and every certificate.
+        let sender = match Sender::new(self.reads, writer) {
+            Ok(sender) => sender,
+            Err(error) => {
+                for one in these {
+                    self.items[one.row].end(Outcome::NotAttempted, format!("not tried: {error}"));
+                }
+                self.ended.get_or_insert(error);
+                return;
+            }
+        };
         for (n, one) in these.iter().enumerate() {
             if self.reads.stop.is_cancelled() {
                 self.ended.get_or_insert_with(|| {
@@ -83,7 +98,7 @@ impl Batch<'_> {
                 continue;
             }
             progress.show(n as u64, Some(these.len() as u64), &left(self.reads, began, n, these.len()));
-            let ended = send_item(self.reads, writer, ledger, item).await;
+            let ended = send_item(self.reads, &sender, ledger, item).await;
             self.ended = ended;
         }
     }
@@ -151,17 +166,12 @@ fn left(reads: &Reads<'_>, began: Instant, done: usize, total: usize) -> String 
 }
 
 /// Sends the actions of one row. An error that concerns every row; the row's own are in its outcome.
-async fn send_item(
-    reads: &Reads<'_>,
-    writer: &WriterSettings,
-    ledger: &mut Ledger,
-    item: &mut Item<'_>,
-) -> Option<Error> {
+async fn send_item(reads: &Reads<'_>, sender: &Sender, ledger: &mut Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();
     let mut ended = None;
     for action in plan.actions.iter().filter(|action| action.step == Step::Send) {
-        let error = match send_one(reads, writer, ledger, &plan, action, &options).await {
+        let error = match sender.send(reads, ledger, &plan, action, &options).await {
             Ok(Sent::Yes(retraction, error)) => {
                 item.unsent = item.unsent.saturating_sub(1);
                 item.sent.push(retraction.id);

@@ -1,7 +1,7 @@
 //! The file road: reversals that the operator hands in by FTP or e-mail, as lines of the vendor's reversal file.
 //!
 //! `write` checks every order as a retraction would, writes each line into the ledger as *handed over*, and then the file;
-//! `check` reads back what became of it; `release` is a person's word that it was not handed in. recoup sends no file: that
+//! `written` says what came of it; `check` reads back what became of it; `release` is a person's word that it was not handed in. recoup sends no file: that
 //! stays with the operator's own tools (`brand-api.md` §5). One order never goes both roads: each asks the ledger for the
 //! other's lines, under the one lock. Nothing here may call a line done but for its rewards.
 
@@ -13,6 +13,7 @@ pub mod check;
 pub mod orders;
 pub mod release;
 pub mod write;
+pub mod written;
 
 /// The key of a line in the plan that the ledger keeps.
 const FILE: &str = "file";
@@ -43,5 +44,5 @@ pub fn handed_of(retraction: &Retraction) -> Option<Handed> {
 
 /// When it was handed over, RFC 3339.
 fn handed_at(retraction: &Retraction) -> Option<jiff::Timestamp> {
-    retraction.events.iter().find(|event| event.state == State::HandedOver)?.at.parse().ok()
+    retraction.events.iter().find(|event| event.state == State::HandedOver)?.moment()
 }

@@ -9,21 +9,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Date;
-use serde::Serialize;
 use serde_json::json;
 
 use super::orders::Wish;
+use super::written::{Row, Written};
 use super::{FILE, Handed, handed_of};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId, Target};
 use crate::refunds::OutFile;
 use crate::refunds::reversal_file::{self, Reversal};
-use crate::report::table;
 use crate::retract::dispatch::take_lock;
-use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step, handed_over, sent_before};
-use crate::retract::receipt::{Mark, finding_lines};
-use crate::retract::verdict::{Finding, Verdict};
+use crate::retract::plan::{self, ActionPlan, Kept, Step, handed_over, sent_before};
+use crate::retract::receipt::Mark;
 use crate::retract::{Options, Reads, confirm};
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
@@ -45,158 +43,6 @@ pub struct WriteOptions {
     pub force: bool,
 }
 
-/// What came of it.
-#[derive(Debug, Serialize)]
-pub struct Written {
-    /// Where the file is; `null` where none was written.
-    pub path: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// Nothing was written, because nothing was to be written.
-    pub dry_run: bool,
-    /// How many lines it has, or would have.
-    pub written: usize,
-    /// How many orders are not in it.
-    pub not_written: usize,
-    /// One for each order, in order.
-    pub rows: Vec<Row>,
-    /// The ledger and how far it is; `null` where nothing was written.
-    pub ledger: Option<Mark>,
-}
-
-/// One order.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// The line of the list, from 1; `null` on the command line.
-    pub line: Option<u64>,
-    /// The order.
-    pub order_id: OrderId,
-    /// Its action, where the index has it.
-    pub action_id: Option<ActionId>,
-    /// The event type that names the order in the file.
-    pub action_tracker_id: Option<String>,
-    /// The reason code.
-    pub reason_code: String,
-    /// Whether it is, or would be, a line of the file.
-    pub written: bool,
-    /// Its number in the ledger.
-    pub retraction: Option<i64>,
-    /// Why it is not written.
-    pub message: Option<String>,
-    /// What to do about that.
-    pub hint: Option<String>,
-    /// Whether it may go.
-    pub verdict: Option<Verdict>,
-    /// What was found, each with its evidence and its remedy.
-    pub findings: Vec<Finding>,
-    #[serde(skip)]
-    kind: Option<Kind>,
-    #[serde(skip)]
-    plan: Option<Plan>,
-    #[serde(skip)]
-    wish: Wish,
-}
-
-impl Row {
-    fn new(wish: &Wish, options: &WriteOptions) -> Self {
-        Self {
-            line: wish.line,
-            order_id: wish.order_id.clone(),
-            action_id: None,
-            action_tracker_id: None,
-            reason_code: wish.reason_code.clone().unwrap_or_else(|| options.plan.disposition.clone()),
-            written: false,
-            retraction: None,
-            message: None,
-            hint: None,
-            verdict: None,
-            findings: Vec::new(),
-            kind: None,
-            plan: None,
-            wish: wish.clone(),
-        }
-    }
-
-    fn refuse(&mut self, error: Error) {
-        self.written = false;
-        self.kind = Some(error.kind);
-        self.message = Some(error.message);
-        self.hint = error.hint;
-    }
-
-    fn action(&self) -> Option<&ActionPlan> {
-        self.plan.as_ref()?.actions.first()
-    }
-}
-
-impl Written {
-    /// What the command ends with, where that is not success.
-    pub fn problem(&self) -> Option<Error> {
-        let worst =
-            self.rows.iter().filter_map(|row| row.kind.map(|kind| (kind, row))).min_by_key(|(kind, _)| kind.rank());
-        let (kind, row) = worst?;
-        let why = row.message.as_deref().unwrap_or_default();
-        let message = format!(
-            "{} of {} orders are not in the file: order {:?}: {why}",
-            self.not_written,
-            self.rows.len(),
-            row.order_id.as_str()
-        );
-        let error = Error::new(if self.written > 0 { Kind::SomeFailed } else { kind }, message);
-        Some(match &row.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        })
-    }
-
-    /// The answer as text.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = self.table();
-        lines.push(match (&self.path, self.dry_run) {
-            (Some(path), _) => {
-                format!("{} line(s) in {path}; handed over, and not done until the vendor has the file", self.written)
-            }
-            (None, true) => {
-                format!("a dry run: {} line(s) would be in {}; nothing was written", self.written, self.name)
-            }
-            (None, false) => "no file was written".to_owned(),
-        });
-        if self.path.is_some() {
-            lines.push(
-                "hand it in by your own means (FTP batch.impact.com, or e-mail), then run `recoup file check`"
-                    .to_owned(),
-            );
-        }
-        if let Some(mark) = &self.ledger {
-            lines.push(mark.line());
-        }
-        lines
-    }
-
-    fn table(&self) -> Vec<String> {
-        let rows = self.rows.iter().map(|row| {
-            [
-                row.order_id.to_string(),
-                row.action_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-                row.action_tracker_id.clone().unwrap_or_default(),
-                row.reason_code.clone(),
-                match (&row.message, row.retraction) {
-                    (Some(why), _) => format!("not written: {why}"),
-                    (None, Some(id)) => format!("handed over (retraction {id})"),
-                    (None, None) => "to be written".to_owned(),
-                },
-            ]
-        });
-        let mut lines: Vec<String> =
-            table(["order", "action", "action tracker", "reason code", ""], rows).lines().map(str::to_owned).collect();
-        for row in &self.rows {
-            let findings = row.findings.iter().flat_map(|finding| finding_lines(finding, "  "));
-            lines.extend(findings.map(|line| format!("  order {}:{line}", row.order_id)));
-        }
-        lines
-    }
-}
-
 /// Checks every order, and writes the file. An error means that nothing was handed over.
 pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], options: &WriteOptions) -> Result<Written> {
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
@@ -209,7 +55,7 @@ pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], option
         if reads.stop.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "interrupted; nothing was written"));
         }
-        let mut row = Row::new(wish, options);
+        let mut row = Row::new(wish, &options.plan.disposition);
         match check(reads, existing.as_ref(), &mut row, options).await {
             Ok(()) => row.written = true,
             // Credentials, quota and signals concern every further order as well.
@@ -254,13 +100,6 @@ pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], option
     Ok(answer)
 }
 
-impl Written {
-    fn count(&mut self) {
-        self.written = self.rows.iter().filter(|row| row.written).count();
-        self.not_written = self.rows.len() - self.written;
-    }
-}
-
 /// Where the file goes. In a folder the first name of that day that neither the folder nor an open line of the ledger has:
 /// the vendor's list knows files by their names.
 fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
@@ -298,7 +137,7 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     }
     let order_id = &wish.order_id;
     let reader = IndexReader::open(reads.index, Some(reads.identity))?;
-    let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
+    let matches = reader.as_ref().map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
     if let Some(doubt) = wish.doubtful.as_ref().filter(|_| matches.is_empty()) {
         return Err(refused(doubt.clone()));
     }
@@ -323,7 +162,7 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
             return Err(no_tracker());
         }
     }
-    let plan = plan::make(reads, ledger, order_id, &plan_options, None).await?;
+    let plan = plan::from_index(reads, reader.as_ref(), ledger, order_id, &plan_options, None).await?;
     let [action] = plan.actions.as_slice() else {
         return Err(refused("this order went out more than once before".to_owned()));
     };

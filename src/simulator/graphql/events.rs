@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Part;
 use crate::simulator::{
-    data::ActionKey,
+    keys::ActionKey,
     options::{LinkIn, LinkNames},
     world::World,
 };

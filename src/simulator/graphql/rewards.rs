@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Part, document::Field};
 use crate::simulator::{
-    data::{ActionKey, RewardKey, Side},
     facts::{Facts, Touch},
+    keys::{ActionKey, RewardKey, Side},
     timeline::Entry,
     world::World,
 };

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Part, document::Field, events::KEY, rewards::Page};
 use crate::simulator::{
-    data::{ActionKey, RewardKey, Side},
     facts::{State, Touch},
+    keys::{ActionKey, RewardKey, Side},
     options::LinkIn,
     reward_json::{self, Object, quoted},
     world::World,

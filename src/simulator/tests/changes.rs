@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{of, server::Server, world};
 use crate::simulator::{
     Options,
-    data::{Class, DAY, RewardKey, Side},
+    data::DAY,
     facts::Touch,
+    keys::{Class, RewardKey, Side},
     world::World,
 };
 

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::{of, world};
 use crate::simulator::{
-    Examples, LinkIn, LinkNames, Options,
-    data::{self, ActionKey, Class, Side},
+    Examples, LinkIn, LinkNames, Options, data,
     facts::Touch,
+    keys::{ActionKey, Class, RewardKey, Side},
     world::World,
 };
 
@@ -35,7 +35,7 @@ fn accounts_and_actions_agree_on_every_reward() {
                     }
                 }
             }
-            let ordered = |key: &&u64| data::RewardKey::unpack(**key).is_some_and(|key| key.side != Side::Manual);
+            let ordered = |key: &&u64| RewardKey::unpack(**key).is_some_and(|key| key.side != Side::Manual);
             let from_accounts: BTreeSet<u64> = from_accounts.iter().filter(ordered).copied().collect();
             assert_eq!(from_accounts, from_actions, "{participants} participants, seed {seed}");
         }
@@ -162,7 +162,7 @@ fn rewards_say_in_every_placement_what_the_truth_says() {
     }
 }
 
-fn check_reward(world: &World, key: data::RewardKey, touch: Touch, link_in: LinkIn) {
+fn check_reward(world: &World, key: RewardKey, touch: Touch, link_in: LinkIn) {
     let mut out = Vec::new();
     let facts = world.style.write(&mut out, &world.data, key, touch);
     let reward: Value = serde_json::from_slice(&out).expect("a reward is JSON");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{of, world};
 use crate::simulator::{
     LinkIn, LinkNames, Options,
-    data::{ActionKey, Side},
     graphql::Graphql,
+    keys::{ActionKey, Side},
     record::Record,
     world::World,
 };

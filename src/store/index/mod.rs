@@ -7,6 +7,7 @@
 mod accounts;
 mod answers;
 mod copies;
+mod course;
 mod forget;
 mod ids;
 mod pack;

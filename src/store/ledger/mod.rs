@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Actor, Target};
+use crate::model::{Actor, Target, hex};
 
 pub use accept::{CopyOf, Found};
 pub use chain::{Audit, Fault, Head};
@@ -369,14 +369,6 @@ fn make_names(conn: &Connection) -> rusqlite::Result<()> {
 
 fn ledger_id(conn: &Connection) -> rusqlite::Result<String> {
     conn.query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|half| char::from(b"0123456789abcdef"[usize::from(half)]))
-        .collect()
 }
 
 fn text(at: Timestamp) -> String {

@@ -1,5 +1,6 @@
 //! A retraction and its events, as they are written and as they are read.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 use serde_json::Value;
@@ -179,6 +180,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// When, as a moment; `None` where that cannot be read.
+    pub fn moment(&self) -> Option<Timestamp> {
+        self.at.parse().ok()
+    }
+
     /// Whether it says where the retraction stands, and is not a note beside that.
     pub fn changes_state(&self) -> bool {
         self.kind == super::STATE

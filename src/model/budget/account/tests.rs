@@ -1,6 +1,7 @@
 //! The arithmetic of a shared quota, moment by moment.
 
 use super::*;
+use crate::model::budget::{Limited, Quota};
 
 const NOW: i64 = 1_700_000_000_000;
 

@@ -1,0 +1,74 @@
+//! The names that the formulas give to what they know: a reward, an action, and what is particular about an order.
+
+/// Whose reward it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Side {
+    /// The buyer's own.
+    Friend,
+    /// That of the participant who referred the buyer.
+    Referrer,
+    /// Given by hand: no order behind it.
+    Manual,
+}
+
+/// One reward: which action of which order of which buyer, and whose side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RewardKey {
+    pub(super) buyer: u64,
+    pub(super) order: u64,
+    pub(super) action: u64,
+    pub(super) side: Side,
+}
+
+impl RewardKey {
+    /// All four in one number, below 2^48.
+    pub(super) fn pack(self) -> u64 {
+        let side = match self.side {
+            Side::Friend => 0,
+            Side::Referrer => 1,
+            Side::Manual => 2,
+        };
+        self.buyer | self.order << 32 | self.action << 42 | side << 44
+    }
+
+    /// The inverse of [`RewardKey::pack`].
+    pub(super) fn unpack(packed: u64) -> Option<Self> {
+        let side = match packed >> 44 {
+            0 => Side::Friend,
+            1 => Side::Referrer,
+            2 => Side::Manual,
+            _ => return None,
+        };
+        Some(Self { buyer: packed & 0xffff_ffff, order: packed >> 32 & 0x3ff, action: packed >> 42 & 3, side })
+    }
+}
+
+/// One action of one order of one buyer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ActionKey {
+    pub(super) buyer: u64,
+    pub(super) order: u64,
+    pub(super) action: u64,
+}
+
+impl ActionKey {
+    /// The reward this action gave to one side, whether or not it exists.
+    pub(super) fn reward(self, side: Side) -> RewardKey {
+        RewardKey { buyer: self.buyer, order: self.order, action: self.action, side }
+    }
+}
+
+/// What is particular about an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Plain,
+    TwoActions,
+    NoAction,
+    Unfamiliar,
+    Ambiguous,
+    ZeroAmount,
+    /// Its rewards name the buyer's second order too, which is real and has an action of its own.
+    Shared,
+    /// Its rewards say that they cannot be cancelled.
+    Kept,
+}

@@ -1,0 +1,126 @@
+//! The status as text for a person.
+
+use super::{QuotaLine, Status};
+use crate::model::budget::WaitReason;
+use crate::report::table;
+
+impl QuotaLine {
+    fn text(&self) -> String {
+        let mut text = match self.limit {
+            Some(limit) => format!("{} of {limit} requests used, {} left", self.used, self.left.unwrap_or(0)),
+            None => format!("{} requests in the last hour, no limit known", self.used),
+        };
+        let mut add = |part: String| text.push_str(&part);
+        if self.limit.is_some() {
+            add(format!(" ({:.0}% kept for retractions)", self.reserve * 100.0));
+        }
+        if let Some(resets_at) = &self.resets_at {
+            add(format!(", the window ends at {resets_at}"));
+        }
+        if let Some(rate) = self.rate {
+            add(format!(", at most {rate:.1}/s"));
+        }
+        if let (Some(until), Some(reason)) = (&self.waiting_until, self.wait_reason) {
+            let whom = if reason == WaitReason::QuotaUsed.as_str() { "crawls wait" } else { "waiting" };
+            add(format!(", {whom} until {until} ({reason})"));
+        }
+        format!("quota of {}: {text}", self.host)
+    }
+}
+
+impl Status {
+    /// The status for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        match (&self.tenant, &self.account_sid) {
+            (Some(tenant), Some(sid)) => lines.push(format!("tenant {tenant} (Account SID {sid})")),
+            _ => lines.push("there is no index yet: run `recoup crawl`".to_owned()),
+        }
+        lines.push(format!("index {}", self.database));
+        lines.push(format!("ledger {}", self.ledger));
+        if let Some(coverage) = &self.coverage {
+            let age = self.age_seconds.map(|s| format!(", {} ago", in_words(s))).unwrap_or_default();
+            lines.push(match &coverage.as_of {
+                Some(as_of) => format!(
+                    "{} as of {as_of}{age}: {} of {} accounts and {} rewards read",
+                    if coverage.complete { "complete" } else { "NOT complete" },
+                    coverage.accounts_read,
+                    coverage.accounts_known,
+                    coverage.rewards_read
+                ),
+                None => "no crawl has finished yet".to_owned(),
+            });
+        }
+        if !self.runs.is_empty() {
+            let rows = self.runs.iter().map(|run| {
+                [
+                    run.started_at.clone(),
+                    run.finished_at.clone().unwrap_or_else(|| "unfinished: goes on with the next crawl".to_owned()),
+                    if run.refresh { format!("{}, refresh", run.source) } else { run.source.clone() },
+                    format!("{}/{}", run.accounts_read, run.accounts_known),
+                    run.requests.to_string(),
+                    if run.complete { "complete".to_owned() } else { run.gaps.join("; ") },
+                ]
+            });
+            lines.extend(
+                table(["run began", "ended", "source", "accounts", "requests", ""], rows).lines().map(str::to_owned),
+            );
+        }
+        lines.extend(self.quota.iter().map(QuotaLine::text));
+        if self.failed_accounts > 0 {
+            lines.push(format!(
+                "{} account(s) could not be read; list them with --failed-accounts",
+                self.failed_accounts
+            ));
+        }
+        for failed in self.failed.iter().flatten() {
+            lines.push(format!("  {}: {}", failed.account_id, failed.reason));
+        }
+        if self.retractions.is_empty() {
+            lines.push("no retractions".to_owned());
+        } else {
+            let counts: Vec<String> = self.retractions.iter().map(|(state, n)| format!("{n} {state}")).collect();
+            lines.push(format!("retractions: {}", counts.join(", ")));
+        }
+        if !self.open.is_empty() {
+            lines.push("open (run `recoup verify`; planned: nothing was sent, run `recoup retract` again):".to_owned());
+            let rows = self.open.iter().map(|open| {
+                [
+                    open.id.to_string(),
+                    open.order_id.clone(),
+                    open.action_id.clone().unwrap_or_default(),
+                    open.state.as_str().to_owned(),
+                    open.since.clone(),
+                ]
+            });
+            lines.extend(
+                table(["id", "order", "action", "state", "since"], rows).lines().map(|line| format!("  {line}")),
+            );
+        }
+        // The problems say the same again.
+        for refusal in self.refusals.iter().filter(|_| self.problems.is_none()) {
+            let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
+            lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));
+        }
+        for again in &self.standing_again {
+            lines.push(format!(
+                "ATTENTION: retraction {} of order {} was proven, but reward {} stands; run `recoup verify {}`",
+                again.id, again.order_id, again.reward_id, again.id
+            ));
+        }
+        for problem in self.problems.iter().flatten() {
+            lines.push(format!("PROBLEM: {}", problem.message));
+        }
+        lines
+    }
+}
+
+/// A span of time in one unit.
+pub(super) fn in_words(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
