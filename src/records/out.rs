@@ -21,8 +21,13 @@ pub(super) struct Out {
 impl Out {
     /// Begins a file, readable by its owner alone; `replace` allows that one of this name is there.
     pub(super) fn begin(path: &Path, replace: bool) -> Result<Self> {
-        if !replace && path.exists() {
-            return Err(exists(path));
+        // A link that leads nowhere is there too.
+        match path.symlink_metadata() {
+            Ok(_) if !replace => return Err(exists(path)),
+            Ok(found) if found.is_dir() => {
+                return Err(Error::new(Kind::Usage, format!("{} is a folder", path.display())).hint("name a file"));
+            }
+            _ => {}
         }
         let file = tempfile::Builder::new()
             .prefix(".recoup-")

@@ -154,8 +154,9 @@ impl Options {
                 format!("a disposition code has 1 to {DISPOSITION_AT_MOST} characters on one line"),
             )
             .hint(match self.road {
-                Road::Reversal => "leave --disposition out for RETRACTION",
-                _ => "leave --code out for ORDER_UPDATE",
+                Road::Modification => "leave --code out for ORDER_UPDATE",
+                Road::File => "name one of the vendor's reason codes with --reason-code",
+                Road::Reversal | Road::Reward => "leave --disposition out for RETRACTION",
             }));
         }
         if self.action_tracker.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit())) {

@@ -134,6 +134,9 @@ fn an_export_is_whole_is_no_formula_and_replaces_nothing_unasked() {
     assert!(left.iter().all(|name| !name.contains(".partial")), "{left:?}");
     home.check(&["audit", "export", "--format", "csv", "--json"], 2);
     home.check(&["audit", "export", "--out", &home.path("none/x").display().to_string()], 1);
+    // Before anything is read: a folder is no file, also by force.
+    let folder = home.path("").display().to_string();
+    home.check(&["audit", "export", "--out", &folder, "--force"], 2);
 }
 
 /// The account IDs that the ledger keeps.
