@@ -69,7 +69,7 @@ CREATE INDEX retractions_by_action ON retractions (action_id);
 CREATE TABLE personal (
     commitment    TEXT PRIMARY KEY,     -- '~' and SHA-256, in hexadecimal, of salt, kind and value
     retraction_id INTEGER,              -- where it is used
-    kind          TEXT NOT NULL,        -- account_id, user_id, reason
+    kind          TEXT NOT NULL,        -- account_id, user_id, reason, response
     salt          BLOB NOT NULL,
     value         TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Begun, Entry, First, Ledger, NewRetraction, Road, State, insert, insert_event, supersede};
+use super::{Begun, Entry, First, Ledger, NewRetraction, State, insert, insert_event, supersede};
 use crate::error::{Error, Kind, Result};
 
 /// What a copy that `recoup backup` made says of itself.
@@ -63,11 +63,7 @@ impl Ledger {
                 let first = First { state: State::Queued, message: FOUND, details: &one.details };
                 numbers.push(match insert(tx, &one.retraction, &first, actor, now)? {
                     Begun::Written(id) => {
-                        // A reversal stands for all attempts before it. A modification is one of several, and what is in
-                        // doubt about the others stays so.
-                        if one.retraction.road != Road::Modification {
-                            supersede(tx, id, actor, now)?;
-                        }
+                        supersede(tx, id, one.retraction.road, actor, now)?;
                         Some(id)
                     }
                     Begun::Refused(..) => None,

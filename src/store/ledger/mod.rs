@@ -119,7 +119,7 @@ impl Ledger {
             let entry = Entry { retraction_id: Some(retraction.id), state: Some(state), kind: STATE, message, details };
             insert_event(tx, &entry, actor, now)?;
             if matches!(state, State::Sending | State::HandedOver) {
-                supersede(tx, retraction.id, actor, now)?;
+                supersede(tx, retraction.id, retraction.road, actor, now)?;
             }
             Ok(true)
         })?;
@@ -286,8 +286,12 @@ fn insert(
     Ok(Begun::Written(id))
 }
 
-/// Attempts on the same target whose place this one takes, now that it goes out.
-fn supersede(tx: &Connection, by: i64, actor: &Actor, now: Timestamp) -> rusqlite::Result<()> {
+/// Attempts on the same target whose place this one takes, now that it goes out. A modification takes no place: it is one of
+/// several, and what is in doubt about the others stays in doubt.
+fn supersede(tx: &Connection, by: i64, road: Road, actor: &Actor, now: Timestamp) -> rusqlite::Result<()> {
+    if road == Road::Modification {
+        return Ok(());
+    }
     let earlier: Vec<i64> = tx
         .prepare_cached(
             "SELECT id FROM retractions WHERE target = (SELECT target FROM retractions WHERE id = ?1) AND id <> ?1 ORDER BY id",

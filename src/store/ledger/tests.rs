@@ -213,6 +213,26 @@ fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
 }
 
 #[test]
+fn a_change_that_goes_out_leaves_the_doubt_about_the_one_before_as_it_was() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let now = Timestamp::UNIX_EPOCH;
+    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let change = NewRetraction { road: Road::Modification, ..new_retraction("1.2.3") };
+    let mut first = ledger.begin(&change, now)?;
+    for state in [State::Sending, State::Queued, State::Unconfirmed] {
+        first = ledger.append(&first, state, "on its way", &Value::Null, now)?;
+    }
+    let second = ledger.begin(&change, now)?;
+    ledger.append(&second, State::Sending, "sending", &Value::Null, now)?;
+    assert_eq!(
+        ledger.get(first.id)?.state,
+        State::Unconfirmed,
+        "it may have been made, and may not go out again unasked"
+    );
+    Ok(())
+}
+
+#[test]
 fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_turned_up() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
@@ -228,7 +248,8 @@ fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_tu
     assert_eq!(look(40)?.expired, [orders[1].clone()]);
     assert_eq!(ledger.watched()?.len(), 1, "what turned up waits for a person, longer than for itself");
     let looked = ledger.look_for_watched(day(60), |_| Ok(true))?;
-    assert_eq!((looked, ledger.watched()?), (Looked::default(), vec![]));
+    let dropped = Looked { dropped: vec![orders[0].clone()], ..Looked::default() };
+    assert_eq!((looked, ledger.watched()?), (dropped, vec![]));
     Ok(())
 }
 
