@@ -167,7 +167,7 @@ fn conclude(
 ) -> Result<Retraction> {
     let others = batch_ids_of_others(ledger, retraction)?;
     let target = retraction.target();
-    let change = (retraction.road == Road::Modification).then(|| form_of(retraction));
+    let change = (retraction.road == Road::Modification).then(|| reconcile::form_of(retraction));
     let question = Question {
         target: &target,
         order_id: &retraction.order_id,
@@ -210,13 +210,6 @@ fn conclude(
     }
     let message = "the vendor did not receive it: two whole lists of its submissions do not have it";
     ledger.append(&noted, State::NotReceived, message, &json!({ "lists": looks }), now)
-}
-
-/// What was sent, field by field.
-fn form_of(retraction: &Retraction) -> Vec<(String, String)> {
-    let sent = retraction.detail("request").and_then(|request| request["parameters"].as_object());
-    let fields = sent.into_iter().flatten();
-    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The names under which the vendor knows other requests of this ledger.

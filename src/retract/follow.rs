@@ -235,9 +235,13 @@ pub(super) async fn submission(
     if let Some(known) = retraction.detail("submission") {
         return Ok(seen_from(known));
     }
-    let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else { return Ok(SubmissionSeen::None) };
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
     let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
+    let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else {
+        // One that was taken over from a list which gives it no name can be asked about by nobody.
+        let is_nameless = retraction.state == State::Queued && given_up;
+        return Ok(if is_nameless { SubmissionSeen::Unreadable } else { SubmissionSeen::None });
+    };
     let found = match reads.brand.submission(&queued_uri).await {
         Ok(Some(found)) => found,
         // The vendor keeps submissions for 90 days at most, and a link may be one that is not followed: after a while the

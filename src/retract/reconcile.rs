@@ -103,7 +103,8 @@ pub fn names_of(row: &Submission) -> impl Iterator<Item = String> {
     row.batch_id.clone().into_iter().chain(linked)
 }
 
-fn link_of(row: &Submission) -> Option<String> {
+/// The row's own link.
+pub fn link_of(row: &Submission) -> Option<String> {
     let raw: Value = serde_json::from_str(&row.raw).ok()?;
     raw["Uri"].as_str().filter(|link| !link.trim().is_empty()).map(str::to_owned)
 }
@@ -193,6 +194,18 @@ fn compare(question: &Question<'_>, row: &Submission) -> Option<Result<(), &'sta
         (Some(false), true) if is("Modification") => None,
         (Some(false), true) => Some(Err("the same action was reversed with another disposition code")),
     }
+}
+
+/// Whether a row about this action is this change of it, field by field.
+pub fn is_this_change(form: &[(String, String)], row: &Submission) -> bool {
+    compare_change(form, row) == Some(Ok(()))
+}
+
+/// What was sent, field by field.
+pub fn form_of(retraction: &Retraction) -> Vec<(String, String)> {
+    let sent = retraction.detail("request").and_then(|request| request["parameters"].as_object());
+    let fields = sent.into_iter().flatten();
+    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The same for a change of the action, about which the row is: every field of the form must be there.

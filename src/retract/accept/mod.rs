@@ -17,6 +17,7 @@ use super::guard::{self, Trouble};
 use super::judge::Snapshot;
 use super::live::snapshot;
 use super::receipt::Mark;
+use super::reconcile::link_of;
 use super::{Reads, ask};
 use crate::api::brand::Submission;
 use crate::error::{Error, Kind, Result};
@@ -300,7 +301,7 @@ fn found(reads: &Reads<'_>, reader: Option<&IndexReader>, missing: &Missing) -> 
         details: json!({
             "found": true,
             "batch_id": submission.batch_id,
-            "queued_uri": submission.batch_id.as_deref().and_then(link_to),
+            "queued_uri": link_of(submission).or_else(|| submission.batch_id.as_deref().and_then(link_to)),
             "submitted_at": submission.submission_date,
             "request": { "method": method_of(*road), "resource": "Actions", "parameters": parameters },
         }),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::api::brand::Submission;
 use crate::clock::signed;
 use crate::model::{ActionId, OrderId, Target};
+use crate::retract::reconcile::{form_of, is_this_change};
 use crate::store::ledger::{Retraction, Road, State};
 
 /// How far two clocks may differ, and a request may take.
@@ -128,6 +129,8 @@ fn sent_then(
             && !accounted.contains(&retraction.id)
             // An attempt that would be sent again vouches for nothing: this may be the one that followed it elsewhere.
             && !retraction.state.may_be_sent_again(retraction.road)
+            // Any two reversals of an action are the same; two changes of it may be two.
+            && (road != Road::Modification || is_this_change(&form_of(retraction), row))
             && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
     };
     known.iter().rev().find(fits).map(|retraction| retraction.id)
@@ -205,7 +208,11 @@ mod tests {
         let action = [("ActionId", "1.2.3"), ("Amount", "0")];
         let by_order = [("OrderId", "o"), ("ActionTrackerId", "5")];
         let known = |state, at, batch| vec![retraction("1.2.3", state, at, batch)];
-        let by = |road, state| vec![Retraction { road, ..retraction("1.2.3", state, NOON, None) }];
+        let by = |road, state| {
+            let mut of = Retraction { road, ..retraction("1.2.3", state, NOON, None) };
+            of.events[0].details = json!({ "request": { "parameters": { "ActionId": "1.2.3", "Amount": "0" } } });
+            vec![of]
+        };
         let change = || submission("Modification", "c", NOON, &action);
         // The submission, the ledger, and: matched, on known actions, missing reversals, unreadable, missing modifications.
         let table: &[(&str, Submission, Vec<Retraction>, [u64; 5])] = &[
@@ -291,6 +298,12 @@ mod tests {
             ),
             ("a modification", change(), vec![], [0, 0, 0, 0, 1]),
             ("a modification whose answer was lost", change(), by(Road::Modification, State::Unknown), [1, 0, 0, 0, 0]),
+            (
+                "another change of the same action at the same time",
+                submission("Modification", "c", NOON, &[("ActionId", "1.2.3"), ("Amount", "25")]),
+                by(Road::Modification, State::Unknown),
+                [0, 0, 0, 0, 1],
+            ),
             ("a modification beside a reversal", change(), by(Road::Reversal, State::Unknown), [0, 0, 0, 0, 1]),
             ("a modification after another", change(), by(Road::Modification, State::Processed), [0, 0, 0, 0, 1]),
             ("a modification by batch", change(), known(State::Queued, NOON, Some("c")), [1, 0, 0, 0, 0]),

@@ -13,7 +13,7 @@ use crate::model::Target;
 use crate::retract::doubt;
 use crate::retract::follow::{rewards_now, submission};
 use crate::retract::judge::SubmissionSeen;
-use crate::retract::{Follows, Reads};
+use crate::retract::{Follows, Reads, Submissions};
 use crate::store::ledger::{Ledger, Retraction, State};
 
 /// One look at a modification that is open.
@@ -25,6 +25,11 @@ pub async fn look(
 ) -> Result<()> {
     if retraction.state == State::Unknown {
         doubt::reconcile(reads, &follows.doubts, ledger, retraction).await?;
+    }
+    // No reward says when it is time to ask, so where there are many they are asked about when it is their turn.
+    let waits = retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none();
+    if waits && follows.submissions == (Submissions::Sparingly { now: false }) {
+        return Ok(());
     }
     let seen = submission(reads, follows, ledger, retraction).await?;
     if matches!(seen, SubmissionSeen::Open | SubmissionSeen::None) {
@@ -74,8 +79,11 @@ fn outcome(seen: &SubmissionSeen, changed: Option<bool>) -> Option<(State, Strin
 
 /// What the vendor shows of what was to change; empty where it shows nothing.
 async fn read_after(reads: &Reads<'_>, retraction: &Retraction) -> Result<Vec<(Option<String>, Measure)>> {
-    let Target::Action(action_id) = retraction.target() else { return Ok(Vec::new()) };
-    let is_order = change_of(retraction).is_some_and(|change| change.level == Level::Order);
+    // What nobody knows the change of shows nothing by what is there now.
+    let (Target::Action(action_id), Some(change)) = (retraction.target(), change_of(retraction)) else {
+        return Ok(Vec::new());
+    };
+    let is_order = change.level == Level::Order;
     let read = if is_order {
         let found = reads.brand.action(&action_id).await;
         found.map(|action| {
