@@ -166,6 +166,16 @@ pub fn apply(ledger: Option<&Ledger>, action: &mut ActionPlan, again: Option<Aga
         let before = ledger.get(again.after)?;
         if matches!(before.state, State::Unconfirmed | State::NotReceived) {
             action.step = Step::Follow(Box::new(before));
+        } else if matches!(ended_as(&before), Some(State::Unconfirmed | State::NotReceived)) {
+            let message = format!(
+                "every known reward of this action reads as cancelled, after retraction {} and before a later attempt went \
+                 out: there is nothing left to send",
+                before.id
+            );
+            return Err(Error::new(Kind::Refused, message).hint(format!(
+                "`recoup status --retraction {}` shows what was sent; nothing was sent now",
+                before.id
+            )));
         }
     }
     action.again = again.filter(|_| matches!(action.step, Step::Send));
@@ -178,15 +188,17 @@ pub fn still_holds(ledger: &Ledger, again: &Again, found: Option<Retraction>) ->
     if let Some(found) = found.filter(|found| found.id != again.after) {
         return Ok(Some(found));
     }
-    let newest = ledger.get(again.after)?.events.pop();
-    if newest.as_ref().map_or(0, |event| event.id) == again.event {
-        return Ok(None);
-    }
+    let before = ledger.get(again.after)?;
+    // What came of an attempt in between was not looked at by the person who asked for this one.
+    let is_new = |attempt: &Retraction| again.attempts.iter().all(|earlier| earlier.id != attempt.id);
+    let ended_since = |attempt: &Retraction| is_new(attempt) && ended_as(attempt).is_some();
+    let nothing_since = !ledger.attempts(&before.target())?.iter().any(ended_since);
+    let newest = before.events.last();
+    let is_as_it_was = newest.map_or(0, |event| event.id) == again.event;
     // Its place was taken by an attempt that never went out: this one, before a limit turned it away.
     let by = newest.filter(|event| event.state == State::Superseded).and_then(|event| event.details["by"].as_i64());
-    if let Some(by) = by
-        && ledger.get(by)?.state == State::Planned
-    {
+    let gave_way = by.map(|by| ledger.get(by)).transpose()?.is_some_and(|by| by.state == State::Planned);
+    if nothing_since && (is_as_it_was || gave_way) {
         return Ok(None);
     }
     Err(Error::new(
@@ -206,4 +218,72 @@ pub fn notes(again: &Again) -> Vec<(&'static str, String, Value)> {
     let mut notes = vec![("resend", after, json!({ "after": again.after }))];
     notes.extend(again.allowed_by.iter().map(said));
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ActionId, Actor, OrderId, RewardId};
+    use crate::store::Identity;
+    use crate::store::ledger::NewRetraction;
+
+    fn open(folder: &tempfile::TempDir) -> Result<Ledger> {
+        let text = |text: &str| text.to_owned();
+        let identity =
+            Identity { tenant: text("t"), account_sid: text("s"), advocate_url: text("a"), brand_url: text("b") };
+        Ledger::open(&folder.path().join("l.db"), &identity, &Actor { person: text("ann"), host: text("desk") })
+    }
+
+    fn attempt(ledger: &mut Ledger, states: &[State]) -> Result<Retraction> {
+        let new = NewRetraction {
+            road: Road::Reversal,
+            target: Target::Action(ActionId::new("1.2.3")),
+            order_id: OrderId::new("1001"),
+            disposition: "RETRACTION".into(),
+            reason: None,
+            ticket: None,
+            batch: None,
+            program_id: None,
+            rewards: vec![RewardId::new("r")],
+            plan: json!({}),
+        };
+        let mut retraction = ledger.begin(&new, Timestamp::UNIX_EPOCH)?;
+        for state in states {
+            retraction = ledger.append(&retraction, *state, "", &Value::Null, Timestamp::UNIX_EPOCH)?;
+        }
+        Ok(retraction)
+    }
+
+    /// As a plan has it that is made now, after this attempt.
+    fn planned(ledger: &Ledger, after: i64) -> Result<Again> {
+        let after = ledger.get(after)?;
+        Ok(Again {
+            after: after.id,
+            event: after.events.last().map_or(0, |event| event.id),
+            reason: "lost".into(),
+            allowed_by: None,
+            attempts: ledger.attempts(&after.target())?.iter().map(Earlier::of).collect(),
+        })
+    }
+
+    #[test]
+    fn an_attempt_that_a_limit_turned_away_changes_nothing_and_one_that_was_refused_needs_another_word() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut ledger = open(&folder)?;
+        let first = attempt(&mut ledger, &[State::Sending, State::Queued, State::Unconfirmed])?;
+        let again = planned(&ledger, first.id)?;
+        assert_eq!(still_holds(&ledger, &again, None)?, None);
+        attempt(&mut ledger, &[State::Sending, State::Planned])?;
+        assert_eq!(ledger.get(first.id)?.state, State::Superseded);
+        assert_eq!(still_holds(&ledger, &again, None)?, None, "its own attempt met a limit");
+        // Two people ask again now, and the vendor refuses the first of them.
+        let others = planned(&ledger, first.id)?;
+        assert_eq!(still_holds(&ledger, &others, None)?, None);
+        attempt(&mut ledger, &[State::Sending, State::Failed])?;
+        for plan in [&again, &others] {
+            let refused = still_holds(&ledger, plan, None).expect_err("nobody has seen that refusal");
+            assert_eq!(refused.kind, Kind::Refused);
+        }
+        Ok(())
+    }
 }
