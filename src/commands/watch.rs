@@ -70,9 +70,14 @@ pub(super) fn look(context: &Context<'_>) -> Result<()> {
         let order = crate::report::printable(order.as_str());
         report.note(format!("order {order} was refunded and waited for, and has turned up: recoup retract {order:?}"));
     }
-    if !looked.expired.is_empty() {
-        let list: Vec<String> = looked.expired.iter().map(|order| crate::report::printable(order.as_str())).collect();
-        report.warn(format!("{} refunds have waited long enough for their orders: {}", list.len(), list.join(", ")));
+    for (orders, what) in [
+        (&looked.expired, "refunds have waited long enough for their orders"),
+        (&looked.dropped, "orders turned up a month ago, and are waited for no longer"),
+    ] {
+        let list: Vec<String> = orders.iter().map(|order| crate::report::printable(order.as_str())).collect();
+        if !list.is_empty() {
+            report.warn(format!("{} {what}: {}", list.len(), list.join(", ")));
+        }
     }
     Ok(())
 }

@@ -55,6 +55,8 @@ pub struct Looked {
     pub found: Vec<OrderId>,
     /// Orders that were taken off the list: they have waited long enough.
     pub expired: Vec<OrderId>,
+    /// Orders that turned up a month ago, and were taken off the list now.
+    pub dropped: Vec<OrderId>,
     /// Orders that are still waited for.
     pub waiting: u64,
 }
@@ -119,8 +121,11 @@ impl Ledger {
     ) -> Result<Looked> {
         let mut looked = Looked::default();
         let now_text = text(now);
-        for one in self.watched()?.into_iter().filter(|one| one.found_at.is_none()) {
-            if is_there(&one.order_id)? {
+        let long_found = text(now.saturating_sub(FOUND_FOR).unwrap_or(Timestamp::MIN));
+        for one in self.watched()? {
+            if let Some(found_at) = one.found_at {
+                looked.dropped.extend((found_at <= long_found).then_some(one.order_id));
+            } else if is_there(&one.order_id)? {
                 looked.found.push(one.order_id);
             } else if one.expires_at <= now_text {
                 looked.expired.push(one.order_id);
@@ -128,15 +133,14 @@ impl Ledger {
                 looked.waiting += 1;
             }
         }
-        let (found, expired) = (looked.found.clone(), looked.expired.clone());
-        let long_found = text(now.saturating_sub(FOUND_FOR).unwrap_or(Timestamp::MIN));
+        let found = looked.found.clone();
+        let off: Vec<OrderId> = looked.expired.iter().chain(&looked.dropped).cloned().collect();
         self.transact(|tx, _| {
-            tx.execute("DELETE FROM watched WHERE found_at <= ?1", [&long_found])?;
             tx.execute("UPDATE watched SET looked_at = ?1", [&now_text])?;
             for order in &found {
                 tx.execute("UPDATE watched SET found_at = ?2 WHERE order_id = ?1", [order.as_str(), &now_text])?;
             }
-            for order in &expired {
+            for order in &off {
                 tx.execute("DELETE FROM watched WHERE order_id = ?1", [order.as_str()])?;
             }
             Ok(())
