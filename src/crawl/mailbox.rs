@@ -22,7 +22,7 @@ pub(super) fn open<T>(capacity: usize) -> (Sender<T>, Mailbox<T>) {
             room_taken: 0,
             wanted: 0,
             is_urgent: false,
-            is_crowded: false,
+            crowded: 0,
             senders: 1,
         }),
         changed: Condvar::new(),
@@ -67,14 +67,30 @@ struct Waiting<T> {
     wanted: usize,
     /// Something waits that does not wait for more.
     is_urgent: bool,
-    /// Somebody waits for room.
-    is_crowded: bool,
+    /// How many wait for room.
+    crowded: usize,
     senders: usize,
 }
 
 impl<T> Inner<T> {
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits for room, as long as it lives: whoever waits may also go.
+struct Crowds<'a, T>(&'a Inner<T>);
+
+impl<'a, T> Crowds<'a, T> {
+    fn new(inner: &'a Inner<T>) -> Self {
+        inner.lock().crowded += 1;
+        Self(inner)
+    }
+}
+
+impl<T> Drop for Crowds<'_, T> {
+    fn drop(&mut self) {
+        self.0.lock().crowded -= 1;
     }
 }
 
@@ -88,7 +104,7 @@ impl<T> Sender<T> {
             room.forget();
         } else {
             // Or the thread would wait for rows that wait for it.
-            self.0.lock().is_crowded = true;
+            let _crowds = Crowds::new(&self.0);
             self.0.changed.notify_one();
             self.0.room.acquire_many(permits).await.map_err(|_closed| Closed)?.forget();
         }
@@ -143,7 +159,7 @@ impl<T> Mailbox<T> {
         waiting.wanted = rows;
         let messages = loop {
             let is_empty = waiting.messages.is_empty();
-            if waiting.is_urgent || ((waiting.rows >= rows || waiting.is_crowded) && !is_empty) {
+            if waiting.is_urgent || ((waiting.rows >= rows || waiting.crowded > 0) && !is_empty) {
                 break std::mem::take(&mut waiting.messages);
             }
             if waiting.senders == 0 {
@@ -168,7 +184,7 @@ impl<T> Mailbox<T> {
             };
         };
         let room = std::mem::take(&mut waiting.room_taken);
-        (waiting.rows, waiting.is_urgent, waiting.is_crowded) = (0, false, false);
+        (waiting.rows, waiting.is_urgent) = (0, false);
         drop(waiting);
         self.0.room.add_permits(room);
         Some(Taken { messages, is_due })
