@@ -150,7 +150,7 @@ fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
 
 async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
     let question = format!(
-        "Forget this account? {} retraction(s) stay without it, and their reasons go. It cannot be undone.",
+        "Forget this account? {} retraction(s) stay without it, and their reasons go, with what the vendor answered. It cannot be undone.",
         known.len()
     );
     let answer = tokio::select! {

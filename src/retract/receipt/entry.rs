@@ -254,7 +254,7 @@ impl Entry {
                 Some(Kind::NotConfirmed)
             }
             Some(State::Failed | State::NotReceived) => Some(Kind::VendorRefused),
-            // Nothing was taken back by it; where another attempt has, that one says so.
+            // It proves nothing by itself; where another attempt has taken its place, that one says what came of it.
             Some(State::Planned | State::Superseded | State::Released) => Some(Kind::Failed),
             _ => None,
         }

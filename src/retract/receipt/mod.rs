@@ -177,9 +177,8 @@ impl Receipt {
             Kind::VendorRefused => {
                 Error::new(kind, message).hint("mend the cause, then send it again with --resend --reason TEXT")
             }
-            _ if entry.ledger_state == Some(State::Superseded) => Error::new(kind, message).hint(
-                "another attempt has taken its place: `recoup retract ORDER --dry-run` shows where the order stands",
-            ),
+            _ if entry.ledger_state == Some(State::Superseded) => Error::new(kind, message)
+                .hint("another attempt has taken its place, and says what came of it: `recoup verify` with its number"),
             _ if entry.ledger_state == Some(State::Released) => {
                 Error::new(kind, message).hint("nothing was taken back by it: use `recoup retract ORDER`")
             }
