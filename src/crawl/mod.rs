@@ -179,33 +179,24 @@ impl Crawl<'_> {
         let counted = writer.call(move |index| index.add_requests(run, requests)).await;
         let fatal = job.take_fatal();
         drop((job, writer));
-        thread.close().await?;
+        let mut index = thread.close().await?;
         // The reason why the run stopped outranks what followed from it.
         let error = match (fatal, worked) {
             (Some(error), _) | (None, Err(error)) => Some(error),
             (None, Ok(Worked::CannotServe(error))) => {
-                self.withdraw(run, resumed);
+                withdraw(&mut index, run, resumed);
                 return Ok(Ended::CannotServe(error));
             }
             (None, Ok(Worked::Done)) => counted.err(),
         };
         if let Some(error) = error {
-            self.withdraw(run, resumed);
+            withdraw(&mut index, run, resumed);
             return Err(keeps_its_place(error));
         }
         if self.stop.is_cancelled() {
             return Err(interrupted("run `recoup crawl` again: it goes on where it was"));
         }
-        let index = Index::open(self.index_path, self.identity)?;
         finish(index, run, resumed, began, self.clock).map(|outcome| Ended::Outcome(Box::new(outcome)))
-    }
-
-    /// A crawl that came to nothing (a wrong token, a host that is down) leaves the run before it as the newest. Where even
-    /// that fails, the reason for it is the error at hand.
-    fn withdraw(&self, run: RunKey, resumed: bool) {
-        if !resumed {
-            drop(Index::open(self.index_path, self.identity).and_then(|mut index| index.withdraw_run(run)));
-        }
     }
 
     fn say_what_begins(&self, source: Source, run: &Run, resumed: bool) {
@@ -228,6 +219,14 @@ impl Crawl<'_> {
                 grouped(run.accounts_known)
             ));
         }
+    }
+}
+
+/// A crawl that came to nothing (a wrong token, a host that is down) leaves the run before it as the newest. Where even that
+/// fails, the reason for it is the error at hand.
+fn withdraw(index: &mut Index, run: RunKey, resumed: bool) {
+    if !resumed {
+        drop(index.withdraw_run(run));
     }
 }
 

@@ -4,11 +4,10 @@
 //! asks of the index goes through here in order, so that a question sees every answer that was put before it. A failure to
 //! write ends the thread; its error is what [`Thread::close`] gives.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -24,7 +23,7 @@ type Committed = Box<dyn FnOnce(PageCommitted) + Send>;
 
 enum Message {
     Entry(Entry),
-    Page(Entry, OwnedSemaphorePermit, Committed),
+    Page(Entry, Committed),
     /// Runs after everything that was put before it is written.
     Call(Call),
     /// Runs at once: what was put before it may not be written yet.
@@ -45,14 +44,10 @@ impl Message {
 #[derive(Clone)]
 pub(super) struct Writer {
     messages: Sender<Message>,
-    /// Rows of pages that may be on their way at once: a walk does not run away from the disk.
-    pages: Arc<Semaphore>,
-    /// As many as that: two commits' worth, because one that waited for less than a whole batch would wait for [`LINGER`].
-    room: u32,
 }
 
 /// The thread itself.
-pub(super) struct Thread(JoinHandle<Result<()>>);
+pub(super) struct Thread(JoinHandle<Result<Index>>);
 
 impl Writer {
     /// Starts the thread. `batch` is in rows, and is what a `kill -9` may cost beside the requests in flight: half of it is
@@ -61,8 +56,7 @@ impl Writer {
         let batch = (batch / 2).max(1);
         let (sender, mailbox) = mailbox::open(batch);
         let thread = tokio::task::spawn_blocking(move || work(index, run, batch, &mailbox));
-        let room = u32::try_from(2 * batch).unwrap_or(u32::MAX);
-        (Self { messages: sender, pages: Arc::new(Semaphore::new(2 * batch)), room }, Thread(thread))
+        (Self { messages: sender }, Thread(thread))
     }
 
     /// Puts an answer into the next batch.
@@ -78,10 +72,7 @@ impl Writer {
         at: Timestamp,
         committed: impl FnOnce(PageCommitted) + Send + 'static,
     ) -> Result<()> {
-        let entry = Entry::Page { sweep, page, at };
-        let rows = u32::try_from(entry.rows()).unwrap_or(u32::MAX).min(self.room);
-        let permits = Arc::clone(&self.pages).acquire_many_owned(rows).await.map_err(|_closed| stopped())?;
-        self.send(Message::Page(entry, permits, Box::new(committed))).await
+        self.send(Message::Page(Entry::Page { sweep, page, at }, Box::new(committed))).await
     }
 
     /// Runs something on the index, after everything that was put before.
@@ -121,8 +112,9 @@ impl Writer {
 }
 
 impl Thread {
-    /// Waits until everything is written. Every [`Writer`] must be gone by then.
-    pub(super) async fn close(self) -> Result<()> {
+    /// Waits until everything is written, and gives the index back: another connection would fill a cache of its own. Every
+    /// [`Writer`] must be gone by then.
+    pub(super) async fn close(self) -> Result<Index> {
         self.0.await.map_err(|error| Error::new(Kind::Failed, format!("the writing thread ended: {error}")))?
     }
 }
@@ -139,7 +131,7 @@ struct Batch {
     rows: usize,
     due: Option<Instant>,
     /// Who hears of the pages, in their order.
-    pages: Vec<(OwnedSemaphorePermit, Committed)>,
+    pages: Vec<Committed>,
 }
 
 impl Batch {
@@ -159,25 +151,26 @@ impl Batch {
             return Ok(());
         }
         let brought = index.commit(run, &batch.entries)?;
-        for ((_permit, committed), page) in batch.pages.into_iter().zip(brought) {
+        for (committed, page) in batch.pages.into_iter().zip(brought) {
             committed(page);
         }
         Ok(())
     }
 }
 
-fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>) -> Result<()> {
+fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>) -> Result<Index> {
     let mut batch = Batch::default();
     loop {
         // As long as nothing is due, many answers wake this thread once.
         let Some(taken) = mailbox.take(rows.saturating_sub(batch.rows), batch.due, LINGER) else {
-            return batch.commit(&mut index, run);
+            batch.commit(&mut index, run)?;
+            return Ok(index);
         };
         for message in taken.messages {
             match message {
                 Message::Entry(entry) => batch.push(entry),
-                Message::Page(entry, permit, committed) => {
-                    batch.pages.push((permit, committed));
+                Message::Page(entry, committed) => {
+                    batch.pages.push(committed);
                     batch.push(entry);
                 }
                 Message::Glance(call) => call(&mut index),
