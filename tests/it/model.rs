@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::support::{Home, Sim, wait_until};
+use crate::support::{Home, Sim, size, wait_until};
 
 const FAULTS: [&str; 9] = ["none", "none", "none", "400", "401", "500-after", "reset-before", "reset-after", "empty"];
 
@@ -226,19 +226,12 @@ fn walk(seed: u64, steps: usize) {
     assert!(!model.sim.deletes().is_empty(), "nothing was ever sent: {:#?}", model.done);
 }
 
+/// 3 walks of 25 steps, or as many as `TEST_WALKS` and `TEST_STEPS` say.
 #[cfg(unix)]
 #[test]
 fn whatever_happens_in_whatever_order_nothing_is_sent_twice_and_nothing_is_called_done_that_is_not() {
-    for seed in [1, 2, 3] {
-        walk(seed, 25);
-    }
-}
-
-#[cfg(unix)]
-#[test]
-#[ignore = "takes minutes: cargo test --release --test it -- --ignored longer_walks"]
-fn forty_longer_walks_end_the_same_way() {
-    for seed in 100..140 {
-        walk(seed, 60);
+    let steps = size("TEST_STEPS", 25);
+    for seed in 1..=size("TEST_WALKS", 3) {
+        walk(seed as u64, steps);
     }
 }

@@ -323,3 +323,9 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
+
+/// How much a test does: so much in every run, and what the environment says where somebody wants more.
+#[track_caller]
+pub fn size(name: &str, usual: usize) -> usize {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}")))
+}
