@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::ConsentArgs;
 use crate::config::Span;
-use crate::retract::overrides::Override;
 
 /// Flags of `recoup file`.
 #[derive(Debug, Args)]
@@ -53,24 +53,15 @@ pub struct FileWriteArgs {
     /// Replace a file that is there
     #[arg(long)]
     pub force: bool,
-    /// Why, in your words; stays in the ledger
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// The ticket this belongs to; stays in the ledger
-    #[arg(long, value_name = "T")]
-    pub ticket: Option<String>,
+    /// What a person says to it.
+    #[command(flatten)]
+    pub consent: ConsentArgs,
     /// Check everything and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask; required where there is no terminal
-    #[arg(long)]
-    pub yes: bool,
     /// Leave out where the order was last read longer ago than this [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub max_index_age: Option<Span>,
-    /// Go on in spite of this stop; name each one. The ledger keeps the names
-    #[arg(long = "override", value_name = "NAME", value_enum)]
-    pub overrides: Vec<Override>,
 }
 
 /// Flags of `recoup file check`.

@@ -27,7 +27,7 @@ pub use records::{
     LedgerArgs, LedgerCommand, MistakeArgs,
 };
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
-pub use send::SendArgs;
+pub use send::{ConsentArgs, SendArgs};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///

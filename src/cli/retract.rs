@@ -11,9 +11,6 @@ pub struct RetractArgs {
     /// Order IDs, exactly as the shop writes them
     #[arg(value_name = "ORDER", required_unless_present_any = ["file", "apply"])]
     pub orders: Vec<String>,
-    /// Many refunds at once.
-    #[command(flatten)]
-    pub batch: BatchArgs,
     /// The one action to retract, named by its ActionId; it must belong to the order
     #[arg(long, value_name = "ID", conflicts_with = "all")]
     pub action_id: Option<String>,
@@ -32,6 +29,9 @@ pub struct RetractArgs {
     /// Send again what failed, was not received, or is unconfirmed for a day; needs --reason
     #[arg(long)]
     pub resend: bool,
+    /// Many refunds at once. Last: what comes after it would stand under its heading.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// Flags of `recoup verify`.

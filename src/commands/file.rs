@@ -3,9 +3,9 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::retract::{follows, reads};
+use super::retract::{follows, options, reads};
 use super::{Context, End, warn_of_quota};
-use crate::cli::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
+use crate::cli::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs, SendArgs};
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
@@ -13,7 +13,7 @@ use crate::model::budget::Purpose;
 use crate::refunds;
 use crate::retract::file::orders::{Wish, of_list};
 use crate::retract::file::{check, release, write};
-use crate::retract::{self, receipt::Receipt};
+use crate::retract::receipt::Receipt;
 use crate::store::ledger::Road;
 
 pub(super) async fn run(context: &Context<'_>, args: FileArgs) -> Result<End> {
@@ -27,16 +27,10 @@ pub(super) async fn run(context: &Context<'_>, args: FileArgs) -> Result<End> {
 async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
     let Context { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
-    let max_index_age = args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0);
+    let FileWriteArgs { consent, dry_run, max_index_age, .. } = args;
+    let send = SendArgs { consent, dry_run, wait: None, max_index_age };
     let options = write::WriteOptions {
-        plan: retract::Options {
-            reason: args.reason,
-            ticket: args.ticket,
-            dry_run: args.dry_run,
-            yes: args.yes,
-            overrides: args.overrides,
-            ..retract::Options::new(Road::File, args.reason_code, max_index_age, follows(settings, None))
-        },
+        plan: options(settings, Road::File, args.reason_code, send),
         action_tracker: args.action_tracker.or_else(|| settings.file.action_tracker.clone()),
         own_reasons: settings.file.reason_codes.clone(),
         day: match &args.date {

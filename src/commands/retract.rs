@@ -126,16 +126,16 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<E
     }
 }
 
-/// What `retract` and `adjust` ask for by the flags that they share.
+/// What is asked for by the flags that `retract`, `adjust` and `file write` share.
 pub(super) fn options(settings: &Settings, road: Road, disposition: String, args: SendArgs) -> retract::Options {
     let follows = follows(settings, args.wait.map(|span| span.0));
     let max_index_age = args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0);
     retract::Options {
-        reason: args.reason,
-        ticket: args.ticket,
+        reason: args.consent.reason,
+        ticket: args.consent.ticket,
         dry_run: args.dry_run,
-        yes: args.yes,
-        overrides: args.overrides,
+        yes: args.consent.yes,
+        overrides: args.consent.overrides,
         ..retract::Options::new(road, disposition, max_index_age, follows)
     }
 }
