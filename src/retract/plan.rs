@@ -294,7 +294,7 @@ pub fn handed_over(found: &Retraction) -> Error {
 /// What the vendor refused, or did not receive, is sent again only when a person says so.
 pub fn check_refused_before(ledger: &Ledger, target: &Target, order_id: &OrderId, options: &Options) -> Result<()> {
     // An attempt that was never sent says nothing about the one before it.
-    let ended = |event: &Event| matches!(event.state, State::Failed | State::NotReceived | State::Unconfirmed);
+    let ended = |event: &Event| event.state.may_be_resent();
     let mut attempts = ledger.attempts(target)?;
     // A line of a file that the vendor refused is as much an attempt; by file it may be handed over again.
     if options.road == Road::Reversal {

@@ -99,14 +99,9 @@ pub fn again(
     }))
 }
 
-/// Whether a person may send again what came to this.
-fn is_end(state: State) -> bool {
-    matches!(state, State::Failed | State::NotReceived | State::Unconfirmed)
-}
-
 /// What an attempt came to, whatever has taken its place since.
 fn ended_as(attempt: &Retraction) -> Option<State> {
-    attempt.events.iter().rev().map(|event| event.state).find(|state| is_end(*state))
+    attempt.events.iter().rev().map(|event| event.state).find(|state| state.may_be_resent())
 }
 
 /// The rule itself, for an attempt and what it came to; the override that it took, where it took one. Pure.
@@ -119,7 +114,7 @@ fn check(
 ) -> Result<Option<Override>> {
     let id = last.id;
     let refused = |message: String| Error::new(Kind::Refused, message);
-    if !is_end(state) {
+    if !state.may_be_resent() {
         let state = state.as_str();
         return Err(refused(format!("retraction {id} is {state}: it may have been received, so it is not sent again"))
             .hint("run `recoup verify`; --resend is for what failed, was not received, or is unconfirmed"));

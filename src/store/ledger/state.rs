@@ -110,6 +110,11 @@ impl State {
         !matches!(self, Self::Planned | Self::Failed | Self::NotReceived | Self::Released | Self::Superseded)
     }
 
+    /// Whether a person may send it again, once this is what it came to.
+    pub fn may_be_resent(self) -> bool {
+        matches!(self, Self::Failed | Self::NotReceived | Self::Unconfirmed)
+    }
+
     /// Whether another attempt may be written down after one that stands here. Whether it may be sent, a person decides.
     pub fn may_be_sent_again(self, road: Road) -> bool {
         match self {
