@@ -62,8 +62,8 @@ pub enum Seen {
     Found {
         /// The vendor's batch ID.
         batch_id: String,
-        /// Where to ask about it: the row's own link, or the documented path with its batch ID.
-        uri: String,
+        /// Where to ask about it, where there is such a place.
+        uri: Option<String>,
     },
     /// Something that may be it: why that is not certain.
     Unclear(String),
@@ -103,8 +103,16 @@ pub fn names_of(row: &Submission) -> impl Iterator<Item = String> {
     row.batch_id.clone().into_iter().chain(linked)
 }
 
+/// Where a submission is asked about: its own link, or the documented path with its batch ID, where that fits into one as it is.
+pub fn uri_of(row: &Submission) -> Option<String> {
+    let is_plain = |id: &&String| {
+        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    link_of(row).or_else(|| row.batch_id.as_ref().filter(is_plain).map(|id| format!("APISubmissions/{id}")))
+}
+
 /// The row's own link.
-pub fn link_of(row: &Submission) -> Option<String> {
+fn link_of(row: &Submission) -> Option<String> {
     let raw: Value = serde_json::from_str(&row.raw).ok()?;
     raw["Uri"].as_str().filter(|link| !link.trim().is_empty()).map(str::to_owned)
 }
@@ -130,15 +138,13 @@ pub fn search(question: &Question<'_>, rows: &[Submission]) -> Seen {
             (Ok(()), Some(at)) => {
                 alike += 1;
                 let apart = at.duration_since(question.sent_at).abs();
-                let name = names_of(row).next();
-                let uri = link_of(row).or_else(|| Some(format!("APISubmissions/{}", row.batch_id.as_ref()?)));
-                match (name, uri) {
+                match names_of(row).next() {
                     // Of several, the one that arrived when this one was sent.
-                    (Some(batch_id), Some(uri)) if found.as_ref().is_none_or(|(least, _)| apart < *least) => {
-                        found = Some((apart, Seen::Found { batch_id, uri }));
+                    Some(batch_id) if found.as_ref().is_none_or(|(least, _)| apart < *least) => {
+                        found = Some((apart, Seen::Found { batch_id, uri: uri_of(row) }));
                     }
-                    (Some(_), Some(_)) => {}
-                    _ => unclear = Some("a submission like it has neither a batch ID nor a link".to_owned()),
+                    Some(_) => {}
+                    None => unclear = Some("a submission like it has neither a batch ID nor a link".to_owned()),
                 }
             }
             (Ok(()), None) => unclear = Some("a submission like it has no date that can be read".to_owned()),

@@ -69,6 +69,28 @@ impl fmt::Debug for Submission {
     }
 }
 
+#[cfg(test)]
+impl Submission {
+    /// One of this type with this form, and nothing else.
+    pub fn sample(kind: &str, payload: &[(&str, &str)]) -> Self {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Self {
+            batch_id: None,
+            submission_type: text(kind),
+            status: SubmissionStatus::Complete,
+            submission_date: None,
+            order_id: None,
+            action_tracker_id: None,
+            campaign_id: None,
+            payload: payload.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            error_type: None,
+            error_reasons: Vec::new(),
+            completion_date: None,
+            raw: String::new(),
+        }
+    }
+}
+
 impl Submission {
     /// When it arrived.
     pub fn submitted_at(&self) -> Option<Timestamp> {

@@ -2,8 +2,8 @@
 //! again.
 //!
 //! Each reversal and each modification of the vendor's list that the ledger does not know is written into it as sent, to be
-//! followed by `verify`, so that it never goes out twice. Where the list cannot vouch for everything, a person has to name that they go on without it,
-//! and the ledger keeps that. This module reads the vendor and must never send anything.
+//! followed by `verify`, so that it never goes out twice. Where the list cannot vouch for everything, a person has to name
+//! that they go on without it, and the ledger keeps that. This module reads the vendor and must never send anything.
 
 mod sort;
 
@@ -17,7 +17,7 @@ use super::guard::{self, Trouble};
 use super::judge::Snapshot;
 use super::live::snapshot;
 use super::receipt::Mark;
-use super::reconcile::link_of;
+use super::reconcile::uri_of;
 use super::{Reads, ask};
 use crate::api::brand::Submission;
 use crate::error::{Error, Kind, Result};
@@ -301,7 +301,7 @@ fn found(reads: &Reads<'_>, reader: Option<&IndexReader>, missing: &Missing) -> 
         details: json!({
             "found": true,
             "batch_id": submission.batch_id,
-            "queued_uri": link_of(submission).or_else(|| submission.batch_id.as_deref().and_then(link_to)),
+            "queued_uri": uri_of(submission),
             "submitted_at": submission.submission_date,
             "request": { "method": method_of(*road), "resource": "Actions", "parameters": parameters },
         }),
@@ -323,13 +323,6 @@ fn before(indexed: &IndexedReward, arrived_ms: i64) -> Snapshot {
         reward.statuses = None;
     }
     Snapshot { account_id: indexed.listed_by.as_str().to_owned(), ..snapshot(&reward, arrived_ms) }
-}
-
-/// Where a submission is read, relative to the account; none for a batch ID that does not fit into a path as it is.
-fn link_to(batch_id: &str) -> Option<String> {
-    let plain =
-        !batch_id.is_empty() && batch_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    plain.then(|| format!("APISubmissions/{batch_id}"))
 }
 
 fn line_of(id: i64, missing: &Missing, found: &Found) -> Added {

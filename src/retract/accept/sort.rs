@@ -148,25 +148,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::brand::SubmissionStatus;
     use crate::store::ledger::Event;
 
     fn submission(kind: &str, batch: &str, at: &str, payload: &[(&str, &str)]) -> Submission {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Submission {
-            batch_id: text(batch),
-            submission_type: text(kind),
-            status: SubmissionStatus::Complete,
-            submission_date: text(at),
-            order_id: None,
-            action_tracker_id: None,
-            campaign_id: None,
-            payload: payload.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            error_type: None,
-            error_reasons: Vec::new(),
-            completion_date: None,
-            raw: String::new(),
-        }
+        Submission { batch_id: text(batch), submission_date: text(at), ..Submission::sample(kind, payload) }
     }
 
     fn retraction(action: &str, state: State, sent_at: &str, batch: Option<&str>) -> Retraction {

@@ -15,17 +15,10 @@ fn at(text: &str) -> Timestamp {
 fn row(kind: &str, date: &str, payload: &[(&str, &str)]) -> Submission {
     Submission {
         batch_id: Some("A-1".into()),
-        submission_type: Some(kind.into()),
         status: SubmissionStatus::Queued,
         submission_date: (!date.is_empty()).then(|| date.to_owned()),
-        order_id: None,
-        action_tracker_id: None,
-        campaign_id: None,
-        payload: payload.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        error_type: None,
-        error_reasons: Vec::new(),
-        completion_date: None,
         raw: r#"{"Uri":"/Advertisers/S/APISubmissions/A-1"}"#.into(),
+        ..Submission::sample(kind, payload)
     }
 }
 
@@ -119,12 +112,16 @@ fn a_row_is_the_request_or_not_or_nobody_can_tell() {
     let mut later = row("Reversal", "2026-03-01T12:00:00Z", &by_action);
     later.batch_id = Some("A-2".into());
     let found = seen(&action, &[later, row("Reversal", "2026-03-01T10:00:02Z", &by_action)], &[]);
-    let uri = "/Advertisers/S/APISubmissions/A-1".to_owned();
+    let uri = Some("/Advertisers/S/APISubmissions/A-1".to_owned());
     assert_eq!(found, Seen::Found { batch_id: "A-1".into(), uri });
     // Without a link the documented path serves; without a name nothing can be followed.
     let mut bare = Submission { raw: "{}".into(), ..row("Reversal", SENT, &by_action) };
-    let uri = "APISubmissions/A-1".to_owned();
+    let uri = Some("APISubmissions/A-1".to_owned());
     assert_eq!(seen(&action, std::slice::from_ref(&bare), &[]), Seen::Found { batch_id: "A-1".into(), uri });
+    // One that does not fit into a path is received all the same, and nobody can be asked about it.
+    bare.batch_id = Some("A/1".into());
+    let found = seen(&action, std::slice::from_ref(&bare), &[]);
+    assert_eq!(found, Seen::Found { batch_id: "A/1".into(), uri: None });
     bare.batch_id = None;
     assert!(matches!(seen(&action, &[bare], &[]), Seen::Unclear(_)));
 }
