@@ -19,7 +19,8 @@ use crate::api::advocate::Rewards;
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{AccountAnswer, AccountKey, AccountRead, Index, ReadReward, Unread};
 
-/// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size.
+/// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size. The next are asked for when half
+/// of them is left, which must last while the writer commits a batch.
 const QUEUE: usize = 4096;
 /// So many failures in a row are an outage, not bad accounts: the run stops and keeps its place.
 const OUTAGE: u32 = 32;

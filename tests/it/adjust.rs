@@ -314,3 +314,20 @@ fn a_change_without_an_answer_is_looked_for_in_the_vendors_list() {
         assert_eq!(puts(&sim).len(), 1, "{fault}");
     }
 }
+
+#[test]
+fn many_changes_that_are_open_are_asked_about_when_it_is_their_turn() {
+    let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "1h"]);
+    let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
+    home.configure(&toml.replace("settle = '10s'", "settle = '10m'"));
+    for one in crate::batch::plain(&sim, 6) {
+        home.check(&["adjust", &one.order, "--amount", "0.01", "--yes", "--wait", "1ms"], 7);
+    }
+    let asked = || sim.record()["requests"]["GET submission"].as_u64().unwrap_or(0);
+    let before = asked();
+    home.check(&["verify"], 7);
+    assert_eq!(asked(), before, "none of them is overdue");
+    // One that is named is looked at.
+    home.check(&["verify", "1"], 7);
+    assert_eq!(asked(), before + 1);
+}
