@@ -3,6 +3,7 @@
 //! Ignores configuration and environment, keeps its databases in a temporary folder, and talks to this machine only. It
 //! runs the same code as the real commands; nothing in it is acted.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -93,6 +94,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         report,
         programs: OnceCell::new(),
         lists: retract::Lists::default(),
+        freshened: RefCell::default(),
     };
     let minute = Duration::from_mins(1);
     let follows = Follows {

@@ -1,5 +1,6 @@
 //! `recoup retract` and `recoup verify`: settings and flags → receipts.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -180,5 +181,6 @@ pub(super) fn reads<'a>(
         report,
         programs: OnceCell::new(),
         lists: retract::Lists::default(),
+        freshened: RefCell::default(),
     }
 }

@@ -107,7 +107,7 @@ pub fn order_id(text: &str) -> Result<OrderId> {
 pub fn run(reader: Option<&IndexReader>, orders: &[OrderId], now: Timestamp) -> Result<Vec<Answer>> {
     match reader {
         // An answer and what it rests on are of one moment, also while a crawl commits.
-        Some(reader) => reader.at_once(|reader| answers(Some(reader), orders, now)),
+        Some(reader) => reader.at_one_moment(|reader| answers(Some(reader), orders, now)),
         None => answers(None, orders, now),
     }
 }

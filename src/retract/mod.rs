@@ -6,6 +6,7 @@
 //! happened. `adjust` changes an action instead of taking it back, and `file` hands reversals over by the vendor's file.
 //! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use tokio::sync::OnceCell;
@@ -18,6 +19,7 @@ use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
 use crate::report::{self, Report};
 use crate::store::Identity;
+use crate::store::index::Index;
 use crate::store::ledger::{Ledger, Retraction};
 
 pub mod accept;
@@ -82,6 +84,8 @@ pub struct Reads<'a> {
     pub programs: OnceCell<Vec<Program>>,
     /// What this process has read of the vendor's list of submissions.
     pub lists: Lists,
+    /// The index, open for writing, once something was read that it should know.
+    pub freshened: RefCell<Option<Index>>,
 }
 
 /// Takes one order from its ID to proof.

@@ -315,14 +315,21 @@ pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
         return;
     }
     let asked_at = look.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| reads.clock.now());
-    let refreshed = Index::open(reads.index, reads.identity).and_then(|mut index| {
+    // Kept open: a file of refunds refreshes thousands of rewards one by one.
+    let mut kept = reads.freshened.borrow_mut();
+    let opened = match kept.take() {
+        Some(index) => Ok(index),
+        None => Index::open(reads.index, reads.identity),
+    };
+    let refreshed = opened.and_then(|mut index| {
         for live in look.relevant(target).filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
             let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
             index.record_reward(&reward, asked_at)?;
         }
-        Ok(())
+        Ok(index)
     });
-    if let Err(error) = refreshed {
-        reads.report.warn(format!("the index was not refreshed with what was read: {error}"));
+    match refreshed {
+        Ok(index) => *kept = Some(index),
+        Err(error) => reads.report.warn(format!("the index was not refreshed with what was read: {error}")),
     }
 }

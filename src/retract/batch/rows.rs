@@ -128,11 +128,22 @@ pub async fn plan(
     let total = items.len() as u64;
     let progress = reads.report.progress("refunds checked");
     let mut ended: Option<Error> = None;
-    let planned: Vec<Planned> = {
+    // Opened once: for each row anew it would cost more than all that is asked of it.
+    let reader = match IndexReader::open(reads.index, Some(reads.identity)) {
+        Ok(reader) => reader,
+        Err(error) => {
+            ended = Some(error);
+            None
+        }
+    };
+    let reader = reader.as_ref();
+    let planned: Vec<Planned> = if ended.is_some() {
+        Vec::new()
+    } else {
         let stop = reads.stop;
         let stream = futures::stream::iter(items.iter())
             .take_until(stop.cancelled())
-            .map(|item| plan_one(reads, ledger, item, undated))
+            .map(|item| plan_one(reads, reader, ledger, item, undated))
             .buffered(AT_ONCE);
         let mut stream = std::pin::pin!(stream);
         let mut planned = Vec::new();
@@ -208,11 +219,17 @@ fn names(plan: &Plan) -> Vec<String> {
     plan.actions.iter().filter_map(|action| action.target.action_id().map(ToString::to_string)).collect()
 }
 
-async fn plan_one(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, undated: Timestamp) -> Planned {
+async fn plan_one(
+    reads: &Reads<'_>,
+    reader: Option<&IndexReader>,
+    ledger: Option<&Ledger>,
+    item: &Item<'_>,
+    undated: Timestamp,
+) -> Planned {
     if item.same_as.is_some() {
         return Planned::SameAsBefore;
     }
-    match try_plan(reads, ledger, item, undated).await {
+    match try_plan(reads, reader, ledger, item, undated).await {
         Ok(planned) => planned,
         Err(error) => match error.kind {
             // One row may fail to be read; a file that cannot be read, a refused token and a used-up quota concern all rows.
@@ -230,19 +247,24 @@ async fn plan_one(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, u
     }
 }
 
-async fn try_plan(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, undated: Timestamp) -> Result<Planned> {
+async fn try_plan(
+    reads: &Reads<'_>,
+    reader: Option<&IndexReader>,
+    ledger: Option<&Ledger>,
+    item: &Item<'_>,
+    undated: Timestamp,
+) -> Result<Planned> {
     let Some(order_id) = &item.row.order_id else {
         let why = item.row.stopped_by(false).map_or_else(|| "no order ID".to_owned(), ToString::to_string);
         return Ok(Planned::Done(Done::new(Outcome::Stopped, why)));
     };
-    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
-    let matches = reader.as_ref().map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
+    let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
     if let Some(problem) = item.row.stopped_by(!matches.is_empty()) {
         return Ok(Planned::Done(Done::new(Outcome::Stopped, problem.to_string())));
     }
     let in_ledger = ledger.map(|ledger| ledger.of_order(order_id)).transpose()?.unwrap_or_default();
     if matches.is_empty() && !in_ledger.iter().any(|one| one.state.may_have_been_sent()) {
-        let coverage = reader.as_ref().map(IndexReader::coverage).transpose()?.unwrap_or_default();
+        let coverage = reader.map(IndexReader::coverage).transpose()?.unwrap_or_default();
         return Ok(Planned::Done(missing(item.row, order_id, &coverage, undated)));
     }
     let mut options = item.options.clone();
@@ -250,7 +272,7 @@ async fn try_plan(reads: &Reads<'_>, ledger: Option<&Ledger>, item: &Item<'_>, u
     if !has_action && options.action_id.is_none() && !matches.is_empty() {
         options.action_tracker = item.row.action_tracker_id.clone().or(options.action_tracker);
     }
-    let plan = plan::from_index(reads, reader.as_ref(), ledger, order_id, &options, None).await?;
+    let plan = plan::from_index(reads, reader, ledger, order_id, &options, None).await?;
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 

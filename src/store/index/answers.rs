@@ -1,7 +1,7 @@
 //! Answers: what is known of an order or an action. Exact matches only; suggestions are a list of their own.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::{IndexReader, Via, moment};
 use crate::error::Result;
@@ -41,32 +41,71 @@ pub struct Match {
     pub indexed: IndexedReward,
 }
 
+/// The two questions after rewards, by what tells which rows they are: the rewards, and everything that they offer. However many
+/// there are, it is two questions: what an agent waits for is mostly the beginning and the end of each.
+struct Which {
+    rewards: &'static str,
+    links: &'static str,
+}
+
+macro_rules! which {
+    ($rows:literal) => {
+        Which {
+            rewards: concat!(
+                "SELECT reward_id, coalesce(rewards.account_id, accounts.account_id), user_id, reward_type, reward_source, unit,
+                     program_id, name, currency, assigned, redeemed, cancellable, date_created,
+                     nullif(coalesce(date_given, date_created), 0), date_scheduled_for, date_expires, date_cancelled,
+                     date_redeemed, statuses, accounts.account_id, kind, by_search,
+                     rewards.gone_at IS NOT NULL OR accounts.gone_at IS NOT NULL, rewards.read_at, via, date_modified,
+                     rewards.id
+                 FROM rewards JOIN accounts ON accounts.id = account JOIN findings ON findings.id = finding
+                     JOIN descriptors ON descriptors.id = descriptor
+                 WHERE rewards.id IN (",
+                $rows,
+                ") ORDER BY rewards.id"
+            ),
+            links: concat!(
+                "SELECT reward, order_id, action_id FROM links WHERE reward IN (",
+                $rows,
+                ") ORDER BY reward, n"
+            ),
+        }
+    };
+}
+
+const OF_ROW: Which = which!("?1");
+const OF_ORDER: Which = which!("SELECT reward FROM links WHERE order_id = ?1");
+const OF_ACTION: Which = which!("SELECT reward FROM links WHERE action_id = ?1");
+const OF_ORDER_AND_ITS_ACTIONS: Which = which!(
+    "SELECT reward FROM links WHERE order_id = ?1
+     UNION SELECT other.reward FROM links own JOIN links other ON other.action_id = own.action_id WHERE own.order_id = ?1"
+);
+
+/// What one reward offers, in its own order.
+type Pairs = Vec<(Option<OrderId>, Option<ActionId>)>;
+
 impl IndexReader {
     /// The rewards that carry exactly this order ID, oldest row first.
     pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
         self.read(|conn| {
-            let rows: Vec<(i64, Option<ActionId>)> = conn
-                .prepare_cached("SELECT reward, action_id FROM links WHERE order_id = ?1 ORDER BY reward, n")?
-                .query_map(params![order], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<Result<_, _>>()?;
-            rows.into_iter().map(|(row, action_id)| Ok(Match { action_id, indexed: indexed(conn, row)? })).collect()
+            let mut matches = Vec::new();
+            for (indexed, pairs) in rewards(conn, &OF_ORDER, order)? {
+                let actions: Vec<Option<ActionId>> = pairs
+                    .into_iter()
+                    .filter(|(own, _)| own.as_ref() == Some(order))
+                    .map(|(_, action)| action)
+                    .collect();
+                let each = std::iter::repeat_n(indexed, actions.len());
+                matches.extend(each.zip(actions).map(|(indexed, action_id)| Match { action_id, indexed }));
+            }
+            Ok(matches)
         })
     }
 
     /// Every reward that carries exactly this order ID, or an ActionId that stands beside it on another reward, oldest row
     /// first: the referrer's and the friend's may carry different halves of the link.
     pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
-        self.read(|conn| {
-            let rows: Vec<i64> = conn
-                .prepare_cached(
-                    "SELECT reward FROM links WHERE order_id = ?1
-                     UNION SELECT other.reward FROM links own JOIN links other ON other.action_id = own.action_id
-                         WHERE own.order_id = ?1 ORDER BY 1",
-                )?
-                .query_map(params![order], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            rows.into_iter().map(|row| indexed(conn, row)).collect()
-        })
+        self.read(|conn| Ok(alone(rewards(conn, &OF_ORDER_AND_ITS_ACTIONS, order)?)))
     }
 
     /// Order IDs that differ from this one in case, white space, a leading `#` or leading zeros only.
@@ -83,38 +122,44 @@ impl IndexReader {
 
     /// Every reward that carries exactly this ActionId: the referrer's and the friend's may be in different accounts.
     pub fn rewards_of_action(&self, action: &ActionId) -> Result<Vec<IndexedReward>> {
-        self.read(|conn| {
-            let rows: Vec<i64> = conn
-                .prepare_cached("SELECT DISTINCT reward FROM links WHERE action_id = ?1 ORDER BY reward")?
-                .query_map(params![action], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            rows.into_iter().map(|row| indexed(conn, row)).collect()
-        })
+        self.read(|conn| Ok(alone(rewards(conn, &OF_ACTION, action)?)))
     }
 }
 
+/// The reward in this row.
 pub(super) fn indexed(conn: &Connection, row: i64) -> rusqlite::Result<IndexedReward> {
-    let (mut reward, pairs) = (
-        conn.prepare_cached(
-            "SELECT reward_id, coalesce(rewards.account_id, accounts.account_id), user_id, reward_type, reward_source, unit,
-                 program_id, name, currency, assigned, redeemed, cancellable, date_created,
-                 nullif(coalesce(date_given, date_created), 0), date_scheduled_for, date_expires, date_cancelled, date_redeemed, statuses,
-                 accounts.account_id, kind, by_search, rewards.gone_at IS NOT NULL OR accounts.gone_at IS NOT NULL,
-                 rewards.read_at, via, date_modified
-             FROM rewards JOIN accounts ON accounts.id = account JOIN findings ON findings.id = finding
-                 JOIN descriptors ON descriptors.id = descriptor
-             WHERE rewards.id = ?1",
-        )?
-        .query_row([row], from_row)?,
-        conn.prepare_cached("SELECT order_id, action_id FROM links WHERE reward = ?1 ORDER BY n")?
-            .query_map([row], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<Vec<(Option<OrderId>, Option<ActionId>)>, _>>()?,
-    );
-    for (order, action) in pairs {
-        reward.order_ids.extend(order.filter(|order| !reward.order_ids.contains(order)));
-        reward.action_ids.extend(action.filter(|action| !reward.action_ids.contains(action)));
+    alone(rewards(conn, &OF_ROW, &row)?).pop().ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+fn alone(rewards: Vec<(IndexedReward, Pairs)>) -> Vec<IndexedReward> {
+    rewards.into_iter().map(|(indexed, _)| indexed).collect()
+}
+
+/// Rewards with what each offers, by row.
+fn rewards(conn: &Connection, which: &Which, of: &dyn ToSql) -> rusqlite::Result<Vec<(IndexedReward, Pairs)>> {
+    let mut found: Vec<(i64, (IndexedReward, Pairs))> = conn
+        .prepare_cached(which.rewards)?
+        .query_map([of], |row| Ok((row.get(26)?, (from_row(row)?, Pairs::new()))))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut links = conn.prepare_cached(which.links)?;
+    let mut rows = links.query([of])?;
+    // Both come by row, so the place moves on only.
+    let mut at = 0;
+    while let Some(row) = rows.next()? {
+        let (reward, order, action): (i64, Option<OrderId>, Option<ActionId>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        while found.get(at).is_some_and(|(known, _)| *known < reward) {
+            at += 1;
+        }
+        let Some((_, (indexed, pairs))) = found.get_mut(at).filter(|(known, _)| *known == reward) else { continue };
+        if let Some(order) = order.as_ref().filter(|order| !indexed.order_ids.contains(order)) {
+            indexed.order_ids.push(order.clone());
+        }
+        if let Some(action) = action.as_ref().filter(|action| !indexed.action_ids.contains(action)) {
+            indexed.action_ids.push(action.clone());
+        }
+        pairs.push((order, action));
     }
-    Ok(reward)
+    Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<IndexedReward> {

@@ -28,6 +28,7 @@ mod tombstones;
 mod upgrade_tests;
 mod walks;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -50,6 +51,7 @@ use shared::Shared;
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
+use crate::model::Coverage;
 use crate::store::ledger::Head;
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -89,6 +91,8 @@ pub struct Index {
 pub struct IndexReader {
     conn: Connection,
     path: PathBuf,
+    /// The coverage as of a version of the file: it is asked for with every answer, and changes with few commits.
+    coverage: RefCell<Option<(i64, Coverage)>>,
 }
 
 impl Index {
@@ -173,8 +177,12 @@ impl Index {
 impl IndexReader {
     /// Opens the index for reading; `None` where there is none yet.
     pub fn open(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let conn = open_reader(path, &LAYOUT, identity)?;
-        Ok(conn.map(|conn| Self { conn, path: path.to_owned() }))
+        let Some(conn) = open_reader(path, &LAYOUT, identity)? else { return Ok(None) };
+        conn.set_prepared_statement_cache_capacity(64);
+        // IDs arrive in no order, so look-ups go all over the file. What one command does not need is not taken.
+        let tuned = conn.pragma_update(None, "cache_size", -16 * 1024);
+        tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
+        Ok(Some(Self { conn, path: path.to_owned(), coverage: RefCell::default() }))
     }
 
     /// Answers everything that `work` asks as of one moment, whatever a crawl writes meanwhile: rows that are compared with
@@ -212,13 +220,6 @@ impl IndexReader {
             advocate_url: value("advocate_url")?,
             brand_url: value("brand_url")?,
         })
-    }
-
-    /// Reads several things as of one moment. It also locks the file once, where each question would otherwise by itself.
-    pub fn at_once<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        // Given up at its end, which is all that a transaction that only reads needs.
-        let _moment = self.conn.unchecked_transaction().map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
-        work(self)
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {

@@ -211,6 +211,20 @@ impl IndexReader {
 
     /// How much of the tenant an answer rests on: the newest finished run; before the first, the one that is under way.
     pub fn coverage(&self) -> Result<Coverage> {
+        // Read before what it is the version of: a commit in between makes the next question read anew, and none too few.
+        let version: i64 =
+            self.read(|conn| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0)))?;
+        if let Some((of, known)) = self.coverage.borrow().as_ref()
+            && *of == version
+        {
+            return Ok(known.clone());
+        }
+        let coverage = self.read_coverage()?;
+        *self.coverage.borrow_mut() = Some((version, coverage.clone()));
+        Ok(coverage)
+    }
+
+    fn read_coverage(&self) -> Result<Coverage> {
         // The run is chosen first, each time by the end of an index: one row is read, however many runs there were.
         let sql = "SELECT state = 'finished', complete, started_at, source, accounts_read, accounts_known,
                 (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run BETWEEN runs.base AND runs.id), rewards_known,
