@@ -85,7 +85,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         index: &index,
         ledger: &ledger,
         identity: &identity,
-        actor: &Actor { person: "demo".to_owned(), host: "localhost".to_owned() },
+        actor: &Actor::new("demo", "localhost"),
         advocate: &advocate,
         brand: &brand,
         mapping: &mapping,

@@ -49,6 +49,8 @@ pub enum Kind {
     Refused,
     /// A person said no at the prompt; nothing was sent.
     Declined,
+    /// A second person must approve it first; nothing was sent.
+    NeedsApproval,
     /// Some items failed.
     SomeFailed,
     /// Sent, and not confirmed.
@@ -74,7 +76,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Config | Self::Credentials | Self::Scope | Self::Tenant | Self::Identity | Self::NewerDatabase => 3,
             Self::NotIndexed => 4,
-            Self::Ambiguous | Self::Refused | Self::Declined => 5,
+            Self::Ambiguous | Self::Refused | Self::Declined | Self::NeedsApproval => 5,
             Self::SomeFailed => 6,
             Self::NotConfirmed => 7,
             Self::Parked => 8,
@@ -104,6 +106,7 @@ impl Kind {
             Self::Ambiguous => "ambiguous",
             Self::Refused => "refused",
             Self::Declined => "declined",
+            Self::NeedsApproval => "needs_approval",
             Self::SomeFailed => "some_failed",
             Self::NotConfirmed => "not_confirmed",
             Self::Parked => "parked",

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use reward::{Reward, RewardState};
 
 /// A merchant's order ID. Opaque: compared byte for byte, never folded, trimmed or repaired.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct OrderId(String);
 
@@ -51,7 +51,7 @@ impl fmt::Display for OrderId {
 }
 
 /// The vendor's ID of one action. Text; three dotted groups in every published sample.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ActionId(String);
 
@@ -85,7 +85,7 @@ impl fmt::Display for ActionId {
 macro_rules! personal_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -119,7 +119,7 @@ personal_id! {
 }
 
 /// The vendor's ID of one reward.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct RewardId(String);
 
@@ -231,10 +231,26 @@ impl Target {
 /// Who acts: the user and the machine of the command, or the identity of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
-    /// As the operating system knows them, by uid and not by `$USER`.
+    /// As the operating system knows them, by uid and not by `$USER`; at the page, the user.
     pub person: String,
     /// The machine.
     pub host: String,
+    /// The other name of the same person: the user that goes with an operating system's user, and the other way round.
+    pub also: Option<String>,
+    /// Whether they are a user of recoup: only then another person can be told from them.
+    pub known: bool,
+}
+
+impl Actor {
+    /// Somebody of whom nothing but this is known.
+    pub fn new(person: impl Into<String>, host: impl Into<String>) -> Self {
+        Self { person: person.into(), host: host.into(), also: None, known: false }
+    }
+
+    /// Every name of this person.
+    pub fn names(&self) -> Vec<String> {
+        std::iter::once(&self.person).chain(&self.also).cloned().collect()
+    }
 }
 
 /// FNV-1a. What it gives is kept in files, so it must be the same in every build; the standard hasher need not be.
@@ -251,7 +267,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// How much of the tenant an answer rests on. A negative answer without it is worthless (decision 10).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Coverage {
     /// Whether the last finished crawl read every account that it knew.
     pub complete: bool,

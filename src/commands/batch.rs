@@ -86,8 +86,11 @@ pub(super) async fn run(
             retract::confirm(reads, &format!("Retract {} orders", intent.orders)).await?;
         }
         // Whatever ends it: what was sent must be in the file of outcomes.
-        if let Err(error) = batch.carry_out(writer).await {
-            batch.end_early(error);
+        match batch.carry_out(writer).await {
+            // Nothing was sent, and there is no outcome of anything.
+            Err(error) if error.kind == Kind::NeedsApproval => return Err(error),
+            Err(error) => batch.end_early(error),
+            Ok(()) => {}
         }
     }
     let outcomes = batch.outcomes(options.dry_run)?;

@@ -140,10 +140,10 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
 /// Who runs this process, as the operating system knows them.
 pub(crate) fn whoever_runs_this() -> Actor {
     let unknown = || "unknown".to_owned();
-    Actor {
-        person: whoami::username().unwrap_or_else(|_cause| unknown()),
-        host: whoami::hostname().unwrap_or_else(|_cause| unknown()),
-    }
+    Actor::new(
+        whoami::username().unwrap_or_else(|_cause| unknown()),
+        whoami::hostname().unwrap_or_else(|_cause| unknown()),
+    )
 }
 
 /// Leaves word for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again.

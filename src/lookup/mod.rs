@@ -21,7 +21,7 @@ pub use source::{Searched, search};
 /// More suggestions help nobody.
 const SUGGESTIONS: usize = 5;
 /// What is known of one order.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Answer {
     /// The order ID as it was asked.
     pub order_id: OrderId,
@@ -37,7 +37,7 @@ pub struct Answer {
 }
 
 /// One reward that carries the order.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Found {
     /// The ActionId, where the reward offers one.
     pub action_id: Option<ActionId>,

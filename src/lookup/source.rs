@@ -29,7 +29,7 @@ const PAGE: u32 = 100;
 const AFTER: i64 = 86_400_000;
 
 /// How far a look at the source went.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Searched {
     /// Requests that it cost.
     pub requests: u64,

@@ -56,7 +56,7 @@ pub struct Reward {
 }
 
 /// Where a reward stands, derived from its dates and amounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardState {
     /// Not yet available.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::approval::{self, Demand, Subject};
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::follow;
 use super::guard::check_ledger;
@@ -19,7 +20,7 @@ use super::plan::Kept;
 use super::receipt::Receipt;
 use super::reconcile::has_passed;
 use super::verdict::{Check, Findings};
-use super::{Follows, Reads, advice};
+use super::{Follows, Reads, advice, seen};
 use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
@@ -114,13 +115,23 @@ pub async fn run(
     if !options.yes {
         super::confirm(reads, "Cancel this reward").await?;
     }
+    let subject = Subject {
+        name: seen::short_name(&format!("reward {reward_id}")),
+        items: Vec::new(),
+        json: json!({ "what": "reward", "order_id": order_id, "reward_id": reward_id }),
+        reason: Some(&options.reason),
+        ticket: Some(&options.ticket),
+    };
+    let demand = Demand { overrides: findings.overridden(), ..Demand::of_rewards([&standing.snapshot]) };
+    let granted = approval::before_sending(reads, &demand, &subject)?;
     let identity = reads.identity;
     let canceller = RewardCanceller::new(&settings.host, &identity.tenant, *reads.clock, reads.stop.clone())?
         .paced_with(reads.advocate);
     let mut ledger = Ledger::open(reads.ledger, identity, reads.actor)?;
     let mut job = CancelJob { reads, canceller, reward_id, options, order_id, standing, findings, coverage };
     let (max_wait, lock_wait) = (settings.host.max_wait, settings.lock_wait);
-    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait }).run(&mut job).await? {
+    let granted = granted.as_ref();
+    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait, granted }).run(&mut job).await? {
         Sent::No(retraction, error) => {
             receipt.add(&retraction, &[]);
             receipt.end_early(error);

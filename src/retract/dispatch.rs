@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Reads;
+use super::approval::Granted;
 use crate::clock::Clock;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
@@ -130,6 +131,8 @@ pub struct Dispatch<'a> {
     pub max_wait: Duration,
     /// How long to wait for another process that is sending.
     pub lock_wait: Duration,
+    /// A second person's yes, where one was needed.
+    pub granted: Option<&'a Granted>,
 }
 
 impl Dispatch<'_> {
@@ -187,7 +190,7 @@ impl Dispatch<'_> {
             retraction
         } else {
             let mut retraction = self.ledger.begin(&job.intent(), now())?;
-            for (kind, message, details) in job.notes() {
+            for (kind, message, details) in self.granted.iter().map(|one| one.note()).chain(job.notes()) {
                 retraction = self.ledger.note(&retraction, kind, &message, &details, now())?;
             }
             retraction

@@ -25,6 +25,7 @@ use crate::store::ledger::{Ledger, Retraction};
 pub mod accept;
 pub mod adjust;
 pub mod advice;
+pub mod approval;
 pub mod batch;
 pub mod cancel;
 mod dispatch;
@@ -44,18 +45,22 @@ mod reconcile;
 mod resend;
 mod resolve;
 mod schedule;
+mod seen;
 mod send;
 pub mod verdict;
 pub mod verify;
 mod windows;
 
+use approval::{Demand, Subject};
 use dispatch::Sent;
 pub use doubt::Lists;
 use options::check_can_ask;
 pub use options::{Follows, Options, REREAD_FOR, Submissions, WriterSettings};
+use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
 pub use reconcile::Doubts;
+pub use resend::Earlier;
 use send::Sender;
 
 /// What reading needs.
@@ -95,9 +100,17 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let first = existing.as_ref().map_or(Ok(true), |ledger| ledger.has_confirmed().map(|any| !any))?;
     let plan = plan::make(reads, existing.as_ref(), order_id, options, None).await?;
-    drop(existing);
     let mut receipt = Receipt::new(reads.identity, order_id, &plan.coverage, first);
     receipt.dry_run = options.dry_run;
+    let name = seen::name(&plan, options);
+    if options.seen.as_ref().is_some_and(|seen| *seen != name) {
+        return Err(Error::new(Kind::Refused, "things have changed since this was shown; nothing was sent")
+            .hint("look at it again as it is now"));
+    }
+    receipt.plan = Some(name.clone());
+    let demand = demand_of(&plan);
+    receipt.approval = if demand.orders == 0 { None } else { approval::outlook(existing.as_ref(), &demand)? };
+    drop(existing);
     // Of several actions none goes where one stops: a person has asked for all of them.
     let stop = plan.actions.iter().find_map(|action| action.findings.error());
     let to_send = plan.actions.iter().any(|action| matches!(action.step, Step::Send));
@@ -127,6 +140,18 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
         let again = plan.actions.iter().any(|action| action.again.is_some());
         confirm(reads, if again { "Send this AGAIN" } else { "Retract this" }).await?;
     }
+    let mut granted = None;
+    if to_send {
+        let subject = Subject {
+            name,
+            items: Vec::new(),
+            json: options.wish(order_id),
+            reason: options.reason.as_deref(),
+            ticket: options.ticket.as_deref(),
+        };
+        granted = approval::before_sending(reads, &demand, &subject)?;
+    }
+    let options = &Options { granted, ..options.clone() };
     let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let mut stopped = false;
     for action in &plan.actions {
@@ -145,6 +170,20 @@ pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId,
     }
     receipt.mark(&ledger);
     Ok(receipt)
+}
+
+/// What the actions of one order that would be sent come to.
+fn demand_of(plan: &Plan) -> Demand {
+    let sends = || plan.actions.iter().filter(|action| action.step == Step::Send);
+    let mut overrides: Vec<_> = sends().flat_map(|action| action.findings.overridden()).collect();
+    let allowed = sends().filter_map(|action| action.again.as_ref()?.allowed_by.as_deref());
+    overrides.extend(allowed.filter_map(Override::named));
+    Demand {
+        orders: u64::from(sends().next().is_some()),
+        again: sends().any(|action| action.again.is_some()),
+        overrides,
+        ..Demand::of_rewards(sends().flat_map(|action| &action.rewards))
+    }
 }
 
 /// Asks the person; *no*, a signal and a closed terminal all mean that nothing is sent.

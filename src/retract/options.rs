@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::approval::Granted;
 use super::overrides::Override;
 use super::{Doubts, schedule};
 use crate::api::HostOptions;
 use crate::error::{Error, Kind, Result};
-use crate::model::ActionId;
 use crate::model::decimal::Decimal;
+use crate::model::{ActionId, OrderId};
 use crate::store::ledger::Road;
 
 /// The longest disposition code, in characters (`brand-api.md` §1).
@@ -116,6 +119,10 @@ pub struct Options {
     pub amount: Option<Decimal>,
     /// The batch it belongs to.
     pub batch: Option<String>,
+    /// What a person has seen and said yes to, by the name that its plan had: anything else is not sent.
+    pub seen: Option<String>,
+    /// A second person's yes to it.
+    pub granted: Option<Granted>,
     /// An order that was last read longer ago than this is refused.
     pub max_index_age: Duration,
     /// How long and how often to look.
@@ -123,6 +130,20 @@ pub struct Options {
 }
 
 impl Options {
+    /// What was asked for of this order, as an approval keeps it. A reason is kept apart.
+    pub(super) fn wish(&self, order_id: &OrderId) -> Value {
+        json!({
+            "what": "retraction",
+            "order_id": order_id,
+            "action_id": self.action_id,
+            "all": self.all,
+            "action_tracker": self.action_tracker,
+            "disposition": self.disposition,
+            "overrides": self.overrides,
+            "resend": self.resend,
+        })
+    }
+
     /// A wish for one road with this code, for a person who can be asked: nothing named, nothing overridden, nothing again.
     pub fn new(road: Road, disposition: String, max_index_age: Duration, follows: Follows) -> Self {
         Self {
@@ -140,6 +161,8 @@ impl Options {
             read_action: true,
             amount: None,
             batch: None,
+            seen: None,
+            granted: None,
             max_index_age,
             follows,
         }

@@ -4,10 +4,10 @@
 //! here cannot be overridden: it would send something twice, or for the wrong order.
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A stop that is overridden by naming it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Override {
     /// Every reward was redeemed or has expired: it is too late, and nothing comes back
@@ -27,6 +27,11 @@ pub enum Override {
 }
 
 impl Override {
+    /// The override of a word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|name| name.as_str() == word)
+    }
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -37,7 +37,7 @@ pub struct Again {
 }
 
 /// One earlier attempt, as a receipt shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Earlier {
     /// Its number in the ledger.
     pub id: i64,
@@ -226,7 +226,7 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let identity =
             Identity { tenant: text("t"), account_sid: text("s"), advocate_url: text("a"), brand_url: text("b") };
-        Ledger::open(&folder.path().join("l.db"), &identity, &Actor { person: text("ann"), host: text("desk") })
+        Ledger::open(&folder.path().join("l.db"), &identity, &Actor::new("ann", "desk"))
     }
 
     fn attempt(ledger: &mut Ledger, states: &[State]) -> Result<Retraction> {

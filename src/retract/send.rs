@@ -43,7 +43,7 @@ impl Sender {
     ) -> Result<Sent> {
         let (max_wait, lock_wait) = (self.max_wait, self.lock_wait);
         let mut job = ReversalJob { reads, writer: &self.writer, options, plan, action, read_at: plan.made };
-        Dispatch { reads, ledger, max_wait, lock_wait }.run(&mut job).await
+        Dispatch { reads, ledger, max_wait, lock_wait, granted: options.granted.as_ref() }.run(&mut job).await
     }
 }
 

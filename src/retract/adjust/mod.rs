@@ -15,11 +15,14 @@ use guard::{Earlier, Question};
 use job::ModificationJob;
 use preview::{Before, Preview};
 
+use serde_json::json;
+
+use super::approval::{self, Demand, Subject};
 use super::dispatch::{Dispatch, Sent};
 use super::plan::{self, ActionPlan, Plan, Step};
 use super::receipt::{Receipt, finding_lines};
 use super::verdict::Check;
-use super::{Options, Reads, WriterSettings, confirm};
+use super::{Options, Reads, WriterSettings, confirm, seen};
 use crate::api::{BrandWriter, Change, Modification, is_full_retraction};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
@@ -93,6 +96,16 @@ pub async fn run(
     if !options.plan.yes {
         confirm(reads, "Change this").await?;
     }
+    let demand =
+        Demand { overrides: action.findings.overridden(), again: options.again, ..Demand::of_rewards(&action.rewards) };
+    let subject = Subject {
+        name: seen::short_name(&format!("{} {}", action.target.key(), preview.table().join(" "))),
+        items: Vec::new(),
+        json: json!({ "what": "adjustment", "order_id": order_id, "change": preview.table() }),
+        reason: options.plan.reason.as_deref(),
+        ticket: options.plan.ticket.as_deref(),
+    };
+    let granted = approval::before_sending(reads, &demand, &subject)?;
     let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let (sid, version) = (&reads.identity.account_sid, &writer.ir_version);
     let capability =
@@ -109,7 +122,8 @@ pub async fn run(
         read_at: plan.made,
     };
     let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
-    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait }).run(&mut job).await? {
+    let granted = granted.as_ref();
+    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait, granted }).run(&mut job).await? {
         Sent::No(retraction, error) => {
             receipt.add(&retraction, action.findings.list());
             receipt.end_early(error);

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Options, Reads, WriterSettings};
+use serde_json::json;
+
+use super::approval::{self, Demand, Subject};
+use super::{Options, Reads, WriterSettings, seen};
 use crate::error::{Error, Kind, Result};
 use crate::refunds::Refunds;
 use crate::store::ledger::Ledger;
@@ -134,11 +137,39 @@ impl<'a> Batch<'a> {
     pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
         let candidates = choose::in_order(self.candidates());
         let trusted = self.trusted()?;
+        self.ask_second_person(&candidates)?;
         let mut ledger = Ledger::open(self.reads.ledger, self.reads.identity, self.reads.actor)?;
         self.send_all(writer, &mut ledger, &candidates, &trusted).await?;
         // What was sent is looked at even where the rest was not sent; a signal and the vendor's refusal end that too.
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
             self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// What many orders at once come to, and whether a second person must approve it.
+    fn ask_second_person(&mut self, candidates: &[choose::Candidate]) -> Result<()> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let going = || candidates.iter().map(|one| &self.items[one.row]);
+        let demand = Demand {
+            orders: candidates.len() as u64,
+            value: choose::value(candidates),
+            overrides: going().flat_map(Item::overridden).collect(),
+            again: going().any(Item::is_again),
+        };
+        let mut items: Vec<String> = going().map(Item::name).collect();
+        items.sort();
+        let name = seen::short_name(&items.join(" "));
+        let first = going().next().map(|item| item.options.clone());
+        let batch = first.as_ref().and_then(|options| options.batch.clone());
+        let json = json!({ "what": "batch", "batch": batch, "orders": demand.orders, "value": demand.value });
+        let (reason, ticket) = first.map(|options| (options.reason, options.ticket)).unwrap_or_default();
+        let subject = Subject { name, items, json, reason: reason.as_deref(), ticket: ticket.as_deref() };
+        let granted = approval::before_sending(self.reads, &demand, &subject)?;
+        for one in candidates {
+            self.items[one.row].options.granted.clone_from(&granted);
         }
         Ok(())
     }

@@ -16,11 +16,12 @@ use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
 use crate::model::time_left::{duration, time_left};
 use crate::retract::dispatch::Sent;
+use crate::retract::overrides::Override;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
 use crate::retract::send::Sender;
 use crate::retract::verdict::Finding;
-use crate::retract::{Follows, Options, Reads, Submissions, WriterSettings, advice, verify};
+use crate::retract::{Follows, Options, Reads, Submissions, WriterSettings, advice, seen, verify};
 use crate::store::ledger::{Ledger, State};
 
 /// How long a confirmation speaks for its program.
@@ -204,6 +205,21 @@ async fn send_item(reads: &Reads<'_>, sender: &Sender, ledger: &mut Ledger, item
 }
 
 impl Item<'_> {
+    /// The name of exactly this row's plan.
+    pub(super) fn name(&self) -> String {
+        self.plan.as_ref().map(|plan| seen::name(plan, &self.options)).unwrap_or_default()
+    }
+
+    /// Whether anything of it was sent before.
+    pub(super) fn is_again(&self) -> bool {
+        self.plan.iter().flat_map(|plan| &plan.actions).any(|action| action.again.is_some())
+    }
+
+    /// The stops that were overridden in it.
+    pub(super) fn overridden(&self) -> Vec<Override> {
+        self.plan.iter().flat_map(|plan| &plan.actions).flat_map(|action| action.findings.overridden()).collect()
+    }
+
     /// The actions that are to be sent, as one cell.
     pub(super) fn actions_to_send(&self) -> String {
         let plan = self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step == Step::Send);

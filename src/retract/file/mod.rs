@@ -23,7 +23,7 @@ const FILE: &str = "file";
 const CLOCKS_DIFFER: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// A line of a file, as the ledger and the receipt have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Handed {
     /// The name of the file, by which the vendor's list is searched.
     pub name: String,

@@ -19,10 +19,11 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId, Target};
 use crate::refunds::OutFile;
 use crate::refunds::reversal_file::{self, Reversal};
+use crate::retract::approval::{self, Demand, Granted, Subject};
 use crate::retract::dispatch::take_lock;
 use crate::retract::plan::{self, ActionPlan, Kept, Step, handed_over, sent_before};
 use crate::retract::receipt::Mark;
-use crate::retract::{Options, Reads, confirm};
+use crate::retract::{Options, Reads, confirm, seen};
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 
@@ -80,9 +81,10 @@ pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], option
     if !options.plan.yes {
         confirm(reads, &format!("Write {} line(s) of reversals into {}", answer.written, path.display())).await?;
     }
+    let granted = ask_second_person(reads, &answer, options)?;
     let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let lock = take_lock(ledger.path(), lock_wait, reads.clock, reads.stop).await?;
-    let handed = hand_over(reads, &mut ledger, &mut answer.rows, options, &path);
+    let handed = hand_over(reads, &mut ledger, &mut answer.rows, options, &path, granted.as_ref());
     let written = handed.and_then(|()| {
         crash::point("handed_over");
         let text = text_of(&mut answer.rows, options);
@@ -98,6 +100,28 @@ pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], option
     answer.path = (answer.written > 0).then(|| path.display().to_string());
     answer.ledger = Mark::of(&ledger);
     Ok(answer)
+}
+
+/// Whether so many lines need a second person.
+fn ask_second_person(reads: &Reads<'_>, answer: &Written, options: &WriteOptions) -> Result<Option<Granted>> {
+    let going = || answer.rows.iter().filter(|row| row.written);
+    let actions = || going().filter_map(Row::action);
+    let demand = Demand {
+        orders: answer.written as u64,
+        overrides: actions().flat_map(|action| action.findings.overridden()).collect(),
+        ..Demand::of_rewards(actions().flat_map(|action| &action.rewards))
+    };
+    let mut items: Vec<String> =
+        going().filter_map(|row| Some(seen::name(row.plan.as_ref()?, &options.plan))).collect();
+    items.sort();
+    let subject = Subject {
+        name: seen::short_name(&format!("file {}", items.join(" "))),
+        items: Vec::new(),
+        json: json!({ "what": "file", "orders": demand.orders, "value": demand.value }),
+        reason: options.plan.reason.as_deref(),
+        ticket: options.plan.ticket.as_deref(),
+    };
+    approval::before_sending(reads, &demand, &subject)
 }
 
 /// Where the file goes. In a folder the first name of that day that neither the folder nor an open line of the ledger has:
@@ -271,6 +295,7 @@ fn hand_over(
     rows: &mut [Row],
     options: &WriteOptions,
     path: &Path,
+    granted: Option<&Granted>,
 ) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     for row in rows.iter_mut().filter(|row| row.written) {
@@ -287,7 +312,7 @@ fn hand_over(
         };
         let Some(new) = intent(row, options, &handed) else { continue };
         let now = || reads.clock.now();
-        let planned = match ledger.begin(&new, now()) {
+        let mut planned = match ledger.begin(&new, now()) {
             Ok(planned) => planned,
             Err(error) if error.kind == Kind::Busy => {
                 row.refuse(error);
@@ -296,6 +321,9 @@ fn hand_over(
             Err(error) => return Err(error),
         };
         row.retraction = Some(planned.id);
+        if let Some((kind, message, details)) = granted.map(Granted::note) {
+            planned = ledger.note(&planned, kind, &message, &details, now())?;
+        }
         let message = format!("written into {name}; not done until the vendor has it");
         ledger.append(&planned, State::HandedOver, &message, &json!({ FILE: handed }), now())?;
     }

@@ -17,7 +17,7 @@ use crate::retract::verdict::{Finding, Findings, Verdict};
 use crate::store::ledger::{Event, Retraction, Road, State};
 
 /// One action of a receipt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Entry {
     /// Its number in the ledger; `null` where nothing was written down.
     pub id: Option<i64>,
@@ -38,10 +38,12 @@ pub struct Entry {
     /// The vendor's batch ID.
     pub batch_id: Option<String>,
     /// How the submission ended.
+    #[schema(value_type = Option<Object>)]
     pub submission: Option<Value>,
     /// Whether this command sent it; `false` where it was sent before, and where nothing was sent.
     pub sent_now: bool,
     /// The parameters that were sent; `null` where nothing reached the vendor.
+    #[schema(value_type = Option<Object>)]
     pub sent: Option<Value>,
     /// When it was sent, RFC 3339.
     pub sent_at: Option<String>,
@@ -54,6 +56,7 @@ pub struct Entry {
     /// The ticket.
     pub ticket: Option<String>,
     /// What an adjustment changes, line by line, before and after; `null` for everything else.
+    #[schema(value_type = Option<Object>)]
     pub change: Option<Preview>,
     /// The line of a reversal file; `null` for everything else.
     pub file: Option<Handed>,
@@ -72,7 +75,7 @@ pub struct Entry {
 }
 
 /// One reward of a receipt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct RewardLine {
     /// The reward.
     pub reward_id: String,
@@ -91,7 +94,7 @@ pub struct RewardLine {
 }
 
 /// One event of a receipt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EventLine {
     /// When, RFC 3339.
     pub at: String,

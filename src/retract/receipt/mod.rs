@@ -20,7 +20,7 @@ pub use entry::{Entry, EventLine, RewardLine};
 pub use text::{coverage_line, finding_lines, plan_lines};
 
 /// What happened to one order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Receipt {
     /// The order.
     pub order_id: OrderId,
@@ -30,6 +30,11 @@ pub struct Receipt {
     pub account_sid: String,
     /// Nothing was sent, because nothing was to be sent.
     pub dry_run: bool,
+    /// The name of the plan: another plan has another name, so that a yes to one is no yes to another. `null` where no plan
+    /// was made.
+    pub plan: Option<String>,
+    /// Why a second person would have to approve it; `null` where nobody has to.
+    pub approval: Option<String>,
     /// One per action.
     pub retractions: Vec<Entry>,
     /// How much of the tenant this rests on: *confirmed* speaks of the rewards that are known.
@@ -40,11 +45,12 @@ pub struct Receipt {
     /// The ledger and how far it is: with it, `recoup audit verify --head` finds a cut tail. `null` where nothing was written.
     pub ledger: Option<Mark>,
     /// What ended it early; `null` where nothing did.
+    #[schema(value_type = Option<Object>)]
     pub error: Option<Error>,
 }
 
 /// Which ledger a receipt is from, and its newest event then.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Mark {
     /// The ledger's own name.
     pub id: String,
@@ -73,6 +79,8 @@ impl Receipt {
             tenant: identity.tenant.clone(),
             account_sid: identity.account_sid.clone(),
             dry_run: false,
+            plan: None,
+            approval: None,
             retractions: Vec::new(),
             coverage: coverage.clone(),
             first,

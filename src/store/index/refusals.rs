@@ -8,7 +8,7 @@ use super::{Index, IndexReader, moment};
 use crate::error::Result;
 
 /// A command that was refused, and has not been accepted since.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Refusal {
     /// `crawl`, `retract` or `verify`.
     pub command: String,

@@ -18,7 +18,7 @@ use super::hex;
 pub(super) type Hash = [u8; 32];
 
 /// How far the ledger is: what a receipt carries, and what an index remembers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Head {
     /// The number of the newest event; 0 in an empty ledger.
     pub sequence: i64,

@@ -10,6 +10,7 @@ use ring::hmac;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
+use super::approvals::APPROVAL;
 use super::seal::{REASON, RESPONSE};
 use super::{Entry, LAYOUT, Ledger, Retraction, insert_event, text};
 use crate::error::Result;
@@ -62,6 +63,7 @@ impl Ledger {
             for id in &retractions {
                 values += erase_texts(tx, *id)?;
             }
+            values += erase_asked(tx, &retractions)?;
             values += tx.execute("DELETE FROM personal WHERE value = ?1", [account.as_str()])?;
             let buried = tx.execute(
                 "INSERT INTO tombstones (mac, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -130,9 +132,11 @@ fn erase_buried(tx: &Connection) -> rusqlite::Result<()> {
         .collect::<rusqlite::Result<_>>()?;
     for value in values {
         if is_forgotten(tx, &value)? {
-            for id in retractions_of(tx, &AccountId::new(value.as_str()))? {
-                erase_texts(tx, id)?;
+            let retractions = retractions_of(tx, &AccountId::new(value.as_str()))?;
+            for id in &retractions {
+                erase_texts(tx, *id)?;
             }
+            erase_asked(tx, &retractions)?;
             tx.execute("DELETE FROM personal WHERE value = ?1", [&value])?;
         }
     }
@@ -145,6 +149,41 @@ fn erase_texts(tx: &Connection, retraction: i64) -> rusqlite::Result<usize> {
         "DELETE FROM personal WHERE kind IN (?1, ?2) AND retraction_id = ?3",
         params![REASON, RESPONSE, retraction],
     )
+}
+
+/// What was written about these retractions where a second person was asked for them, and what that one has answered.
+fn erase_asked(tx: &Connection, retractions: &BTreeSet<i64>) -> rusqlite::Result<usize> {
+    let (mut orders, mut batches) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
+    for id in retractions {
+        let (order, batch): (_, Option<_>) =
+            tx.query_row("SELECT order_id, batch FROM retractions WHERE id = ?1", [id], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        orders.insert(order);
+        batches.extend(batch);
+    }
+    let mut events =
+        tx.prepare("SELECT id, details FROM events WHERE retraction_id IS NULL AND kind = ?1 ORDER BY id")?;
+    let mut rows = events.query([APPROVAL])?;
+    let (mut concerned, mut erased) = (BTreeSet::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (id, details): (i64, String) = (row.get(0)?, row.get(1)?);
+        let details: Value = serde_json::from_str(&details).unwrap_or_default();
+        // An answer comes after its question, and names it.
+        let subject = |key: &str| details["subject"][key].as_str();
+        let is_of = match details["approval"].as_i64() {
+            Some(of) => concerned.contains(&of),
+            None if subject("order_id").is_some_and(|order| orders.contains(order)) => true,
+            None => subject("batch").is_some_and(|batch| batches.contains(batch)),
+        };
+        if is_of {
+            concerned.insert(id);
+            if let Some(commitment) = details[REASON].as_str() {
+                erased += tx.execute("DELETE FROM personal WHERE commitment = ?1", [commitment])?;
+            }
+        }
+    }
+    Ok(erased)
 }
 
 fn retractions_of(conn: &Connection, account: &AccountId) -> rusqlite::Result<BTreeSet<i64>> {

@@ -6,12 +6,14 @@
 //! never change or remove a row, and must never let `sending` follow anything but `planned`.
 
 mod accept;
+mod approvals;
 mod chain;
 mod export;
 mod forget;
 mod read;
 mod rows;
 mod seal;
+mod search;
 mod state;
 mod survey;
 #[cfg(test)]
@@ -32,11 +34,13 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Target, hex};
 
 pub use accept::{CopyOf, Found};
+pub use approvals::{Approval, NewApproval, Policy, Stage};
 pub use chain::{Audit, Fault, Head};
 pub use export::{Exported, Whose};
 pub use forget::{ForgottenHere, Tombstones, mac_of};
 pub use rows::{Event, NewRetraction, Retraction, Road};
 pub use seal::FORGOTTEN;
+pub use search::Search;
 pub use state::State;
 pub use survey::{Outline, Reading, SeenReward};
 pub use watch::{Looked, NewWatched, Watched};
@@ -70,7 +74,7 @@ impl Ledger {
 
     /// Opens it for reading; `None` where nothing was ever retracted.
     pub fn open_read_only(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let nobody = Actor { person: String::new(), host: String::new() };
+        let nobody = Actor::new("", "");
         Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self { conn, path: path.to_owned(), actor: nobody }))
     }
 
@@ -124,7 +128,9 @@ impl Ledger {
             Ok(true)
         })?;
         Self::appended(retraction, appended)?;
-        tracing::info!(retraction = retraction.id, state = state.as_str(), "{message}");
+        // The words may be the vendor's, and name somebody: they are for the ledger, and no log's by itself.
+        tracing::info!(retraction = retraction.id, state = state.as_str(), "the ledger goes on");
+        tracing::debug!(retraction = retraction.id, "{message}");
         self.get(retraction.id)
     }
 

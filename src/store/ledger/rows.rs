@@ -10,7 +10,7 @@ use super::seal::{unseal, unseal_text};
 use crate::model::{ActionId, OrderId, RewardId, Target};
 
 /// The way by which the vendor hears of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Road {
     /// `DELETE /Actions`: the whole action is taken back.

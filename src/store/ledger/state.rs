@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Road;
 
 /// Where a retraction stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Written down; nothing was sent, or what was sent is known to have done nothing.
@@ -52,6 +52,16 @@ impl State {
         Self::Released,
         Self::Superseded,
     ];
+
+    /// The state of a word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Every word.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(Self::as_str)
+    }
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {

@@ -15,7 +15,7 @@ fn identity() -> Identity {
 }
 
 pub(super) fn ann() -> Actor {
-    Actor { person: "ann".into(), host: "desk".into() }
+    Actor::new("ann", "desk")
 }
 
 fn new_retraction(action: &str) -> NewRetraction {
