@@ -40,6 +40,8 @@ pub mod reconcile;
 // Use case: how fresh the index is, and what is still open.
 pub mod status;
 
+// Use case: who may do what at the page and the API.
+pub mod access;
 // Use case: does everything that recoup needs work.
 pub mod doctor;
 

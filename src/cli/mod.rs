@@ -4,12 +4,14 @@
 //! does nothing.
 
 mod adjust;
+mod approval;
 mod batch;
 mod file;
 mod reconcile;
 mod records;
 mod retract;
 mod send;
+mod user;
 
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ use crate::config::{Rate, Span, Until};
 use crate::simulator;
 
 pub use adjust::AdjustArgs;
+pub use approval::{ApprovalCommand, DecideArgs, LimitsArgs};
 pub use batch::{BatchArgs, WatchCommand};
 pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
 pub use reconcile::ReconcileArgs;
@@ -28,6 +31,7 @@ pub use records::{
 };
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
+pub use user::{TokenCommand, UserAddArgs, UserCommand};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -101,6 +105,12 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
+    /// Who may use the page and the API
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The second person: what waits for one, yes or no, and what needs one
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
     /// Is the ledger what was written, and what is in it
     Audit(AuditArgs),
     /// Copy both files, consistently, while everything runs

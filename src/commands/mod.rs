@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{self, Access};
 use crate::api::{Advocate, Brand};
 use crate::cli::{Cli, Command};
 use crate::clock::Clock;
@@ -17,6 +18,7 @@ use crate::store::index::Index;
 use crate::{demo, doctor, signal, simulator};
 
 mod adjust;
+mod approval;
 mod audit;
 mod backup;
 mod batch;
@@ -30,6 +32,7 @@ mod mistake;
 mod reconcile;
 mod retract;
 mod status;
+mod user;
 mod watch;
 
 /// How a command ended, where it did not fail on the way.
@@ -112,7 +115,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     }
     let clock = Clock::system();
     tracing::info!(index = %settings.database.display(), ledger = %settings.ledger.display(), "using");
-    let actor = whoever_runs_this();
+    let actor = known(&settings, whoever_runs_this());
     let context = Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor };
     match cli.command {
         Command::Demo(_) | Command::Simulate(_) => Ok(End::Done),
@@ -129,11 +132,26 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         }
         Command::Reconcile(args) => reconcile::run(&context, args),
         Command::Status(args) => status::run(&context, &args),
+        Command::User(command) => user::run(&context, command),
+        Command::Approval(command) => approval::run(&context, &command),
         Command::Audit(args) => audit::run(&context, args),
         Command::Backup(args) => backup::run(&context, &args).await,
         Command::Ledger(args) => ledger::run(&context, args).await,
         Command::Forget(args) => forget::run(&context, args).await,
         Command::Mistake(args) => mistake::run(&context, args),
+    }
+}
+
+/// Who runs this, with the user of recoup that is the same person. Where that cannot be read they are nobody's user, and what
+/// needs a second person is refused.
+fn known(settings: &Settings, actor: Actor) -> Actor {
+    let user = settings.identity().and_then(|identity| {
+        let access = Access::open_existing(&settings.access, &identity, access::Limits::default())?;
+        Ok(access.map(|access| access.user_of_os(&actor.person)).transpose()?.flatten())
+    });
+    match user {
+        Ok(Some(user)) => Actor { also: Some(user.name), known: true, ..actor },
+        _ => actor,
     }
 }
 

@@ -52,6 +52,7 @@ tables! {
         brand_url: String,
         database: PathBuf,
         ledger: PathBuf,
+        access: PathBuf,
         auth_token_file: PathBuf,
         advocate_token_file: PathBuf,
         write_token_file: PathBuf,
@@ -142,6 +143,7 @@ impl Sections {
         let paths = [
             &mut base.database,
             &mut base.ledger,
+            &mut base.access,
             &mut base.auth_token_file,
             &mut base.advocate_token_file,
             &mut base.write_token_file,

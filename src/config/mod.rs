@@ -26,7 +26,7 @@ use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
 use crate::retract::{Doubts, REREAD_FOR};
 use crate::store::budget::SharedBudget;
-use crate::store::{Identity, ledger_beside, real_path};
+use crate::store::{Identity, access_beside, ledger_beside, real_path};
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
@@ -95,6 +95,8 @@ pub struct Settings {
     pub database: PathBuf,
     /// The ledger.
     pub ledger: PathBuf,
+    /// Who may use the page and the API.
+    pub access: PathBuf,
     /// `IR-Version` of the Brand API.
     pub ir_version: String,
     /// Where links are, where that is configured.
@@ -170,6 +172,7 @@ impl Settings {
         Ok(Self {
             profile: global.profile.clone(),
             database,
+            access: env.path("RECOUP_ACCESS").or(base.access).unwrap_or_else(|| access_beside(&ledger)),
             ledger,
             ir_version: base.ir_version.unwrap_or_else(|| IR_VERSION.to_owned()),
             mapping: Mapping::new(&paths_of(mapping.order_id), &paths_of(mapping.action_id))?,

@@ -1,8 +1,8 @@
-//! The only code that speaks SQL: two files, the index and the ledger.
+//! The only code that speaks SQL: the index, the ledger, and who may use the page.
 //!
-//! `open` brings a file up to date, sets the pragmas and binds it to one tenant; [`index`] and [`ledger`] say what is in them,
-//! and this module what both have in common: whose they are, where they lie, and what is said where one fails. The two files
-//! are never opened on one connection and no transaction spans both: the ledger is written first, the index can be rebuilt.
+//! `open` brings a file up to date, sets the pragmas and binds it to one tenant; [`index`], [`ledger`] and [`access`] say what
+//! is in them, and this module what they have in common: whose they are, where they lie, and what is said where one fails. Two
+//! files are never opened on one connection and no transaction spans both: the ledger is written first, the index can be rebuilt.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::error::{Error, Kind, Result};
 
+pub mod access;
 pub mod budget;
 pub mod copy;
 pub mod index;
@@ -146,4 +147,10 @@ pub fn real_path(path: &Path) -> PathBuf {
 pub fn ledger_beside(index: &Path) -> PathBuf {
     let stem = index.file_stem().unwrap_or_default().to_string_lossy();
     index.with_file_name(format!("{stem}-ledger.db"))
+}
+
+/// The access file's place where nothing else is said: beside the ledger, `NAME-access.db`.
+pub fn access_beside(ledger: &Path) -> PathBuf {
+    let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
+    ledger.with_file_name(format!("{}-access.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))
 }

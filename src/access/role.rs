@@ -1,0 +1,130 @@
+//! Roles and rights: the one table of who may do what. Pure.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// What somebody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Looks orders up
+    Viewer,
+    /// The same, and retracts one order
+    Agent,
+    /// The same, and batches, overrides, approvals
+    Lead,
+    /// The same, and users
+    Admin,
+}
+
+/// What somebody may do; also the scope of a token, by the same word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Right {
+    /// Look an order up, and see what was retracted
+    #[value(name = "lookup")]
+    #[serde(rename = "lookup")]
+    LookUp,
+    /// Ask the vendor whether an order can be retracted
+    Preflight,
+    /// See how fresh the index is, and how the service does
+    #[value(name = "status")]
+    #[serde(rename = "status")]
+    SeeHealth,
+    /// Read the metrics
+    Metrics,
+    /// See accounts in clear
+    #[value(name = "accounts")]
+    #[serde(rename = "accounts")]
+    SeeAccount,
+    /// Retract one order
+    Retract,
+    /// Retract many orders from a file
+    Batch,
+    /// Go on in spite of a stop, by its name
+    Override,
+    /// Be the second person
+    Approve,
+    /// Manage users, and what needs a second person
+    Administer,
+}
+
+impl Role {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Agent => "agent",
+            Self::Lead => "lead",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of a word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|role| role.as_str() == word)
+    }
+
+    /// The table.
+    pub fn may(self, right: Right) -> bool {
+        let least = match right {
+            Right::LookUp | Right::Preflight | Right::SeeHealth | Right::Metrics => Self::Viewer,
+            Right::SeeAccount | Right::Retract => Self::Agent,
+            Right::Batch | Right::Override | Right::Approve => Self::Lead,
+            Right::Administer => Self::Admin,
+        };
+        self >= least
+    }
+}
+
+impl Right {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LookUp => "lookup",
+            Self::Preflight => "preflight",
+            Self::SeeHealth => "status",
+            Self::Metrics => "metrics",
+            Self::SeeAccount => "accounts",
+            Self::Retract => "retract",
+            Self::Batch => "batch",
+            Self::Override => "override",
+            Self::Approve => "approve",
+            Self::Administer => "administer",
+        }
+    }
+
+    /// The right of a word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|right| right.as_str() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_of_the_flag_is_the_word_of_the_file() {
+        for right in Right::value_variants() {
+            assert_eq!(right.to_possible_value().expect("none is hidden").get_name(), right.as_str());
+            assert_eq!(serde_json::to_value(right).expect("a word"), right.as_str());
+        }
+        for role in Role::value_variants() {
+            assert_eq!(role.to_possible_value().expect("none is hidden").get_name(), role.as_str());
+        }
+    }
+
+    #[test]
+    fn each_role_may_what_the_one_below_may_and_more() {
+        let rights = |role: Role| Right::value_variants().iter().filter(|right| role.may(**right)).count();
+        let counts: Vec<usize> = Role::value_variants().iter().map(|role| rights(*role)).collect();
+        assert_eq!(counts, [4, 6, 9, 10]);
+        assert!(
+            !Role::Viewer.may(Right::Retract)
+                && !Role::Agent.may(Right::Override)
+                && !Role::Lead.may(Right::Administer)
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! What only its owner knows: made at random, kept as a hash, compared in constant time.
+//!
+//! A password is kept as argon2id (19 MiB, two passes, one lane). A cookie or a token has 256 random bits, so that its SHA-256 is
+//! enough. Nothing here prints, and nothing here may keep a secret as it is.
+
+use std::sync::OnceLock;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use ring::digest::{SHA256, digest};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::error::{Error, Kind, Result};
+use crate::model::hex;
+
+/// The shortest password, in characters.
+const PASSWORD_AT_LEAST: usize = 12;
+
+/// The longest password, in bytes: hashing more is work for nobody's good.
+pub(super) const PASSWORD_AT_MOST: usize = 256;
+
+/// How a token begins, so that a scanner finds one that lies about.
+pub(super) const TOKEN_PREFIX: &str = "rcp_";
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_cause| Error::new(Kind::Failed, "the operating system gives no random bytes"))?;
+    Ok(bytes)
+}
+
+/// A text that nobody can guess: 128 bits, for what lasts as long as a form.
+pub fn random_text() -> Result<String> {
+    Ok(hex(&random::<16>()?))
+}
+
+/// A secret of 256 bits.
+pub(super) fn random_secret() -> Result<String> {
+    Ok(hex(&random::<32>()?))
+}
+
+/// A password that a person can type, of 100 bits: five groups of four out of 32 letters and digits that look like no other.
+pub fn new_password() -> Result<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789-";
+    let bytes = random::<20>()?;
+    let letters: Vec<char> = bytes
+        .iter()
+        .map(|byte| match char::from(LETTERS[usize::from(byte & 31)]) {
+            '-' => 'x',
+            letter => letter,
+        })
+        .collect();
+    let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
+    Ok(groups.join("-"))
+}
+
+/// What is kept of a cookie or a token.
+pub(super) fn hash(secret: &str) -> Vec<u8> {
+    digest(&SHA256, secret.as_bytes()).as_ref().to_vec()
+}
+
+/// A token for the forms of one cookie.
+pub(super) fn seal(key: &str, subject: &str) -> String {
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), subject.as_bytes()).as_ref())
+}
+
+/// Whether a form carries that token.
+pub(super) fn is_seal(key: &str, subject: &str, given: &str) -> bool {
+    let right = seal(key, subject);
+    // Both are hashed with a fresh key, so that comparing them tells nothing of where they differ.
+    let Ok(fresh) = random::<32>() else { return false };
+    let fresh = hmac::Key::new(hmac::HMAC_SHA256, &fresh);
+    hmac::verify(&fresh, given.as_bytes(), hmac::sign(&fresh, right.as_bytes()).as_ref()).is_ok()
+}
+
+/// Refuses a password that is easily guessed, or is none.
+pub(super) fn check_password(password: &str) -> Result<()> {
+    if password.chars().count() < PASSWORD_AT_LEAST || password.len() > PASSWORD_AT_MOST {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("a password has {PASSWORD_AT_LEAST} characters or more, and {PASSWORD_AT_MOST} bytes at most"),
+        )
+        .hint("leave --password-stdin out for one that is made at random"));
+    }
+    Ok(())
+}
+
+/// What is kept of a password.
+pub(super) fn hash_password(password: &str) -> Result<String> {
+    let salt = random::<16>()?;
+    let hash: PasswordHash = Argon2::default()
+        .hash_password_with_salt(password.as_bytes(), &salt)
+        .map_err(|error| Error::new(Kind::Failed, format!("the password could not be hashed: {error}")))?;
+    Ok(hash.to_string())
+}
+
+/// Whether a password is the one that was kept. Where none was, it takes as long and is not.
+pub(super) fn verify(password: &str, kept: Option<&str>) -> Result<bool> {
+    static NOBODY: OnceLock<String> = OnceLock::new();
+    let nobody = if let Some(hash) = NOBODY.get() {
+        hash
+    } else {
+        let hash = hash_password(&random_secret()?)?;
+        NOBODY.get_or_init(|| hash)
+    };
+    let hash = PasswordHash::new(kept.unwrap_or(nobody))
+        .map_err(|error| Error::new(Kind::Storage, format!("a stored password is damaged: {error}")))?;
+    let fits = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
+    Ok(fits && kept.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_fits_its_own_hash_and_no_other() {
+        let kept = hash_password("correct horse battery").expect("hashes");
+        assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept}");
+        assert!(verify("correct horse battery", Some(&kept)).expect("verifies"));
+        assert!(!verify("correct horse batterz", Some(&kept)).expect("verifies"));
+        assert!(!verify("correct horse battery", None).expect("verifies"));
+        assert!(verify("x", Some("no hash")).is_err());
+    }
+
+    #[test]
+    fn what_is_made_at_random_is_long_enough_and_never_the_same() {
+        let password = new_password().expect("random");
+        assert!(check_password(&password).is_ok(), "{} characters", password.len());
+        assert_eq!(password.len(), 24);
+        assert_ne!(new_password().expect("random"), password);
+        assert_eq!(random_secret().expect("random").len(), 64);
+        assert_ne!(random_text().expect("random"), random_text().expect("random"));
+    }
+
+    #[test]
+    fn a_form_of_another_session_is_found_out() {
+        let token = seal("key", "cookie");
+        assert!(is_seal("key", "cookie", &token));
+        for (key, subject, given) in [
+            ("key", "other", token.as_str()),
+            ("other", "cookie", &token),
+            ("key", "cookie", ""),
+            ("key", "cookie", &token[1..]),
+        ] {
+            assert!(!is_seal(key, subject, given));
+        }
+    }
+
+    #[test]
+    fn a_password_has_a_length() {
+        for (password, fine) in [("short", false), ("exactly-12-c", true), ("", false), ("äöüäöüäöüäöü", true)]
+        {
+            assert_eq!(check_password(password).is_ok(), fine, "{password}");
+        }
+        assert!(check_password(&"x".repeat(257)).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! Sessions, tokens and keys end when they must.
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use super::*;
+
+const PASSWORD: &str = "a long enough password";
+
+fn identity() -> Identity {
+    let text = |text: &str| text.to_owned();
+    Identity { tenant: text("t"), account_sid: text("s"), advocate_url: text("http://a"), brand_url: text("http://b") }
+}
+
+fn opened() -> (TempDir, Access) {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("a.db");
+    assert!(Access::open_existing(&path, &identity(), Limits::default()).expect("opens").is_none());
+    let mut access = Access::open(&path, &identity(), Limits::default()).expect("opens");
+    access.add_user("ann", Role::Agent, PASSWORD, Some("ann1"), at(0)).expect("adds");
+    (folder, access)
+}
+
+fn at(minutes: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_000) + SignedDuration::from_mins(minutes)
+}
+
+fn login(access: &mut Access, now: Timestamp) -> String {
+    let session = access.login("ann", PASSWORD, "peer", now).expect("asks").expect("lets in");
+    session.cookie.expose_secret().to_owned()
+}
+
+#[test]
+fn a_session_ends_when_idle_at_its_end_and_when_somebody_signs_out() {
+    let (_folder, mut access) = opened();
+    let cookie = login(&mut access, at(0));
+    assert_eq!(access.session(&cookie, at(59)).expect("asks").expect("lasts").who.name, "ann");
+    assert!(access.session(&cookie, at(118)).expect("asks").is_some(), "the request before has moved its end");
+    assert!(access.session(&cookie, at(118 + 62)).expect("asks").is_none(), "idle for too long");
+    assert!(access.session(&cookie, at(118)).expect("asks").is_none(), "what has ended stays so");
+
+    let cookie = login(&mut access, at(200));
+    for minutes in (200..200 + 720).step_by(50) {
+        assert!(access.session(&cookie, at(minutes)).expect("asks").is_some(), "{minutes}");
+    }
+    assert!(access.session(&cookie, at(200 + 721)).expect("asks").is_none(), "twelve hours are over");
+
+    let cookie = login(&mut access, at(1000));
+    access.end_session(&cookie).expect("ends");
+    assert!(access.session(&cookie, at(1000)).expect("asks").is_none());
+}
+
+#[test]
+fn disabling_a_user_ends_sessions_and_tokens_at_once() {
+    let (folder, mut access) = opened();
+    let cookie = login(&mut access, at(0));
+    let (_, token) = access.add_token("ann", "desk", &[Right::LookUp], Duration::from_hours(1), at(0)).expect("adds");
+    let mut other = Access::open(&folder.path().join("a.db"), &identity(), Limits::default()).expect("opens");
+    assert!(other.session(&cookie, at(1)).expect("asks").is_some());
+    let who = other.token(token.expose_secret(), at(1)).expect("asks").expect("is known");
+    assert!(who.may(Right::LookUp) && !who.may(Right::Retract), "only what the token is for");
+
+    access.disable("ann", at(2)).expect("disables");
+    assert!(other.session(&cookie, at(2)).expect("asks").is_none());
+    assert!(other.token(token.expose_secret(), at(2)).expect("asks").is_none());
+    assert!(other.user_of_os("ann1").expect("asks").is_none());
+    assert!(matches!(other.login("ann", PASSWORD, "peer", at(3)).expect("asks"), Err(LoginRefused::Wrong)));
+
+    access.enable("ann").expect("enables");
+    assert!(access.token(token.expose_secret(), at(4)).expect("asks").is_none(), "a revoked token stays so");
+    assert!(access.login("ann", PASSWORD, "peer", at(60)).expect("asks").is_ok());
+}
+
+#[test]
+fn a_token_ends_by_itself_and_does_no_more_than_its_user_may() {
+    let (_folder, mut access) = opened();
+    let (id, token) = access.add_token("ann", "desk", &[Right::Retract], Duration::from_mins(5), at(0)).expect("adds");
+    assert!(access.token(token.expose_secret(), at(4)).expect("asks").expect("is known").may(Right::Retract));
+    access.set_role("ann", Role::Viewer).expect("sets");
+    assert!(!access.token(token.expose_secret(), at(4)).expect("asks").expect("is known").may(Right::Retract));
+    assert!(access.token(token.expose_secret(), at(5)).expect("asks").is_none());
+    access.revoke_token(id, at(6)).expect("revokes");
+    assert!(access.revoke_token(id, at(6)).is_err(), "once");
+    let refused =
+        access.add_token("ann", "desk", &[Right::Batch], Duration::from_mins(5), at(0)).expect_err("a viewer");
+    assert!(refused.message.contains("would do nothing"), "{}", refused.message);
+}
+
+#[test]
+fn guessing_is_slowed_down_also_where_the_password_is_right_then() {
+    let (_folder, mut access) = opened();
+    for n in 0..5 {
+        let refused = access.login("ann", "wrong", &format!("peer{n}"), at(0)).expect("asks").expect_err("wrong");
+        assert_eq!(refused, LoginRefused::Wrong, "{n}");
+    }
+    let refused = access.login("ann", PASSWORD, "another", at(0)).expect("asks").expect_err("throttled");
+    assert!(matches!(refused, LoginRefused::Throttled { until } if until > at(0)));
+    assert!(access.login("ann", PASSWORD, "another", at(1)).expect("asks").is_ok());
+    assert!(access.login("ann", "wrong", "another", at(1)).expect("asks").is_err(), "the count has begun anew");
+    assert!(access.login("ann", PASSWORD, "another", at(1)).expect("asks").is_ok());
+    for n in 0..20 {
+        assert!(access.login(&format!("nobody{n}"), "x", "one", at(2)).expect("asks").is_err());
+    }
+    let refused = access.login("ann", PASSWORD, "one", at(2)).expect("asks").expect_err("the address is");
+    assert!(matches!(refused, LoginRefused::Throttled { .. }));
+}
+
+#[test]
+fn a_key_gives_the_first_answer_again() {
+    let (_folder, mut access) = opened();
+    let mut begin = |user: &str, hash: &str, now| access.begin_once(user, "k", hash, now).expect("asks");
+    assert_eq!(begin("ann", "h", at(0)), Once::New);
+    assert_eq!(begin("ann", "h", at(1)), Once::InFlight);
+    assert_eq!(begin("ann", "other", at(1)), Once::Different);
+    assert_eq!(begin("bob", "h", at(1)), Once::New);
+    assert_eq!(begin("ann", "h", at(11)), Once::New, "the process that had it is gone");
+    access.finish_once("ann", "k", 202, "{}").expect("keeps");
+    let done = Once::Done { status: 202, body: "{}".to_owned() };
+    assert_eq!(access.begin_once("ann", "k", "h", at(60 * 23)).expect("asks"), done);
+    assert_eq!(access.begin_once("ann", "k", "h", at(60 * 25)).expect("asks"), Once::New, "a day is over");
+    access.forget_once("ann", "k").expect("frees");
+    assert_eq!(access.begin_once("ann", "k", "other", at(60 * 25)).expect("asks"), Once::New);
+}
+
+#[test]
+fn names_are_plain_and_taken_once() {
+    let (_folder, mut access) = opened();
+    for name in ["", "a b", "ä", "a/b", &"x".repeat(65)] {
+        assert!(access.add_user(name, Role::Viewer, PASSWORD, None, at(0)).is_err(), "{name:?}");
+    }
+    assert!(
+        access.add_user("ann", Role::Viewer, PASSWORD, None, at(0)).expect_err("taken").message.contains("the name")
+    );
+    let taken = access.add_user("bob", Role::Viewer, PASSWORD, Some("ann1"), at(0)).expect_err("taken");
+    assert!(taken.message.contains("operating system"), "{}", taken.message);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn nothing_that_a_stranger_sends_breaks_it(text in ".{0,80}") {
+        let (_folder, mut access) = opened();
+        prop_assert!(access.session(&text, at(0)).expect("asks").is_none());
+        prop_assert!(access.token(&text, at(0)).expect("asks").is_none());
+        prop_assert!(!access.check_csrf("cookie", &text));
+        prop_assert!(access.by_proxy(&text).expect("asks").is_none() || text == "ann");
+    }
+}

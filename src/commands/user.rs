@@ -1,0 +1,204 @@
+//! `recoup user`: who may use the page and the API.
+//!
+//! A password or a token is printed once, on standard output, and read from standard input: never a flag, never in the log.
+
+use std::io::BufRead;
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::{Context, End};
+use crate::access::{Access, Limits, Right, Role, User, new_password};
+use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
+use crate::error::{Error, Kind, Result};
+use crate::report::table;
+use crate::store::ledger::Ledger;
+
+pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
+    let Context { settings, clock, report, actor, .. } = context;
+    let identity = settings.identity()?;
+    // Looking must not make the file; the first user does.
+    let mut access = match (&command, Access::open_existing(&settings.access, &identity, Limits::default())?) {
+        (_, Some(access)) => access,
+        (UserCommand::Add(_), None) => Access::open(&settings.access, &identity, Limits::default())?,
+        (_, None) => {
+            return Err(Error::new(Kind::Failed, "there is no user yet")
+                .hint("`recoup user add NAME --role admin` makes the first"));
+        }
+    };
+    let now = clock.now();
+    match command {
+        UserCommand::Add(args) => add(context, &mut access, &args),
+        UserCommand::List => {
+            let users = access.users()?;
+            for user in &users {
+                report.object(user)?;
+            }
+            report.line(users_table(&users));
+            Ok(End::Done)
+        }
+        UserCommand::Role { name, role } => {
+            if role != Role::Admin {
+                check_somebody_is_left(&access, &name, false)?;
+            }
+            let user = access.set_role(&name, role)?;
+            access.log(actor, &format!("user {name}: role {}", role.as_str()), now)?;
+            said(context, &user)
+        }
+        UserCommand::Disable { name, yes } => {
+            check_somebody_is_left(&access, &name, yes)?;
+            let user = access.disable(&name, now)?;
+            access.log(actor, &format!("user {name}: disabled"), now)?;
+            withdraw(context, &user)?;
+            said(context, &user)
+        }
+        UserCommand::Enable { name } => {
+            let user = access.enable(&name)?;
+            access.log(actor, &format!("user {name}: enabled"), now)?;
+            said(context, &user)
+        }
+        UserCommand::Rotate { name, password_stdin } => {
+            let (password, is_made) = password(password_stdin)?;
+            let user = access.set_password(&name, &password, now)?;
+            access.log(actor, &format!("user {name}: another password"), now)?;
+            with_password(context, &user, is_made.then_some(password.as_str()))
+        }
+        UserCommand::Token(command) => token(context, &mut access, command),
+        UserCommand::Log => {
+            let logged = access.logged()?;
+            for (at, person, what) in &logged {
+                report.object(&json!({ "at": at, "person": person, "what": what }))?;
+            }
+            report.line(table(["at", "by", "what"], logged.into_iter().map(|(at, by, what)| [at, by, what])));
+            Ok(End::Done)
+        }
+    }
+}
+
+fn add(context: &Context<'_>, access: &mut Access, args: &UserAddArgs) -> Result<End> {
+    let Context { clock, actor, .. } = context;
+    let (password, is_made) = password(args.password_stdin)?;
+    let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), clock.now())?;
+    access.log(actor, &format!("user {}: added as {}", user.name, user.role.as_str()), clock.now())?;
+    with_password(context, &user, is_made.then_some(password.as_str()))
+}
+
+/// A password from standard input, or one that is made; and whether it was.
+fn password(from_stdin: bool) -> Result<(String, bool)> {
+    if !from_stdin {
+        return Ok((new_password()?, true));
+    }
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Error::new(Kind::Usage, format!("the password could not be read: {error}")))?;
+    Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
+}
+
+fn with_password(context: &Context<'_>, user: &User, password: Option<&str>) -> Result<End> {
+    let report = context.report;
+    let mut object = json!(user);
+    if let Some(password) = password {
+        object["password"] = password.into();
+    }
+    report.object(&object)?;
+    match password {
+        Some(password) => {
+            report.line(format!("{} is {}; password: {password}", user.name, user.role.as_str()));
+            report.note("this is the only time that it is shown");
+        }
+        None => report.line(format!("{} is {}", user.name, user.role.as_str())),
+    }
+    Ok(End::Done)
+}
+
+fn said(context: &Context<'_>, user: &User) -> Result<End> {
+    context.report.object(user)?;
+    let disabled = if user.disabled_at.is_some() { ", disabled" } else { "" };
+    context.report.line(format!("{} is {}{disabled}", user.name, user.role.as_str()));
+    Ok(End::Done)
+}
+
+/// Whoever manages users must not lock everybody out by a slip.
+fn check_somebody_is_left(access: &Access, name: &str, yes: bool) -> Result<()> {
+    let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
+    let users = access.users()?;
+    let is_last = users.iter().filter(may).all(|user| user.name == name)
+        && users.iter().any(|user| user.name == name && may(&user));
+    if !is_last || yes {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users"))
+        .hint("add another one first; or say --yes with `recoup user disable`"))
+}
+
+/// What a disabled user has asked for, or approved, is taken back.
+fn withdraw(context: &Context<'_>, user: &User) -> Result<()> {
+    let Context { settings, clock, report, actor, .. } = context;
+    let identity = settings.identity()?;
+    if Ledger::open_read_only(&settings.ledger, Some(&identity))?.is_none() {
+        return Ok(());
+    }
+    let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
+    for id in ledger.withdraw_all_of(&user.names(), clock.now())? {
+        report.note(format!("approval {id} was taken back"));
+    }
+    Ok(())
+}
+
+fn token(context: &Context<'_>, access: &mut Access, command: TokenCommand) -> Result<End> {
+    let Context { clock, report, actor, .. } = context;
+    let now = clock.now();
+    match command {
+        TokenCommand::Add { user, name, scopes, expires } => {
+            let (id, secret) = access.add_token(&user, &name, &scopes, expires.0, now)?;
+            let words: Vec<&str> = scopes.iter().map(|right| right.as_str()).collect();
+            access.log(actor, &format!("token {id} of {user} added for {}", words.join(", ")), now)?;
+            let secret = secret.expose_secret();
+            report.object(&json!({ "id": id, "user": user, "name": name, "scopes": scopes, "token": secret }))?;
+            report.line(format!("token {id} of {user} for {}: {secret}", words.join(", ")));
+            report.note("this is the only time that it is shown");
+        }
+        TokenCommand::List { user } => {
+            let tokens = access.tokens(user.as_deref())?;
+            for token in &tokens {
+                report.object(token)?;
+            }
+            let rows = tokens.iter().map(|token| {
+                let words: Vec<&str> = token.scopes.iter().map(|right| right.as_str()).collect();
+                let ended = token.revoked_at.as_ref().map(|at| format!("revoked {at}")).unwrap_or_default();
+                [
+                    token.id.to_string(),
+                    token.user.clone(),
+                    token.name.clone(),
+                    words.join(" "),
+                    token.expires_at.clone(),
+                    token.used_at.clone().unwrap_or_default(),
+                    ended,
+                ]
+            });
+            report.line(table(["token", "user", "for", "scopes", "expires", "last used", "remark"], rows));
+        }
+        TokenCommand::Revoke { id } => {
+            access.revoke_token(id, now)?;
+            access.log(actor, &format!("token {id} revoked"), now)?;
+            report.object(&json!({ "id": id, "revoked": true }))?;
+            report.line(format!("token {id} is revoked"));
+        }
+    }
+    Ok(End::Done)
+}
+
+fn users_table(users: &[User]) -> String {
+    let rows = users.iter().map(|user| {
+        [
+            user.name.clone(),
+            user.role.as_str().to_owned(),
+            user.os_user.clone().unwrap_or_default(),
+            user.created_at.clone(),
+            user.disabled_at.as_ref().map(|at| format!("disabled {at}")).unwrap_or_default(),
+        ]
+    });
+    table(["user", "role", "operating system's user", "added", "remark"], rows)
+}
