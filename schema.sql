@@ -227,3 +227,29 @@ CREATE TABLE budget_minutes (
     requests INTEGER NOT NULL,
     PRIMARY KEY (host, minute, purpose)
 ) STRICT, WITHOUT ROWID;
+
+-- What the schedule has done, one row a job: every process on this file looks here before it begins one.
+CREATE TABLE jobs (
+    name        TEXT PRIMARY KEY,                    -- refresh, verify, webhooks, backup
+    started_at  INTEGER NOT NULL,                    -- when it last began
+    finished_at INTEGER,                             -- when it last came to an end, well or not
+    ok_at       INTEGER,                             -- when it last went well
+    error       TEXT                                 -- why it did not, the last time; null where it did
+) STRICT, WITHOUT ROWID;
+
+-- Deliveries of webhooks that were taken, so that the same one twice does nothing. Dropped after some days.
+CREATE TABLE webhook_seen (
+    id TEXT PRIMARY KEY,                             -- the vendor's ID of the event
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX webhook_seen_by_time ON webhook_seen (at);
+
+-- Accounts that a webhook has named: they are read again. A hint, and never the truth.
+CREATE TABLE webhook_queue (
+    account_id TEXT PRIMARY KEY,                     -- personal data: gone once it was read
+    event      TEXT NOT NULL,                        -- the type of the newest event
+    at         INTEGER NOT NULL,                     -- when the first one came
+    tries      INTEGER NOT NULL,                     -- readings that have failed
+    due        INTEGER NOT NULL                      -- not before this
+) STRICT, WITHOUT ROWID;

@@ -42,6 +42,12 @@ pub mod status;
 
 // Use case: who may do what at the page and the API.
 pub mod access;
+
+// Use case: what runs when, one at a time across processes.
+pub mod schedule;
+
+// Use case: what a webhook says, verified: a hint which account to read again.
+pub mod webhook;
 // Use case: does everything that recoup needs work.
 pub mod doctor;
 

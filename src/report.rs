@@ -48,13 +48,27 @@ pub struct Report {
     pub json: bool,
     /// No notes and no progress.
     pub quiet: bool,
+    /// Nothing is printed at all: what there is to say goes to the log. For a service, whose output is its answers.
+    silent: bool,
+    /// The newest line of progress, for whoever shows it elsewhere.
+    latest: Mutex<String>,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Report {
     /// A report for one command.
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, bar: Mutex::new(None) }
+        Self { json, quiet, silent: false, latest: Mutex::default(), bar: Mutex::new(None) }
+    }
+
+    /// A report that prints nothing: notes and warnings go to the log, data nowhere.
+    pub fn silent() -> Self {
+        Self { silent: true, ..Self::new(false, true) }
+    }
+
+    /// The newest line of progress, where the work has shown any.
+    pub fn latest(&self) -> String {
+        self.latest.lock().map(|line| line.clone()).unwrap_or_default()
     }
 
     /// Whether data goes out as JSON.
@@ -64,7 +78,7 @@ impl Report {
 
     /// One line of data for a person; nothing under `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
-        if !self.json {
+        if !self.json && !self.silent {
             self.suspended(|| write_line(anstream::stdout().lock(), &printable(text.as_ref())));
         }
     }
@@ -103,11 +117,17 @@ impl Report {
 
     /// What a person must see before they are asked, on stderr, also under `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
+        if self.silent {
+            return tracing::debug!("{}", printable(text.as_ref()));
+        }
         self.suspended(|| write_line(anstream::stderr().lock(), &printable(text.as_ref())));
     }
 
     /// A warning on stderr, always.
     pub fn warn(&self, text: impl AsRef<str>) {
+        if self.silent {
+            return tracing::warn!("{}", printable(text.as_ref()));
+        }
         let style = Style::new().fg_color(Some(AnsiColor::Yellow.into())).bold();
         self.suspended(|| {
             write_line(anstream::stderr().lock(), &format!("{style}warning{style:#}: {}", printable(text.as_ref())))
@@ -197,6 +217,9 @@ impl Progress<'_> {
             None => format!("{}: {done}", self.what),
         };
         let line = if text.is_empty() { counted } else { format!("{counted}, {text}") };
+        if let Ok(mut latest) = self.report.latest.lock() {
+            latest.clone_from(&line);
+        }
         if let Some(bar) = &self.bar {
             bar.set_message(line);
             bar.tick();

@@ -21,6 +21,7 @@ pub mod retry;
 pub mod reward_canceller;
 #[cfg(test)]
 mod tests;
+pub mod webhooks;
 mod wire;
 
 pub use crate::model::budget::WaitReason;
@@ -39,6 +40,7 @@ pub use modification::{
 };
 pub use options::{HostOptions, check_base};
 pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
+pub use webhooks::{Change as SubscriptionChange, Subscriber, Subscription, fetch_public};
 
 use crate::error::{Error, Kind};
 use client::{Client, Question, effective_status, health};

@@ -11,7 +11,9 @@ mod reconcile;
 mod records;
 mod retract;
 mod send;
+mod serve;
 mod user;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -31,7 +33,9 @@ pub use records::{
 };
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
+pub use serve::{ScheduleCommand, ServeArgs};
 pub use user::{TokenCommand, UserAddArgs, UserCommand};
+pub use webhook::{AddressArgs, WebhookCommand};
 
 /// Find the impact.com ActionId behind an order ID and retract that action, with proof.
 ///
@@ -105,6 +109,12 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
+    /// What `recoup serve` does by itself: when, and how it went; or one of it now
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
+    /// Let the vendor say which accounts have changed
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Who may use the page and the API
     #[command(subcommand)]
     User(UserCommand),

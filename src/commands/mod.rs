@@ -31,9 +31,12 @@ mod lookup;
 mod mistake;
 mod reconcile;
 mod retract;
+mod schedule;
+mod scheduled;
 mod status;
 mod user;
 mod watch;
+mod webhook;
 
 /// How a command ended, where it did not fail on the way.
 #[derive(Debug)]
@@ -132,6 +135,8 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         }
         Command::Reconcile(args) => reconcile::run(&context, args),
         Command::Status(args) => status::run(&context, &args),
+        Command::Schedule(command) => schedule::run(&context, command).await,
+        Command::Webhook(command) => webhook::run(&context, command).await,
         Command::User(command) => user::run(&context, command),
         Command::Approval(command) => approval::run(&context, &command),
         Command::Audit(args) => audit::run(&context, args),

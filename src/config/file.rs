@@ -107,6 +107,33 @@ tables! {
         reason_codes: Vec<String>,
         action_tracker: String,
     }
+    /// `[serve]`.
+    struct ServeTable {
+        listen: String,
+        tls_cert: PathBuf,
+        tls_key: PathBuf,
+        behind_proxy: bool,
+        proxy_address: String,
+        proxy_header: String,
+        session_idle: Span,
+        session_end: Span,
+        ready_max_age: Span,
+    }
+    /// `[schedule]`.
+    struct ScheduleTable {
+        refresh: String,
+        verify: String,
+        webhooks: String,
+        backup: String,
+        backup_folder: PathBuf,
+        backup_keep: u32,
+        jitter: Share,
+        refresh_max_requests: u64,
+    }
+    /// `[webhook]`.
+    struct WebhookTable {
+        jwks_url: String,
+    }
 }
 
 /// A table with everything that a profile may say.
@@ -127,6 +154,9 @@ pub(super) struct Sections {
     pub(super) crawl: CrawlTable,
     pub(super) retract: RetractTable,
     pub(super) file: FileTable,
+    pub(super) serve: ServeTable,
+    pub(super) schedule: ScheduleTable,
+    pub(super) webhook: WebhookTable,
 }
 
 impl Sections {
@@ -136,6 +166,7 @@ impl Sections {
         let mut take = |name: &str| rest.remove(name).unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
         let (mapping, advocate, brand) = (take("mapping"), take("advocate"), take("brand"));
         let (crawl, retract, by_file) = (take("crawl"), take("retract"), take("file"));
+        let (serve, schedule, webhook) = (take("serve"), take("schedule"), take("webhook"));
         let at = |name: &str| Place { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
         // A path in a file means the same file wherever recoup is started.
@@ -151,6 +182,11 @@ impl Sections {
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
+        let mut serve: ServeTable = at("serve").table(serve)?;
+        let mut schedule: ScheduleTable = at("schedule").table(schedule)?;
+        for path in [&mut serve.tls_cert, &mut serve.tls_key, &mut schedule.backup_folder].into_iter().flatten() {
+            *path = folder.join(&*path);
+        }
         let mapping: MappingTable = at("mapping").table(mapping)?;
         Mapping::new(&paths_of(mapping.order_id.clone()), &paths_of(mapping.action_id.clone()))
             .map_err(|error| error.context(file.display()))?;
@@ -162,6 +198,9 @@ impl Sections {
             crawl: at("crawl").table(crawl)?,
             retract: at("retract").table(retract)?,
             file: at("file").table(by_file)?,
+            serve,
+            schedule,
+            webhook: at("webhook").table(webhook)?,
         })
     }
 
@@ -173,6 +212,9 @@ impl Sections {
         self.crawl.overlay(over.crawl);
         self.retract.overlay(over.retract);
         self.file.overlay(over.file);
+        self.serve.overlay(over.serve);
+        self.schedule.overlay(over.schedule);
+        self.webhook.overlay(over.webhook);
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod environment;
 mod file;
+mod schedule;
+mod serve;
 mod values;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ use url::Url;
 
 pub use environment::Environment;
 use file::{HostTable, Sections, paths_of, read_file};
+pub use schedule::ScheduleSettings;
+pub use serve::ServeSettings;
 pub use values::{PerWindow, Rate, Share, Span, Until};
 
 use crate::api::{Credentials, HostOptions, IR_VERSION, Secret, check_base};
@@ -107,6 +111,12 @@ pub struct Settings {
     pub retract: RetractSettings,
     /// What a reversal file may say, and takes where nothing else says it.
     pub file: FileSettings,
+    /// Where the page is, and who signs in how long.
+    pub serve: ServeSettings,
+    /// What the service does by itself, and when.
+    pub schedule: ScheduleSettings,
+    /// Where the vendor's keys for webhooks are; `None` for their place on the Advocate host.
+    jwks_url: Option<String>,
     /// The crash point to arm, in a build that has them.
     pub crash_at: Option<String>,
     tenant: Option<String>,
@@ -146,7 +156,7 @@ impl Settings {
     }
 
     fn from_parts(global: &Global, env: &Environment, sections: Sections) -> Result<Self> {
-        let Sections { base, mapping, advocate, brand, crawl, retract, file } = sections;
+        let Sections { base, mapping, advocate, brand, crawl, retract, file, serve, schedule, webhook } = sections;
         let text = |name: &str, in_file: Option<String>| {
             env.get(name).map(str::to_owned).or(in_file).filter(|text| !text.is_empty())
         };
@@ -205,6 +215,9 @@ impl Settings {
                 reason_codes: file.reason_codes.unwrap_or_default(),
                 action_tracker: file.action_tracker,
             },
+            serve: ServeSettings::of(serve)?,
+            schedule: ScheduleSettings::of(schedule)?,
+            jwks_url: webhook.jwks_url,
             crash_at: env.get("RECOUP_CRASH_AT").map(str::to_owned),
             tenant: text("RECOUP_TENANT", base.tenant),
             account_sid: text("RECOUP_ACCOUNT_SID", base.account_sid),
@@ -257,6 +270,16 @@ impl Settings {
                 brand_url: String::new(),
             })),
         }
+    }
+
+    /// Where the vendor's keys for webhooks are: by default at their place on the Advocate host (`advocate-api.md` §5).
+    pub fn jwks_url(&self) -> Result<Url> {
+        if let Some(text) = &self.jwks_url {
+            return base_url(text, "[webhook] jwks_url");
+        }
+        let mut url = base_url(&self.advocate_url, "RECOUP_ADVOCATE_URL")?;
+        url.set_path("/.well-known/jwks.json");
+        Ok(url)
     }
 
     /// The Advocate host, with a crawl's own wishes.

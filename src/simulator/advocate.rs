@@ -34,6 +34,7 @@ impl Advocate {
         match path {
             "reward" if get => Endpoint::Rewards,
             "users" if get => Endpoint::Users,
+            _ if path == "subscription" || path.starts_with("subscription/") => Endpoint::Subscriptions,
             "graphql" if post => Endpoint::Graphql,
             _ if get && path.starts_with("account/") => Endpoint::User,
             _ if get && path.starts_with("reward/") => Endpoint::Reward,

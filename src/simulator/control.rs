@@ -45,6 +45,7 @@ pub(super) fn answer(
                 None => wrong(404, "no such action"),
             },
         },
+        ("webhook", true) => simulator.hooks.control(&simulator.tenant, query),
         ("file", true) => file(simulator, query, body),
         ("examples", false) => Reply::json(200, &Examples::find(world).to_json()),
         ("record/reset", true) => {

@@ -26,6 +26,7 @@ mod facts;
 mod faults;
 mod files;
 mod graphql;
+mod hooks;
 mod items;
 mod keys;
 mod late;
@@ -92,6 +93,7 @@ struct Simulator {
     reversals: reversal::Reversals,
     files: files::Files,
     exports: export::Exports,
+    hooks: hooks::Hooks,
     /// Writes that were told to wait once.
     made_to_wait: Mutex<HashSet<String>>,
 }
@@ -151,6 +153,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
         reversals: reversal::Reversals::new(&options, stop.clone()),
         files: files::Files::new(&options),
         exports: export::Exports::new(&options, storage.local_addr()?),
+        hooks: hooks::Hooks::default(),
         made_to_wait: Mutex::default(),
         latency: options.latency,
         tenant: options.tenant,

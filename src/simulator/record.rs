@@ -48,10 +48,11 @@ pub(super) enum Endpoint {
     Export,
     ExportDownload,
     Exports,
+    Subscriptions,
     Other,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 22] = [
+const ENDPOINTS: [(Endpoint, &str); 23] = [
     (Endpoint::Users, "GET users"),
     (Endpoint::User, "GET user"),
     (Endpoint::Rewards, "GET reward"),
@@ -73,6 +74,7 @@ const ENDPOINTS: [(Endpoint, &str); 22] = [
     (Endpoint::Export, "GET export"),
     (Endpoint::ExportDownload, "GET export download"),
     (Endpoint::Exports, "GET export list"),
+    (Endpoint::Subscriptions, "subscriptions"),
     (Endpoint::Other, "other"),
 ];
 

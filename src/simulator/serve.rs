@@ -65,6 +65,9 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         return Ok(control::answer(simulator, &head.method, path, query, &body));
     }
+    if path == "/.well-known/jwks.json" {
+        return Ok(simulator.hooks.jwks().send());
+    }
     let Some(mut asked) = locate(path, query, &head.headers) else {
         return Ok(advocate_error(404, "There is nothing here.", None, None).send());
     };
@@ -142,6 +145,9 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         (Host::Brand, _) => brand::answer(simulator, asked.json, asked.path, query),
         (Host::Advocate, Endpoint::CreateExport | Endpoint::Export | Endpoint::ExportDownload | Endpoint::Exports) => {
             simulator.exports.answer(&simulator.record, endpoint, asked.path, query, &form)
+        }
+        (Host::Advocate, Endpoint::Subscriptions) => {
+            simulator.hooks.answer(&method, &simulator.tenant, asked.path, &form)
         }
         (Host::Advocate, Endpoint::Graphql) => simulator.graphql.answer(&simulator.world, &simulator.record, &form),
         (Host::Advocate, _) => {

@@ -144,6 +144,7 @@ pub(super) fn erase_rows(
     account: &AccountId,
     erased: &mut Erased,
 ) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM webhook_queue WHERE account_id = ?1", [account.as_str()])?;
     let key: Option<i64> = tx
         .query_row("SELECT id FROM accounts WHERE account_id = ?1", [account.as_str()], |row| row.get(0))
         .optional()?;

@@ -9,7 +9,9 @@ mod answers;
 mod copies;
 mod course;
 mod forget;
+mod hints;
 mod ids;
+mod jobs;
 mod pack;
 mod pen;
 mod raw;
@@ -38,6 +40,7 @@ pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use answers::{IndexedReward, Match};
 pub use copies::Copied;
 pub use forget::Erased;
+pub use jobs::JobRow;
 pub use raw::Reextracted;
 pub use refusals::Refusal;
 pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
@@ -60,6 +63,7 @@ pub(super) const LAYOUT: Layout = Layout {
     upgrades: &[
         |conn| conn.execute_batch(include_str!("../../../migrations/index-2.sql")),
         |conn| conn.execute_batch(include_str!("../../../migrations/index-3.sql")),
+        |conn| conn.execute_batch(include_str!("../../../migrations/index-4.sql")),
     ],
     synchronous: "NORMAL",
     application_id: 0x7265_6378, // "recx"

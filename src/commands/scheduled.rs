@@ -1,0 +1,110 @@
+//! What the scheduled jobs do: the same code as the commands, with nobody to print to.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::cli::{BackupArgs, CrawlArgs, Source, VerifyArgs};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::model::Actor;
+use crate::report::Report;
+use crate::schedule::{Job, Schedule, Work};
+
+/// The jobs of one process.
+pub(super) struct Scheduled {
+    settings: Settings,
+    clock: Clock,
+    actor: Actor,
+    runtime: Handle,
+}
+
+impl Scheduled {
+    /// The jobs, with everything that a command has.
+    pub(super) fn new(context: &Context<'_>) -> Arc<Self> {
+        let Context { settings, clock, actor, .. } = context;
+        let actor = Actor { host: format!("{} (schedule)", actor.host), ..(*actor).clone() };
+        Arc::new(Self { settings: (*settings).clone(), clock: **clock, actor, runtime: Handle::current() })
+    }
+}
+
+/// The schedule of the settings.
+pub(super) fn schedule(context: &Context<'_>) -> Result<Schedule> {
+    let Context { settings, clock, stop, .. } = context;
+    Ok(Schedule {
+        index: settings.database.clone(),
+        identity: settings.identity()?,
+        plan: settings.schedule.plan.clone(),
+        clock: **clock,
+        stop: (*stop).clone(),
+    })
+}
+
+impl Work for Scheduled {
+    fn run(&self, job: Job, stop: &CancellationToken) -> Result<()> {
+        let report = Report::silent();
+        let Self { settings, clock, actor, runtime } = self;
+        let context = Context { settings, clock, stop, report: &report, actor };
+        runtime.block_on(async {
+            let done = match job {
+                Job::Refresh => {
+                    let args = refresh(settings.schedule.refresh_max_requests);
+                    super::remember_refusal(&context, "crawl", super::crawl::run(&context, &args).await)
+                }
+                Job::Verify => {
+                    let args = VerifyArgs { ids: Vec::new(), watch: false, wait: None, park: true };
+                    super::remember_refusal(&context, "verify", super::retract::verify(&context, &args).await)
+                }
+                Job::Webhooks => super::webhook::work(&context).await,
+                Job::Backup => {
+                    let Some(folder) = settings.schedule.backup_folder.clone() else {
+                        return Err(Error::new(Kind::Config, "there is no folder for backups")
+                            .hint("name it with [schedule] backup_folder"));
+                    };
+                    let args = BackupArgs { folder, keep: settings.schedule.backup_keep };
+                    super::backup::run(&context, &args).await
+                }
+            };
+            match done {
+                Ok(_) => Ok(()),
+                // The quota is used up and the state is saved, something is still on its way, somebody else is at it, or the
+                // process is to end: the next run goes on.
+                Err(error)
+                    if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
+                {
+                    tracing::info!(job = job.as_str(), kind = error.kind.name(), "{}", error.message);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// A crawl as a timer would run it.
+fn refresh(max_requests: Option<u64>) -> CrawlArgs {
+    CrawlArgs {
+        source: Source::Auto,
+        plan: false,
+        full: false,
+        reread_after: None,
+        concurrency: None,
+        rate: None,
+        page_size: None,
+        max_wait: None,
+        park: false,
+        max_requests,
+        until: None,
+        wait_for_lock: false,
+        from_raw: false,
+    }
+}
+
+/// A moment as people read it, where there is one.
+pub(super) fn moment(text: Option<&String>) -> String {
+    text.and_then(|text| text.parse::<Timestamp>().ok()).map_or_else(String::new, |at| format!("{at:.0}"))
+}

@@ -1,0 +1,56 @@
+//! What the schedule takes from `[schedule]`: intervals, cron expressions, or "off".
+
+use std::path::PathBuf;
+
+use super::Span;
+use super::file::ScheduleTable;
+use crate::error::{Error, Kind, Result};
+use crate::schedule::{Job, Plan, When};
+
+/// What runs when, and with what.
+#[derive(Debug, Clone)]
+pub struct ScheduleSettings {
+    /// The times.
+    pub plan: Plan,
+    /// Requests of one refresh at most.
+    pub refresh_max_requests: Option<u64>,
+    /// Where backups go.
+    pub backup_folder: Option<PathBuf>,
+    /// How many backups stay there.
+    pub backup_keep: Option<u32>,
+}
+
+impl ScheduleSettings {
+    pub(super) fn of(table: ScheduleTable) -> Result<Self> {
+        let mut plan = Plan { jitter: table.jitter.map_or(0.1, |share| share.0), ..Plan::default() };
+        let backup = if table.backup_folder.is_some() { "30 1 * * *" } else { "off" };
+        for (job, text, default) in [
+            (Job::Refresh, table.refresh, "1h"),
+            (Job::Verify, table.verify, "5m"),
+            (Job::Webhooks, table.webhooks, "5s"),
+            (Job::Backup, table.backup, backup),
+        ] {
+            let text = text.as_deref().unwrap_or(default).trim();
+            let when = match (text, text.parse::<Span>()) {
+                ("off", _) => continue,
+                (_, Ok(span)) => When::every(span.0),
+                _ => When::cron(text),
+            };
+            let when = when.map_err(|why| {
+                Error::new(Kind::Config, format!("[schedule] {}: {why}", job.as_str()))
+                    .hint("write an interval as 1h, a cron expression as \"30 1 * * *\", or \"off\"")
+            })?;
+            plan.jobs.insert(job, when);
+        }
+        if plan.jobs.contains_key(&Job::Backup) && table.backup_folder.is_none() {
+            return Err(Error::new(Kind::Config, "[schedule] backup: there is no folder for it")
+                .hint("name it with backup_folder"));
+        }
+        Ok(Self {
+            plan,
+            refresh_max_requests: table.refresh_max_requests,
+            backup_folder: table.backup_folder,
+            backup_keep: table.backup_keep,
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! When a job is due: an interval or a cron expression, with jitter. Pure.
+//!
+//! Several moments that were missed are one run now. Jitter comes from the job and the moment, so that every process computes
+//! the same one, and a fleet of tenants does not ask the vendor in one second.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use jiff_cron::Schedule as Cron;
+
+use crate::clock::signed;
+use crate::model::fnv1a;
+
+/// Jitter is never longer.
+const JITTER_AT_MOST: Duration = Duration::from_mins(10);
+
+/// The shortest interval: more often is a mistake.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// When a job runs.
+#[derive(Debug, Clone)]
+pub enum When {
+    /// So long after it last began.
+    Every(Duration),
+    /// At these moments of the local time zone.
+    At(Box<Cron>),
+}
+
+impl When {
+    /// An interval.
+    pub fn every(interval: Duration) -> Result<Self, String> {
+        if interval < SHORTEST {
+            return Err("an interval has a second at least".to_owned());
+        }
+        Ok(Self::Every(interval))
+    }
+
+    /// A cron expression of five fields: minute, hour, day of the month, month, day of the week by its name.
+    pub fn cron(text: &str) -> Result<Self, String> {
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let [_, _, _, _, weekday] = fields.as_slice() else {
+            return Err(format!("{text:?} has not five fields: minute hour day month weekday"));
+        };
+        // Some programs count the days of the week from 0, some from 1: a backup on the wrong day is found out too late.
+        if weekday.bytes().any(|b| b.is_ascii_digit()) {
+            return Err(format!("write the day of the week in {text:?} by its name: Mon, Tue-Fri, or *"));
+        }
+        let cron =
+            Cron::from_str(&format!("0 {text}")).map_err(|error| format!("{text:?} is no cron expression: {error}"))?;
+        Ok(Self::At(Box::new(cron)))
+    }
+
+    /// The next moment, without jitter. `last` is when it last began; `since` is when the schedule began to look, for what has
+    /// never run.
+    pub fn next(&self, last: Option<Timestamp>, since: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        match self {
+            Self::Every(interval) => match last {
+                Some(last) => Some(last.checked_add(signed(*interval)).unwrap_or(Timestamp::MAX)),
+                None => Some(since),
+            },
+            Self::At(cron) => {
+                let after = last.unwrap_or(since).to_zoned(zone.clone());
+                cron.after(after).next().map(|at| at.timestamp())
+            }
+        }
+    }
+
+    /// How much later a run may be, drawn from the job and its moment.
+    pub fn jitter(&self, share: f64, job: &str, moment: Timestamp) -> SignedDuration {
+        let whole = match self {
+            Self::Every(interval) => interval.mul_f64(share.clamp(0.0, 1.0)).min(JITTER_AT_MOST),
+            Self::At(_) => JITTER_AT_MOST.mul_f64(share.clamp(0.0, 1.0)),
+        };
+        let millis = whole.as_millis() as u64;
+        let seed = job.bytes().chain(moment.as_millisecond().to_le_bytes());
+        let drawn = if millis == 0 { 0 } else { fnv1a(seed) % millis };
+        SignedDuration::from_millis(drawn as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a moment")
+    }
+
+    fn zone() -> TimeZone {
+        // Two days a year have an hour less, or more.
+        TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone")
+    }
+
+    #[test]
+    fn what_was_missed_runs_once_and_then_in_time() {
+        let hourly = When::every(Duration::from_hours(1)).expect("an interval");
+        let since = at("2026-11-27T10:00:00Z");
+        assert_eq!(hourly.next(None, since, &zone()), Some(since));
+        let last = at("2026-11-20T10:00:00Z");
+        let due = hourly.next(Some(last), since, &zone()).expect("a moment");
+        assert!(due < since, "a week was missed, and it is due at once");
+        assert_eq!(hourly.next(Some(since), since, &zone()), Some(at("2026-11-27T11:00:00Z")));
+    }
+
+    #[test]
+    fn a_night_of_the_local_zone_is_meant_also_when_the_clock_changes() {
+        let nightly = When::cron("30 2 * * *").expect("a time");
+        let since = at("2026-03-28T12:00:00Z");
+        for (last, next) in [
+            (None, "2026-03-29T01:30:00Z"),
+            (Some("2026-03-29T01:30:00Z"), "2026-03-30T00:30:00Z"),
+            (Some("2026-10-24T00:30:00Z"), "2026-10-25T00:30:00Z"),
+        ] {
+            assert_eq!(nightly.next(last.map(at), since, &zone()), Some(at(next)), "{last:?}");
+        }
+        let weekly = When::cron("0 6 * * Mon-Fri").expect("a time");
+        assert_eq!(weekly.next(Some(at("2026-11-27T07:00:00Z")), since, &zone()), Some(at("2026-11-30T05:00:00Z")));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for text in ["", "* * * *", "* * * * * *", "61 * * * *", "0 6 * * 1", "0 6 * * 1-5", "every day", "0 6 * * Foo"]
+        {
+            assert!(When::cron(text).is_err(), "{text}");
+        }
+        assert!(When::every(Duration::from_millis(999)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_run_is_after_the_last_and_jitter_has_bounds(
+            last in 0_i64..4_000_000_000, minutes in 1_u64..100_000, share in 0.0_f64..1.0
+        ) {
+            let last = Timestamp::from_second(last).expect("a moment");
+            for when in [When::every(Duration::from_mins(minutes)).expect("an interval"), When::cron("*/7 3 * * *").expect("a time")] {
+                let next = when.next(Some(last), Timestamp::UNIX_EPOCH, &zone()).expect("a moment");
+                prop_assert!(next > last);
+                let jitter = when.jitter(share, "refresh", next);
+                prop_assert!(jitter >= SignedDuration::ZERO && jitter <= signed(JITTER_AT_MOST));
+                prop_assert_eq!(jitter, when.jitter(share, "refresh", next));
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Use case: what a webhook says. A hint which account to read again, and never the truth.
+//!
+//! `verify` says whether a delivery is the vendor's, `keys` keeps the keys that it is held against. A delivery that holds is
+//! written down once, and the account that it names waits to be read; [`work`] reads. Nothing here may believe what a delivery
+//! says about a reward, mark anything as complete, or let a stranger cost the vendor's quota.
+
+mod keys;
+mod verify;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+pub use keys::Keys;
+pub use verify::{Key, Rejected, keys_of};
+
+use crate::api::advocate::{Advocate, Rewards};
+use crate::clock::Clock;
+use crate::error::{Kind, Result};
+use crate::extract::Mapping;
+use crate::model::AccountId;
+use crate::store::index::{Index, ReadReward};
+
+/// Bytes of a delivery at most.
+pub const BODY_AT_MOST: usize = 256 * 1024;
+
+/// A delivery of an event that is older is a replay: the vendor tries for 72 hours (`advocate-api.md` §5).
+const OLDEST: SignedDuration = SignedDuration::from_hours(4 * 24);
+
+/// So far the vendor's clock may be ahead.
+const AHEAD: SignedDuration = SignedDuration::from_mins(10);
+
+/// Accounts that are read in one go.
+const AT_ONCE: usize = 200;
+
+/// The envelope of every event (`advocate-api.md` §5). `data` differs by type; what is needed of it is looked for.
+#[derive(Debug, Deserialize)]
+struct Envelope {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(rename = "tenantAlias")]
+    tenant_alias: Option<String>,
+    created: Option<serde_json::Value>,
+    #[serde(default)]
+    data: serde_json::Value,
+}
+
+/// What became of a delivery that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The account that it names waits to be read again.
+    Queued,
+    /// It names no account, or its type says nothing about rewards.
+    Noted,
+    /// It was taken before.
+    Known,
+    /// It is too old to be a first delivery.
+    Stale,
+}
+
+/// Takes deliveries of one tenant.
+#[derive(Debug)]
+pub struct Receiver {
+    keys: Keys,
+    tenant: String,
+}
+
+impl Receiver {
+    /// A receiver; no key is fetched before one is needed.
+    pub fn new(keys: Keys, tenant: impl Into<String>) -> Self {
+        Self { keys, tenant: tenant.into() }
+    }
+
+    /// Holds a delivery against the vendor's keys. `signature` is `X-Hook-JWS-RFC-7797`, `body` what came, byte for byte.
+    pub async fn check(self: &Arc<Self>, signature: &str, body: &[u8], now: Timestamp) -> Result<(), Rejected> {
+        if body.len() > BODY_AT_MOST {
+            return Err(Rejected::TooLarge);
+        }
+        let parsed = verify::parse(signature)?;
+        let key = self.keys.get(&parsed.kid, now).await?;
+        verify::check(&parsed, body, &key)
+    }
+
+    /// Writes a delivery down that holds. One short transaction.
+    pub fn take(&self, index: &mut Index, body: &[u8], now: Timestamp) -> Result<Result<Taken, Rejected>> {
+        let Ok(event) = serde_json::from_slice::<Envelope>(body) else { return Ok(Err(Rejected::Malformed)) };
+        if event.id.is_empty() || event.id.len() > 200 || event.kind.len() > 200 {
+            return Ok(Err(Rejected::Malformed));
+        }
+        if event.tenant_alias.as_ref().is_some_and(|tenant| *tenant != self.tenant) {
+            return Ok(Err(Rejected::OtherTenant));
+        }
+        if let Some(created) = event.created.as_ref().and_then(moment)
+            && (now.duration_since(created) > OLDEST || created.duration_since(now) > AHEAD)
+        {
+            return Ok(Ok(Taken::Stale));
+        }
+        let account = account_of(&event);
+        let is_new = index.take_delivery(&event.id, &event.kind, account.as_ref(), now)?;
+        Ok(Ok(match (is_new, account) {
+            (false, _) => Taken::Known,
+            (true, Some(_)) => Taken::Queued,
+            (true, None) => Taken::Noted,
+        }))
+    }
+}
+
+/// The account that an event names. An export or a test names none.
+fn account_of(event: &Envelope) -> Option<AccountId> {
+    let data = &event.data;
+    let places = [&data["accountId"], &data["user"]["accountId"], &data["reward"]["accountId"]];
+    let found = places.into_iter().find_map(|place| place.as_str())?;
+    (!found.is_empty() && found.len() <= 1000).then(|| AccountId::new(found))
+}
+
+/// Unix milliseconds, or RFC 3339: which of them `created` is, is not published.
+fn moment(value: &serde_json::Value) -> Option<Timestamp> {
+    match value {
+        serde_json::Value::Number(ms) => Timestamp::from_millisecond(ms.as_i64()?).ok(),
+        serde_json::Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// What working the queue came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Worked {
+    /// Accounts that were read.
+    pub read: u64,
+    /// Accounts that the vendor does not know.
+    pub unknown: u64,
+    /// Accounts that could not be read, and are tried again.
+    pub failed: u64,
+}
+
+/// Reads the accounts that wait. What concerns every request (credentials, quota, a signal) ends it; the queue stays.
+pub async fn work(advocate: &Advocate, index: &mut Index, mapping: &Mapping, clock: &Clock) -> Result<Worked> {
+    let mut worked = Worked::default();
+    loop {
+        let waiting = index.waiting_accounts(AT_ONCE, clock.now())?;
+        if waiting.is_empty() {
+            return Ok(worked);
+        }
+        for (account, due) in waiting {
+            let asked_at = clock.now();
+            match advocate.rewards(&account, None).await {
+                Ok(Rewards::Listed(raw)) => {
+                    let (rewards, unusable) = ReadReward::all(raw, &account, mapping);
+                    index.record_live(&account, rewards, unusable, asked_at)?;
+                    index.account_was_read(&account, due)?;
+                    worked.read += 1;
+                }
+                // A webhook may name somebody who is gone; whether they are, the next crawl finds out.
+                Ok(Rewards::NoSuchAccount) => {
+                    index.account_was_read(&account, due)?;
+                    worked.unknown += 1;
+                }
+                Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => {
+                    index.account_was_not_read(&account, clock.now())?;
+                    worked.failed += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
