@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::counts;
 use super::json::{Complaint, is_json, what_instead};
 use super::pace::{Health, Pacer, jittered};
 use super::retry::{Outcome, Policy, TransportFailure, Verdict, Wait, judge_read};
@@ -210,6 +211,7 @@ impl Client {
             let asked = Instant::now();
             let result = self.wire.send(request(), &token).await;
             let status = result.as_ref().map_or(0, |answer| answer.status);
+            counts::count(self.host.name, status);
             tracing::debug!(host = self.host.name, endpoint, status, took = ?asked.elapsed(), "answered");
             let now = self.clock.now();
             if let Ok(answer) = &result {

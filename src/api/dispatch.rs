@@ -11,6 +11,7 @@ use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Token;
+use super::counts;
 use super::json::{Complaint, Fields, what_instead};
 use super::pace::{Health, Pacer, Permit};
 use super::retry::{Dispatch, NotDone, Outcome, TransportFailure, judge_dispatch};
@@ -107,6 +108,7 @@ impl Dispatcher {
     ) -> Result<Answer, Failure> {
         let result = self.wire.send(request(&self.wire.http), token).await;
         let status = result.as_ref().map_or(0, |answer| answer.status);
+        counts::count(self.host.name, status);
         tracing::info!(host = self.host.name, endpoint = act.endpoint, status, "a write was answered");
         result
     }

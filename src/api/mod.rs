@@ -9,6 +9,7 @@ pub mod auth;
 pub mod brand;
 pub mod brand_writer;
 mod client;
+mod counts;
 mod dispatch;
 pub mod exports;
 pub mod graphql;
@@ -33,6 +34,7 @@ pub use brand::{
 };
 pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
 pub use client::Stats;
+pub use counts::answers;
 pub use exports::{Export, ExportStatus, ExportType};
 pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
 pub use modification::{

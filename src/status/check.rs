@@ -24,7 +24,8 @@ pub struct Limits {
 }
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Trouble)]
 pub struct Problem {
     /// `stale_index`, `overdue_retraction` or `refused_credentials`.
     pub problem: &'static str,

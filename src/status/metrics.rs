@@ -1,14 +1,16 @@
-//! The status as metrics, for the textfile collector of a Prometheus node exporter.
+//! The status as metrics: for the textfile collector of a Prometheus node exporter, and for a service that is asked.
 //!
 //! Written whole and put in place in one step, so that a collector never reads half a file. Names no order, no account and
 //! no person.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -26,7 +28,7 @@ impl Status {
             Error::new(Kind::Storage, format!("failed to write {}: {what}", path.display()))
                 .hint("--metrics-file must name a file in a folder that can be written to")
         };
-        let text = self.metrics(overdue, now).map_err(|error| failed(&error.to_string()))?;
+        let text = self.metrics(overdue, now, &Served::default()).map_err(|error| failed(&error.to_string()))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new();
         // The collector runs as somebody else.
@@ -37,7 +39,8 @@ impl Status {
         file.persist(path).map_err(|error| failed(&error.error.to_string())).map(drop)
     }
 
-    fn metrics(&self, overdue: Duration, now: Timestamp) -> Result<String, std::fmt::Error> {
+    /// Everything as text: what the files say, and what this process has served.
+    pub fn metrics(&self, overdue: Duration, now: Timestamp, served: &Served) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("recoup");
         let mut gauge = |name: &str, help: &str, value: Option<i64>| {
             if let Some(value) = value {
@@ -64,6 +67,25 @@ impl Status {
         gauge("retractions_standing_again", "Proven retractions with a reward that stands", Some(count(again)));
         let refused = self.refusals.len() as u64;
         gauge("credentials_refused", "Commands whose credentials were refused the last time", Some(count(refused)));
+        gauge(
+            "accounts_waiting",
+            "Accounts that webhooks have named and that wait",
+            Some(count(self.accounts_waiting)),
+        );
+        let proof = self.time_to_confirm.as_ref();
+        gauge("confirmed_30d", "Retractions proven in the last 30 days", proof.map(|it| count(it.count)));
+        gauge("confirm_seconds_median", "Half of them took no longer", proof.map(|it| it.median_seconds));
+        gauge("confirm_seconds_p90", "Nine of ten took no longer", proof.map(|it| it.p90_seconds));
+        self.quota_metrics(&mut registry);
+        let jobs = Family::<Labels, Gauge>::default();
+        for (job, ok_at) in &self.jobs {
+            let since = ok_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+            if let Some(since) = since {
+                jobs.get_or_create(&vec![("job", job.clone())]).set(now.duration_since(since).as_secs());
+            }
+        }
+        registry.register("job_ok_age_seconds", "Since a scheduled job last went well", jobs);
+        served.register(&mut registry);
         let states = Family::<Labels, Gauge>::default();
         for (state, number) in &self.retractions {
             states.get_or_create(&vec![("state", (*state).to_owned())]).set(count(*number));
@@ -72,5 +94,57 @@ impl Status {
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
+    }
+
+    fn quota_metrics(&self, registry: &mut Registry) {
+        let (left, used, hour) = (
+            Family::<Labels, Gauge>::default(),
+            Family::<Labels, Gauge>::default(),
+            Family::<Labels, Gauge>::default(),
+        );
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for line in &self.quota {
+            // The base URL may be a host of somebody's own.
+            let host = || ("host", line.host.split(' ').next().unwrap_or_default().to_owned());
+            if let Some(free) = line.left {
+                left.get_or_create(&vec![host()]).set(count(free));
+            }
+            used.get_or_create(&vec![host()]).set(count(line.used));
+            for (purpose, requests) in [("crawl", line.last_hour_crawl), ("retraction", line.last_hour_retraction)] {
+                hour.get_or_create(&vec![host(), ("purpose", purpose.to_owned())]).set(count(requests));
+            }
+        }
+        registry.register("quota_left", "Requests left in the window, the reserve included", left);
+        registry.register("quota_used", "Requests used in the window; without a limit, in the last hour", used);
+        registry.register("requests_last_hour", "Requests of the last hour, by what they were for", hour);
+    }
+}
+
+/// What one process has served and asked since it began; empty for what runs and ends.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// Answers given, by route and by the first digit of their status.
+    pub answers: BTreeMap<(String, u16), u64>,
+    /// Answers of the vendor, by host and status; 0 where none came.
+    pub vendor: BTreeMap<(&'static str, u16), u64>,
+}
+
+impl Served {
+    fn register(&self, registry: &mut Registry) {
+        let (answers, vendor) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
+        for ((route, class), number) in &self.answers {
+            let labels = vec![("route", route.clone()), ("status", format!("{class}xx"))];
+            answers.get_or_create(&labels).inc_by(*number);
+        }
+        for ((host, status), number) in &self.vendor {
+            let status = if *status == 0 { "none".to_owned() } else { status.to_string() };
+            vendor.get_or_create(&vec![("host", (*host).to_ascii_lowercase()), ("status", status)]).inc_by(*number);
+        }
+        if !self.answers.is_empty() {
+            registry.register("http_answers", "Answers given, by route and status", answers);
+        }
+        if !self.vendor.is_empty() {
+            registry.register("vendor_answers", "Answers of the vendor, by host and status", vendor);
+        }
     }
 }

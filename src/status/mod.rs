@@ -18,16 +18,24 @@ use crate::model::{Coverage, RewardState};
 use crate::retract::receipt::Entry;
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
-use crate::store::index::{FailedAccount, IndexReader, Refusal, Run};
-use crate::store::ledger::{Ledger, Retraction, State};
+use crate::store::index::{FailedAccount, IndexReader, JobRow, Refusal, Run};
+use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 pub use check::{Limits, Problem};
+pub use metrics::Served;
+pub use text::in_words;
+
+/// Proofs that are counted: of the last 30 days.
+const CONFIRMED_IN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+
+/// The steps of the time to proof, in seconds: half a minute, five minutes, half an hour, three hours, a day, longer.
+const STEPS: [Option<i64>; 6] = [Some(30), Some(300), Some(1_800), Some(10_800), Some(86_400), None];
 
 /// How many runs are shown.
 const RUNS: u32 = 5;
 
 /// What `recoup status` says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Status {
     /// Where the index lies.
     pub database: String,
@@ -58,13 +66,19 @@ pub struct Status {
     pub standing_again: Vec<StandingLine>,
     /// Commands whose credentials the vendor has refused, and not accepted since.
     pub refusals: Vec<Refusal>,
+    /// How long it took from sending to proof, over the last 30 days; `null` where nothing was proven.
+    pub time_to_confirm: Option<Spread>,
+    /// Accounts that webhooks have named and that wait to be read again.
+    pub accounts_waiting: u64,
+    /// When each scheduled job last went well, RFC 3339.
+    pub jobs: std::collections::BTreeMap<String, Option<String>>,
     /// What is wrong, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<Problem>>,
 }
 
 /// One host's quota, shared by every process on this index.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct QuotaLine {
     /// `advocate` or `brand`, and the base URL.
     pub host: String,
@@ -90,10 +104,36 @@ pub struct QuotaLine {
     pub last_hour_retraction: u64,
     /// Requests since midnight UTC.
     pub today: u64,
+    /// Requests of each of the last 24 hours, the oldest first; the last of them ends now.
+    pub hours: Vec<u64>,
+}
+
+/// How many there were, and how long they took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Spread {
+    /// How many.
+    pub count: u64,
+    /// Half of them took no longer, in seconds.
+    pub median_seconds: i64,
+    /// Nine of ten took no longer, in seconds.
+    pub p90_seconds: i64,
+    /// All of them together, in seconds.
+    pub sum_seconds: i64,
+    /// The same in steps, each proof in one of them.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Those that took longer than the step before, and no longer than this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Bucket {
+    /// The most that it took, in seconds; `null`: any time.
+    pub up_to_seconds: Option<i64>,
+    /// How many.
+    pub count: u64,
 }
 
 /// One run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct RunLine {
     /// When it began, RFC 3339.
     pub started_at: String,
@@ -118,7 +158,7 @@ pub struct RunLine {
 }
 
 /// One account that could not be read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FailedLine {
     /// The account.
     pub account_id: String,
@@ -127,7 +167,7 @@ pub struct FailedLine {
 }
 
 /// One open retraction.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct OpenLine {
     /// Its number.
     pub id: i64,
@@ -142,7 +182,7 @@ pub struct OpenLine {
 }
 
 /// One confirmed retraction that is contradicted by a newer reading.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct StandingLine {
     /// Its number.
     pub id: i64,
@@ -177,6 +217,9 @@ pub fn gather(
         open: Vec::new(),
         standing_again: Vec::new(),
         refusals: Vec::new(),
+        time_to_confirm: None,
+        accounts_waiting: 0,
+        jobs: std::collections::BTreeMap::new(),
         problems: None,
     };
     let reader = IndexReader::open(database, identity)?;
@@ -190,6 +233,9 @@ pub fn gather(
         status.account_sid = Some(owner.account_sid);
         status.runs = reader.runs(RUNS)?.into_iter().map(run_line).collect();
         status.refusals = reader.refusals()?;
+        status.accounts_waiting = reader.waiting_count()?;
+        let job = |job: JobRow| (job.name, job.ok_at.map(|at| format!("{at:.0}")));
+        status.jobs = reader.jobs()?.into_iter().map(job).collect();
         status.failed_accounts = reader.failed_count()?;
         if list_failed {
             let line = |account: FailedAccount| FailedLine {
@@ -202,11 +248,15 @@ pub fn gather(
     if let Some(ledger) = Ledger::open_read_only(ledger, identity)? {
         status.retractions = ledger.counts()?.into_iter().map(|(state, n)| (state.as_str(), n)).collect();
         status.open = ledger.open_ones()?.iter().chain(&ledger.unsent_ones()?).map(open_line).collect();
-        if let Some(reader) = &reader {
-            for retraction in ledger.all()? {
+        let since = clock.now().saturating_sub(CONFIRMED_IN).unwrap_or(jiff::Timestamp::MIN);
+        let mut took = Vec::new();
+        for retraction in ledger.all()? {
+            took.extend(time_to_confirm(&retraction, since));
+            if let Some(reader) = &reader {
                 status.standing_again.extend(contradicted(reader, &retraction, clock.now_ms())?);
             }
         }
+        status.time_to_confirm = Spread::of(took);
     }
     Ok(status)
 }
@@ -234,6 +284,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
             last_hour_crawl: known.last_hour.crawl,
             last_hour_retraction: known.last_hour.retraction,
             today: known.today.crawl + known.today.retraction,
+            hours: known.hours,
         }
     };
     Ok(budgets(database, clock.now_ms())?.into_iter().map(line).collect())
@@ -259,6 +310,44 @@ fn run_line(run: Run) -> RunLine {
         accounts_known: run.accounts_known,
         gaps: run.gaps,
     }
+}
+
+/// Seconds from sending to proof, where that was reached since then.
+fn time_to_confirm(retraction: &Retraction, since: jiff::Timestamp) -> Option<i64> {
+    let at = |wanted: State| {
+        let reached = |event: &&Event| event.state == wanted && event.changes_state();
+        retraction.events.iter().find(reached).and_then(Event::moment)
+    };
+    let (sent, proven) = (at(State::Sending)?, at(State::Confirmed)?);
+    (proven >= since).then(|| proven.duration_since(sent).as_secs())
+}
+
+impl Spread {
+    fn of(mut seconds: Vec<i64>) -> Option<Self> {
+        seconds.sort_unstable();
+        let at = |share: usize| seconds.get((seconds.len().saturating_sub(1) * share).div_ceil(100)).copied();
+        Some(Self {
+            count: seconds.len() as u64,
+            median_seconds: at(50)?,
+            p90_seconds: at(90)?,
+            sum_seconds: seconds.iter().sum(),
+            buckets: buckets(&seconds),
+        })
+    }
+}
+
+/// How many of these, sorted, are in each step.
+fn buckets(sorted: &[i64]) -> Vec<Bucket> {
+    let mut before = 0;
+    STEPS
+        .into_iter()
+        .map(|up_to_seconds| {
+            let so_far = up_to_seconds.map_or(sorted.len(), |most| sorted.partition_point(|&took| took <= most));
+            let count = (so_far - before) as u64;
+            before = so_far;
+            Bucket { up_to_seconds, count }
+        })
+        .collect()
 }
 
 fn open_line(retraction: &Retraction) -> OpenLine {
@@ -303,4 +392,18 @@ fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> R
             reward_id: indexed.reward.reward_id.to_string(),
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_proof_is_in_one_step() {
+        let spread = Spread::of(vec![90_000, 30, 31, 5, 300, 86_400]).expect("some");
+        let counts: Vec<u64> = spread.buckets.iter().map(|bucket| bucket.count).collect();
+        assert_eq!(counts, [2, 2, 0, 0, 1, 1]);
+        assert_eq!((spread.count, spread.median_seconds, spread.p90_seconds), (6, 300, 90_000));
+        assert_eq!(Spread::of(Vec::new()), None);
+    }
 }

@@ -116,7 +116,7 @@ impl Status {
 }
 
 /// A span of time in one unit.
-pub(super) fn in_words(seconds: i64) -> String {
+pub fn in_words(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

@@ -20,6 +20,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long requests are remembered by the minute.
 const MINUTES_KEPT: i64 = 2 * 24 * 60;
 
+/// How many hours back requests are shown one by one.
+const HOURS_SHOWN: usize = 24;
+
 /// The budget of one host in one index. Opens the file when it is first asked.
 #[derive(Debug)]
 pub struct SharedBudget {
@@ -40,6 +43,8 @@ pub struct BudgetLine {
     pub last_hour: Spent,
     /// Requests since midnight UTC.
     pub today: Spent,
+    /// Requests of each of the last 24 hours, the oldest first; the last of them ends now.
+    pub hours: Vec<u64>,
 }
 
 /// Requests by what they were for.
@@ -214,13 +219,30 @@ pub fn budgets(path: &Path, now_ms: i64) -> Result<Vec<BudgetLine>> {
         }
         Ok(spent)
     };
+    let hours = |host: &str| -> rusqlite::Result<Vec<u64>> {
+        let mut sum = conn.prepare_cached(
+            "SELECT (?2 - minute) / 60 AS ago, SUM(requests) FROM budget_minutes
+             WHERE host = ?1 AND minute > ?2 - ?3 * 60 AND minute <= ?2 GROUP BY ago",
+        )?;
+        let mut hours = vec![0; HOURS_SHOWN];
+        let rows = sum.query_map(params![host, minute, HOURS_SHOWN as i64], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        for row in rows {
+            let (ago, requests) = row?;
+            if let Some(of) = hours.iter_mut().nth_back(ago as usize) {
+                *of = requests.max(0).unsigned_abs();
+            }
+        }
+        Ok(hours)
+    };
     let lines = || -> rusqlite::Result<Vec<BudgetLine>> {
         let mut all = conn.prepare("SELECT * FROM budgets ORDER BY host")?;
         let rows = all.query_map([], |row| Ok((row.get::<_, String>("host")?, account(row)?)))?;
         rows.map(|row| {
             let (host, account) = row?;
             let (last_hour, today) = (spent(&host, minute - 59)?, spent(&host, minute - minute % (24 * 60))?);
-            Ok(BudgetLine { account: account.at(now_ms), last_hour, today, host })
+            Ok(BudgetLine { account: account.at(now_ms), last_hour, today, hours: hours(&host)?, host })
         })
         .collect()
     };
