@@ -48,6 +48,10 @@ pub mod schedule;
 
 // Use case: what a webhook says, verified: a hint which account to read again.
 pub mod webhook;
+
+// Use case: page and JSON API for the support team.
+pub mod serve;
+
 // Use case: does everything that recoup needs work.
 pub mod doctor;
 

@@ -30,15 +30,16 @@ pub fn colour(when: clap::ColorChoice) {
     choice.write_global();
 }
 
-/// Starts the log that `-v` asks for, on stderr.
-pub fn start_log(verbose: u8) {
+/// Starts the log on stderr: what `-v` asks for, as lines for people or as one JSON object each.
+pub fn start_log(verbose: u8, json: bool) {
     let level = match verbose {
         0 => tracing::level_filters::LevelFilter::OFF,
         1 => tracing::level_filters::LevelFilter::INFO,
         _ => tracing::level_filters::LevelFilter::DEBUG,
     };
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false);
     // Only the first of a process counts; a second one is a test's.
-    drop(tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false).try_init());
+    drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }
 
 /// Where the output of one command goes.

@@ -121,6 +121,8 @@ pub enum Command {
     /// The second person: what waits for one, yes or no, and what needs one
     #[command(subcommand)]
     Approval(ApprovalCommand),
+    /// One address for the support team: page, JSON API, schedule, webhooks, metrics
+    Serve(ServeArgs),
     /// Is the ledger what was written, and what is in it
     Audit(AuditArgs),
     /// Copy both files, consistently, while everything runs

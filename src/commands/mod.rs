@@ -33,6 +33,7 @@ mod reconcile;
 mod retract;
 mod schedule;
 mod scheduled;
+mod serve;
 mod status;
 mod user;
 mod watch;
@@ -73,10 +74,12 @@ impl Context<'_> {
 /// Runs one command to its end; the exit code of the contract.
 pub fn main(cli: Cli) -> u8 {
     report::colour(cli.global.color);
-    report::start_log(cli.global.verbose);
+    // A service says what it does unless it is told not to: nobody watches it.
+    let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
+    report::start_log(cli.global.verbose.max(least), cli.global.json);
     let report = Report::new(cli.global.json, cli.global.quiet);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_)) {
+    if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
         // What a client does between two answers is microseconds: a second thread would cost more to wake than it takes over.
         runtime.worker_threads(1);
     }
@@ -139,6 +142,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Webhook(command) => webhook::run(&context, command).await,
         Command::User(command) => user::run(&context, command),
         Command::Approval(command) => approval::run(&context, &command),
+        Command::Serve(args) => serve::run(&context, args).await,
         Command::Audit(args) => audit::run(&context, args),
         Command::Backup(args) => backup::run(&context, &args).await,
         Command::Ledger(args) => ledger::run(&context, args).await,

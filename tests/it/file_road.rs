@@ -227,7 +227,7 @@ fn a_list_says_tracker_reason_and_amount_and_what_is_not_whole_stays_out() {
     ];
     let header = "Order ID,Refund Amount,Event Type ID,Disposition,Ticket\n".to_owned();
     let lines = rows.map(|(order, amount, tracker, code)| format!("\"{order}\",{amount},{tracker},{code},T-5\n"));
-    let list = header + &lines.concat();
+    let list = header + lines.concat().as_str();
     fs::write(home.path("refunds.csv"), list).expect("the list");
     let from = home.path("refunds.csv").display().to_string();
     let out = home.path("out.csv").display().to_string();

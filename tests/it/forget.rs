@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Home, Sim, ready};
+use crate::served::{Served, add_user};
+use crate::support::{Home, Sim, me, ready};
 
 /// A confirmed order of two people, and the account of one of them.
 fn confirmed(sim: &Sim, home: &Home) -> (String, String) {
@@ -175,4 +176,25 @@ fn an_open_retraction_and_nobody_to_ask_refuse() {
     let other =
         sim.truth().iter().filter_map(|line| line["account_id"].as_str().map(str::to_owned)).find(|id| *id != account);
     forget(&home, &other.expect("another account"));
+}
+
+#[test]
+fn what_a_second_person_was_asked_goes_with_the_account() {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain");
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let password = add_user(&home, "lead", "lead");
+    let retract = ["retract", &order.order_id, "--yes", "--reason", "Ms Bird asked"];
+    home.check(&retract, 5);
+    let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
+    let served = Served::start(&home);
+    let lead = served.login("lead", &password);
+    lead.post(&format!("/approvals/{id}/approve"), &[("reason", "spoke to Ms Bird")]);
+    home.check(&retract, 0);
+    assert!(holds(&home.ledger(), "spoke to Ms Bird"));
+    forget(&home, &account_of(&sim, &order.reward_ids[0]));
+    assert!(!holds(&home.ledger(), "Ms Bird"), "neither the question nor the answer");
+    home.check(&["audit", "verify"], 0);
+    assert!(home.check(&["approval", "list", "--all", "--json"], 0).stdout.contains("(forgotten)"));
 }

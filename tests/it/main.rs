@@ -4,15 +4,19 @@
 //! internals.
 
 mod adjust;
+mod approval;
 mod audit;
 mod backup;
 mod batch;
 mod batch_rows;
+mod browser;
 mod cancel_reward;
+mod chrome;
 mod crawl;
 mod doubt;
 mod file_road;
 mod forget;
+mod hostile;
 mod index;
 mod lookup;
 mod model;
@@ -20,8 +24,14 @@ mod odd;
 mod quota;
 mod reconcile;
 mod retract;
+mod rights;
 mod safety;
+mod schedule;
+mod serve;
+mod served;
 mod sources;
 mod status;
 mod support;
 mod tidy;
+mod user;
+mod webhook;

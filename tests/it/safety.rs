@@ -22,7 +22,8 @@ fn a_configured_ledger_is_used_whatever_the_index_is_called() {
     let (sim, home) = ready(&["--complete-delay", "1h"]);
     let order = sim.example("plain");
     let (top, rest) = (format!("ledger = '{}'\n", home.path("audit.db").display()), home.path("recoup.toml"));
-    home.configure(&(top + &std::fs::read_to_string(rest).expect("the configuration")));
+    let rest = std::fs::read_to_string(rest).expect("the configuration");
+    home.configure(&(top + rest.as_str()));
     home.check(&["retract", &order.order_id, "--yes", "--wait", "100ms"], 7);
     std::fs::copy(home.database(), home.path("other.db")).expect("a copy");
     let other = home.path("other.db").display().to_string();

@@ -70,6 +70,11 @@ impl Sim {
         self.http("POST", path);
     }
 
+    /// Changes something, for what that answers.
+    pub fn post_for(&self, path: &str) -> String {
+        self.http("POST", path)
+    }
+
     fn http(&self, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).expect("the simulator listens");
         write!(stream, "{method} /_simulator/{path} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.addr)
@@ -98,8 +103,17 @@ impl Sim {
 
     /// An order of a kind: `plain`, `two_actions`, `redeemed` …
     pub fn example(&self, kind: &str) -> Example {
+        self.nth(kind, 0)
+    }
+
+    /// Another order of that kind.
+    pub fn another(&self, kind: &str) -> Example {
+        self.nth(kind, 1)
+    }
+
+    fn nth(&self, kind: &str, n: usize) -> Example {
         let all: Value = serde_json::from_str(&self.get("examples")).expect("the examples");
-        let first = all[kind].get(0).unwrap_or_else(|| panic!("no example of {kind}: {all}"));
+        let first = all[kind].get(n).unwrap_or_else(|| panic!("no example of {kind}: {all}"));
         let texts = |key: &str| first[key].as_array().into_iter().flatten().map(text).collect();
         Example {
             order_id: text(&first["order_id"]),
@@ -317,8 +331,14 @@ impl Ran {
 /// Asks until something is so; a test that waits longer than a minute has found a bug.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    wait_for(|| if is_so() { Ok(()) } else { Err(what.to_owned()) });
+}
+
+/// The same, for a question that says what it waits for.
+#[track_caller]
+pub fn wait_for(mut is_so: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + Duration::from_mins(1);
-    while !is_so() {
+    while let Err(what) = is_so() {
         assert!(Instant::now() < deadline, "still waiting: {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
@@ -328,4 +348,20 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[track_caller]
 pub fn size(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}")))
+}
+
+/// Who runs these tests, as the operating system knows them.
+pub fn me() -> String {
+    let id = Command::new("id").arg("-un").output().expect("id runs");
+    String::from_utf8(id.stdout).expect("a name").trim().to_owned()
+}
+
+/// Says that something could not be tested here, past what the harness keeps to itself.
+pub fn skipped(what: &str) {
+    let _nobody_reads_it = writeln!(std::io::stderr(), "skipped: {what}");
+}
+
+/// Whether a browser that is missing is a failure: `TEST_BROWSER=1`, as `.ci/run` sets it.
+pub fn must_have_a_browser() -> bool {
+    std::env::var_os("TEST_BROWSER").is_some()
 }

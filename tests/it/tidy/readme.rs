@@ -112,7 +112,7 @@ fn readme_has_every_module_command_flag_and_setting_and_no_other() {
         long_flags(&command, false).into_iter().filter(|flag| flag != "help" && flag != "version").collect();
     let mut complaints = commands_and_flags(&commands, &flags, &long_flags(&command, true), &readme);
     complaints.extend(map_of_modules(&read("src/lib.rs"), &readme));
-    complaints.extend(settings_in_readme(&(read("src/config/file.rs") + &read("src/config/mod.rs")), &readme));
+    complaints.extend(settings_in_readme(&[read("src/config/file.rs"), read("src/config/mod.rs")].concat(), &readme));
     none(&complaints);
 }
 

@@ -1,0 +1,57 @@
+//! `recoup serve`: settings and flags → the service, until somebody ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Context, End};
+use crate::access;
+use crate::cli::ServeArgs;
+use crate::config::{Span, Wishes};
+use crate::error::Result;
+use crate::model::budget::Purpose;
+use crate::retract::batch::Limits;
+use crate::serve::{self, DeskOptions};
+use crate::webhook::{Keys, Receiver};
+
+/// Nobody waits longer for the vendor's limit behind a browser.
+const MAX_WAIT: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(context: &Context<'_>, args: ServeArgs) -> Result<End> {
+    let Context { settings, clock, stop, report, actor } = context;
+    let identity = settings.identity()?;
+    let wait = Some(Span(MAX_WAIT));
+    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: wait, ..Wishes::default() };
+    let mut writer = super::retract::writer(settings)?;
+    let batch_wait = writer.host.max_wait;
+    writer.host.max_wait = writer.host.max_wait.min(MAX_WAIT);
+    let desk = DeskOptions {
+        index: settings.database.clone(),
+        ledger: settings.ledger.clone(),
+        identity,
+        mapping: settings.mapping.clone(),
+        advocate: settings.advocate_options(wishes)?,
+        search: settings.advocate_options(Wishes { max_wait: wait, ..Wishes::default() })?,
+        brand: settings.brand_options(wishes)?,
+        ir_version: settings.ir_version.clone(),
+        writer,
+        follows: super::retract::follows(settings, None),
+        max_index_age: settings.retract.max_index_age,
+        limits: Limits { count: settings.retract.max_count, value: settings.retract.max_value },
+        batch_wait,
+        host: actor.host.clone(),
+    };
+    let serve = &settings.serve;
+    let options = serve::Options {
+        listen: args.listen.unwrap_or(serve.listen),
+        tls: args.tls_cert.zip(args.tls_key).or_else(|| serve.tls.clone()),
+        behind_proxy: args.behind_proxy || serve.behind_proxy,
+        sign_in_proxy: serve.sign_in_proxy.clone(),
+        access: settings.access.clone(),
+        sessions: access::Limits { idle: serve.session_idle, absolute: serve.session_end },
+        ready_max_age: serve.ready_max_age,
+        hooks: Arc::new(Receiver::new(Keys::new(settings.jwks_url()?), &desk.identity.tenant)),
+        schedule: (super::scheduled::schedule(context)?, super::scheduled::Scheduled::new(context)),
+    };
+    serve::run(options, desk, clock, stop, report).await?;
+    Ok(End::Done)
+}

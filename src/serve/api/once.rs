@@ -1,0 +1,106 @@
+//! `Idempotency-Key`: the same request twice is one request, also where the first answer got lost.
+//!
+//! The key belongs to a user; what was asked with it is remembered by its hash, and its answer for a day. The ledger would not
+//! send the same action twice either way: this gives the second caller the first one's answer.
+
+use std::sync::Arc;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use ring::digest::{SHA256, digest};
+
+use super::Problem;
+use crate::access::Once;
+use crate::error::{Error, Kind, Result};
+use crate::model::hex;
+use crate::serve::app::App;
+use crate::serve::asked::Caller;
+
+/// Characters of a key at most.
+const KEY_AT_MOST: usize = 200;
+
+/// A request that is done once.
+pub(super) struct OnceOnly {
+    user: String,
+    key: String,
+}
+
+/// What a key came to.
+pub(super) enum Begun {
+    /// It is to be done.
+    Do(OnceOnly),
+    /// It was done, and this came of it.
+    Done(Response),
+}
+
+/// Takes the key of a request, or gives the answer that it had.
+pub(super) fn begin(
+    app: &Arc<App>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> std::result::Result<Begun, Problem> {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::trim).unwrap_or_default();
+    if key.is_empty() || key.len() > KEY_AT_MOST {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "usage",
+            "No Idempotency-Key",
+            "what changes something needs an Idempotency-Key of 1 to 200 characters",
+        )
+        .hint("make one for each retraction, and send the same one again where the answer got lost"));
+    }
+    let (user, hash) = (caller.who.name.clone(), hex(digest(&SHA256, body).as_ref()));
+    let known = app.access(|access| match access {
+        Some(access) => access.begin_once(&user, key, &hash, app.clock.now()),
+        None => Ok(Once::New),
+    })?;
+    match known {
+        Once::New => Ok(Begun::Do(OnceOnly { user, key: key.to_owned() })),
+        Once::Done { status, body } => Ok(Begun::Done(answer(status, body))),
+        Once::InFlight => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "busy",
+            "The first request is still at it",
+            "a request with this Idempotency-Key is being carried out",
+        )
+        .hint("ask again in a moment, with the same key")),
+        Once::Different => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "usage",
+            "This key was used for something else",
+            "the Idempotency-Key belongs to a request with another body",
+        )),
+    }
+}
+
+impl OnceOnly {
+    /// Keeps the answer for whoever asks again.
+    pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Response> {
+        app.access(|access| {
+            access.map_or(Ok(()), |access| access.finish_once(&self.user, &self.key, status.as_u16(), &body))
+        })?;
+        Ok(answer(status.as_u16(), body))
+    }
+}
+
+impl OnceOnly {
+    /// Nothing was done, or it was refused. Where the same request may go better later, its key is free again.
+    pub(super) fn failed(self, app: &App, error: Error) -> Result<Response> {
+        let for_good = matches!(error.kind, Kind::VendorRefused | Kind::Usage);
+        let problem = Problem::from(error);
+        if for_good {
+            let status = problem.status();
+            return self.finish(app, status, super::text(&problem)?);
+        }
+        app.access(|access| access.map_or(Ok(()), |access| access.forget_once(&self.user, &self.key)))?;
+        Ok(problem.into_response())
+    }
+}
+
+fn answer(status: u16, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
+    (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
+}

@@ -1,0 +1,79 @@
+//! What went wrong, for a program: `application/problem+json` (RFC 9457), with the kind and the hint of every recoup error.
+
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::serve::words;
+
+/// A failure of the API.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::serve) struct Problem {
+    /// Always `about:blank`: `kind` is what programs match on.
+    #[serde(rename = "type")]
+    about: &'static str,
+    /// What sort of failure, in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What exactly.
+    detail: String,
+    /// The kind, as in the errors of the command line.
+    kind: &'static str,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { about: "about:blank", title, status: status.as_u16(), detail: detail.into(), kind, hint: None }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Its HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Nobody knows who asks.
+    pub(in crate::serve) fn no_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid token", "the request carries no valid API token")
+            .hint("send `Authorization: Bearer TOKEN`; `recoup user token add` makes one")
+    }
+
+    /// Who asks may not.
+    pub(in crate::serve) fn may_not() -> Self {
+        let detail = "the token's scopes, or its user's role, do not allow this";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = words::status_of(error.kind);
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(kind = error.kind.name(), "{}", error.message);
+        }
+        let problem = Self::new(status, error.kind.name(), words::heading(error.kind), error.message);
+        Self { hint: error.hint, ..problem }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(CONTENT_TYPE, kind)], body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

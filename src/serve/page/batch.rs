@@ -1,0 +1,182 @@
+//! Batches: a file goes up, the plan is shown, a lead carries it out and watches, the outcomes come down.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{FromRequest, Multipart, Path, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::shown::{count, minute};
+use super::{Page, Shell, rendered};
+use crate::error::{Error, Kind};
+use crate::refunds::plan::plan_of;
+use crate::retract::overrides::Override;
+use crate::serve::app::App;
+use crate::serve::asked::{Caller, Form, check};
+use crate::serve::batch::{Batch, Part, Stage, Terms};
+
+/// Seconds after which a batch on its way is read again.
+const AGAIN: u32 = 2;
+
+/// Rows of a plan that are shown.
+const SHOWN: usize = 200;
+
+#[derive(Template)]
+#[template(path = "batches.html")]
+struct BatchesPage {
+    shell: Shell,
+    batches: Vec<Line>,
+    csrf: String,
+}
+
+#[derive(Template)]
+#[template(path = "batch.html")]
+struct BatchPage {
+    shell: Shell,
+    line: Line,
+    part: String,
+    running: bool,
+    planned: bool,
+    again: bool,
+    done: bool,
+    rows: Vec<Vec<String>>,
+    names: Vec<String>,
+    more: usize,
+    csrf: String,
+}
+
+struct Line {
+    id: String,
+    created: String,
+    person: String,
+    stage: &'static str,
+    rows: String,
+    orders: String,
+    value: String,
+    sent: usize,
+    message: String,
+    progress: String,
+    counts: Vec<(String, String)>,
+    reason: String,
+    ticket: String,
+}
+
+pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Page {
+    let batches = app.shelf.list().iter().take(50).map(Line::of).collect();
+    let shell = Shell::of(&app, "Batches", Some(&caller));
+    Ok(rendered(&BatchesPage { shell, batches, csrf: caller.csrf }))
+}
+
+/// Takes a file. The form is read to its end, and refused without the session's token, before anything is done with it.
+pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Page {
+    let broken = |error: axum::extract::multipart::MultipartError| {
+        Error::new(Kind::Usage, format!("the upload cannot be read: {}", error.body_text()))
+            .hint("a file of at most 10 MB goes")
+    };
+    let mut parts = Multipart::from_request(request, &app)
+        .await
+        .map_err(|error| Error::new(Kind::Usage, format!("this is no upload: {}", error.body_text())))?;
+    let (mut csrf, mut file, mut terms) = (String::new(), Vec::new(), Terms::default());
+    while let Some(part) = parts.next_field().await.map_err(broken)? {
+        let name = part.name().unwrap_or_default().to_owned();
+        let bytes = part.bytes().await.map_err(broken)?;
+        let text = || Some(String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty());
+        match name.as_str() {
+            "csrf" => csrf = text().unwrap_or_default(),
+            "file" => file = bytes.to_vec(),
+            "disposition" => terms.disposition = text(),
+            "reason" => terms.reason = text(),
+            "ticket" => terms.ticket = text(),
+            "override" => terms.overrides.extend(text().as_deref().and_then(Override::named)),
+            _ => {}
+        }
+    }
+    check(&app, &caller, &csrf)?;
+    if terms.reason.is_none() {
+        return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("it stays in the ledger").into());
+    }
+    let batch = app.begin_batch(&caller.who, file, terms)?;
+    Ok(Redirect::to(&format!("/batch/{}", batch.id)).into_response())
+}
+
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Page {
+    let batch = app.batch(&id)?;
+    let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
+    let (mut names, mut rows) = (Vec::new(), Vec::new());
+    if let Ok(bytes) = app.shelf.get(&id, Part::Plan)
+        && let Ok(plan) = plan_of("the plan", &bytes, &crate::refunds::Options::default())
+    {
+        names = plan.names.iter().map(|name| name.trim_start_matches("recoup_").to_owned()).collect();
+        let orders = plan.refunds.rows.iter().map(|row| row.order_id.as_ref().map(ToString::to_string));
+        rows = orders
+            .zip(plan.planned)
+            .map(|(order, cells)| std::iter::once(order.unwrap_or_default()).chain(cells).collect())
+            .collect();
+    }
+    let more = rows.len().saturating_sub(SHOWN);
+    rows.truncate(SHOWN);
+    let mut shell = Shell::of(&app, format!("Batch {id}"), Some(&caller));
+    shell.again = if running { AGAIN } else { 0 };
+    Ok(rendered(&BatchPage {
+        shell,
+        part: format!("/batch/{id}"),
+        running,
+        planned: batch.stage == Stage::Planned || batch.stage == Stage::Waiting,
+        again: batch.broken_off && batch.stage == Stage::Applying,
+        done: batch.stage == Stage::Done,
+        line: Line::of(&batch),
+        names,
+        rows,
+        more,
+        csrf: caller.csrf,
+    }))
+}
+
+pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> Page {
+    if !form.fields.has("yes") {
+        let unseen = Error::new(Kind::Usage, "the last step was left out; nothing was sent");
+        return Err(unseen.hint("tick that you have read the plan, then send it").into());
+    }
+    app.apply_batch(&form.caller.who, &id)?;
+    Ok(Redirect::to(&format!("/batch/{id}")).into_response())
+}
+
+pub(in crate::serve) async fn outcomes(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<String>) -> Page {
+    let bytes = app.shelf.get(&id, Part::Outcomes)?;
+    Ok(download(&id, bytes))
+}
+
+/// A file to be kept, and never shown as a page.
+pub(in crate::serve) fn download(id: &str, bytes: Vec<u8>) -> Response {
+    let ending = if bytes.first() == Some(&b'{') { "ndjson" } else { "csv" };
+    let kind = if ending == "csv" { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
+    let mut response = bytes.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"outcomes-{id}.{ending}\"")) {
+        response.headers_mut().insert(CONTENT_DISPOSITION, name);
+    }
+    response
+}
+
+impl Line {
+    fn of(batch: &Batch) -> Self {
+        let value: Vec<String> = batch.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
+        Self {
+            id: batch.id.clone(),
+            created: minute(&batch.created_at),
+            person: batch.person.clone(),
+            stage: if batch.broken_off { "broken off" } else { batch.stage.as_str() },
+            rows: count(batch.rows as u64),
+            orders: count(batch.orders as u64),
+            value: value.join(", "),
+            sent: batch.sent,
+            message: batch.message.clone().unwrap_or_default(),
+            progress: batch.progress.clone(),
+            counts: batch.counts.iter().map(|(words, n)| (words.clone(), count(*n))).collect(),
+            reason: batch.terms.reason.clone().unwrap_or_default(),
+            ticket: batch.terms.ticket.clone().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Signing in and out.
+//!
+//! The form carries a token that is bound to a cookie of its own, so that nobody is signed in as somebody else by another site.
+//! A refusal never says whether the name or the password was wrong. A password is in no log and no answer.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::header::{RETRY_AFTER, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use cookie::{Cookie, SameSite};
+use secrecy::ExposeSecret;
+
+use super::{Failure, Page, Shell, rendered};
+use crate::access::LoginRefused;
+use crate::serve::app::App;
+use crate::serve::asked::{Fields, Form, Query, fields_of};
+use crate::serve::guard::cookie;
+use crate::serve::listen::Peer;
+
+/// The cookie of the form, for people who are not signed in yet.
+const FORM_COOKIE: &str = "recoup-form";
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    shell: Shell,
+    csrf: String,
+    next: String,
+    name: String,
+    problem: Option<String>,
+    nobody_yet: bool,
+}
+
+pub(in crate::serve) async fn form(State(app): State<Arc<App>>, Query(asked): Query) -> Page {
+    shown(&app, &asked, None, StatusCode::OK)
+}
+
+/// The form, with a fresh cookie and the token that fits it.
+fn shown(app: &App, asked: &Fields, problem: Option<String>, status: StatusCode) -> Page {
+    let nonce = crate::access::random_text()?;
+    let (csrf, nobody_yet) = app.access(|access| {
+        Ok(match access {
+            Some(access) => (access.csrf_of(&nonce), !access.has_users()?),
+            None => (String::new(), true),
+        })
+    })?;
+    let mut response = rendered(&LoginPage {
+        shell: Shell::of(app, "Sign in", None),
+        csrf,
+        next: next(asked),
+        name: asked.text("name").unwrap_or_default(),
+        problem,
+        nobody_yet,
+    });
+    *response.status_mut() = status;
+    set_cookie(&mut response, app, FORM_COOKIE, &nonce);
+    Ok(response)
+}
+
+pub(in crate::serve) async fn enter(State(app): State<Arc<App>>, request: Request) -> Page {
+    let nonce = cookie(request.headers(), FORM_COOKIE).unwrap_or_default();
+    let peer = peer(&app, &request);
+    let fields = fields_of(request).await?;
+    let given = fields.get("csrf").unwrap_or_default().to_owned();
+    let is_ours = app.access(|access| Ok(access.is_some_and(|access| access.check_csrf(&nonce, &given))))?;
+    if nonce.is_empty() || !is_ours {
+        return Err(Failure::forged());
+    }
+    let (name, password) =
+        (fields.text("name").unwrap_or_default(), fields.get("password").unwrap_or_default().to_owned());
+    // Hashing takes tens of milliseconds, which the threads that answer requests do not have. Never closed.
+    let place = app.hashing.acquire().await;
+    let (at, worker) = (app.clock.now(), Arc::clone(&app));
+    let ended = tokio::task::spawn_blocking(move || {
+        worker.access(|access| match access {
+            Some(access) => access.login(&name, &password, &peer, at),
+            None => Ok(Err(LoginRefused::Wrong)),
+        })
+    })
+    .await
+    .map_err(|_broken| Failure::signed_out())??;
+    drop(place);
+    match ended {
+        Ok(session) => {
+            let mut response = Redirect::to(&next(&fields)).into_response();
+            set_cookie(&mut response, &app, app.session_cookie(), session.cookie.expose_secret());
+            Ok(response)
+        }
+        Err(LoginRefused::Wrong) => {
+            let problem = "The name or the password is wrong, or the user is disabled.".to_owned();
+            shown(&app, &fields, Some(problem), StatusCode::UNAUTHORIZED)
+        }
+        Err(LoginRefused::Throttled { until }) => {
+            let seconds = until.duration_since(app.clock.now()).as_secs().max(1);
+            let problem = format!("Too many attempts. Try again in {seconds} seconds.");
+            let mut response = shown(&app, &fields, Some(problem), StatusCode::TOO_MANY_REQUESTS)?;
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            Ok(response)
+        }
+    }
+}
+
+pub(in crate::serve) async fn leave(State(app): State<Arc<App>>, form: Form) -> Page {
+    if let Some(cookie) = &form.caller.cookie {
+        app.access(|access| access.map_or(Ok(()), |access| access.end_session(cookie)))?;
+    }
+    let mut response = Redirect::to("/login").into_response();
+    set_cookie(&mut response, &app, app.session_cookie(), "");
+    Ok(response)
+}
+
+/// Where somebody wanted to go: a path of this page, and of no other site.
+fn next(asked: &Fields) -> String {
+    let wanted = asked.get("next").unwrap_or("/");
+    let is_ours = wanted.starts_with('/') && !wanted.starts_with("//") && !wanted.contains(['\\', '\r', '\n']);
+    if is_ours { wanted.to_owned() } else { "/".to_owned() }
+}
+
+/// Who tries, for the throttle: the client as the proxy names it where there is one, the peer otherwise.
+fn peer(app: &App, request: &Request) -> String {
+    let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip().to_string()).unwrap_or_default();
+    if app.options.behind_proxy { forwarded(request.headers()).unwrap_or(direct) } else { direct }
+}
+
+/// The last address of the list: the one that the proxy itself has added.
+fn forwarded(headers: &HeaderMap) -> Option<String> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let address: std::net::IpAddr = last.rsplit(',').next()?.trim().parse().ok()?;
+    Some(address.to_string())
+}
+
+fn set_cookie(response: &mut Response, app: &App, name: &'static str, value: &str) {
+    let mut cookie = Cookie::build((name, value.to_owned()))
+        .path("/")
+        .http_only(true)
+        .secure(app.over_tls())
+        // A link in a ticket leads here signed in; what changes something carries the form's token besides.
+        .same_site(SameSite::Lax)
+        .build();
+    if value.is_empty() {
+        cookie.make_removal();
+    }
+    if let Ok(header) = HeaderValue::from_str(&cookie.to_string()) {
+        response.headers_mut().append(SET_COOKIE, header);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        for (wanted, goes) in [
+            ("/lookup?orders=1", "/lookup?orders=1"),
+            ("//evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("/a\r\nSet-Cookie: x", "/"),
+            ("", "/"),
+        ] {
+            let query: String =
+                url::form_urlencoded::Serializer::new(String::new()).append_pair("next", wanted).finish();
+            assert_eq!(next(&Fields::parse(query.as_bytes())), goes, "{wanted:?}");
+        }
+    }
+}

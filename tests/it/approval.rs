@@ -1,0 +1,141 @@
+//! The second person: at the page and at the command line, and never the same one twice.
+
+use crate::served::{Served, add_user, escaped, field};
+use crate::support::{me, ready, wait_until};
+
+#[test]
+fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
+    let (sim, home) = ready(&[]);
+    let passwords = ["agent", "lead", "admin"].map(|role| add_user(&home, role, role));
+    home.check(&["user", "role", "admin", "admin"], 0);
+    // Who sets the limits must be known as somebody who may.
+    let refused = home.check(&["approval", "limits", "--always", "--json"], 5);
+    assert!(refused.stdout.contains("no user of recoup"), "{}", refused.stdout);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[0]);
+    let order = sim.example("plain").order_id;
+    let preflight = agent.get(&format!("/preflight?order={}&part=1", escaped(&order)));
+    assert!(preflight.body.contains("second person"), "it is said before: {}", preflight.body);
+    let asked = agent.retract(&order);
+    assert_eq!(asked.header("location"), "/approvals", "{}", asked.body);
+    assert!(sim.deletes().is_empty());
+    let mine = agent.get("/approvals");
+    assert!(mine.body.contains("asked") && mine.body.contains("Take it back") && !mine.body.contains(">Approve<"));
+    let id =
+        mine.body.split("id=\"approval-").nth(1).and_then(|rest| rest.split('"').next()).expect("a number").to_owned();
+    assert_eq!(agent.post(&format!("/approvals/{id}/approve"), &[]).status, 403, "an agent may not");
+
+    let lead = served.login("lead", &passwords[1]);
+    // What a lead asks for, the same lead cannot approve.
+    let other = sim.another("plain").order_id;
+    let second = lead.retract(&other);
+    assert_eq!(second.header("location"), "/approvals", "{}", second.body);
+    let page = lead.get("/approvals").body;
+    let own = page.split("id=\"approval-").nth(1).and_then(|rest| rest.split('"').next()).expect("a number");
+    let refused = lead.post(&format!("/approvals/{own}/approve"), &[]);
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.contains("nobody approves their own"), "{}", refused.body);
+    let approved = lead.post(&format!("/approvals/{id}/approve"), &[("reason", "looked at it")]);
+    assert_eq!(approved.header("location"), format!("/receipt?order={}", escaped(&order)), "{}", approved.body);
+    let receipt = || lead.get(&format!("/receipt?order={}", escaped(&order))).body;
+    wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
+    assert!(receipt().contains("asked for by agent, approved by lead"), "{}", receipt());
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 409, "once");
+    assert_eq!(sim.deletes().len(), 1);
+    let status = home.check(&["status", "--retraction", "1", "--json"], 0).object();
+    assert_eq!(status["person"], "agent");
+    assert!(status["events"].to_string().contains("approved by lead"), "{status}");
+    home.check(&["audit", "verify"], 0);
+}
+
+#[test]
+fn the_command_line_is_bound_and_goes_on_after_a_yes() {
+    let (sim, home) = ready(&[]);
+    let passwords = ["lead"].map(|role| add_user(&home, role, role));
+    let order = sim.example("plain").order_id;
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--value", "100"], 0);
+    let retract = ["retract", &order, "--yes", "--reason", "refunded", "--json"];
+    let asked = home.check(&retract, 5);
+    assert_eq!(asked.error_kind(), "needs_approval");
+    assert!(sim.deletes().is_empty());
+    assert_eq!(home.check(&retract, 5).error_kind(), "needs_approval", "asked once");
+    let open = home.check(&["approval", "list", "--json"], 0).objects();
+    assert_eq!((open.len(), open[0]["stage"].as_str()), (1, Some("asked")));
+    let id = open[0]["id"].to_string();
+    // The user and the operating system's user are one person.
+    let own = home.check(&["approval", "approve", &id, "--json"], 5);
+    assert!(own.stdout.contains("nobody approves their own"), "{}", own.stdout);
+
+    let served = Served::start(&home);
+    let lead = served.login("lead", &passwords[0]);
+    let approved = lead.post(&format!("/approvals/{id}/approve"), &[]);
+    assert_eq!(approved.status, 303, "{}", approved.body);
+    let receipt = home.check(&retract, 0);
+    assert_eq!(receipt.state(), "confirmed");
+    assert_eq!(sim.deletes().len(), 1);
+    // Below the limit nobody is asked; a yes to one order is none to another.
+    let other = sim.example("two_actions");
+    let second = home.check(&["retract", &other.order_id, "--all", "--yes", "--reason", "x", "--json"], 5);
+    assert_eq!(second.error_kind(), "needs_approval");
+    home.check(&["approval", "limits", "--value", "100000000"], 0);
+    home.check(&["retract", &other.order_id, "--all", "--yes", "--reason", "x"], 0);
+}
+
+#[test]
+fn a_disabled_user_has_asked_for_nothing_and_approved_nothing() {
+    let (sim, home) = ready(&[]);
+    let passwords = ["agent", "lead"].map(|role| add_user(&home, role, role));
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[0]);
+    assert_eq!(agent.retract(&sim.example("plain").order_id).header("location"), "/approvals");
+    let lead = served.login("lead", &passwords[1]);
+    assert!(lead.get("/approvals").body.contains(">Approve<"));
+    home.check(&["user", "disable", "agent"], 0);
+    let page = lead.get("/approvals").body;
+    assert!(!page.contains(">Approve<") && page.contains("withdrawn"), "{page}");
+    assert_eq!(field(&page, "nothing"), None);
+    assert!(sim.deletes().is_empty());
+    let refused = home.check(&["user", "disable", "boss", "--json"], 5);
+    assert!(refused.stdout.contains("last user"), "{}", refused.stdout);
+}
+
+#[test]
+fn a_batch_waits_for_a_second_person_and_is_then_carried_out() {
+    let (sim, home) = ready(&[]);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--count", "1"], 0);
+    let orders = [sim.example("plain").order_id, sim.example("two_actions").order_id];
+    let file = home.path("in.csv");
+    std::fs::write(
+        &file,
+        format!(
+            "order_id,action_id\n\"{}\",\n\"{}\",{}\n",
+            orders[0],
+            orders[1],
+            sim.example("two_actions").action_ids[0]
+        ),
+    )
+    .expect("a file");
+    let (file, out) = (file.display().to_string(), home.path("out.csv").display().to_string());
+    let batch = ["retract", "--file", &file, "--out", &out, "--force", "--yes", "--reason", "refunds", "--json"];
+    let asked = home.check(&batch, 5);
+    assert_eq!(asked.error_kind(), "needs_approval");
+    assert!(sim.deletes().is_empty());
+    let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
+    let password = add_user(&home, "lead", "lead");
+    let served = Served::start(&home);
+    let lead = served.login("lead", &password);
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
+    assert!(sim.deletes().is_empty(), "who asked at the command line carries it out there");
+    home.check(&batch, 0);
+    assert_eq!(sim.deletes().len(), 2);
+    // Run again it does only what is left, and asks nobody.
+    home.check(&batch, 0);
+    assert_eq!(sim.deletes().len(), 2);
+}

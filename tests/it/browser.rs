@@ -1,0 +1,210 @@
+//! The page in a real browser: what a support agent sees, presses and may do.
+
+use crate::chrome::{Chrome, ENTER, Screen, TAB};
+use crate::served::{Served, add_user, escaped};
+use crate::support::{Home, Sim, me, ready};
+
+/// Signs in with the keyboard alone.
+#[track_caller]
+fn sign_in(chrome: &Chrome, name: &str, password: &str) {
+    chrome.go("/login");
+    assert_eq!(chrome.focus(), "name");
+    chrome.keys(name);
+    chrome.keys(TAB);
+    chrome.keys(password);
+    chrome.keys(ENTER);
+    chrome.sees("Sign out");
+}
+
+fn team() -> (Sim, Home, Vec<String>) {
+    let (sim, home) = ready(&["--complete-delay", "600ms"]);
+    let passwords = ["viewer", "agent", "lead", "admin"].map(|role| add_user(&home, role, role)).to_vec();
+    (sim, home, passwords)
+}
+
+#[test]
+fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let Some(chrome) = Chrome::open("agent", &served, true) else { return };
+    sign_in(&chrome, "agent", &passwords[1]);
+    // One field, and Enter: what was pasted has a space too many.
+    assert_eq!(chrome.focus(), "orders");
+    chrome.keys(&format!("{order} "));
+    chrome.keys(ENTER);
+    chrome.sees("No order is written exactly like this.");
+    chrome.presses(&order);
+    chrome.sees("It can be retracted");
+    assert!(chrome.text().contains("accounts read") && !chrome.text().contains("@example.com"));
+    chrome.shoot("1-look-up");
+    chrome.presses("Retract…");
+    chrome.sees("Show exactly what will happen");
+    assert_eq!(chrome.focus(), "reason");
+    chrome.keys("The buyer sent it back");
+    chrome.types("#ticket", "T-4711");
+    chrome.shoot("2-reason");
+    chrome.presses("Show exactly what will happen");
+    chrome.sees("Retract now");
+    chrome.shoot("3-what-will-happen");
+    // The second step is one: without it the browser itself sends nothing.
+    chrome.presses("Retract now");
+    assert_eq!(chrome.path(), "/retract/review");
+    assert!(sim.deletes().is_empty());
+    chrome.clicks("input[name=yes]");
+    chrome.presses("Retract now");
+    chrome.sees("Receipt for order");
+    let first = chrome.text();
+    assert!(first.contains("queued") || first.contains("completed"), "seen on its way: {first}");
+    // Nothing is reloaded: it is told.
+    chrome.script("document.body.dataset.same = 'yes';");
+    chrome.sees("confirmed:");
+    assert_eq!(chrome.script("return document.body.dataset.same;"), "yes");
+    assert!(chrome.text().contains("T-4711") && chrome.text().contains("The buyer sent it back"));
+    assert!(chrome.has("[data-print]:not([hidden])") && chrome.has("[data-copy]:not([hidden])"));
+    chrome.shoot("4-receipt");
+    chrome.screen(Screen::Phone);
+    chrome.shoot("5-receipt-phone");
+    assert_eq!(sim.deletes().len(), 1);
+    // Back at the order there is nothing to press any more.
+    chrome.go(&format!("/lookup?orders={}", escaped(&order)));
+    chrome.sees("There is nothing to send");
+    assert!(!chrome.text().contains("Retract…"), "{}", chrome.text());
+    assert_eq!(sim.deletes().len(), 1);
+    assert!(sim.violations().is_empty(), "{:?}", sim.violations());
+}
+
+#[test]
+fn a_viewer_has_no_button_and_is_refused() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let Some(chrome) = Chrome::open("viewer", &served, true) else { return };
+    sign_in(&chrome, "viewer", &passwords[0]);
+    chrome.go(&format!("/lookup?orders={}", escaped(&order)));
+    chrome.sees("It can be retracted");
+    assert!(!chrome.text().contains("Retract…") && !chrome.has("a[href^='/retract']"));
+    assert!(!chrome.text().contains("Show accounts") && !chrome.text().contains("Batches"));
+    chrome.shoot("1-no-button");
+    chrome.go(&format!("/retract?order={}", escaped(&order)));
+    chrome.sees("You may not do this");
+    chrome.shoot("2-refused");
+    // The request itself, with everything a form of this session would carry.
+    chrome.go("/lookup");
+    let status = chrome.script(&format!(
+        "const body = new URLSearchParams({{ csrf: document.querySelector('input[name=csrf]').value, order: {order:?}, \
+         reason: 'mine', yes: '1', seen: 'x' }}); const ask = new XMLHttpRequest(); ask.open('POST', '/retract/send', false); \
+         ask.setRequestHeader('Content-Type', 'application/x-www-form-urlencoded'); ask.send(body); return ask.status;"
+    ));
+    assert_eq!(status, 403);
+    assert!(sim.deletes().is_empty());
+}
+
+#[test]
+fn a_lead_approves_what_an_agent_asked_for() {
+    let (sim, home, passwords) = team();
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let Some(agent) = Chrome::open("approval", &served, true) else { return };
+    sign_in(&agent, "agent", &passwords[1]);
+    agent.go(&format!("/retract?order={}", escaped(&order)));
+    agent.sees("A second person must approve it");
+    agent.types("#reason", "refunded");
+    agent.presses("Show exactly what will happen");
+    agent.sees("Retract now");
+    agent.clicks("input[name=yes]");
+    agent.presses("Retract now");
+    agent.sees("Take it back");
+    assert!(!agent.has("form[action$='/approve']"), "not by whoever asked");
+    agent.shoot("1-asked");
+    assert!(sim.deletes().is_empty());
+
+    let Some(lead) = Chrome::open("approval", &served, true) else { return };
+    sign_in(&lead, "lead", &passwords[2]);
+    lead.go("/approvals");
+    lead.sees("Approve");
+    lead.shoot("2-to-decide");
+    lead.types("form[action$='/approve'] input[name=reason]", "looked at the order");
+    lead.presses("Approve");
+    lead.sees("confirmed:");
+    lead.shoot("3-approved");
+    lead.go("/approvals");
+    lead.sees("Nothing waits for a second person.");
+    agent.go(&format!("/receipt?order={}", escaped(&order)));
+    agent.sees("confirmed:");
+    agent.presses("Everything that happened");
+    assert!(agent.text().contains("approved by lead"), "{}", agent.text());
+    agent.shoot("4-receipt");
+    assert_eq!(sim.deletes().len(), 1);
+}
+
+#[test]
+fn the_page_works_without_scripts() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let Some(chrome) = Chrome::open("without-scripts", &served, false) else { return };
+    sign_in(&chrome, "agent", &passwords[1]);
+    chrome.types("#orders", &order);
+    chrome.clicks("[role=search] button");
+    chrome.sees("Can it be retracted?");
+    chrome.shoot("1-look-up");
+    chrome.presses("Can it be retracted?");
+    chrome.sees("It can be retracted");
+    chrome.presses("Retract…");
+    chrome.types("#reason", "refunded");
+    chrome.presses("Show exactly what will happen");
+    chrome.clicks("input[name=yes]");
+    chrome.presses("Retract now");
+    // The page reads itself again.
+    chrome.sees("confirmed:");
+    assert!(!chrome.has("[data-print]:not([hidden])"), "no button that does nothing");
+    chrome.shoot("2-receipt");
+    assert_eq!(sim.deletes().len(), 1);
+}
+
+#[test]
+fn every_page_is_accessible_light_dark_and_on_a_phone() {
+    let (sim, home, passwords) = team();
+    let (waits, done) = (sim.example("plain").order_id, sim.another("plain").order_id);
+    home.check(&["retract", &done, "--yes", "--reason", "refunded"], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--value", "1"], 0);
+    let order = escaped(&waits);
+    let two = escaped(&sim.example("two_actions").order_id);
+    let served = Served::start(&home);
+    let asked = served.login("agent", &passwords[1]).retract(&waits);
+    assert_eq!(asked.header("location"), "/approvals", "{}", asked.body);
+    let Some(chrome) = Chrome::open("accessible", &served, true) else { return };
+    chrome.go("/login");
+    chrome.accessible();
+    chrome.shoot("login");
+    sign_in(&chrome, "admin", &passwords[3]);
+    let done = escaped(&done);
+    let pages = [
+        ("lookup", format!("/lookup?orders={order}%0A{two}%0Anothing"), "Similar"),
+        ("lookup-one", format!("/lookup?orders={order}&accounts=shown"), "It can be retracted"),
+        ("retract", format!("/retract?order={order}"), "Show exactly"),
+        ("receipt", format!("/receipt?order={done}"), "confirmed"),
+        ("history", "/history".to_owned(), "confirmed"),
+        ("approvals", "/approvals".to_owned(), "Approve"),
+        ("batch", "/batch".to_owned(), "Check every row"),
+        ("health", "/health".to_owned(), "Crawls"),
+        ("refused", "/history/999".to_owned(), "Back"),
+    ];
+    for (screen, of) in [(Screen::Desktop, "light"), (Screen::Dark, "dark"), (Screen::Phone, "phone")] {
+        chrome.screen(screen);
+        for (name, path, text) in &pages {
+            chrome.go(path);
+            if *name == "lookup" {
+                assert!(chrome.text().contains("nothing"), "{}", chrome.text());
+            } else {
+                chrome.sees(text);
+            }
+            chrome.shoot(&format!("{name}-{of}"));
+            chrome.accessible();
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Every route with every role, with nobody, with a form of another session, and with a token that has ended.
+
+use std::collections::BTreeMap;
+
+use recoup::access::{Right, Role};
+use recoup::serve::{Answers, Need, Route, all_routes};
+
+use crate::served::{FORM, Served, add_token, add_user};
+use crate::support::ready;
+
+/// A path that fits a route, and breaks nothing.
+fn path(route: &Route) -> String {
+    route.path.replace("{id}", "9999")
+}
+
+/// Whether the guard let it pass: what the handler says then is its own affair.
+fn passed(route: &Route, status: u16, body: &str, signed_in: bool) -> bool {
+    match route.answers {
+        Answers::Page if !signed_in => status != 303 && status != 401,
+        Answers::Page => !(status == 403 && body.contains("You may not do this")),
+        Answers::Api | Answers::Machine => status != 401 && status != 403,
+    }
+}
+
+#[test]
+fn every_route_holds_every_role_to_its_rights() {
+    let (sim, home) = ready(&[]);
+    let served = Served::start(&home);
+    let mut browsers = BTreeMap::new();
+    let mut tokens = BTreeMap::new();
+    for role in [Role::Viewer, Role::Agent, Role::Lead, Role::Admin] {
+        let name = role.as_str();
+        let password = add_user(&home, name, name);
+        let scopes: Vec<&str> =
+            ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override"]
+                .into_iter()
+                .filter(|word| role.may(Right::named(word).expect("a right")))
+                .collect();
+        tokens.insert(role, add_token(&home, name, &scopes));
+        browsers.insert(role, served.login(name, &password));
+    }
+    let expired = home
+        .check(
+            &["user", "token", "add", "admin", "--name", "old", "--scope", "lookup", "--expires", "1ms", "--json"],
+            0,
+        )
+        .object()["token"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let scoped = add_token(&home, "admin", &["metrics"]);
+    let routes = all_routes();
+    assert!(routes.len() > 30, "{}", routes.len());
+    for route in &routes {
+        let (path, method) = (path(route), route.method);
+        let of = format!("{method} {path}");
+        // The vendor signs what it sends; nothing else lets it in.
+        if route.path == "/webhooks/advocate" {
+            assert_eq!(served.ask(method, &path, &[], b"{}").status, 401);
+            continue;
+        }
+        let nobody = served.ask(method, &path, &[FORM], b"");
+        let open = route.need == Need::Nobody;
+        let here = matches!(route.need, Need::MayOrHere(_));
+        assert_eq!(passed(route, nobody.status, &nobody.body, false), open || here, "{of} nobody: {}", nobody.status);
+        for (role, browser) in &browsers {
+            let may = match route.need {
+                Need::Nobody | Need::Anybody => true,
+                Need::May(right) | Need::MayOrHere(right) => role.may(right),
+            };
+            match route.answers {
+                Answers::Page => {
+                    let answer = if method == "GET" {
+                        browser.get(&path)
+                    } else {
+                        // A form of another session is refused whoever sends it; what it would do is not done.
+                        let cookie = [("Cookie", browser.cookie.as_str()), FORM];
+                        let body = format!("csrf={}0&order=1&yes=1", browser.csrf);
+                        let forged = served.ask(method, &path, &cookie, body.as_bytes());
+                        if !open {
+                            assert!(forged.status == 403 || forged.status == 400, "{of} forged: {}", forged.status);
+                        }
+                        if route.path == "/logout" || open {
+                            continue;
+                        }
+                        browser.post(&path, &[])
+                    };
+                    assert_eq!(
+                        passed(route, answer.status, &answer.body, true),
+                        may,
+                        "{of} {role:?}: {}",
+                        answer.status
+                    );
+                    // A token is nothing to a page.
+                    let bearer = format!("Bearer {}", tokens[role]);
+                    let by_token = served.ask(method, &path, &[("Authorization", &bearer), FORM], b"");
+                    assert_eq!(passed(route, by_token.status, &by_token.body, false), open, "{of} by token");
+                }
+                Answers::Api | Answers::Machine => {
+                    let bearer = format!("Bearer {}", tokens[role]);
+                    let answer = served.ask(method, &path, &[("Authorization", &bearer)], b"");
+                    assert_eq!(
+                        passed(route, answer.status, &answer.body, true),
+                        may,
+                        "{of} {role:?}: {} {}",
+                        answer.status,
+                        answer.body
+                    );
+                    // A session is nothing to the API: no other site can use it through somebody's browser.
+                    let by_cookie = served.ask(method, &path, &[("Cookie", &browser.cookie)], b"");
+                    assert_eq!(passed(route, by_cookie.status, "", false), open || here, "{of} by cookie");
+                }
+            }
+        }
+        if let (Answers::Api, Need::May(right)) = (route.answers, route.need) {
+            for (token, what) in [(&expired, "expired"), (&"rcp_nothing".to_owned(), "unknown")] {
+                let bearer = format!("Bearer {token}");
+                assert_eq!(served.ask(method, &path, &[("Authorization", &bearer)], b"").status, 401, "{of} {what}");
+            }
+            let bearer = format!("Bearer {scoped}");
+            let other = served.ask(method, &path, &[("Authorization", &bearer)], b"").status;
+            assert_eq!(other == 403, right != Right::Metrics, "{of}: the token is for something else");
+        }
+    }
+    assert!(sim.deletes().is_empty(), "nothing was sent by any of it");
+}

@@ -1,0 +1,443 @@
+//! The page and the API, as people and programs use them.
+
+use crate::served::{FORM, Served, add_token, add_user, escaped, field, form};
+use crate::support::{Home, Sim, me, ready, wait_until};
+
+/// A crawled tenant with a user of each role; the names are the roles.
+fn team() -> (Sim, Home, Vec<String>) {
+    let (sim, home) = ready(&[]);
+    let passwords = ["viewer", "agent", "lead", "admin"].map(|role| add_user(&home, role, role)).to_vec();
+    (sim, home, passwords)
+}
+
+#[test]
+fn an_order_goes_from_look_up_to_proof_on_the_page() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[1]);
+    let link = escaped(&order);
+
+    let page = agent.get(&format!("/lookup?orders={link}"));
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("Can it be retracted?") && page.body.contains("accounts read"), "{}", page.body);
+    assert!(page.body.contains("•••"), "accounts are masked");
+    assert!(!page.body.contains("@example.com"), "accounts are masked");
+    let shown = agent.get(&format!("/lookup?orders={link}&accounts=shown"));
+    assert!(!shown.body.contains("•••"), "an agent may see them");
+    let verdict = agent.get(&format!("/preflight?order={link}&part=1"));
+    assert!(verdict.body.contains("It can be retracted") && !verdict.body.contains("<html"), "{}", verdict.body);
+    assert!(sim.deletes().is_empty(), "looking sends nothing");
+
+    let sent = agent.retract(&order);
+    assert_eq!(
+        (sent.status, sent.header("location")),
+        (303, format!("/receipt?order={link}").as_str()),
+        "{}",
+        sent.body
+    );
+    let receipt = || agent.get(&format!("/receipt?order={link}")).body;
+    wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
+    assert!(receipt().contains("T-1") && receipt().contains("refunded"), "ticket and reason are in it");
+    assert_eq!(sim.deletes().len(), 1);
+
+    // The whole way again: there is nothing left to send, and no button.
+    let again = agent.post("/retract/review", &[("order", &order), ("reason", "again")]);
+    assert!(again.body.contains("There is nothing to send") && !again.body.contains("Retract now"), "{}", again.body);
+    assert_eq!(sim.deletes().len(), 1);
+    let status = home.check(&["status", "--retraction", "1", "--json"], 0).object();
+    assert_eq!(status["person"], "agent");
+    let history = agent.get("/history?q=agent");
+    assert!(history.body.contains("confirmed"), "found by person");
+    assert_eq!(agent.get("/history?q=nobody").body.matches("<tr>").count(), 0);
+    let live = agent.get(&format!("/receipt/live?order={link}"));
+    assert!(live.body.contains("event: end") && live.body.contains("confirmed"), "{}", live.body);
+    assert!(sim.violations().is_empty(), "{:?}", sim.violations());
+}
+
+#[test]
+fn a_yes_to_another_plan_sends_nothing() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[1]);
+    let asked = [("order", order.as_str()), ("reason", "refunded")];
+    let review = agent.post("/retract/review", &asked);
+    let seen = field(&review.body, "seen").expect("a plan");
+    let send = |fields: &[(&str, &str)]| {
+        let mut all = asked.to_vec();
+        all.extend(fields);
+        agent.post("/retract/send", &all)
+    };
+    assert_eq!(send(&[("seen", &seen)]).status, 400, "the last step was left out");
+    assert_eq!(send(&[("yes", "1")]).status, 400, "no plan was named");
+    // Another code is another plan, and so is another state of a reward.
+    let other = send(&[("yes", "1"), ("seen", &seen), ("disposition", "OTHER")]);
+    assert!(other.body.contains("Things have changed"), "{}", other.body);
+    let reward = &sim.example("plain").reward_ids[0];
+    sim.post(&format!("redeem?id={reward}"));
+    let changed = send(&[("yes", "1"), ("seen", &seen)]);
+    assert!(changed.body.contains("Things have changed"), "{}", changed.body);
+    assert!(sim.deletes().is_empty());
+    let without_reason = agent.post("/retract/review", &[("order", &order)]);
+    assert_eq!(without_reason.status, 400, "a reason is asked for");
+}
+
+#[test]
+fn an_order_of_several_actions_asks_which() {
+    let (sim, home, passwords) = team();
+    let example = sim.example("two_actions");
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[1]);
+    let link = escaped(&example.order_id);
+    let page = agent.get(&format!("/lookup?orders={link}"));
+    assert!(page.body.contains("This order has 2 actions"), "{}", page.body);
+    let unclear = agent.get(&format!("/preflight?order={link}&part=1"));
+    assert!(unclear.body.contains("It is not certain what is meant"), "{}", unclear.body);
+    let one = agent.get(&format!("/preflight?order={link}&action={}&part=1", escaped(&example.action_ids[0])));
+    assert!(one.body.contains("It can be retracted") && !one.body.contains(&example.action_ids[1]), "{}", one.body);
+    let both = agent.get(&format!("/preflight?order={link}&all=1&part=1"));
+    assert!(example.action_ids.iter().all(|id| both.body.contains(id)), "{}", both.body);
+}
+
+#[test]
+fn what_cannot_be_found_says_how_sure_that_is_and_is_looked_for_at_the_source() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let viewer = served.login("viewer", &passwords[0]);
+    let page = viewer.get(&format!("/lookup?orders={}%0D%0A%20%0D%0Anothing", escaped(&format!("{order} "))));
+    assert!(
+        page.body.contains("No order is written exactly like this.") && page.body.contains("Similar, and not the same")
+    );
+    assert_eq!(page.body.matches("<article").count(), 2, "two lines, and an empty one");
+    assert_eq!(page.body.matches("This is not a referral order.").count(), 1);
+    let searched = viewer.post("/lookup/source", &[("order", "nothing")]);
+    assert!(searched.body.contains("At the source:"), "{}", searched.body);
+    let odd = viewer.get("/lookup?orders=%3Cscript%3Ealert(1)%3C%2Fscript%3E");
+    assert!(!odd.body.contains("<script>alert") && odd.body.contains("&#60;script&#62;"), "what is asked is escaped");
+    let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join("%0A");
+    assert_eq!(viewer.get(&format!("/lookup?orders={many}")).status, 400);
+    assert_eq!(viewer.get("/receipt?order=nothing").status, 404);
+    assert_eq!(viewer.get("/nowhere").status, 404);
+}
+
+#[test]
+fn a_program_retracts_once_whatever_it_repeats() {
+    let (sim, home, _) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let token = format!("Bearer {}", add_token(&home, "agent", &["lookup", "preflight", "retract", "accounts"]));
+    let auth = ("Authorization", token.as_str());
+    let link = escaped(&order);
+    let found = served.get(&format!("/api/v1/lookup?order_id={link}"), &[auth]);
+    assert_eq!(found.status, 200);
+    let cli = home.check(&["lookup", &order, "--json"], 0).object();
+    assert_eq!(found.json()["matches"][0]["reward_id"], cli["matches"][0]["reward_id"]);
+    assert_ne!(found.json()["matches"][0]["account_id"], cli["matches"][0]["account_id"], "masked");
+    let shown = served.get(&format!("/api/v1/lookup?order_id={link}&accounts=shown"), &[auth]);
+    assert_eq!(shown.json()["matches"], cli["matches"]);
+    assert_eq!(served.get("/api/v1/lookup?order_id=nothing", &[auth]).json()["matches"], serde_json::json!([]));
+    assert_eq!(served.get("/api/v1/lookup", &[auth]).json()["kind"], "usage");
+
+    let plan = served.get(&format!("/api/v1/preflight?order_id={link}"), &[auth]).json();
+    assert_eq!((plan["dry_run"].as_bool(), &plan["retractions"][0]["state"]), (Some(true), &"would_send".into()));
+    let body = serde_json::json!({ "order_id": order, "reason": "refunded", "plan": plan["plan"] }).to_string();
+    let post = |key: Option<&str>, body: &str| {
+        let mut headers = vec![auth, ("Content-Type", "application/json")];
+        headers.extend(key.map(|key| ("Idempotency-Key", key)));
+        served.ask("POST", "/api/v1/retractions", &headers, body.as_bytes())
+    };
+    assert_eq!(post(None, &body).status, 400, "a key is asked for");
+    let wrong = body.replace("\"plan\":\"", "\"plan\":\"0");
+    let refused = post(Some("a"), &wrong);
+    assert_eq!((refused.status, refused.json()["kind"].as_str()), (409, Some("refused")), "{}", refused.body);
+    assert_eq!(refused.header("content-type"), "application/problem+json");
+    let first = post(Some("b"), &body);
+    assert!(first.status == 202 || first.status == 201, "{}", first.body);
+    assert_eq!(post(Some("b"), &body).body, first.body, "the same answer");
+    assert_eq!(post(Some("b"), &wrong).status, 422);
+    let id = first.json()["retractions"][0]["id"].as_i64().expect("a number");
+    let one = || served.get(&format!("/api/v1/retractions/{id}"), &[auth]).json();
+    wait_until("it is proven", || one()["state"] == "confirmed");
+    assert_eq!(served.get(&format!("/api/v1/retractions?order_id={link}"), &[auth]).json()[0], one());
+    assert_eq!(served.get("/api/v1/retractions/99", &[auth]).status, 404);
+    assert_eq!(sim.deletes().len(), 1);
+    let ledger = home.check(&["status", "--retraction", "1", "--json"], 0).object();
+    assert_eq!(ledger["person"], "agent");
+}
+
+#[test]
+fn the_description_has_every_path_of_the_api() {
+    let (_sim, home) = ready(&[]);
+    let served = Served::start(&home);
+    let described = served.get("/api/v1/openapi.json", &[]).json();
+    assert_eq!(described["openapi"], "3.1.0");
+    let api = recoup::serve::all_routes().into_iter().filter(|route| route.answers == recoup::serve::Answers::Api);
+    for route in api.filter(|route| !route.path.ends_with("openapi.json")) {
+        let method = route.method.to_ascii_lowercase();
+        assert!(described["paths"][route.path][&method].is_object(), "{} {}", route.method, route.path);
+    }
+    let text = described.to_string();
+    for (at, _) in text.match_indices("#/components/schemas/") {
+        let name: String = text[at + 21..].chars().take_while(|c| *c != '"').collect();
+        assert!(described["components"]["schemas"][&name].is_object(), "{name} is referred to and not described");
+    }
+}
+
+#[test]
+fn before_the_first_user_nobody_gets_in_and_the_page_says_how() {
+    let (_sim, home) = ready(&[]);
+    let served = Served::start(&home);
+    assert!(served.get("/login", &[]).body.contains("recoup user add"));
+    assert_eq!(served.get("/api/v1/lookup?order_id=1", &[("Authorization", "Bearer rcp_x")]).status, 401);
+    assert_eq!(served.get("/lookup", &[]).header("location"), "/login?next=%2Flookup");
+    // A user who is added while it runs gets in.
+    let password = add_user(&home, "ann", "agent");
+    assert_eq!(served.login("ann", &password).get("/lookup").status, 200);
+}
+
+#[test]
+fn disabling_somebody_ends_what_they_have_open() {
+    let (_sim, home, passwords) = team();
+    let token = add_token(&home, "agent", &["lookup"]);
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[1]);
+    let header = format!("Bearer {token}");
+    let asks = || served.get("/api/v1/lookup?order_id=1", &[("Authorization", &header)]).status;
+    assert_eq!((agent.get("/lookup").status, asks()), (200, 200));
+    home.check(&["user", "disable", "agent"], 0);
+    assert_eq!((agent.get("/lookup").status, asks()), (303, 401));
+    assert_eq!(agent.post("/retract/review", &[("order", "1"), ("reason", "x")]).status, 401);
+    assert_eq!(served.try_login("agent", &passwords[1]).status, 401);
+    // Signing out ends the session at the service, and not only in the browser.
+    let viewer = served.login("viewer", &passwords[0]);
+    assert_eq!(viewer.post("/logout", &[]).header("location"), "/login");
+    assert_eq!(viewer.get("/lookup").status, 303);
+}
+
+#[test]
+fn guessing_a_password_is_slowed_down() {
+    let (_sim, home, passwords) = team();
+    let served = Served::start(&home);
+    for _ in 0..5 {
+        assert_eq!(served.try_login("agent", "wrong").status, 401);
+    }
+    let slowed = served.try_login("agent", &passwords[1]);
+    assert_eq!(slowed.status, 429);
+    assert!(slowed.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
+    // A form that was not made for this browser is not even looked at.
+    let page = served.get("/login", &[]);
+    let csrf = field(&page.body, "csrf").expect("a token");
+    let body = form(&[("csrf", &csrf), ("name", "agent"), ("password", &passwords[1])]);
+    assert_eq!(served.ask("POST", "/login", &[FORM], body.as_bytes()).status, 403);
+}
+
+#[test]
+fn every_answer_forbids_what_a_page_does_not_need() {
+    let (_sim, home, passwords) = team();
+    let served = Served::start(&home);
+    let viewer = served.login("viewer", &passwords[0]);
+    for answer in
+        [viewer.get("/lookup"), served.get("/login", &[]), served.get("/healthz", &[]), served.get("/nowhere", &[])]
+    {
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(!answer.header("x-request-id").is_empty());
+        assert!(
+            !answer.body.contains("<style") && !answer.body.contains(" style=") && !answer.body.contains("onclick")
+        );
+    }
+    let signed_in = served.try_login("viewer", &passwords[0]);
+    let cookie = &signed_in.headers["set-cookie"][0];
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    let long = "x".repeat(70_000);
+    let agent = served.login("agent", &passwords[1]);
+    let too_long = agent.post("/retract/review", &[("order", "1"), ("reason", &long)]);
+    assert_eq!(too_long.status, 400);
+    let token = add_token(&home, "agent", &["retract"]);
+    let header = format!("Bearer {token}");
+    let json = [("Authorization", header.as_str()), ("Idempotency-Key", "k")];
+    assert_eq!(served.ask("POST", "/api/v1/retractions", &json, long.as_bytes()).status, 413);
+}
+
+#[test]
+fn an_address_that_others_reach_is_refused_without_tls() {
+    let (_sim, home) = ready(&[]);
+    let refused = home.check(&["serve", "--listen", "0.0.0.0:0", "--json"], 2);
+    assert!(refused.stdout.contains("no TLS"), "{}", refused.stdout);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = taken.local_addr().expect("an address").to_string();
+    assert!(home.check(&["serve", "--listen", &addr, "--json"], 1).stdout.contains("failed to listen"));
+    let half = home.check(&["serve", "--tls-cert", "x"], 2);
+    assert!(half.stderr.contains("--tls-key"), "{}", half.stderr);
+}
+
+#[test]
+fn monitors_hear_how_it_is() {
+    let (_sim, home, passwords) = team();
+    let served = Served::start(&home);
+    assert_eq!(served.get("/healthz", &[]).body, "alive\n");
+    assert_eq!(served.get("/readyz", &[]).status, 200);
+    drop(served.login("viewer", &passwords[0]));
+    let metrics = served.get("/metrics", &[]);
+    for name in [
+        "recoup_index_age_seconds",
+        "recoup_accounts_read",
+        "recoup_accounts_waiting",
+        "recoup_quota_used",
+        "recoup_requests_last_hour",
+        "recoup_http_answers_total",
+    ] {
+        assert!(metrics.body.contains(name), "{name}: {}", metrics.body);
+    }
+    assert!(!metrics.body.contains("example.com"), "no account is in it");
+    home.configure_more("[serve]\nready_max_age = '1ms'");
+    let strict = Served::start(&home);
+    assert_eq!(strict.get("/readyz", &[]).status, 503);
+}
+
+#[test]
+fn what_was_sent_is_finished_when_the_service_is_told_to_end() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[1]);
+    assert_eq!(agent.retract(&order).status, 303);
+    assert_eq!(served.end(), Some(0));
+    let status = home.check(&["status", "--retraction", "1", "--json"], 0).object();
+    assert!(status["state"] == "queued" || status["state"] == "confirmed", "{status}");
+    home.check(&["verify", "--watch", "--wait", "20s"], 0);
+    assert_eq!(sim.deletes().len(), 1);
+}
+
+#[test]
+fn a_file_of_refunds_goes_from_plan_to_outcomes() {
+    let (sim, home, passwords) = team();
+    let orders = [sim.example("plain").order_id, sim.example("all_redeemed").order_id, "nothing".to_owned()];
+    let file = format!("order_id\n\"{}\"\n", orders.join("\"\n\""));
+    let served = Served::start(&home);
+    let lead = served.login("lead", &passwords[2]);
+    let upload = |csrf: &str, file: &str, reason: &str| {
+        let part = |name: &str, value: &str| {
+            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = format!(
+            "{}{}--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"../../evil.csv\"\r\n\r\n{file}\r\n--B--\r\n",
+            part("csrf", csrf),
+            part("reason", reason)
+        );
+        let headers = [("Cookie", lead.cookie.as_str()), ("Content-Type", "multipart/form-data; boundary=B")];
+        served.ask("POST", "/batch", &headers, body.as_bytes())
+    };
+    assert_eq!(upload("wrong", &file, "refunds").status, 403);
+    assert_eq!(upload(&lead.csrf, &file, "").status, 400, "a reason is asked for");
+    assert_eq!(upload(&lead.csrf, "a,b\n1,2\n", "refunds").status, 400, "no column of order IDs");
+    let taken = upload(&lead.csrf, &file, "refunds");
+    assert_eq!(taken.status, 303, "{}", taken.body);
+    let path = taken.header("location").to_owned();
+    let page = || lead.get(&path).body;
+    wait_until("it is planned", || page().contains(">planned<"));
+    assert!(page().contains("Retract 1 orders") && page().contains("redeemed"), "{}", page());
+    assert!(sim.deletes().is_empty(), "a plan sends nothing");
+    assert_eq!(lead.get(&format!("{path}/outcomes")).status, 404);
+    assert_eq!(lead.post(&format!("{path}/apply"), &[]).status, 400, "the last step was left out");
+    assert_eq!(lead.post(&format!("{path}/apply"), &[("yes", "1")]).status, 303);
+    wait_until("it is done", || page().contains(">done<"));
+    let outcomes = lead.get(&format!("{path}/outcomes"));
+    assert!(outcomes.header("content-disposition").starts_with("attachment"), "{outcomes:?}");
+    let lines: Vec<&str> = outcomes.body.lines().collect();
+    assert!(lines[1].contains("confirmed") && lines[3].contains("not found"), "{lines:?}");
+    assert_eq!(sim.deletes().len(), 1);
+    // Carried out again, it does only what is left, which is nothing.
+    assert_eq!(lead.post(&format!("{path}/apply"), &[("yes", "1")]).status, 303);
+    wait_until("it is done again", || page().contains(">done<"));
+    assert_eq!(sim.deletes().len(), 1);
+    let folder = home.path("recoup-batches");
+    let names: Vec<String> = std::fs::read_dir(&folder)
+        .expect("the shelf")
+        .map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.iter().all(|name| !name.contains("evil")), "{names:?}");
+    assert_eq!(lead.get("/batch/..%2F..%2Fevil").status, 404);
+}
+
+#[test]
+fn a_program_carries_a_batch_out() {
+    let (sim, home, _) = team();
+    let token = format!("Bearer {}", add_token(&home, "lead", &["batch"]));
+    let served = Served::start(&home);
+    let headers = [("Authorization", token.as_str()), ("Idempotency-Key", "k"), ("Content-Type", "text/csv")];
+    let file = format!("order_id\n\"{}\"\n", sim.example("plain").order_id);
+    let made = served.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
+    assert_eq!(made.status, 202, "{}", made.body);
+    let again = served.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
+    assert_eq!(again.json()["id"], made.json()["id"], "the same request is the same batch");
+    let id = made.json()["id"].as_str().expect("a number").to_owned();
+    let one = || served.get(&format!("/api/v1/batches/{id}"), &headers).json();
+    wait_until("it is planned", || one()["stage"] == "planned");
+    assert_eq!(served.ask("POST", &format!("/api/v1/batches/{id}/apply"), &headers, b"").status, 202);
+    wait_until("it is done", || one()["stage"] == "done");
+    assert!(served.get(&format!("/api/v1/batches/{id}/outcomes"), &headers).body.contains("confirmed"));
+    assert_eq!(sim.deletes().len(), 1);
+}
+
+#[test]
+fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
+    let (_sim, home) = ready(&[]);
+    let password = add_user(&home, "ann", "agent");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls");
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let served = Served::start_with(&home, &["--tls-cert", &cert, "--tls-key", &key]);
+    let page = served.ask_over_tls(&folder.join("ca.pem"), "GET", "/login", &[], b"");
+    assert_eq!(page.status, 200);
+    assert!(page.header("strict-transport-security").contains("max-age"));
+    let cookie = page.cookie("recoup-form").expect("a cookie");
+    let csrf = field(&page.body, "csrf").expect("a token");
+    let body = form(&[("csrf", &csrf), ("name", "ann"), ("password", &password)]);
+    let headers = [("Cookie", cookie.as_str()), FORM];
+    let entered = served.ask_over_tls(&folder.join("ca.pem"), "POST", "/login", &headers, body.as_bytes());
+    assert_eq!(entered.status, 303, "{}", entered.body);
+    let kept = entered.headers["set-cookie"].iter().find(|one| one.starts_with("__Host-recoup=")).expect("a session");
+    assert!(kept.contains("Secure") && kept.contains("HttpOnly") && kept.contains("Path=/"), "{kept}");
+    // Whoever speaks plainly gets no answer, and nobody else is kept from theirs.
+    assert_eq!(served.get("/login", &[]).status, 0);
+    assert_eq!(served.ask_over_tls(&folder.join("ca.pem"), "GET", "/healthz", &[], b"").status, 200);
+    let swapped = home.check(&["serve", "--tls-cert", &key, "--tls-key", &cert, "--json"], 3);
+    assert!(swapped.stdout.contains("there is no certificate in it"), "{}", swapped.stdout);
+}
+
+#[test]
+fn a_program_hears_that_a_second_person_is_needed_and_goes_on_after_a_yes() {
+    let (sim, home) = ready(&[]);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let [_agent, password] = ["agent", "lead"].map(|role| add_user(&home, role, role));
+    let token = format!("Bearer {}", add_token(&home, "agent", &["lookup", "preflight", "retract"]));
+    let served = Served::start(&home);
+    let order = sim.example("plain").order_id;
+    let plan = served.get(&format!("/api/v1/preflight?order_id={}", escaped(&order)), &[("Authorization", &token)]);
+    let body = serde_json::json!({ "order_id": order, "reason": "refunded", "plan": plan.json()["plan"] }).to_string();
+    let post = |key: &str| {
+        let headers =
+            [("Authorization", token.as_str()), ("Idempotency-Key", key), ("Content-Type", "application/json")];
+        served.ask("POST", "/api/v1/retractions", &headers, body.as_bytes())
+    };
+    let asked = post("a");
+    assert_eq!((asked.status, asked.json()["kind"].as_str()), (409, Some("needs_approval")), "{}", asked.body);
+    assert!(sim.deletes().is_empty());
+    let lead = served.login("lead", &password);
+    let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
+    // What was approved is carried out by the yes itself; the program finds it, and sends nothing twice.
+    let found =
+        || served.get(&format!("/api/v1/retractions?order_id={}", escaped(&order)), &[("Authorization", &token)]);
+    wait_until("it is proven", || found().json()[0]["state"] == "confirmed");
+    let again = post("b");
+    assert!(again.status == 200 || again.status == 409, "{} {}", again.status, again.body);
+    assert_eq!(sim.deletes().len(), 1);
+}
