@@ -7,6 +7,7 @@ mod adjust;
 mod approval;
 mod batch;
 mod file;
+mod paper;
 mod reconcile;
 mod records;
 mod retract;
@@ -26,6 +27,7 @@ pub use adjust::AdjustArgs;
 pub use approval::{ApprovalCommand, DecideArgs, LimitsArgs};
 pub use batch::{BatchArgs, WatchCommand};
 pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
+pub use paper::{CompletionsArgs, ManArgs};
 pub use reconcile::ReconcileArgs;
 pub use records::{
     AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
@@ -133,6 +135,10 @@ pub enum Command {
     Forget(ForgetArgs),
     /// Write down that a retraction was a mistake, and say what to issue again
     Mistake(MistakeArgs),
+    /// Completions for a shell, on standard output
+    Completions(CompletionsArgs),
+    /// Man pages
+    Man(ManArgs),
 }
 
 /// Flags of `recoup demo`.

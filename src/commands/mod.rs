@@ -29,6 +29,7 @@ mod forget;
 mod ledger;
 mod lookup;
 mod mistake;
+mod paper;
 mod reconcile;
 mod retract;
 mod schedule;
@@ -108,10 +109,12 @@ pub fn main(cli: Cli) -> u8 {
 
 async fn run(cli: Cli, report: &Report) -> Result<End> {
     let stop = signal::stop_token();
-    // These two need no account, and must not fail on somebody's half-finished configuration.
+    // These need no account, and must not fail on somebody's half-finished configuration.
     match cli.command {
         Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await,
         Command::Simulate(options) => return simulate(*options, report, stop).await,
+        Command::Completions(args) => return paper::completions(&args, report),
+        Command::Man(args) => return paper::man(&args, report),
         _ => {}
     }
     let settings = Settings::load(&cli.global, &Environment::of_process())?;
@@ -124,7 +127,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     let actor = known(&settings, whoever_runs_this());
     let context = Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor };
     match cli.command {
-        Command::Demo(_) | Command::Simulate(_) => Ok(End::Done),
+        Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(End::Done),
         Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
         Command::Crawl(args) => remember_refusal(&context, "crawl", crawl::run(&context, &args).await),
         Command::Lookup(args) => lookup::run(&context, args).await,

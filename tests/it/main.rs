@@ -21,6 +21,7 @@ mod index;
 mod lookup;
 mod model;
 mod odd;
+mod operation;
 mod quota;
 mod reconcile;
 mod retract;
