@@ -37,7 +37,9 @@ pub fn start_log(verbose: u8, json: bool) {
         1 => tracing::level_filters::LevelFilter::INFO,
         _ => tracing::level_filters::LevelFilter::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false);
+    let is_plain = anstream::AutoStream::choice(&io::stderr()) == anstream::ColorChoice::Never;
+    let log =
+        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(!is_plain).with_max_level(level).with_target(false);
     // Only the first of a process counts; a second one is a test's.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }

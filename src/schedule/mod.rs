@@ -156,6 +156,8 @@ impl Schedule {
     /// Runs a job, unless another process is at it or has done it meanwhile. How it ended is in the index.
     fn begin(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
         match self.run_alone(job, last, work) {
+            // Every few seconds, and mostly with nothing to do.
+            Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job is done"),
             Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job is done"),
             Err(error) if error.kind == Kind::Busy => tracing::debug!(job = job.as_str(), "another process is at it"),
             Err(error) => {
