@@ -17,7 +17,7 @@ use secrecy::SecretString;
 
 pub use proxy::proxied;
 pub use role::{Right, Role};
-pub use secret::{new_password, random_text};
+pub use secret::{PASSWORD_AT_LEAST, new_password, random_text};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
@@ -317,6 +317,25 @@ impl Access {
         let cookie = secret::random_secret()?;
         self.file.begin_session(&secret::hash(&cookie), name, now_ms)?;
         Ok(Ok(NewSession { cookie: SecretString::from(cookie) }))
+    }
+
+    /// Gives somebody another password, which they choose themselves: the one they have is asked for, and guessing it is slowed
+    /// down like signing in. Their sessions end, and a new one begins. Hashes several times.
+    pub fn change_password(
+        &mut self,
+        name: &str,
+        old: &str,
+        new: &str,
+        peer: &str,
+        now: Timestamp,
+    ) -> Result<std::result::Result<NewSession, LoginRefused>> {
+        secret::check_password(new)?;
+        if let Err(refused) = self.login(name, old, peer, now)? {
+            return Ok(Err(refused));
+        }
+        self.set_password(name, new, now)?;
+        self.log(&Actor::new(name, "page"), &format!("user {name}: another password, by themselves"), now)?;
+        self.login(name, new, peer, now)
     }
 
     /// The session of a cookie, where it has not ended.

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
 /// The shortest password, in characters.
-const PASSWORD_AT_LEAST: usize = 12;
+pub const PASSWORD_AT_LEAST: usize = 12;
 
 /// The longest password, in bytes: hashing more is work for nobody's good.
 pub(super) const PASSWORD_AT_MOST: usize = 256;

@@ -33,7 +33,7 @@ pub(super) struct App {
     /// Batches.
     pub(super) shelf: Shelf,
     /// Places for passwords that are hashed at the same time: each takes 19 MiB, and anybody can ask for one.
-    pub(super) hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     access: Pool<Access>,
     readers: Pool<IndexReader>,
     /// Answers by route and status class, since this process began.
@@ -57,7 +57,7 @@ impl App {
         let shelf = Shelf::beside(&desk.ledger);
         let desk = Desk::new(desk, clock, stop.clone())?;
         let (tasks, answers, status) = (TaskTracker::new(), Mutex::default(), tokio::sync::Mutex::default());
-        let hashing = Semaphore::new(HASHING_AT_MOST);
+        let hashing = Arc::new(Semaphore::new(HASHING_AT_MOST));
         Ok(Self { options, desk, clock, stop, tasks, shelf, hashing, access, readers, answers, status })
     }
 
@@ -84,6 +84,24 @@ impl App {
     /// Asks who may do what; `None` is given where there is no user yet.
     pub(super) fn access<T>(&self, work: impl FnOnce(Option<&mut Access>) -> Result<T>) -> Result<T> {
         self.access.with(work)
+    }
+
+    /// Does something that hashes passwords. That takes tens of milliseconds, which the threads that answer requests do not
+    /// have, and memory, so only a few at a time.
+    pub(super) async fn hashed<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        // Never closed, so there always is a place in the end. It is held until the work is done: a client that hangs up meanwhile
+        // must not make room for the next one.
+        let place = Arc::clone(&self.hashing).acquire_owned().await;
+        let app = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            let done = work(&app);
+            drop(place);
+            done
+        });
+        task.await.unwrap_or_else(|error| Err(Error::new(Kind::Failed, format!("the work broke off: {error}"))))
     }
 
     /// Whether anybody can sign in at all.

@@ -105,6 +105,8 @@ fn table() -> Vec<Served> {
         (page("GET", "/login", Need::Nobody), get(page::login::form)),
         (page("POST", "/login", Need::Nobody), post(page::login::enter)),
         (page("POST", "/logout", Need::Anybody), post(page::login::leave)),
+        (page("GET", "/password", Need::Anybody), get(page::password::form)),
+        (page("POST", "/password", Need::Anybody), post(page::password::change)),
         (page("GET", "/lookup", may(Right::LookUp)), get(page::lookup::show)),
         (page("POST", "/lookup/source", may(Right::LookUp)), post(page::lookup::source)),
         (page("GET", "/preflight", may(Right::Preflight)), get(page::preflight::show)),

@@ -192,6 +192,7 @@ fn every_page_is_accessible_light_dark_and_on_a_phone() {
         ("approvals", "/approvals".to_owned(), "Approve"),
         ("batch", "/batch".to_owned(), "Check every row"),
         ("health", "/health".to_owned(), "Crawls"),
+        ("password", "/password".to_owned(), "Another password"),
         ("refused", "/history/999".to_owned(), "Back"),
     ];
     for (screen, of) in [(Screen::Desktop, "light"), (Screen::Dark, "dark"), (Screen::Phone, "phone")] {

@@ -441,3 +441,56 @@ fn a_program_hears_that_a_second_person_is_needed_and_goes_on_after_a_yes() {
     assert!(again.status == 200 || again.status == 409, "{} {}", again.status, again.body);
     assert_eq!(sim.deletes().len(), 1);
 }
+
+#[test]
+fn somebody_chooses_another_password_and_is_signed_out_elsewhere() {
+    let (_sim, home, passwords) = team();
+    let served = Served::start(&home);
+    let (agent, elsewhere) = (served.login("agent", &passwords[1]), served.login("agent", &passwords[1]));
+    let new = "four words in a row";
+    let change =
+        |old: &str, new: &str, again: &str| agent.post("/password", &[("old", old), ("new", new), ("again", again)]);
+    assert_eq!(change("wrong", new, new).status, 401);
+    assert_eq!(change(&passwords[1], new, "another").status, 400);
+    assert_eq!(change(&passwords[1], "short", "short").status, 400);
+    assert_eq!(elsewhere.get("/lookup").status, 200, "nothing has changed yet");
+    let changed = change(&passwords[1], new, new);
+    assert_eq!(changed.status, 303, "{}", changed.body);
+    assert_eq!(elsewhere.get("/lookup").status, 303, "signed out");
+    let cookie = changed.cookie("recoup").expect("a new session");
+    assert_eq!(served.get("/lookup", &[("Cookie", &cookie)]).status, 200);
+    assert_eq!(served.try_login("agent", &passwords[1]).status, 401);
+    assert_eq!(served.try_login("agent", new).status, 303);
+    assert!(home.check(&["user", "log"], 0).stdout.contains("by themselves"));
+    // Guessing the one that somebody has is slowed down here too.
+    let open = served.login("viewer", &passwords[0]);
+    let guess = || open.post("/password", &[("old", "wrong"), ("new", new), ("again", new)]).status;
+    assert_eq!((0..6).map(|_| guess()).collect::<Vec<_>>(), [401, 401, 401, 401, 401, 429]);
+}
+
+#[test]
+fn two_services_and_a_command_line_send_one_order_once() {
+    let (sim, home, passwords) = team();
+    let order = sim.example("plain").order_id;
+    let (one, two) = (Served::start(&home), Served::start(&home));
+    let (agent, lead) = (one.login("agent", &passwords[1]), two.login("lead", &passwords[2]));
+    let asked = [("order", order.as_str()), ("reason", "refunded")];
+    // Everybody has looked at the plan before anybody sends.
+    let seen = [&agent, &lead].map(|who| field(&who.post("/retract/review", &asked).body, "seen").expect("a plan"));
+    std::thread::scope(|scope| {
+        for (who, seen) in [&agent, &lead].into_iter().zip(&seen) {
+            scope.spawn(move || {
+                let mut last = asked.to_vec();
+                last.extend([("yes", "1"), ("seen", seen.as_str()), ("disposition", "RETRACTION")]);
+                let answer = who.post("/retract/send", &last);
+                // Sent, or found to be sent already.
+                assert!([200, 303, 409].contains(&answer.status), "{} {}", answer.status, answer.body);
+            });
+        }
+        scope.spawn(|| home.run(&["retract", &order, "--yes", "--reason", "refunded"]));
+    });
+    let receipt = || agent.get(&format!("/receipt?order={}", escaped(&order))).body;
+    wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
+    assert_eq!(sim.deletes().len(), 1);
+    home.check(&["audit", "verify"], 0);
+}

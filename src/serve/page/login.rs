@@ -11,6 +11,7 @@ use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use cookie::{Cookie, SameSite};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use super::{Failure, Page, Shell, rendered};
@@ -71,19 +72,14 @@ pub(in crate::serve) async fn enter(State(app): State<Arc<App>>, request: Reques
     }
     let (name, password) =
         (fields.text("name").unwrap_or_default(), fields.get("password").unwrap_or_default().to_owned());
-    // Hashing takes tens of milliseconds, which the threads that answer requests do not have. Never closed.
-    let place = app.hashing.acquire().await;
-    let (at, worker) = (app.clock.now(), Arc::clone(&app));
-    let ended = tokio::task::spawn_blocking(move || {
-        worker.access(|access| match access {
+    let at = app.clock.now();
+    let ended = app.hashed(move |app| {
+        app.access(|access| match access {
             Some(access) => access.login(&name, &password, &peer, at),
             None => Ok(Err(LoginRefused::Wrong)),
         })
-    })
-    .await
-    .map_err(|_broken| Failure::signed_out())??;
-    drop(place);
-    match ended {
+    });
+    match ended.await? {
         Ok(session) => {
             let mut response = Redirect::to(&next(&fields)).into_response();
             set_cookie(&mut response, &app, app.session_cookie(), session.cookie.expose_secret());
@@ -94,13 +90,18 @@ pub(in crate::serve) async fn enter(State(app): State<Arc<App>>, request: Reques
             shown(&app, &fields, Some(problem), StatusCode::UNAUTHORIZED)
         }
         Err(LoginRefused::Throttled { until }) => {
-            let seconds = until.duration_since(app.clock.now()).as_secs().max(1);
-            let problem = format!("Too many attempts. Try again in {seconds} seconds.");
-            let mut response = shown(&app, &fields, Some(problem), StatusCode::TOO_MANY_REQUESTS)?;
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-            Ok(response)
+            throttled(&app, until, |problem, status| shown(&app, &fields, Some(problem), status))
         }
     }
+}
+
+/// Says how long it takes until another attempt is looked at.
+pub(super) fn throttled(app: &App, until: Timestamp, page: impl FnOnce(String, StatusCode) -> Page) -> Page {
+    let seconds = until.duration_since(app.clock.now()).as_secs().max(1);
+    let problem = format!("Too many attempts. Try again in {seconds} seconds.");
+    let mut response = page(problem, StatusCode::TOO_MANY_REQUESTS)?;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    Ok(response)
 }
 
 pub(in crate::serve) async fn leave(State(app): State<Arc<App>>, form: Form) -> Page {
@@ -120,7 +121,7 @@ fn next(asked: &Fields) -> String {
 }
 
 /// Who tries, for the throttle: the client as the proxy names it where there is one, the peer otherwise.
-fn peer(app: &App, request: &Request) -> String {
+pub(super) fn peer(app: &App, request: &Request) -> String {
     let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip().to_string()).unwrap_or_default();
     if app.options.behind_proxy { forwarded(request.headers()).unwrap_or(direct) } else { direct }
 }
@@ -132,7 +133,7 @@ fn forwarded(headers: &HeaderMap) -> Option<String> {
     Some(address.to_string())
 }
 
-fn set_cookie(response: &mut Response, app: &App, name: &'static str, value: &str) {
+pub(super) fn set_cookie(response: &mut Response, app: &App, name: &'static str, value: &str) {
     let mut cookie = Cookie::build((name, value.to_owned()))
         .path("/")
         .http_only(true)

@@ -12,6 +12,7 @@ pub(super) mod history;
 pub(super) mod login;
 pub(super) mod lookup;
 pub(super) mod masked;
+pub(super) mod password;
 pub(super) mod preflight;
 pub(super) mod receipt;
 pub(super) mod retract;
