@@ -243,9 +243,14 @@ impl Planned {
                 reward.before.clone(),
             ]
         });
+        // The command line speaks of its dry run; here the next step is a button.
+        let message = match entry.state.as_str() {
+            "would_send" => "Nothing has been sent yet. This action would be reversed, with Amount=0.".to_owned(),
+            _ => entry.message.clone(),
+        };
         Self {
             what,
-            message: entry.message.clone(),
+            message,
             findings: entry.findings.iter().map(finding).collect(),
             rewards: rewards.collect(),
             before: entry.attempts_before.iter().map(Earlier::line).collect(),
