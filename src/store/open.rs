@@ -16,6 +16,9 @@ use crate::error::{Error, Kind, Result};
 /// How long a writer waits for another before it gives up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The pause before the log is asked for again.
+const LOG_PAUSE: Duration = Duration::from_millis(5);
+
 /// Opens a file for writing, creates it where it is missing (mode 0600), migrates it and checks whom it belongs to.
 pub(super) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -141,7 +144,7 @@ fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
     // First of all: the next pragma changes the file, and a file that is not ours, or is newer, must stay as it is.
     let version = check_version(conn, layout)?;
     // Readers go on while a crawl writes, and a commit is one append.
-    conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    keep_a_log(conn)?;
     // The ledger must survive a power cut with its last row (FULL); the index may lose its last batch, never its form.
     conn.pragma_update(None, "synchronous", layout.synchronous)?;
     // Sorting and temporary tables of a crawl stay off a disk that may be full.
@@ -152,6 +155,21 @@ fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
     // Rows refer to each other; a dangling one is a bug to hear of at once.
     conn.pragma_update(None, "foreign_keys", true)?;
     Ok(())
+}
+
+/// Turns the write-ahead log on. That needs the file for a moment alone, and SQLite does not wait for it as it does for
+/// everything else: where several processes come to a new file at once, all but one would be told that it is locked.
+fn keep_a_log(conn: &Connection) -> rusqlite::Result<()> {
+    let mut left = BUSY_TIMEOUT.as_millis() / LOG_PAUSE.as_millis();
+    loop {
+        match conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && left > 0 => {
+                left -= 1;
+                std::thread::park_timeout(LOG_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// All the way to the schema of today, or not at all.
@@ -331,5 +349,33 @@ mod tests {
         let conn = open_immutable(&path).expect("opens");
         assert_eq!(read_identity(&conn, "tenant").expect("reads").as_deref(), Some("t"));
         assert!(check_folder(&path).is_ok());
+    }
+
+    #[test]
+    fn whoever_comes_while_a_file_is_made_waits_or_finds_none() {
+        let dir = TempDir::new().expect("a folder");
+        for n in 0..40 {
+            let path = dir.path().join(format!("{n}.db"));
+            let start = std::sync::Barrier::new(6);
+            std::thread::scope(|scope| {
+                for who in 0..6 {
+                    let (path, start) = (&path, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        let mut is_there = who % 2 == 1;
+                        for _ in 0..4 {
+                            // In turns, so that each kind meets each other in every state of the file.
+                            if is_there {
+                                open_writer(path, &LAYOUT, &identity("t", "s")).map(drop)
+                            } else {
+                                open_reader(path, &LAYOUT, Some(&identity("t", "s"))).map(drop)
+                            }
+                            .unwrap_or_else(|error| panic!("{n}, writer {is_there}: {}", error.message));
+                            is_there = !is_there;
+                        }
+                    });
+                }
+            });
+        }
     }
 }

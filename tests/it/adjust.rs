@@ -185,10 +185,11 @@ fn two_processes_send_one_change_once() {
     let delta = format!("{}=-0.10", order.items[0].0);
     let args = ["adjust", order.order_id.as_str(), "--delta", &delta, "--yes", "--json"];
     let running: Vec<_> = (0..3).map(|_| home.command(&args).spawn().expect("it starts")).collect();
-    let mut codes: Vec<_> =
-        running.into_iter().map(|child| Ran::of(&args, child.wait_with_output().expect("it ends")).code).collect();
-    codes.sort();
-    assert_eq!(codes, [Some(0), Some(5), Some(5)]);
+    let mut ended: Vec<_> =
+        running.into_iter().map(|child| Ran::of(&args, child.wait_with_output().expect("it ends"))).collect();
+    ended.sort_by_key(|ran| ran.code);
+    let codes: Vec<_> = ended.iter().map(|ran| ran.code).collect();
+    assert_eq!(codes, [Some(0), Some(5), Some(5)], "{ended:?}");
     assert_eq!(puts(&sim).len(), 1);
 }
 
