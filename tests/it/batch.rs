@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::served::{Served, add_user};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
 /// An action of the simulator, as it is now.
@@ -526,6 +527,11 @@ fn a_refund_that_came_before_its_order_is_waited_for_and_proposed_after_the_craw
     assert_eq!(sim.deletes().len(), 0, "nothing is ever sent by itself");
     let again = home.crawl();
     assert!(!again.stderr.contains("turned up"), "it is said once: {}", again.stderr);
+    let password = add_user(&home, "ann", "agent");
+    let served = Served::start(&home);
+    let history = served.login("ann", &password).get("/history").body;
+    let (_, shown) = history.split_once("Refunded orders that have turned up").expect("the page goes on saying it");
+    assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 
     // The same file again: what turned up goes, and what an index of after the refund does not have is no referral.
     check(&home, &file, &out, &["--force"], 0);
