@@ -124,6 +124,13 @@ fn change_now(retraction: &Retraction) -> Option<Preview> {
     Some(change_of(retraction)?.read_again(&after.unwrap_or_default()))
 }
 
+impl RewardLine {
+    /// What it is worth, in its unit; empty where that is not known.
+    pub fn amount(&self) -> String {
+        super::text::amount(self.assigned, self.unit.as_deref())
+    }
+}
+
 fn reward_line(before: Option<&Snapshot>, after: Option<&Snapshot>) -> RewardLine {
     let newest = after.or(before);
     RewardLine {

@@ -56,12 +56,10 @@ impl Entry {
             lines.extend(change.table().into_iter().map(|line| format!("  {line}")));
         }
         let rows = self.rewards.iter().map(|reward| {
-            let amount =
-                reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or(""))).unwrap_or_default();
             [
                 reward.reward_id.clone(),
                 reward.reward_source.clone().unwrap_or_default(),
-                amount.trim_end().to_owned(),
+                reward.amount(),
                 reward.before.clone(),
                 reward.after.clone().unwrap_or_else(|| "-".to_owned()),
             ]
@@ -165,7 +163,7 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
             [
                 reward.reward_id.clone(),
                 reward.reward_source.clone().unwrap_or_default(),
-                reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or(""))).unwrap_or_default(),
+                amount(reward.assigned, reward.unit.as_deref()),
                 reward.state.clone(),
             ]
         });
@@ -178,4 +176,13 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
         lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("  {step}")));
     }
     lines
+}
+
+/// What a reward is worth, in its unit; empty where that is not known.
+pub(super) fn amount(assigned: Option<i64>, unit: Option<&str>) -> String {
+    match (assigned, unit) {
+        (Some(assigned), Some(unit)) => format!("{assigned} {unit}"),
+        (Some(assigned), None) => assigned.to_string(),
+        (None, _) => String::new(),
+    }
 }

@@ -131,11 +131,10 @@ impl Steps {
     fn of(retraction: &Retraction) -> Self {
         let entry = Entry::of(retraction, &[]);
         let rewards = entry.rewards.iter().map(|reward| {
-            let amount = reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or_default()));
             [
                 reward.reward_id.clone(),
                 reward.reward_source.clone().unwrap_or_default(),
-                amount.unwrap_or_default(),
+                reward.amount(),
                 reward.before.clone(),
                 reward.after.clone().unwrap_or_else(|| "not read since".to_owned()),
             ]

@@ -235,11 +235,10 @@ impl Planned {
             (tone, finding.line(), finding.remedy.clone())
         };
         let rewards = entry.rewards.iter().map(|reward| {
-            let amount = reward.assigned.map(|n| format!("{n} {}", reward.unit.as_deref().unwrap_or_default()));
             [
                 reward.reward_id.clone(),
                 reward.reward_source.clone().unwrap_or_default(),
-                amount.unwrap_or_default(),
+                reward.amount(),
                 reward.before.clone(),
             ]
         });
