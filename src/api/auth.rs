@@ -5,10 +5,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use reqwest::RequestBuilder;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use base64ct::{Base64, Encoding};
+use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, Kind, Result};
@@ -78,12 +78,24 @@ pub(crate) type Token = Arc<Signature>;
 /// A token, and the header that it makes: the same for every request.
 pub(crate) struct Signature {
     token: SecretString,
-    header: OnceLock<HeaderValue>,
+    header: HeaderValue,
 }
 
 impl Signature {
-    fn read(secret: &Secret) -> Result<Token> {
-        Ok(Arc::new(Self { token: secret.read()?, header: OnceLock::new() }))
+    fn read(credentials: &Credentials) -> Result<Token> {
+        let token = credentials.secret.read()?;
+        let pair = SecretString::from(format!("{}:{}", credentials.user, token.expose_secret()));
+        let encoded = SecretString::from(Base64::encode_string(pair.expose_secret().as_bytes()));
+        let header = HeaderValue::from_str(&format!("Basic {}", encoded.expose_secret()));
+        let mut header = header.map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
+        // So that it does not print either.
+        header.set_sensitive(true);
+        Ok(Arc::new(Self { token, header }))
+    }
+
+    /// The value of the Authorization header.
+    pub(crate) fn header(&self) -> HeaderValue {
+        self.header.clone()
     }
 }
 
@@ -96,27 +108,13 @@ pub(crate) struct Keyring {
 impl Keyring {
     /// Reads the token for the first time.
     pub(crate) fn new(credentials: Credentials) -> Result<Self> {
-        let token = RwLock::new(Signature::read(&credentials.secret)?);
+        let token = RwLock::new(Signature::read(&credentials)?);
         Ok(Self { credentials, token })
     }
 
     /// The token in memory.
     pub(crate) fn token(&self) -> Token {
         Arc::clone(&self.token.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Adds the Authorization header; reqwest marks it as sensitive, so it does not print either.
-    pub(crate) fn sign(&self, request: RequestBuilder, token: &Token) -> RequestBuilder {
-        if let Some(header) = token.header.get() {
-            return request.header(AUTHORIZATION, header.clone());
-        }
-        let signed = request.basic_auth(&self.credentials.user, Some(token.token.expose_secret()));
-        if let Some(Ok(copy)) = signed.try_clone().map(RequestBuilder::build)
-            && let Some(header) = copy.headers().get(AUTHORIZATION)
-        {
-            token.header.get_or_init(|| header.clone());
-        }
-        signed
     }
 
     /// Whether the token lies in a file, so that reading it again can help.
@@ -127,7 +125,7 @@ impl Keyring {
     /// Reads the token again and says whether it differs from the one that was used. The file is a few bytes, so the
     /// blocking read is not worth a thread.
     pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
-        let fresh = Signature::read(&self.credentials.secret)?;
+        let fresh = Signature::read(&self.credentials)?;
         let differs = fresh.token.expose_secret() != used.token.expose_secret();
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(differs)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -18,7 +18,7 @@ use super::counts;
 use super::json::{Complaint, is_json, what_instead};
 use super::pace::{Health, Pacer, jittered};
 use super::retry::{Outcome, Policy, TransportFailure, Verdict, Wait, judge_read};
-use super::wire::{Answer, Failure, Purpose, Wire};
+use super::wire::{Answer, Failure, Reader};
 use super::{Host, HostOptions, WaitReason, credentials_refused, rate_headers, scope_refused, tenant_refused};
 use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
@@ -75,7 +75,7 @@ impl Drop for Waiting<'_> {
 /// A reading client of one host. It can GET, and POST what only reads, and nothing else.
 pub(crate) struct Client {
     host: Host,
-    wire: Wire,
+    wire: Reader,
     pacer: Arc<Pacer>,
     policy: Policy,
     max_wait: Duration,
@@ -105,7 +105,7 @@ impl Client {
     ) -> Result<Self> {
         Ok(Self {
             host,
-            wire: Wire::new(options, Purpose::Reading, version)?,
+            wire: Reader::new(options, version)?,
             pacer: Pacer::new(options, clock, stop)?,
             policy: Policy {
                 attempts: options.attempts.max(1),
@@ -156,7 +156,7 @@ impl Client {
         decode: impl Fn(&Bytes) -> Option<T>,
     ) -> Result<Option<T>> {
         let question = Question { endpoint, attempts: self.policy.attempts, also: None };
-        self.ask(question, || self.wire.http.get(url.clone()), |_, body| decode(body)).await
+        self.ask(question, url, None, |_, body| decode(body)).await
     }
 
     /// The same by POST, for what is asked in a JSON body. Whoever calls it vouches that asking twice is as good as once.
@@ -167,11 +167,7 @@ impl Client {
         body: &Bytes,
         decode: impl Fn(&HeaderMap, &Bytes) -> Option<T>,
     ) -> Result<Option<T>> {
-        let request = || {
-            let json = HeaderValue::from_static("application/json");
-            self.wire.http.post(url.clone()).header(CONTENT_TYPE, json).body(body.clone())
-        };
-        self.ask(question, request, decode).await
+        self.ask(question, url, Some(body), decode).await
     }
 
     /// A GET that has an answer with another status than 2xx too.
@@ -181,13 +177,14 @@ impl Client {
         url: &Url,
         decode: impl Fn(&HeaderMap, &Bytes) -> Option<T>,
     ) -> Result<Option<T>> {
-        self.ask(question, || self.wire.http.get(url.clone()), decode).await
+        self.ask(question, url, None, decode).await
     }
 
     async fn ask<T>(
         &self,
         question: Question,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        url: &Url,
+        json: Option<&Bytes>,
         decode: impl Fn(&HeaderMap, &Bytes) -> Option<T>,
     ) -> Result<Option<T>> {
         let Question { endpoint, attempts, also } = question;
@@ -209,7 +206,7 @@ impl Client {
             tries.sent += 1;
             tries.attempts += 1;
             let asked = Instant::now();
-            let result = self.wire.send(request(), &token).await;
+            let result = self.wire.send(url, json, &token).await;
             let status = result.as_ref().map_or(0, |answer| answer.status);
             counts::count(self.host.name, status);
             tracing::debug!(host = self.host.name, endpoint, status, took = ?asked.elapsed(), "answered");

@@ -15,7 +15,7 @@ use super::counts;
 use super::json::{Complaint, Fields, what_instead};
 use super::pace::{Health, Pacer, Permit};
 use super::retry::{Dispatch, NotDone, Outcome, TransportFailure, judge_dispatch};
-use super::wire::{Answer, Failure, Purpose, Wire};
+use super::wire::{Answer, Failure, Writer};
 use super::{Host, HostOptions, credentials_refused, effective_status, health, rate_headers, scope_refused};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 /// The way in which one host is written to.
 pub(crate) struct Dispatcher {
     host: Host,
-    wire: Wire,
+    wire: Writer,
     pacer: Arc<Pacer>,
     clock: Clock,
     backoff: SignedDuration,
@@ -62,7 +62,7 @@ impl Dispatcher {
     ) -> Result<Self> {
         Ok(Self {
             host,
-            wire: Wire::new(options, Purpose::Writing, version)?,
+            wire: Writer::new(options, version)?,
             pacer: Pacer::new(options, clock, stop)?,
             clock,
             backoff: SignedDuration::try_from(options.backoff).unwrap_or(SignedDuration::from_secs(1)),

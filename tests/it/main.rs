@@ -36,3 +36,4 @@ mod support;
 mod tidy;
 mod user;
 mod webhook;
+mod wire;

@@ -65,8 +65,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Words, and the only places that may say them.
 const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
     (&["rusqlite"], &["store/"], "only store speaks SQL"),
-    (&["reqwest"], &["api/"], "only api speaks HTTP"),
-    (&["hyper", "hyper_util"], &["simulator/", "serve/listen.rs"], "only the simulator and the service serve"),
+    (&["reqwest", "hyper_rustls"], &["api/"], "only api speaks HTTP"),
+    (
+        &["hyper", "hyper_util"],
+        &["api/wire/reader.rs", "simulator/", "serve/listen.rs"],
+        "only api speaks HTTP, and only the simulator and the service serve",
+    ),
     (&["axum", "askama"], &["serve/"], "only serve knows pages"),
     (&["println", "eprintln", "print!", "eprint!", "stdout", "stderr"], &["report.rs"], "only report prints"),
     (&["comfy_table", "anstream", "anstyle", "indicatif"], &["report.rs"], "only report knows a terminal"),
