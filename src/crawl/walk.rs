@@ -89,6 +89,19 @@ impl Walk {
         (self.phase != Phase::Done).then_some(self.offset)
     }
 
+    /// Where the pages behind the next one will begin if they are as long as the longest so far and nothing moves: what may be
+    /// asked for ahead. One page is one moment, and the proof needs someone whom two neighbouring pages share, whichever of the
+    /// two was read first; so a page that was asked for early is as good as one that was not.
+    pub fn likely_offsets(&self) -> impl Iterator<Item = u64> + use<> {
+        let shared = self.shared_by(self.widest);
+        let step = self.widest - shared;
+        let total = self.last_total.filter(|_| self.phase == Phase::Forward && step > 0).unwrap_or(0);
+        let first = self.offset.saturating_add(step);
+        // The page before one that begins so close to the end has seen it.
+        std::iter::successors(Some(first), move |offset| Some(offset.saturating_add(step)))
+            .take_while(move |offset| offset.saturating_add(shared) < total)
+    }
+
     /// The total that the list gave last.
     pub fn total(&self) -> Option<u64> {
         self.last_total
@@ -215,11 +228,16 @@ impl Walk {
         }
     }
 
-    /// The next rows, with some known ones before them: never more than half of what a page seems to hold, so that even
-    /// short pages get on.
+    /// The next rows, with some known ones before them.
     fn forward(&mut self) {
-        let shared = self.overlap.min((self.tail.len() as u64 / 2).max(1));
+        let shared = self.shared_by(self.tail.len() as u64);
         (self.phase, self.offset) = (Phase::Forward, self.reached.saturating_sub(shared));
+    }
+
+    /// Rows that the page behind one of so many shares with it: never more than half of them, so that even short pages get
+    /// on.
+    fn shared_by(&self, rows: u64) -> u64 {
+        self.overlap.min((rows / 2).max(1))
     }
 
     /// The place is lost: look where the total says that it moved to, then page by page further back, then begin anew.

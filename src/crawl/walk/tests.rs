@@ -1,6 +1,6 @@
 //! What each page means for the walk, and that no walk ends early or never.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -26,12 +26,37 @@ impl List {
 }
 
 /// Walks to the end; `between` moves the list after each page. Gives the walk, who was seen, and how many pages it took.
-fn run(list: &mut List, overlap: u32, mut between: impl FnMut(&mut List, u64)) -> (Walk, HashSet<u64>, u64) {
+fn run(list: &mut List, overlap: u32, between: impl FnMut(&mut List, u64)) -> (Walk, HashSet<u64>, u64) {
+    run_ahead(list, overlap, 1, between)
+}
+
+/// The same with so many pages asked for at once: each is as the list was when its turn to be asked for came.
+fn run_ahead(
+    list: &mut List,
+    overlap: u32,
+    most: usize,
+    mut between: impl FnMut(&mut List, u64),
+) -> (Walk, HashSet<u64>, u64) {
     let mut walk = Walk::new(overlap);
     let mut seen = HashSet::new();
     let mut pages = 0;
+    let mut asked: VecDeque<(u64, (Vec<u64>, Option<u64>))> = VecDeque::new();
     while let Some(offset) = walk.next_offset() {
-        let (rows, total) = list.page(offset);
+        let wanted: Vec<u64> = std::iter::once(offset).chain(walk.likely_offsets()).take(most).collect();
+        let expected = asked.iter().zip(&wanted).take_while(|((asked, _), wanted)| asked == *wanted).count();
+        asked.truncate(expected);
+        // The farthest first: the worst that answers out of order can do.
+        let new: Vec<_> = wanted[expected..]
+            .iter()
+            .rev()
+            .map(|offset| {
+                let page = (*offset, list.page(*offset));
+                between(list, u64::MAX);
+                page
+            })
+            .collect();
+        asked.extend(new.into_iter().rev());
+        let (_, (rows, total)) = asked.pop_front().expect("it was asked for");
         seen.extend(&rows);
         walk.take(&rows, rows.len() as u64, total);
         // A walk goes on after a kill from what was stored.
@@ -61,6 +86,24 @@ fn a_still_list_is_seen_whole_at_little_cost() {
         assert_eq!(seen.len() as u64, people);
         assert!(walk.is_proven() && walk.is_still(), "{people} by {cap}: {walk:?}");
         assert!(pages <= most, "{people} by {cap} took {pages} pages");
+    }
+}
+
+#[test]
+fn a_still_list_is_asked_ahead_for_nothing_that_is_not_there() {
+    for (people, cap) in [(1000, 100), (1000, 7), (95, 100), (0, 100)] {
+        let list = List::of(people, cap, true);
+        let mut walk = Walk::new(10);
+        let (mut asked, mut guessed) = (Vec::new(), HashSet::new());
+        while let Some(offset) = walk.next_offset() {
+            let (rows, total) = list.page(offset);
+            asked.push(offset);
+            walk.take(&rows, rows.len() as u64, total);
+            guessed.extend(walk.next_offset().into_iter().flat_map(|_| walk.likely_offsets().take(4)));
+        }
+        assert!(guessed.iter().all(|offset| asked.contains(offset)), "{people} by {cap}: {guessed:?} of {asked:?}");
+        assert_eq!(guessed.is_empty(), people <= cap as u64, "{people} by {cap}");
+        assert_eq!(walk.likely_offsets().count(), 0, "at the end");
     }
 }
 
@@ -170,12 +213,14 @@ proptest! {
         cap in 2_usize..60,
         has_total in any::<bool>(),
         overlap in 1_u32..15,
+        ahead in 1_usize..6,
         moves in moves(),
     ) {
         let mut list = List::of(people, cap, has_total);
         let mut gone = HashSet::new();
-        let (walk, seen, _) = run(&mut list, overlap, |list, page| {
-            for one in moves.get(page as usize).into_iter().flatten() {
+        let mut moves = moves.into_iter();
+        let (walk, seen, _) = run_ahead(&mut list, overlap, ahead, |list, _| {
+            for one in moves.next().into_iter().flatten() {
                 match one {
                     Move::Come(at) => {
                         let at = at % (list.rows.len() + 1);
