@@ -17,6 +17,11 @@ use crate::store::index::{AccountRead, Entry, Index, Page, PageCommitted, RunKey
 
 /// Answers wait no longer than this for their batch: what a `kill -9` may cost, and how late progress is.
 const LINGER: Duration = Duration::from_millis(200);
+/// Unless commits take long themselves: then they wait so many times as long for more to come, because a page of the file that
+/// two batches share is written twice.
+const COMMITS: u32 = 4;
+/// And never longer than this.
+const LONGEST: Duration = Duration::from_secs(1);
 
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
 type Committed = Box<dyn FnOnce(PageCommitted) + Send>;
@@ -125,20 +130,25 @@ fn stopped() -> Error {
 }
 
 /// What is not written yet.
-#[derive(Default)]
 struct Batch {
     entries: Vec<Entry>,
     rows: usize,
     due: Option<Instant>,
     /// Who hears of the pages, in their order.
     pages: Vec<Committed>,
+    /// How long the first entry waits.
+    linger: Duration,
 }
 
 impl Batch {
+    fn new() -> Self {
+        Self { entries: Vec::new(), rows: 0, due: None, pages: Vec::new(), linger: LINGER }
+    }
+
     fn push(&mut self, entry: Entry) {
         self.rows += entry.rows();
         self.entries.push(entry);
-        self.due.get_or_insert_with(|| Instant::now() + LINGER);
+        self.due.get_or_insert_with(|| Instant::now() + self.linger);
     }
 
     fn is_due(&self, rows: usize) -> bool {
@@ -146,11 +156,13 @@ impl Batch {
     }
 
     fn commit(&mut self, index: &mut Index, run: RunKey) -> Result<()> {
-        let batch = std::mem::take(self);
+        let batch = std::mem::replace(self, Self { linger: self.linger, ..Self::new() });
         if batch.entries.is_empty() {
             return Ok(());
         }
+        let began = Instant::now();
         let brought = index.commit(run, &batch.entries)?;
+        self.linger = (began.elapsed() * COMMITS).clamp(LINGER, LONGEST);
         for (committed, page) in batch.pages.into_iter().zip(brought) {
             committed(page);
         }
@@ -159,10 +171,10 @@ impl Batch {
 }
 
 fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>) -> Result<Index> {
-    let mut batch = Batch::default();
+    let mut batch = Batch::new();
     loop {
         // As long as nothing is due, many answers wake this thread once.
-        let Some(taken) = mailbox.take(rows.saturating_sub(batch.rows), batch.due, LINGER) else {
+        let Some(taken) = mailbox.take(rows.saturating_sub(batch.rows), batch.due, batch.linger) else {
             batch.commit(&mut index, run)?;
             return Ok(index);
         };

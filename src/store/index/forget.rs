@@ -62,6 +62,7 @@ impl Index {
 
     /// Writes the file anew, without what was deleted, and empties its log.
     pub fn rewrite(&mut self) -> Result<()> {
+        self.log.settle();
         // The whole file passes through: not through memory.
         let rewritten =
             self.conn.pragma_update(None, "temp_store", "file").and_then(|()| crate::store::rewrite(&self.conn));

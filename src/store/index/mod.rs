@@ -12,6 +12,7 @@ mod forget;
 mod hints;
 mod ids;
 mod jobs;
+pub(super) mod log;
 mod pack;
 mod pen;
 mod raw;
@@ -49,6 +50,7 @@ pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 pub use tombstones::Buried;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
+use log::{LAST_RESORT, LogKeeper};
 use pack::Packer;
 use shared::Shared;
 
@@ -69,9 +71,6 @@ pub(super) const LAYOUT: Layout = Layout {
     application_id: 0x7265_6378, // "recx"
 };
 
-/// Pages in the log before they are copied into the file: 64 MB.
-pub(super) const CHECKPOINT: i64 = 16_384;
-
 /// The row of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey(i64);
@@ -84,6 +83,8 @@ impl AccountKey {
 /// The writer. One per process; a second process waits for its transactions, not for its life.
 #[derive(Debug)]
 pub struct Index {
+    /// Dropped before the connection is.
+    log: LogKeeper,
     conn: Connection,
     path: PathBuf,
     shared: Shared,
@@ -108,10 +109,10 @@ impl Index {
         // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
         let tuned = conn
             .pragma_update(None, "cache_size", -32 * 1024)
-            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT, |_| Ok(())));
+            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", LAST_RESORT, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { conn, path: path.to_owned(), shared: Shared::default(), packer })
+        Ok(Self { log: LogKeeper::new(path), conn, path: path.to_owned(), shared: Shared::default(), packer })
     }
 
     /// One IMMEDIATE transaction: all of it, or nothing.
@@ -131,6 +132,7 @@ impl Index {
             tx.commit()?;
             Ok(value)
         });
+        self.log.look_after(&self.conn);
         outcome.map_err(|error| {
             // Rows that were rolled back must not be remembered by their numbers.
             self.shared = Shared::default();
