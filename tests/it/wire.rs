@@ -1,10 +1,15 @@
 //! The way to the vendor: over TLS, and through a proxy where there is one. Both stand before the simulator here, and all names
 //! are of this machine.
 
+use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use hyper::{Request, Response};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -40,18 +45,24 @@ where
     receiver.recv().expect("it listens")
 }
 
-/// TLS before the simulator, for `localhost` and `advocate.example`.
-fn front(sim: &Sim) -> SocketAddr {
+/// TLS for `localhost` and `advocate.example`.
+fn acceptor(protocols: &[&str]) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(tls("cert.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(tls("key.pem")).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .expect("a configuration");
-    let (acceptor, behind) = (TlsAcceptor::from(Arc::new(config)), sim.addr.clone());
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// TLS before the simulator.
+fn front(sim: &Sim) -> SocketAddr {
+    let (acceptor, behind) = (acceptor(&[]), sim.addr.clone());
     listen(move |stream| {
         let (acceptor, behind) = (acceptor.clone(), behind.clone());
         async move {
@@ -60,6 +71,46 @@ fn front(sim: &Sim) -> SocketAddr {
             copy_bidirectional(&mut outside, &mut inside).await.map(drop)
         }
     })
+}
+
+/// The same over HTTP/2. Each connection answers so many questions, and refuses those that are on their way by then.
+fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
+    let (acceptor, behind) = (acceptor(&["h2"]), sim.addr.clone());
+    listen(move |stream| {
+        let (acceptor, behind) = (acceptor.clone(), behind.clone());
+        async move {
+            let mut connection = h2::server::handshake(acceptor.accept(stream).await?).await.map_err(Error::other)?;
+            let mut taken = 0;
+            while let Some(asked) = connection.accept().await {
+                let (request, mut respond) = asked.map_err(Error::other)?;
+                taken += 1;
+                if taken > questions {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    continue;
+                }
+                let behind = behind.clone();
+                tokio::spawn(async move { drop(pass_on(&behind, &request, respond).await) });
+                if taken == questions {
+                    connection.graceful_shutdown();
+                }
+            }
+            Ok(())
+        }
+    })
+}
+
+async fn pass_on(behind: &str, request: &Request<RecvStream>, mut respond: SendResponse<Bytes>) -> std::io::Result<()> {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let head = format!("GET {path} HTTP/1.1\r\nhost: simulator\r\nauthorization: {}\r\n", header("authorization"));
+    let mut inside = TcpStream::connect(behind).await?;
+    inside.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    inside.read_to_end(&mut answer).await?;
+    let ends = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)? + 4;
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer[..ends]));
+    let mut body = respond.send_response(Response::new(()), false).map_err(Error::other)?;
+    body.send_data(Bytes::copy_from_slice(&answer[ends..]), true).map_err(Error::other)
 }
 
 /// A proxy that leads everybody to one place, and keeps what it was asked.
@@ -93,6 +144,18 @@ fn the_vendor_is_read_over_tls_from_whom_the_system_trusts() {
     let home = home.set("SSL_CERT_FILE", &tls("ca.pem").display().to_string());
     assert_eq!(home.crawl().object()["complete"], true);
     assert!(sim.requests() > 0);
+}
+
+#[test]
+fn a_host_that_closes_a_connection_in_good_order_is_in_no_trouble() {
+    let sim = Sim::start(&["--participants", "400"]);
+    let url = format!("https://localhost:{}/api/v1", front_over_http2(&sim, 20).port());
+    let home =
+        Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url).set("SSL_CERT_FILE", &tls("ca.pem").display().to_string());
+    let crawl = home.crawl().object();
+    assert_eq!(crawl["complete"], true);
+    // What was refused was never taken, and is asked again without a pause or a word.
+    assert_eq!(crawl["requests"].as_u64(), Some(sim.requests()));
 }
 
 #[test]

@@ -38,6 +38,8 @@ use crate::error::{Error, Kind, Result};
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(90);
+/// How often a question is put again, over another connection, that a host has not taken because it was closing the one before.
+const NOT_TAKEN: u32 = 5;
 /// How often a connection that says nothing is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -96,8 +98,14 @@ impl Reader {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let asking = async {
-            let response = self.client.request(request).await.map_err(|error| classify(&error))?;
-            Ok(read(response).await)
+            let mut left = NOT_TAKEN;
+            loop {
+                match self.client.request(request.clone()).await {
+                    Ok(response) => return Ok(read(response).await),
+                    Err(error) if left > 0 && is_not_taken(&error) => left -= 1,
+                    Err(error) => return Err(classify(&error)),
+                }
+            }
         };
         match tokio::time::timeout(self.timeout, asking).await {
             Ok(answer) => answer,
@@ -136,6 +144,22 @@ fn unpack(packed: &Bytes) -> Result<Bytes, Failure> {
         return Err(Failure::too_large());
     }
     Ok(text.into())
+}
+
+/// Whether the host says that it has not looked at the question: over HTTP/2 it closes a connection in good order after so
+/// many questions, and the ones that are on their way by then are to be asked elsewhere. That is no trouble of the host.
+fn is_not_taken(error: &ClientError) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let reason = error.reason();
+            return error.is_remote()
+                && ((error.is_go_away() && reason == Some(h2::Reason::NO_ERROR))
+                    || (error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM)));
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn classify(error: &ClientError) -> Failure {
