@@ -89,7 +89,8 @@ mod tests {
         let conn = Connection::open(&path).expect("opens");
         conn.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0; CREATE TABLE rows (x BLOB)")
             .expect("a table");
-        let mut keeper = LogKeeper { due: 20, ..LogKeeper::new(&path) };
+        let mut keeper = LogKeeper::new(&path);
+        keeper.due = 20;
         let mut longest = 0;
         for _ in 0..2000 {
             conn.execute("INSERT INTO rows VALUES (randomblob(4000))", []).expect("writes");
