@@ -6,6 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The rows of a page, and the total.
+type Answer = (Vec<u64>, Option<u64>);
+
 /// A list behind an API that caps its pages.
 struct List {
     rows: Vec<u64>,
@@ -40,7 +43,7 @@ fn run_ahead(
     let mut walk = Walk::new(overlap);
     let mut seen = HashSet::new();
     let mut pages = 0;
-    let mut asked: VecDeque<(u64, (Vec<u64>, Option<u64>))> = VecDeque::new();
+    let mut asked: VecDeque<(u64, Answer)> = VecDeque::new();
     while let Some(offset) = walk.next_offset() {
         let wanted: Vec<u64> = std::iter::once(offset).chain(walk.likely_offsets()).take(most).collect();
         let expected = asked.iter().zip(&wanted).take_while(|((asked, _), wanted)| asked == *wanted).count();
