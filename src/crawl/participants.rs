@@ -4,7 +4,6 @@
 //! are read meanwhile; after reading, it is walked again until nothing has moved, or often enough: completeness speaks of
 //! everything that existed when the last full walk began. Pages go through the writer; nothing here touches the database.
 
-use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -14,8 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::accounts::{Accounts, Queue};
 use super::job::{Job, concerns_one_request};
 use super::outcome::Gaps;
-use super::walk::Walk;
-use crate::api::UsersPage;
+use super::walk::{Ahead, Walk};
 use crate::error::{Error, Kind, Result};
 use crate::report::grouped;
 use crate::store::index::{Index, Page, PageCommitted, Run, SweepEnd, SweepVerdict, fingerprint};
@@ -68,12 +66,17 @@ async fn sweep(accounts: &Arc<Accounts>) -> Result<Option<SweepEnd>> {
     let at = job.clock.now();
     let (sweep, goes_on) = job.writer.call(move |index| index.begin_sweep(run, &cursor, at)).await?;
     let mut walk = if goes_on { decode(&sweep.cursor).unwrap_or(fresh) } else { fresh };
-    let mut pages = Ahead::new(job);
-    while let Some(offset) = walk.next_offset() {
+    let mut pages = Ahead::new(job.options.concurrency.min(AHEAD));
+    let ask = |offset| {
+        let (advocate, limit) = (job.advocate.clone(), job.options.page_size.max(1));
+        AbortOnDropHandle::new(tokio::spawn(async move { advocate.users(None, limit, offset).await }))
+    };
+    loop {
         if job.halt.is_cancelled() {
             return Ok(None);
         }
-        let page = match pages.page(offset, walk.likely_offsets()).await {
+        let Some(page) = pages.next(&walk, ask) else { break };
+        let page = match page.await.map_err(ended)? {
             Ok(page) => page,
             Err(error) => {
                 job.stop_for(if concerns_one_request(&error) {
@@ -106,35 +109,6 @@ async fn sweep(accounts: &Arc<Accounts>) -> Result<Option<SweepEnd>> {
     let verdict = SweepVerdict { total: walk.total(), whole, still: walk.is_still() && all_counted, counted };
     let at = job.clock.now();
     job.writer.call(move |index| index.end_sweep(run, sweep.id, verdict, at)).await.map(Some)
-}
-
-/// Pages on their way: the next one, and those that are likely to be asked for after it. One after the other, a list of
-/// millions would take as many answers' time as it has pages. One that turns out not to be wanted is dropped.
-struct Ahead<'a> {
-    job: &'a Job,
-    most: usize,
-    asked: VecDeque<(u64, AbortOnDropHandle<Result<UsersPage>>)>,
-}
-
-impl<'a> Ahead<'a> {
-    fn new(job: &'a Job) -> Self {
-        Self { job, most: job.options.concurrency.clamp(1, AHEAD), asked: VecDeque::new() }
-    }
-
-    /// The page at an offset; those at the offsets behind it are asked for meanwhile.
-    async fn page(&mut self, offset: u64, behind: impl Iterator<Item = u64>) -> Result<UsersPage> {
-        let wanted: Vec<u64> = std::iter::once(offset).chain(behind).take(self.most).collect();
-        // From the first that is not where it was expected on, all are elsewhere.
-        let expected = self.asked.iter().zip(&wanted).take_while(|((asked, _), wanted)| asked == *wanted).count();
-        self.asked.truncate(expected);
-        for offset in wanted.into_iter().skip(expected) {
-            let (advocate, limit) = (self.job.advocate.clone(), self.job.options.page_size.max(1));
-            let page = async move { advocate.users(None, limit, offset).await };
-            self.asked.push_back((offset, AbortOnDropHandle::new(tokio::spawn(page))));
-        }
-        let Some((_, page)) = self.asked.pop_front() else { return Err(ended("no page was asked for")) };
-        page.await.map_err(ended)?
-    }
 }
 
 fn ended(error: impl Display) -> Error {

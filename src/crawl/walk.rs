@@ -6,7 +6,11 @@
 //! pull unknown rows out of it, which is noticed, and the walk steps back until it finds its place again or begins anew.
 //! It never takes a short page for the end (the server may lower `limit`), nor `count` for a total.
 
+mod ahead;
+
 use serde::{Deserialize, Serialize};
+
+pub use ahead::Ahead;
 
 /// Steps back by a page before the walk begins anew.
 const MAX_STEPS_BACK: u32 = 20;
@@ -92,7 +96,7 @@ impl Walk {
     /// Where the pages behind the next one will begin if they are as long as the longest so far and nothing moves: what may be
     /// asked for ahead. One page is one moment, and the proof needs someone whom two neighbouring pages share, whichever of the
     /// two was read first; so a page that was asked for early is as good as one that was not.
-    pub fn likely_offsets(&self) -> impl Iterator<Item = u64> + use<> {
+    fn likely_offsets(&self) -> impl Iterator<Item = u64> + use<> {
         let shared = self.shared_by(self.widest);
         let step = self.widest - shared;
         let total = self.last_total.filter(|_| self.phase == Phase::Forward && step > 0).unwrap_or(0);

@@ -19,9 +19,9 @@ use crate::store::index::{AccountRead, Entry, Index, Page, PageCommitted, RunKey
 const LINGER: Duration = Duration::from_millis(200);
 /// Unless commits take long themselves: then they wait so many times as long for more to come, because a page of the file that
 /// two batches share is written twice.
-const COMMITS: u32 = 4;
+const LINGER_PER_COMMIT: u32 = 4;
 /// And never longer than this.
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST_LINGER: Duration = Duration::from_secs(1);
 
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
 type Committed = Box<dyn FnOnce(PageCommitted) + Send>;
@@ -162,7 +162,7 @@ impl Batch {
         }
         let began = Instant::now();
         let brought = index.commit(run, &batch.entries)?;
-        self.linger = (began.elapsed() * COMMITS).clamp(LINGER, LONGEST);
+        self.linger = (began.elapsed() * LINGER_PER_COMMIT).clamp(LINGER, LONGEST_LINGER);
         for (committed, page) in batch.pages.into_iter().zip(brought) {
             committed(page);
         }

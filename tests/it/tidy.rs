@@ -105,6 +105,7 @@ const PURE: &[&str] = &[
     "webhook/verify.rs",
     "crawl/auto/price.rs",
     "crawl/walk.rs",
+    "crawl/walk/ahead.rs",
     "reconcile/class.rs",
     "reconcile/hours.rs",
     "reconcile/worth.rs",

@@ -1,13 +1,12 @@
 //! What each page means for the walk, and that no walk ends early or never.
 
-use std::collections::{HashSet, VecDeque};
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::rc::Rc;
 
 use proptest::prelude::*;
 
 use super::*;
-
-/// The rows of a page, and the total.
-type Answer = (Vec<u64>, Option<u64>);
 
 /// A list behind an API that caps its pages.
 struct List {
@@ -43,31 +42,28 @@ fn run_ahead(
     let mut walk = Walk::new(overlap);
     let mut seen = HashSet::new();
     let mut pages = 0;
-    let mut asked: VecDeque<(u64, Answer)> = VecDeque::new();
-    while let Some(offset) = walk.next_offset() {
-        let wanted: Vec<u64> = std::iter::once(offset).chain(walk.likely_offsets()).take(most).collect();
-        let expected = asked.iter().zip(&wanted).take_while(|((asked, _), wanted)| asked == *wanted).count();
-        asked.truncate(expected);
-        // The farthest first: the worst that answers out of order can do.
-        let new: Vec<_> = wanted[expected..]
-            .iter()
-            .rev()
-            .map(|offset| {
-                let page = (*offset, list.page(*offset));
-                between(list, u64::MAX);
-                page
-            })
-            .collect();
-        asked.extend(new.into_iter().rev());
-        let (_, (rows, total)) = asked.pop_front().expect("it was asked for");
-        seen.extend(&rows);
-        walk.take(&rows, rows.len() as u64, total);
+    let mut ahead = Ahead::new(most);
+    loop {
+        let mut asked = Vec::new();
+        let page = ahead.next(&walk, |offset| {
+            let page = Rc::new(OnceCell::new());
+            asked.push((offset, Rc::clone(&page)));
+            page
+        });
+        let Some(page) = page else { break };
+        // The farthest is answered first: the worst that answers out of order can do.
+        for (offset, page) in asked.into_iter().rev() {
+            page.set(list.page(offset)).expect("it is answered once");
+            between(list, pages + 1);
+        }
+        let (rows, total) = page.get().expect("it is answered");
+        seen.extend(rows);
+        walk.take(rows, rows.len() as u64, *total);
         // A walk goes on after a kill from what was stored.
         let stored = serde_json::to_string(&walk).expect("serialises");
         walk = serde_json::from_str(&stored).expect("deserialises");
         pages += 1;
         assert!(pages < 20_000, "no end: {walk:?}");
-        between(list, pages);
     }
     (walk, seen, pages)
 }
