@@ -75,27 +75,24 @@ impl fmt::Debug for Credentials {
 /// The token that one request was signed with, to tell later whether the file holds another one now.
 pub(crate) type Token = Arc<Signature>;
 
-/// A token, and the header that it makes: the same for every request.
-pub(crate) struct Signature {
-    token: SecretString,
-    header: HeaderValue,
-}
+/// The Authorization header that a token makes: the same for every request. Marked as sensitive, so that it does not print.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Signature(HeaderValue);
 
 impl Signature {
     fn read(credentials: &Credentials) -> Result<Token> {
         let token = credentials.secret.read()?;
         let pair = SecretString::from(format!("{}:{}", credentials.user, token.expose_secret()));
         let encoded = SecretString::from(Base64::encode_string(pair.expose_secret().as_bytes()));
-        let header = HeaderValue::from_str(&format!("Basic {}", encoded.expose_secret()));
-        let mut header = header.map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
-        // So that it does not print either.
+        let mut header = HeaderValue::from_str(&format!("Basic {}", encoded.expose_secret()))
+            .map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
         header.set_sensitive(true);
-        Ok(Arc::new(Self { token, header }))
+        Ok(Arc::new(Self(header)))
     }
 
     /// The value of the Authorization header.
     pub(crate) fn header(&self) -> HeaderValue {
-        self.header.clone()
+        self.0.clone()
     }
 }
 
@@ -126,7 +123,7 @@ impl Keyring {
     /// blocking read is not worth a thread.
     pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
         let fresh = Signature::read(&self.credentials)?;
-        let differs = fresh.token.expose_secret() != used.token.expose_secret();
+        let differs = fresh != *used;
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(differs)
     }
@@ -150,11 +147,11 @@ mod tests {
         let keyring = Keyring::new(Credentials { user: String::new(), secret: Secret::File(path.clone()) })
             .expect("the file is readable");
         let used = keyring.token();
-        assert_eq!(used.token.expose_secret(), " to ken ");
+        assert_eq!(used.header(), format!("Basic {}", Base64::encode_string(b": to ken ")));
         assert_eq!(keyring.reread(&used), Ok(false));
         std::fs::write(&path, "fresh")?;
         assert_eq!(keyring.reread(&used), Ok(true));
-        assert_eq!(keyring.token().token.expose_secret(), "fresh");
+        assert_eq!(keyring.token().header(), format!("Basic {}", Base64::encode_string(b":fresh")));
         std::fs::write(&path, "\n")?;
         assert_eq!(keyring.reread(&used).map_err(|e| e.kind), Err(Kind::Config));
         std::fs::remove_file(&path)?;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::auth::Keyring;
 use super::counts;
 use super::json::{Complaint, is_json, what_instead};
 use super::pace::{Health, Pacer, jittered};
@@ -76,6 +77,7 @@ impl Drop for Waiting<'_> {
 pub(crate) struct Client {
     host: Host,
     wire: Reader,
+    keyring: Keyring,
     pacer: Arc<Pacer>,
     policy: Policy,
     max_wait: Duration,
@@ -106,6 +108,7 @@ impl Client {
         Ok(Self {
             host,
             wire: Reader::new(options, version)?,
+            keyring: Keyring::new(options.credentials.clone())?,
             pacer: Pacer::new(options, clock, stop)?,
             policy: Policy {
                 attempts: options.attempts.max(1),
@@ -197,7 +200,7 @@ impl Client {
                 let _waiting = not_before.map(|_| Waiting::count(&self.counts.backing_off));
                 self.pacer.admit(not_before.take()).await?
             };
-            let token = self.wire.keyring().token();
+            let token = self.keyring.token();
             self.counts.requests.fetch_add(1, Ordering::Relaxed);
             if tries.sent > 0 {
                 self.counts.retries.fetch_add(1, Ordering::Relaxed);
@@ -254,8 +257,8 @@ impl Client {
             match answer {
                 Ok((answer, complaint)) => {
                     permit.finish(health(outcome_of(&answer)), rate_headers::exhausted_until(&answer.headers, now));
-                    if answer.status == 401 && !tries.signed_again && self.wire.keyring().is_file() {
-                        self.wire.keyring().reread(&token)?;
+                    if answer.status == 401 && !tries.signed_again && self.keyring.is_file() {
+                        self.keyring.reread(&token)?;
                         tries.signed_again = true;
                         tries.attempts -= 1;
                     } else if answer.status == 404 && !complaint.is_tenant() && body_is_json(&answer) {

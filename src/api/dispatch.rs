@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::Token;
+use super::auth::{Keyring, Token};
 use super::counts;
 use super::json::{Complaint, Fields, what_instead};
 use super::pace::{Health, Pacer, Permit};
@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 pub(crate) struct Dispatcher {
     host: Host,
     wire: Writer,
+    keyring: Keyring,
     pacer: Arc<Pacer>,
     clock: Clock,
     backoff: SignedDuration,
@@ -63,6 +64,7 @@ impl Dispatcher {
         Ok(Self {
             host,
             wire: Writer::new(options, version)?,
+            keyring: Keyring::new(options.credentials.clone())?,
             pacer: Pacer::new(options, clock, stop)?,
             clock,
             backoff: SignedDuration::try_from(options.backoff).unwrap_or(SignedDuration::from_secs(1)),
@@ -90,11 +92,11 @@ impl Dispatcher {
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
         taken: impl Fn(&[u8]) -> Option<T>,
     ) -> Certain<T> {
-        let token = self.wire.keyring().token();
+        let token = self.keyring.token();
         let mut result = self.send(act, &request, &token).await;
         let refused = matches!(&result, Ok(answer) if answer.status == 401);
-        if refused && self.wire.keyring().is_file() && self.wire.keyring().reread(&token) == Ok(true) {
-            let fresh = self.wire.keyring().token();
+        if refused && self.keyring.is_file() && self.keyring.reread(&token) == Ok(true) {
+            let fresh = self.keyring.token();
             result = self.send(act, &request, &fresh).await;
         }
         self.conclude(permit, act, result, taken)

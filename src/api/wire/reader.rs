@@ -32,7 +32,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::{Answer, BODY_LIMIT, Body, Failure, common_headers, install_crypto, no_https};
-use crate::api::auth::{Keyring, Token};
+use crate::api::auth::Token;
 use crate::api::options::{HostOptions, check_base, is_loopback};
 use crate::error::{Error, Kind, Result};
 
@@ -43,19 +43,18 @@ const NOT_TAKEN: u32 = 5;
 /// How often a connection that says nothing is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The way in which one host is read: connections and credentials.
+/// The connections over which one host is read.
 pub(crate) struct Reader {
     client: Client<HttpsConnector<Route>, Full<Bytes>>,
-    keyring: Keyring,
     headers: HeaderMap,
     timeout: Duration,
 }
 
 impl Reader {
-    /// Checks the base URL, reads the token, builds the client.
+    /// Checks the base URL, builds the client.
     ///
     /// # Errors
-    /// `Kind::Config` for an unsafe base URL, an unreadable token, a proxy that cannot be used.
+    /// `Kind::Config` for an unsafe base URL, and a proxy that cannot be used.
     pub(crate) fn new(options: &HostOptions, version: Option<&str>) -> Result<Self> {
         check_base(&options.base)?;
         install_crypto();
@@ -79,28 +78,16 @@ impl Reader {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(options.concurrency)
             .build(https.enable_http1().enable_http2().wrap_connector(route));
-        Ok(Self { client, keyring: Keyring::new(options.credentials.clone())?, headers, timeout: options.timeout })
-    }
-
-    pub(crate) fn keyring(&self) -> &Keyring {
-        &self.keyring
+        Ok(Self { client, headers, timeout: options.timeout })
     }
 
     /// Asks one question, signed with the given token: by GET, or by POST where there is a JSON body.
     pub(crate) async fn send(&self, url: &Url, json: Option<&Bytes>, token: &Token) -> Result<Answer, Failure> {
         let uri = Uri::try_from(url.as_str()).map_err(|error| Failure::no_connection(&error))?;
-        let mut request = Request::new(Full::new(json.cloned().unwrap_or_default()));
-        *request.uri_mut() = uri;
-        request.headers_mut().clone_from(&self.headers);
-        request.headers_mut().insert(AUTHORIZATION, token.header());
-        if json.is_some() {
-            *request.method_mut() = Method::POST;
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
         let asking = async {
             let mut left = NOT_TAKEN;
             loop {
-                match self.client.request(request.clone()).await {
+                match self.client.request(self.request(uri.clone(), json, token)).await {
                     Ok(response) => return Ok(read(response).await),
                     Err(error) if left > 0 && is_not_taken(&error) => left -= 1,
                     Err(error) => return Err(classify(&error)),
@@ -111,6 +98,19 @@ impl Reader {
             Ok(answer) => answer,
             Err(_elapsed) => Err(Failure::timed_out()),
         }
+    }
+
+    fn request(&self, uri: Uri, json: Option<&Bytes>, token: &Token) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(json.cloned().unwrap_or_default()));
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(AUTHORIZATION, token.header());
+        if json.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.method_mut() = Method::POST;
+        }
+        request
     }
 }
 

@@ -4,21 +4,20 @@
 use reqwest::{RequestBuilder, Response, redirect, retry};
 
 use super::{Answer, Body, Failure, USER_AGENT, common_headers, install_crypto, no_https};
-use crate::api::auth::{Keyring, Token};
+use crate::api::auth::Token;
 use crate::api::options::{HostOptions, check_base, is_loopback};
 use crate::error::Result;
 
-/// The way in which one host is written to: connections and credentials.
+/// The connections over which one host is written to.
 pub(crate) struct Writer {
     pub(crate) http: reqwest::Client,
-    keyring: Keyring,
 }
 
 impl Writer {
-    /// Checks the base URL, reads the token, builds the client.
+    /// Checks the base URL, builds the client.
     ///
     /// # Errors
-    /// `Kind::Config` for an unsafe base URL or an unreadable token.
+    /// `Kind::Config` for an unsafe base URL.
     pub(crate) fn new(options: &HostOptions, version: Option<&str>) -> Result<Self> {
         check_base(&options.base)?;
         install_crypto();
@@ -43,12 +42,7 @@ impl Writer {
         } else {
             builder = builder.https_only(true);
         }
-        let http = builder.build().map_err(|error| no_https(&error))?;
-        Ok(Self { http, keyring: Keyring::new(options.credentials.clone())? })
-    }
-
-    pub(crate) fn keyring(&self) -> &Keyring {
-        &self.keyring
+        Ok(Self { http: builder.build().map_err(|error| no_https(&error))? })
     }
 
     /// Puts exactly one request on the wire, signed with the given token.
