@@ -1,6 +1,6 @@
 //! The write-ahead log is copied into the file beside the writer, not by it.
 //!
-//! A crawl touches pages all over the file, and to copy a hundred megabytes of them takes the disk longer than to write the
+//! A crawl touches pages all over the file, and to copy tens of megabytes of them takes the disk longer than to write the
 //! next batch: whoever writes would stand still for it, and everybody who asks the vendor with it. So a thread with a connection
 //! of its own copies while the writer goes on, and the writer copies only what has come last, which lets the log begin anew.
 //! Nothing here is needed for a commit to hold: without it the log only grows.
@@ -16,8 +16,8 @@ const DUE: i64 = 16_384;
 /// So many times as many, and the writer waits for the copy: the disk cannot keep up, and the log must not fill it.
 const TOO_MANY: i64 = 4;
 
-/// Pages at which SQLite copies them itself, should nobody here have done it.
-pub(in crate::store) const LAST_RESORT: i64 = 8 * DUE;
+/// Pages in the log at which SQLite copies them itself, should nobody here have done it.
+pub(in crate::store) const LAST_RESORT: i64 = TOO_MANY * DUE;
 
 /// Keeps the log of one file short.
 #[derive(Debug)]

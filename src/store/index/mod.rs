@@ -132,7 +132,9 @@ impl Index {
             tx.commit()?;
             Ok(value)
         });
-        self.log.look_after(&self.conn);
+        if outcome.is_ok() {
+            self.log.look_after(&self.conn);
+        }
         outcome.map_err(|error| {
             // Rows that were rolled back must not be remembered by their numbers.
             self.shared = Shared::default();
