@@ -1,0 +1,113 @@
+//! Tokens of the API: made, listed, ended, and taken as a word for who somebody is.
+//!
+//! A token may do what its scopes and its user's role both allow. Only its hash is kept, and it has an end.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use super::{Access, By, Right, Role, Who, check_name, secret};
+use crate::error::{Error, Kind, Result};
+use crate::store::access::{NewToken, TokenRow};
+
+/// A token, without itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Token {
+    /// Its number.
+    pub id: i64,
+    /// Whose it is.
+    pub user: String,
+    /// What it is for.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: Vec<Right>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub expires_at: String,
+    /// Its newest request, RFC 3339, to the minute.
+    pub used_at: Option<String>,
+    /// RFC 3339; `null` while it may be used.
+    pub revoked_at: Option<String>,
+}
+
+impl Access {
+    /// Makes a token: its number and itself, which is kept nowhere.
+    pub fn add_token(
+        &mut self,
+        owner: &str,
+        name: &str,
+        scopes: &[Right],
+        expires_in: Duration,
+        now: Timestamp,
+    ) -> Result<(i64, SecretString)> {
+        check_name("token", name)?;
+        let owner = self.user(owner)?;
+        if owner.disabled_at.is_some() {
+            return Err(Error::new(Kind::Refused, format!("user {:?} is disabled", owner.name)));
+        }
+        if let Some(right) = scopes.iter().find(|right| !owner.role.may(**right)) {
+            let (right, role) = (right.as_str(), owner.role.as_str());
+            return Err(Error::new(
+                Kind::Usage,
+                format!("a token for {right} would do nothing: {} is {role}", owner.name),
+            )
+            .hint("leave the scope out, or give the user another role first"));
+        }
+        let secret = format!("{}{}", secret::TOKEN_PREFIX, secret::random_secret()?);
+        let words: Vec<&str> = scopes.iter().map(|right| right.as_str()).collect();
+        let expires = now.checked_add(expires_in).unwrap_or(Timestamp::MAX);
+        let new = NewToken {
+            user: &owner.name,
+            name,
+            hash: &secret::hash(&secret),
+            scopes: &words.join(" "),
+            expires_ms: expires.as_millisecond(),
+        };
+        Ok((self.file.add_token(&new, now)?, SecretString::from(secret)))
+    }
+
+    /// Every token, or those of one user.
+    pub fn tokens(&self, owner: Option<&str>) -> Result<Vec<Token>> {
+        Ok(self.file.tokens(owner)?.into_iter().map(token).collect())
+    }
+
+    /// Ends a token.
+    pub fn revoke_token(&mut self, id: i64, now: Timestamp) -> Result<()> {
+        if self.file.revoke_token(id, now)? {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Failed, format!("there is no token {id} that could be ended"))
+            .hint("`recoup user token list` shows them"))
+    }
+
+    /// Who holds this token, where it and its user may still be.
+    pub fn token(&mut self, secret: &str, now: Timestamp) -> Result<Option<Who>> {
+        if !secret.starts_with(secret::TOKEN_PREFIX) {
+            return Ok(None);
+        }
+        let Some(row) = self.file.token(&secret::hash(secret), now.as_millisecond())? else { return Ok(None) };
+        let Some(role) = Role::named(&row.role) else { return Ok(None) };
+        let by = By::Token { id: row.id, scopes: scopes_of(&row.scopes) };
+        Ok(Some(Who { name: row.user, role, os_user: row.os_user, by }))
+    }
+}
+
+fn token(row: TokenRow) -> Token {
+    let moment = |ms: i64| Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).unwrap_or_default();
+    Token {
+        id: row.id,
+        user: row.user,
+        name: row.name,
+        scopes: scopes_of(&row.scopes),
+        created_at: row.created_at,
+        expires_at: moment(row.expires_ms),
+        used_at: row.used_ms.map(moment),
+        revoked_at: row.revoked_at,
+    }
+}
+
+fn scopes_of(words: &str) -> Vec<Right> {
+    words.split(' ').filter_map(Right::named).collect()
+}
