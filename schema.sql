@@ -161,15 +161,24 @@ CREATE TABLE links (
     n          INTEGER NOT NULL,                     -- counts the links of one reward
     order_id   TEXT,                                 -- opaque; answers compare it byte for byte
     action_id  TEXT,
-    order_fold TEXT,                                 -- its folded form where that differs: suggestions only
     PRIMARY KEY (reward, n)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX links_by_order ON links (order_id) WHERE order_id IS NOT NULL;
+-- By what links are found. A key is 64 bits of a hash: of an order ID without what suggestions overlook (case, white space, a
+-- leading #, leading zeros) and without letters beyond ASCII, or of an ActionId. It leads to a reward; the text of that
+-- reward's links decides. Rows of links never come or go without theirs.
+CREATE TABLE link_keys (
+    key    INTEGER NOT NULL,
+    reward INTEGER NOT NULL,                         -- no reference: each would be looked up by reward before one can be deleted
+    PRIMARY KEY (key, reward)
+) STRICT, WITHOUT ROWID;
 
-CREATE INDEX links_by_fold ON links (order_fold) WHERE order_fold IS NOT NULL;
-
-CREATE INDEX links_by_action ON links (action_id) WHERE action_id IS NOT NULL;
+-- The newest of them, until they are many enough to be moved on together: keys come in no order, and this table is small.
+CREATE TABLE new_link_keys (
+    key    INTEGER NOT NULL,
+    reward INTEGER NOT NULL,
+    PRIMARY KEY (key, reward)
+) STRICT, WITHOUT ROWID;
 
 -- Accounts that were forgotten, as keyed hashes (HMAC-SHA-256), with the key of the ledger that they are from: no reading
 -- brings them back.

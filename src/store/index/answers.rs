@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, ToSql, params};
 
+use super::links::led_to;
 use super::{IndexReader, Via, moment};
 use crate::error::Result;
 use crate::model::{AccountId, ActionId, LinkKind, OrderId, Reward, UserId};
@@ -49,7 +50,7 @@ struct Which {
 }
 
 macro_rules! which {
-    ($rows:literal) => {
+    ($rows:expr) => {
         Which {
             rewards: concat!(
                 "SELECT reward_id, coalesce(rewards.account_id, accounts.account_id), user_id, reward_type, reward_source, unit,
@@ -73,13 +74,34 @@ macro_rules! which {
     };
 }
 
+/// The rewards of an order.
+macro_rules! of_order {
+    () => {
+        concat!("SELECT reward FROM links WHERE reward IN (", led_to!("order_key(?1)"), ") AND order_id = ?1")
+    };
+}
+
+/// The rewards that carry an ActionId which stands beside an order, by one of the tables that lead there.
+macro_rules! of_its_actions {
+    ($keys:literal) => {
+        concat!(
+            "SELECT other.reward FROM links own CROSS JOIN ",
+            $keys,
+            " led ON led.key = action_key(own.action_id)
+                 CROSS JOIN links other ON other.reward = led.reward AND other.action_id = own.action_id
+             WHERE own.reward IN (",
+            led_to!("order_key(?1)"),
+            ") AND own.order_id = ?1"
+        )
+    };
+}
+
 const OF_ROW: Which = which!("?1");
-const OF_ORDER: Which = which!("SELECT reward FROM links WHERE order_id = ?1");
-const OF_ACTION: Which = which!("SELECT reward FROM links WHERE action_id = ?1");
-const OF_ORDER_AND_ITS_ACTIONS: Which = which!(
-    "SELECT reward FROM links WHERE order_id = ?1
-     UNION SELECT other.reward FROM links own JOIN links other ON other.action_id = own.action_id WHERE own.order_id = ?1"
-);
+const OF_ORDER: Which = which!(of_order!());
+const OF_ACTION: Which =
+    which!(concat!("SELECT reward FROM links WHERE reward IN (", led_to!("action_key(?1)"), ") AND action_id = ?1"));
+const OF_ORDER_AND_ITS_ACTIONS: Which =
+    which!(concat!(of_order!(), " UNION ", of_its_actions!("link_keys"), " UNION ", of_its_actions!("new_link_keys")));
 
 /// What one reward offers, in its own order.
 type Pairs = Vec<(Option<OrderId>, Option<ActionId>)>;
@@ -111,12 +133,16 @@ impl IndexReader {
     /// Order IDs that differ from this one in case, white space, a leading `#` or leading zeros only.
     pub fn suggestions(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.read(|conn| {
-            conn.prepare_cached(
-                "SELECT order_id FROM links WHERE order_fold = ?1 AND order_id <> ?2
-                 UNION SELECT order_id FROM links WHERE order_id = ?1 AND order_id <> ?2 ORDER BY 1 LIMIT ?3",
-            )?
-            .query_map(params![order.folded(), order, limit as i64], |row| row.get(0))?
-            .collect()
+            let select = concat!(
+                "SELECT DISTINCT order_id FROM links WHERE reward IN (",
+                led_to!("order_key(?1)"),
+                ") AND order_id <> ?1 AND order_key(order_id) = order_key(?1) ORDER BY 1"
+            );
+            let folded = order.folded();
+            let mut statement = conn.prepare_cached(select)?;
+            let led_to = statement.query_map([order], |row| row.get::<_, OrderId>(0))?;
+            // The key overlooks more than a suggestion does.
+            led_to.filter(|other| other.as_ref().map_or(true, |other| other.folded() == folded)).take(limit).collect()
         })
     }
 

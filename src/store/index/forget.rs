@@ -7,8 +7,9 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Serialize;
 
+use super::links::{delete_links, links_of};
 use super::pack::Unpacker;
-use super::rows::{OLD, Tally, links_of, old_from};
+use super::rows::{OLD, Tally, old_from};
 use super::shared::Shared;
 use super::tombstones::{Scrubbed, leave_out, scrub};
 use super::{Index, LAYOUT};
@@ -167,11 +168,8 @@ pub(super) fn erase_rows(
             })?;
         users.extend(user);
         leave_out(tx, &shared.forgotten, old.read_run, id, modified)?;
-        for sql in [
-            "DELETE FROM links WHERE reward = ?1",
-            "DELETE FROM raws WHERE reward = ?1",
-            "DELETE FROM rewards WHERE id = ?1",
-        ] {
+        delete_links(tx, old.row)?;
+        for sql in ["DELETE FROM raws WHERE reward = ?1", "DELETE FROM rewards WHERE id = ?1"] {
             tx.prepare_cached(sql)?.execute([old.row])?;
         }
         erased.rewards += 1;

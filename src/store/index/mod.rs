@@ -12,6 +12,7 @@ mod forget;
 mod hints;
 mod ids;
 mod jobs;
+mod links;
 pub(super) mod log;
 mod pack;
 mod pen;
@@ -50,6 +51,7 @@ pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 pub use tombstones::Buried;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
+use links::{key_all, know_keys};
 use log::{LAST_RESORT, LogKeeper};
 use pack::Packer;
 use shared::Shared;
@@ -66,6 +68,11 @@ pub(super) const LAYOUT: Layout = Layout {
         |conn| conn.execute_batch(include_str!("../../../migrations/index-2.sql")),
         |conn| conn.execute_batch(include_str!("../../../migrations/index-3.sql")),
         |conn| conn.execute_batch(include_str!("../../../migrations/index-4.sql")),
+        |conn| {
+            conn.execute_batch(include_str!("../../../migrations/index-5.sql"))?;
+            know_keys(conn)?;
+            key_all(conn)
+        },
     ],
     synchronous: "NORMAL",
     application_id: 0x7265_6378, // "recx"
@@ -109,6 +116,7 @@ impl Index {
         // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
         let tuned = conn
             .pragma_update(None, "cache_size", -32 * 1024)
+            .and_then(|()| know_keys(&conn))
             .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", LAST_RESORT, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
@@ -188,7 +196,7 @@ impl IndexReader {
         let Some(conn) = open_reader(path, &LAYOUT, identity)? else { return Ok(None) };
         conn.set_prepared_statement_cache_capacity(64);
         // IDs arrive in no order, so look-ups go all over the file. What one command does not need is not taken.
-        let tuned = conn.pragma_update(None, "cache_size", -16 * 1024);
+        let tuned = conn.pragma_update(None, "cache_size", -16 * 1024).and_then(|()| know_keys(&conn));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         Ok(Some(Self { conn, path: path.to_owned(), coverage: RefCell::default() }))
     }

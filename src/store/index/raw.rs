@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
+use super::links::{move_keys_on, write_links};
 use super::pack::Unpacker;
 use super::pen::Pen;
-use super::rows::{Tally, old_by_row, write_links};
+use super::rows::{Tally, old_by_row};
 use super::{Index, IndexReader};
 use crate::error::Result;
 use crate::extract::Extracted;
@@ -68,6 +69,7 @@ impl Index {
                 }
                 write_links(pen, *row, &old.links, &extracted.links)?;
             }
+            move_keys_on(tx)?;
             tally.write(tx)
         })
     }

@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;
 
 use super::accounts::{Lineage, Page, PageCommitted, write_page};
+use super::links::move_keys_on;
 use super::pack::Packer;
 use super::pen::{Pen, Sql};
 use super::rows::{Item, Tally, old_rewards};
@@ -174,6 +175,7 @@ impl Index {
                     }
                 }
             }
+            move_keys_on(tx)?;
             tally.write(tx)?;
             Ok(pages)
         })?;

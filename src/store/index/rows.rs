@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, ToSql, Transaction, params};
 
 use super::accounts::Lineage;
+use super::links::{link_from, links_of, write_links};
 use super::pack::Packer;
 use super::pen::{Pen, Sql};
 use super::shared::Shared;
@@ -135,32 +136,6 @@ pub(super) fn old_by_row(tx: &Transaction<'_>, row: i64) -> rusqlite::Result<Opt
 
 pub(super) fn with_links(tx: &Transaction<'_>, found: Option<(RewardId, Old)>) -> rusqlite::Result<Option<Old>> {
     found.map(|(_, old)| Ok(Old { links: links_of(tx, old.row)?, ..old })).transpose()
-}
-
-pub(super) fn links_of(tx: &Transaction<'_>, row: i64) -> rusqlite::Result<Vec<Link>> {
-    tx.prepare_cached("SELECT order_id, action_id FROM links WHERE reward = ?1 ORDER BY n")?
-        .query_map([row], link_from)?
-        .collect()
-}
-
-fn link_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link { order_id: row.get(0)?, action_id: row.get(1)? })
-}
-
-/// Writes a reward's links where they changed.
-pub(super) fn write_links(pen: &mut Pen<'_>, row: i64, old: &[Link], new: &[Link]) -> rusqlite::Result<()> {
-    if old == new {
-        return Ok(());
-    }
-    if !old.is_empty() {
-        pen.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([row])?;
-    }
-    for (n, link) in new.iter().enumerate() {
-        let fold = link.order_id.as_ref().map(|order| (order.folded(), order));
-        let fold = fold.filter(|(fold, order)| fold != order.as_str()).map(|(fold, _)| fold);
-        pen.sql(Sql::NewLink)?.execute(params![row, n as i64, link.order_id, link.action_id, fold])?;
-    }
-    Ok(())
 }
 
 /// One reward on its way into the index.

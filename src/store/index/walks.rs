@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::accounts::Lineage;
+use super::links::{led_to, move_keys_on};
 use super::pen::Pen;
 use super::rows::{Item, Tally};
 use super::runs::RunKey;
@@ -68,6 +69,7 @@ impl Index {
                 let item = Item { lineage, key, listed_by: account, asked_at, reward };
                 item.write(pen, shared, packer, &mut tally, None)?;
             }
+            move_keys_on(tx)?;
             tally.write(tx)?;
             tx.prepare_cached(
                 "UPDATE runs SET cursor = ?2, rewards_unusable = rewards_unusable + ?3 WHERE id = ?1",
@@ -91,8 +93,12 @@ impl Index {
     /// Whether an order is in the index, byte for byte.
     pub fn has_order(&self, order: &OrderId) -> Result<bool> {
         self.read(|conn| {
-            conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM links WHERE order_id = ?1)")?
-                .query_row(params![order], |row| row.get(0))
+            let select = concat!(
+                "SELECT EXISTS (SELECT 1 FROM links WHERE reward IN (",
+                led_to!("order_key(?1)"),
+                ") AND order_id = ?1)"
+            );
+            conn.prepare_cached(select)?.query_row(params![order], |row| row.get(0))
         })
     }
 
