@@ -4,20 +4,22 @@
 //! failure. The queue stands in the database; answers go to the writer. Nothing here touches the database itself, and
 //! nothing here names an account to anyone but the vendor.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use foldhash::HashSet;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::job::{Job, concerns_one_request, lock};
+use super::writer::Heard;
 use crate::api::advocate::Rewards;
 use crate::error::{Error, Kind, Result};
-use crate::store::index::{AccountAnswer, AccountKey, AccountRead, Index, ReadReward, Unread};
+use crate::store::index::{AccountAnswer, AccountKey, Index, Unread};
 
 /// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size. The next are asked for when half
 /// of them is left, which must last while the writer commits a batch.
@@ -66,7 +68,7 @@ impl Accounts {
         Arc::new(Self {
             job,
             unlisted_is_gone,
-            in_flight: Mutex::new(HashSet::new()),
+            in_flight: Mutex::default(),
             failures_in_a_row: AtomicU32::new(0),
             refusals_in_a_row: AtomicU32::new(0),
             has_answered: AtomicBool::new(false),
@@ -201,21 +203,15 @@ impl Accounts {
     /// One account, from the request to the writer.
     async fn read_one(&self, queue: Queue, unread: Unread) -> Result<()> {
         let asked_at = self.job.clock.now();
-        let answer = match self.job.advocate.rewards(&unread.account, None).await {
-            Ok(Rewards::Listed(raw)) => {
-                let (rewards, unusable) = ReadReward::all(raw, &unread.account, &self.job.mapping);
-                AccountAnswer::Listed { rewards, unusable }
-            }
+        let heard = match self.job.advocate.rewards(&unread.account, None).await {
+            Ok(Rewards::Listed(rewards)) => Heard::Rewards(rewards),
             Ok(Rewards::NoSuchAccount) => {
                 // One that only an earlier run has listed may well be gone by now, and many may be at once.
                 if unread.listed {
                     self.count_failure(queue, || Error::new(Kind::Vendor, "Get Rewards does not know it"));
-                    AccountAnswer::Unknown
-                } else if self.unlisted_is_gone {
-                    AccountAnswer::NoSuchAccount
-                } else {
-                    AccountAnswer::Unknown
                 }
+                let is_gone = !unread.listed && self.unlisted_is_gone;
+                Heard::Other(if is_gone { AccountAnswer::NoSuchAccount } else { AccountAnswer::Unknown })
             }
             Err(error) if error.kind == Kind::Scope => {
                 let refusals = self.refusals_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
@@ -228,22 +224,23 @@ impl Accounts {
                     lock(&self.in_flight).remove(&unread.key);
                     return Ok(());
                 }
-                AccountAnswer::Failed(error.message)
+                Heard::Other(AccountAnswer::Failed(error.message))
             }
             Err(error) if concerns_one_request(&error) => {
                 self.count_failure(queue, || error.clone());
-                AccountAnswer::Failed(error.message)
+                Heard::Other(AccountAnswer::Failed(error.message))
             }
             Err(error) => return Err(error),
         };
-        if matches!(answer, AccountAnswer::Listed { .. }) {
+        if matches!(heard, Heard::Rewards(_)) {
             self.failures_in_a_row.store(0, Ordering::Relaxed);
             self.refusals_in_a_row.store(0, Ordering::Relaxed);
             self.has_answered.store(true, Ordering::Relaxed);
             self.job.meter.read_one();
         }
-        self.job.writer.put(AccountRead { key: unread.key, asked_at, answer }).await?;
-        lock(&self.in_flight).remove(&unread.key);
+        let key = unread.key;
+        self.job.writer.put(unread, asked_at, heard).await?;
+        lock(&self.in_flight).remove(&key);
         Ok(())
     }
 

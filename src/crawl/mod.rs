@@ -152,7 +152,7 @@ impl Crawl<'_> {
         let (known, read) =
             if source == Source::GraphQl { (0, 0) } else { (before.accounts_known, before.accounts_read) };
         let meter = Meter::new(known, read, counted);
-        let (writer, thread) = Writer::start(index, run, self.options.batch.max(1));
+        let (writer, thread) = Writer::start(index, run, self.options.batch.max(1), self.mapping.clone());
         let job = Arc::new(Job::new(
             self.advocate.clone(),
             self.mapping.clone(),

@@ -1,5 +1,8 @@
 //! The one place of a crawl that writes: a thread that owns the index and commits answers in batches.
 //!
+//! Rewards are taken apart here too, not where they were asked for: two threads of which one makes and the other frees so
+//! many small things wait for each other at the allocator.
+//!
 //! Requests never wait for a disk that is busy with another batch, only for a channel that is full. Everything that a crawl
 //! asks of the index goes through here in order, so that a question sees every answer that was put before it. A failure to
 //! write ends the thread; its error is what [`Thread::close`] gives.
@@ -7,13 +10,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::mailbox::{self, Mailbox, Sender};
 use crate::error::{Error, Kind, Result};
-use crate::store::index::{AccountRead, Entry, Index, Page, PageCommitted, RunKey, Sweep};
+use crate::extract::Mapping;
+use crate::store::index::{
+    AccountAnswer, AccountRead, Entry, Index, Page, PageCommitted, ReadReward, RunKey, Sweep, Unread,
+};
 
 /// Answers wait no longer than this for their batch: what a `kill -9` may cost, and how late progress is.
 const LINGER: Duration = Duration::from_millis(200);
@@ -26,8 +33,20 @@ const LONGEST_LINGER: Duration = Duration::from_secs(1);
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
 type Committed = Box<dyn FnOnce(PageCommitted) + Send>;
 
+/// What came of asking for one account.
+pub(super) enum Heard {
+    /// Its rewards, as they came.
+    Rewards(Vec<Box<RawValue>>),
+    /// Anything else.
+    Other(AccountAnswer),
+}
+
 enum Message {
-    Entry(Entry),
+    Answer {
+        of: Unread,
+        asked_at: Timestamp,
+        heard: Heard,
+    },
     Page(Entry, Committed),
     /// Runs after everything that was put before it is written.
     Call(Call),
@@ -39,7 +58,9 @@ impl Message {
     /// Rows that it adds to a batch; `None` for what cannot wait until there is one.
     fn rows(&self) -> Option<usize> {
         match self {
-            Self::Entry(entry) | Self::Page(entry, ..) => Some(entry.rows()),
+            Self::Answer { heard: Heard::Rewards(rewards), .. } => Some(rewards.len() + 1),
+            Self::Answer { heard: Heard::Other(_), .. } => Some(1),
+            Self::Page(entry, ..) => Some(entry.rows()),
             Self::Call(_) | Self::Glance(_) => None,
         }
     }
@@ -55,18 +76,18 @@ pub(super) struct Writer {
 pub(super) struct Thread(JoinHandle<Result<Index>>);
 
 impl Writer {
-    /// Starts the thread. `batch` is in rows, and is what a `kill -9` may cost beside the requests in flight: half of it is
+    /// Starts the thread, which finds links by `mapping`. `batch` is in rows, and is what a `kill -9` may cost beside the requests in flight: half of it is
     /// being committed while the other half queues.
-    pub(super) fn start(index: Index, run: RunKey, batch: usize) -> (Self, Thread) {
+    pub(super) fn start(index: Index, run: RunKey, batch: usize, mapping: Mapping) -> (Self, Thread) {
         let batch = (batch / 2).max(1);
         let (sender, mailbox) = mailbox::open(batch);
-        let thread = tokio::task::spawn_blocking(move || work(index, run, batch, &mailbox));
+        let thread = tokio::task::spawn_blocking(move || work(index, run, batch, &mailbox, &mapping));
         (Self { messages: sender }, Thread(thread))
     }
 
     /// Puts an answer into the next batch.
-    pub(super) async fn put(&self, read: AccountRead) -> Result<()> {
-        self.send(Message::Entry(Entry::Read(read))).await
+    pub(super) async fn put(&self, of: Unread, asked_at: Timestamp, heard: Heard) -> Result<()> {
+        self.send(Message::Answer { of, asked_at, heard }).await
     }
 
     /// Puts a page of participants into the next batch. `committed` hears what it brought, once it is written.
@@ -170,7 +191,18 @@ impl Batch {
     }
 }
 
-fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>) -> Result<Index> {
+fn take_apart(of: Unread, asked_at: Timestamp, heard: Heard, mapping: &Mapping) -> Entry {
+    let answer = match heard {
+        Heard::Rewards(raw) => {
+            let (rewards, unusable) = ReadReward::all(raw, &of.account, mapping);
+            AccountAnswer::Listed { rewards, unusable }
+        }
+        Heard::Other(answer) => answer,
+    };
+    Entry::Read(AccountRead { key: of.key, asked_at, answer })
+}
+
+fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>, mapping: &Mapping) -> Result<Index> {
     let mut batch = Batch::new();
     loop {
         // As long as nothing is due, many answers wake this thread once.
@@ -180,7 +212,7 @@ fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>) 
         };
         for message in taken.messages {
             match message {
-                Message::Entry(entry) => batch.push(entry),
+                Message::Answer { of, asked_at, heard } => batch.push(take_apart(of, asked_at, heard, mapping)),
                 Message::Page(entry, committed) => {
                     batch.pages.push(committed);
                     batch.push(entry);

@@ -101,11 +101,11 @@ pub fn read(raw: &str, asked_account: &AccountId, mapping: &Mapping) -> Result<E
     };
     Ok(Extracted {
         reward,
-        links: links(&order, &action),
         kind,
         action_by_search: mapping.action_id.is_empty() && !action.values.is_empty(),
         order_path: order.path(),
         action_path: action.path(),
+        links: links(order, action),
         unreadable,
     })
 }
@@ -127,13 +127,16 @@ fn pick(value: &Value, paths: &[Configured], searched: Found) -> Found {
     found
 }
 
-fn links(order: &Found, action: &Found) -> Vec<Link> {
-    let orders: Vec<OrderId> = order.values.iter().map(|(text, _)| OrderId::new(text.as_str())).collect();
-    let actions: Vec<ActionId> = action.values.iter().map(|(text, _)| ActionId::new(text.as_str())).collect();
-    let with_order = |order_id: &OrderId| Link { order_id: Some(order_id.clone()), action_id: None };
-    let with_action = |action_id: &ActionId| Link { order_id: None, action_id: Some(action_id.clone()) };
+fn links(order: Found, action: Found) -> Vec<Link> {
+    let mut orders: Vec<OrderId> = order.values.into_iter().map(|(text, _)| OrderId::new(text)).collect();
+    let mut actions: Vec<ActionId> = action.values.into_iter().map(|(text, _)| ActionId::new(text)).collect();
+    if orders.len() == 1 && actions.len() == 1 {
+        return vec![Link { order_id: orders.pop(), action_id: actions.pop() }];
+    }
+    let with_order = |order_id| Link { order_id: Some(order_id), action_id: None };
+    let with_action = |action_id| Link { order_id: None, action_id: Some(action_id) };
     if orders.is_empty() || actions.is_empty() || orders.len().saturating_mul(actions.len()) > MAX_COMBINATIONS {
-        return orders.iter().map(with_order).chain(actions.iter().map(with_action)).collect();
+        return orders.into_iter().map(with_order).chain(actions.into_iter().map(with_action)).collect();
     }
     orders
         .iter()

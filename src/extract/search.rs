@@ -82,6 +82,9 @@ impl Found {
 
     /// The path, or the paths of values that disagree.
     pub(super) fn path(&self) -> Option<String> {
+        if let [(_, path)] = self.values.as_slice() {
+            return Some(path.clone());
+        }
         let mut paths: Vec<&str> = Vec::new();
         for (_, path) in &self.values {
             if !paths.contains(&path.as_str()) && paths.len() < MAX_PATHS {

@@ -1,7 +1,7 @@
 //! Answers: what is known of an order or an action. Exact matches only; suggestions are a list of their own.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, Row, ToSql};
 
 use super::links::led_to;
 use super::{IndexReader, Via, moment};

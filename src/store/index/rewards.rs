@@ -3,8 +3,7 @@
 //! What an account no longer lists is marked as gone; what another account listed before moves. An answer that was asked
 //! for before a newer one never overwrites it.
 
-use std::collections::HashSet;
-
+use foldhash::{HashSet, HashSetExt};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;

@@ -1,8 +1,9 @@
 //! The rows of one reward: what was there before, what is there now, and how that moves the counters of its run.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use foldhash::HashMap;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, ToSql, Transaction, params};
 

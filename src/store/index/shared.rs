@@ -1,10 +1,9 @@
 //! Rows that many rewards share: how links were found, and the words that rewards have in common. Made where they are new,
 //! remembered by their numbers for as long as the writer lives.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use rusqlite::{OptionalExtension, ToSql, Transaction, params};
+use std::borrow::Cow;
 
 use super::tombstones::Forgotten;
 use crate::extract::Extracted;
