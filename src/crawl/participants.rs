@@ -15,6 +15,7 @@ use super::job::{Job, concerns_one_request};
 use super::outcome::Gaps;
 use super::walk::{Ahead, Walk};
 use crate::error::{Error, Kind, Result};
+use crate::model::Participant;
 use crate::report::grouped;
 use crate::store::index::{Index, Page, PageCommitted, Run, SweepEnd, SweepVerdict, fingerprint};
 
@@ -90,7 +91,9 @@ async fn sweep(accounts: &Arc<Accounts>) -> Result<Option<SweepEnd>> {
         let at = job.clock.now();
         let keys: Vec<u64> = page.users.iter().map(fingerprint).collect();
         walk.take(&keys, page.rows, page.total);
-        let commit = Page { participants: page.users, unusable: page.unusable, cursor: encode(&walk)? };
+        // An address is for a person who looks somebody up; none is kept.
+        let participants = page.users.into_iter().map(|user| Participant { email: None, ..user }).collect();
+        let commit = Page { participants, unusable: page.unusable, cursor: encode(&walk)? };
         let (total, accounts) = (walk.total(), Arc::clone(accounts));
         // Asking for the next page does not wait for this one to be written.
         let committed = move |page: PageCommitted| {
