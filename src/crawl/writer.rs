@@ -191,7 +191,7 @@ impl Batch {
     }
 }
 
-fn take_apart(of: Unread, asked_at: Timestamp, heard: Heard, mapping: &Mapping) -> Entry {
+fn take_apart(of: &Unread, asked_at: Timestamp, heard: Heard, mapping: &Mapping) -> Entry {
     let answer = match heard {
         Heard::Rewards(raw) => {
             let (rewards, unusable) = ReadReward::all(raw, &of.account, mapping);
@@ -212,7 +212,7 @@ fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>, 
         };
         for message in taken.messages {
             match message {
-                Message::Answer { of, asked_at, heard } => batch.push(take_apart(of, asked_at, heard, mapping)),
+                Message::Answer { of, asked_at, heard } => batch.push(take_apart(&of, asked_at, heard, mapping)),
                 Message::Page(entry, committed) => {
                     batch.pages.push(committed);
                     batch.push(entry);
