@@ -134,7 +134,7 @@ mod tests {
     use serde_json::json;
     use tempfile::TempDir;
 
-    use super::super::{Index, IndexReader, NewRun, ReadReward, RewardRows, RunKey, moment};
+    use super::super::{Erased, Index, IndexReader, NewRun, ReadReward, RewardRows, RunKey, moment};
     use super::*;
     use crate::extract::{self, Mapping};
     use crate::model::{AccountId, ActionId, OrderId, RewardId};
@@ -195,7 +195,7 @@ mod tests {
     /// As many keys as are collected before they are moved on. They lead to no reward.
     fn fill(index: &mut Index) {
         let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
-             INSERT INTO new_link_keys (key, reward) SELECT n * 1000003, -n FROM n";
+             INSERT OR IGNORE INTO new_link_keys (key, reward) SELECT n * 1000003, -n FROM n";
         index.write(|tx, _| tx.execute(many, [MANY]).map(drop)).expect("fills");
     }
 
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!((count(&index, "link_keys"), count(&index, "new_link_keys")), (MANY + 2, 4));
         assert_eq!(found(&reader, "old", "1.1.1"), (ids(&["r2"]), ids(&["r2"]), ids(&["r2"])));
         assert_eq!(found(&reader, "new", "2.2.2").0, ids(&["r1", "r3"]));
-        index.erase(&[AccountId::new("a")], super::super::Erased::default(), |_| ()).expect("erases");
+        index.erase(&[AccountId::new("a")], Erased::default(), |_| ()).expect("erases");
         assert_eq!((count(&index, "link_keys"), count(&index, "new_link_keys")), (MANY, 0));
     }
 
@@ -271,6 +271,42 @@ mod tests {
 
     /// As they stand in files.
     const KEPT: [i64; 3] = [1_817_736_920_224_704_104, -6_874_711_304_230_145_790, -3_750_763_034_362_895_579];
+
+    /// Keys that a link should have and has not, and keys that no link has.
+    fn at_odds(index: &Index) -> (i64, i64) {
+        let of_links = "SELECT order_key(order_id) AS key, reward FROM links WHERE order_id IS NOT NULL
+             UNION SELECT action_key(action_id), reward FROM links WHERE action_id IS NOT NULL";
+        let kept = "SELECT key, reward FROM link_keys WHERE reward > 0 UNION SELECT key, reward FROM new_link_keys WHERE reward > 0";
+        let count = |sql: String| {
+            index.read(|conn| conn.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)))
+        };
+        (
+            count(format!("SELECT * FROM ({of_links}) EXCEPT SELECT * FROM ({kept})")).expect("counts"),
+            count(format!("SELECT * FROM ({kept}) EXCEPT SELECT * FROM ({of_links})")).expect("counts"),
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn links_and_keys_never_part(steps in prop::collection::vec((0..6_u8, 0..4_u8, 0..4_u8, 0..12_u8), 1..20)) {
+            let dir = TempDir::new().expect("a folder");
+            let (mut index, _reader, run) = open(&dir);
+            for (at, (reward, order, action, what)) in steps.into_iter().enumerate() {
+                match what {
+                    0 => fill(&mut index),
+                    1 => drop(index.erase(&[AccountId::new("a")], Erased::default(), |_| ()).expect("erases")),
+                    _ => {
+                        let text = |name: &str, n: u8| if n == 0 { String::new() } else { format!("{name}{n}") };
+                        let (reward, order, action) = (format!("r{reward}"), text("#o", order), text("1.2.", action));
+                        record(&mut index, run, at as i64 + 2, &[(reward.as_str(), order.as_str(), action.as_str())]);
+                    }
+                }
+                prop_assert_eq!(at_odds(&index), (0, 0));
+            }
+        }
+    }
 
     proptest! {
         /// A suggestion is found by its key, so what suggestions overlook must not count in it.
