@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, Trans
 
 use super::index::LAYOUT;
 use super::index::log::LAST_RESORT;
-use super::{Identity, check_identity, check_version, open_reader, sql_error};
+use super::{Identity, check_identity, check_version, open_as_it_is, open_reader, sql_error};
 use crate::error::Result;
 use crate::model::budget::{Account, Ask, Budget, Grant, Hold, News, Purpose, Terms, Unavailable, WaitReason};
 
@@ -70,7 +70,7 @@ impl SharedBudget {
         }
         let failed = |error: rusqlite::Error| Unavailable::Failed(sql_error(&error, &LAYOUT, &self.path).message);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&self.path, flags).map_err(failed)?;
+        let conn = open_as_it_is(&self.path, flags).map_err(failed)?;
         conn.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         match check_version(&conn, &LAYOUT) {
             Ok(version) if version == LAYOUT.version() => {}

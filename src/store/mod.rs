@@ -21,7 +21,7 @@ mod open;
 mod shape;
 
 pub use lock::ProcessLock;
-use open::{BUSY_TIMEOUT, check_identity, check_version, create_private, open_reader, open_writer};
+use open::{BUSY_TIMEOUT, check_identity, check_version, create_private, open_as_it_is, open_reader, open_writer};
 
 /// What a file is: its name in messages, its schema, and how hard it tries to survive a power cut.
 pub(crate) struct Layout {

@@ -5,6 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -26,7 +27,7 @@ pub(super) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> 
     }
     create_private(path).map_err(|error| io_error(&error, layout, path))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(&error, layout, path))?;
+    let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
     prepare(&mut conn, layout).and_then(|()| bind(&mut conn, identity)).map_err(|error| error.at(layout, path))?;
     Ok(conn)
 }
@@ -38,7 +39,7 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
         return Ok(None);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(&error, layout, path))?;
+    let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
     let version = match check_version(&conn, layout) {
         Err(OpenError::Sql(error)) if needs_its_folder(&error) && !has_log(path) => {
             conn = open_immutable(path).map_err(|error| sql_error(&error, layout, path))?;
@@ -63,7 +64,7 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
 
 /// Upgrades a file that is to be read, and opens it again: an answer must not wait for the next crawl.
 fn upgrade(path: &Path, layout: &Layout) -> Result<Connection> {
-    let open = |access| Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let open = |access| open_as_it_is(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let upgraded = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
         .map_err(OpenError::Sql)
         .and_then(|mut conn| prepare(&mut conn, layout))
@@ -272,13 +273,32 @@ fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Creates the file readable by its owner alone. SQLite gives its `-wal` and `-shm` the mode of the main file.
+/// Held while a file is made, and before one is opened.
+///
+/// The locks by which SQLite knows who else has a file open belong to the process, not to a connection, and the operating
+/// system lets go of all of them as soon as the process closes that file in any other way. Another process that closes it then
+/// believes that it is the last one, and takes the log away from under the connections that are left: what these write is lost.
+/// So a file that is there is opened by SQLite alone, and one that is being made is opened when that is over.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Creates the file where it is missing, readable by its owner alone. SQLite gives its `-wal` and `-shm` the mode of the main
+/// file. A file that is there is not touched, least of all a database.
 pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if path.try_exists()? {
+        return Ok(());
+    }
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+/// A connection to a file that is there, as it is.
+pub(super) fn open_as_it_is(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
+    Connection::open_with_flags(path, flags)
 }
 
 fn io_error(error: &std::io::Error, layout: &Layout, path: &Path) -> Error {

@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::store::open_as_it_is;
+
 /// Pages that are in the log alone before they are copied into the file: 64 MB.
 const DUE: i64 = 16_384;
 
@@ -65,7 +67,7 @@ impl Drop for LogKeeper {
 
 fn copy(path: &Path) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    checkpoint(&Connection::open_with_flags(path, flags)?)
+    checkpoint(&open_as_it_is(path, flags)?)
 }
 
 /// Copies what can be copied without waiting for anybody.
