@@ -331,6 +331,34 @@ mod tests {
         }
     }
 
+    /// Where the process closed the file by other means than SQLite, the lock would be gone, and an older SQLite than ours, the one
+    /// of the system for example, would take the log away from under the connections that are left.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
+        use std::os::unix::fs::MetadataExt;
+
+        // Where SQLite keeps the lock that every connection with a log has, while it is open.
+        const SHARED: &str = "1073741826";
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("recoup.db");
+        let open = || open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens");
+        let first = open();
+        let inode = format!(":{}", std::fs::metadata(&path).expect("is there").ino());
+        let is_locked = || {
+            let locks = std::fs::read_to_string("/proc/locks").expect("Linux lists them");
+            locks.lines().any(|line| line.split(' ').any(|field| field.ends_with(&inode)) && line.contains(SHARED))
+        };
+        assert!(is_locked(), "as long as one connection is open");
+        let second = open();
+        assert!(is_locked(), "it was opened again");
+        drop(second);
+        drop(open_reader(&path, &LAYOUT, None).expect("opens"));
+        assert!(is_locked(), "the others were closed");
+        drop(first);
+        assert!(!is_locked(), "nobody has it open");
+    }
+
     #[test]
     fn a_foreign_file_is_refused_and_stays_as_it_is() {
         let dir = TempDir::new().expect("a folder");

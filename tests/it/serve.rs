@@ -1,9 +1,5 @@
 //! The page and the API, as people and programs use them.
 
-use std::collections::BTreeSet;
-
-use rusqlite::Connection;
-
 use crate::served::{FORM, Served, add_token, add_user, escaped, field, form};
 use crate::support::{Home, Sim, me, ready, wait_until};
 
@@ -497,62 +493,4 @@ fn two_services_and_a_command_line_send_one_order_once() {
     wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
     assert_eq!(sim.deletes().len(), 1);
     home.check(&["audit", "verify"], 0);
-}
-
-/// SQLite's locks are the process's: where that closes a file in any other way, they are gone, and the next one elsewhere that
-/// closes it takes the log away from under those who still write.
-#[test]
-fn what_a_service_opens_again_loses_no_lock_and_others_may_come_and_go() {
-    let (sim, home) = ready(&["--complete-delay", "300ms"]);
-    let password = add_user(&home, "agent", "agent");
-    let token = format!("Bearer {}", add_token(&home, "agent", &["lookup"]));
-    let served = Served::start(&home);
-    let agent = served.login("agent", &password);
-    let is_found = |order: &str| {
-        let answer = served.get(&format!("/api/v1/lookup?order_id={}", escaped(order)), &[("Authorization", &token)]);
-        answer.json()["matches"].as_array().is_some_and(|matches| !matches.is_empty())
-    };
-    let others_come_and_go = || {
-        for path in [home.database(), home.ledger()] {
-            let conn = Connection::open(path).expect("opens");
-            let _: i64 = conn.query_row("SELECT count(*) FROM identity", [], |row| row.get(0)).expect("reads");
-        }
-    };
-    let orders = [sim.example("plain").order_id, sim.another("plain").order_id];
-    assert!(is_found(&orders[0]));
-    for order in &orders {
-        assert_eq!(agent.retract(order).status, 303);
-        others_come_and_go();
-    }
-    let is_confirmed = |order: &str| {
-        let receipt = agent.get(&format!("/receipt?order={}", escaped(order))).body;
-        receipt.contains("<strong class=\"state\">confirmed</strong>")
-    };
-    wait_until("both are proven", || orders.iter().all(|order| is_confirmed(order)));
-    others_come_and_go();
-
-    let orders_of = |sim: &Sim| -> BTreeSet<String> {
-        let orders =
-            sim.truth().into_iter().flat_map(|reward| reward["order_ids"].as_array().cloned().unwrap_or_default());
-        orders.filter_map(|order| order.as_str().map(str::to_owned)).collect()
-    };
-    let before = orders_of(&sim);
-    sim.post("change?accounts=20");
-    home.crawl();
-    let new: Vec<String> = orders_of(&sim).difference(&before).cloned().collect();
-    assert!(!new.is_empty());
-    for order in &new {
-        assert!(is_found(order), "{order} was written by another process, and the service does not see it");
-    }
-    for id in ["1", "2"] {
-        assert_eq!(home.check(&["verify", id, "--json"], 0).state(), "confirmed", "another process sees it");
-    }
-    assert_eq!(served.end(), Some(0));
-    home.check(&["audit", "verify"], 0);
-    for path in [home.database(), home.ledger()] {
-        let conn = Connection::open(path).expect("opens");
-        let sound: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checks");
-        assert_eq!(sound, "ok");
-    }
-    assert_eq!(sim.deletes().len(), 2);
 }
