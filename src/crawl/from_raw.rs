@@ -126,13 +126,7 @@ mod tests {
     impl Bench {
         /// An index with one reward, of a run that has ended with these gaps, or has not.
         fn new(finished: Option<&[&str]>) -> Self {
-            let text = |text: &str| text.to_owned();
-            let identity = Identity {
-                tenant: text("t"),
-                account_sid: text("s"),
-                advocate_url: text("http://a"),
-                brand_url: text("http://b"),
-            };
+            let identity = Identity::of_a_test();
             let bench = Self { dir: TempDir::new().expect("a folder"), identity, stop: CancellationToken::new() };
             let at = Timestamp::UNIX_EPOCH;
             let mut index = bench.index();
@@ -141,7 +135,7 @@ mod tests {
             let extracted = extract::read(raw, &account, &Mapping::default()).expect("a reward");
             index.record_live(&account, vec![ReadReward::new(extracted, raw)], 0, at).expect("records");
             if let Some(gaps) = finished {
-                let gaps: Vec<String> = gaps.iter().map(|gap| text(gap)).collect();
+                let gaps: Vec<String> = gaps.iter().map(|gap| (*gap).to_owned()).collect();
                 index.finish_run(run, &gaps, at).expect("ends");
             }
             bench

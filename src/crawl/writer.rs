@@ -76,8 +76,8 @@ pub(super) struct Writer {
 pub(super) struct Thread(JoinHandle<Result<Index>>);
 
 impl Writer {
-    /// Starts the thread, which finds links by `mapping`. `batch` is in rows, and is what a `kill -9` may cost beside the requests in flight: half of it is
-    /// being committed while the other half queues.
+    /// Starts the thread, which finds links by `mapping`. `batch` is in rows, and is what a `kill -9` may cost beside the
+    /// requests in flight: half of it is being committed while the other half queues.
     pub(super) fn start(index: Index, run: RunKey, batch: usize, mapping: Mapping) -> (Self, Thread) {
         let batch = (batch / 2).max(1);
         let (sender, mailbox) = mailbox::open(batch);
@@ -191,6 +191,7 @@ impl Batch {
     }
 }
 
+/// The rows that an answer comes to.
 fn take_apart(of: &Unread, asked_at: Timestamp, heard: Heard, mapping: &Mapping) -> Entry {
     let answer = match heard {
         Heard::Rewards(raw) => {

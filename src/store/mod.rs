@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 pub mod access;
 pub mod budget;
 pub mod copy;
+mod file;
 pub mod index;
 pub mod ledger;
 mod lock;
@@ -20,8 +21,9 @@ mod open;
 #[cfg(test)]
 mod shape;
 
+use file::{create_private, open_as_it_is};
 pub use lock::ProcessLock;
-use open::{BUSY_TIMEOUT, check_identity, check_version, create_private, open_as_it_is, open_reader, open_writer};
+use open::{BUSY_TIMEOUT, check_identity, check_version, open_reader, open_writer};
 
 /// What a file is: its name in messages, its schema, and how hard it tries to survive a power cut.
 pub(crate) struct Layout {
@@ -62,6 +64,13 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Somebody, where it does not matter who.
+    #[cfg(test)]
+    pub(crate) fn of_a_test() -> Self {
+        let text = |text: &str| text.to_owned();
+        Self { tenant: text("t"), account_sid: text("s"), advocate_url: text("http://a"), brand_url: text("http://b") }
+    }
+
     fn pairs(&self) -> [(&'static str, &str); 4] {
         [
             ("tenant", &self.tenant),

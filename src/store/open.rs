@@ -3,14 +3,13 @@
 //! A file written by an older recoup is upgraded as soon as it is opened by one who may write to it; one written by a newer
 //! recoup, or by another program, is refused and stays as it is, never guessed at.
 
-use std::fs::OpenOptions;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
+use super::file::{create_private, open_as_it_is, open_immutable};
 use super::{Identity, Layout, sql_error};
 use crate::error::{Error, Kind, Result};
 
@@ -89,25 +88,6 @@ fn has_log(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
-}
-
-/// Opens a file in a folder that cannot be written to. Without a log beside it the file is all there is, and nobody who may
-/// not write to the folder can begin one.
-fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
-            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
-            byte => {
-                uri.push('%');
-                uri.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
-            }
-        }
-    }
-    uri.push_str("?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(uri, flags)
 }
 
 /// A failure on the way to an open file, before the file's name is known to it.
@@ -273,34 +253,6 @@ fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Held while a file is made, and before one is opened.
-///
-/// The locks by which SQLite knows who else has a file open belong to the process, not to a connection, and the operating
-/// system lets go of all of them as soon as the process closes that file in any other way. Another process that closes it then
-/// believes that it is the last one, and takes the log away from under the connections that are left: what these write is lost.
-/// So a file that is there is opened by SQLite alone, and one that is being made is opened when that is over.
-static MAKING: Mutex<()> = Mutex::new(());
-
-/// Creates the file where it is missing, readable by its owner alone. SQLite gives its `-wal` and `-shm` the mode of the main
-/// file. A file that is there is not touched, least of all a database.
-pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    if path.try_exists()? {
-        return Ok(());
-    }
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
-/// A connection to a file that is there, as it is.
-pub(super) fn open_as_it_is(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
-    Connection::open_with_flags(path, flags)
-}
-
 fn io_error(error: &std::io::Error, layout: &Layout, path: &Path) -> Error {
     Error::new(Kind::Storage, format!("failed to open the {} at {}: {error}", layout.name, path.display()))
         .hint("name a place that can be written to with --database or RECOUP_DATABASE")
@@ -329,34 +281,6 @@ mod tests {
             advocate_url: text("http://a"),
             brand_url: text("http://b"),
         }
-    }
-
-    /// Where the process closed the file by other means than SQLite, the lock would be gone, and an older SQLite than ours, the one
-    /// of the system for example, would take the log away from under the connections that are left.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
-        use std::os::unix::fs::MetadataExt;
-
-        // Where SQLite keeps the lock that every connection with a log has, while it is open.
-        const SHARED: &str = "1073741826";
-        let dir = TempDir::new().expect("a folder");
-        let path = dir.path().join("recoup.db");
-        let open = || open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens");
-        let first = open();
-        let inode = format!(":{}", std::fs::metadata(&path).expect("is there").ino());
-        let is_locked = || {
-            let locks = std::fs::read_to_string("/proc/locks").expect("Linux lists them");
-            locks.lines().any(|line| line.split(' ').any(|field| field.ends_with(&inode)) && line.contains(SHARED))
-        };
-        assert!(is_locked(), "as long as one connection is open");
-        let second = open();
-        assert!(is_locked(), "it was opened again");
-        drop(second);
-        drop(open_reader(&path, &LAYOUT, None).expect("opens"));
-        assert!(is_locked(), "the others were closed");
-        drop(first);
-        assert!(!is_locked(), "nobody has it open");
     }
 
     #[test]

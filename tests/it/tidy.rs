@@ -67,7 +67,7 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
     (&["rusqlite"], &["store/"], "only store speaks SQL"),
     (
         &["open_with_flags"],
-        &["store/open.rs"],
+        &["store/file.rs"],
         "files are opened in one place, which spares the locks of those that are open",
     ),
     (&["reqwest", "hyper_rustls"], &["api/"], "only api speaks HTTP"),

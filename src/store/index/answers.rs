@@ -136,12 +136,12 @@ impl IndexReader {
             let select = concat!(
                 "SELECT DISTINCT order_id FROM links WHERE reward IN (",
                 led_to!("order_key(?1)"),
-                ") AND order_id <> ?1 AND order_key(order_id) = order_key(?1) ORDER BY 1"
+                ") AND order_id <> ?1 ORDER BY 1"
             );
             let folded = order.folded();
             let mut statement = conn.prepare_cached(select)?;
             let led_to = statement.query_map([order], |row| row.get::<_, OrderId>(0))?;
-            // The key overlooks more than a suggestion does.
+            // A key overlooks more than a suggestion does, and a reward may offer other orders beside the one that leads to it.
             led_to.filter(|other| other.as_ref().map_or(true, |other| other.folded() == folded)).take(limit).collect()
         })
     }

@@ -1,11 +1,11 @@
 //! Links in the file: what a reward offers, and by what it is found again.
 //!
-//! An order is looked for as it is written and as it may have been meant, an action as it is written. Each has a number, a hash
-//! of its text, and the numbers lead to rewards. Order IDs and ActionIds come in no order, so an index over them grows all
-//! over: with millions of them, every link of a batch changes a page of its own. New numbers are therefore collected in a small
+//! An order is looked for as it is written and as it may have been meant, an action as it is written. Each has a key, a hash
+//! of its text, and keys lead to rewards. Order IDs and ActionIds come in no order, so an index over them grows all
+//! over: with millions of them, every link of a batch changes a page of its own. New keys are therefore collected in a small
 //! table that costs a batch few pages however large the index is, and are moved on many thousands at a time, in order.
 //!
-//! A number only leads to a reward. The text of its links decides, byte for byte; here nothing may answer by the number alone.
+//! A key only leads to a reward. The text of its links decides, byte for byte; here nothing may answer by the key alone.
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, Row, Transaction, params};
@@ -13,14 +13,14 @@ use rusqlite::{Connection, Row, Transaction, params};
 use super::pen::{Pen, Sql};
 use crate::model::{Link, fnv1a};
 
-/// Numbers that are collected before they are moved on: about a megabyte.
+/// Keys that are collected before they are moved on: about a megabyte.
 const MANY: i64 = 1 << 16;
 /// White space to Unicode, not to ASCII.
 const VERTICAL_TAB: u8 = 11;
-/// Rewards whose links get their numbers at once, when a file of an older recoup is brought up to date.
+/// Rewards whose links get their keys at once, when a file of an older recoup is brought up to date.
 const UPGRADED_AT_ONCE: i64 = 250_000;
 
-/// The number of an order ID: the same for all that differ in case, white space, a leading `#` and leading zeros only. Letters
+/// The key of an order ID: the same for all that differ in case, white space, a leading `#` and leading zeros only. Letters
 /// beyond ASCII do not count, since another version of Unicode may see their case otherwise, and what is in the file must be
 /// found by every build.
 fn order_key(order: &str) -> i64 {
@@ -28,12 +28,12 @@ fn order_key(order: &str) -> i64 {
     fnv1a(counted.map(|byte| byte.to_ascii_lowercase()).skip_while(|byte| matches!(byte, b'#' | b'0'))).cast_signed()
 }
 
-/// The number of an ActionId; never that of an order ID with the same text.
+/// The key of an ActionId; never that of an order ID with the same text.
 fn action_key(action: &str) -> i64 {
     fnv1a([0].into_iter().chain(action.bytes())).cast_signed()
 }
 
-/// Gives SQL the two numbers, as `order_key` and `action_key`; of null they are null.
+/// Gives SQL the two kinds of keys, as `order_key` and `action_key`; of null they are null.
 pub(super) fn know_keys(conn: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("order_key", 1, flags, |context| {
@@ -44,7 +44,7 @@ pub(super) fn know_keys(conn: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-/// The rewards that a number leads to, as SQL.
+/// The rewards that a key leads to, as SQL.
 macro_rules! led_to {
     ($key:literal) => {
         concat!(
@@ -98,7 +98,7 @@ pub(super) fn delete_links(tx: &Transaction<'_>, row: i64) -> rusqlite::Result<(
     tx.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([row]).map(drop)
 }
 
-/// Moves the new numbers to the others once they are many. Called in the transaction of every batch that may have added some.
+/// Moves the new keys to the others once they are many. Called in the transaction of every batch that may have added some.
 pub(super) fn move_keys_on(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let count: i64 = tx.prepare_cached("SELECT count(*) FROM new_link_keys")?.query_row([], |row| row.get(0))?;
     if count < MANY {
@@ -110,7 +110,7 @@ pub(super) fn move_keys_on(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
-/// Numbers for the links of a file that was written without.
+/// Keys for the links of a file that was written without.
 pub(super) fn key_all(conn: &Connection) -> rusqlite::Result<()> {
     let last: i64 = conn.query_row("SELECT coalesce(max(reward), 0) FROM links", [], |row| row.get(0))?;
     let mut insert = conn.prepare(
@@ -141,13 +141,7 @@ mod tests {
     use crate::store::Identity;
 
     fn open(dir: &TempDir) -> (Index, IndexReader, RunKey) {
-        let text = |text: &str| text.to_owned();
-        let identity = Identity {
-            tenant: text("t"),
-            account_sid: text("s"),
-            advocate_url: text("http://a"),
-            brand_url: text("http://b"),
-        };
+        let identity = Identity::of_a_test();
         let path = dir.path().join("recoup.db");
         let mut index = Index::open(&path, &identity).expect("opens");
         let reader = IndexReader::open(&path, None).expect("opens").expect("exists");

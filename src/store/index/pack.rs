@@ -167,13 +167,7 @@ mod tests {
     use crate::store::index::{AccountAnswer, AccountRead, NewRun, Page, ReadReward};
 
     fn open(dir: &TempDir) -> Index {
-        let text = |text: &str| text.to_owned();
-        let identity = Identity {
-            tenant: text("t"),
-            account_sid: text("s"),
-            advocate_url: text("http://a"),
-            brand_url: text("http://b"),
-        };
+        let identity = Identity::of_a_test();
         Index::open(&dir.path().join("recoup.db"), &identity).expect("opens")
     }
 

@@ -8,13 +8,7 @@ use crate::extract::{self, Mapping};
 use crate::model::{AccountId, LinkKind, OrderId, RewardId};
 
 fn open(dir: &TempDir) -> (Index, IndexReader) {
-    let text = |text: &str| text.to_owned();
-    let identity = Identity {
-        tenant: text("t"),
-        account_sid: text("s"),
-        advocate_url: text("http://a"),
-        brand_url: text("http://b"),
-    };
+    let identity = Identity::of_a_test();
     let path = dir.path().join("recoup.db");
     let index = Index::open(&path, &identity).expect("opens");
     let reader = IndexReader::open(&path, None).expect("opens").expect("exists");

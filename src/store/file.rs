@@ -1,0 +1,94 @@
+//! The database's file itself: made where it is missing, and opened without harm to whoever has it open already.
+//!
+//! Everything that opens a database goes through here. What a file must never be is opened and closed by other means than
+//! SQLite while a connection to it may be open; [`MAKING`] says why.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Held while a file is made, and before one is opened.
+///
+/// The locks by which SQLite knows who else has a file open belong to the process, not to a connection, and the operating
+/// system lets go of all of them as soon as the process closes that file in any other way. Another process that closes it then
+/// believes that it is the last one, and takes the log away from under the connections that are left: what these write is lost.
+/// So a file that is there is opened by SQLite alone, and one that is being made is opened when that is over.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Creates the file where it is missing, readable by its owner alone. SQLite gives its `-wal` and `-shm` the mode of the main
+/// file. A file that is there is not touched, least of all a database.
+pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if path.try_exists()? {
+        return Ok(());
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// A connection to a file that is there, as it is.
+pub(super) fn open_as_it_is(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
+    Connection::open_with_flags(path, flags)
+}
+
+/// Opens a file in a folder that cannot be written to. Without a log beside it the file is all there is, and nobody who may
+/// not write to the folder can begin one.
+pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => {
+                uri.push('%');
+                uri.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// Where SQLite keeps the lock that every connection to a file with a log has, while it is open.
+    const SHARED: &str = "1073741826";
+
+    /// Where the process closed the file by other means than SQLite, the lock would be gone, and an older SQLite than ours, the
+    /// one of the system for example, would take the log away from under the connections that are left.
+    #[test]
+    fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("recoup.db");
+        let open = || {
+            create_private(&path).expect("makes it");
+            let conn = open_as_it_is(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("opens");
+            conn.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE IF NOT EXISTS rows (x)").expect("writes");
+            conn
+        };
+        let first = open();
+        let inode = format!(":{}", std::fs::metadata(&path).expect("is there").ino());
+        let is_locked = || {
+            let locks = std::fs::read_to_string("/proc/locks").expect("Linux lists them");
+            locks.lines().any(|line| line.split(' ').any(|field| field.ends_with(&inode)) && line.contains(SHARED))
+        };
+        assert!(is_locked(), "as long as one connection is open");
+        let second = open();
+        assert!(is_locked(), "it was opened again");
+        drop(second);
+        assert!(is_locked(), "the other one was closed");
+        drop(first);
+        assert!(!is_locked(), "nobody has it open");
+    }
+}
