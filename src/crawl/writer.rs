@@ -41,13 +41,40 @@ pub(super) enum Heard {
     Other(AccountAnswer),
 }
 
+/// What waits to be written.
+enum Waiting {
+    Answer { of: Unread, asked_at: Timestamp, heard: Heard },
+    Page(Entry),
+}
+
+impl Waiting {
+    /// Rows that it adds to a batch.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Answer { heard: Heard::Rewards(rewards), .. } => rewards.len() + 1,
+            Self::Answer { heard: Heard::Other(_), .. } => 1,
+            Self::Page(entry) => entry.rows(),
+        }
+    }
+
+    fn entry(self, mapping: &Mapping) -> Entry {
+        let (of, asked_at, heard) = match self {
+            Self::Answer { of, asked_at, heard } => (of, asked_at, heard),
+            Self::Page(entry) => return entry,
+        };
+        let answer = match heard {
+            Heard::Rewards(raw) => {
+                let (rewards, unusable) = ReadReward::all(raw, &of.account, mapping);
+                AccountAnswer::Listed { rewards, unusable }
+            }
+            Heard::Other(answer) => answer,
+        };
+        Entry::Read(AccountRead { key: of.key, asked_at, answer })
+    }
+}
+
 enum Message {
-    Answer {
-        of: Unread,
-        asked_at: Timestamp,
-        heard: Heard,
-    },
-    Page(Entry, Committed),
+    Put(Waiting, Option<Committed>),
     /// Runs after everything that was put before it is written.
     Call(Call),
     /// Runs at once: what was put before it may not be written yet.
@@ -58,9 +85,7 @@ impl Message {
     /// Rows that it adds to a batch; `None` for what cannot wait until there is one.
     fn rows(&self) -> Option<usize> {
         match self {
-            Self::Answer { heard: Heard::Rewards(rewards), .. } => Some(rewards.len() + 1),
-            Self::Answer { heard: Heard::Other(_), .. } => Some(1),
-            Self::Page(entry, ..) => Some(entry.rows()),
+            Self::Put(waiting, _) => Some(waiting.rows()),
             Self::Call(_) | Self::Glance(_) => None,
         }
     }
@@ -87,7 +112,7 @@ impl Writer {
 
     /// Puts an answer into the next batch.
     pub(super) async fn put(&self, of: Unread, asked_at: Timestamp, heard: Heard) -> Result<()> {
-        self.send(Message::Answer { of, asked_at, heard }).await
+        self.send(Message::Put(Waiting::Answer { of, asked_at, heard }, None)).await
     }
 
     /// Puts a page of participants into the next batch. `committed` hears what it brought, once it is written.
@@ -98,7 +123,7 @@ impl Writer {
         at: Timestamp,
         committed: impl FnOnce(PageCommitted) + Send + 'static,
     ) -> Result<()> {
-        self.send(Message::Page(Entry::Page { sweep, page, at }, Box::new(committed))).await
+        self.send(Message::Put(Waiting::Page(Entry::Page { sweep, page, at }), Some(Box::new(committed)))).await
     }
 
     /// Runs something on the index, after everything that was put before.
@@ -152,7 +177,7 @@ fn stopped() -> Error {
 
 /// What is not written yet.
 struct Batch {
-    entries: Vec<Entry>,
+    waiting: Vec<Waiting>,
     rows: usize,
     due: Option<Instant>,
     /// Who hears of the pages, in their order.
@@ -163,12 +188,13 @@ struct Batch {
 
 impl Batch {
     fn new() -> Self {
-        Self { entries: Vec::new(), rows: 0, due: None, pages: Vec::new(), linger: LINGER }
+        Self { waiting: Vec::new(), rows: 0, due: None, pages: Vec::new(), linger: LINGER }
     }
 
-    fn push(&mut self, entry: Entry) {
-        self.rows += entry.rows();
-        self.entries.push(entry);
+    fn push(&mut self, waiting: Waiting, committed: Option<Committed>) {
+        self.rows += waiting.rows();
+        self.waiting.push(waiting);
+        self.pages.extend(committed);
         self.due.get_or_insert_with(|| Instant::now() + self.linger);
     }
 
@@ -176,13 +202,13 @@ impl Batch {
         self.rows >= rows || self.due.is_some_and(|due| Instant::now() >= due)
     }
 
-    fn commit(&mut self, index: &mut Index, run: RunKey) -> Result<()> {
+    fn commit(&mut self, index: &mut Index, run: RunKey, mapping: &Mapping) -> Result<()> {
         let batch = std::mem::replace(self, Self { linger: self.linger, ..Self::new() });
-        if batch.entries.is_empty() {
+        if batch.waiting.is_empty() {
             return Ok(());
         }
         let began = Instant::now();
-        let brought = index.commit(run, &batch.entries)?;
+        let brought = index.commit(run, batch.waiting.into_iter().map(|waiting| waiting.entry(mapping)))?;
         self.linger = (began.elapsed() * LINGER_PER_COMMIT).clamp(LINGER, LONGEST_LINGER);
         for (committed, page) in batch.pages.into_iter().zip(brought) {
             committed(page);
@@ -191,45 +217,29 @@ impl Batch {
     }
 }
 
-/// The rows that an answer comes to.
-fn take_apart(of: &Unread, asked_at: Timestamp, heard: Heard, mapping: &Mapping) -> Entry {
-    let answer = match heard {
-        Heard::Rewards(raw) => {
-            let (rewards, unusable) = ReadReward::all(raw, &of.account, mapping);
-            AccountAnswer::Listed { rewards, unusable }
-        }
-        Heard::Other(answer) => answer,
-    };
-    Entry::Read(AccountRead { key: of.key, asked_at, answer })
-}
-
 fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>, mapping: &Mapping) -> Result<Index> {
     let mut batch = Batch::new();
     loop {
         // As long as nothing is due, many answers wake this thread once.
         let Some(taken) = mailbox.take(rows.saturating_sub(batch.rows), batch.due, batch.linger) else {
-            batch.commit(&mut index, run)?;
+            batch.commit(&mut index, run, mapping)?;
             return Ok(index);
         };
         for message in taken.messages {
             match message {
-                Message::Answer { of, asked_at, heard } => batch.push(take_apart(&of, asked_at, heard, mapping)),
-                Message::Page(entry, committed) => {
-                    batch.pages.push(committed);
-                    batch.push(entry);
-                }
+                Message::Put(waiting, committed) => batch.push(waiting, committed),
                 Message::Glance(call) => call(&mut index),
                 Message::Call(call) => {
-                    batch.commit(&mut index, run)?;
+                    batch.commit(&mut index, run, mapping)?;
                     call(&mut index);
                 }
             }
             if batch.is_due(rows) {
-                batch.commit(&mut index, run)?;
+                batch.commit(&mut index, run, mapping)?;
             }
         }
         if taken.is_due || batch.is_due(rows) {
-            batch.commit(&mut index, run)?;
+            batch.commit(&mut index, run, mapping)?;
         }
     }
 }

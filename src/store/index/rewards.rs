@@ -156,34 +156,35 @@ impl AccountAnswer {
 impl Index {
     /// The answers for a batch of accounts: all of them, or none.
     pub fn record(&mut self, run: RunKey, reads: Vec<AccountRead>) -> Result<()> {
-        self.commit(run, &reads.into_iter().map(Entry::Read).collect::<Vec<_>>()).map(drop)
+        self.commit(run, reads.into_iter().map(Entry::Read)).map(drop)
     }
 
-    /// Answers and pages, in the order in which they came: all of them, or none. Says what each page brought.
-    pub fn commit(&mut self, run: RunKey, entries: &[Entry]) -> Result<Vec<PageCommitted>> {
-        let pages = self.write_packed(|tx, shared, packer| {
+    /// Answers and pages, in the order in which they came: all of them, or none. Says what each page brought. Each is taken
+    /// when its turn comes, so that what is made late is still at hand when it is written.
+    pub fn commit(&mut self, run: RunKey, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<PageCommitted>> {
+        let (pages, last) = self.write_packed(|tx, shared, packer| {
             let mut tally = Tally::default();
-            let mut pages = Vec::new();
+            let (mut pages, mut last) = (Vec::new(), None);
             let lineage = Lineage::of(tx, run)?;
             let pen = &mut Pen::new(tx);
             for entry in entries {
                 match entry {
-                    Entry::Read(read) => record_account(pen, shared, packer, &mut tally, lineage, read)?,
+                    Entry::Read(read) => {
+                        record_account(pen, shared, packer, &mut tally, lineage, &read)?;
+                        last = Some(read.asked_at);
+                    }
                     Entry::Page { sweep, page, at } => {
-                        pages.push(write_page(pen, &shared.forgotten, run, sweep, page, *at)?);
+                        pages.push(write_page(pen, &shared.forgotten, run, &sweep, &page, at)?);
+                        last = Some(at);
                     }
                 }
             }
             move_keys_on(tx)?;
             tally.write(tx)?;
-            Ok(pages)
+            Ok((pages, last))
         })?;
-        let asked_at = |entry: &Entry| match entry {
-            Entry::Read(read) => read.asked_at,
-            Entry::Page { at, .. } => *at,
-        };
-        if let Some(last) = entries.last() {
-            self.learn(asked_at(last))?;
+        if let Some(last) = last {
+            self.learn(last)?;
         }
         Ok(pages)
     }
