@@ -190,7 +190,7 @@ impl Settings {
                 page_size: crawl.page_size.unwrap_or(100).max(2),
                 overlap: crawl.overlap.unwrap_or(10).max(1),
                 max_sweeps: crawl.max_sweeps.unwrap_or(5).max(1),
-                batch: crawl.batch.unwrap_or(16_000).max(1),
+                batch: crawl.batch.unwrap_or(24_000).max(1),
                 graphql_page_size: crawl.graphql_page_size.unwrap_or(1000).max(10),
                 export_wait: span(crawl.export_wait, Duration::from_hours(3)),
                 reread_after: crawl.reread_after.map(|span| span.0),

@@ -22,8 +22,8 @@ use crate::error::{Error, Kind, Result};
 use crate::store::index::{AccountAnswer, AccountKey, Index, Unread};
 
 /// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size. The next are asked for when half
-/// of them is left, which must last while the writer commits a batch.
-const QUEUE: usize = 4096;
+/// of them is left, which must last while the writer commits a batch; that it is asked ends a batch.
+const QUEUE: usize = 16_384;
 /// So many failures in a row are an outage, not bad accounts: the run stops and keeps its place.
 const OUTAGE: u32 = 32;
 /// So many accounts in a row that the token may not read are about the token, not about the accounts.
@@ -129,7 +129,7 @@ impl Accounts {
                     // The last pass comes upon accounts that are being read, and looks only when all are with the writer.
                     if pass.next.is_none() && !pass.is_last && pass.buffer.len() <= QUEUE / 2 {
                         let (accounts, after) = (Arc::clone(&pass.accounts), pass.after);
-                        let next = async move { accounts.next_accounts(queue, after, false).await };
+                        let next = async move { accounts.next_accounts(queue, after).await };
                         pass.next = Some(AbortOnDropHandle::new(tokio::spawn(next)));
                     }
                     lock(&pass.accounts.in_flight).insert(unread.key);
@@ -148,8 +148,7 @@ impl Accounts {
                 };
                 let found = match found {
                     Some(found) => found,
-                    // A page that said that there is more is written. Only for the end must everything be.
-                    None => pass.accounts.next_accounts(queue, pass.after, filled).await,
+                    None => pass.accounts.next_accounts(queue, pass.after).await,
                 };
                 match found {
                     Err(error) => {
@@ -181,11 +180,11 @@ impl Accounts {
         })
     }
 
-    /// The next part of the queue; `settled`: after all that is with the writer is written.
-    async fn next_accounts(&self, queue: Queue, after: AccountKey, settled: bool) -> Result<Part> {
+    /// The next part of the queue, after all that is with the writer is written.
+    async fn next_accounts(&self, queue: Queue, after: AccountKey) -> Result<Part> {
         let run = self.job.run;
         let requests = self.job.uncounted();
-        let work = move |index: &mut Index| {
+        let next = move |index: &mut Index| {
             if requests > 0 {
                 index.add_requests(run, requests)?;
             }
@@ -197,7 +196,7 @@ impl Accounts {
             let through = unread.last().filter(|_| unread.len() == QUEUE).map_or(newest, |last| last.key);
             Ok(Part { unread, through })
         };
-        if settled { self.job.writer.call(work).await } else { self.job.writer.glance(work).await }
+        self.job.writer.call(next).await
     }
 
     /// One account, from the request to the writer.

@@ -39,13 +39,6 @@ pub(super) struct Sender<T>(Arc<Inner<T>>);
 /// Where they are taken from. When it is dropped, so is what is in it, and nothing more is accepted.
 pub(super) struct Mailbox<T>(Arc<Inner<T>>);
 
-/// What was taken.
-pub(super) struct Taken<T> {
-    pub(super) messages: Vec<T>,
-    /// The time of the batch is up.
-    pub(super) is_due: bool,
-}
-
 /// The mailbox is gone.
 #[derive(Debug)]
 pub(super) struct Closed;
@@ -150,44 +143,43 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Everything that is there, as soon as it comes to so many rows, holds something urgent, leaves no room for more, or is
-    /// `due`; where nothing is due yet, so long after the first message. May be empty where something was due. `None` once all senders are gone and
-    /// all is taken.
-    pub(super) fn take(&self, rows: usize, due: Option<Instant>, linger: Duration) -> Option<Taken<T>> {
-        let (mut due, mut is_due) = (due, false);
+    /// Everything that is there, as soon as it comes to so many rows, holds something urgent, leaves no room for more, or so long
+    /// after the first message. `None` once all senders are gone and all is taken.
+    pub(super) fn take(&self, rows: usize, linger: Duration) -> Option<Vec<T>> {
+        let mut due = None;
         let mut waiting = self.0.lock();
         waiting.wanted = rows;
-        let messages = loop {
-            let is_empty = waiting.messages.is_empty();
-            if waiting.is_urgent || ((waiting.rows >= rows || waiting.crowded > 0) && !is_empty) {
-                break std::mem::take(&mut waiting.messages);
-            }
+        while waiting.messages.is_empty() || !(waiting.is_urgent || waiting.rows >= rows || waiting.crowded > 0) {
             if waiting.senders == 0 {
-                if is_empty {
+                if waiting.messages.is_empty() {
                     return None;
                 }
-                break std::mem::take(&mut waiting.messages);
+                break;
             }
-            if due.is_none() && !is_empty {
+            if due.is_none() && !waiting.messages.is_empty() {
                 due = Some(Instant::now() + linger);
             }
-            waiting = match due {
+            waiting = match due.map(|due: Instant| due.saturating_duration_since(Instant::now())) {
                 None => self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-                Some(due) => {
-                    let left = due.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        is_due = true;
-                        break std::mem::take(&mut waiting.messages);
-                    }
-                    self.0.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(Duration::ZERO) => break,
+                Some(left) => self.0.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0,
             };
-        };
+        }
+        Some(self.empty(waiting))
+    }
+
+    /// Everything that is there by now, which may be nothing.
+    pub(super) fn take_now(&self) -> Vec<T> {
+        self.empty(self.0.lock())
+    }
+
+    fn empty(&self, mut waiting: MutexGuard<'_, Waiting<T>>) -> Vec<T> {
+        let messages = std::mem::take(&mut waiting.messages);
         let room = std::mem::take(&mut waiting.room_taken);
         (waiting.rows, waiting.is_urgent) = (0, false);
         drop(waiting);
         self.0.room.add_permits(room);
-        Some(Taken { messages, is_due })
+        messages
     }
 }
 
@@ -218,8 +210,8 @@ mod tests {
         });
         let taking = tokio::task::spawn_blocking(move || {
             let mut taken = Vec::new();
-            while let Some(more) = mailbox.take(4, None, LONG) {
-                taken.extend(more.messages);
+            while let Some(more) = mailbox.take(4, LONG) {
+                taken.extend(more);
             }
             taken
         });

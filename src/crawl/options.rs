@@ -44,7 +44,7 @@ impl Default for Options {
             max_sweeps: 5,
             concurrency: 8,
             rate: None,
-            batch: 16_000,
+            batch: 24_000,
             wait_for_lock: false,
             full: false,
             source: None,

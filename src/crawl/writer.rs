@@ -1,12 +1,14 @@
 //! The one place of a crawl that writes: a thread that owns the index and commits answers in batches.
 //!
-//! Rewards are taken apart here too, not where they were asked for: two threads of which one makes and the other frees so
-//! many small things wait for each other at the allocator.
+//! It is what a fast crawl waits for, so it is never left without work: whatever comes while a batch is written belongs to that
+//! batch. Rewards are taken apart here too, one account at a time: what was made elsewhere would have left the cache by its
+//! turn, and two threads of which one makes and the other frees so many small things wait for each other at the allocator.
 //!
 //! Requests never wait for a disk that is busy with another batch, only for a channel that is full. Everything that a crawl
 //! asks of the index goes through here in order, so that a question sees every answer that was put before it. A failure to
 //! write ends the thread; its error is what [`Thread::close`] gives.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,6 +31,13 @@ const LINGER: Duration = Duration::from_millis(200);
 const LINGER_PER_COMMIT: u32 = 4;
 /// And never longer than this.
 const LONGEST_LINGER: Duration = Duration::from_secs(1);
+
+/// Rows that are taken apart before the file is taken for a commit: others who write to it get their turn meanwhile.
+const AHEAD: usize = 1000;
+/// They get so long at least.
+const TURN: Duration = Duration::from_millis(2);
+/// And wait no longer than this, and for what was taken by then.
+const LONGEST_COMMIT: Duration = Duration::from_millis(250);
 
 type Call = Box<dyn FnOnce(&mut Index) + Send>;
 type Committed = Box<dyn FnOnce(PageCommitted) + Send>;
@@ -77,8 +86,6 @@ enum Message {
     Put(Waiting, Option<Committed>),
     /// Runs after everything that was put before it is written.
     Call(Call),
-    /// Runs at once: what was put before it may not be written yet.
-    Glance(Call),
 }
 
 impl Message {
@@ -86,7 +93,7 @@ impl Message {
     fn rows(&self) -> Option<usize> {
         match self {
             Self::Put(waiting, _) => Some(waiting.rows()),
-            Self::Call(_) | Self::Glance(_) => None,
+            Self::Call(_) => None,
         }
     }
 }
@@ -102,11 +109,16 @@ pub(super) struct Thread(JoinHandle<Result<Index>>);
 
 impl Writer {
     /// Starts the thread, which finds links by `mapping`. `batch` is in rows, and is what a `kill -9` may cost beside the
-    /// requests in flight: half of it is being committed while the other half queues.
+    /// requests in flight: two thirds of it are in one commit at most, a sixth waits to be taken, and a sixth was taken.
     pub(super) fn start(index: Index, run: RunKey, batch: usize, mapping: Mapping) -> (Self, Thread) {
-        let batch = (batch / 2).max(1);
-        let (sender, mailbox) = mailbox::open(batch);
-        let thread = tokio::task::spawn_blocking(move || work(index, run, batch, &mailbox, &mapping));
+        let room = (batch / 6).max(1);
+        let (sender, mailbox) = mailbox::open(room);
+        let thread = tokio::task::spawn_blocking(move || {
+            let now = Instant::now();
+            let (waiting, pages) = (VecDeque::new(), Vec::new());
+            let desk = Desk { mailbox, most: 4 * room, waiting, rows: 0, pages, until: now, ended: now };
+            desk.work(index, run, room.div_ceil(2), &mapping)
+        });
         (Self { messages: sender }, Thread(thread))
     }
 
@@ -131,28 +143,12 @@ impl Writer {
         &self,
         work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run(work, Message::Call).await
-    }
-
-    /// Runs something on the index that need not see what was put last, and so costs no commit of it.
-    pub(super) async fn glance<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.run(work, Message::Glance).await
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Index) -> Result<T> + Send + 'static,
-        message: impl FnOnce(Call) -> Message,
-    ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let call: Call = Box::new(move |index| {
             // The asker may have gone; the work is done all the same.
             drop(sender.send(work(index)));
         });
-        self.send(message(call)).await?;
+        self.send(Message::Call(call)).await?;
         receiver.await.map_err(|_dropped| stopped())?
     }
 
@@ -175,71 +171,128 @@ fn stopped() -> Error {
     Error::new(Kind::Storage, "the index is not being written any more")
 }
 
-/// What is not written yet.
-struct Batch {
-    waiting: Vec<Waiting>,
+/// Where the thread works.
+struct Desk {
+    mailbox: Mailbox<Message>,
+    /// Rows in one commit.
+    most: usize,
+    /// What was taken and is not written yet, in order.
+    waiting: VecDeque<Message>,
+    /// Rows of the commit under way.
     rows: usize,
-    due: Option<Instant>,
-    /// Who hears of the pages, in their order.
+    /// Who hears of its pages, in their order.
     pages: Vec<Committed>,
-    /// How long the first entry waits.
-    linger: Duration,
+    /// When it is to end.
+    until: Instant,
+    /// When the last one ended.
+    ended: Instant,
 }
 
-impl Batch {
-    fn new() -> Self {
-        Self { waiting: Vec::new(), rows: 0, due: None, pages: Vec::new(), linger: LINGER }
-    }
-
-    fn push(&mut self, waiting: Waiting, committed: Option<Committed>) {
-        self.rows += waiting.rows();
-        self.waiting.push(waiting);
-        self.pages.extend(committed);
-        self.due.get_or_insert_with(|| Instant::now() + self.linger);
-    }
-
-    fn is_due(&self, rows: usize) -> bool {
-        self.rows >= rows || self.due.is_some_and(|due| Instant::now() >= due)
+impl Desk {
+    /// Writes until all senders are gone; wakes when so many rows wait.
+    fn work(mut self, mut index: Index, run: RunKey, wanted: usize, mapping: &Mapping) -> Result<Index> {
+        let mut linger = LINGER;
+        loop {
+            match self.waiting.pop_front() {
+                None => match self.mailbox.take(wanted, linger) {
+                    Some(taken) => self.waiting = taken.into(),
+                    None => return Ok(index),
+                },
+                Some(Message::Call(call)) => call(&mut index),
+                Some(put) => {
+                    self.waiting.push_front(put);
+                    let began = Instant::now();
+                    self.commit(&mut index, run, mapping)?;
+                    linger = (began.elapsed() * LINGER_PER_COMMIT).clamp(LINGER, LONGEST_LINGER);
+                }
+            }
+        }
     }
 
     fn commit(&mut self, index: &mut Index, run: RunKey, mapping: &Mapping) -> Result<()> {
-        let batch = std::mem::replace(self, Self { linger: self.linger, ..Self::new() });
-        if batch.waiting.is_empty() {
-            return Ok(());
+        (self.rows, self.until) = (0, Instant::now() + LONGEST_COMMIT);
+        let mut ahead = Vec::new();
+        while self.rows < AHEAD
+            && let Some(first) = self.next()
+        {
+            ahead.push(first.entry(mapping));
         }
-        let began = Instant::now();
-        let brought = index.commit(run, batch.waiting.into_iter().map(|waiting| waiting.entry(mapping)))?;
-        self.linger = (began.elapsed() * LINGER_PER_COMMIT).clamp(LINGER, LONGEST_LINGER);
-        for (committed, page) in batch.pages.into_iter().zip(brought) {
+        std::thread::park_timeout(TURN.saturating_sub(self.ended.elapsed()));
+        let more = std::iter::from_fn(|| Some(self.next()?.entry(mapping)));
+        let brought = index.commit(run, ahead.into_iter().chain(more))?;
+        self.ended = Instant::now();
+        for (committed, page) in self.pages.drain(..).zip(brought) {
             committed(page);
         }
         Ok(())
     }
+
+    /// What comes next in the commit under way. That keeps everybody else from writing, so nothing is waited for.
+    fn next(&mut self) -> Option<Waiting> {
+        if self.rows >= self.most {
+            return None;
+        }
+        if self.waiting.is_empty() && Instant::now() < self.until {
+            self.waiting = self.mailbox.take_now().into();
+        }
+        match self.waiting.pop_front()? {
+            Message::Put(waiting, committed) => {
+                self.rows += waiting.rows();
+                self.pages.extend(committed);
+                Some(waiting)
+            }
+            call @ Message::Call(_) => {
+                self.waiting.push_front(call);
+                None
+            }
+        }
+    }
 }
 
-fn work(mut index: Index, run: RunKey, rows: usize, mailbox: &Mailbox<Message>, mapping: &Mapping) -> Result<Index> {
-    let mut batch = Batch::new();
-    loop {
-        // As long as nothing is due, many answers wake this thread once.
-        let Some(taken) = mailbox.take(rows.saturating_sub(batch.rows), batch.due, batch.linger) else {
-            batch.commit(&mut index, run, mapping)?;
-            return Ok(index);
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::model::{AccountId, Participant, UserId};
+    use crate::store::Identity;
+    use crate::store::index::{AccountKey, NewRun};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_question_sees_every_answer_that_was_put_before_it_and_no_other_however_they_come_together() {
+        let dir = TempDir::new().expect("a folder");
+        let mut index = Index::open(&dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
+        let now = Timestamp::UNIX_EPOCH;
+        let (run, _) = index.begin_run(NewRun::of("participants"), now).expect("begins");
+        let (sweep, _) = index.begin_sweep(run, "", now).expect("begins");
+        let participant = |n| {
+            let id = format!("account {n}");
+            Participant { user_id: UserId::new(id.as_str()), account_id: AccountId::new(id), email: None }
         };
-        for message in taken.messages {
-            match message {
-                Message::Put(waiting, committed) => batch.push(waiting, committed),
-                Message::Glance(call) => call(&mut index),
-                Message::Call(call) => {
-                    batch.commit(&mut index, run, mapping)?;
-                    call(&mut index);
+        let page =
+            Page { participants: (0..500).map(participant).collect(), unusable: Vec::new(), cursor: String::new() };
+        index.commit_page(run, &sweep, &page, now).expect("commits");
+        let unread = index.unread(run, AccountKey::START, 500).expect("a queue");
+
+        // Batches from one row to more than there are.
+        for (batch, part) in [1, 7, 60, 100_000].into_iter().zip(unread.chunks(125)) {
+            let before = read(&mut index, run);
+            let (writer, thread) = Writer::start(index, run, batch, Mapping::default());
+            for (n, of) in part.iter().enumerate() {
+                let nothing = Heard::Rewards(Vec::new());
+                writer.put(of.clone(), now, nothing).await.expect("is taken");
+                if n % 10 == 3 {
+                    let seen = writer.call(move |index| Ok(read(index, run))).await.expect("is answered");
+                    assert_eq!(seen - before, n as u64 + 1, "batches of {batch}");
                 }
             }
-            if batch.is_due(rows) {
-                batch.commit(&mut index, run, mapping)?;
-            }
+            drop(writer);
+            index = thread.close().await.expect("all is written");
+            assert_eq!(read(&mut index, run) - before, part.len() as u64);
         }
-        if taken.is_due || batch.is_due(rows) {
-            batch.commit(&mut index, run, mapping)?;
-        }
+    }
+
+    fn read(index: &mut Index, run: RunKey) -> u64 {
+        index.run(run).expect("reads").expect("a run").accounts_read
     }
 }

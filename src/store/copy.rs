@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, params};
 
 use super::ledger::{Audit, CopyOf, Ledger};
-use super::{BUSY_TIMEOUT, Identity, Layout, index, ledger, open_as_it_is, open_reader, sql_error};
+use super::{Identity, Layout, be_patient, index, ledger, open_as_it_is, open_reader, sql_error};
 use crate::error::{Error, Kind, Result};
 
 /// A file to be copied, open for reading.
@@ -124,8 +124,8 @@ fn check(copy: &Path, layout: &Layout, pragma: &str) -> Result<()> {
 
 fn open(copy: &Path, layout: &Layout) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = open_as_it_is(copy, flags).map_err(|error| sql_error(&error, layout, copy))?;
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(|error| sql_error(&error, layout, copy))?;
+    let mut conn = open_as_it_is(copy, flags).map_err(|error| sql_error(&error, layout, copy))?;
+    be_patient(&mut conn).map_err(|error| sql_error(&error, layout, copy))?;
     Ok(conn)
 }
 

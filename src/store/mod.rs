@@ -23,7 +23,7 @@ mod shape;
 
 use file::{create_private, open_as_it_is};
 pub use lock::ProcessLock;
-use open::{BUSY_TIMEOUT, check_identity, check_version, open_reader, open_writer};
+use open::{be_patient, check_identity, check_version, look_again, open_reader, open_writer};
 
 /// What a file is: its name in messages, its schema, and how hard it tries to survive a power cut.
 pub(crate) struct Layout {

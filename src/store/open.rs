@@ -14,10 +14,11 @@ use super::{Identity, Layout, sql_error};
 use crate::error::{Error, Kind, Result};
 
 /// How long a writer waits for another before it gives up.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause before the log is asked for again.
-const LOG_PAUSE: Duration = Duration::from_millis(5);
+/// How often one who waits looks whether the other is done: a crawl at full speed leaves a few milliseconds between two commits.
+/// SQLite's own waiting looks ten times a second in the end, and would miss nearly all of them.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Opens a file for writing, creates it where it is missing (mode 0600), migrates it and checks whom it belongs to.
 pub(super) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
@@ -54,7 +55,7 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
     if version < layout.version() {
         conn = upgrade(path, layout)?;
     }
-    conn.busy_timeout(BUSY_TIMEOUT).and_then(|()| plan_once(&conn)).map_err(|error| sql_error(&error, layout, path))?;
+    be_patient(&mut conn).and_then(|()| plan_once(&conn)).map_err(|error| sql_error(&error, layout, path))?;
     if let Some(identity) = identity {
         check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
     }
@@ -119,8 +120,7 @@ fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
 
 /// The pragmas, each with its reason, and the schema of today in one exclusive transaction.
 fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
-    // Another process may be in the middle of a commit; it is done in milliseconds.
-    conn.busy_timeout(BUSY_TIMEOUT)?;
+    be_patient(conn)?;
     plan_once(conn)?;
     // First of all: the next pragma changes the file, and a file that is not ours, or is newer, must stay as it is.
     let version = check_version(conn, layout)?;
@@ -141,16 +141,31 @@ fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
 /// Turns the write-ahead log on. That needs the file for a moment alone, and SQLite does not wait for it as it does for
 /// everything else: where several processes come to a new file at once, all but one would be told that it is locked.
 fn keep_a_log(conn: &Connection) -> rusqlite::Result<()> {
-    let mut left = BUSY_TIMEOUT.as_millis() / LOG_PAUSE.as_millis();
+    let mut looks = 0;
     loop {
         match conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && left > 0 => {
-                left -= 1;
-                std::thread::park_timeout(LOG_PAUSE);
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && look_again(looks, BUSY_TIMEOUT) =>
+            {
+                looks += 1;
             }
             done => return done,
         }
     }
+}
+
+/// Another process may be in the middle of a commit: a connection waits for it.
+pub(super) fn be_patient(conn: &mut Connection) -> rusqlite::Result<()> {
+    conn.busy_handler(Some(|looks| look_again(looks, BUSY_TIMEOUT)))
+}
+
+/// A pause before the next look; `false` once that has taken too long.
+pub(super) fn look_again(looks: i32, within: Duration) -> bool {
+    let is_early = LOOK * looks.unsigned_abs() < within;
+    if is_early {
+        std::thread::park_timeout(LOOK);
+    }
+    is_early
 }
 
 /// All the way to the schema of today, or not at all.
@@ -281,6 +296,12 @@ mod tests {
             advocate_url: text("http://a"),
             brand_url: text("http://b"),
         }
+    }
+
+    #[test]
+    fn who_waits_looks_every_millisecond_until_it_has_taken_too_long() {
+        let looks = (0..1000).take_while(|looks| look_again(*looks, Duration::from_millis(20))).count();
+        assert_eq!(looks, 20);
     }
 
     #[test]
