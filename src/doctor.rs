@@ -1,7 +1,9 @@
 //! Use case: does everything that recoup needs work, and what to do where it does not.
 //!
-//! Reads only: a few participants, a sample of their rewards, the list of programs, both files. It must never send anything
+//! Reads only: a few participants, a sample of their rewards, the list of programs, both files from end to end. It must never send anything
 //! that changes something, and never names a participant.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +20,7 @@ use crate::retract::advice;
 use crate::store::check_folder;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
+use crate::store::soundness::Inspection;
 
 /// How many accounts are asked for a sample of rewards.
 const SAMPLE_ACCOUNTS: usize = 25;
@@ -27,6 +30,9 @@ const SAMPLE_REWARDS: usize = 25;
 
 /// How far this clock and the vendor's may be apart, in seconds.
 const CLOCK_SKEW: i64 = 60;
+
+/// How often it is shown how long a check takes.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// One check.
 #[derive(Debug, Serialize)]
@@ -91,6 +97,18 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         None => format!("{} will be made by the first retraction", settings.ledger.display()),
     }))?;
 
+    for (name, inspection) in [
+        ("form of the index", Inspection::of_index(&settings.database, owner)),
+        ("form of the ledger", Inspection::of_ledger(&settings.ledger, owner)),
+    ] {
+        // Where it cannot be read, that is said above.
+        let Ok(Some(inspection)) = inspection else { continue };
+        say(Check::of(name, &inspect(inspection, name, clock, stop, report).await, |()| "sound".to_owned()))?;
+        if stop.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "interrupted; nothing was changed"));
+        }
+    }
+
     if owner.is_some() {
         match settings
             .advocate_options(Wishes::default())
@@ -131,6 +149,33 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         None => Ok(End::Done),
         Some(worst) => Ok(End::Said(worst)),
     }
+}
+
+/// Looks through a whole file; a large index takes as long as reading it does.
+async fn inspect(
+    inspection: Inspection,
+    name: &'static str,
+    clock: &Clock,
+    stop: &CancellationToken,
+    report: &Report,
+) -> Result<()> {
+    let handle = inspection.interrupt_handle();
+    let mut working = tokio::task::spawn_blocking(move || inspection.run());
+    let (mut seconds, mut progress, mut is_stopped) = (0, None, false);
+    let found = loop {
+        tokio::select! {
+            found = &mut working => break found,
+            () = clock.sleep(SECOND) => seconds += 1,
+            () = stop.cancelled(), if !is_stopped => {
+                handle.interrupt();
+                is_stopped = true;
+            }
+        }
+        if seconds > 1 {
+            progress.get_or_insert_with(|| report.progress(name)).show(seconds, None, "seconds so far");
+        }
+    };
+    found.map_err(|error| Error::new(Kind::Failed, format!("the check failed: {error}")))?
 }
 
 async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check> {

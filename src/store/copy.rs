@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, params};
 
 use super::ledger::{Audit, CopyOf, Ledger};
+use super::soundness::first_finding;
 use super::{Identity, Layout, be_patient, index, ledger, open_as_it_is, open_reader, sql_error};
 use crate::error::{Error, Kind, Result};
 
@@ -116,10 +117,8 @@ pub fn check_index(copy: &Path) -> Result<()> {
 
 fn check(copy: &Path, layout: &Layout, pragma: &str) -> Result<()> {
     let conn = open(copy, layout)?;
-    let found: String = conn
-        .query_row(&format!("SELECT group_concat({pragma}, '; ') FROM pragma_{pragma}"), [], |row| row.get(0))
-        .map_err(|error| sql_error(&error, layout, copy))?;
-    if found == "ok" { Ok(()) } else { Err(damaged(copy, layout.name, &found)) }
+    let finding = first_finding(&conn, pragma).map_err(|error| sql_error(&error, layout, copy))?;
+    finding.map_or(Ok(()), |finding| Err(damaged(copy, layout.name, &finding)))
 }
 
 fn open(copy: &Path, layout: &Layout) -> Result<Connection> {

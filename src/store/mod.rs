@@ -20,6 +20,7 @@ mod lock;
 mod open;
 #[cfg(test)]
 mod shape;
+pub mod soundness;
 
 use file::{create_private, open_as_it_is};
 pub use lock::ProcessLock;
@@ -107,20 +108,23 @@ pub(crate) fn rewrite(conn: &Connection) -> rusqlite::Result<()> {
     Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
 }
 
+/// A file that says of itself that it is not whole.
+fn damaged(layout: &Layout, path: &Path, finding: &str) -> Error {
+    let hint = if layout.name == "ledger" {
+        "do not delete it: it is the only record of what was sent; restore it from a backup, or keep it and ask for help"
+    } else {
+        "move the file away and run `recoup crawl`: the index can be rebuilt, the ledger is a file of its own"
+    };
+    Error::new(Kind::Storage, format!("the {} at {} is damaged ({finding})", layout.name, path.display())).hint(hint)
+}
+
 /// A database error in the user's words.
 pub(crate) fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -> Error {
     let name = layout.name;
     let at = path.display();
     let code = error.sqlite_error_code();
     let (what, hint) = match code {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) if name == "ledger" => (
-            "is damaged",
-            "do not delete it: it is the only record of what was sent; restore it from a backup, or keep it and ask for help",
-        ),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
-            "is damaged",
-            "move the file away and run `recoup crawl`: the index can be rebuilt, the ledger is a file of its own",
-        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => return damaged(layout, path, &error.to_string()),
         Some(ErrorCode::DiskFull) => {
             ("cannot grow: the disk is full", "free some space and run the command again; what was committed is kept")
         }

@@ -112,6 +112,42 @@ fn nothing_to_copy_a_damaged_ledger_and_a_bad_folder_are_errors_without_a_file()
     assert_eq!(home.check(&["backup", &bad, "--json"], 1).error_kind(), "storage");
 }
 
+#[test]
+fn doctor_finds_damage_that_no_answer_has_met_yet() {
+    use std::io::{Seek, SeekFrom, Write};
+    let sim = Sim::start(&["--participants", "1500"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let order = sim.example("plain").order_id;
+    home.check(&["retract", &order, "--yes"], 0);
+    let well = home.check(&["doctor", "--json"], 0);
+    for name in ["form of the index", "form of the ledger"] {
+        assert!(
+            well.stdout.contains(&format!(r#"{{"check":"{name}","ok":true,"message":"sound"}}"#)),
+            "{}",
+            well.stdout
+        );
+    }
+    let conn = rusqlite::Connection::open(home.database()).expect("the index");
+    // Among the rewards as they came, which a look-up does not read.
+    let (page, size): (i64, i64) = conn
+        .query_row("SELECT max(pageno), max(pgsize) FROM dbstat WHERE name = 'raws'", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .expect("a page");
+    conn.close().expect("closes");
+    let mut file = std::fs::OpenOptions::new().write(true).open(home.database()).expect("the file");
+    file.seek(SeekFrom::Start(((page - 1) * size).unsigned_abs())).expect("is there");
+    file.write_all(&[0xA5; 512]).expect("damages");
+    drop(file);
+    home.check(&["lookup", &order, "--json"], 0);
+    let ran = home.check(&["doctor", "--json"], 1);
+    assert_eq!(ran.error_kind(), "storage");
+    assert!(ran.stdout.contains(r#""check":"form of the index","ok":false"#), "{}", ran.stdout);
+    assert!(ran.stdout.contains("is damaged") && ran.stdout.contains("move the file away"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(r#""check":"form of the ledger","ok":true"#), "{}", ran.stdout);
+}
+
 /// An order with an action that may be changed, and the delta to change it by.
 fn a_change(sim: &Sim) -> (String, String) {
     let order = crate::adjust::order(sim);

@@ -110,6 +110,22 @@ pub(super) fn move_keys_on(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// How many links would not be found, because a key does not lead to them. Asks for the keys of every link.
+pub(in crate::store) fn links_without_keys(conn: &Connection) -> rusqlite::Result<u64> {
+    know_keys(conn)?;
+    let led = |key: &str| {
+        format!(
+            "(EXISTS (SELECT 1 FROM link_keys AS led WHERE led.key = {key} AND led.reward = links.reward)
+                 OR EXISTS (SELECT 1 FROM new_link_keys AS led WHERE led.key = {key} AND led.reward = links.reward))"
+        )
+    };
+    let (order, action) = (led("order_key(order_id)"), led("action_key(action_id)"));
+    let select = format!(
+        "SELECT count(*) FROM links WHERE order_id IS NOT NULL AND NOT {order} OR action_id IS NOT NULL AND NOT {action}"
+    );
+    conn.query_row(&select, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+}
+
 /// Keys for the links of a file that was written without.
 pub(super) fn key_all(conn: &Connection) -> rusqlite::Result<()> {
     let last: i64 = conn.query_row("SELECT coalesce(max(reward), 0) FROM links", [], |row| row.get(0))?;

@@ -51,6 +51,7 @@ pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 pub use tombstones::Buried;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
+pub(super) use links::links_without_keys;
 use links::{key_all, know_keys};
 use log::{LAST_RESORT, LogKeeper};
 use pack::Packer;
