@@ -17,10 +17,9 @@ use crate::extract::{self, KeyCensus};
 use crate::model::LinkKind;
 use crate::report::Report;
 use crate::retract::advice;
-use crate::store::check_folder;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
-use crate::store::soundness::Inspection;
+use crate::store::{Whole, check_folder};
 
 /// How many accounts are asked for a sample of rewards.
 const SAMPLE_ACCOUNTS: usize = 25;
@@ -97,13 +96,13 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         None => format!("{} will be made by the first retraction", settings.ledger.display()),
     }))?;
 
-    for (name, inspection) in [
-        ("form of the index", Inspection::of_index(&settings.database, owner)),
-        ("form of the ledger", Inspection::of_ledger(&settings.ledger, owner)),
+    for (name, file) in [
+        ("form of the index", Whole::index(&settings.database, owner)),
+        ("form of the ledger", Whole::ledger(&settings.ledger, owner)),
     ] {
         // Where it cannot be read, that is said above.
-        let Ok(Some(inspection)) = inspection else { continue };
-        say(Check::of(name, &inspect(inspection, name, clock, stop, report).await, |()| "sound".to_owned()))?;
+        let Ok(Some(file)) = file else { continue };
+        say(Check::of(name, &inspect(file, name, clock, stop, report).await, |()| "sound".to_owned()))?;
         if stop.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "interrupted; nothing was changed"));
         }
@@ -153,14 +152,14 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
 
 /// Looks through a whole file; a large index takes as long as reading it does.
 async fn inspect(
-    inspection: Inspection,
+    file: Whole,
     name: &'static str,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<()> {
-    let handle = inspection.interrupt_handle();
-    let mut working = tokio::task::spawn_blocking(move || inspection.run());
+    let handle = file.interrupt_handle();
+    let mut working = tokio::task::spawn_blocking(move || file.inspect());
     let (mut seconds, mut progress, mut is_stopped) = (0, None, false);
     let found = loop {
         tokio::select! {

@@ -16,7 +16,8 @@ use super::out::sync_folder;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::report::{Report, grouped};
-use crate::store::copy::{Source, check_index, mark_ledger};
+use crate::store::Whole;
+use crate::store::copy::{check_index, mark_ledger};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Head;
 use crate::store::{Identity, ProcessLock};
@@ -91,13 +92,13 @@ pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report:
     let copy = Copy { folder: job.folder, stop, clock, report };
     let remembered = IndexReader::open(job.index, job.identity)?.map_or(Ok(None), |reader| reader.ledger())?;
     let mut backup = Backup { index: None, ledger: None, removed: Vec::new() };
-    if let Some(source) = Source::index(job.index, job.identity)? {
+    if let Some(source) = Whole::index(job.index, job.identity)? {
         let (copied, ()) = copy.of(source, &names.index, check_index).await?;
         backup.index = Some(copied);
     } else {
         report.note(format!("there is no index at {}", job.index.display()));
     }
-    if let Some(source) = Source::ledger(job.ledger, job.identity)? {
+    if let Some(source) = Whole::ledger(job.ledger, job.identity)? {
         let at = clock.now();
         let (copied, audit) = copy
             .of(source, &names.ledger, move |path| {
@@ -157,7 +158,7 @@ impl Copy<'_> {
     /// Copies, checks, and puts the copy in its place; gives what the check found out.
     async fn of<T: Send + 'static>(
         &self,
-        source: Source,
+        source: Whole,
         name: &Name,
         check: impl FnOnce(&Path) -> Result<T> + Send + 'static,
     ) -> Result<(Copied, T)> {

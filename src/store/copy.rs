@@ -7,41 +7,15 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, InterruptHandle, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use super::ledger::{Audit, CopyOf, Ledger};
 use super::soundness::first_finding;
-use super::{Identity, Layout, be_patient, index, ledger, open_as_it_is, open_reader, sql_error};
+use super::whole::Whole;
+use super::{Layout, be_patient, index, ledger, open_as_it_is, sql_error};
 use crate::error::{Error, Kind, Result};
 
-/// A file to be copied, open for reading.
-pub struct Source {
-    conn: Connection,
-    layout: &'static Layout,
-    path: std::path::PathBuf,
-}
-
-impl Source {
-    /// The index; `None` where there is none.
-    pub fn index(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        Self::open(path, &index::LAYOUT, identity)
-    }
-
-    /// The ledger; `None` where there is none.
-    pub fn ledger(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        Self::open(path, &ledger::LAYOUT, identity)
-    }
-
-    fn open(path: &Path, layout: &'static Layout, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let conn = open_reader(path, layout, identity)?;
-        Ok(conn.map(|conn| Self { conn, layout, path: path.to_owned() }))
-    }
-
-    /// Ends [`Source::copy_to`] from another thread.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
-        self.conn.get_interrupt_handle()
-    }
-
+impl Whole {
     /// About how large the copy will be, in bytes.
     pub fn size(&self) -> Result<u64> {
         let size = "SELECT (page_count - freelist_count) * page_size
@@ -80,10 +54,6 @@ impl Source {
             }
             _ => self.failed(error),
         }
-    }
-
-    fn failed(&self, error: &rusqlite::Error) -> Error {
-        sql_error(error, self.layout, &self.path)
     }
 }
 

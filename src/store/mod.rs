@@ -20,11 +20,13 @@ mod lock;
 mod open;
 #[cfg(test)]
 mod shape;
-pub mod soundness;
+mod soundness;
+mod whole;
 
 use file::{create_private, open_as_it_is};
 pub use lock::ProcessLock;
 use open::{be_patient, check_identity, check_version, look_again, open_reader, open_writer};
+pub use whole::Whole;
 
 /// What a file is: its name in messages, its schema, and how hard it tries to survive a power cut.
 pub(crate) struct Layout {

@@ -1,48 +1,20 @@
 //! Whether a file is sound: SQLite's own check of its pages, and for an index that a key leads to every link.
 //!
-//! Reads one moment of the file, while others write. Nothing else would notice a link to which no key leads: the order would be
-//! answered as if nobody had ever been rewarded for it. This module must never change the file.
+//! Others may write meanwhile: each question sees the file as of one moment. Nothing else would notice a link to which no key
+//! leads: the order would be answered as if nobody had ever been rewarded for it. This module must never change the file.
 
-use std::path::{Path, PathBuf};
+use rusqlite::{Connection, ErrorCode};
 
-use rusqlite::{Connection, ErrorCode, InterruptHandle};
-
-use super::{Identity, Layout, damaged, index, ledger, open_reader, sql_error};
+use super::whole::Whole;
+use super::{damaged, index};
 use crate::error::{Error, Kind, Result};
 
-/// A file to be looked through, open for reading.
-pub struct Inspection {
-    conn: Connection,
-    layout: &'static Layout,
-    path: PathBuf,
-}
-
-impl Inspection {
-    /// Of the index; `None` where there is none.
-    pub fn of_index(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        Self::open(path, &index::LAYOUT, identity)
-    }
-
-    /// Of the ledger; `None` where there is none.
-    pub fn of_ledger(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
-        Self::open(path, &ledger::LAYOUT, identity)
-    }
-
-    fn open(path: &Path, layout: &'static Layout, identity: Option<&Identity>) -> Result<Option<Self>> {
-        let conn = open_reader(path, layout, identity)?;
-        Ok(conn.map(|conn| Self { conn, layout, path: path.to_owned() }))
-    }
-
-    /// Ends the inspection from another thread.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
-        self.conn.get_interrupt_handle()
-    }
-
+impl Whole {
     /// Looks through all of it, and fails with [`Kind::Storage`] where it is not sound. Takes as long as reading the file does.
-    pub fn run(&self) -> Result<()> {
+    pub fn inspect(&self) -> Result<()> {
         let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => Error::new(Kind::Interrupted, "interrupted; nothing was changed"),
-            _ => sql_error(&error, self.layout, &self.path),
+            _ => self.failed(&error),
         };
         let is_index = self.layout.name == index::LAYOUT.name;
         // The rows of an index can be read again, so SQLite's own indexes are not compared with them, which takes far longer.
@@ -72,6 +44,7 @@ mod tests {
     use super::*;
     use crate::extract::{self, Mapping};
     use crate::model::AccountId;
+    use crate::store::Identity;
     use crate::store::index::{Index, NewRun, ReadReward, RewardRows};
 
     #[test]
@@ -89,7 +62,7 @@ mod tests {
         });
         let page = RewardRows { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
         index.commit_rewards(run, &page, now).expect("commits");
-        let inspect = || Inspection::of_index(&path, None).expect("opens").expect("exists").run();
+        let inspect = || Whole::index(&path, None).expect("opens").expect("exists").inspect();
         inspect().expect("sound");
 
         let conn = Connection::open(&path).expect("opens");
