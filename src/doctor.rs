@@ -1,7 +1,7 @@
 //! Use case: does everything that recoup needs work, and what to do where it does not.
 //!
-//! Reads only: a few participants, a sample of their rewards, the list of programs, both files from end to end. It must never send anything
-//! that changes something, and never names a participant.
+//! Reads only: a few participants, a sample of their rewards, the list of programs, both files from end to end. It must never
+//! send anything that changes something, and never names a participant.
 
 use std::time::Duration;
 
@@ -17,8 +17,6 @@ use crate::extract::{self, KeyCensus};
 use crate::model::LinkKind;
 use crate::report::Report;
 use crate::retract::advice;
-use crate::store::index::IndexReader;
-use crate::store::ledger::Ledger;
 use crate::store::{Whole, check_folder};
 
 /// How many accounts are asked for a sample of rewards.
@@ -84,28 +82,26 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         format!("tenant {} (Account SID {}), {} and {}", who.tenant, who.account_sid, who.advocate_url, who.brand_url)
     }))?;
     let owner = identity.as_ref().ok();
-    say(Check::of("index", &IndexReader::open(&settings.database, owner), |reader| match reader {
+    let (index, ledger) = (Whole::index(&settings.database, owner), Whole::ledger(&settings.ledger, owner));
+    say(Check::of("index", &index, |index| match index {
         Some(_) => format!("{} can be read", settings.database.display()),
         None => format!("{} will be made by the first `recoup crawl`", settings.database.display()),
     }))?;
     for (name, file) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
         say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
     }
-    say(Check::of("ledger", &Ledger::open_read_only(&settings.ledger, owner), |ledger| match ledger {
+    say(Check::of("ledger", &ledger, |ledger| match ledger {
         Some(_) => format!("{} can be read", settings.ledger.display()),
         None => format!("{} will be made by the first retraction", settings.ledger.display()),
     }))?;
-
-    for (name, file) in [
-        ("form of the index", Whole::index(&settings.database, owner)),
-        ("form of the ledger", Whole::ledger(&settings.ledger, owner)),
-    ] {
+    for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
         // Where it cannot be read, that is said above.
         let Ok(Some(file)) = file else { continue };
-        say(Check::of(name, &inspect(file, name, clock, stop, report).await, |()| "sound".to_owned()))?;
+        let sound = inspect(file, name, clock, stop, report).await;
         if stop.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "interrupted; nothing was changed"));
         }
+        say(Check::of(name, &sound, |()| "sound".to_owned()))?;
     }
 
     if owner.is_some() {

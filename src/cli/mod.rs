@@ -88,7 +88,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve both vendor APIs from this machine, to try, train and test
     Simulate(Box<simulator::Options>),
-    /// Check credentials, scopes, both hosts, the clock, the mapping and the database, and say what to do
+    /// Check credentials, scopes, both hosts, the clock, the mapping and both files, and say what to do
     Doctor,
     /// Build or refresh the index: every participant's rewards, once. An unfinished run goes on
     Crawl(CrawlArgs),

@@ -53,7 +53,7 @@ pub(super) enum Heard {
 /// What waits to be written.
 enum Waiting {
     Answer { of: Unread, asked_at: Timestamp, heard: Heard },
-    Page(Entry),
+    Page { sweep: Sweep, page: Page, at: Timestamp },
 }
 
 impl Waiting {
@@ -62,14 +62,14 @@ impl Waiting {
         match self {
             Self::Answer { heard: Heard::Rewards(rewards), .. } => rewards.len() + 1,
             Self::Answer { heard: Heard::Other(_), .. } => 1,
-            Self::Page(entry) => entry.rows(),
+            Self::Page { page, .. } => page.rows(),
         }
     }
 
     fn entry(self, mapping: &Mapping) -> Entry {
         let (of, asked_at, heard) = match self {
             Self::Answer { of, asked_at, heard } => (of, asked_at, heard),
-            Self::Page(entry) => return entry,
+            Self::Page { sweep, page, at } => return Entry::Page { sweep, page, at },
         };
         let answer = match heard {
             Heard::Rewards(raw) => {
@@ -135,7 +135,7 @@ impl Writer {
         at: Timestamp,
         committed: impl FnOnce(PageCommitted) + Send + 'static,
     ) -> Result<()> {
-        self.send(Message::Put(Waiting::Page(Entry::Page { sweep, page, at }), Some(Box::new(committed)))).await
+        self.send(Message::Put(Waiting::Page { sweep, page, at }, Some(Box::new(committed)))).await
     }
 
     /// Runs something on the index, after everything that was put before.
@@ -193,18 +193,15 @@ impl Desk {
     fn work(mut self, mut index: Index, run: RunKey, wanted: usize, mapping: &Mapping) -> Result<Index> {
         let mut linger = LINGER;
         loop {
-            match self.waiting.pop_front() {
-                None => match self.mailbox.take(wanted, linger) {
-                    Some(taken) => self.waiting = taken.into(),
-                    None => return Ok(index),
-                },
-                Some(Message::Call(call)) => call(&mut index),
-                Some(put) => {
-                    self.waiting.push_front(put);
-                    let began = Instant::now();
-                    self.commit(&mut index, run, mapping)?;
-                    linger = (began.elapsed() * LINGER_PER_COMMIT).clamp(LINGER, LONGEST_LINGER);
-                }
+            if let Some(Message::Call(call)) = self.waiting.pop_front_if(|next| matches!(next, Message::Call(_))) {
+                call(&mut index);
+            } else if self.waiting.is_empty() {
+                let Some(taken) = self.mailbox.take(wanted, linger) else { return Ok(index) };
+                self.waiting = taken.into();
+            } else {
+                let began = Instant::now();
+                self.commit(&mut index, run, mapping)?;
+                linger = (began.elapsed() * LINGER_PER_COMMIT).clamp(LINGER, LONGEST_LINGER);
             }
         }
     }
@@ -235,17 +232,11 @@ impl Desk {
         if self.waiting.is_empty() && Instant::now() < self.until {
             self.waiting = self.mailbox.take_now().into();
         }
-        match self.waiting.pop_front()? {
-            Message::Put(waiting, committed) => {
-                self.rows += waiting.rows();
-                self.pages.extend(committed);
-                Some(waiting)
-            }
-            call @ Message::Call(_) => {
-                self.waiting.push_front(call);
-                None
-            }
-        }
+        let put = self.waiting.pop_front_if(|next| matches!(next, Message::Put(..)));
+        let Some(Message::Put(waiting, committed)) = put else { return None };
+        self.rows += waiting.rows();
+        self.pages.extend(committed);
+        Some(waiting)
     }
 }
 

@@ -22,6 +22,13 @@ pub struct Page {
     pub cursor: String,
 }
 
+impl Page {
+    /// Rows that it will take, for the size of a batch.
+    pub fn rows(&self) -> usize {
+        self.participants.len() + self.unusable.len() + 1
+    }
+}
+
 /// What a page brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageCommitted {

@@ -115,16 +115,6 @@ pub enum Entry {
     },
 }
 
-impl Entry {
-    /// Rows that it will take, for the size of a batch.
-    pub fn rows(&self) -> usize {
-        match self {
-            Self::Read(read) => read.answer.rows(),
-            Self::Page { page, .. } => page.participants.len() + page.unusable.len() + 1,
-        }
-    }
-}
-
 /// The answer for one account.
 #[derive(Debug, Clone)]
 pub enum AccountAnswer {
@@ -142,15 +132,6 @@ pub enum AccountAnswer {
     Unknown,
     /// It could not be read.
     Failed(String),
-}
-
-impl AccountAnswer {
-    fn rows(&self) -> usize {
-        match self {
-            Self::Listed { rewards, .. } => rewards.len() + 1,
-            _ => 1,
-        }
-    }
 }
 
 impl Index {
