@@ -10,7 +10,7 @@ use crate::config::Span;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Many refunds at once")]
 pub struct BatchArgs {
-    /// Refunds from a CSV or NDJSON file, - for standard input; columns are found by name
+    /// A shop's file, CSV or JSON, - for standard input; only orders that it proves to be refunded in full are retracted
     #[arg(long, value_name = "FILE", conflicts_with = "orders")]
     pub file: Option<PathBuf>,
     /// Write one row of outcome for each row of refunds here
@@ -31,15 +31,18 @@ pub struct BatchArgs {
     /// Value at most that may be taken back, in each unit of the rewards [default: 1000000]
     #[arg(long, value_name = "N")]
     pub max_value: Option<u64>,
-    /// The name of the column with the order IDs, where it is not found by itself
-    #[arg(long, value_name = "NAME", requires = "file")]
-    pub order_column: Option<String>,
     /// Put orders that are not found yet on the list that every crawl looks for
     #[arg(long)]
     pub watch_missing: bool,
     /// How long they are waited for [default: 30d]
     #[arg(long, value_name = "TIME", requires = "watch_missing")]
     pub watch_for: Option<Span>,
+    /// Also adjust orders that were refunded in part, as `recoup adjust` does
+    #[arg(long)]
+    pub partials: bool,
+    /// What its columns mean. Last: what comes after it would stand under its heading.
+    #[command(flatten)]
+    pub columns: super::ColumnArgs,
 }
 
 impl BatchArgs {

@@ -32,12 +32,9 @@ pub struct FileWriteArgs {
     /// Order IDs, exactly as the shop writes them
     #[arg(value_name = "ORDER", required_unless_present = "from", conflicts_with = "from")]
     pub orders: Vec<String>,
-    /// A list of refunds, CSV or NDJSON; columns are found by name, the disposition is the reason code
+    /// A shop's file, CSV or JSON; only orders that it proves to be refunded in full are written
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    /// The column of the list with the order IDs that impact.com knows
-    #[arg(long, value_name = "NAME", requires = "from")]
-    pub order_column: Option<String>,
     /// Where the file goes; in a folder it is named Batch_Mods_Reversals_YYYY_MM_DD.csv
     #[arg(long, value_name = "DIR|FILE")]
     pub out: PathBuf,
@@ -62,6 +59,9 @@ pub struct FileWriteArgs {
     /// Leave out where the order was last read longer ago than this [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub max_index_age: Option<Span>,
+    /// What the columns of the list mean.
+    #[command(flatten)]
+    pub columns: super::ColumnArgs,
 }
 
 /// Flags of `recoup file check`.

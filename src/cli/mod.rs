@@ -10,6 +10,7 @@ mod file;
 mod paper;
 mod reconcile;
 mod records;
+mod refunds;
 mod retract;
 mod send;
 mod serve;
@@ -33,6 +34,7 @@ pub use records::{
     AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
     LedgerArgs, LedgerCommand, MistakeArgs,
 };
+pub use refunds::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 pub use retract::{CancelRewardArgs, RetractArgs, VerifyArgs};
 pub use send::{ConsentArgs, SendArgs};
 pub use serve::{ScheduleCommand, ServeArgs};
@@ -107,6 +109,9 @@ pub enum Command {
     Watch(WatchCommand),
     /// Cancel one reward by its ID: the last resort where a retraction did not reach it. Does not reverse the action
     CancelReward(CancelRewardArgs),
+    /// How a shop's file is read: format, columns, one decision for each order
+    #[command(subcommand)]
+    Refunds(RefundsCommand),
     /// Compare the shop's refunds with rewards and ledger: what is still rewarded, what is proven, what is lost
     Reconcile(ReconcileArgs),
     /// Freshness, coverage, runs and open retractions

@@ -9,7 +9,7 @@ use super::{Context, End};
 use crate::cli::BatchArgs;
 use crate::error::{Error, Kind, Result};
 use crate::refunds::plan::{self as plan_file, MadeFor};
-use crate::refunds::{self, Format, OutFile, Refunds, read, write};
+use crate::refunds::{self, OutFile, Refunds, Syntax, read, write};
 use crate::report::Report;
 use crate::retract::batch::{self, Batch, COLUMNS, Limits, PLANNED};
 use crate::retract::{self, Options, Reads, WriterSettings};
@@ -31,7 +31,7 @@ pub(super) async fn run(
 ) -> Result<End> {
     let Context { settings, clock, report, .. } = context;
     batch::check(options)?;
-    let read_options = refunds::Options::default().order_column(args.order_column.clone());
+    let read_options = super::refunds::options(settings, &args.columns);
     let made_for = MadeFor { tenant: reads.identity.tenant.clone(), account_sid: reads.identity.account_sid.clone() };
     let planned = match &args.apply {
         Some(path) => {
@@ -60,8 +60,9 @@ pub(super) async fn run(
         return Err(Error::new(Kind::Usage, "a batch needs a file for its outcomes")
             .hint("name it with --out outcomes.csv; --plan FILE or --dry-run send nothing"));
     }
+    super::refunds::say_how_it_is_read(report, &refunds);
     say_what_is_wrong(report, &refunds);
-    let undated = planned.as_ref().map_or_else(|| written_at(input, clock.now()), |planned| planned.made_at);
+    let undated = planned.as_ref().map_or_else(|| refunds::text::written_at(input, clock.now()), |planned| planned.made_at);
     // A large batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
@@ -97,8 +98,8 @@ pub(super) async fn run(
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
     let format = match args.out.as_deref() {
         // On standard output `--json` means JSON, whatever came in.
-        None if report.is_json() => Format::Ndjson,
-        out => Format::of_output(out, refunds.format),
+        None if report.is_json() => Syntax::Ndjson,
+        out => Syntax::of_output(out, refunds.syntax),
     };
     let bytes = write::outcomes(&refunds, format, &COLUMNS, &values)?;
     match out.as_mut() {
@@ -164,12 +165,6 @@ fn say_what_is_wrong(report: &Report, refunds: &Refunds) {
     }
 }
 
-/// When a file was written: what it lists happened before. A stream is of now.
-fn written_at(path: &Path, now: Timestamp) -> Timestamp {
-    let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
-    written.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now))
-}
-
 fn watch_missing(context: &Context<'_>, identity: &Identity, batch: &Batch<'_>, args: &BatchArgs) -> Result<()> {
     let Context { settings, clock, report, actor, .. } = context;
     let now = clock.now();
@@ -177,13 +172,11 @@ fn watch_missing(context: &Context<'_>, identity: &Identity, batch: &Batch<'_>, 
     let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
     let new: Vec<NewWatched<'_>> = batch
         .not_found_yet()
-        .filter_map(|(row, options)| {
-            Some(NewWatched {
-                order_id: row.order_id.as_ref()?,
-                refunded_at: row.refunded_at.map(refunds::When::latest),
-                disposition: Some(&options.disposition),
-                ticket: options.ticket.as_deref(),
-            })
+        .map(|(order, options)| NewWatched {
+            order_id: &order.order_id,
+            refunded_at: order.refunded_at.map(refunds::When::latest),
+            disposition: Some(&options.disposition),
+            ticket: options.ticket.as_deref(),
         })
         .collect();
     if new.is_empty() {

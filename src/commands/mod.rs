@@ -31,6 +31,7 @@ mod lookup;
 mod mistake;
 mod paper;
 mod reconcile;
+mod refunds;
 mod retract;
 mod schedule;
 mod scheduled;
@@ -140,6 +141,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
             remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
         }
         Command::Reconcile(args) => reconcile::run(&context, args),
+        Command::Refunds(command) => refunds::run(&context, command),
         Command::Status(args) => status::run(&context, &args),
         Command::Schedule(command) => schedule::run(&context, command).await,
         Command::Webhook(command) => webhook::run(&context, command).await,

@@ -4,14 +4,14 @@ use super::{Context, End};
 use crate::cli::ReconcileArgs;
 use crate::error::{Error, Kind, Result};
 use crate::reconcile::{self, Job};
-use crate::refunds::{When, dates, read};
+use crate::refunds::{When, dates};
 
 pub(super) fn run(context: &Context<'_>, args: ReconcileArgs) -> Result<End> {
     let Context { settings, clock, stop, report, .. } = context;
     let identity = settings.identity_if_set()?;
     let job = Job {
         refunds: &args.refunds,
-        read: read::Options::default().order_column(args.order_column),
+        read: super::refunds::options(settings, &args.columns),
         out: args.out.as_deref(),
         force: args.force,
         since: args.since.as_deref().map(since).transpose()?,

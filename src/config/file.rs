@@ -10,6 +10,8 @@ use serde::Deserialize;
 use super::values::{PerWindow, Rate, Share, Span};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
+use crate::refunds::read::LIST_NAME;
+use crate::refunds::{Explained, formats};
 
 /// One JSONPath or several.
 #[derive(Debug, Clone, Deserialize)]
@@ -134,6 +136,11 @@ tables! {
     struct WebhookTable {
         jwks_url: String,
     }
+    /// `[refunds]`.
+    struct RefundsTable {
+        order_prefix: String,
+        strip_order_prefix: String,
+    }
 }
 
 /// A table with everything that a profile may say.
@@ -157,6 +164,9 @@ pub(super) struct Sections {
     pub(super) serve: ServeTable,
     pub(super) schedule: ScheduleTable,
     pub(super) webhook: WebhookTable,
+    pub(super) refunds: RefundsTable,
+    /// `[refund_format.NAME]`.
+    pub(super) refund_formats: BTreeMap<String, Explained>,
 }
 
 impl Sections {
@@ -167,6 +177,7 @@ impl Sections {
         let (mapping, advocate, brand) = (take("mapping"), take("advocate"), take("brand"));
         let (crawl, retract, by_file) = (take("crawl"), take("retract"), take("file"));
         let (serve, schedule, webhook) = (take("serve"), take("schedule"), take("webhook"));
+        let (refunds, refund_formats) = (take("refunds"), take("refund_format"));
         let at = |name: &str| Place { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
         // A path in a file means the same file wherever recoup is started.
@@ -201,6 +212,8 @@ impl Sections {
             serve,
             schedule,
             webhook: at("webhook").table(webhook)?,
+            refunds: at("refunds").table(refunds)?,
+            refund_formats: refund_formats_of(refund_formats, &at)?,
         })
     }
 
@@ -215,7 +228,29 @@ impl Sections {
         self.serve.overlay(over.serve);
         self.schedule.overlay(over.schedule);
         self.webhook.overlay(over.webhook);
+        self.refunds.overlay(over.refunds);
+        self.refund_formats.extend(over.refund_formats);
     }
+}
+
+/// The formats of shops' files that a person describes, by their names.
+fn refund_formats_of<'a>(value: toml::Value, at: &impl Fn(&str) -> Place<'a>) -> Result<BTreeMap<String, Explained>> {
+    let toml::Value::Table(tables) = value else { return Err(at("refund_format").wrong(None, "is not a table")) };
+    let mut formats = BTreeMap::new();
+    for (name, table) in tables {
+        let place = at(&format!("refund_format.{name}"));
+        let explained: Explained =
+            table.try_into().map_err(|error: toml::de::Error| place.wrong(None, error.message()))?;
+        if formats::named(&name).is_some() || name == LIST_NAME {
+            return Err(place.wrong(None, "has the name of a format that recoup knows"));
+        }
+        if explained.order_column.is_none() {
+            return Err(place.wrong(Some("order_column"), "is missing"));
+        }
+        explained.check().map_err(|error| place.wrong(None, &error.message))?;
+        formats.insert(name, explained);
+    }
+    Ok(formats)
 }
 
 /// Names a table of a file in errors.

@@ -28,6 +28,7 @@ use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
+use crate::refunds::{Explained, OrderText};
 use crate::retract::{Doubts, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, ledger_beside, real_path};
@@ -71,6 +72,15 @@ pub struct FileSettings {
     pub action_tracker: Option<String>,
 }
 
+/// How shops' files are read.
+#[derive(Debug, Clone, Default)]
+pub struct RefundSettings {
+    /// How an order ID of a file becomes the one that the vendor knows.
+    pub order_text: OrderText,
+    /// Formats that a person described, by name.
+    pub formats: BTreeMap<String, Explained>,
+}
+
 /// How a crawl pages and commits.
 #[derive(Debug, Clone, Copy)]
 pub struct CrawlSettings {
@@ -111,6 +121,8 @@ pub struct Settings {
     pub retract: RetractSettings,
     /// What a reversal file may say, and takes where nothing else says it.
     pub file: FileSettings,
+    /// How shops' files are read where no flag says it.
+    pub refunds: RefundSettings,
     /// Where the page is, and who signs in how long.
     pub serve: ServeSettings,
     /// What the service does by itself, and when.
@@ -156,7 +168,20 @@ impl Settings {
     }
 
     fn from_parts(global: &Global, env: &Environment, sections: Sections) -> Result<Self> {
-        let Sections { base, mapping, advocate, brand, crawl, retract, file, serve, schedule, webhook } = sections;
+        let Sections {
+            base,
+            mapping,
+            advocate,
+            brand,
+            crawl,
+            retract,
+            file,
+            serve,
+            schedule,
+            webhook,
+            refunds,
+            refund_formats,
+        } = sections;
         let text = |name: &str, in_file: Option<String>| {
             env.get(name).map(str::to_owned).or(in_file).filter(|text| !text.is_empty())
         };
@@ -214,6 +239,13 @@ impl Settings {
             file: FileSettings {
                 reason_codes: file.reason_codes.unwrap_or_default(),
                 action_tracker: file.action_tracker,
+            },
+            refunds: RefundSettings {
+                order_text: OrderText {
+                    prefix: refunds.order_prefix.unwrap_or_default(),
+                    strip: refunds.strip_order_prefix.unwrap_or_default(),
+                },
+                formats: refund_formats,
             },
             serve: ServeSettings::of(serve)?,
             schedule: ScheduleSettings::of(schedule)?,

@@ -4,6 +4,7 @@
 //! ID is matched byte for byte; what merely looks like it is a suggestion, shown apart and never acted on. A negative
 //! answer never stands without its coverage: *not in what was read* and *not a referral order* are different things.
 
+pub mod absence;
 mod live;
 mod source;
 

@@ -18,6 +18,12 @@ pub enum Class {
     NotConfirmed,
     /// The row has no order ID that can be trusted.
     NotUsable,
+    /// A reward stands, and only the action's amount, which the index does not have, says whether all of it was refunded.
+    ToCompare,
+    /// A reward stands, and what the file says about the refund is missing, unknown or contradictory.
+    Unclear,
+    /// A reward stands, and a part of the order was refunded.
+    RefundedInPart,
     /// Every reward was redeemed before anything took it back.
     TooLate,
     /// Some of it was redeemed, the rest was taken back.
@@ -30,20 +36,26 @@ pub enum Class {
     CancelledOtherwise,
     /// The index is complete and newer than the refund, and does not have the order.
     NotAReferral,
+    /// The file does not say that it was refunded.
+    NotRefunded,
 }
 
 impl Class {
     /// All of them, the most urgent first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::StillRewarded,
         Self::NotConfirmed,
         Self::NotUsable,
+        Self::ToCompare,
+        Self::Unclear,
+        Self::RefundedInPart,
         Self::TooLate,
         Self::PartlyLost,
         Self::NotFoundYet,
         Self::Confirmed,
         Self::CancelledOtherwise,
         Self::NotAReferral,
+        Self::NotRefunded,
     ];
 
     /// The words for it, as in the report and in outcome files.
@@ -52,12 +64,16 @@ impl Class {
             Self::StillRewarded => "refunded and still rewarded",
             Self::NotConfirmed => "retracted, not confirmed yet",
             Self::NotUsable => "row not usable",
+            Self::ToCompare => "refund to compare with the action",
+            Self::Unclear => "refund unclear",
+            Self::RefundedInPart => "refunded in part",
             Self::TooLate => "rewarded, redeemed: too late",
             Self::PartlyLost => "partly lost",
             Self::NotFoundYet => "not found yet",
             Self::Confirmed => "retracted and confirmed",
             Self::CancelledOtherwise => "reward cancelled otherwise",
             Self::NotAReferral => "not a referral",
+            Self::NotRefunded => "not refunded",
         }
     }
 
@@ -68,7 +84,7 @@ impl Class {
 
     /// Whether the refund is not through: these decide the exit code.
     pub fn is_open(self) -> bool {
-        matches!(self, Self::StillRewarded | Self::NotConfirmed)
+        matches!(self, Self::StillRewarded | Self::NotConfirmed | Self::ToCompare | Self::Unclear)
     }
 }
 
@@ -214,7 +230,15 @@ impl Shares {
             Class::NotConfirmed => self.not_confirmed.worth.clone(),
             Class::TooLate | Class::PartlyLost => self.lost.worth.clone(),
             Class::Confirmed => self.taken_back.worth.clone(),
-            Class::NotUsable | Class::NotFoundYet | Class::CancelledOtherwise | Class::NotAReferral => Worth::default(),
+            // What is not certain to be refunded in full is worth nothing here.
+            Class::NotUsable
+            | Class::ToCompare
+            | Class::Unclear
+            | Class::RefundedInPart
+            | Class::NotFoundYet
+            | Class::CancelledOtherwise
+            | Class::NotAReferral
+            | Class::NotRefunded => Worth::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
-use crate::refunds::{Format, OutFile, Refunds, read, write};
+use crate::refunds::{Decision, OutFile, Refunds, Syntax, read, text, write};
 use crate::report::Report;
 use crate::retract::guard::check_ledger;
 use crate::store::Identity;
@@ -73,16 +73,17 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
     // Without the ledger that was used, everything that it took back would look as if somebody else had cancelled it.
     check_ledger(Some(&reader), ledger.as_ref())?;
     let sent = Sent::read(ledger.as_ref())?;
+    let undated = text::written_at(job.refunds, clock.now());
     let reconciliation = reader.at_one_moment(|reader| {
         let coverage = reader.coverage()?;
         let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-        let basis = Basis { reader, sent: &sent, coverage: &coverage, as_of, now_ms: clock.now_ms() };
+        let basis = Basis { reader, sent: &sent, coverage: &coverage, as_of, now_ms: clock.now_ms(), undated };
         compare(job, &refunds, &basis, stop, report)
     })?;
     if let Some(mut out) = out {
         let cells: Vec<Vec<String>> = reconciliation.rows.iter().map(Row::cells).collect();
-        let format = Format::of_output(Some(out.path()), refunds.format);
-        out.write(&write::outcomes(&refunds, format, &COLUMNS, &cells)?)?;
+        let syntax = Syntax::of_output(Some(out.path()), refunds.syntax);
+        out.write(&write::outcomes(&refunds, syntax, &COLUMNS, &cells)?)?;
     }
     Ok(reconciliation)
 }
@@ -97,36 +98,37 @@ fn compare(
     let progress = report.progress("refunds compared");
     let total = refunds.rows.len() as u64;
     let mut rows: Vec<Row> = Vec::with_capacity(refunds.rows.len());
-    let mut by_line: HashMap<u64, usize> = HashMap::new();
     let mut counted: HashSet<String> = HashSet::new();
     let mut backed: HashSet<i64> = HashSet::new();
     let mut totals = Totals::default();
-    for (n, refund) in refunds.rows.iter().enumerate() {
+    for (n, row) in refunds.rows.iter().enumerate() {
         if n % SHOW_EVERY == 0 {
             progress.show(n as u64, Some(total), "");
             if stop.is_cancelled() {
                 return Err(Error::new(Kind::Interrupted, "interrupted; no report was written"));
             }
         }
-        let first = refund.duplicate_of.and_then(|line| by_line.get(&line));
+        let order = row.order.map(|order| &refunds.orders[order]);
+        let first = order.and_then(|order| order.rows.first()).filter(|first| **first != n);
         let row = if let Some(first) = first {
-            rows[*first].repeats(refund)
+            rows[*first].repeats(row)
         } else {
-            let Compared { mut row, known, retractions, begun_at } = basis.compare(refund)?;
+            let Compared { mut row, known, retractions, begun_at } = basis.compare(refunds, row, order)?;
             if count(&known, &mut counted, &mut totals.shares) {
                 add_note(&mut row, "a reward of it is in an earlier row, too, and counted there");
             }
             totals.count(&row, begun_at);
-            backed.extend(retractions);
+            if order.is_none_or(|order| order.decision != Decision::NotRefunded) {
+                backed.extend(retractions);
+            }
             row
         };
-        by_line.insert(refund.line, rows.len());
         rows.push(row);
     }
     drop(progress);
-    let since = job.since.or_else(|| refunds.rows.iter().filter_map(|row| Some(row.refunded_at?.earliest())).min());
+    let since = job.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
     let unbacked = unbacked(basis, refunds, &backed, since)?;
-    let newest_refund = refunds.rows.iter().filter_map(|row| Some(row.refunded_at?.latest())).max();
+    let newest_refund = refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.latest())).max();
     Ok(Reconciliation::new(job.refunds, basis, rows, totals, unbacked, since, newest_refund))
 }
 
@@ -157,7 +159,8 @@ fn unbacked(
     backed: &HashSet<i64>,
     since: Option<Timestamp>,
 ) -> Result<Vec<Unbacked>> {
-    let orders: HashSet<&OrderId> = refunds.rows.iter().filter_map(|row| row.order_id.as_ref()).collect();
+    let refunded = refunds.orders.iter().filter(|order| order.decision != Decision::NotRefunded);
+    let orders: HashSet<&OrderId> = refunded.map(|order| &order.order_id).collect();
     let wanted = basis.sent.all().iter().filter(|outline| {
         needs_a_refund(outline)
             && since.is_none_or(|since| outline.created_at >= since)

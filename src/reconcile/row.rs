@@ -11,13 +11,14 @@ use super::class::{Class, Cover, Known, Shares};
 use super::sent::{Sent, cover, is_done, is_open, newest_readings};
 use super::worth::{Unit, Worth};
 use crate::error::Result;
+use crate::lookup::absence::not_proven;
 use crate::model::{ActionId, Coverage, OrderId, RewardState};
-use crate::refunds::{Column, Problem, ProblemKind, RefundRow, Weight, When};
+use crate::refunds::{Column, Decision, DecisionKind, OrderRefund, Problem, RefundRow, Refunds, Weight, When};
 use crate::store::index::{IndexReader, IndexedReward};
 use crate::store::ledger::{Outline, Road};
 
 /// The columns that are added to the shop's.
-pub const COLUMNS: [&str; 7] = [
+pub const COLUMNS: [&str; 9] = [
     "recoup_class",
     "recoup_action",
     "recoup_reward",
@@ -25,6 +26,8 @@ pub const COLUMNS: [&str; 7] = [
     "recoup_state",
     "recoup_confirmed_at",
     "recoup_note",
+    "recoup_decision",
+    "recoup_evidence",
 ];
 
 /// One refund and what became of it.
@@ -54,6 +57,10 @@ pub struct Row {
     pub confirmed_at: Option<Timestamp>,
     /// What a person should know.
     pub note: String,
+    /// What the file proves of its order; `null` if the row names none.
+    pub decision: Option<DecisionKind>,
+    /// What that rests on.
+    pub evidence: String,
 }
 
 /// A row, and what goes into the totals.
@@ -82,15 +89,48 @@ pub struct Basis<'a> {
     pub as_of: Option<Timestamp>,
     /// Now, Unix milliseconds.
     pub now_ms: i64,
+    /// A refund without a date happened before this.
+    pub undated: Timestamp,
 }
 
 impl Basis<'_> {
-    /// Compares one refund.
-    pub fn compare(&self, refund: &RefundRow) -> Result<Compared> {
+    /// Compares one order by its first row, or a row that names no order.
+    pub fn compare(&self, refunds: &Refunds, refund: &RefundRow, order: Option<&OrderRefund>) -> Result<Compared> {
+        let Some(order) = order else {
+            return Ok(match &refund.aside {
+                Some(what) => not_refunded(refund, format!("the row names no order: {what}")),
+                None => not_usable(refund, damage_of(std::iter::once(refund)), Vec::new()),
+            });
+        };
+        let Compared { mut row, mut known, retractions, begun_at } = self.compare_order(refunds, refund, order)?;
+        row.order_id = Some(order.order_id.clone());
+        row.refunded_at = order.refunded_at;
+        let is_sure = matches!(order.decision, Decision::InFull { .. });
+        let is_claim = matches!(row.class, Class::StillRewarded | Class::TooLate | Class::PartlyLost);
+        let instead = match order.decision {
+            Decision::NotRefunded => Some(Class::NotRefunded),
+            Decision::ToCompare { .. } if is_claim => Some(Class::ToCompare),
+            Decision::InPart { .. } if is_claim => Some(Class::RefundedInPart),
+            Decision::Unclear if is_claim => Some(Class::Unclear),
+            _ => None,
+        };
+        if let Some(class) = instead {
+            (row.class, row.worth) = (class, Worth::default());
+            known.clear();
+        }
+        (row.decision, row.evidence) = (Some(order.decision.kind()), order.evidence.sentence());
+        if !is_sure && let Some(why) = &order.evidence.why {
+            add_note(&mut row, why);
+        }
+        Ok(Compared { row, known, retractions, begun_at })
+    }
+
+    fn compare_order(&self, refunds: &Refunds, refund: &RefundRow, order: &OrderRefund) -> Result<Compared> {
+        let rows = || order.rows.iter().map(|row| &refunds.rows[*row]);
+        let problems = rows().flat_map(|row| &row.problems);
         let mut notes: Vec<String> =
-            refund.amount.iter().filter(|amount| !amount.is_zero()).map(amount_given).collect();
-        notes.extend(refund.problems.iter().filter(|problem| !of_identifier(problem)).map(ToString::to_string));
-        let Some(order_id) = &refund.order_id else { return Ok(not_usable(refund, damage_of(refund), notes)) };
+            problems.filter(|problem| !of_identifier(problem)).map(ToString::to_string).collect();
+        let order_id = &order.order_id;
         let mut indexed = self.reader.rewards_of_order(order_id)?;
         let order_is_known = !indexed.is_empty();
         if let Some(wanted) = &refund.action_id {
@@ -104,14 +144,14 @@ impl Basis<'_> {
         }
         let class = shares.class(about.iter().any(|it| is_open(it)), about.iter().any(|it| is_done(it)));
         let Some(class) = class else {
-            if let Some(damage) = damage_of(refund) {
+            if let Some(damage) = damage_of(rows()) {
                 return Ok(not_usable(refund, Some(damage), notes));
             }
             if order_is_known {
                 let why = "the index links this order to other actions than the one in this row".to_owned();
                 return Ok(not_usable(refund, Some(why), notes));
             }
-            return self.not_found(refund, order_id, &about, notes);
+            return self.not_found(refund, order, &about, notes);
         };
         notes.extend(remarks(&known));
         notes.extend(tell(&about, class));
@@ -203,23 +243,18 @@ impl Basis<'_> {
         all
     }
 
-    /// A no is only as good as the index: it must be complete, and from after the refund.
+    /// A no is only as good as the index: it must be complete, and newer than the refund.
     fn not_found(
         &self,
         refund: &RefundRow,
-        order_id: &OrderId,
+        order: &OrderRefund,
         about: &[&Outline],
         mut notes: Vec<String>,
     ) -> Result<Compared> {
-        let is_newer = |refunded: When| self.as_of.is_some_and(|as_of| as_of >= refunded.latest());
-        let whole = self.coverage.complete && self.coverage.rewards_read > 0;
-        let why = match refund.refunded_at {
-            _ if !whole => Some("the index is not complete"),
-            None => Some("the row does not say when it was refunded"),
-            Some(refunded) if !is_newer(refunded) => Some("the index is older than the refund"),
-            Some(_) => None,
-        };
-        notes.extend(why.map(str::to_owned));
+        let order_id = &order.order_id;
+        let refunded = order.refunded_at.map_or(self.undated, |when| when.latest());
+        let why = not_proven(self.coverage, refunded);
+        notes.extend(why.clone());
         notes.extend(tell(about, Class::NotFoundYet));
         notes.extend(refund.problems.iter().filter(|problem| of_identifier(problem)).map(ToString::to_string));
         let similar = self.reader.suggestions(order_id, 3)?;
@@ -257,6 +292,8 @@ impl Row {
             self.state.clone(),
             self.confirmed_at.map(moment).unwrap_or_default(),
             self.note.clone(),
+            self.decision.map_or_else(String::new, |decision| decision.words().to_owned()),
+            self.evidence.clone(),
         ]
     }
 }
@@ -280,7 +317,21 @@ fn empty(refund: &RefundRow) -> Row {
         state: String::new(),
         confirmed_at: None,
         note: String::new(),
+        decision: None,
+        evidence: String::new(),
     }
+}
+
+fn not_refunded(refund: &RefundRow, note: String) -> Compared {
+    let row = Row { class: Class::NotRefunded, note, ..empty(refund) };
+    Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
+}
+
+fn add_note(row: &mut Row, note: &str) {
+    if !row.note.is_empty() {
+        row.note.push_str("; ");
+    }
+    row.note.push_str(note);
 }
 
 fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -> Compared {
@@ -294,15 +345,9 @@ fn of_identifier(problem: &Problem) -> bool {
     matches!(problem.column, Column::OrderId | Column::ActionId)
 }
 
-fn damage_of(refund: &RefundRow) -> Option<String> {
-    let damage = |problem: &&Problem| {
-        of_identifier(problem) && problem.weight >= Weight::Doubt && problem.kind != ProblemKind::Duplicate
-    };
-    refund.problems.iter().find(damage).map(ToString::to_string)
-}
-
-fn amount_given(amount: &crate::refunds::Amount) -> String {
-    format!("amount given: {}", amount.text.trim())
+fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
+    let damage = |problem: &&Problem| of_identifier(problem) && problem.weight >= Weight::Doubt;
+    rows.flat_map(|row| &row.problems).find(damage).map(ToString::to_string)
 }
 
 /// The retraction that says most: one that is open, else the newest that is proven, else the newest.

@@ -106,9 +106,9 @@ pub struct Reconciliation {
     pub coverage: Coverage,
     /// The index was read after every refund of the file, as far as they are dated.
     pub index_is_newer: bool,
-    /// Refunds: rows without those that repeat an order.
+    /// Orders: rows without those that repeat an order.
     pub refunds: u64,
-    /// Rows that repeat an order.
+    /// Further rows of orders.
     pub repeated: u64,
     counts: Vec<Count>,
     totals: Shares,
@@ -170,14 +170,21 @@ impl Reconciliation {
             |wanted: Class| self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds);
         let open: u64 = Class::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
         (open > 0).then(|| {
-            let message = format!(
-                "{} of {} refund(s) still rewarded, {} not confirmed",
+            let mut message = format!(
+                "{} of {} order(s) refunded and still rewarded, {} not confirmed",
                 of(Class::StillRewarded),
                 self.refunds,
                 of(Class::NotConfirmed)
             );
-            Error::new(Kind::SomeFailed, message)
-                .hint("retract what is still rewarded, and run `recoup verify` for what is not confirmed")
+            for class in [Class::ToCompare, Class::Unclear] {
+                if of(class) > 0 {
+                    message.push_str(&format!(", {} {}", of(class), class.words()));
+                }
+            }
+            Error::new(Kind::SomeFailed, message).hint(
+                "`recoup retract --file` takes back what was refunded in full and compares the others with their actions; \
+                 `recoup verify` carries on what is not confirmed; `recoup refunds check` says why a refund is unclear",
+            )
         })
     }
 
@@ -185,10 +192,10 @@ impl Reconciliation {
     pub fn lines(&self) -> Vec<String> {
         let again = match self.repeated {
             0 => String::new(),
-            n => format!(" ({} more rows repeat an order)", grouped(n)),
+            n => format!(" ({} further rows belong to them)", grouped(n)),
         };
         let mut lines = vec![
-            format!("{}: {} refunds{again}", self.file, grouped(self.refunds)),
+            format!("{}: {} orders{again}", self.file, grouped(self.refunds)),
             format!("rests on the index {}", in_words(&self.coverage)),
         ];
         let counts = self.counts.iter().filter(|count| count.refunds > 0);

@@ -1,8 +1,6 @@
-//! Which column is which, by its name; pure.
+//! What the columns of a file mean; pure.
 //!
-//! Names are compared without case, spaces and signs, and only names that can mean one thing are known. Two columns that
-//! could both be the order ID are refused by name rather than chosen between; a person says which (`--order-column`).
-//! Columns that are not known are carried along untouched.
+//! A column is found by its name, without case, spaces and punctuation. If two columns could mean the same, neither is taken.
 
 use std::fmt;
 
@@ -10,11 +8,11 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 
-/// What a column is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// What a column means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Column {
-    /// The merchant's order ID. The one column that must be there.
+    /// The order ID.
     OrderId,
     /// The code that goes to the vendor.
     Disposition,
@@ -22,7 +20,7 @@ pub enum Column {
     Reason,
     /// The ticket, for the ledger.
     Ticket,
-    /// What was refunded.
+    /// What was refunded; in a file of transactions, what one transaction moved.
     Amount,
     /// The amount's currency.
     Currency,
@@ -34,11 +32,47 @@ pub enum Column {
     ActionTrackerId,
     /// The vendor's ActionId.
     ActionId,
+    /// Where the order, payment or return stands.
+    Status,
+    /// What kind of transaction the row is.
+    Type,
+    /// What the whole order cost.
+    Total,
+    /// Money that left the shop's account.
+    Debit,
+    /// Money that came into the shop's account.
+    Credit,
+    /// The ID of the row's own object: transaction, refund, payment.
+    RowId,
+    /// The ID of the row that this row belongs to.
+    Reference,
+    /// What part of a transaction's amount the row is: price, fee.
+    AmountType,
+    /// More on that part: principal, tax, shipping.
+    Detail,
 }
 
+/// A column, and the names under which it is found.
+pub type Names = (Column, &'static [&'static str]);
+
+/// The columns of a list of refunds that no platform wrote.
+pub const LIST: &[Names] = &[
+    (Column::OrderId, &["order_id", "oid", "order", "order number", "order no", "order name"]),
+    (Column::Disposition, &["disposition", "disposition code"]),
+    (Column::Reason, &["reason", "refund reason", "return reason"]),
+    (Column::Ticket, &["ticket", "ticket id", "ticket number"]),
+    (Column::Amount, &["amount", "refund amount", "refunded amount", "amount refunded", "total refund", "total refunded", "refund total"]),
+    (Column::Currency, &["currency", "currency code", "refund currency"]),
+    (Column::RefundedAt, &["refunded at", "refund date", "refund datetime", "refunded date", "date refunded", "refunded on"]),
+    (Column::OrderedAt, &["ordered at", "order date", "order datetime", "ordered date", "date ordered"]),
+    (Column::ActionTrackerId, &["action tracker id", "action tracker", "event type id"]),
+    (Column::ActionId, &["action id"]),
+    (Column::Total, &["order total", "order amount", "order value"]),
+];
+
 impl Column {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
+    /// All of them, in the order of the enum.
+    pub const ALL: [Self; 19] = [
         Self::OrderId,
         Self::Disposition,
         Self::Reason,
@@ -49,9 +83,18 @@ impl Column {
         Self::OrderedAt,
         Self::ActionTrackerId,
         Self::ActionId,
+        Self::Status,
+        Self::Type,
+        Self::Total,
+        Self::Debit,
+        Self::Credit,
+        Self::RowId,
+        Self::Reference,
+        Self::AmountType,
+        Self::Detail,
     ];
 
-    /// The name that is never in doubt, as it is written in messages and plans.
+    /// The word for it in messages, JSON and plans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OrderId => "order_id",
@@ -64,10 +107,19 @@ impl Column {
             Self::OrderedAt => "ordered_at",
             Self::ActionTrackerId => "action_tracker_id",
             Self::ActionId => "action_id",
+            Self::Status => "status",
+            Self::Type => "type",
+            Self::Total => "total",
+            Self::Debit => "debit",
+            Self::Credit => "credit",
+            Self::RowId => "row_id",
+            Self::Reference => "reference",
+            Self::AmountType => "amount_type",
+            Self::Detail => "detail",
         }
     }
 
-    /// What it is called in sentences.
+    /// What sentences call it.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::OrderId => "order ID",
@@ -75,30 +127,22 @@ impl Column {
             Self::OrderedAt => "order date",
             Self::ActionTrackerId => "action tracker ID",
             Self::ActionId => "ActionId",
+            Self::Total => "order total",
+            Self::RowId => "row's own ID",
+            Self::AmountType => "amount type",
             other => other.as_str(),
         }
     }
 
-    /// The names under which it is found, folded.
-    fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::OrderId => &["orderid", "oid", "order", "ordernumber", "orderno", "ordername"],
-            Self::Disposition => &["disposition", "dispositioncode"],
-            Self::Reason => &["reason", "refundreason", "returnreason"],
-            Self::Ticket => &["ticket", "ticketid", "ticketnumber"],
-            Self::Amount => &["amount", "refundamount", "refundedamount", "amountrefunded"],
-            Self::Currency => &["currency", "currencycode", "refundcurrency"],
-            Self::RefundedAt => &["refundedat", "refunddate", "refunddatetime", "refundeddate", "daterefunded"],
-            Self::OrderedAt => &["orderedat", "orderdate", "orderdatetime", "ordereddate", "dateordered"],
-            Self::ActionTrackerId => &["actiontrackerid", "actiontracker", "eventtypeid"],
-            Self::ActionId => &["actionid"],
-        }
+    /// The column that [`Column::as_str`] names.
+    pub(super) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|column| column.as_str() == word)
     }
 
-    /// The column that a name means by itself.
+    /// The column of a list of refunds that a name means by itself.
     pub fn of_name(name: &str) -> Option<Self> {
         let folded = fold(name);
-        Self::ALL.into_iter().find(|column| column.names().contains(&folded.as_str()))
+        LIST.iter().find(|(_, names)| names.iter().any(|known| fold(known) == folded)).map(|(column, _)| *column)
     }
 }
 
@@ -121,7 +165,7 @@ pub(super) fn is_own(name: &str) -> bool {
     name.starts_with("recoup_")
 }
 
-/// The columns of one file: all names, and where the known ones are.
+/// The columns of one file: all names, and which column means what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// The names as they were, in order.
@@ -130,25 +174,38 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Finds the known columns of the file that `name` calls. `chosen` says by name what a person has said; there an exact
-    /// name wins over one that only looks like it.
-    pub fn find(name: &str, header: Vec<String>, chosen: &[(Column, String)]) -> Result<Self> {
+    /// Finds the columns that `names` knows in the header of the file that errors call `name`. `chosen` are names that a
+    /// person gave; they win. Fails if two columns could mean the same, or if none is the order ID. In a list, two names of
+    /// one column are a doubt; a platform's format has its names in the order in which they are preferred.
+    pub fn find(name: &str, header: Vec<String>, names: &[Names], chosen: &[(Column, String)]) -> Result<Self> {
+        let is_list = std::ptr::eq(names, LIST);
+        let folded: Vec<String> = header.iter().map(|cell| fold(cell)).collect();
         let mut found = [None; Column::ALL.len()];
-        let shopify = is_shopify(&header);
-        for (slot, column) in found.iter_mut().zip(Column::ALL) {
-            let candidates = match chosen.iter().find(|(wanted, _)| *wanted == column) {
-                Some((_, wanted)) => chosen_candidates(name, &header, column, wanted)?,
-                None => positions(&header, |cell| {
-                    let means = Column::of_name(cell);
-                    // "Name" is the order's in a shop's export, and a person's anywhere else.
-                    means == Some(column) || (column == Column::OrderId && shopify && fold(cell) == "name")
-                }),
-            };
-            *slot = match candidates.as_slice() {
-                [] => None,
-                [one] => Some(*one),
-                [first, second, ..] => return Err(ambiguous(name, column, &header[*first], &header[*second])),
-            };
+        let mut taken = Vec::new();
+        for (column, wanted) in chosen {
+            let place = position(name, &header, &folded, *column, wanted)?;
+            taken.push(place);
+            found[*column as usize] = Some(place);
+        }
+        for (column, known) in names {
+            if found[*column as usize].is_some() {
+                continue;
+            }
+            for known in *known {
+                let known = fold(known);
+                let mut places = (0..header.len()).filter(|n| folded[*n] == known && !taken.contains(n));
+                let Some(first) = places.next() else { continue };
+                if let Some(second) = places.next() {
+                    return Err(ambiguous(name, *column, &header[first], &header[second]));
+                }
+                if let Some(other) = found[*column as usize] {
+                    return Err(ambiguous(name, *column, &header[other], &header[first]));
+                }
+                found[*column as usize] = Some(first);
+                if !is_list {
+                    break;
+                }
+            }
         }
         let columns = Self { header, found };
         if columns.get(Column::OrderId).is_none() {
@@ -192,52 +249,69 @@ impl Columns {
     }
 }
 
-fn positions(header: &[String], mut wanted: impl FnMut(&str) -> bool) -> Vec<usize> {
-    header.iter().enumerate().filter(|(_, name)| wanted(name)).map(|(n, _)| n).collect()
-}
-
-fn chosen_candidates(name: &str, header: &[String], column: Column, wanted: &str) -> Result<Vec<usize>> {
-    let mut found = positions(header, |cell| cell == wanted && !wanted.is_empty());
-    // A name of signs only folds to nothing, as an empty one does.
-    let folded = fold(wanted);
-    if found.is_empty() && !folded.is_empty() {
-        found = positions(header, |cell| fold(cell) == folded);
+/// Where the column is that a person named: by its exact name, else without case and punctuation; `NAME#2` is the second
+/// column of that name.
+pub(super) fn position(
+    name: &str,
+    header: &[String],
+    folded: &[String],
+    column: Column,
+    wanted: &str,
+) -> Result<usize> {
+    let places = |wanted: &str| -> Vec<usize> {
+        let exact: Vec<usize> = (0..header.len()).filter(|n| header[*n] == wanted && !wanted.is_empty()).collect();
+        // A name of signs only folds to nothing, as an empty one does.
+        let plain = fold(wanted);
+        if exact.is_empty() && !plain.is_empty() {
+            return (0..header.len()).filter(|n| folded[*n] == plain).collect();
+        }
+        exact
+    };
+    match places(wanted).as_slice() {
+        [one] => return Ok(*one),
+        [first, second, ..] => return Err(ambiguous(name, column, &header[*first], &header[*second])),
+        [] => {}
     }
-    if found.is_empty() {
-        return Err(Error::new(Kind::Usage, format!("{name} has no column {wanted:?} for the {}", column.words()))
-            .hint(format!("its columns are {}", list(header))));
+    let nth = wanted.rsplit_once('#').and_then(|(base, nth)| Some((base, nth.parse::<usize>().ok()?.checked_sub(1)?)));
+    if let Some(place) = nth.and_then(|(base, nth)| places(base).get(nth).copied()) {
+        return Ok(place);
     }
-    Ok(found)
-}
-
-/// Columns that only a Shopify export of orders has.
-fn is_shopify(header: &[String]) -> bool {
-    header.iter().any(|name| matches!(fold(name).as_str(), "financialstatus" | "fulfillmentstatus"))
+    Err(Error::new(Kind::Usage, format!("{name} has no column {wanted:?} for the {}", column.words()))
+        .hint(format!("its columns are {}", list(header))))
 }
 
 fn ambiguous(name: &str, column: Column, first: &str, second: &str) -> Error {
-    let hint = if column == Column::OrderId {
-        "say which one holds the IDs that impact.com knows: --order-column NAME".to_owned()
-    } else {
-        format!("rename the column that is not the {}", column.words())
+    let flag = match column {
+        Column::OrderId => "--order-column",
+        Column::Amount => "--amount-column",
+        Column::Total => "--total-column",
+        Column::Status => "--status-column",
+        Column::RefundedAt => "--date-column",
+        _ => "",
     };
-    let both = if first == second { format!("{first:?}, twice,") } else { format!("{first:?} and {second:?}") };
-    Error::new(
-        Kind::Usage,
-        format!("{name} has two columns that could be the {}: {both}", column.words()).trim_end_matches(','),
-    )
-    .hint(hint)
+    let (both, example) = if first == second {
+        (format!("{first:?}, twice"), format!("'{first}#2' for the second one"))
+    } else {
+        (format!("{first:?} and {second:?}"), format!("'{first}'"))
+    };
+    let hint = if flag.is_empty() {
+        format!("rename the column that is not the {}", column.words())
+    } else {
+        format!("say which one it is: {flag} {example}")
+    };
+    Error::new(Kind::Usage, format!("{name} has two columns that could be the {}: {both}", column.words())).hint(hint)
 }
 
 fn no_order_column(name: &str, header: &[String]) -> Error {
     Error::new(Kind::Usage, format!("{name} has no column for the order ID; its columns are {}", list(header))).hint(
         "the first line names the columns; known for the order ID, in any case and spacing, are order_id, oid, order, \
-         order_number, order_no and order_name; any other is named by --order-column NAME",
+         order_number, order_no and order_name; name any other with --order-column NAME; `recoup refunds formats` lists the \
+         exports that are recognised",
     )
 }
 
 /// At most a dozen names: enough to see what sort of file it is.
-fn list(header: &[String]) -> String {
+pub(super) fn list(header: &[String]) -> String {
     let shown: Vec<String> =
         header.iter().take(12).map(|name| format!("{:?}", name.chars().take(40).collect::<String>())).collect();
     let more =
@@ -250,7 +324,7 @@ mod tests {
     use super::*;
 
     fn find(header: &str, chosen: &[(Column, String)]) -> Result<Columns> {
-        Columns::find("x.csv", header.split(',').map(str::to_owned).collect(), chosen)
+        Columns::find("x.csv", header.split(',').map(str::to_owned).collect(), LIST, chosen)
     }
 
     #[test]
@@ -262,7 +336,7 @@ mod tests {
         }
         let header = "Email,Order ID,Refund Amount,currency_code,Refund Date,order date,Event Type ID,ActionId,dispositionCode,Reason,Ticket";
         let columns = find(header, &[]).expect("columns");
-        let places: Vec<Option<usize>> = Column::ALL.iter().map(|column| columns.get(*column)).collect();
+        let places: Vec<Option<usize>> = LIST[..10].iter().map(|(column, _)| columns.get(*column)).collect();
         assert_eq!(places, [1, 8, 9, 10, 2, 3, 4, 5, 6, 7].map(Some));
     }
 
@@ -272,7 +346,6 @@ mod tests {
             ("order_id,Order Number", "\"order_id\" and \"Order Number\""),
             ("order_id,order_id", "\"order_id\", twice"),
             ("order_id,amount,refund_amount", "\"amount\" and \"refund_amount\""),
-            ("Name,order_id,Financial Status", "\"Name\" and \"order_id\""),
             ("id,Name", "its columns are \"id\", \"Name\""),
             ("Name,Email", "no column for the order ID"),
             ("", "no column for the order ID"),
@@ -280,7 +353,6 @@ mod tests {
             let error = find(header, &[]).expect_err(header);
             assert!(error.message.contains(says) && error.hint.is_some(), "{header}: {error:?}");
         }
-        assert!(find("Name,Email,Financial Status", &[]).is_ok(), "a Shopify export");
     }
 
     #[test]
@@ -292,10 +364,12 @@ mod tests {
             ("ref,x", "REF", 0),
             ("#,x", "#", 0),
             ("Name,Email", "name", 0),
+            ("order_id,x,order_id", "order_id#2", 2),
+            ("a#2,a", "a#2", 0),
         ] {
             assert_eq!(find(header, &chosen(name)).expect(header).get(Column::OrderId), Some(place), "{header} {name}");
         }
-        for (header, name) in [("order_id,x", "y"), ("order_id,OrderId", "Order-ID"), ("order_id,,", "")] {
+        for (header, name) in [("order_id,x", "y"), ("order_id,OrderId", "Order-ID"), ("a,a", "a#3"), ("a,a", "a#0"), ("order_id,,", "")] {
             find(header, &chosen(name)).expect_err(name);
         }
     }
@@ -304,7 +378,7 @@ mod tests {
     fn places_are_those_of_the_list() {
         for (n, column) in Column::ALL.into_iter().enumerate() {
             assert_eq!(column as usize, n);
-            assert_eq!(Column::of_name(column.as_str()), Some(column));
+            assert_eq!(Column::of_word(column.as_str()), Some(column));
         }
     }
 

@@ -1,15 +1,15 @@
 //! Dates as shops write them: a day, or a moment; pure.
 //!
 //! Read are RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` between year, month and day is
-//! as good as `-`. **Without an offset it is UTC.** `03/04/2024` is one day in London and another in Boston, so it is never
-//! read, and neither is the number that a spreadsheet keeps inside.
+//! as good as `-`. **Without an offset it is UTC.** `03/04/2024` is one day in London and another in Boston: it is read only if
+//! other dates of the same file have one reading, as `13/11/2026` has. The number that a spreadsheet keeps inside is not read.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A day without a time, or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,16 +62,75 @@ pub enum NoDate {
     Unreadable,
 }
 
-/// Reads a cell; `None` where it is empty.
+/// Which of two numbers in front of a year is the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DayOrder {
+    /// The file does not tell.
+    #[default]
+    Unknown,
+    /// `13.11.2026`
+    DayFirst,
+    /// `11/13/2026`
+    MonthFirst,
+}
+
+impl DayOrder {
+    /// The order that all dates of a file have in common; unknown if none tells, or if they contradict each other.
+    pub fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
+        let mut found = Self::Unknown;
+        for (first, second, _, _) in cells.filter_map(|cell| numbers(cell.trim())) {
+            let order = match (first > 12, second > 12) {
+                (true, false) => Self::DayFirst,
+                (false, true) => Self::MonthFirst,
+                _ => continue,
+            };
+            if found != Self::Unknown && found != order {
+                return Self::Unknown;
+            }
+            found = order;
+        }
+        found
+    }
+}
+
+/// Reads a cell by itself; `None` if it is empty.
 pub fn parse(text: &str) -> Result<Option<When>, NoDate> {
+    parse_in(text, DayOrder::Unknown)
+}
+
+/// Reads a cell of a file whose dates have this order; `None` if it is empty.
+pub fn parse_in(text: &str, order: DayOrder) -> Result<Option<When>, NoDate> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
-    if is_day_and_month(text) {
-        return Err(NoDate::Ambiguous);
-    }
-    read(text).map(Some).ok_or(NoDate::Unreadable)
+    let Some((first, second, year, rest)) = numbers(text) else {
+        return read(text).map(Some).ok_or(NoDate::Unreadable);
+    };
+    let own = DayOrder::of(std::iter::once(text));
+    let (day, month) = match if own == DayOrder::Unknown { order } else { own } {
+        _ if first == second => (first, second),
+        DayOrder::DayFirst => (first, second),
+        DayOrder::MonthFirst => (second, first),
+        DayOrder::Unknown if first > 12 && second > 12 => return Err(NoDate::Unreadable),
+        DayOrder::Unknown => return Err(NoDate::Ambiguous),
+    };
+    read(&format!("{year:04}-{month:02}-{day:02}{rest}")).map(Some).ok_or(NoDate::Unreadable)
+}
+
+/// The two numbers in front of a year of four digits, the year, and what follows. A year of two digits has too many readings.
+fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
+    let end = text.find([' ', 'T', ',']).unwrap_or(text.len());
+    let (day, rest) = text.split_at(end);
+    let separator = day.chars().find(|c| matches!(c, '/' | '.' | '-'))?;
+    let parts: Vec<&str> = day.split(separator).collect();
+    let number = |part: &str, digits: std::ops::RangeInclusive<usize>| -> Option<u32> {
+        (digits.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok()).flatten()
+    };
+    let [first, second, year] = parts.as_slice() else { return None };
+    let rest = rest.strip_prefix(',').unwrap_or(rest);
+    Some((number(first, 1..=2)?, number(second, 1..=2)?, number(year, 4..=4)?, rest))
 }
 
 fn read(text: &str) -> Option<When> {
@@ -126,15 +185,6 @@ fn is_time(text: &str) -> bool {
     whole && (1..=9).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// `3/4/2024`, `03.04.24`, `03-04-2024 10:00`.
-fn is_day_and_month(text: &str) -> bool {
-    let day = text.split([' ', 'T']).next().unwrap_or_default();
-    let parts: Vec<&str> = day.split(['/', '.', '-']).collect();
-    let digits =
-        |part: &&str, most: usize| !part.is_empty() && part.len() <= most && part.bytes().all(|b| b.is_ascii_digit());
-    matches!(parts.as_slice(), [a, b, c] if digits(a, 2) && digits(b, 2) && digits(c, 4))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -154,6 +204,10 @@ mod tests {
             ("2024-04-03 10:00:00 UTC", "2024-04-03T10:00:00Z"),
             ("2024-04-03 10:00", "2024-04-03T10:00:00Z"),
             ("2024-04-03T10:00:01.250", "2024-04-03T10:00:01.25Z"),
+            ("13.11.2026", "2026-11-13"),
+            ("11/13/2026", "2026-11-13"),
+            ("13/11/2026 10:00", "2026-11-13T10:00:00Z"),
+            ("5/5/2026", "2026-05-05"),
         ] {
             let when = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:?}")).expect(text);
             assert_eq!(when.to_string(), read, "{text:?}");
@@ -163,10 +217,15 @@ mod tests {
 
     #[test]
     fn what_has_two_readings_or_none_is_not_guessed() {
-        for text in ["03/04/2024", "3/4/24", "13.04.2024", "03-04-2024 10:00", "1/2/2024T10:00"] {
+        for text in ["03/04/2024", "03-04-2024 10:00", "1/2/2024T10:00", "01.11.2026"] {
             assert_eq!(parse(text), Err(NoDate::Ambiguous), "{text:?}");
         }
         for text in [
+            "3/4/24",
+            "13/13/2024",
+            "31.02.2024",
+            "0/0/2024",
+            "13.04.2024 soon",
             "45355",
             "1712138400",
             "20240403",
@@ -186,6 +245,18 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(NoDate::Unreadable), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_file_is_read_in_the_order_that_all_its_dates_have() {
+        let of = |cells: &[&str]| DayOrder::of(cells.iter().copied());
+        assert_eq!(of(&["01.11.2026", "13.11.2026", "", "2026-01-02"]), DayOrder::DayFirst);
+        assert_eq!(of(&["11/01/2026", "11/13/2026"]), DayOrder::MonthFirst);
+        assert_eq!(of(&["11/01/2026", "11/12/2026"]), DayOrder::Unknown);
+        assert_eq!(of(&["13/11/2026", "11/13/2026"]), DayOrder::Unknown);
+        let read = |order| parse_in("01/11/2026", order).map(|when| when.map(|when| when.to_string()));
+        assert_eq!(read(DayOrder::DayFirst), Ok(Some("2026-11-01".to_owned())));
+        assert_eq!(read(DayOrder::MonthFirst), Ok(Some("2026-01-11".to_owned())));
     }
 
     #[test]

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cells;
 use super::columns::{Column, Columns, PLAN_MARK};
-use super::format::{Dialect, Format};
-use super::read::{Options, Refunds};
-use super::row::RawRow;
+use super::read::{Options, Reading, Refunds};
+use super::row::{RawRow, exact_numbers};
+use super::syntax::{Dialect, Syntax};
 use super::table;
 use super::text;
 use super::write::{self, Cells};
@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
 /// A plan of another form is another plan.
-const FORM: &str = "recoup plan 1";
+const FORM: &str = "recoup plan 2";
 /// More rows than this are counted, not listed.
 const NAMED: usize = 5;
 
@@ -84,9 +84,11 @@ struct End {
     original: usize,
     /// Where the known ones are: a person may have named them.
     columns: BTreeMap<String, usize>,
-    /// Rows whose amount was a JSON number, and is only therefore certain.
+    /// Row and column of cells that only their being JSON numbers makes certain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    exact_amounts: Vec<usize>,
+    numbers: Vec<(usize, usize)>,
+    /// How the rows are read.
+    reading: Reading,
     sha256: String,
 }
 
@@ -102,12 +104,13 @@ pub fn write_plan(
     let original = &refunds.columns.header;
     let names = write::free_names(original, names);
     let header: Vec<&str> = original.iter().chain(&names).map(String::as_str).chain([PLAN_MARK]).collect();
-    let dialect = match refunds.format {
-        Format::Csv(dialect) => dialect,
-        Format::Ndjson => Dialect::default(),
+    let dialect = match refunds.syntax {
+        Syntax::Csv(dialect) => dialect,
+        Syntax::Ndjson => Dialect::default(),
     };
     let places = Column::ALL.into_iter().filter_map(|column| Some((column.to_string(), refunds.columns.get(column)?)));
-    let exact = refunds.rows.iter().enumerate().filter(|(_, row)| row.exact_amount).map(|(n, _)| n);
+    let numbers =
+        refunds.rows.iter().enumerate().flat_map(|(n, row)| exact_numbers(row).into_iter().map(move |place| (n, place)));
     let mut end = End {
         form: FORM.to_owned(),
         rows: refunds.rows.len(),
@@ -115,7 +118,8 @@ pub fn write_plan(
         made_for: made_for.clone(),
         original: original.len(),
         columns: places.collect(),
-        exact_amounts: exact.collect(),
+        numbers: numbers.collect(),
+        reading: refunds.reading.clone(),
         sha256: String::new(),
     };
     let mut writer = Cells::under(dialect, header.iter().copied())?;
@@ -144,7 +148,8 @@ pub fn read_plan(path: &Path, options: &Options) -> Result<Plan> {
 
 /// Reads what a plan file holds; `name` is how it is called in errors.
 pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
-    let read = table::read(name, &text::decode(name, bytes)?, options.max_rows.saturating_add(1))?;
+    let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
+    let read = table::read(name, &text::decode(name, bytes)?, options.max_rows.saturating_add(1), &score)?;
     let header: Vec<String> = read.header.iter().map(|cell| cells::original(cell).to_owned()).collect();
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(read.rows.len());
     let mut lines = Vec::with_capacity(read.rows.len());
@@ -224,17 +229,20 @@ fn assemble(
     }
     let names = header.split_off(end.original);
     let places: Option<Vec<(Column, usize)>> =
-        end.columns.iter().map(|(name, place)| Some((Column::of_name(name)?, *place))).collect();
+        end.columns.iter().map(|(name, place)| Some((Column::of_word(name)?, *place))).collect();
     let columns = Columns::at(header, places.ok_or_else(broken)?.into_iter()).ok_or_else(broken)?;
     let (mut raws, mut planned) = (Vec::new(), Vec::new());
+    let mut numbers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (row, place) in end.numbers {
+        numbers.entry(row).or_default().push(place);
+    }
     for (n, (mut cells, line)) in rows.enumerate() {
         cells.pop();
         planned.push(cells.split_off(end.original));
-        let amount_is_number = end.exact_amounts.binary_search(&n).is_ok();
-        raws.push(RawRow { line, cells, amount_is_number, object: None });
+        raws.push(RawRow { line, cells, numbers: numbers.remove(&n).unwrap_or_default(), ..RawRow::default() });
     }
     Ok(Plan {
-        refunds: Refunds::of(columns, Format::Csv(dialect), raws, 0),
+        refunds: Refunds::of(columns, Syntax::Csv(dialect), end.reading, raws, Vec::new()),
         names,
         planned,
         made_at: end.made_at.parse().map_err(|_not_a_time: jiff::Error| broken())?,

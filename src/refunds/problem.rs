@@ -46,14 +46,6 @@ pub enum ProblemKind {
     ControlCharacters,
     /// Digits only, and shorter than all the others.
     LostZeros,
-    /// The same order on an earlier line.
-    Duplicate,
-    /// `1,234`: two amounts at once.
-    AmbiguousAmount,
-    /// Not an amount.
-    UnreadableAmount,
-    /// The amount names one currency, its column another.
-    CurrencyMismatch,
     /// `03/04/2024`: two days at once.
     AmbiguousDate,
     /// Not a date.
@@ -75,10 +67,6 @@ impl ProblemKind {
             Self::LeadingApostrophe => "leading_apostrophe",
             Self::ControlCharacters => "control_characters",
             Self::LostZeros => "lost_zeros",
-            Self::Duplicate => "duplicate",
-            Self::AmbiguousAmount => "ambiguous_amount",
-            Self::UnreadableAmount => "unreadable_amount",
-            Self::CurrencyMismatch => "currency_mismatch",
             Self::AmbiguousDate => "ambiguous_date",
             Self::UnreadableDate => "unreadable_date",
         }

@@ -1,31 +1,46 @@
-//! A refunds file: from a path to rows.
+//! A shop's file: from bytes to rows and one decision for each order.
 //!
-//! CSV or NDJSON is told by how the file begins. A file is read whole or refused whole; a row that is wrong is kept with its
-//! problems, because one row out belongs to each row in. Order IDs are compared across the file only to say what is there
-//! twice and what is shorter than all others: never to change one.
+//! A file is read whole or refused whole. The way in which it is read is, in this order: the format that a person names, what a
+//! person explains, the format of the settings or of a platform that the header shows, a plain list of refunds. A list is only
+//! read if nothing in it speaks against that.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::columns::{Column, Columns, PLAN_MARK};
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Column, Columns, LIST, PLAN_MARK, fold, is_own, list};
 use super::damage;
-use super::format::Format;
-use super::ndjson;
+use super::dates::DayOrder;
+use super::decide::{OrderRefund, decide};
+use super::decision::{Decision, DecisionKind};
+use super::explained::Explained;
+use super::formats::{self, Cells, Format, Says};
+use super::json;
+use super::looks::{self, Doubt};
 use super::problem::{Problem, ProblemKind, Weight};
-use super::row::{RawRow, RefundRow};
+use super::row::{OrderText, RawRow, RefundRow};
+use super::syntax::Syntax;
 use super::table;
-use super::text::{self, MOST_BYTES};
+use super::text::{self, MOST_BYTES, Text};
 use crate::error::{Error, Kind, Result};
-use crate::model::{ActionId, OrderId};
 
 /// The most rows that are read: everything is in memory.
 pub const MOST_ROWS: usize = 1_000_000;
+/// The name of the plain list among the formats.
+pub const LIST_NAME: &str = "list";
 
 /// How a file is read.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Columns that a person has named, instead of those that are found by name.
-    pub columns: Vec<(Column, String)>,
+    /// The format that a person names; recognised by the header otherwise.
+    pub format: Option<String>,
+    /// What a person explains.
+    pub explained: Explained,
+    /// Formats of the settings, by name.
+    pub of_settings: BTreeMap<String, Explained>,
+    /// How an order ID of the file becomes the one that the vendor knows.
+    pub order_text: OrderText,
     /// The largest file, in bytes.
     pub max_bytes: u64,
     /// The most rows.
@@ -34,31 +49,96 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { columns: Vec::new(), max_bytes: MOST_BYTES, max_rows: MOST_ROWS }
+        Self {
+            format: None,
+            explained: Explained::default(),
+            of_settings: BTreeMap::new(),
+            order_text: OrderText::default(),
+            max_bytes: MOST_BYTES,
+            max_rows: MOST_ROWS,
+        }
     }
 }
 
-impl Options {
-    /// The same options with the order ID in the column of this name (`--order-column`).
-    #[must_use]
-    pub fn order_column(mut self, name: Option<String>) -> Self {
-        self.columns.extend(name.map(|name| (Column::OrderId, name)));
-        self
+/// How a file was read. A plan keeps it, so that applying the plan reads its rows in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// The name of the format; [`LIST_NAME`] for a list of no known format.
+    pub format: String,
+    /// What a person explained.
+    #[serde(default, skip_serializing_if = "Explained::is_empty")]
+    pub explained: Explained,
+    /// How an order ID of the file becomes the one that the vendor knows.
+    #[serde(default, skip_serializing_if = "OrderText::is_empty")]
+    pub order_text: OrderText,
+    /// The order of day and month in its dates.
+    #[serde(default)]
+    pub days: DayOrder,
+}
+
+impl Reading {
+    fn known(&self) -> Option<&'static Format> {
+        formats::named(&self.format)
+    }
+
+    /// The format's name for people.
+    pub fn title(&self) -> String {
+        match self.known() {
+            Some(format) => format.title.to_owned(),
+            None if self.format == LIST_NAME => "list of refunds".to_owned(),
+            None => format!("{} (of the settings)", self.format),
+        }
+    }
+
+    fn says(&self, cells: &Cells<'_>) -> Result<Says, String> {
+        match self.known() {
+            Some(format) => (format.says)(cells),
+            None => self.explained.says(cells, self.days),
+        }
     }
 }
 
-/// A refunds file, read.
+/// A file, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refunds {
     /// Its columns.
     pub columns: Columns,
     /// How it was written.
-    pub format: Format,
+    pub syntax: Syntax,
+    /// How it was read.
+    pub reading: Reading,
     /// Its rows, in order.
     pub rows: Vec<RefundRow>,
-    /// Lines that had separators and nothing else; they are no rows, and no outcome is written for them.
-    pub blank: u64,
+    /// One decision for each order, in the order of their first rows.
+    pub orders: Vec<OrderRefund>,
+    /// What a person should know about the file: its encoding, lines that were not read.
+    pub notes: Vec<String>,
 }
+
+/// A file that is a plain list but for some columns, which a person must explain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubtful {
+    /// The columns in doubt.
+    pub doubts: Vec<Doubt>,
+    /// All columns.
+    pub columns: Columns,
+    /// The first rows.
+    pub first_rows: Vec<Vec<String>>,
+    /// The error for somebody who is not asked.
+    pub error: Error,
+}
+
+/// What can be made of a file.
+#[derive(Debug)]
+pub enum Understood {
+    /// Every order has a decision.
+    Read(Box<Refunds>),
+    /// A person must explain columns first.
+    Doubtful(Box<Doubtful>),
+}
+
+/// Rows of a doubtful file that are shown.
+const FIRST_ROWS: usize = 5;
 
 /// Reads a file, `-` from standard input. Blocks; at most [`Options::max_bytes`].
 pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
@@ -66,67 +146,297 @@ pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
     from_bytes(&text::name_of(path), &bytes, options)
 }
 
-/// Reads what a file holds; `name` is how it is called in errors.
+/// Reads what a file holds; `name` is how errors call it.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds> {
+    match understand(name, bytes, options)? {
+        Understood::Read(refunds) => Ok(*refunds),
+        Understood::Doubtful(doubtful) => Err(doubtful.error),
+    }
+}
+
+/// Reads what a file holds, or says which columns a person must explain first.
+pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Understood> {
+    options.explained.check()?;
     let text = text::decode(name, bytes)?;
-    match text.text.trim_start().chars().next() {
-        None => Err(table::empty(name)),
-        Some('{') => {
-            let (columns, rows) = ndjson::read(name, text.text, options.max_rows, &options.columns)?;
-            Ok(Refunds::of(columns, Format::Ndjson, rows, 0))
+    let mut notes = Vec::new();
+    if let Some(encoding) = text.encoding {
+        notes.push(format!("read as {encoding}; outcomes are written as UTF-8"));
+    }
+    let mut raw = match text.text.trim_start().chars().next() {
+        None => return Err(table::empty(name)),
+        Some('{' | '[') => {
+            let (header, rows) = json::read(name, text.text.trim_start(), options.max_rows)?;
+            Raw { header, rows, syntax: Syntax::Ndjson, too_long: None }
         }
-        Some('[') => Err(Error::new(Kind::Usage, format!("{name} is a JSON array"))
-            .hint("write one object on each line: jq -c '.[]' OLD > NEW")),
-        Some('<') => Err(Error::new(Kind::Usage, format!("{name} is HTML or XML, not CSV"))
-            .hint("a download that needs a login gives a page instead of the file")),
-        Some(_) => {
-            let read = table::read(name, &text, options.max_rows)?;
-            if read.header.last().is_some_and(|last| last == PLAN_MARK) {
-                return Err(Error::new(Kind::Usage, format!("{name} is a plan, not a list of refunds"))
-                    .hint("a plan is carried out by --apply"));
+        Some('<') => {
+            return Err(Error::new(Kind::Usage, format!("{name} is HTML or XML, not CSV"))
+                .hint("a download that needs a login gives a page instead of the file"));
+        }
+        Some(_) => read_table(name, &text, options, &mut notes)?,
+    };
+    if raw.header.last().is_some_and(|last| last == PLAN_MARK) {
+        return Err(Error::new(Kind::Usage, format!("{name} is a plan, not a list of refunds"))
+            .hint("a plan is carried out by --apply"));
+    }
+    let reading = reading_of(name, &raw, options)?;
+    cut_sections(name, &mut raw, reading.known(), &mut notes)?;
+    assemble(name, raw, reading, notes, !options.explained.is_empty())
+}
+
+/// Header and rows of a file, before anything is made of them.
+struct Raw {
+    header: Vec<String>,
+    rows: Vec<RawRow>,
+    syntax: Syntax,
+    /// A row with more cells than the header, after which nothing was read.
+    too_long: Option<Error>,
+}
+
+fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<String>) -> Result<Raw> {
+    let score = |cells: &[String]| score(cells, options);
+    let (read, too_long) = table::read_section(name, text, options.max_rows, &score)?;
+    if let [(first, said), others @ ..] = read.apart.as_slice() {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        let said: String = said.chars().take(40).collect();
+        notes.push(format!("line {first} ({said:?}){more} stands above the header or below the last row and is no order"));
+    }
+    let rows = read.rows.into_iter().map(|(line, cells)| RawRow { line, cells, ..RawRow::default() }).collect();
+    Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long })
+}
+
+/// How much a record looks like a header that is known.
+fn score(cells: &[String], options: &Options) -> usize {
+    let has = |name: &str| !fold(name).is_empty() && cells.iter().any(|cell| fold(cell) == fold(name));
+    let known = cells.iter().filter(|cell| Column::of_name(cell).is_some() || is_own(cell)).count();
+    if cells.last().is_some_and(|last| last == PLAN_MARK) {
+        return 10_000;
+    }
+    let of_settings = options.of_settings.values().any(|it| !it.recognise_by.is_empty() && it.recognise_by.iter().all(|n| has(n)));
+    if of_settings || !matches!(formats::recognise(cells, false), Ok(None)) {
+        return 5_000 + known;
+    }
+    let chosen = options.explained.chosen();
+    if !chosen.is_empty() && chosen.iter().all(|(_, name)| has(name.rsplit_once('#').map_or(name.as_str(), |it| it.0)) || has(name)) {
+        return 2_000 + known;
+    }
+    if cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId)) { 1_000 + known } else { known }
+}
+
+/// Decides how the file is read.
+fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<Reading> {
+    let is_json = raw.syntax == Syntax::Ndjson;
+    let reading = |format: &str, explained: Explained| Reading {
+        format: format.to_owned(),
+        explained,
+        order_text: options.order_text.clone(),
+        days: DayOrder::Unknown,
+    };
+    if let Some(wanted) = &options.format {
+        if let Some(format) = formats::named(wanted) {
+            if !options.explained.names_only_the_order() {
+                return Err(Error::new(Kind::Usage, format!("{} says what every column means", format.name))
+                    .hint("explain columns without --format, or with --format list"));
             }
-            let columns = Columns::find(name, read.header, &options.columns)?;
-            let rows = read.rows.into_iter().map(|(line, cells)| RawRow { line, cells, ..RawRow::default() });
-            Ok(Refunds::of(columns, Format::Csv(read.dialect), rows.collect(), read.blank))
+            return Ok(reading(format.name, options.explained.clone()));
+        }
+        if let Some(explained) = options.of_settings.get(wanted) {
+            return Ok(reading(wanted, explained.clone()));
+        }
+        if wanted == LIST_NAME {
+            return Ok(reading(LIST_NAME, options.explained.clone()));
+        }
+        return Err(Error::new(Kind::Usage, format!("there is no format {wanted:?}"))
+            .hint("`recoup refunds formats` lists them"));
+    }
+    if !options.explained.names_only_the_order() {
+        return Ok(reading(LIST_NAME, options.explained.clone()));
+    }
+    let has = |wanted: &String| raw.header.iter().any(|cell| cell == wanted || fold(cell) == fold(wanted));
+    let own = options.of_settings.iter().find(|(_, it)| !it.recognise_by.is_empty() && it.recognise_by.iter().all(has));
+    if let Some((own, explained)) = own {
+        return Ok(reading(own, explained.clone()));
+    }
+    match formats::recognise(&raw.header, is_json) {
+        Ok(Some(format)) => Ok(reading(format.name, options.explained.clone())),
+        Ok(None) => Ok(reading(LIST_NAME, options.explained.clone())),
+        Err([one, other]) => Err(Error::new(
+            Kind::Usage,
+            format!("{name} could be a {} or a {}", one.title, other.title),
+        )
+        .hint(format!("say which it is: --format {} or --format {}", one.name, other.name))),
+    }
+}
+
+/// Leaves out a second table below the first one, for formats that have one; refuses a row that is too long otherwise.
+fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut Vec<String>) -> Result<()> {
+    let is_header = |row: &RawRow| {
+        let filled: Vec<&String> = row.cells.iter().filter(|cell| !cell.trim().is_empty()).collect();
+        filled.len() > 1 && !filled.iter().any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
+    };
+    if format.is_some_and(|format| format.has_sections) {
+        if let Some(at) = raw.rows.iter().position(is_header) {
+            notes.push(format!("a second table begins in line {} of {name} and is not read", raw.rows[at].line));
+            raw.rows.truncate(at);
+            raw.too_long = None;
+        } else if let Some(error) = raw.too_long.take() {
+            notes.push(format!("{}: taken for a second table and not read", error.message));
         }
     }
+    raw.too_long.take().map_or(Ok(()), Err)
+}
+
+/// Rows and decisions.
+fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_explained: bool) -> Result<Understood> {
+    let format = reading.known();
+    let names = format.map_or(LIST, |format| format.columns);
+    let columns = Columns::find(name, raw.header, names, &reading.explained.chosen()).map_err(|error| {
+        match format {
+            Some(format) if error.message.contains("no column for the order ID") => {
+                error.context(format!("recognised as {}", format.title))
+            }
+            _ => error,
+        }
+    })?;
+    if let Some(format) = format {
+        check_required(name, format, &columns)?;
+    }
+    for row in &raw.rows {
+        let of_id = [Column::OrderId, Column::ActionId, Column::ActionTrackerId, Column::Disposition];
+        let nested = of_id.into_iter().find(|column| columns.get(*column).is_some_and(|n| row.nested.contains(&n)));
+        if let Some(column) = nested {
+            let message = format!("{name}, line {}: the {} is neither a text nor a number", row.line, column.words());
+            return Err(Error::new(Kind::Usage, message).hint("name the key that holds it with --order-column NAME"));
+        }
+    }
+    let dates = [Column::RefundedAt, Column::OrderedAt].into_iter().filter_map(|column| columns.get(column));
+    let cells = dates.flat_map(|place| raw.rows.iter().filter_map(move |row| row.cells.get(place).map(String::as_str)));
+    reading.days = DayOrder::of(cells);
+    let is_json = raw.syntax == Syntax::Ndjson;
+    let refunds = Refunds::of(columns, raw.syntax, reading, raw.rows, notes);
+    if refunds.reading.known().is_some() {
+        return Ok(Understood::Read(Box::new(refunds)));
+    }
+    check_ignored(name, &refunds)?;
+    let doubts = looks::doubts(&refunds.columns, &refunds.rows, &refunds.reading.explained);
+    if doubts.is_empty() {
+        if !is_explained {
+            refuse_list_of_orders(name, &refunds)?;
+        }
+        return Ok(Understood::Read(Box::new(refunds)));
+    }
+    let error = doubtful(name, &doubts, formats::nearly(&refunds.columns.header, is_json));
+    let first_rows = refunds.rows.iter().take(FIRST_ROWS).map(|row| {
+        (0..refunds.columns.header.len()).map(|place| row.cell(place).to_owned()).collect()
+    });
+    let first_rows = first_rows.collect();
+    Ok(Understood::Doubtful(Box::new(Doubtful { doubts, columns: refunds.columns, first_rows, error })))
+}
+
+/// Refuses a known export without a column that its rule rests on.
+fn check_required(name: &str, format: &Format, columns: &Columns) -> Result<()> {
+    let Some(missing) = format.required.iter().find(|column| columns.get(**column).is_none()) else { return Ok(()) };
+    let known = format.columns.iter().find(|(column, _)| column == missing).map_or(&[] as &[&str], |(_, names)| names);
+    Err(Error::new(
+        Kind::Usage,
+        format!("{name} is recognised as {} and has no column {:?}, without which it proves no refund", format.title, known.first().unwrap_or(&"")),
+    )
+    .hint("export it again with all columns"))
+}
+
+/// A column that is ignored must be there: a typing error would leave another one in doubt.
+fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
+    let header = &refunds.columns.header;
+    let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
+    match refunds.reading.explained.ignore_columns.iter().find(is_missing) {
+        None => Ok(()),
+        Some(missing) => Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
+            .hint(format!("its columns are {}", list(header)))),
+    }
+}
+
+/// A file of no known format in which most orders are not refunded is a list of orders.
+fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()> {
+    let not = refunds.orders.iter().filter(|order| order.decision == Decision::NotRefunded).count();
+    if not * 2 <= refunds.orders.len() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Usage,
+        format!("{name} is a list of orders, not of refunds: {not} of {} orders were not refunded", refunds.orders.len()),
+    )
+    .hint("if its amounts are what the orders cost after the refund: --amount-means new-amount; `recoup refunds check FILE` shows how it is read"))
+}
+
+fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &str)>) -> Error {
+    let shown = doubts.iter().take(4).map(|doubt| {
+        let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
+        let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
+        format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
+    });
+    let shown: Vec<String> = shown.collect();
+    let more = doubts.len().saturating_sub(shown.len());
+    let more = if more == 0 { String::new() } else { format!("; and {more} more columns") };
+    let message = format!(
+        "{name} is of no known format, and what it says about the refunds is not certain: {}{more}",
+        shown.join("; ")
+    );
+    let near = nearly.map_or_else(String::new, |(format, missing)| {
+        format!("; with a column {missing:?} it would be a {}", format.title)
+    });
+    let remedies: Vec<String> = doubts.iter().take(4).map(|doubt| doubt.remedy.clone()).collect();
+    Error::new(Kind::Usage, message).hint(format!(
+        "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
+        remedies.join("; ")
+    ))
 }
 
 impl Refunds {
-    pub(super) fn of(columns: Columns, format: Format, rows: Vec<RawRow>, blank: u64) -> Self {
-        let mut rows: Vec<RefundRow> = rows.into_iter().map(|raw| RefundRow::new(raw, &columns)).collect();
-        mark_duplicates(&mut rows);
+    /// Makes rows and decisions of the cells of a file that is read in this way.
+    pub(super) fn of(
+        columns: Columns,
+        syntax: Syntax,
+        reading: Reading,
+        raws: Vec<RawRow>,
+        notes: Vec<String>,
+    ) -> Self {
+        let mut rows: Vec<RefundRow> =
+            raws.into_iter().map(|raw| RefundRow::new(raw, &columns, reading.days, &reading.order_text)).collect();
+        let (orders, of_rows) = decide(&rows, &columns, |cells| reading.says(cells));
+        for (row, order) in rows.iter_mut().zip(of_rows) {
+            row.order = order;
+        }
+        settle_rows_without_order(&mut rows, &columns, &reading);
         mark_lost_zeros(&mut rows);
-        Self { columns, format, rows, blank }
+        Self { columns, syntax, reading, rows, orders, notes }
+    }
+
+    /// How many orders have each decision.
+    pub fn counts(&self) -> BTreeMap<DecisionKind, usize> {
+        let mut counts = BTreeMap::new();
+        for order in &self.orders {
+            *counts.entry(order.decision.kind()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// What stops an order: the first problem of one of its rows. `indexed`: the index has exactly these bytes.
+    pub fn stopped_by(&self, order: &OrderRefund, indexed: bool) -> Option<&Problem> {
+        order.rows.iter().find_map(|row| self.rows[*row].stopped_by(indexed))
     }
 }
 
-/// The later row of two with one order stops. Two rows that name two different actions of the order are two refunds.
-fn mark_duplicates(rows: &mut [RefundRow]) {
-    let mut orders: HashMap<&str, usize> = HashMap::new();
-    let mut actions: HashMap<(&str, Option<&str>), usize> = HashMap::new();
-    let mut later = Vec::new();
-    for (n, row) in rows.iter().enumerate() {
-        let Some(order_id) = row.order_id.as_ref().map(OrderId::as_str) else { continue };
-        let action_id = row.action_id.as_ref().map(ActionId::as_str);
-        let first = match action_id {
-            // Whatever the order's action is, an earlier row may have named it.
-            None => orders.get(order_id),
-            Some(_) => {
-                [actions.get(&(order_id, None)), actions.get(&(order_id, action_id))].into_iter().flatten().min()
-            }
-        };
-        if let Some(first) = first {
-            later.push((n, rows[*first].line));
-        } else {
-            orders.entry(order_id).or_insert(n);
-            actions.insert((order_id, action_id), n);
+/// A payout names no order and needs none, and a refund may name the payment that names the order: the blank cell of such rows
+/// is no problem.
+fn settle_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &Reading) {
+    for row in rows.iter_mut().filter(|row| row.order_id.is_none() && !row.names_too_long_an_order()) {
+        if row.order.is_none() {
+            row.aside = match reading.says(&Cells::new(row, columns)) {
+                Ok(Says::NoRefund(what)) => Some(what),
+                Ok(Says::Money { refunded, .. }) if refunded.is_zero() => Some("a payment of no order".to_owned()),
+                _ => continue,
+            };
         }
-    }
-    for (n, line) in later {
-        rows[n].duplicate_of = Some(line);
-        let message = format!("the same order is in line {line}");
-        rows[n].problems.push(Problem::new(ProblemKind::Duplicate, Weight::Stop, Column::OrderId, message));
+        row.problems.retain(|problem| problem.kind != ProblemKind::EmptyOrder);
     }
 }
 

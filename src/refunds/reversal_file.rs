@@ -209,7 +209,9 @@ impl FileLine {
 /// Reads a reversal file in any of the published spellings of its header (`contradictions.md` 18). `name` is how the file is
 /// called in errors.
 pub fn read(name: &str, bytes: &[u8], most_rows: usize) -> Result<Vec<FileLine>> {
-    let table = table::read(name, &text::decode(name, bytes)?, most_rows)?;
+    let known = ["actionid", "actiontrackerid", "orderid", "oid", "amount", "reason"];
+    let score = |cells: &[String]| cells.iter().filter(|cell| known.contains(&fold(cell).as_str())).count();
+    let table = table::read(name, &text::decode(name, bytes)?, most_rows, &score)?;
     let header: Vec<String> = table.header.iter().map(|cell| fold(cell)).collect();
     let place = |names: &[&str]| -> Result<Option<usize>> {
         let mut found = header.iter().enumerate().filter(|(_, cell)| names.contains(&cell.as_str())).map(|(n, _)| n);

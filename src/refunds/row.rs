@@ -1,26 +1,53 @@
-//! One row of a refunds file: its cells as they were, what they say, and what is wrong with them; pure.
+//! One row of a file: its cells as they were, its identifiers and dates, and what is wrong with them; pure.
 //!
-//! A cell that cannot be read is a problem of its row and an empty field, never a guess. What a problem means for the row is
-//! its weight; what is done about it is not decided here.
+//! A cell that cannot be read is a problem of its row and an empty field, never a guess. What the row says about money is read by
+//! its format.
 
-use super::amount::{self, Amount, NoAmount};
+use super::amount;
 use super::columns::{Column, Columns};
 use super::damage;
-use super::dates::{self, NoDate, When};
+use super::dates::{self, DayOrder, NoDate, When};
 use super::problem::{Problem, ProblemKind, Weight};
+use serde::{Deserialize, Serialize};
+
 use crate::model::{ActionId, OrderId};
 
 /// Longest disposition code, in characters (`brand-api.md` §1).
 const MOST_DISPOSITION: usize = 64;
 
-/// One refund.
+/// How an order ID of the file becomes the one that the vendor knows, as a person says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OrderText {
+    /// What is missing in front of every order ID, as `#`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// What every order ID of the file has in front and the vendor does not know.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub strip: String,
+}
+
+impl OrderText {
+    /// Whether order IDs stay as they are.
+    pub fn is_empty(&self) -> bool {
+        self.prefix.is_empty() && self.strip.is_empty()
+    }
+
+    /// The order ID. A cell that has the prefix already keeps it once.
+    pub fn apply(&self, cell: &str) -> String {
+        let bare = cell.strip_prefix(&self.strip).unwrap_or(cell);
+        if bare.starts_with(&self.prefix) { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
+    }
+}
+
+/// One row of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundRow {
     /// The line it starts in, from 1, the header included.
     pub line: u64,
     /// Its cells, unchanged; fewer than the header has where the row ends early.
     pub cells: Vec<String>,
-    /// The order ID, byte for byte; `None` where it is empty or too long, and then `problems` says so.
+    /// The order ID, byte for byte; `None` if the cell is empty or too long.
     pub order_id: Option<OrderId>,
     /// The code for the vendor, verbatim.
     pub disposition: Option<String>,
@@ -28,10 +55,6 @@ pub struct RefundRow {
     pub reason: Option<String>,
     /// The ticket, for the ledger.
     pub ticket: Option<String>,
-    /// What was refunded. `None` where the cell is empty, and where it is a problem.
-    pub amount: Option<Amount>,
-    /// The column's currency, else the one that the amount names; as it was written.
-    pub currency: Option<String>,
     /// When it was refunded. `None` where that is not known: it may be as late as now.
     pub refunded_at: Option<When>,
     /// When it was ordered.
@@ -40,12 +63,14 @@ pub struct RefundRow {
     pub action_tracker_id: Option<String>,
     /// The ActionId, verbatim.
     pub action_id: Option<ActionId>,
-    /// The line of the first row with the same order, where this is a later one.
-    pub duplicate_of: Option<u64>,
+    /// The place of its order among the orders of the file; `None` if it names none.
+    pub order: Option<usize>,
+    /// Why it needs no order, if it names none: a payout, a fee.
+    pub aside: Option<String>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
-    /// The amount was a JSON number, and is only therefore certain.
-    pub(super) exact_amount: bool,
+    /// The columns whose cells were JSON numbers: their point is a point.
+    pub(super) numbers: Vec<usize>,
     /// The object that it was, where the file is NDJSON.
     pub(super) object: Option<String>,
 }
@@ -55,13 +80,15 @@ pub struct RefundRow {
 pub(super) struct RawRow {
     pub(super) line: u64,
     pub(super) cells: Vec<String>,
-    /// The cell under `amount` is a JSON number.
-    pub(super) amount_is_number: bool,
+    /// The columns whose cells are JSON numbers.
+    pub(super) numbers: Vec<usize>,
+    /// The columns whose cells are JSON objects, arrays, `true` or `false`.
+    pub(super) nested: Vec<usize>,
     pub(super) object: Option<String>,
 }
 
 impl RefundRow {
-    pub(super) fn new(raw: RawRow, columns: &Columns) -> Self {
+    pub(super) fn new(raw: RawRow, columns: &Columns, days: DayOrder, order_text: &OrderText) -> Self {
         let mut problems = Vec::new();
         let cell = |column: Column| columns.get(column).and_then(|n| raw.cells.get(n)).map_or("", String::as_str);
         let text = |column: Column| Some(cell(column)).filter(|text| !text.trim().is_empty()).map(str::to_owned);
@@ -73,18 +100,11 @@ impl RefundRow {
 
         problems.extend(damage::of_order_id(cell(Column::OrderId)));
         let usable = !problems.iter().any(|it| matches!(it.kind, ProblemKind::EmptyOrder | ProblemKind::TooLong));
-        let order_id = usable.then(|| OrderId::new(cell(Column::OrderId)));
+        let order_id = usable.then(|| OrderId::new(order_text.apply(cell(Column::OrderId))));
         let disposition = text(Column::Disposition);
         problems.extend(disposition.as_deref().and_then(of_disposition));
-        let amount = read_amount(cell(Column::Amount), raw.amount_is_number, &mut problems);
-        let exact_amount = raw.amount_is_number
-            && amount.is_some()
-            && amount::parse(cell(Column::Amount)).ok().flatten().map(|it| it.value)
-                != amount.as_ref().map(|it| it.value);
-        let currency = text(Column::Currency).map(|code| code.trim().to_owned());
-        let currency = read_currency(currency, amount.as_ref(), &mut problems);
-        let refunded_at = read_date(cell(Column::RefundedAt), Column::RefundedAt, &mut problems);
-        let ordered_at = read_date(cell(Column::OrderedAt), Column::OrderedAt, &mut problems);
+        let refunded_at = read_date(cell(Column::RefundedAt), Column::RefundedAt, days, &mut problems);
+        let ordered_at = read_date(cell(Column::OrderedAt), Column::OrderedAt, days, &mut problems);
         let action_tracker_id = sent(Column::ActionTrackerId, &mut problems);
         let action_id = sent(Column::ActionId, &mut problems).map(ActionId::new);
         let (reason, ticket) = (text(Column::Reason), text(Column::Ticket));
@@ -94,18 +114,21 @@ impl RefundRow {
             disposition,
             reason,
             ticket,
-            amount,
-            currency,
             refunded_at,
             ordered_at,
             action_tracker_id,
             action_id,
-            duplicate_of: None,
+            order: None,
+            aside: None,
             problems,
-            exact_amount,
+            numbers: raw.numbers,
             object: raw.object,
             cells: raw.cells,
         }
+    }
+
+    pub(super) fn names_too_long_an_order(&self) -> bool {
+        self.problems.iter().any(|it| it.kind == ProblemKind::TooLong && it.column == Column::OrderId)
     }
 
     /// The heaviest weight among its problems; `None` where nothing is wrong.
@@ -124,6 +147,16 @@ impl RefundRow {
     }
 }
 
+/// The cells that only their being JSON numbers makes certain: `1.234` as a text has two readings.
+pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
+    let differs = |place: &&usize| {
+        let cell = row.cell(**place);
+        let read = |amount: Option<amount::Amount>| amount.map(|it| it.value);
+        amount::parse(cell).ok().map(read) != amount::parse_json_number(cell).ok().map(read)
+    };
+    row.numbers.iter().filter(differs).copied().collect()
+}
+
 fn of_disposition(text: &str) -> Option<Problem> {
     if text.chars().count() > MOST_DISPOSITION {
         let message = format!("the disposition has {} characters (at most {MOST_DISPOSITION})", text.chars().count());
@@ -136,35 +169,9 @@ fn of_disposition(text: &str) -> Option<Problem> {
     damage::of_padding(text, Column::Disposition).map(|problem| Problem { weight: Weight::Stop, ..problem })
 }
 
-/// An amount that cannot be read may be a partial refund, so it stops its row.
-fn read_amount(text: &str, is_number: bool, problems: &mut Vec<Problem>) -> Option<Amount> {
-    let read = if is_number { amount::parse_json_number(text) } else { amount::parse(text) };
-    let (kind, says) = match read {
-        Ok(amount) => return amount,
-        Err(NoAmount::Ambiguous) => (
-            ProblemKind::AmbiguousAmount,
-            "can be read in two ways, a thousandfold apart: write it without thousands separators and with two decimals",
-        ),
-        Err(NoAmount::Unreadable) => (ProblemKind::UnreadableAmount, "cannot be read: write it as 1234.50"),
-    };
-    problems.push(Problem::new(kind, Weight::Stop, Column::Amount, format!("amount {text:?} {says}")));
-    None
-}
-
-fn read_currency(column: Option<String>, amount: Option<&Amount>, problems: &mut Vec<Problem>) -> Option<String> {
-    let named = amount.and_then(|amount| amount.currency.clone());
-    if let (Some(column), Some(named)) = (&column, &named)
-        && !column.eq_ignore_ascii_case(named)
-    {
-        let message = format!("the amount is in {named}, its currency column says {column:?}");
-        problems.push(Problem::new(ProblemKind::CurrencyMismatch, Weight::Stop, Column::Currency, message));
-    }
-    column.or(named)
-}
-
 /// A date only says how fresh the index must be, and which order is older: without one the row goes on, at the cautious end.
-fn read_date(text: &str, column: Column, problems: &mut Vec<Problem>) -> Option<When> {
-    let (kind, says) = match dates::parse(text) {
+fn read_date(text: &str, column: Column, days: DayOrder, problems: &mut Vec<Problem>) -> Option<When> {
+    let (kind, says) = match dates::parse_in(text, days) {
         Ok(when) => return when,
         Err(NoDate::Ambiguous) => (ProblemKind::AmbiguousDate, "is one day or another"),
         Err(NoDate::Unreadable) => (ProblemKind::UnreadableDate, "cannot be read"),

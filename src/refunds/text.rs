@@ -1,11 +1,15 @@
-//! From bytes to text: what kind of file it is, and where it is no text.
+//! From bytes to text: UTF-8, UTF-16 and Windows-1252 are decoded, and what is no text is refused with the remedy.
 //!
-//! Only UTF-8 is read. Anything else is refused with its line and with how to save it: a file read in the wrong encoding has
-//! order IDs that nobody has.
+//! Windows-1252 can decode any bytes, so it is read only if a file is not UTF-8, and the reading is said: an order ID in
+//! another encoding would match no order.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+
+use jiff::Timestamp;
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::error::{Error, Kind, Result};
 
@@ -14,13 +18,15 @@ pub const MOST_BYTES: u64 = 100 * 1024 * 1024;
 
 const SAVE_AS: &str = "save it as \"CSV UTF-8 (comma delimited)\"";
 
-/// What a file says, without its byte order mark.
+/// The decoded content of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text<'a> {
-    /// The text.
-    pub text: &'a str,
-    /// Whether a byte order mark stood in front.
+    /// The text, without a byte order mark and without NUL or Ctrl-Z at its end.
+    pub text: Cow<'a, str>,
+    /// Whether a spreadsheet needs a byte order mark to read an answer in the same way: the file had one, or was not UTF-8.
     pub bom: bool,
+    /// The encoding, if it is not UTF-8.
+    pub encoding: Option<&'static str>,
 }
 
 /// Reads a file whole, `-` from standard input. At most `most` bytes.
@@ -39,46 +45,68 @@ pub fn load(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// When a file was written: what it lists happened before. A stream is of now.
+pub fn written_at(path: &Path, now: Timestamp) -> Timestamp {
+    let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
+    written.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now))
+}
+
 /// How a file is called in messages.
 pub fn name_of(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// The text of a file that `name` calls; an error where it is not UTF-8 text.
+/// Decodes a file; `name` is how errors call it. Fails if it is not text.
 pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     if let Some((what, hint)) = foreign(bytes) {
         return Err(Error::new(Kind::Usage, format!("{name} is {what}")).hint(hint));
     }
-    let (bytes, bom) = match bytes.strip_prefix(b"\xef\xbb\xbf") {
-        Some(rest) => (rest, true),
-        None => (bytes, false),
-    };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = line_of(bytes, error.valid_up_to());
-        Error::new(Kind::Usage, format!("{name} is not UTF-8 text: line {line}"))
-            .hint(format!("{SAVE_AS}, or convert it: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW"))
-    })?;
-    if let Some(at) = text.find('\0') {
-        let line = line_of(bytes, at);
-        return Err(
-            Error::new(Kind::Usage, format!("{name} has a NUL byte in line {line}: it is no text")).hint(SAVE_AS)
-        );
+    let end = bytes.iter().rposition(|b| !matches!(b, 0 | 0x1a)).map_or(0, |last| last + 1);
+    let (encoding, bom) = encoding_of(bytes, end);
+    // The second byte of the last UTF-16 character may be a NUL.
+    let end = if encoding == UTF_16LE { (end + end % 2).min(bytes.len()) } else { end };
+    let (text, damaged) = encoding.decode_with_bom_removal(&bytes[..end]);
+    let line = |at: Option<usize>| at.map_or(1, |at| line_of(text.as_bytes(), at));
+    if damaged {
+        let at = line(text.find(char::REPLACEMENT_CHARACTER));
+        return Err(Error::new(Kind::Usage, format!("{name} is damaged {} text: line {at}", encoding.name()))
+            .hint(format!("export it again and {SAVE_AS}")));
     }
-    Ok(Text { text, bom })
+    let control = |c: char| c == '\0' || (encoding == WINDOWS_1252 && ('\u{80}'..='\u{9f}').contains(&c));
+    if let Some(at) = text.find(control) {
+        let what = if text[at..].starts_with('\0') { "a NUL byte" } else { "a byte of an unknown encoding" };
+        let line = line(Some(at));
+        return Err(Error::new(Kind::Usage, format!("{name} has {what} in line {line}: it is no text")).hint(SAVE_AS));
+    }
+    let text = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim_end_matches('\u{1a}')),
+        Cow::Owned(text) => Cow::Owned(text.trim_end_matches('\u{1a}').to_owned()),
+    };
+    let is_utf8 = encoding == UTF_8;
+    Ok(Text { text, bom: bom || !is_utf8, encoding: (!is_utf8).then(|| encoding.name()) })
 }
 
-/// What else it is, by its first bytes, and what to do.
+/// The encoding, and whether a byte order mark says it.
+fn encoding_of(bytes: &[u8], end: usize) -> (&'static Encoding, bool) {
+    if let Some((encoding, _)) = Encoding::for_bom(bytes) {
+        return (encoding, true);
+    }
+    // Every other byte of Latin letters in UTF-16 is zero; text in the other encodings has no zero byte.
+    let head = &bytes[..end.min(64)];
+    let zeros = |parity: usize| head.iter().skip(parity).step_by(2).filter(|b| **b == 0).count();
+    let pairs = head.len() / 2;
+    let encoding = match (zeros(0) * 2 >= pairs.max(1), zeros(1) * 2 >= pairs.max(1)) {
+        (false, true) if head.len() >= 4 => UTF_16LE,
+        (true, false) if head.len() >= 4 => UTF_16BE,
+        _ if std::str::from_utf8(&bytes[..end]).is_ok() => UTF_8,
+        _ => WINDOWS_1252,
+    };
+    (encoding, false)
+}
+
+/// What else a file is, by its first bytes, and the remedy.
 fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let head = &bytes[..bytes.len().min(64)];
-    // Every other byte of English in UTF-16 is zero, and none of any text in UTF-8.
-    let is_wide = head.len() >= 4 && head.chunks(4).filter(|four| four.contains(&0)).count() * 2 >= head.len() / 4;
-    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") || is_wide {
-        return Some((
-            "UTF-16 text, not UTF-8",
-            "a spreadsheet calls that \"Unicode text\": save it as \"CSV UTF-8 (comma delimited)\", or convert it: \
-             iconv -f UTF-16 -t UTF-8 OLD > NEW",
-        ));
-    }
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"\xd0\xcf\x11\xe0") {
         return Some((
             "a workbook, not CSV",
@@ -87,6 +115,9 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
     if head.starts_with(b"\x1f\x8b") {
         return Some(("compressed", "unpack it first: gunzip -c OLD.gz > NEW"));
+    }
+    if head.starts_with(b"%PDF-") {
+        return Some(("a PDF, not CSV", "export the list as CSV"));
     }
     None
 }
@@ -113,26 +144,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_utf8_text_is_refused_and_told_how() {
-        let utf16: Vec<u8> = "order_id\r\n1".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let marked = [b"\xff\xfe".as_slice(), &utf16].concat();
+    fn encodings_of_spreadsheets_are_decoded() {
+        let table = "order_id;Währung\r\n#1001;€\r\n";
+        let le: Vec<u8> = table.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let be: Vec<u8> = table.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let (cp1252, _, _) = WINDOWS_1252.encode(table);
+        for (bytes, encoding) in [
+            (table.as_bytes().to_vec(), None),
+            ([b"\xef\xbb\xbf", table.as_bytes()].concat(), None),
+            ([b"\xff\xfe".as_slice(), &le].concat(), Some("UTF-16LE")),
+            ([b"\xfe\xff".as_slice(), &be].concat(), Some("UTF-16BE")),
+            (le.clone(), Some("UTF-16LE")),
+            (be, Some("UTF-16BE")),
+            (cp1252.into_owned(), Some("windows-1252")),
+        ] {
+            for tail in [b"".as_slice(), b"\0\0", b"\x1a"] {
+                if tail == b"\x1a" && encoding.is_some_and(|name| name.starts_with("UTF-16")) {
+                    continue;
+                }
+                let bytes = [bytes.as_slice(), tail].concat();
+                let read = decode("x", &bytes).expect("text");
+                assert_eq!((read.text.as_ref(), read.encoding), (table, encoding), "{tail:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_and_told_how() {
         for (bytes, says) in [
-            (utf16.as_slice(), "UTF-16"),
-            (marked.as_slice(), "UTF-16"),
-            (b"\xfe\xff\x00o", "UTF-16"),
-            (b"PK\x03\x04....", "workbook"),
+            (b"PK\x03\x04....".as_slice(), "workbook"),
             (b"\xd0\xcf\x11\xe0", "workbook"),
             (b"\x1f\x8b\x08", "compressed"),
-            (b"order_id,reason\r\n1,x\r\n2,caf\xe9\r\n", "line 3"),
-            (b"order_id\rx\ry\xff", "line 3"),
+            (b"%PDF-1.7", "PDF"),
+            (b"order_id,reason\r\n1,x\r\n2,caf\x81\r\n", "line 3"),
             (b"order_id,reason for refunding\n1,this one has a \0 in it", "line 2"),
+            (b"\xff\xfeo\0r\0\x00\xd8x\0", "damaged"),
         ] {
             let error = decode("refunds.csv", bytes).expect_err(says);
             assert!(error.message.starts_with("refunds.csv ") && error.message.contains(says), "{error}");
             assert!(error.kind == Kind::Usage && error.hint.is_some(), "{error:?}");
         }
-        assert_eq!(decode("x", b"\xef\xbb\xbfa").expect("text"), Text { text: "a", bom: true });
-        assert_eq!(decode("x", b"").expect("text"), Text { text: "", bom: false });
+        assert_eq!(decode("x", b"").expect("text").text, "");
+        assert_eq!(decode("x", b"\0\0\x1a").expect("text").text, "");
     }
 
     #[test]

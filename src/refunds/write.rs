@@ -5,21 +5,21 @@
 //! knows what the outcomes mean.
 
 use super::cells::harmless;
-use super::format::{Dialect, Format};
 use super::read::Refunds;
 use super::row::RefundRow;
+use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 
 /// The refunds with the columns `names` added, `values` being those of each row, in order, as text; an empty one is `null` in
 /// NDJSON. Where a name is taken already, as in the outcomes of an earlier run, all get the same number behind them.
 ///
 /// An error where rows and values do not match: that is a fault of the caller, and half a file must not pass for one.
-pub fn outcomes(refunds: &Refunds, format: Format, names: &[&str], values: &[Vec<String>]) -> Result<Vec<u8>> {
+pub fn outcomes(refunds: &Refunds, syntax: Syntax, names: &[&str], values: &[Vec<String>]) -> Result<Vec<u8>> {
     check(refunds, names, values)?;
     let added = free_names(&refunds.columns.header, names);
-    match format {
-        Format::Csv(dialect) => csv_bytes(dialect, &refunds.columns.header, &added, refunds, values),
-        Format::Ndjson => ndjson_bytes(refunds, &added, values),
+    match syntax {
+        Syntax::Csv(dialect) => csv_bytes(dialect, &refunds.columns.header, &added, refunds, values),
+        Syntax::Ndjson => ndjson_bytes(refunds, &added, values),
     }
 }
 

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::approval::Granted;
 use super::overrides::Override;
+use super::windows::ActionFacts;
 use super::{Doubts, schedule};
 use crate::api::HostOptions;
 use crate::error::{Error, Kind, Result};
-use crate::model::decimal::Decimal;
 use crate::model::{ActionId, OrderId};
+use crate::refunds::{Decision, OrderRefund};
 use crate::store::ledger::Road;
 
 /// The longest disposition code, in characters (`brand-api.md` §1).
@@ -88,6 +89,47 @@ pub struct WriterSettings {
     pub lock_wait: Duration,
 }
 
+/// What a file proves of the refund of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundClaim {
+    /// The decision.
+    pub decision: Decision,
+    /// The currency of its amounts, if the file names one.
+    pub currency: Option<String>,
+    /// What it rests on, in one line.
+    pub evidence: String,
+}
+
+impl RefundClaim {
+    /// The claim of one order of a file.
+    pub fn of(order: &OrderRefund) -> Self {
+        Self {
+            decision: order.decision.clone(),
+            currency: order.evidence.currency.clone(),
+            evidence: order.evidence.sentence(),
+        }
+    }
+
+    /// Whether only the live action's amount decides, or may contradict what rows of the file add up to.
+    pub fn needs_the_action(&self) -> bool {
+        matches!(self.decision, Decision::ToCompare { .. } | Decision::InFull { summed: true, .. })
+    }
+
+    /// The claim as the ledger keeps it beside the plan.
+    pub fn json(&self) -> Value {
+        json!({ "decision": self.decision.kind(), "evidence": self.evidence })
+    }
+
+    /// The decision held against the live action, and why it differs.
+    pub fn against(&self, facts: &ActionFacts) -> (Decision, Option<String>) {
+        let same = match (&self.currency, &facts.currency) {
+            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+            _ => true,
+        };
+        self.decision.against(facts.amount, same)
+    }
+}
+
 /// What was asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -115,8 +157,8 @@ pub struct Options {
     pub overrides: Vec<Override>,
     /// Whether the action itself is read before it is sent: one request of the Brand API's quota an order.
     pub read_action: bool,
-    /// What was refunded, where somebody says so: 0 and the whole amount go, a part stops.
-    pub amount: Option<Decimal>,
+    /// What a file proves of the refund; the live action's amount can contradict it.
+    pub refund: Option<RefundClaim>,
     /// The batch it belongs to.
     pub batch: Option<String>,
     /// What a person has seen and said yes to, by the name that its plan had: anything else is not sent.
@@ -159,7 +201,7 @@ impl Options {
             resend: false,
             overrides: Vec::new(),
             read_action: true,
-            amount: None,
+            refund: None,
             batch: None,
             seen: None,
             granted: None,

@@ -12,6 +12,7 @@ use super::plan::{ActionPlan, Step};
 use super::resolve::{is_linked, linked_elsewhere};
 use super::verdict::{Check, Findings, Verdict};
 use super::windows::{self, ActionFacts};
+use super::options::RefundClaim;
 use super::{Options, Reads};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;
@@ -127,8 +128,8 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
             windows::age(&mut findings, event_at, now);
         }
         windows::action(&mut findings, &facts, now);
-        if let Some(amount) = options.amount {
-            windows::refunded(&mut findings, amount, &facts);
+        if let Some(claim) = &options.refund {
+            windows::refunded(&mut findings, claim, &facts);
         }
         what_to_know(&mut findings, target, coverage);
     }
@@ -223,7 +224,7 @@ async fn action_facts(
     findings: &mut Findings,
 ) -> Result<ActionFacts> {
     // What part of it was refunded, only the action can tell.
-    let is_wanted = options.read_action || options.amount.is_some_and(|amount| !amount.is_zero());
+    let is_wanted = options.read_action || options.refund.as_ref().is_some_and(RefundClaim::needs_the_action);
     let Some(action_id) = target.action_id().filter(|_| is_wanted) else { return Ok(ActionFacts::default()) };
     let found = match reads.brand.action(action_id).await {
         Ok(Some(found)) => found,

@@ -106,6 +106,10 @@ impl Job for ReversalJob<'_> {
 
     fn intent(&self) -> NewRetraction {
         let Self { options, plan, action, .. } = self;
+        let mut kept = plan::Kept::json(plan, action);
+        if let Some(claim) = &options.refund {
+            kept["refund"] = claim.json();
+        }
         NewRetraction {
             road: Road::Reversal,
             target: action.target.clone(),
@@ -116,7 +120,7 @@ impl Job for ReversalJob<'_> {
             batch: options.batch.clone(),
             program_id: action.program_id.clone(),
             rewards: action.linked.clone(),
-            plan: plan::Kept::json(plan, action),
+            plan: kept,
         }
     }
 

@@ -5,6 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::options::RefundClaim;
 use super::verdict::{Check, Findings};
 use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Reward, RewardState};
@@ -122,19 +123,11 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     }
 }
 
-/// What was refunded, where the shop says so: taking everything back for a part of it would be wrong.
-pub fn refunded(findings: &mut Findings, amount: Decimal, facts: &ActionFacts) {
-    if amount.is_zero() || facts.amount == Some(amount) {
-        return;
-    }
-    let evidence = match facts.amount {
-        Some(full) => format!("{amount} was refunded of {full}: a partial refund"),
-        None => format!(
-            "{amount} was refunded, and what the whole order was worth could not be read: perhaps a partial refund"
-        ),
-    };
-    let remedy = "use `recoup adjust` for a part; leave the amount empty where the whole order was refunded";
-    findings.stop(Check::PartialRefund, evidence, remedy);
+/// What a file proves of the refund: taking everything back for a part of it would be wrong.
+pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFacts) {
+    let (_, Some(why)) = claim.against(facts) else { return };
+    let remedy = "use `recoup adjust` for a part; if all of it was refunded, name the order itself: `recoup retract ORDER`";
+    findings.stop(Check::PartialRefund, why, remedy);
 }
 
 /// Why the vendor would not cancel this reward; `None` where nothing is known against it.
@@ -157,6 +150,7 @@ pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refunds::Decision;
     use crate::model::{AccountId, RewardId};
 
     fn reward() -> Reward {
@@ -265,17 +259,21 @@ mod tests {
 
     #[test]
     fn a_part_is_not_the_whole() {
-        for (refunded_amount, full, stops) in [
-            ("0", Some("49.90"), false),
-            ("49.9", Some("49.90"), false),
-            ("10.00", Some("49.90"), true),
-            ("49.90", None, true),
-            ("0.00", None, false),
+        let compare = |text: &str| Decision::ToCompare { refunded: money(text).expect("an amount") };
+        let in_full = |summed| Decision::InFull { refunded: money("49.90"), summed };
+        for (decision, full, stops) in [
+            (compare("49.9"), Some("49.90"), false),
+            (compare("10.00"), Some("49.90"), true),
+            (compare("49.90"), None, true),
+            (in_full(true), Some("49.90"), false),
+            (in_full(true), Some("60.00"), true),
+            (in_full(false), None, false),
         ] {
             let mut findings = Findings::new(&[]);
             let facts = ActionFacts { amount: full.and_then(money), ..ActionFacts::default() };
-            refunded(&mut findings, money(refunded_amount).expect("an amount"), &facts);
-            assert_eq!(findings.error().is_some(), stops, "{refunded_amount} {full:?}");
+            let claim = RefundClaim { decision, currency: None, evidence: String::new() };
+            refunded(&mut findings, &claim, &facts);
+            assert_eq!(findings.error().is_some(), stops, "{claim:?} {full:?}");
         }
     }
 

@@ -28,7 +28,7 @@ pub use outcome::{COLUMNS, Done, Outcome};
 use rows::Item;
 
 /// The columns that a plan file adds: what is to be done with a row, and what that rests on.
-pub const PLANNED: [&str; 7] = [
+pub const PLANNED: [&str; 9] = [
     "recoup_plan",
     "recoup_action",
     "recoup_reward",
@@ -36,7 +36,13 @@ pub const PLANNED: [&str; 7] = [
     "recoup_disposition",
     "recoup_verdict",
     "recoup_why",
+    "recoup_decision",
+    "recoup_evidence",
 ];
+/// The place of `recoup_why`, of `recoup_decision` and of `recoup_evidence`.
+const WHY: usize = 6;
+const DECISION: usize = 7;
+const EVIDENCE: usize = 8;
 
 /// The word of a row that will be sent.
 const SEND: &str = "send";
@@ -84,7 +90,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Self> {
         let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
         let mut items = rows::items(refunds, template);
-        let ended = rows::plan(reads, ledger.as_ref(), &mut items, undated).await;
+        let ended = rows::plan(reads, ledger.as_ref(), refunds, &mut items, undated).await;
         Ok(Self { reads, items, ended })
     }
 
@@ -182,11 +188,14 @@ impl<'a> Batch<'a> {
         }
         let mut outcomes: Vec<Done> = Vec::with_capacity(self.items.len());
         for item in &self.items {
-            // The same order twice has one outcome.
-            let done = match item.same_as.and_then(|first| outcomes.get(first)) {
+            // All rows of an order have one outcome.
+            let mut done = match item.same_as.and_then(|first| outcomes.get(first)) {
                 Some(first) => first.clone(),
                 None => item.done.clone().unwrap_or_else(|| Done::new(Outcome::NotAttempted, "nothing was to be done")),
             };
+            if item.same_as.is_none() {
+                (done.decision, done.evidence) = item.words();
+            }
             outcomes.push(done);
         }
         Ok(outcomes)
@@ -205,11 +214,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Orders that the index may have later.
-    pub fn not_found_yet(&self) -> impl Iterator<Item = (&crate::refunds::RefundRow, &Options)> {
+    pub fn not_found_yet(&self) -> impl Iterator<Item = (&crate::refunds::OrderRefund, &Options)> {
         let waits = |item: &&Item<'_>| {
             item.same_as.is_none() && item.done.as_ref().is_some_and(|done| done.outcome == Outcome::NotFoundYet)
         };
-        self.items.iter().filter(waits).map(|item| (item.row, &item.options))
+        self.items.iter().filter(waits).filter_map(|item| Some((item.order?, &item.options)))
     }
 
     fn candidates(&self) -> Vec<choose::Candidate> {

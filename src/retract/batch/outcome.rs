@@ -28,6 +28,12 @@ pub enum Outcome {
     NotAReferral,
     /// The index does not have the order, and may yet.
     NotFoundYet,
+    /// The file does not say that it was refunded.
+    NotRefunded,
+    /// A part of it was refunded: nothing was sent, and the message is the command that adjusts it.
+    RefundedInPart,
+    /// Adjusted for a refund in part; whether a reward follows is not published.
+    Adjusted,
     /// By an earlier run, or by somebody else.
     AlreadyRetracted,
     /// A verdict, or the row itself, stops it.
@@ -49,6 +55,9 @@ impl Outcome {
             Self::Unknown => "unknown",
             Self::NotAReferral => "not a referral",
             Self::NotFoundYet => "not found yet",
+            Self::NotRefunded => "not refunded",
+            Self::RefundedInPart => "refunded in part",
+            Self::Adjusted => "adjusted",
             Self::AlreadyRetracted => "already retracted",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
@@ -59,8 +68,13 @@ impl Outcome {
     /// What it would make a command end with; `None` where it is as good as done.
     fn kind(self) -> Option<Kind> {
         match self {
-            Self::Confirmed | Self::Partial | Self::AlreadyRetracted | Self::NotAReferral => None,
-            Self::Stopped | Self::Failed | Self::NotAttempted => Some(Kind::SomeFailed),
+            Self::Confirmed
+            | Self::Partial
+            | Self::AlreadyRetracted
+            | Self::NotAReferral
+            | Self::NotRefunded
+            | Self::Adjusted => None,
+            Self::RefundedInPart | Self::Stopped | Self::Failed | Self::NotAttempted => Some(Kind::SomeFailed),
             Self::Pending | Self::Unconfirmed | Self::Unknown => Some(Kind::NotConfirmed),
             Self::NotFoundYet => Some(Kind::NotIndexed),
         }
@@ -100,10 +114,14 @@ pub struct Done {
     pub batch_ids: Vec<String>,
     /// When the last of them was confirmed, RFC 3339.
     pub confirmed_at: Option<String>,
+    /// What the file proves, in words.
+    pub decision: String,
+    /// What that rests on.
+    pub evidence: String,
 }
 
 /// The columns that a batch adds.
-pub const COLUMNS: [&str; 7] = [
+pub const COLUMNS: [&str; 9] = [
     "recoup_outcome",
     "recoup_action",
     "recoup_reward",
@@ -111,6 +129,8 @@ pub const COLUMNS: [&str; 7] = [
     "recoup_batch_id",
     "recoup_confirmed_at",
     "recoup_error",
+    "recoup_decision",
+    "recoup_evidence",
 ];
 
 impl Done {
@@ -124,6 +144,8 @@ impl Done {
             retractions: Vec::new(),
             batch_ids: Vec::new(),
             confirmed_at: None,
+            decision: String::new(),
+            evidence: String::new(),
         }
     }
 
@@ -170,6 +192,8 @@ impl Done {
             self.batch_ids.join(" "),
             self.confirmed_at.clone().unwrap_or_default(),
             error.to_owned(),
+            self.decision.clone(),
+            self.evidence.clone(),
         ]
     }
 }
@@ -177,12 +201,12 @@ impl Done {
 /// How much a person must look after it.
 pub(super) fn severity(outcome: Outcome) -> u8 {
     match outcome {
-        Outcome::AlreadyRetracted | Outcome::NotAReferral => 0,
-        Outcome::Confirmed => 1,
+        Outcome::AlreadyRetracted | Outcome::NotAReferral | Outcome::NotRefunded => 0,
+        Outcome::Confirmed | Outcome::Adjusted => 1,
         Outcome::Partial => 2,
         Outcome::NotFoundYet => 3,
         Outcome::Pending => 4,
-        Outcome::NotAttempted => 5,
+        Outcome::NotAttempted | Outcome::RefundedInPart => 5,
         Outcome::Stopped => 6,
         Outcome::Unconfirmed => 7,
         Outcome::Failed => 8,
@@ -253,13 +277,16 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_that_of_the_row_that_matters_most() {
-        use Outcome::{Confirmed, Failed, NotAReferral, NotFoundYet, Pending, Stopped, Unknown};
+        use Outcome::{
+            Confirmed, Failed, NotAReferral, NotFoundYet, NotRefunded, Pending, RefundedInPart, Stopped, Unknown,
+        };
         let rows = |outcomes: &[Outcome]| outcomes.iter().map(|one| Done::new(*one, "why")).collect::<Vec<_>>();
         let code = |outcomes: &[Outcome], ended: Option<Kind>| {
             let ended = ended.map(|kind| Error::new(kind, "ended"));
             problem(&rows(outcomes), ended.as_ref()).map_or(0, |error| error.kind.exit_code())
         };
-        assert_eq!(code(&[Confirmed, NotAReferral], None), 0);
+        assert_eq!(code(&[Confirmed, NotAReferral, NotRefunded], None), 0);
+        assert_eq!(code(&[Confirmed, RefundedInPart], None), 6);
         assert_eq!(code(&[Confirmed, NotFoundYet], None), 4);
         assert_eq!(code(&[Pending, NotFoundYet], None), 7);
         assert_eq!(code(&[Unknown, Stopped], None), 6);
@@ -274,7 +301,7 @@ mod tests {
         let cells = Done::new(Outcome::Stopped, "it is too late").cells();
         assert_eq!(
             (cells.len(), cells[0].as_str(), cells[6].as_str()),
-            (7, "stopped: it is too late", "it is too late")
+            (COLUMNS.len(), "stopped: it is too late", "it is too late")
         );
         assert_eq!(Done::new(Outcome::NotFoundYet, "the index is not complete").cells()[0], "not found yet");
     }

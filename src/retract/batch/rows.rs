@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use super::choose::Candidate;
 use super::outcome::{Done, Outcome};
 use crate::error::{Error, Kind, Result};
+use crate::lookup::absence::not_proven;
 use crate::lookup::basis;
 use crate::model::{Coverage, OrderId};
-use crate::refunds::{Problem, ProblemKind, RefundRow, Refunds, Weight};
+use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
 use crate::retract::plan::{self, Plan, Step};
 use crate::retract::verdict::Verdict;
-use crate::retract::{Options, Reads};
+use crate::retract::{Options, Reads, RefundClaim};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
@@ -27,12 +28,16 @@ const AT_ONCE: usize = 8;
 pub struct Item<'a> {
     /// The row.
     pub row: &'a RefundRow,
-    /// The place of the first row with the same order, whose outcome is this one's too.
+    /// What the file proves of its order; `None` if the row names none.
+    pub order: Option<&'a OrderRefund>,
+    /// The place of the first row of the same order, whose outcome is this one's too.
     pub same_as: Option<usize>,
     /// What is asked for this row.
     pub options: Options,
     /// What is to be done.
     pub plan: Option<Plan>,
+    /// The decision after the live action was read, if it differs from the file's.
+    pub final_decision: Option<(Decision, String)>,
     /// Retractions that this run has sent.
     pub sent: Vec<i64>,
     /// How many of these changed something at the vendor, or may have.
@@ -50,6 +55,16 @@ impl Item<'_> {
     pub fn is_to_send(&self) -> bool {
         self.done.is_none()
             && self.plan.as_ref().is_some_and(|plan| plan.actions.iter().any(|action| action.step == Step::Send))
+    }
+
+    /// The decision and its evidence, as cells.
+    pub fn words(&self) -> (String, String) {
+        let Some(order) = self.order else { return (String::new(), String::new()) };
+        let evidence = order.evidence.sentence();
+        match &self.final_decision {
+            Some((decision, why)) => (decision.kind().words().to_owned(), format!("{evidence}; {why}")),
+            None => (order.decision.kind().words().to_owned(), evidence),
+        }
     }
 
     /// Whether a word of an end says that it is over; what was sent before stays with it.
@@ -77,10 +92,10 @@ impl Item<'_> {
     }
 }
 
-/// What every row asks for; later rows of the same order point to the first.
+/// What every row asks for; further rows of an order point to its first one.
 pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
-    let places: BTreeMap<u64, usize> = refunds.rows.iter().enumerate().map(|(n, row)| (row.line, n)).collect();
-    let item = |row: &'a RefundRow| {
+    let item = |(n, row): (usize, &'a RefundRow)| {
+        let order = row.order.and_then(|order| refunds.orders.get(order));
         let mut options = template.clone();
         if let Some(disposition) = &row.disposition {
             options.disposition.clone_from(disposition);
@@ -91,23 +106,14 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
             options.action_id.clone_from(&row.action_id);
             options.all = false;
         }
-        options.amount = row.amount.as_ref().map(|amount| amount.value.abs());
-        // One that asks for anything else, or is wrong by itself, does not share an outcome: it stops as a duplicate.
-        let is_same = |first: &usize| {
-            let first = &refunds.rows[*first];
-            let amount = |row: &RefundRow| row.amount.as_ref().map(|amount| amount.value.abs());
-            let wrong = |problem: &Problem| problem.weight == Weight::Stop && problem.kind != ProblemKind::Duplicate;
-            first.action_id == row.action_id
-                && first.disposition == row.disposition
-                && amount(first) == amount(row)
-                && !row.problems.iter().any(wrong)
-        };
-        let same_as = row.duplicate_of.and_then(|line| places.get(&line).copied()).filter(is_same);
+        options.refund = order.map(RefundClaim::of);
         Item {
             row,
-            same_as,
+            order,
+            same_as: order.and_then(|order| order.rows.first().copied()).filter(|first| *first != n),
             options,
             plan: None,
+            final_decision: None,
             sent: Vec::new(),
             changed: 0,
             unsent: 0,
@@ -115,13 +121,14 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
             done: None,
         }
     };
-    refunds.rows.iter().map(item).collect()
+    refunds.rows.iter().enumerate().map(item).collect()
 }
 
 /// Plans every row. `undated`: refunds without a date happened before this. What concerns all rows ends it.
 pub async fn plan(
     reads: &Reads<'_>,
     ledger: Option<&Ledger>,
+    refunds: &Refunds,
     items: &mut [Item<'_>],
     undated: Timestamp,
 ) -> Option<Error> {
@@ -143,7 +150,7 @@ pub async fn plan(
         let stop = reads.stop;
         let stream = futures::stream::iter(items.iter())
             .take_until(stop.cancelled())
-            .map(|item| plan_one(reads, reader, ledger, item, undated))
+            .map(|item| plan_one(reads, reader, ledger, refunds, item, undated))
             .buffered(AT_ONCE);
         let mut stream = std::pin::pin!(stream);
         let mut planned = Vec::new();
@@ -168,6 +175,9 @@ pub async fn plan(
                 item.accept(plan, options);
             }
             Some(Planned::Done(done)) => item.done = Some(done),
+            Some(Planned::Decided(decision, why, done)) => {
+                (item.final_decision, item.done) = (Some((decision, why)), Some(done));
+            }
             Some(Planned::SameAsBefore) => {}
             Some(Planned::Over(_)) | None => {
                 item.end(Outcome::NotAttempted, "not looked at: something ended it before");
@@ -182,6 +192,8 @@ enum Planned {
     /// The plan, and what it was made for: it is made again where it has grown old before it is sent.
     Plan(Box<(Plan, Options)>),
     Done(Done),
+    /// The live action says otherwise than the file.
+    Decided(Decision, String, Done),
     SameAsBefore,
     /// Something that concerns every row.
     Over(Error),
@@ -223,13 +235,14 @@ async fn plan_one(
     reads: &Reads<'_>,
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
+    refunds: &Refunds,
     item: &Item<'_>,
     undated: Timestamp,
 ) -> Planned {
     if item.same_as.is_some() {
         return Planned::SameAsBefore;
     }
-    match try_plan(reads, reader, ledger, item, undated).await {
+    match try_plan(reads, reader, ledger, refunds, item, undated).await {
         Ok(planned) => planned,
         Err(error) => match error.kind {
             // One row may fail to be read; a file that cannot be read, a refused token and a used-up quota concern all rows.
@@ -251,21 +264,29 @@ async fn try_plan(
     reads: &Reads<'_>,
     reader: Option<&IndexReader>,
     ledger: Option<&Ledger>,
+    refunds: &Refunds,
     item: &Item<'_>,
     undated: Timestamp,
 ) -> Result<Planned> {
-    let Some(order_id) = &item.row.order_id else {
-        let why = item.row.stopped_by(false).map_or_else(|| "no order ID".to_owned(), ToString::to_string);
-        return Ok(Planned::Done(Done::new(Outcome::Stopped, why)));
+    let stopped = |why: String| Ok(Planned::Done(Done::new(Outcome::Stopped, why)));
+    let Some(order) = item.order else {
+        return match &item.row.aside {
+            Some(what) => Ok(Planned::Done(Done::new(Outcome::NotRefunded, format!("the row names no order: {what}")))),
+            None => stopped(item.row.stopped_by(false).map_or_else(|| "no order ID".to_owned(), ToString::to_string)),
+        };
     };
+    if let Some(done) = without_sending(order) {
+        return Ok(Planned::Done(done));
+    }
+    let order_id = &order.order_id;
     let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
-    if let Some(problem) = item.row.stopped_by(!matches.is_empty()) {
-        return Ok(Planned::Done(Done::new(Outcome::Stopped, problem.to_string())));
+    if let Some(problem) = refunds.stopped_by(order, !matches.is_empty()) {
+        return stopped(problem.to_string());
     }
     let in_ledger = ledger.map(|ledger| ledger.of_order(order_id)).transpose()?.unwrap_or_default();
     if matches.is_empty() && !in_ledger.iter().any(|one| one.state.may_have_been_sent()) {
         let coverage = reader.map(IndexReader::coverage).transpose()?.unwrap_or_default();
-        return Ok(Planned::Done(missing(item.row, order_id, &coverage, undated)));
+        return Ok(Planned::Done(missing(order, &coverage, undated)));
     }
     let mut options = item.options.clone();
     let has_action = matches.iter().any(|found| found.action_id.is_some());
@@ -273,21 +294,53 @@ async fn try_plan(
         options.action_tracker = item.row.action_tracker_id.clone().or(options.action_tracker);
     }
     let plan = plan::from_index(reads, reader, ledger, order_id, &options, None).await?;
+    if let Some((decision, why)) = contradicted(&plan, &options) {
+        let done = match &decision {
+            Decision::InPart { .. } => in_part(order_id, &decision),
+            _ => Done::new(Outcome::Stopped, format!("unclear: {why}")),
+        };
+        return Ok(Planned::Decided(decision, why, Done { actions: names(&plan), ..done }));
+    }
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 
-/// An order that the index does not have is no referral only where the index is complete and newer than the refund.
-fn missing(row: &RefundRow, order_id: &OrderId, coverage: &Coverage, undated: Timestamp) -> Done {
-    let as_of: Option<Timestamp> = coverage.as_of.as_deref().and_then(|at| at.parse().ok());
-    let refunded = row.refunded_at.map_or(undated, |when| when.latest().min(undated));
-    let shown = crate::report::printable(order_id.as_str());
-    if coverage.complete && as_of.is_some_and(|as_of| as_of > refunded) {
-        return Done::new(Outcome::NotAReferral, format!("{}, refunded by {refunded:.0}", basis(coverage)));
+/// The outcome of an order that the file does not prove to be refunded in full.
+fn without_sending(order: &OrderRefund) -> Option<Done> {
+    let why = || order.evidence.why.clone().unwrap_or_default();
+    match &order.decision {
+        Decision::InFull { .. } | Decision::ToCompare { .. } => None,
+        Decision::NotRefunded => Some(Done::new(Outcome::NotRefunded, why())),
+        Decision::Unclear => Some(Done::new(Outcome::Stopped, format!("unclear: {}", why()))),
+        decision @ Decision::InPart { .. } => Some(in_part(&order.order_id, decision)),
     }
-    let why = if coverage.complete {
-        format!("the index is of before the refund ({refunded:.0}): run `recoup crawl`")
-    } else {
-        format!("the index is not complete, {}", basis(coverage))
-    };
-    Done::new(Outcome::NotFoundYet, format!("order {shown}: {why}"))
+}
+
+/// The outcome of an order that was refunded in part: the command that adjusts it.
+fn in_part(order_id: &OrderId, decision: &Decision) -> Done {
+    Done::new(Outcome::RefundedInPart, crate::retract::adjust::command_for(order_id, decision))
+}
+
+/// What the live action says against the decision of the file, if that still lets something be sent.
+fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
+    let claim = options.refund.as_ref()?;
+    let mut sends = plan.actions.iter().filter(|action| matches!(action.step, Step::Send | Step::Stop));
+    let first = sends.next()?;
+    if sends.next().is_some() && matches!(claim.decision, Decision::ToCompare { .. }) {
+        let why = "the order has several actions, and the file does not say which of them was refunded".to_owned();
+        return Some((Decision::Unclear, why));
+    }
+    let (decision, why) = claim.against(&first.facts);
+    Some((decision, why?))
+}
+
+/// An order that the index does not have. `undated`: a refund without a date happened before this.
+fn missing(order: &OrderRefund, coverage: &Coverage, undated: Timestamp) -> Done {
+    let refunded = order.refunded_at.map_or(undated, |when| when.latest().min(undated));
+    match not_proven(coverage, refunded) {
+        None => Done::new(Outcome::NotAReferral, format!("{}, refunded by {refunded:.0}", basis(coverage))),
+        Some(why) => {
+            let shown = crate::report::printable(order.order_id.as_str());
+            Done::new(Outcome::NotFoundYet, format!("order {shown}: {why}"))
+        }
+    }
 }

@@ -275,7 +275,8 @@ impl Item<'_> {
                 (None, None) => (String::new(), String::new()),
             };
             let mut cells = vec![String::new(); super::PLANNED.len()];
-            (cells[0], cells[super::PLANNED.len() - 1]) = (word, why);
+            (cells[0], cells[super::WHY]) = (word, why);
+            (cells[super::DECISION], cells[super::EVIDENCE]) = self.words();
             return cells;
         };
         let actions = || self.plan.iter().flat_map(|plan| &plan.actions).filter(|action| action.step == Step::Send);
@@ -283,6 +284,7 @@ impl Item<'_> {
             actions().flat_map(|action| &action.rewards).map(|reward| reward.reward_id.as_str()).collect();
         let worth: Vec<String> = candidate.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
         let why: Vec<String> = actions().flat_map(|action| action.findings.list()).map(Finding::line).collect();
+        let (decision, evidence) = self.words();
         vec![
             SEND.to_owned(),
             self.actions_to_send(),
@@ -291,6 +293,8 @@ impl Item<'_> {
             self.options.disposition.clone(),
             candidate.verdict.as_str().to_owned(),
             why.join("; "),
+            decision,
+            evidence,
         ]
     }
 

@@ -3,9 +3,10 @@
 //! A row that is wrong, or is not a refund of the whole order, is carried along with the reason, and never written. Nothing
 //! here repairs an order ID or guesses an amount.
 
-use crate::model::decimal::Decimal;
 use crate::model::{ActionId, OrderId};
-use crate::refunds::{RefundRow, Refunds};
+use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
+use crate::retract::RefundClaim;
+use crate::retract::adjust::command_for;
 
 /// One order to be handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +25,10 @@ pub struct Wish {
     pub reason: Option<String>,
     /// A ticket.
     pub ticket: Option<String>,
-    /// What was refunded, without its sign; `None` where that is everything.
-    pub refunded: Option<Decimal>,
+    /// What the list proves of its refund.
+    pub refund: Option<RefundClaim>,
+    /// It was not refunded in full, and that is no failure.
+    pub not_refunded: bool,
     /// Why it is not written whatever the index says.
     pub stopped: Option<String>,
     /// Why it is not written unless the index has exactly this order ID.
@@ -43,31 +46,53 @@ impl Wish {
             reason_code: None,
             reason: None,
             ticket: None,
-            refunded: None,
+            refund: None,
+            not_refunded: false,
             stopped: None,
             doubtful: None,
         }
     }
 }
 
-/// The orders of a list, one for each row.
+/// The orders of a list, each once, and rows without an order ID.
 pub fn of_list(list: &Refunds) -> Vec<Wish> {
-    list.rows.iter().map(of_row).collect()
+    let first_of_order = |(n, row): &(usize, &RefundRow)| match row.order.and_then(|order| list.orders.get(order)) {
+        Some(order) => order.rows.first() == Some(n),
+        None => row.aside.is_none(),
+    };
+    list.rows.iter().enumerate().filter(first_of_order).map(|(_, row)| of_row(list, row)).collect()
 }
 
-fn of_row(row: &RefundRow) -> Wish {
-    let stopped = row.stopped_by(true).map(ToString::to_string);
-    let no_order = row.order_id.is_none().then(|| "the row has no order ID".to_owned());
+fn of_row(list: &Refunds, row: &RefundRow) -> Wish {
+    let order = row.order.and_then(|order| list.orders.get(order));
+    let stopped = match order {
+        None => Some("the row has no order ID".to_owned()),
+        Some(order) => not_in_full(order).or_else(|| list.stopped_by(order, true).map(ToString::to_string)),
+    };
     Wish {
         line: Some(row.line),
-        order_id: row.order_id.clone().unwrap_or_else(|| OrderId::new("")),
+        order_id: order.map_or_else(|| OrderId::new(""), |order| order.order_id.clone()),
         action_id: row.action_id.clone(),
         action_tracker: row.action_tracker_id.clone(),
         reason_code: row.disposition.clone(),
         reason: row.reason.clone(),
         ticket: row.ticket.clone(),
-        refunded: row.amount.as_ref().map(|amount| amount.value.abs()).filter(|amount| !amount.is_zero()),
-        stopped: stopped.or(no_order),
-        doubtful: row.stopped_by(false).map(ToString::to_string),
+        refund: order.map(RefundClaim::of),
+        not_refunded: order.is_some_and(|order| order.decision == Decision::NotRefunded),
+        stopped,
+        doubtful: order.and_then(|order| list.stopped_by(order, false)).map(ToString::to_string),
+    }
+}
+
+/// Why the list does not prove a refund in full.
+fn not_in_full(order: &OrderRefund) -> Option<String> {
+    let why = order.evidence.sentence();
+    match &order.decision {
+        Decision::InFull { .. } | Decision::ToCompare { .. } => None,
+        Decision::NotRefunded => Some(format!("not refunded ({why})")),
+        Decision::Unclear => Some(format!("unclear ({why})")),
+        decision @ Decision::InPart { .. } => {
+            Some(format!("refunded in part ({why}): {}", command_for(&order.order_id, decision)))
+        }
     }
 }

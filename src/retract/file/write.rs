@@ -177,7 +177,7 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
     plan_options.disposition.clone_from(&row.reason_code);
     plan_options.action_id.clone_from(&wish.action_id);
     // A line of the file takes everything back, so what was refunded must be everything: the preflight says whether it was.
-    plan_options.amount = wish.refunded;
+    plan_options.refund.clone_from(&wish.refund);
     let given = wish.action_tracker.as_ref().or(options.action_tracker.as_ref());
     if actions.is_empty() && !matches.is_empty() {
         plan_options.action_tracker = given.cloned();

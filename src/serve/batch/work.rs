@@ -6,7 +6,7 @@ use super::{Batch, Terms};
 use crate::access::Who;
 use crate::error::{Error, Result};
 use crate::refunds::plan::{self as plan_file, MadeFor};
-use crate::refunds::{self, Format, Refunds, read as read_file, write};
+use crate::refunds::{self, Refunds, Syntax, read as read_file, write};
 use crate::report::Report;
 use crate::retract::batch::{self, COLUMNS, Limits, PLANNED};
 use crate::retract::{Options, WriterSettings};
@@ -70,7 +70,7 @@ pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch
     batch.counts = summary.outcomes.iter().map(|(words, count)| ((*words).to_owned(), *count)).collect();
     batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
-    write::outcomes(refunds, Format::of_output(None, refunds.format), &COLUMNS, &values)
+    write::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
 }
 
 /// A batch waits for the vendor's limit as the command line does: nobody sits before it.

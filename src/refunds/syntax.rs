@@ -1,22 +1,20 @@
-//! What a file looks like: CSV with which separator, or NDJSON; pure.
+//! How a file is written: CSV with which separator, or JSON; pure.
 //!
-//! The separator is the one that makes sense of the header. What was read in one form is written in the same one, so that a
-//! spreadsheet opens the outcomes as it opened the refunds.
+//! Outcomes are written in the syntax of the input, so that a spreadsheet opens them as it opened the refunds.
 
 use std::path::Path;
 
-use super::columns::{self, Column};
 use crate::error::{Error, Kind, Result};
 
 /// The separators that are tried, the likelier first.
-const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+pub(super) const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum Syntax {
     /// Separated cells under a header.
     Csv(Dialect),
-    /// One JSON object on each line.
+    /// JSON objects; written one on each line.
     Ndjson,
 }
 
@@ -37,8 +35,8 @@ impl Default for Dialect {
     }
 }
 
-impl Format {
-    /// The format of an output: by the ending of its name, else that of the input.
+impl Syntax {
+    /// The syntax of an output: by the ending of its name, else that of the input.
     pub fn of_output(path: Option<&Path>, input: Self) -> Self {
         let dialect = match input {
             Self::Csv(dialect) => dialect,
@@ -52,31 +50,6 @@ impl Format {
             _ => input,
         }
     }
-}
-
-/// The separator of a CSV text: the one under which the quotes of the header are sound and it names something that is known,
-/// and of those the one with most cells.
-pub fn sniff(text: &str) -> u8 {
-    let score = |separator: &u8| {
-        let (header, sound) = first_record(text, *separator);
-        let known = header.iter().filter(|name| Column::of_name(name).is_some() || columns::is_own(name)).count();
-        (sound, known > 0, header.len(), known)
-    };
-    // Of equals the last is taken, so the likelier come last.
-    SEPARATORS.iter().rev().copied().max_by_key(score).unwrap_or(b',')
-}
-
-/// The cells, and whether the quotes around them are sound.
-fn first_record(text: &str, separator: u8) -> (Vec<String>, bool) {
-    let mut record = csv::StringRecord::new();
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(separator).from_reader(text.as_bytes());
-    if !matches!(reader.read_record(&mut record), Ok(true)) {
-        return (Vec::new(), false);
-    }
-    let end = reader.position().byte() as usize;
-    let sound = text.get(..end).is_some_and(|header| check_quotes("", header, separator, 1).is_ok());
-    (record.iter().map(str::to_owned).collect(), sound)
 }
 
 /// `sep=;`, which some spreadsheets write and obey as a first line: the separator, and the text below it.
@@ -126,26 +99,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_separator_is_the_one_that_makes_sense_of_the_header() {
-        for (text, separator) in [
-            ("order_id,amount\n1;2;3;4,5", b','),
-            ("order_id;amount\n1;12,50", b';'),
-            ("Order ID\tamount", b'\t'),
-            ("order_id|amount", b'|'),
-            ("order_id", b','),
-            ("", b','),
-            ("\"Order ID\";\"Note, long, very\";Amount", b';'),
-            ("Order ID,\"a;b;c;d;e\",Amount", b','),
-            ("Order ID;Note, long, very, very, long;Amount", b';'),
-            ("\"Note\nof;two;lines\",order_id,reason", b','),
-            ("id;name;note, a", b';'),
-            ("\"order_id\"\t\";;;;\"", b'\t'),
-        ] {
-            assert_eq!(char::from(sniff(text)), char::from(separator), "{text:?}");
-        }
-    }
-
-    #[test]
     fn a_declared_separator_is_obeyed() {
         assert_eq!(declared("sep=;\r\norder_id\n"), Some((b';', "order_id\n")));
         assert_eq!(declared("\"sep=,\"\nx"), Some((b',', "x")));
@@ -170,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_take_their_format_from_their_name() {
-        let semicolons = Format::Csv(Dialect { separator: b';', bom: true, crlf: true });
-        let of = |name: &str, input| Format::of_output(Some(Path::new(name)), input);
+    fn outcomes_take_their_syntax_from_their_name() {
+        let semicolons = Syntax::Csv(Dialect { separator: b';', bom: true, crlf: true });
+        let of = |name: &str, input| Syntax::of_output(Some(Path::new(name)), input);
         assert_eq!(of("out.csv", semicolons), semicolons);
         assert_eq!(of("out", semicolons), semicolons);
-        assert_eq!(of("out.NDJSON", semicolons), Format::Ndjson);
-        assert_eq!(of("out.csv", Format::Ndjson), Format::Csv(Dialect::default()));
-        assert_eq!(of("out.tsv", semicolons), Format::Csv(Dialect { separator: b'\t', bom: true, crlf: true }));
-        assert_eq!(Format::of_output(None, Format::Ndjson), Format::Ndjson);
+        assert_eq!(of("out.NDJSON", semicolons), Syntax::Ndjson);
+        assert_eq!(of("out.csv", Syntax::Ndjson), Syntax::Csv(Dialect::default()));
+        assert_eq!(of("out.tsv", semicolons), Syntax::Csv(Dialect { separator: b'\t', bom: true, crlf: true }));
+        assert_eq!(Syntax::of_output(None, Syntax::Ndjson), Syntax::Ndjson);
     }
 }

@@ -1,0 +1,40 @@
+//! Whether an index that does not have an order proves that the order is no referral.
+
+use jiff::Timestamp;
+
+use super::basis;
+use crate::model::Coverage;
+
+/// Why the index proves nothing about an order that it does not have and that was refunded at `refunded`; `None` if it proves
+/// that the order is no referral: the index is complete, has rewards, and is newer than the refund.
+pub fn not_proven(coverage: &Coverage, refunded: Timestamp) -> Option<String> {
+    let as_of: Option<Timestamp> = coverage.as_of.as_deref().and_then(|at| at.parse().ok());
+    if !coverage.complete || coverage.rewards_read == 0 {
+        return Some(format!("the index is not complete, {}", basis(coverage)));
+    }
+    if as_of.is_none_or(|as_of| as_of <= refunded) {
+        return Some(format!("the index is older than the refund ({refunded:.0}): run `recoup crawl`"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_complete_index_that_is_newer_than_the_refund_proves_an_absence() {
+        let refunded: Timestamp = "2026-03-01T00:00:00Z".parse().expect("a time");
+        let newer = Some("2026-03-01T00:00:01Z".to_owned());
+        for (complete, rewards_read, as_of, proves) in [
+            (true, 5, newer.clone(), true),
+            (false, 5, newer.clone(), false),
+            (true, 0, newer, false),
+            (true, 5, Some("2026-03-01T00:00:00Z".to_owned()), false),
+            (true, 5, None, false),
+        ] {
+            let coverage = Coverage { complete, rewards_read, as_of, ..Coverage::default() };
+            assert_eq!(not_proven(&coverage, refunded).is_none(), proves, "{coverage:?}");
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! From the rows of a file to one decision for each order; pure.
+//!
+//! All rows of an order count, in any order. What is refunded is counted at its least (rows that are written twice count once)
+//! and what the order cost at its most, so that a row or value that is missing can make a refund smaller or unclear, and never
+//! full.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::columns::{Column, Columns};
+use super::dates::When;
+use super::decision::{Decision, Evidence};
+use super::formats::{Cells, Says, Status};
+use super::row::RefundRow;
+use crate::model::decimal::Decimal;
+use crate::model::{ActionId, OrderId};
+
+/// What a file says about one order, or about one action of it if its rows name actions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRefund {
+    /// The order.
+    pub order_id: OrderId,
+    /// The action that its rows name.
+    pub action_id: Option<ActionId>,
+    /// The places of its rows in the file, from 0.
+    pub rows: Vec<usize>,
+    /// What the file proves.
+    pub decision: Decision,
+    /// What that rests on.
+    pub evidence: Evidence,
+    /// When the last of its refunds was made; `None` if a row with a refund does not say.
+    pub refunded_at: Option<When>,
+}
+
+/// One decision for each order, and the order of each row: `None` for a row that names none.
+pub(super) fn decide(
+    rows: &[RefundRow],
+    columns: &Columns,
+    says: impl Fn(&Cells<'_>) -> Result<Says, String>,
+) -> (Vec<OrderRefund>, Vec<Option<usize>>) {
+    let orders = orders_of(rows, columns);
+    let mut groups: Vec<(OrderId, Option<ActionId>, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<(&OrderId, Option<&ActionId>), usize> = HashMap::new();
+    let mut of_row = vec![None; rows.len()];
+    // Whether rows of an order name its action and others do not: which action those mean is a doubt.
+    let mut named: HashMap<&OrderId, [bool; 2]> = HashMap::new();
+    for (n, order_id) in orders.iter().enumerate() {
+        let Some(order_id) = order_id else { continue };
+        let action_id = rows[n].action_id.as_ref();
+        named.entry(order_id).or_default()[usize::from(action_id.is_some())] = true;
+        let place = *places.entry((order_id, action_id)).or_insert_with(|| {
+            groups.push(((*order_id).clone(), action_id.cloned(), Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].2.push(n);
+        of_row[n] = Some(place);
+    }
+    let mixed: HashSet<&OrderId> =
+        named.iter().filter(|(_, named)| **named == [true, true]).map(|(order_id, _)| *order_id).collect();
+    let decided = groups
+        .iter()
+        .map(|(order_id, action_id, places)| {
+            let mut sum = Sum::default();
+            if mixed.contains(order_id) {
+                sum.unclear("some rows of the order name an action and others do not");
+            }
+            for place in places {
+                let cells = Cells::new(&rows[*place], columns);
+                let said = says(&cells);
+                sum.add(&rows[*place], said, &cells);
+            }
+            let (decision, evidence, refunded_at) = sum.finish();
+            let (order_id, action_id, rows) = (order_id.clone(), action_id.clone(), places.clone());
+            OrderRefund { order_id, action_id, rows, decision, evidence, refunded_at }
+        })
+        .collect();
+    (decided, of_row)
+}
+
+/// The order of each row: its own, else that of the row that it refers to.
+fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
+    let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
+    let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
+        return orders;
+    };
+    let cell = |n: usize, place: usize| Some(rows[n].cell(place).trim()).filter(|cell| !cell.is_empty());
+    let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
+    for n in 0..rows.len() {
+        let mut at = n;
+        // A refund's line item refers to the refund, which refers to the order; nothing is deeper, and nothing goes in circles.
+        for _ in 0..4 {
+            if orders[at].is_some() {
+                break;
+            }
+            let Some(next) = cell(at, reference).and_then(|id| by_id.get(id)) else { break };
+            at = *next;
+        }
+        orders[n] = orders[at];
+    }
+    orders
+}
+
+/// The rows of one order, added up.
+#[derive(Default)]
+struct Sum {
+    evidence: Evidence,
+    unclear: Option<String>,
+    notes: BTreeSet<String>,
+    listed: bool,
+    /// The shop's words on the whole order; contradictory if there are several.
+    states: HashSet<State>,
+    new_amounts: HashSet<Decimal>,
+    totals: HashSet<Decimal>,
+    /// What was charged and refunded, every row counted once.
+    charged: Decimal,
+    refunded: Decimal,
+    moved: bool,
+    has_charge: bool,
+    /// What is written again in a row with the same cells.
+    again_charged: Decimal,
+    again_refunded: Decimal,
+    again: bool,
+    seen: HashSet<Vec<String>>,
+    ids: HashMap<String, u64>,
+    wants: HashSet<(Option<String>, Option<String>)>,
+    currencies: BTreeSet<String>,
+    dates: Vec<Option<When>>,
+}
+
+/// The shop's word on the whole order: status, refunded, total.
+type State = (Status, Option<Decimal>, Option<Decimal>);
+
+impl Sum {
+    fn unclear(&mut self, why: impl Into<String>) {
+        self.unclear.get_or_insert_with(|| why.into());
+    }
+
+    fn add(&mut self, row: &RefundRow, said: Result<Says, String>, cells: &Cells<'_>) {
+        self.evidence.lines.push(row.line);
+        let currency = cells.text(Column::Currency).to_uppercase();
+        self.evidence.cells.extend(cells.evidence());
+        let said = match said {
+            Ok(said) => said,
+            Err(why) => return self.unclear(format!("line {}: {why}", row.line)),
+        };
+        if said == Says::Nothing {
+            return;
+        }
+        if !currency.is_empty() {
+            self.currencies.insert(currency);
+        }
+        self.wants.insert((row.disposition.clone(), row.action_tracker_id.clone()));
+        let trimmed: Vec<String> = row.cells.iter().map(|cell| cell.trim().to_owned()).collect();
+        let is_new = self.seen.insert(trimmed);
+        let id = cells.text(Column::RowId);
+        let names_itself = !id.is_empty();
+        if names_itself && is_new && matches!(said, Says::Money { .. } | Says::Refund { .. }) {
+            if let Some(line) = self.ids.insert(id.to_owned(), row.line) {
+                self.unclear(format!("lines {line} and {} have one ID, {id:?}, and differ", row.line));
+            }
+        }
+        match said {
+            Says::Nothing => {}
+            Says::Listed => {
+                self.listed = true;
+                self.dates.push(row.refunded_at);
+            }
+            Says::Order { status, refunded, total } => {
+                self.states.insert((status, refunded, total));
+                self.dates.push(row.refunded_at);
+            }
+            Says::NewAmount(amount) => {
+                self.new_amounts.insert(amount);
+                self.dates.push(row.refunded_at);
+            }
+            Says::NoRefund(what) => {
+                self.notes.insert(what);
+            }
+            Says::Refund { refunded, total } => {
+                self.totals.extend(total);
+                self.money(Decimal::ZERO, refunded, is_new, names_itself, row);
+            }
+            Says::Money { charged, refunded } => {
+                self.has_charge |= !charged.is_zero();
+                self.money(charged, refunded, is_new, names_itself, row);
+            }
+        }
+    }
+
+    /// `is_new` is false for a row with the same cells as an earlier one: another refund of the same amount, or the same one
+    /// written twice. If the row has an ID of its own, it is the same one.
+    fn money(&mut self, charged: Decimal, refunded: Decimal, is_new: bool, names_itself: bool, row: &RefundRow) {
+        self.moved = true;
+        if is_new {
+            self.charged = self.charged + charged;
+            self.refunded = self.refunded + refunded;
+        } else if !names_itself {
+            self.again = true;
+            self.again_charged = self.again_charged + charged;
+            self.again_refunded = self.again_refunded + refunded;
+        }
+        if !refunded.is_zero() {
+            self.dates.push(row.refunded_at);
+        }
+    }
+
+    fn finish(mut self) -> (Decision, Evidence, Option<When>) {
+        if self.currencies.len() > 1 {
+            let list: Vec<&str> = self.currencies.iter().map(String::as_str).collect();
+            self.unclear(format!("its rows are in different currencies: {}", list.join(", ")));
+        }
+        if self.wants.len() > 1 {
+            self.unclear("its rows ask for different dispositions or action trackers");
+        }
+        if self.states.len() > 1 {
+            self.unclear("its rows say different things of the whole order");
+        }
+        if self.new_amounts.len() > 1 {
+            self.unclear("its rows give different new amounts");
+        }
+        if self.totals.len() > 1 {
+            self.unclear("its rows give different totals");
+        }
+        self.evidence.currency = self.currencies.first().cloned();
+        let decided = match self.unclear.take() {
+            Some(why) => Err(why),
+            None => self.decided(),
+        };
+        let (decision, why) = match decided {
+            Ok(decision) => (decision, None),
+            Err(why) => (Decision::Unclear, Some(why)),
+        };
+        let notes = self.notes.into_iter().filter(|_| !matches!(decision, Decision::InFull { .. }));
+        let why: Vec<String> = why.into_iter().chain(notes.take(2)).collect();
+        self.evidence.why = (!why.is_empty()).then(|| why.join("; "));
+        // If one of the refunds has no date, the last one may be as late as the file.
+        let refunded_at = self.dates.iter().copied().collect::<Option<Vec<When>>>();
+        let refunded_at = refunded_at.and_then(|dates| dates.into_iter().max_by_key(|when| when.latest()));
+        (decision, self.evidence, refunded_at)
+    }
+
+    fn decided(&mut self) -> Result<Decision, String> {
+        let kinds = [self.listed, !self.states.is_empty(), !self.new_amounts.is_empty()];
+        match kinds.iter().filter(|kind| **kind).count() {
+            0 => self.by_money(),
+            1 if self.moved && self.states.is_empty() => Err("its rows contradict each other".to_owned()),
+            1 => self.by_word(),
+            _ => Err("its rows contradict each other".to_owned()),
+        }
+    }
+
+    fn by_word(&mut self) -> Result<Decision, String> {
+        if self.listed {
+            return Ok(Decision::InFull { refunded: None, summed: false });
+        }
+        if let Some(left) = self.new_amounts.iter().next().copied() {
+            return Ok(if left.is_zero() {
+                Decision::InFull { refunded: None, summed: false }
+            } else {
+                Decision::InPart { refunded: None, total: None, left: Some(left) }
+            });
+        }
+        let Some((status, mut refunded, total)) = self.states.iter().next().copied() else {
+            return Err("no row says what became of the order".to_owned());
+        };
+        if self.moved {
+            // Refunds on lines of their own, beside the order's own line.
+            if self.again {
+                return Err("a refund of it is written twice, and nothing says whether there were two".to_owned());
+            }
+            if refunded.is_some_and(|refunded| refunded != self.refunded) {
+                return Err("its refunds do not add up to what the order says was refunded".to_owned());
+            }
+            refunded = Some(self.refunded);
+        }
+        (self.evidence.refunded, self.evidence.total) = (refunded, total);
+        by_status(status, refunded, total)
+    }
+
+    fn by_money(&mut self) -> Result<Decision, String> {
+        if !self.moved {
+            return if self.notes.is_empty() {
+                Err("no row says what became of the order; the row that does may be missing from the file".to_owned())
+            } else {
+                Ok(Decision::NotRefunded)
+            };
+        }
+        let (least, most) = (self.refunded, self.refunded + self.again_refunded);
+        if least.is_negative() || most.is_negative() {
+            return Err("more refunds of it were undone than made".to_owned());
+        }
+        let total = match self.totals.iter().next().copied() {
+            Some(total) => Some(total),
+            // The most that may have been charged: a charge that is written twice may be two.
+            None => self.has_charge.then_some(self.charged + self.again_charged),
+        };
+        self.evidence.refunded = Some(least);
+        self.evidence.total = total;
+        let Some(total) = total else {
+            return match (least.is_zero(), least == most) {
+                (true, true) => Ok(Decision::NotRefunded),
+                (false, true) => Ok(Decision::ToCompare { refunded: least }),
+                _ => Err("a refund of it is written twice, and nothing says whether there were two".to_owned()),
+            };
+        };
+        if total.is_zero() || total.is_negative() {
+            return Err("what the order cost is not more than 0".to_owned());
+        }
+        if least == total {
+            return Ok(Decision::InFull { refunded: Some(least), summed: self.totals.is_empty() });
+        }
+        if least > total {
+            return Err(format!("{least} was refunded, more than the order's {total}: rows may be missing from the file"));
+        }
+        if most >= total {
+            return Err("a refund of it is written twice, and nothing says whether there were two".to_owned());
+        }
+        Ok(if most.is_zero() {
+            Decision::NotRefunded
+        } else {
+            let refunded = (least == most).then_some(least);
+            Decision::InPart { refunded, total: Some(total), left: refunded.map(|refunded| total - refunded) }
+        })
+    }
+}
+
+/// What a status and two amounts prove together. Each may be missing; none may contradict another.
+fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
+    let is = |wanted: Status| status == wanted;
+    let says = |text: &str| -> Result<Decision, String> {
+        let show = |amount: Option<Decimal>| amount.map_or_else(|| "an unknown amount".to_owned(), |it| it.to_string());
+        Err(format!("its status says {text}, its amounts {} of {}", show(refunded), show(total)))
+    };
+    if total.is_some_and(Decimal::is_negative) {
+        return Err("what the order cost is less than 0".to_owned());
+    }
+    // Some(true): all of it, Some(false): not all of it, None: the amounts do not tell.
+    let all = match (refunded, total) {
+        (Some(refunded), Some(total)) if refunded > total => return says("one thing"),
+        (Some(refunded), Some(total)) => Some(refunded == total && !total.is_zero()),
+        (Some(refunded), None) if refunded.is_zero() => Some(false),
+        _ => None,
+    };
+    let none = refunded.is_some_and(Decimal::is_zero);
+    let part = || {
+        let left = refunded.zip(total).map(|(refunded, total)| total - refunded);
+        Ok(Decision::InPart { refunded, total, left })
+    };
+    if is(Status::Refunded) {
+        return if all == Some(false) { says("refunded") } else { Ok(Decision::InFull { refunded, summed: false }) };
+    }
+    if is(Status::RefundedInPart) {
+        return if all == Some(true) || none { says("refunded in part") } else { part() };
+    }
+    if is(Status::NotRefunded) {
+        let some = refunded.is_some_and(|refunded| !refunded.is_zero());
+        return if some { says("not refunded") } else { Ok(Decision::NotRefunded) };
+    }
+    if is(Status::NotInFull) {
+        return match (all, none || refunded.is_none()) {
+            (Some(true), _) => says("not refunded in full"),
+            (_, true) => Ok(Decision::NotRefunded),
+            _ => part(),
+        };
+    }
+    match (all, none) {
+        (_, true) => Ok(Decision::NotRefunded),
+        (Some(true), _) => Ok(Decision::InFull { refunded, summed: false }),
+        (Some(false), _) => part(),
+        (None, _) => Err("the file does not say how much of the order was refunded".to_owned()),
+    }
+}

@@ -1,0 +1,254 @@
+//! What a file proves about one order, and the evidence; pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::decimal::Decimal;
+
+/// What a file proves about one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// All of its money went back, or a person says so by handing in a list without amounts.
+    InFull {
+        /// What went back, if the file has amounts. Less than the live action's amount contradicts the file.
+        refunded: Option<Decimal>,
+        /// What the order cost is the sum of its payments in the file, of which one may be missing: the live action is read.
+        summed: bool,
+    },
+    /// This much went back, and the file does not say of how much. Only the live action's amount decides.
+    ToCompare {
+        /// What went back.
+        refunded: Decimal,
+    },
+    /// A part of its money went back.
+    InPart {
+        /// What went back.
+        refunded: Option<Decimal>,
+        /// What the order cost before.
+        total: Option<Decimal>,
+        /// What the order costs now.
+        left: Option<Decimal>,
+    },
+    /// Nothing in the file says that money of it went back.
+    NotRefunded,
+    /// Evidence is missing, unknown or contradictory.
+    Unclear,
+}
+
+/// The word for a decision, in files, JSON and settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionKind {
+    /// See [`Decision::InFull`].
+    RefundedInFull,
+    /// See [`Decision::ToCompare`].
+    ToCompare,
+    /// See [`Decision::InPart`].
+    RefundedInPart,
+    /// See [`Decision::NotRefunded`].
+    NotRefunded,
+    /// See [`Decision::Unclear`].
+    Unclear,
+}
+
+impl DecisionKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::RefundedInFull, Self::ToCompare, Self::RefundedInPart, Self::NotRefunded, Self::Unclear];
+
+    /// The words for a person.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::RefundedInFull => "refunded in full",
+            Self::ToCompare => "refunded, to compare with the action",
+            Self::RefundedInPart => "refunded in part",
+            Self::NotRefunded => "not refunded",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+impl Decision {
+    /// The word for it.
+    pub fn kind(&self) -> DecisionKind {
+        match self {
+            Self::InFull { .. } => DecisionKind::RefundedInFull,
+            Self::ToCompare { .. } => DecisionKind::ToCompare,
+            Self::InPart { .. } => DecisionKind::RefundedInPart,
+            Self::NotRefunded => DecisionKind::NotRefunded,
+            Self::Unclear => DecisionKind::Unclear,
+        }
+    }
+
+    /// Whether the order may be planned for sending; the live action still decides.
+    pub fn may_be_sent(&self) -> bool {
+        matches!(self, Self::InFull { .. } | Self::ToCompare { .. })
+    }
+
+    /// Holds the decision against the amount of the live action, `None` if that could not be read. Returns the final
+    /// decision, and why it differs. `same_currency` is false if file and action name two different currencies.
+    pub fn against(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
+        match (self, action) {
+            (Self::ToCompare { .. }, _) if !same_currency => {
+                (Self::Unclear, Some("the file and the action name different currencies".to_owned()))
+            }
+            (Self::ToCompare { refunded }, None) => (
+                Self::Unclear,
+                Some(format!("{refunded} was refunded, and what the whole order cost is neither in the file nor readable")),
+            ),
+            (Self::ToCompare { refunded }, Some(amount)) if *refunded == amount => {
+                (Self::InFull { refunded: Some(*refunded), summed: false }, None)
+            }
+            (Self::ToCompare { refunded }, Some(amount)) if *refunded < amount => {
+                let part = Self::InPart { refunded: Some(*refunded), total: Some(amount), left: Some(amount - *refunded) };
+                (part, Some(format!("{refunded} was refunded of the action's {amount}")))
+            }
+            (Self::ToCompare { refunded }, Some(amount)) => {
+                (Self::Unclear, Some(format!("{refunded} was refunded, more than the action's {amount}")))
+            }
+            (Self::InFull { refunded: Some(refunded), .. }, Some(amount)) if same_currency && *refunded < amount => (
+                Self::Unclear,
+                Some(format!(
+                    "the file says that all of it was refunded, {refunded}, and the action's amount is {amount}: rows may be \
+                     missing from the file"
+                )),
+            ),
+            _ => (self.clone(), None),
+        }
+    }
+}
+
+/// What a decision rests on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// The lines of the order's rows, from 1.
+    pub lines: Vec<u64>,
+    /// Column names and cells that decided, each once.
+    pub cells: Vec<Cell>,
+    /// What went back, added up over the rows.
+    pub refunded: Option<Decimal>,
+    /// What the order cost, as the file says.
+    pub total: Option<Decimal>,
+    /// The currency of both.
+    pub currency: Option<String>,
+    /// Why the order is not refunded in full, or what a person should know.
+    pub why: Option<String>,
+}
+
+/// One cell of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Cell {
+    /// Its line.
+    pub line: u64,
+    /// The name of its column.
+    pub column: String,
+    /// Its text.
+    pub value: String,
+}
+
+/// Cells that a sentence shows.
+const SHOWN: usize = 6;
+/// Characters of a cell that a sentence shows.
+const SHOWN_CHARS: usize = 40;
+
+impl Evidence {
+    /// One line for a person: `lines 2-3: Financial Status "refunded", Refunded Amount "100.00"; 100.00 of 100.00 USD`.
+    pub fn sentence(&self) -> String {
+        let mut parts = Vec::new();
+        let cells: Vec<String> = self
+            .cells
+            .iter()
+            .take(SHOWN)
+            .map(|cell| {
+                let mut value: String = cell.value.chars().take(SHOWN_CHARS).collect();
+                if value.len() < cell.value.len() {
+                    value.push('…');
+                }
+                format!("{} {value:?}", cell.column)
+            })
+            .collect();
+        let more = self.cells.len().saturating_sub(SHOWN);
+        let mut cells = cells.join(", ");
+        if more > 0 {
+            cells.push_str(&format!(" and {more} more"));
+        }
+        let lines = lines(&self.lines);
+        parts.push(if cells.is_empty() { lines } else { format!("{lines}: {cells}") });
+        let unit = self.currency.as_deref().map_or_else(String::new, |code| format!(" {code}"));
+        match (self.refunded, self.total) {
+            (Some(refunded), Some(total)) => parts.push(format!("{refunded} refunded of {total}{unit}")),
+            (Some(refunded), None) => parts.push(format!("{refunded}{unit} refunded")),
+            _ => {}
+        }
+        parts.extend(self.why.clone());
+        parts.join("; ")
+    }
+}
+
+/// `line 2`, `lines 2, 5-7`.
+fn lines(lines: &[u64]) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for line in lines {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *line => *last = *line,
+            _ => runs.push((*line, *line)),
+        }
+    }
+    let shown: Vec<String> = runs
+        .iter()
+        .take(8)
+        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+        .collect();
+    let more = if runs.len() > 8 { ", …" } else { "" };
+    format!("line{} {}{more}", if lines.len() == 1 { "" } else { "s" }, shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(text: &str) -> Decimal {
+        Decimal::parse(text).expect(text)
+    }
+
+    #[test]
+    fn the_live_action_can_take_a_full_refund_away_and_gives_one_only_for_equal_amounts() {
+        use DecisionKind::{RefundedInFull, RefundedInPart, Unclear};
+        let compare = |text| Decision::ToCompare { refunded: money(text) };
+        let full = |text: Option<&str>| Decision::InFull { refunded: text.map(money), summed: false };
+        for (decision, action, same_currency, kind) in [
+            (compare("5"), Some("5.00"), true, RefundedInFull),
+            (compare("5"), Some("5.00"), false, Unclear),
+            (compare("5"), Some("55.17"), true, RefundedInPart),
+            (compare("5"), Some("4"), true, Unclear),
+            (compare("5"), None, true, Unclear),
+            (full(Some("50")), Some("55.17"), true, Unclear),
+            (full(Some("50")), Some("55.17"), false, RefundedInFull),
+            (full(Some("60")), Some("55.17"), true, RefundedInFull),
+            (full(Some("50")), None, true, RefundedInFull),
+            (full(None), Some("55.17"), true, RefundedInFull),
+        ] {
+            let (now, why) = decision.against(action.map(money), same_currency);
+            assert_eq!(now.kind(), kind, "{decision:?} {action:?}");
+            assert_eq!(why.is_some(), kind != RefundedInFull);
+        }
+        for fixed in [Decision::NotRefunded, Decision::Unclear] {
+            assert_eq!(fixed.against(Some(money("5")), true).0, fixed);
+        }
+    }
+
+    #[test]
+    fn evidence_is_one_line() {
+        let cell = |column: &str, value: &str| Cell { line: 2, column: column.into(), value: value.into() };
+        let evidence = Evidence {
+            lines: vec![2, 3, 4, 9],
+            cells: vec![cell("Financial Status", "refunded"), cell("Note", &"x\n".repeat(30))],
+            refunded: Some(money("100")),
+            total: Some(money("100")),
+            currency: Some("USD".into()),
+            why: None,
+        };
+        let text = evidence.sentence();
+        assert!(text.starts_with("lines 2-4, 9: Financial Status \"refunded\", Note \"x\\nx"), "{text}");
+        assert!(text.ends_with("…\"; 100.00 refunded of 100.00 USD") && !text.contains('\n'), "{text}");
+    }
+}

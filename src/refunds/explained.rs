@@ -1,0 +1,134 @@
+//! What a person explains about a file of no known format, by flags, on the page, or once for all in `recoup.toml`; and what a
+//! row of such a file says. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::columns::Column;
+use super::dates::{self, DayOrder, NoDate};
+use super::formats::{Cells, Says, Status};
+use crate::error::{Error, Kind, Result};
+use crate::model::decimal::Decimal;
+
+/// What the columns of a file mean, as a person says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Explained {
+    /// Column names; a file that has all of them is read in this way. Only in settings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recognise_by: Vec<String>,
+    /// The column with the order IDs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_column: Option<String>,
+    /// The column with the amounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount_column: Option<String>,
+    /// What these amounts are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount_means: Option<AmountMeans>,
+    /// The column with what the whole order cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_column: Option<String>,
+    /// The column that says whether the order was refunded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_column: Option<String>,
+    /// The values of that column that mean *refunded*, without case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refunded_when: Vec<String>,
+    /// The column with the dates of the refunds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_column: Option<String>,
+    /// Columns that say nothing about the refund.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore_columns: Vec<String>,
+}
+
+/// What the amounts of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum AmountMeans {
+    /// What went back to the customer
+    Refunded,
+    /// What the order costs after the refund; 0 is a refund in full
+    NewAmount,
+}
+
+impl Explained {
+    /// Whether it says anything about a column.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether only the order's column is named: the file is still recognised by its format.
+    pub(super) fn names_only_the_order(&self) -> bool {
+        let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
+        rest.is_empty()
+    }
+
+    /// Fails if one half of a pair is missing.
+    pub fn check(&self) -> Result<()> {
+        match (&self.status_column, self.refunded_when.as_slice()) {
+            (Some(column), []) => Err(Error::new(Kind::Usage, format!("which values of {column:?} mean refunded is missing"))
+                .hint("name them with --refunded-when VALUE[,VALUE]")),
+            (None, [first, ..]) => Err(Error::new(Kind::Usage, format!("the column of the status {first:?} is missing"))
+                .hint("name it with --status-column NAME")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The names that a person gave to columns.
+    pub(super) fn chosen(&self) -> Vec<(Column, String)> {
+        let named = [
+            (Column::OrderId, &self.order_column),
+            (Column::Amount, &self.amount_column),
+            (Column::Total, &self.total_column),
+            (Column::Status, &self.status_column),
+            (Column::RefundedAt, &self.date_column),
+        ];
+        named.into_iter().filter_map(|(column, name)| Some((column, name.clone()?))).collect()
+    }
+
+    /// What a row says. An error is the reason why its order is unclear.
+    pub(super) fn says(&self, cells: &Cells<'_>, days: DayOrder) -> Result<Says, String> {
+        // Exports of orders have such a column too, blank for what was not refunded.
+        if cells.has(Column::RefundedAt) {
+            let date = cells.text(Column::RefundedAt);
+            if date.is_empty() {
+                return Err(cells.blank(Column::RefundedAt));
+            }
+            if dates::parse_in(date, days) == Err(NoDate::Unreadable) {
+                return Err(format!("the refund date {date:?} is no date"));
+            }
+        }
+        if self.status_column.is_some() {
+            let status = cells.text(Column::Status);
+            if status.is_empty() {
+                return Err(cells.blank(Column::Status));
+            }
+            let is_refunded = self.refunded_when.iter().any(|value| value.to_lowercase() == status.to_lowercase());
+            if !cells.has(Column::Amount) {
+                let status = if is_refunded { Status::Refunded } else { Status::NotRefunded };
+                return Ok(Says::Order { status, refunded: None, total: None });
+            }
+            if !is_refunded {
+                return Ok(Says::NoRefund(format!("the status is {status}")));
+            }
+        }
+        if !cells.has(Column::Amount) {
+            return Ok(Says::Listed);
+        }
+        let amount = cells.needed(Column::Amount)?;
+        if self.amount_means == Some(AmountMeans::NewAmount) {
+            return if amount.is_negative() {
+                Err(format!("a new amount of {amount} is less than nothing"))
+            } else {
+                Ok(Says::NewAmount(amount))
+            };
+        }
+        let total = cells.amount(Column::Total)?;
+        if cells.has(Column::Total) && total.is_none() {
+            return Err(cells.blank(Column::Total));
+        }
+        let refunded = if amount.is_zero() { Decimal::ZERO } else { amount.abs() };
+        Ok(Says::Refund { refunded, total })
+    }
+}

@@ -1,0 +1,52 @@
+//! Adyen, settlement details and payment accounting.
+
+use super::{Cells, Column, Format, Says};
+use crate::model::decimal::Decimal;
+
+pub(super) static FORMAT: Format = Format {
+    name: "adyen-settlement",
+    title: "Adyen settlement details or payment accounting",
+    grain: "transaction",
+    rule: "the Refunded rows of the order add up to its Settled ones; without those in the file, to the action's amount",
+    signature: &[
+        &["Psp Reference"],
+        &["Merchant Reference"],
+        &["Type", "Record Type"],
+        &["Gross Debit (GC)", "Main Amount", "Gross Debit"],
+    ],
+    columns: &[
+        (Column::OrderId, &["Merchant Reference"]),
+        (Column::Type, &["Type", "Record Type"]),
+        (Column::Debit, &["Gross Debit (GC)", "Gross Debit"]),
+        (Column::Credit, &["Gross Credit (GC)", "Gross Credit"]),
+        (Column::Amount, &["Main Amount"]),
+        (Column::Currency, &["Gross Currency", "Main Currency"]),
+        (Column::RowId, &["Modification Reference", "Modification Psp Reference"]),
+        (Column::RefundedAt, &["Booking Date"]),
+    ],
+    required: &[Column::Type],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let kind = cells.word(Column::Type).replace(' ', "");
+    let amount = |column: Column| -> Result<Decimal, String> {
+        let column = if cells.has(column) { column } else { Column::Amount };
+        let amount = cells.needed(column)?.abs();
+        if amount.is_zero() { Err(format!("a {kind} row without an amount")) } else { Ok(amount) }
+    };
+    match kind.as_str() {
+        "settled" => Ok(Says::Money { charged: amount(Column::Credit)?, refunded: Decimal::ZERO }),
+        "refunded" => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount(Column::Debit)? }),
+        "refundedreversed" => Ok(Says::Money { charged: Decimal::ZERO, refunded: -amount(Column::Credit)? }),
+        "refundfailed" => Err("a refund of the order failed".to_owned()),
+        "chargeback" | "chargebackreversed" | "secondchargeback" | "merchantpayout" | "fee" | "misccosts" | "balancetransfer"
+        | "invoicededuction" | "depositcorrection" | "reserveadjustment" | "paymentcost" | "received" | "authorised"
+        | "sentforsettle" | "sentforrefund" | "cancelled" | "refused" | "error" | "expired" | "capturefailed"
+        | "notificationofchargeback" | "disputedefense" | "bankpayout" | "payout" => {
+            Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type))))
+        }
+        _ => Err(cells.unknown(Column::Type)),
+    }
+}

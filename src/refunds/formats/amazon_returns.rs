@@ -1,0 +1,28 @@
+//! Amazon FBA customer returns: units that came back, without amounts.
+
+use super::{Cells, Column, Format, Says};
+
+pub(super) static FORMAT: Format = Format {
+    name: "amazon-fba-returns",
+    title: "Amazon FBA customer returns",
+    grain: "returned unit, without an amount",
+    rule: "never by itself: the settlement report has the refunds",
+    signature: &[&["return-date"], &["order-id"], &["detailed-disposition", "fnsku"]],
+    columns: &[
+        (Column::OrderId, &["order-id"]),
+        (Column::Status, &["status"]),
+        (Column::AmountType, &["detailed-disposition"]),
+        (Column::RowId, &["license-plate-number"]),
+    ],
+    required: &[],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    // Looked at for the evidence.
+    cells.text(Column::Status);
+    Err("a unit came back, and the report says neither what was refunded nor whether the order has others; use the settlement \
+         report"
+        .to_owned())
+}

@@ -1,0 +1,53 @@
+//! Amazon settlement report V2: one line for each part of an amount. The principal decides; taxes and fees go with it.
+
+use super::{Cells, Column, Format, Says};
+use crate::model::decimal::Decimal;
+
+pub(super) static FORMAT: Format = Format {
+    name: "amazon-settlement",
+    title: "Amazon settlement report V2",
+    grain: "part of an amount",
+    rule: "the Principal of the order's Refund lines adds up to that of its Order lines; without those, to the action's amount",
+    signature: &[&["settlement-id"], &["transaction-type"], &["order-id"], &["amount-type"], &["amount"]],
+    columns: &[
+        (Column::OrderId, &["order-id"]),
+        (Column::Type, &["transaction-type"]),
+        (Column::AmountType, &["amount-type"]),
+        (Column::Detail, &["amount-description"]),
+        (Column::Amount, &["amount"]),
+        (Column::RefundedAt, &["posted-date-time", "posted-date"]),
+    ],
+    required: &[Column::Type, Column::AmountType, Column::Detail, Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let kind = cells.word(Column::Type);
+    let is_refund = match kind.as_str() {
+        "order" => false,
+        "refund" => true,
+        "other transaction" | "chargeback refund" | "a to z guarantee refund" | "transfer" | "servicefee" | "service fee"
+        | "liquidations" | "micro deposit" | "adjustment" | "order retrocharge" | "refund retrocharge"
+        | "previous reserve amount balance" | "current reserve amount" | "debt" | "successful charge" => {
+            return Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type))));
+        }
+        _ => return Err(cells.unknown(Column::Type)),
+    };
+    match (cells.word(Column::AmountType).as_str(), cells.word(Column::Detail).as_str()) {
+        ("itemprice", "principal") => {
+            let amount = cells.needed(Column::Amount)?;
+            match (is_refund, amount.is_negative()) {
+                (true, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+                (false, false) => Ok(Says::Money { charged: amount, refunded: Decimal::ZERO }),
+                _ => Err(format!("a principal of {amount} on a line of type {}", cells.text(Column::Type))),
+            }
+        }
+        ("", _) => Err(cells.blank(Column::AmountType)),
+        (_, "") => Err(cells.blank(Column::Detail)),
+        ("itemprice" | "itemfees" | "promotion" | "itemwithheldtax" | "other" | "cost of advertising" | "other transaction", _) => {
+            Ok(Says::NoRefund(format!("{} is not the principal", cells.text(Column::Detail))))
+        }
+        _ => Err(cells.unknown(Column::AmountType)),
+    }
+}

@@ -1,0 +1,29 @@
+//! The vendor's own reversal file (`refund-guide.md` E). Its Amount is the new amount: 0 takes the whole action back.
+
+use super::{Cells, Column, Format, Says};
+
+pub(super) static FORMAT: Format = Format {
+    name: "impact-reversals",
+    title: "impact.com reversal file",
+    grain: "order",
+    rule: "Amount is 0: here the column is the order's new amount",
+    exact_names: true,
+    signature: &[&["ActionTrackerId"], &["OrderId", "Oid"]],
+    columns: &[
+        (Column::OrderId, &["OrderId", "Oid"]),
+        (Column::ActionTrackerId, &["ActionTrackerId"]),
+        (Column::Amount, &["Amount"]),
+        (Column::Reason, &["Reason"]),
+    ],
+    required: &[Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let amount = cells.needed(Column::Amount)?;
+    if amount.is_negative() {
+        return Err(format!("a new amount of {amount} is less than nothing"));
+    }
+    Ok(Says::NewAmount(amount))
+}

@@ -1,0 +1,331 @@
+//! The exports that recoup recognises, one file each: how it is recognised, what its columns mean, what a row says. Pure.
+//!
+//! To add a platform, add a file with one [`Format`] and name it in [`ALL`]; the property test of `decide` then holds it to the
+//! rule that no missing or unknown cell makes a refund of an order that was not refunded.
+
+mod adyen;
+mod amazon_returns;
+mod amazon_settlement;
+mod bigcommerce;
+mod ebay;
+mod impact_reversals;
+mod magento;
+mod paypal;
+mod returns_app;
+mod shopify_json;
+mod shopify_orders;
+mod shopify_payments;
+mod square;
+mod stripe;
+mod ultracart;
+mod woocommerce_analytics;
+mod woocommerce_export;
+mod woocommerce_refunds;
+
+#[cfg(test)]
+pub(super) mod samples;
+
+use super::amount::{self, NoAmount};
+use super::columns::{Column, Columns, Names, fold};
+use super::decision::Cell;
+use super::row::RefundRow;
+use crate::model::decimal::Decimal;
+
+/// Every format that is recognised, in the order of the documentation.
+pub static ALL: [&Format; 18] = [
+    &shopify_orders::FORMAT,
+    &shopify_payments::FORMAT,
+    &shopify_json::FORMAT,
+    &woocommerce_analytics::FORMAT,
+    &woocommerce_export::FORMAT,
+    &woocommerce_refunds::FORMAT,
+    &bigcommerce::FORMAT,
+    &magento::FORMAT,
+    &stripe::FORMAT,
+    &paypal::FORMAT,
+    &adyen::FORMAT,
+    &square::FORMAT,
+    &amazon_returns::FORMAT,
+    &amazon_settlement::FORMAT,
+    &ebay::FORMAT,
+    &ultracart::FORMAT,
+    &returns_app::FORMAT,
+    &impact_reversals::FORMAT,
+];
+
+/// The export of one platform.
+pub struct Format {
+    /// Its name for `--format`.
+    pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// What one row stands for.
+    pub grain: &'static str,
+    /// An order counts as refunded in full if …
+    pub rule: &'static str,
+    /// Whether it is JSON only, or a table only; `None` if it is either.
+    pub is_json: Option<bool>,
+    /// Whether the name of a column counts only as it is written, without spaces and underscores.
+    pub exact_names: bool,
+    /// Whether another table with a header of its own may follow the first one.
+    pub has_sections: bool,
+    /// Groups of names; a header with one name of each group is this format's.
+    pub signature: &'static [&'static [&'static str]],
+    /// What its columns mean.
+    pub columns: &'static [Names],
+    /// Columns without which the file proves nothing.
+    pub required: &'static [Column],
+    /// What a row says. An error is the reason why the order is unclear.
+    pub says: fn(&Cells<'_>) -> Result<Says, String>,
+}
+
+impl Format {
+    /// Fields that most formats share.
+    const BASE: Self = Self {
+        name: "",
+        title: "",
+        grain: "",
+        rule: "",
+        is_json: None,
+        exact_names: false,
+        has_sections: false,
+        signature: &[],
+        columns: &[],
+        required: &[],
+        says: |_| Ok(Says::Nothing),
+    };
+
+    /// How many groups of its signature a header has; `None` if one is missing.
+    fn recognises(&self, header: &[String]) -> Option<usize> {
+        let has = |known: &&str| {
+            header.iter().any(|cell| {
+                fold(cell) == fold(known)
+                    && (!self.exact_names || cell.trim().chars().all(|c| c.is_ascii_alphanumeric() || c == '\u{feff}'))
+            })
+        };
+        self.signature.iter().all(|group| group.iter().any(|name| has(name))).then_some(self.signature.len())
+    }
+
+    /// The groups of its signature that a header lacks, each by its first name.
+    fn missing(&self, header: &[String]) -> Vec<&'static str> {
+        let has = |known: &&str| header.iter().any(|cell| fold(cell) == fold(known));
+        self.signature.iter().filter(|group| !group.iter().any(|name| has(name))).map(|group| group[0]).collect()
+    }
+}
+
+/// The format of a header: the one with the longest signature. `Err` names two that fit equally.
+pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
+    let mut best: Option<(usize, &'static Format)> = None;
+    let mut tie = None;
+    for format in ALL {
+        let fits = format.is_json.is_none_or(|only| only == is_json);
+        let Some(groups) = fits.then(|| format.recognises(header)).flatten() else { continue };
+        match best {
+            Some((most, _)) if groups < most => {}
+            Some((most, other)) if groups == most => tie = Some([other, format]),
+            _ => (best, tie) = (Some((groups, format)), None),
+        }
+    }
+    match tie {
+        Some(both) => Err(both),
+        None => Ok(best.map(|(_, format)| format)),
+    }
+}
+
+/// The format whose signature a header has but for one name, and that name: a column that somebody took out.
+pub fn nearly(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
+    let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 2;
+    ALL.into_iter().filter(|format| fits(&format)).find_map(|format| {
+        match format.missing(header).as_slice() {
+            [only] => Some((format, *only)),
+            _ => None,
+        }
+    })
+}
+
+/// The format of this name.
+pub fn named(name: &str) -> Option<&'static Format> {
+    ALL.into_iter().find(|format| format.name.eq_ignore_ascii_case(name))
+}
+
+/// What one row says about the money of its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Says {
+    /// Nothing: a further line item of an order whose first row says everything.
+    Nothing,
+    /// A person handed the order in as refunded.
+    Listed,
+    /// The shop's word on the whole order.
+    Order {
+        /// What its status says.
+        status: Status,
+        /// What went back.
+        refunded: Option<Decimal>,
+        /// What the order cost before.
+        total: Option<Decimal>,
+    },
+    /// What the order costs now; 0 is a reversal.
+    NewAmount(Decimal),
+    /// Money that moved; the rows of an order add up.
+    Money {
+        /// What the customer paid.
+        charged: Decimal,
+        /// What went back to the customer; negative if a refund was undone.
+        refunded: Decimal,
+    },
+    /// A refund; the rows of an order add up.
+    Refund {
+        /// What went back.
+        refunded: Decimal,
+        /// What the whole order cost, if the row says so.
+        total: Option<Decimal>,
+    },
+    /// No refund: a fee, a payout, a chargeback, a rejected return. The text says which.
+    NoRefund(String),
+}
+
+/// What a status says about the whole order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// All money went back.
+    Refunded,
+    /// A part of it went back.
+    RefundedInPart,
+    /// None of it went back.
+    NotRefunded,
+    /// Not all of it went back: the status stays the same on a partial refund.
+    NotInFull,
+    /// Nothing; the amounts decide.
+    AmountsDecide,
+}
+
+/// The cells of one row, by their meaning.
+pub struct Cells<'a> {
+    pub(super) row: &'a RefundRow,
+    pub(super) columns: &'a Columns,
+    /// Which columns were looked at, for the evidence.
+    pub(super) seen: std::cell::RefCell<Vec<usize>>,
+}
+
+impl<'a> Cells<'a> {
+    pub(super) fn new(row: &'a RefundRow, columns: &'a Columns) -> Self {
+        Self { row, columns, seen: std::cell::RefCell::default() }
+    }
+
+    /// Whether the file has the column.
+    pub fn has(&self, column: Column) -> bool {
+        self.columns.get(column).is_some()
+    }
+
+    /// The cell, without white space around it; empty if the file lacks the column. It becomes evidence.
+    pub fn text(&self, column: Column) -> &'a str {
+        let Some(place) = self.columns.get(column) else { return "" };
+        let mut seen = self.seen.borrow_mut();
+        if !seen.contains(&place) {
+            seen.push(place);
+        }
+        self.row.cell(place).trim()
+    }
+
+    /// The cell in lower case, with `_` and `-` as blanks: statuses are written in every way.
+    pub fn word(&self, column: Column) -> String {
+        let text = self.text(column).to_lowercase().replace(['_', '-'], " ");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The amount in the cell; `None` if the cell is blank or the file lacks the column.
+    pub fn amount(&self, column: Column) -> Result<Option<Decimal>, String> {
+        let text = self.text(column);
+        let place = self.columns.get(column);
+        let is_number = place.is_some_and(|place| self.row.numbers.contains(&place));
+        let read = if is_number { amount::parse_json_number(text) } else { amount::parse(text) };
+        let name = || place.and_then(|place| self.columns.header.get(place)).map_or("", String::as_str);
+        match read {
+            Ok(amount) => {
+                let currency = self.text(Column::Currency);
+                if let Some(named) = amount.as_ref().and_then(|amount| amount.currency.as_deref())
+                    && !currency.is_empty()
+                    && !currency.eq_ignore_ascii_case(named)
+                {
+                    return Err(format!("{} {text:?} is in {named}, its currency column says {currency:?}", name()));
+                }
+                Ok(amount.map(|amount| amount.value))
+            }
+            Err(NoAmount::Ambiguous) => Err(format!(
+                "{} {text:?} can be read in two ways, a thousandfold apart: write it without thousands separators and with two \
+                 decimals",
+                name()
+            )),
+            Err(NoAmount::Unreadable) => Err(format!("{} {text:?} is no amount", name())),
+        }
+    }
+
+    /// The amount in a cell that must have one.
+    pub fn needed(&self, column: Column) -> Result<Decimal, String> {
+        self.amount(column)?.ok_or_else(|| self.blank(column))
+    }
+
+    /// Why a blank cell, or a missing column, is a doubt.
+    pub fn blank(&self, column: Column) -> String {
+        match self.columns.get(column).and_then(|place| self.columns.header.get(place)) {
+            Some(name) => format!("{name} is blank"),
+            None => format!("the file has no column for the {}", column.words()),
+        }
+    }
+
+    /// Why a word that the format does not know is a doubt.
+    pub fn unknown(&self, column: Column) -> String {
+        let text = self.text(column);
+        if text.is_empty() {
+            return self.blank(column);
+        }
+        let name = self.columns.get(column).and_then(|place| self.columns.header.get(place));
+        format!("{} {text:?} is not a word that recoup knows here", name.map_or("", String::as_str))
+    }
+
+    /// The cells that were looked at and are not blank, as evidence.
+    pub(super) fn evidence(&self) -> Vec<Cell> {
+        let seen = self.seen.borrow();
+        let cell = |place: &usize| {
+            let value = self.row.cell(*place).trim();
+            let column = self.columns.header.get(*place)?;
+            (!value.is_empty()).then(|| Cell { line: self.row.line, column: column.clone(), value: value.to_owned() })
+        };
+        seen.iter().filter_map(cell).collect()
+    }
+}
+
+/// A whole order: its status in words, and two amounts. `Refunded` and `Total` may be blank only if the file lacks the columns.
+fn order_of(cells: &Cells<'_>, status: Status) -> Result<Says, String> {
+    let (refunded, total) = (cells.amount(Column::Amount)?, cells.amount(Column::Total)?);
+    for (column, amount) in [(Column::Amount, refunded), (Column::Total, total)] {
+        if cells.has(column) && amount.is_none() {
+            return Err(cells.blank(column));
+        }
+    }
+    Ok(Says::Order { status, refunded: refunded.map(Decimal::abs), total })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_is_described_and_finds_its_columns() {
+        let mut names: Vec<&str> = ALL.iter().map(|format| format.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        for format in ALL {
+            assert!(format.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", format.name);
+            for text in [format.title, format.grain, format.rule] {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{}: {text:?}", format.name);
+            }
+            assert!(format.columns.iter().any(|(column, _)| *column == Column::OrderId), "{}", format.name);
+            for required in format.required {
+                assert!(format.columns.iter().any(|(column, _)| column == required), "{}", format.name);
+            }
+            assert_eq!(named(format.name).map(|it| it.name), Some(format.name));
+        }
+    }
+}

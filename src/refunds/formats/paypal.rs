@@ -1,0 +1,111 @@
+//! PayPal activity, in the languages whose headers are known. Refunds are negative and name the payment that they refund.
+//!
+//! Types exist in dozens of languages, so what is positive counts as a payment, which can only make a refund smaller, and what
+//! is negative counts as a refund only if its type says so.
+
+use super::{Cells, Column, Format, Says};
+use crate::model::decimal::Decimal;
+
+pub(super) static FORMAT: Format = Format {
+    name: "paypal-activity",
+    title: "PayPal activity download",
+    grain: "transaction; a refund without an invoice number takes that of the payment it names",
+    rule: "the completed refunds of the invoice add up to its payments; without them in the file, to the action's amount",
+    signature: &[TRANSACTION, TYPE, GROSS, INVOICE],
+    columns: &[
+        (Column::OrderId, INVOICE),
+        (Column::Type, TYPE),
+        (Column::Status, &["Status", "État", "Etat", "Estado", "Stato"]),
+        (Column::Amount, GROSS),
+        (Column::Currency, &["Currency", "Währung", "Devise", "Divisa", "Valuta", "Moeda"]),
+        (Column::RowId, TRANSACTION),
+        (
+            Column::Reference,
+            &[
+                "Reference Txn ID",
+                "Zugehöriger Transaktionscode",
+                "Numéro de la transaction de référence",
+                "Id. de referencia de trans.",
+                "Identificador de referencia de la transacción",
+                "Codice transazione di riferimento",
+                "Transactiereferentie-ID",
+                "ID da transação de referência",
+            ],
+        ),
+    ],
+    required: &[Column::Type, Column::Status, Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+const TRANSACTION: &[&str] = &[
+    "Transaction ID",
+    "Transaktionscode",
+    "Numéro de transaction",
+    "Id. de transacción",
+    "Identificador de la transacción",
+    "Codice transazione",
+    "Transactiereferentie",
+    "ID da transação",
+];
+const TYPE: &[&str] = &["Type", "Typ", "Tipo"];
+const GROSS: &[&str] = &["Gross", "Brutto", "Avant commission", "Brut", "Bruto", "Lordo"];
+const INVOICE: &[&str] = &[
+    "Invoice Number",
+    "Rechnungsnummer",
+    "Numéro de facture",
+    "Nº de facture",
+    "Número de factura",
+    "Numero fattura",
+    "Numero della fattura",
+    "Factuurnummer",
+    "Número da fatura",
+];
+
+/// Parts of the word *refund*, by language.
+const REFUND: &[&str] = &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
+/// Parts of words for what moves money and refunds no order.
+const OTHER: &[&str] = &[
+    "chargeback", "reversal", "hold", "reserve", "conversion", "fee", "withdrawal", "dispute", "deposit", "transfer",
+    "rückbuchung", "rückbelastung", "stornierung", "einbehalt", "reserve", "umrechnung", "gebühr", "abbuchung", "auszahlung",
+    "konflikt", "käuferbeschwerde", "rétrofacturation", "annulation", "retenue", "conversion", "commission", "virement",
+    "contracargo", "retención", "conversión", "comisión", "retirada", "storno", "blocco", "conversione", "commissione",
+    "terugboeking", "inhouding", "omrekening", "kosten",
+];
+/// Words that undo: a refund that was cancelled is none.
+const UNDO: &[&str] = &["cancel", "storn", "annul", "cancela", "reversal", "rückbuchung"];
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let kind = cells.text(Column::Type).to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| kind.contains(word));
+    if kind.is_empty() {
+        return Err(cells.blank(Column::Type));
+    }
+    let amount = cells.needed(Column::Amount)?;
+    match cells.word(Column::Status).as_str() {
+        "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato" | "voltooid"
+        | "concluído" => {}
+        // The shop's books call a payment by what became of it.
+        "refunded" | "partially refunded" | "rückzahlung" | "teilweise zurückgezahlt" | "zurückgezahlt"
+            if !amount.is_negative() => {}
+        "denied" | "canceled" | "cancelled" | "expired" | "failed" | "abgelehnt" | "storniert" | "abgebrochen" | "refusé"
+        | "annulé" | "rechazado" | "cancelado" | "negato" | "annullato" | "geweigerd" | "geannuleerd" => {
+            return Ok(Says::NoRefund(format!("the transaction is {}", cells.text(Column::Status))));
+        }
+        _ if has(REFUND) || amount.is_negative() => return Err(cells.unknown(Column::Status)),
+        _ => {}
+    }
+    if has(REFUND) {
+        return match (has(UNDO), amount.is_negative()) {
+            (false, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+            _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
+        };
+    }
+    if has(OTHER) {
+        return Ok(Says::NoRefund(format!("{:?} is no refund", cells.text(Column::Type))));
+    }
+    if amount.is_negative() {
+        return Err(cells.unknown(Column::Type));
+    }
+    Ok(Says::Money { charged: amount, refunded: Decimal::ZERO })
+}

@@ -1,0 +1,40 @@
+//! Returns apps (Loop, Frate, parcelLab and the like). A return is a refund once it is completed; the order's amount is elsewhere.
+
+use super::{Cells, Column, Format, Says};
+
+pub(super) static FORMAT: Format = Format {
+    name: "returns-app",
+    title: "returns app (Loop, Frate, parcelLab and the like)",
+    grain: "return",
+    rule: "its returns are completed, and their refunds add up to the action's amount",
+    signature: &[
+        &["return_status", "return_state", "state"],
+        &["order_name", "order_number"],
+        &["total_refund", "refund_total", "total_refund_amount"],
+    ],
+    columns: &[
+        (Column::OrderId, &["order_name", "order_number"]),
+        (Column::Status, &["return_status", "return_state", "state"]),
+        (Column::Amount, &["total_refund", "refund_total", "total_refund_amount"]),
+        (Column::Currency, &["currency", "currency_code"]),
+        (Column::RowId, &["return_id", "return_number", "rma", "id"]),
+        (Column::RefundedAt, &["return_processed_date", "processed_at", "refunded_at", "completed_at"]),
+    ],
+    required: &[Column::Status, Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    match cells.word(Column::Status).as_str() {
+        "completed" | "complete" | "refunded" | "processed" => {
+            Ok(Says::Refund { refunded: cells.needed(Column::Amount)?.abs(), total: None })
+        }
+        "rejected" | "declined" | "denied" | "labels generated" | "label generated" | "open" | "opened" | "pending"
+        | "cancelled" | "canceled" | "requested" | "created" | "approved" | "in transit" | "in progress" | "shipped"
+        | "delivered" | "received" | "expired" | "review" | "in review" | "needs review" | "flagged" | "draft" => {
+            Ok(Says::NoRefund(format!("the return is {}", cells.text(Column::Status))))
+        }
+        _ => Err(cells.unknown(Column::Status)),
+    }
+}

@@ -1,0 +1,44 @@
+//! Shopify, Orders → Export. An order's first row has status and totals; further line items leave them blank.
+
+use super::{Cells, Column, Format, Says, Status, order_of};
+
+pub(super) static FORMAT: Format = Format {
+    name: "shopify-orders",
+    title: "Shopify orders export",
+    grain: "line item; only an order's first row has status and totals",
+    rule: "Financial Status is refunded, and Refunded Amount is Total > 0",
+    is_json: Some(false),
+    signature: &[&["Name"], &["Financial Status"]],
+    columns: &[
+        (Column::OrderId, &["Name"]),
+        (Column::Status, &["Financial Status"]),
+        (Column::Amount, &["Refunded Amount"]),
+        (Column::Total, &["Total"]),
+        (Column::Currency, &["Currency"]),
+        (Column::OrderedAt, &["Created at"]),
+    ],
+    required: &[Column::Status],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let all = [Column::Status, Column::Amount, Column::Total];
+    if all.iter().all(|column| cells.text(*column).is_empty()) {
+        return Ok(Says::Nothing);
+    }
+    let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
+    order_of(cells, status)
+}
+
+/// The financial statuses of Shopify, also those of its Admin API.
+pub(super) fn status_of(word: &str) -> Option<Status> {
+    match word {
+        "refunded" => Some(Status::Refunded),
+        "partially refunded" => Some(Status::RefundedInPart),
+        "pending" | "authorized" | "partially paid" | "paid" | "voided" | "expired" | "unpaid" => {
+            Some(Status::NotRefunded)
+        }
+        _ => None,
+    }
+}

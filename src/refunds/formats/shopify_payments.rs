@@ -1,0 +1,42 @@
+//! Shopify Payments, transactions. Refunds are negative.
+
+use super::{Cells, Column, Format, Says};
+use crate::model::decimal::Decimal;
+
+pub(super) static FORMAT: Format = Format {
+    name: "shopify-payments",
+    title: "Shopify Payments transactions",
+    grain: "transaction",
+    rule: "the refunds of the order add up to its charges; without its charge in the file, to the action's amount",
+    signature: &[&["Type"], &["Order"], &["Payout Status"], &["Amount"]],
+    columns: &[
+        (Column::OrderId, &["Order"]),
+        (Column::Type, &["Type"]),
+        (Column::Amount, &["Amount"]),
+        (Column::Currency, &["Currency"]),
+        (Column::RefundedAt, &["Transaction Date"]),
+    ],
+    required: &[Column::Type, Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let kind = cells.word(Column::Type);
+    let money = || -> Result<Decimal, String> { cells.needed(Column::Amount) };
+    match kind.as_str() {
+        "charge" | "sale" | "capture" => match money()? {
+            amount if amount.is_negative() => Err(format!("a charge of {amount} is not a charge")),
+            charged => Ok(Says::Money { charged, refunded: Decimal::ZERO }),
+        },
+        "refund" => match money()? {
+            amount if amount.is_negative() => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+            amount => Err(format!("a refund of {amount} is not negative, so it took no money back")),
+        },
+        "chargeback" | "dispute" | "chargeback won" | "dispute reversal" | "adjustment" | "payout" | "payout failure"
+        | "reserve" | "reserved funds" | "advance" | "credit" | "debit" | "tax" => {
+            Ok(Says::NoRefund(format!("{kind} is no refund")))
+        }
+        _ => Err(cells.unknown(Column::Type)),
+    }
+}

@@ -1,0 +1,30 @@
+//! Square, payments. Refunds are negative rows of another report, so this one proves none.
+
+use super::{Cells, Column, Format, Says};
+
+pub(super) static FORMAT: Format = Format {
+    name: "square-payments",
+    title: "Square payments report",
+    grain: "payment",
+    rule: "never: the report lists payments, and refunds are in another one",
+    signature: &[&["Payment ID"], &["Total Collected"], &["Fees"]],
+    columns: &[
+        (Column::OrderId, &["Order ID", "Order Reference ID", "Transaction ID"]),
+        (Column::Amount, &["Total Collected"]),
+        (Column::Type, &["Event Type"]),
+        (Column::RowId, &["Payment ID"]),
+    ],
+    required: &[],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    if cells.has(Column::Type) && cells.word(Column::Type) != "payment" {
+        return Err(cells.unknown(Column::Type));
+    }
+    if cells.needed(Column::Amount)?.is_negative() {
+        return Err("money went back, and this report does not say of how much".to_owned());
+    }
+    Ok(Says::NoRefund("a report of payments cannot show a refund".to_owned()))
+}

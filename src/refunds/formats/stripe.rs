@@ -1,0 +1,62 @@
+//! Stripe, payments. `Status` stays `Paid` on a partial refund. The order ID is in a metadata column.
+
+use super::{Cells, Column, Format, Says};
+use crate::model::decimal::Decimal;
+
+pub(super) static FORMAT: Format = Format {
+    name: "stripe-payments",
+    title: "Stripe payments export",
+    grain: "charge",
+    rule: "Amount Refunded of the order's charges adds up to their Amount > 0",
+    signature: &[&["Amount"], &["Amount Refunded"], &["Captured"], &["Status"]],
+    columns: &[
+        (
+            Column::OrderId,
+            &[
+                "order_id (metadata)",
+                "orderid (metadata)",
+                "order (metadata)",
+                "order_number (metadata)",
+                "order_name (metadata)",
+                "order_no (metadata)",
+            ],
+        ),
+        (Column::Status, &["Status"]),
+        (Column::Type, &["Captured"]),
+        (Column::Total, &["Amount"]),
+        (Column::Amount, &["Amount Refunded"]),
+        (Column::Currency, &["Currency"]),
+        (Column::RowId, &["id"]),
+    ],
+    required: &[Column::Status, Column::Type, Column::Total, Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let status = cells.word(Column::Status);
+    match status.as_str() {
+        "failed" | "canceled" | "cancelled" | "requires action" | "requires payment method" | "requires confirmation"
+        | "requires capture" | "uncaptured" | "blocked" | "incomplete" | "expired" => {
+            return Ok(Says::NoRefund(format!("the payment is {status}")));
+        }
+        "paid" | "succeeded" | "refunded" | "partially refunded" | "partial refund" | "disputed" => {}
+        _ => return Err(cells.unknown(Column::Status)),
+    }
+    match cells.word(Column::Type).as_str() {
+        "true" | "yes" | "1" => {}
+        "false" | "no" | "0" => return Ok(Says::NoRefund("the payment was not captured".to_owned())),
+        _ => return Err(cells.unknown(Column::Type)),
+    }
+    let (charged, refunded) = (cells.needed(Column::Total)?, cells.needed(Column::Amount)?.abs());
+    if charged.is_negative() {
+        return Err(format!("a charge of {charged} is not a charge"));
+    }
+    if status == "refunded" && refunded != charged {
+        return Err(format!("Status is refunded, and {refunded} of {charged} was"));
+    }
+    if status == "disputed" && !refunded.is_zero() {
+        return Err("the payment is disputed, and money of it was refunded".to_owned());
+    }
+    Ok(Says::Money { charged, refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded } })
+}

@@ -1,0 +1,32 @@
+//! UltraCart, refund report. A second table with a header of its own may follow.
+
+use super::{Cells, Column, Format, Says};
+use crate::model::decimal::Decimal;
+
+pub(super) static FORMAT: Format = Format {
+    name: "ultracart-refunds",
+    title: "UltraCart refund report",
+    grain: "refund",
+    rule: "Total Refunded adds up to Total > 0",
+    has_sections: true,
+    signature: &[&["Order ID"], &["Total Refunded"], &["Refund By User"]],
+    columns: &[
+        (Column::OrderId, &["Order ID"]),
+        (Column::Amount, &["Total Refunded"]),
+        (Column::Total, &["Total", "Order Total"]),
+        (Column::Currency, &["Currency", "Currency Code"]),
+        (Column::RefundedAt, &["Refund Date", "Refund Dts"]),
+    ],
+    required: &[Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let refunded = cells.needed(Column::Amount)?.abs();
+    let total = cells.amount(Column::Total)?;
+    if cells.has(Column::Total) && total.is_none() {
+        return Err(cells.blank(Column::Total));
+    }
+    Ok(Says::Refund { refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded }, total })
+}

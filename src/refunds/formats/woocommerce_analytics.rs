@@ -1,0 +1,30 @@
+//! WooCommerce → Analytics → Orders. A partial refund lowers Net Sales and leaves the status; nothing says of what.
+
+use super::{Cells, Column, Format, Says, Status};
+
+pub(super) static FORMAT: Format = Format {
+    name: "woocommerce-analytics",
+    title: "WooCommerce Analytics orders",
+    grain: "order",
+    rule: "Status is refunded (a partial refund cannot be told from this report)",
+    signature: &[&["Order #"], &["N. Revenue (formatted)"], &["Status"]],
+    columns: &[(Column::OrderId, &["Order #"]), (Column::Status, &["Status"]), (Column::OrderedAt, &["Date"])],
+    required: &[Column::Status],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
+    Ok(Says::Order { status, refunded: None, total: None })
+}
+
+/// The order statuses of WooCommerce. None but `refunded` changes when money goes back.
+pub(super) fn status_of(word: &str) -> Option<Status> {
+    match word.strip_prefix("wc ").unwrap_or(word) {
+        "refunded" => Some(Status::Refunded),
+        "completed" | "processing" | "on hold" | "pending" | "pending payment" | "cancelled" | "canceled" | "failed"
+        | "draft" | "checkout draft" | "trash" => Some(Status::NotInFull),
+        _ => None,
+    }
+}

@@ -1,0 +1,34 @@
+//! The order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
+
+use super::woocommerce_analytics::status_of;
+use super::{Cells, Column, Format, Says, Status, order_of};
+
+pub(super) static FORMAT: Format = Format {
+    name: "woocommerce-export",
+    title: "WooCommerce order export (export suite)",
+    grain: "order, or line item with the order's columns repeated",
+    rule: "status is refunded; if the export has the refunded total, it is the order's total > 0",
+    signature: &[&["order_number"], &["order_id"], &["status", "order_status"], &["order_total"]],
+    columns: &[
+        (Column::OrderId, &["order_number"]),
+        (Column::Status, &["status", "order_status"]),
+        (Column::Total, &["order_total"]),
+        (Column::Amount, &["refunded_total", "total_refunded", "refund_total"]),
+        (Column::Currency, &["order_currency", "currency"]),
+        (Column::OrderedAt, &["order_date", "date"]),
+    ],
+    required: &[Column::Status],
+    says,
+    ..Format::BASE
+};
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
+    if cells.has(Column::Amount) {
+        return order_of(cells, status);
+    }
+    // Without what was refunded, the total proves nothing; its garbage is still a doubt about the row.
+    let total = cells.amount(Column::Total)?;
+    let total = if status == Status::Refunded { total } else { None };
+    Ok(Says::Order { status, refunded: None, total })
+}

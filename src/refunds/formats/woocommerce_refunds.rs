@@ -1,0 +1,29 @@
+//! WooCommerce REST API, refunds: `parent_id` is the order. It does not say what the order cost.
+
+use super::{Cells, Column, Format, Says};
+use crate::model::decimal::Decimal;
+
+pub(super) static FORMAT: Format = Format {
+    name: "woocommerce-refunds",
+    title: "WooCommerce REST API refunds",
+    grain: "refund",
+    rule: "the refunds of the order add up to the action's amount",
+    signature: SIGNATURE,
+    columns: COLUMNS,
+    required: &[Column::Amount],
+    says,
+    ..Format::BASE
+};
+
+const SIGNATURE: &[&[&str]] = &[&["parent_id"], &["amount"], &["reason"]];
+const COLUMNS: &[super::Names] = &[
+    (Column::OrderId, &["parent_id"]),
+    (Column::Amount, &["amount"]),
+    (Column::Reason, &["reason"]),
+    (Column::RowId, &["id"]),
+    (Column::RefundedAt, &["date_created_gmt", "date_created"]),
+];
+
+fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    Ok(Says::Refund { refunded: Decimal::abs(cells.needed(Column::Amount)?), total: None })
+}

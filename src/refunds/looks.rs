@@ -1,0 +1,281 @@
+//! What in a file of no known format speaks against a plain list of refunds; pure.
+//!
+//! A column whose name or values look like a status, type, amount, total, quantity, item or date may say that an order was not
+//! refunded, or not in full. Unless recoup knows it or a person explains it, it stops the file.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::amount;
+use super::columns::{Column, Columns, fold, is_own};
+use super::dates::{self, NoDate};
+use super::explained::Explained;
+use super::row::RefundRow;
+
+/// What a column looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// A status or a yes and no: paid, refunded, open.
+    Status,
+    /// A kind of transaction: charge, refund, payout.
+    Type,
+    /// Money.
+    Amount,
+    /// How many.
+    Quantity,
+    /// A part of the order.
+    Item,
+    /// A date or time.
+    Date,
+}
+
+impl Look {
+    /// The words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Status => "a status",
+            Self::Type => "a type of transaction",
+            Self::Amount => "an amount",
+            Self::Quantity => "a quantity",
+            Self::Item => "an item of an order",
+            Self::Date => "a date",
+        }
+    }
+
+    /// How a person explains such a column.
+    fn remedy(self, name: &str) -> String {
+        let name = shell_word(name);
+        let ignore = format!("--ignore-column {name}");
+        match self {
+            Self::Status | Self::Type => format!("--status-column {name} --refunded-when VALUE"),
+            Self::Amount => format!("--amount-column {name} --amount-means refunded|new-amount, --total-column {name}, or {ignore}"),
+            Self::Date => format!("--date-column {name} if it is the date of the refund, or {ignore}"),
+            Self::Quantity | Self::Item => ignore,
+        }
+    }
+}
+
+/// A text as one word of a shell.
+pub fn shell_word(text: &str) -> String {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if plain && !text.starts_with('-') { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// A column in doubt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Doubt {
+    /// Its place, from 0.
+    pub place: usize,
+    /// Its name.
+    pub name: String,
+    /// What it looks like.
+    pub looks_like: Look,
+    /// Some of its values.
+    pub examples: Vec<String>,
+    /// How a person explains it on the command line.
+    pub remedy: String,
+}
+
+/// Values of a column that are looked at.
+const SAMPLE: usize = 2000;
+/// Examples that are shown.
+const EXAMPLES: usize = 3;
+
+/// The columns that stop a list, in their order.
+pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Vec<Doubt> {
+    let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
+    let ignored: HashSet<String> = explained.ignore_columns.iter().map(|name| fold(name)).collect();
+    let mut doubts = Vec::new();
+    for (place, name) in columns.header.iter().enumerate() {
+        let is_ignored = ignored.contains(&fold(name)) || explained.ignore_columns.contains(name);
+        if is_own(name) || is_ignored {
+            continue;
+        }
+        let looks_like = if known.contains(&place) {
+            // Known by its name, and still in doubt.
+            (columns.get(Column::Amount) == Some(place) && is_open_amount(columns, rows, explained)).then_some(Look::Amount)
+        } else {
+            by_name(name).or_else(|| by_values(place, rows))
+        };
+        let Some(looks_like) = looks_like else { continue };
+        let mut examples: Vec<String> = Vec::new();
+        for row in rows {
+            let value = row.cell(place).trim();
+            if !value.is_empty() && !examples.iter().any(|known| known == value) {
+                examples.push(value.chars().take(40).collect());
+            }
+            if examples.len() == EXAMPLES {
+                break;
+            }
+        }
+        let remedy = if known.contains(&place) {
+            format!("--amount-means refunded, or --amount-means new-amount if {} is what the order costs now", shell_word(name))
+        } else {
+            looks_like.remedy(name)
+        };
+        doubts.push(Doubt { place, name: name.clone(), looks_like, examples, remedy });
+    }
+    doubts
+}
+
+/// Whether a column that is just called *amount* may be the order's amount or its new amount: nothing else in the header
+/// speaks of refunds and something speaks of orders, or its amounts have both signs.
+fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> bool {
+    if explained.amount_means.is_some() {
+        return false;
+    }
+    let Some(place) = columns.get(Column::Amount) else { return false };
+    let value = |row: &RefundRow| amount::parse(row.cell(place)).ok().flatten().map(|amount| amount.value);
+    let has_negative = rows.iter().filter_map(value).any(|value| value.is_negative());
+    let has_positive = rows.iter().filter_map(value).any(|value| !value.is_negative() && !value.is_zero());
+    if has_negative && has_positive {
+        return true;
+    }
+    let is_bare = columns.header.get(place).is_some_and(|name| fold(name) == "amount") || explained.amount_column.is_some();
+    let of_orders = [Column::Total, Column::OrderedAt, Column::ActionTrackerId];
+    is_bare
+        && !has_negative
+        && columns.get(Column::RefundedAt).is_none()
+        && (explained.amount_column.is_some() || of_orders.into_iter().any(|column| columns.get(column).is_some()))
+}
+
+const STATUS_NAMES: &str = "status state stage condition paid unpaid refunded returned cancelled canceled voided void captured \
+    approved accepted rejected declined resolution outcome result fulfilled fulfillment fulfilment completed success failed \
+    disposition zustand zahlungsstatus bestellstatus erstattet bezahlt storniert statut etat état estado stato situation \
+    payé remboursé reembolsado rimborsato betaald terugbetaald stav";
+const TYPE_NAMES: &str = "type kind typ tipo event art transaktionsart buchungsart soort operation operación vorgang";
+const AMOUNT_NAMES: &str = "amount gross net fee fees price prices subtotal total totals sum value revenue sales cost costs charge \
+    charged charges balance tax taxes shipping discount discounts refund refunds payout credit debit tip vat betrag summe brutto \
+    netto preis gesamt wert erstattung erstattungsbetrag gebühr steuer umsatz rabatt montant prix importe precio valor importo \
+    prezzo bedrag prijs waarde totaal totale commission kosten belopp kwota";
+const QUANTITY_NAMES: &str = "qty quantity quantities count units pieces items number of menge anzahl stück quantité cantidad \
+    quantità aantal antal";
+const ITEM_NAMES: &str = "sku item product products line lineitem variant asin fnsku upc ean barcode artikel produkt position \
+    article produit articulo producto articolo prodotto";
+const DATE_NAMES: &str = "date dates time datetime timestamp created updated processed day month datum zeit uhrzeit tag heure fecha \
+    hora data ora tijd";
+
+/// The words of a name: `refundTotal_EUR` has three.
+fn words(name: &str) -> Vec<String> {
+    let mut spaced = String::new();
+    let mut before = ' ';
+    for c in name.chars() {
+        if c.is_uppercase() && before.is_lowercase() {
+            spaced.push(' ');
+        }
+        spaced.push(if c.is_alphanumeric() { c } else { ' ' });
+        before = c;
+    }
+    spaced.to_lowercase().split_whitespace().map(str::to_owned).collect()
+}
+
+fn by_name(name: &str) -> Option<Look> {
+    let words = words(name);
+    let has = |list: &str| words.iter().any(|word| list.split_ascii_whitespace().any(|known| known == word));
+    let ends = |list: &[&str]| words.iter().any(|word| list.iter().any(|end| word.len() > end.len() && word.ends_with(end)));
+    // `refunded_at` of another name, `cancelled at`: a date that says what happened.
+    if words.len() > 1 && words.last().is_some_and(|last| last == "at" || last == "on") {
+        return Some(Look::Date);
+    }
+    if words.len() == 1 && words[0] == "of" {
+        return None;
+    }
+    if has(STATUS_NAMES) || ends(&["status", "statut"]) || words.first().is_some_and(|first| first == "is" || first == "has") {
+        return Some(Look::Status);
+    }
+    if has(DATE_NAMES) || ends(&["datum", "date"]) {
+        return Some(Look::Date);
+    }
+    if has(ITEM_NAMES) {
+        return Some(Look::Item);
+    }
+    if has(AMOUNT_NAMES) || ends(&["betrag", "summe", "preis", "amount", "total", "bedrag"]) {
+        return Some(Look::Amount);
+    }
+    let quantity = words.iter().any(|word| QUANTITY_NAMES.replace(" number of", "").split_ascii_whitespace().any(|it| it == word));
+    if quantity {
+        return Some(Look::Quantity);
+    }
+    has(TYPE_NAMES).then_some(Look::Type)
+}
+
+const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_refunded partial returned return completed complete \
+    pending open closed cancelled canceled failed processing authorized captured voided declined rejected approved shipped fulfilled \
+    unfulfilled delivered yes no true false y n active inactive success succeeded expired disputed charge chargeback sale payment \
+    payout settled bezahlt offen erstattet storniert abgeschlossen ja nein teilweise remboursé payé oui non pagado reembolsado sí \
+    rimborsato pagato betaald terugbetaald nee";
+
+fn by_values(place: usize, rows: &[RefundRow]) -> Option<Look> {
+    let values: Vec<&str> =
+        rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).take(SAMPLE).collect();
+    if values.is_empty() {
+        return None;
+    }
+    let most = |is: &dyn Fn(&str) -> bool| values.iter().filter(|value| is(value)).count() * 2 > values.len();
+    let is_status = |value: &str| {
+        let word = value.to_lowercase().replace([' ', '-'], "_");
+        STATUS_VALUES.split_ascii_whitespace().any(|known| known == word)
+    };
+    let distinct: HashSet<String> = values.iter().map(|value| value.to_lowercase()).collect();
+    // Few different words, one of them a status: the others are statuses that recoup does not know.
+    if most(&is_status) || (distinct.len() <= 12 && distinct.iter().any(|value| is_status(value)) && values.len() > distinct.len())
+    {
+        return Some(Look::Status);
+    }
+    let is_date = |value: &str| matches!(dates::parse(value), Ok(Some(_)) | Err(NoDate::Ambiguous));
+    if most(&is_date) {
+        return Some(Look::Date);
+    }
+    let is_money = |value: &str| {
+        let has_mark = value.contains(['.', ',']) || !value.chars().all(|c| c.is_ascii_digit());
+        has_mark && matches!(amount::parse(value), Ok(Some(_)) | Err(amount::NoAmount::Ambiguous))
+    };
+    if most(&is_money) {
+        return Some(Look::Amount);
+    }
+    let is_small = |value: &str| value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
+    most(&is_small).then_some(Look::Quantity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_may_speak_against_a_refund_are_seen() {
+        for (name, look) in [
+            ("Status", Look::Status),
+            ("Zahlungsstatus", Look::Status),
+            ("is_refunded", Look::Status),
+            ("refunded", Look::Status),
+            ("Rückgabestatus", Look::Status),
+            ("orderState", Look::Status),
+            ("Type", Look::Type),
+            ("Gross", Look::Amount),
+            ("Erstattungsbetrag", Look::Amount),
+            ("refundTotalEUR", Look::Amount),
+            ("N. Revenue (formatted)", Look::Amount),
+            ("Net Sales", Look::Amount),
+            ("Qty", Look::Quantity),
+            ("Lineitem name", Look::Item),
+            ("SKU", Look::Item),
+            ("Cancelled at", Look::Date),
+            ("Bestelldatum", Look::Date),
+            ("created", Look::Date),
+        ] {
+            assert_eq!(by_name(name), Some(look), "{name}");
+        }
+        for name in ["Email", "Customer", "Name", "note", "Country", "Shop", "agent", "Kommentar", "phone", "channel", "id"] {
+            assert_eq!(by_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_quoted_for_a_shell() {
+        for (name, shown) in [("Status", "Status"), ("N. Revenue", "'N. Revenue'"), ("it's", "'it'\\''s'"), ("-x", "'-x'"), ("", "''")] {
+            assert_eq!(shell_word(name), shown);
+        }
+    }
+}
