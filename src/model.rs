@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod decimal;
+pub mod order_text;
 mod reward;
 pub mod time_left;
 

@@ -5,6 +5,7 @@
 //! answer never stands without its coverage: *not in what was read* and *not a referral order* are different things.
 
 pub mod absence;
+pub mod candidates;
 mod live;
 mod source;
 
@@ -16,6 +17,7 @@ use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState
 use crate::report::{grouped, table};
 use crate::store::index::{IndexReader, Match};
 
+pub use candidates::{KnownCandidate, unclear};
 pub use live::{Looked, participant};
 pub use source::{Searched, search};
 

@@ -6,7 +6,8 @@ use rusqlite::{Connection, Row, ToSql};
 use super::links::led_to;
 use super::{IndexReader, Via, moment};
 use crate::error::Result;
-use crate::model::{AccountId, ActionId, LinkKind, OrderId, Reward, UserId};
+use crate::model::order_text::skeleton;
+use crate::model::{AccountId, ActionId, LinkKind, OrderId, Reward, RewardId, UserId};
 
 /// A reward as the index has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +98,7 @@ macro_rules! of_its_actions {
 }
 
 const OF_ROW: Which = which!("?1");
+const OF_REWARD: Which = which!("SELECT id FROM rewards WHERE reward_id = ?1");
 const OF_ORDER: Which = which!(of_order!());
 const OF_ACTION: Which =
     which!(concat!("SELECT reward FROM links WHERE reward IN (", led_to!("action_key(?1)"), ") AND action_id = ?1"));
@@ -143,6 +145,29 @@ impl IndexReader {
             let led_to = statement.query_map([order], |row| row.get::<_, OrderId>(0))?;
             // A key overlooks more than a suggestion does, and a reward may offer other orders beside the one that leads to it.
             led_to.filter(|other| other.as_ref().map_or(true, |other| other.folded() == folded)).take(limit).collect()
+        })
+    }
+
+    /// The reward with this ID.
+    pub fn reward(&self, reward: &RewardId) -> Result<Option<IndexedReward>> {
+        self.read(|conn| Ok(alone(rewards(conn, &OF_REWARD, reward)?).pop()))
+    }
+
+    /// Order IDs that people cannot tell from this one, itself included: those of the same [`skeleton`]. One look-up by key.
+    pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
+        self.read(|conn| {
+            let select = concat!(
+                "SELECT DISTINCT order_id FROM links WHERE reward IN (",
+                led_to!("order_key(?1)"),
+                ") AND order_id IS NOT NULL ORDER BY order_id <> ?1, order_id"
+            );
+            let form = skeleton(order.as_str());
+            let mut statement = conn.prepare_cached(select)?;
+            let led_to = statement.query_map([order], |row| row.get::<_, OrderId>(0))?;
+            led_to
+                .filter(|other| other.as_ref().map_or(true, |other| skeleton(other.as_str()) == form))
+                .take(limit)
+                .collect()
         })
     }
 

@@ -1,0 +1,185 @@
+//! Orders of the index that a pasted text may mean. They are offered by name; no caller acts on one by itself.
+//!
+//! Every question here is a look-up by key: a plain order ID costs one, a long URL a dozen.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::model::order_text::{self, Candidate, difference, invisible_marks, joined, skeleton};
+use crate::model::{ActionId, OrderId, RewardId};
+use crate::store::index::IndexReader;
+
+/// Candidates that are offered at most.
+const MOST: usize = 5;
+
+/// An order of the index that a person may have meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct KnownCandidate {
+    /// The order, exactly as the index has it.
+    pub order_id: OrderId,
+    /// How it differs from the text that was pasted: "without U+202C behind it", "with a # in front".
+    pub because: String,
+}
+
+impl KnownCandidate {
+    /// `"#1001" (with a # in front)`; characters that nobody sees are escaped.
+    pub fn describe(&self) -> String {
+        format!("{:?} ({})", self.order_id.as_str(), self.because)
+    }
+}
+
+/// Orders of the index that this text may mean, without an order of exactly this ID. The likeliest comes first.
+pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandidate>> {
+    among(reader, order_id, &order_text::candidates(order_id.as_str()))
+}
+
+/// The same, without what comes from only a part of the text.
+pub fn known_as_a_whole(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandidate>> {
+    among(reader, order_id, &order_text::whole_candidates(order_id.as_str()))
+}
+
+fn among(reader: &IndexReader, order_id: &OrderId, candidates: &[Candidate]) -> Result<Vec<KnownCandidate>> {
+    let itself = Candidate { text: order_id.as_str().to_owned(), because: String::new() };
+    let mut looked_up = BTreeSet::new();
+    let mut found: Vec<KnownCandidate> = Vec::new();
+    for candidate in std::iter::once(itself).chain(candidates.iter().cloned()) {
+        // One look-up finds every ID of the same form, if both are the same in ASCII: keys leave other characters out.
+        let ascii: String = candidate.text.chars().filter(char::is_ascii).collect();
+        let form = (skeleton(&candidate.text), OrderId::new(ascii).folded());
+        if candidate.text.len() > OrderId::MAX_BYTES || !looked_up.insert(form) {
+            continue;
+        }
+        for known in reader.alike(&OrderId::new(candidate.text.as_str()), MOST)? {
+            if known == *order_id || found.iter().any(|other| other.order_id == known) {
+                continue;
+            }
+            let exact = candidates.iter().find(|candidate| candidate.text == known.as_str());
+            let because = match exact {
+                Some(exact) => exact.because.clone(),
+                None => joined(&candidate.because, &difference(&candidate.text, known.as_str())),
+            };
+            found.push(KnownCandidate { order_id: known, because });
+        }
+        if found.len() >= MOST {
+            break;
+        }
+    }
+    found.truncate(MOST);
+    Ok(found)
+}
+
+/// Why nobody may say that this is not a referral order, though the index does not have it: a sentence that begins with
+/// "unclear: ", if the index knows an order that may be meant, if the text is an ActionId or a reward ID of the index, or if
+/// it holds a mark that nobody sees. `None` if the text is plain.
+///
+/// Call it only for an order ID that the index does not have.
+pub fn unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {
+    let marks = invisible_marks(order_id.as_str());
+    let known = known(reader, order_id)?;
+    if !known.is_empty() || marks.is_some() {
+        return Ok(Some(sentence(marks.as_deref(), &known)));
+    }
+    if !reader.rewards_of_action(&ActionId::new(order_id.as_str()))?.is_empty() {
+        return Ok(Some(format!("unclear: {:?} is an ActionId of the index, not an order ID", order_id.as_str())));
+    }
+    if reader.reward(&RewardId::new(order_id.as_str()))?.is_some() {
+        return Ok(Some(format!("unclear: {:?} is a reward ID of the index, not an order ID", order_id.as_str())));
+    }
+    Ok(None)
+}
+
+/// The sentence of a text that has marks, or known candidates, or both.
+pub(super) fn sentence(marks: Option<&str>, known: &[KnownCandidate]) -> String {
+    let list: Vec<String> = known.iter().map(KnownCandidate::describe).collect();
+    match (marks, list.is_empty()) {
+        (Some(marks), true) => {
+            format!(
+                "unclear: the text has {marks}, and no order is written exactly like this; copy it again without that"
+            )
+        }
+        (Some(marks), false) => format!("unclear: the text has {marks}; did you mean {}?", list.join(", ")),
+        (None, _) => format!("unclear: no order is written exactly like this; did you mean {}?", list.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::extract::{self, Mapping};
+    use crate::model::AccountId;
+    use crate::store::Identity;
+    use crate::store::index::{Index, NewRun, ReadReward, RewardRows};
+
+    fn indexed(orders: &[&str]) -> (TempDir, IndexReader) {
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("recoup.db");
+        let mut index = Index::open(&path, &Identity::of_a_test()).expect("opens");
+        let (run, _) = index.begin_run(NewRun::of("graphql"), Timestamp::UNIX_EPOCH).expect("begins");
+        let account = AccountId::new("a");
+        let rewards = orders.iter().enumerate().map(|(n, order)| {
+            let raw = json!({"id": format!("r{n}"), "orderId": order, "actionId": format!("1.2.{n}")}).to_string();
+            let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
+            (account.clone(), ReadReward::new(extracted, &raw))
+        });
+        let page = RewardRows { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
+        index.commit_rewards(run, &page, Timestamp::UNIX_EPOCH).expect("commits");
+        let reader = IndexReader::open(&path, None).expect("opens").expect("exists");
+        (dir, reader)
+    }
+
+    #[test]
+    fn what_the_index_knows_is_offered_with_its_difference() {
+        let (_dir, reader) = indexed(&["1001", "#1002", "AB-\u{e9}", "10\u{200b}04"]);
+        for (pasted, offered) in [
+            ("1001\u{202c}", &["\"1001\" (without U+202C behind it)"][..]),
+            ("#1001", &["\"1001\" (without the # in front)"]),
+            ("1002", &["\"#1002\" (with a # in front)"]),
+            ("Order 1002.", &["\"#1002\" (a part of the text, with a # in front)"]),
+            ("\u{ff11}\u{ff10}\u{ff10}\u{ff11}", &["\"1001\" (in ordinary characters)"]),
+            ("https://shop.example/orders/1001?x=1", &["\"1001\" (the end of the URL)"]),
+            ("001001", &["\"1001\" (with other zeros in front)"]),
+            ("ab-\u{c9}", &["\"AB-\u{e9}\" (with other upper and lower case letters)"]),
+            ("1004", &["\"10\\u{200b}04\" (the shop's own ID has U+200B in it)"]),
+            ("1001 or #1002", &["\"#1002\" (a part of the text)", "\"1001\" (a part of the text)"]),
+            ("1003", &[]),
+            ("1003\u{202c}", &[]),
+        ] {
+            let known = known(&reader, &OrderId::new(pasted)).expect("looks");
+            let list: Vec<String> = known.iter().map(KnownCandidate::describe).collect();
+            assert_eq!(list, offered, "{pasted:?}");
+        }
+    }
+
+    #[test]
+    fn an_absence_is_unclear_while_there_is_a_candidate_or_a_mark_or_another_kind_of_id() {
+        let (_dir, reader) = indexed(&["1001"]);
+        for (pasted, said) in [
+            ("1003", None),
+            (
+                "#1001",
+                Some("unclear: no order is written exactly like this; did you mean \"1001\" (without the # in front)?"),
+            ),
+            (
+                "1001\u{202c}",
+                Some("unclear: the text has U+202C behind it; did you mean \"1001\" (without U+202C behind it)?"),
+            ),
+            (
+                "1003\u{202c}",
+                Some(
+                    "unclear: the text has U+202C behind it, and no order is written exactly like this; copy it again \
+                     without that",
+                ),
+            ),
+            ("1.2.0", Some("unclear: \"1.2.0\" is an ActionId of the index, not an order ID")),
+            ("r0", Some("unclear: \"r0\" is a reward ID of the index, not an order ID")),
+        ] {
+            assert_eq!(unclear(&reader, &OrderId::new(pasted)).expect("looks").as_deref(), said, "{pasted:?}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Characters that a screen shows as nothing: they come along when a person copies an order ID.
+
+use icu_properties::props::{
+    BidiControl, DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark, WhiteSpace,
+};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// A blank in Braille: no white space by its properties, and nothing to see.
+const BRAILLE_BLANK: char = '\u{2800}';
+
+/// Whether a character is a mark that nobody sees: default-ignorable, bidirectional, another format character, or a control
+/// character that is no white space.
+pub(super) fn is_mark(c: char) -> bool {
+    // Nearly every character of an order ID ends here.
+    if c.is_ascii() {
+        return c.is_ascii_control() && !is_blank(c);
+    }
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || CodePointSetData::new::<BidiControl>().contains(c)
+        || c == BRAILLE_BLANK
+        || is_unseen_category(c)
+}
+
+fn is_unseen_category(c: char) -> bool {
+    match CodePointMapData::<GeneralCategory>::new().get(c) {
+        // U+0600 and its like are format characters that are drawn.
+        GeneralCategory::Format => !CodePointSetData::new::<PrependedConcatenationMark>().contains(c),
+        GeneralCategory::Control => !is_blank(c),
+        _ => false,
+    }
+}
+
+/// White space of any kind.
+pub(super) fn is_blank(c: char) -> bool {
+    if c.is_ascii() { c.is_whitespace() } else { CodePointSetData::new::<WhiteSpace>().contains(c) }
+}
+
+/// Whether a blank is another one than the keyboard's own: it looks like a space, and is not one.
+fn is_odd_blank(c: char) -> bool {
+    !c.is_ascii() && is_blank(c)
+}
+
+/// Names every mark and every unusual blank in a text, and where each is: "U+202C behind it". `None` if there is none.
+pub fn invisible_marks(text: &str) -> Option<String> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    named(text, |c| is_mark(c) || is_odd_blank(c))
+}
+
+/// Names the marks alone, without the blanks.
+pub(super) fn unseen(text: &str) -> Option<String> {
+    named(text, is_mark)
+}
+
+fn named(text: &str, is_named: impl Fn(char) -> bool) -> Option<String> {
+    let is_part = |c: char| !is_mark(c) && !is_blank(c);
+    let first = text.find(is_part).unwrap_or(text.len());
+    let last = text.rfind(is_part).unwrap_or(0);
+    let mut names: Vec<String> = Vec::new();
+    for (at, c) in text.char_indices().filter(|(_, c)| is_named(*c)) {
+        let place = if first == text.len() {
+            "alone"
+        } else if at < first {
+            "in front of it"
+        } else if at > last {
+            "behind it"
+        } else {
+            "in it"
+        };
+        let name = format!("U+{:04X} {place}", u32::from(c));
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(MOST_NAMED);
+    names.truncate(MOST_NAMED);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    match names.split_last() {
+        None => None,
+        Some((only, [])) => Some(only.clone()),
+        Some((last, others)) => Some(format!("{} and {last}", others.join(", "))),
+    }
+}
+
+/// Marks that are named one by one.
+const MOST_NAMED: usize = 4;
