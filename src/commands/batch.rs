@@ -67,6 +67,11 @@ pub(super) async fn run(
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
     let mut batch = Batch::plan(reads, &refunds, options, undated).await?;
+    // A plan with adjustments is carried out with them.
+    let has_adjustments = planned.as_ref().is_some_and(|planned| batch::has_adjustments(&planned.planned));
+    if args.partials || has_adjustments {
+        batch.plan_partials(writer).await;
+    }
     if let Some(planned) = &planned {
         batch.hold_to(&planned.planned);
     }
@@ -79,12 +84,16 @@ pub(super) async fn run(
     };
     if !options.dry_run && batch.ended().is_none() {
         let intent = batch.intent(limits)?;
-        let ask = intent.orders > 0 && !options.yes;
+        let ask = intent.orders + intent.adjustments > 0 && !options.yes;
         for line in intent.lines() {
             if ask { report.say(line) } else { report.note(line) }
         }
         if ask {
-            retract::confirm(reads, &format!("Retract {} orders", intent.orders)).await?;
+            let what = match intent.adjustments {
+                0 => format!("Retract {} orders", intent.orders),
+                n => format!("Retract {} orders and adjust {n}", intent.orders),
+            };
+            retract::confirm(reads, &what).await?;
         }
         // Whatever ends it: what was sent must be in the file of outcomes.
         match batch.carry_out(writer).await {

@@ -12,6 +12,7 @@ use super::sent::{Sent, cover, is_done, is_open, newest_readings};
 use super::worth::{Unit, Worth};
 use crate::error::Result;
 use crate::lookup::absence::not_proven;
+use crate::lookup;
 use crate::model::{ActionId, Coverage, OrderId, RewardState};
 use crate::refunds::{Column, Decision, DecisionKind, OrderRefund, Problem, RefundRow, Refunds, Weight, When};
 use crate::store::index::{IndexReader, IndexedReward};
@@ -253,7 +254,10 @@ impl Basis<'_> {
     ) -> Result<Compared> {
         let order_id = &order.order_id;
         let refunded = order.refunded_at.map_or(self.undated, |when| when.latest());
-        let why = not_proven(self.coverage, refunded);
+        let why = match lookup::unclear(self.reader, order_id)? {
+            Some(unclear) => Some(unclear),
+            None => not_proven(self.coverage, refunded),
+        };
         notes.extend(why.clone());
         notes.extend(tell(about, Class::NotFoundYet));
         notes.extend(refund.problems.iter().filter(|problem| of_identifier(problem)).map(ToString::to_string));

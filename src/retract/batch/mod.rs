@@ -16,10 +16,13 @@ use super::approval::{self, Demand, Subject};
 use super::{Options, Reads, WriterSettings, seen};
 use crate::error::{Error, Kind, Result};
 use crate::refunds::Refunds;
+use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
 mod choose;
 mod outcome;
+mod partials;
+mod prefix;
 mod rows;
 mod send;
 
@@ -46,6 +49,8 @@ const EVIDENCE: usize = 8;
 
 /// The word of a row that will be sent.
 const SEND: &str = "send";
+/// The word of a row whose action will be adjusted.
+const ADJUST: &str = "adjust";
 
 /// A batch on its way.
 pub struct Batch<'a> {
@@ -78,6 +83,8 @@ pub struct Intent {
     pub trial: usize,
     /// What was sent before and is only looked at.
     pub followed: usize,
+    /// Actions that will be adjusted for a refund in part.
+    pub adjustments: usize,
 }
 
 impl<'a> Batch<'a> {
@@ -90,6 +97,11 @@ impl<'a> Batch<'a> {
     ) -> Result<Self> {
         let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
         let mut items = rows::items(refunds, template);
+        if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))?
+            && let Some(error) = prefix::remedy(&reader, &items)?
+        {
+            return Err(error);
+        }
         let ended = rows::plan(reads, ledger.as_ref(), refunds, &mut items, undated).await;
         Ok(Self { reads, items, ended })
     }
@@ -98,6 +110,14 @@ impl<'a> Batch<'a> {
     pub fn hold_to(&mut self, planned: &[Vec<String>]) {
         for (item, cells) in self.items.iter_mut().zip(planned) {
             let cell = |n: usize| cells.get(n).map_or("", String::as_str);
+            if let Some((word, left)) = item.planned_adjustment() {
+                if cell(0) != word {
+                    item.end(Outcome::NotAttempted, format!("the plan says: {}", cell(0)));
+                } else if cell(3) != left {
+                    item.end(Outcome::Stopped, format!("the plan says {}, and {left} is left now", cell(3)));
+                }
+                continue;
+            }
             if !item.is_to_send() {
                 continue;
             }
@@ -121,6 +141,7 @@ impl<'a> Batch<'a> {
             value: choose::value(&candidates),
             trial: choose::trial(&candidates, &self.trusted()?).len(),
             followed: self.items.iter().filter(|item| !item.before.is_empty() && item.done.is_none()).count(),
+            adjustments: self.adjustments(),
         })
     }
 
@@ -150,6 +171,7 @@ impl<'a> Batch<'a> {
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
             self.settle().await?;
         }
+        self.carry_out_partials(writer).await;
         Ok(())
     }
 
@@ -258,11 +280,19 @@ impl Intent {
                 "{trial} of them go first and are waited for: nothing was confirmed in their program lately"
             ));
         }
+        if self.adjustments > 0 {
+            lines.push(format!("{} actions will be adjusted for a refund in part", self.adjustments));
+        }
         if self.followed > 0 {
             lines.push(format!("{} were sent before and are only looked at", self.followed));
         }
         lines
     }
+}
+
+/// Whether a plan adjusts orders that were refunded in part.
+pub fn has_adjustments(planned: &[Vec<String>]) -> bool {
+    planned.iter().any(|cells| cells.first().is_some_and(|word| word == ADJUST))
 }
 
 /// Refuses what cannot be meant for many orders.

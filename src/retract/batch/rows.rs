@@ -10,9 +10,10 @@ use jiff::Timestamp;
 
 use super::choose::Candidate;
 use super::outcome::{Done, Outcome};
+use super::partials::Adjustment;
 use crate::error::{Error, Kind, Result};
 use crate::lookup::absence::not_proven;
-use crate::lookup::basis;
+use crate::lookup::{self, basis};
 use crate::model::{Coverage, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
 use crate::retract::plan::{self, Plan, Step};
@@ -46,6 +47,8 @@ pub struct Item<'a> {
     pub unsent: usize,
     /// Retractions that were in the ledger before.
     pub before: Vec<i64>,
+    /// The adjustment that is planned for a refund in part.
+    pub adjust: Option<Adjustment>,
     /// What became of it, where that is known.
     pub done: Option<Done>,
 }
@@ -118,6 +121,7 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
             changed: 0,
             unsent: 0,
             before: Vec::new(),
+            adjust: None,
             done: None,
         }
     };
@@ -285,6 +289,9 @@ async fn try_plan(
     }
     let in_ledger = ledger.map(|ledger| ledger.of_order(order_id)).transpose()?.unwrap_or_default();
     if matches.is_empty() && !in_ledger.iter().any(|one| one.state.may_have_been_sent()) {
+        if let Some(unclear) = reader.map(|reader| lookup::unclear(reader, order_id)).transpose()?.flatten() {
+            return stopped(unclear);
+        }
         let coverage = reader.map(IndexReader::coverage).transpose()?.unwrap_or_default();
         return Ok(Planned::Done(missing(order, &coverage, undated)));
     }

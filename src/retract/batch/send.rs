@@ -275,6 +275,13 @@ impl Item<'_> {
                 (None, None) => (String::new(), String::new()),
             };
             let mut cells = vec![String::new(); super::PLANNED.len()];
+            let (word, why) = match self.planned_adjustment() {
+                Some((word, left)) if self.done.is_none() => {
+                    cells[3] = left;
+                    (word, "refunded in part: the action's amount is changed to this".to_owned())
+                }
+                _ => (word, why),
+            };
             (cells[0], cells[super::WHY]) = (word, why);
             (cells[super::DECISION], cells[super::EVIDENCE]) = self.words();
             return cells;
@@ -304,7 +311,11 @@ impl Item<'_> {
             self.before.iter().map(|id| (*id, true)).chain(self.sent.iter().map(|id| (*id, false))).collect();
         if ids.is_empty() {
             if self.done.is_none() && self.same_as.is_none() {
-                let message = if dry_run { "a dry run: it would be sent" } else { "it was not sent" };
+                let message = match (self.adjust, dry_run) {
+                    (Some(adjustment), true) => format!("a dry run: it would be adjusted to {}", adjustment.left),
+                    (None, true) => "a dry run: it would be sent".to_owned(),
+                    (_, false) => "it was not sent".to_owned(),
+                };
                 self.done = Some(Done::new(Outcome::NotAttempted, message));
             }
             return Ok(());

@@ -153,6 +153,14 @@ impl IndexReader {
         self.read(|conn| Ok(alone(rewards(conn, &OF_REWARD, reward)?).pop()))
     }
 
+    /// Some order IDs, to see how the shop writes them.
+    pub fn some_order_ids(&self, limit: usize) -> Result<Vec<OrderId>> {
+        self.read(|conn| {
+            let select = "SELECT order_id FROM links WHERE order_id IS NOT NULL LIMIT ?1";
+            conn.prepare_cached(select)?.query_map([limit as i64], |row| row.get(0))?.collect()
+        })
+    }
+
     /// Order IDs that people cannot tell from this one, itself included: those of the same [`skeleton`]. One look-up by key.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.read(|conn| {

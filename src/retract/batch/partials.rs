@@ -1,0 +1,191 @@
+//! Refunds in part (`--partials`): each goes through everything that `recoup adjust` does and refuses, one after the other.
+//!
+//! The new amount is what the file says the order costs now. It is used only if the action's amount before is what the file says
+//! the order cost: two different totals would take away the wrong sum.
+
+use super::outcome::{Done, Outcome};
+use super::rows::Item;
+use super::{ADJUST, Batch};
+use crate::api::Change;
+use crate::error::Error;
+use crate::model::OrderId;
+use crate::model::decimal::Decimal;
+use crate::refunds::Decision;
+use crate::retract::adjust::preview::Level;
+use crate::retract::adjust::{self, AdjustOptions, change_of};
+use crate::retract::receipt::Receipt;
+use crate::retract::{Options, Reads, WriterSettings};
+use crate::store::ledger::{Ledger, Retraction, Road, State};
+
+/// The code of an adjustment, as `recoup adjust` has it.
+const CODE: &str = "ORDER_UPDATE";
+
+/// An adjustment that is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adjustment {
+    /// What the order cost.
+    pub total: Decimal,
+    /// What it costs now.
+    pub left: Decimal,
+}
+
+impl Batch<'_> {
+    /// Plans the adjustment of every order that was refunded in part; nothing is sent.
+    pub async fn plan_partials(&mut self, writer: &WriterSettings) {
+        let reads = self.reads;
+        let progress = reads.report.progress("refunds in part checked");
+        for n in 0..self.items.len() {
+            if self.ended.is_some() || reads.stop.is_cancelled() {
+                return;
+            }
+            let Some(adjustment) = adjustment(&self.items[n]) else { continue };
+            progress.show(n as u64, Some(self.items.len() as u64), "");
+            let outcome = plan_one(reads, writer, &self.items[n], adjustment).await;
+            let item = &mut self.items[n];
+            match outcome {
+                Ok(None) => (item.adjust, item.done) = (Some(adjustment), None),
+                Ok(Some(done)) => item.done = Some(done),
+                Err(error) => self.ended = Some(error),
+            }
+        }
+    }
+
+    /// Sends the adjustments that are planned.
+    pub(super) async fn carry_out_partials(&mut self, writer: &WriterSettings) {
+        let reads = self.reads;
+        for item in &mut self.items {
+            let Some(adjustment) = item.adjust.filter(|_| item.done.is_none()) else { continue };
+            let Some(order) = item.order else { continue };
+            if let Some(error) = &self.ended {
+                item.end(Outcome::NotAttempted, format!("not tried: {error}"));
+                continue;
+            }
+            let options = options_of(item, adjustment, false);
+            match adjust::run(reads, writer, &order.order_id, &options).await {
+                Ok(receipt) => {
+                    item.changed += usize::from(receipt.retractions.iter().any(|entry| entry.sent_now));
+                    item.done = Some(of_receipt(&receipt));
+                    self.ended = receipt.error.clone().filter(ends_all);
+                }
+                Err(error) => {
+                    item.done = Some(Done::new(Outcome::Stopped, error.message.clone()));
+                    self.ended = Some(error).filter(ends_all);
+                }
+            }
+        }
+    }
+
+    /// How many adjustments are planned.
+    pub(super) fn adjustments(&self) -> usize {
+        self.items.iter().filter(|item| item.adjust.is_some() && item.done.is_none()).count()
+    }
+}
+
+/// What an order that was refunded in part costs now, if file or action say it.
+fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
+    let is_open = item.done.as_ref().is_some_and(|done| done.outcome == Outcome::RefundedInPart) && item.same_as.is_none();
+    let decision = item.final_decision.as_ref().map(|(decision, _)| decision).or(item.order.map(|order| &order.decision));
+    match decision {
+        Some(Decision::InPart { total: Some(total), left: Some(left), .. }) if is_open => {
+            Some(Adjustment { total: *total, left: *left })
+        }
+        _ => None,
+    }
+}
+
+/// `None` if the adjustment may go; its outcome otherwise. An error concerns every order.
+async fn plan_one(
+    reads: &Reads<'_>,
+    writer: &WriterSettings,
+    item: &Item<'_>,
+    adjustment: Adjustment,
+) -> Result<Option<Done>, Error> {
+    let Some(order) = item.order else { return Ok(None) };
+    let command = adjust::command_for(&order.order_id, &order.decision);
+    let refused = |why: &str| Ok(Some(Done::new(Outcome::RefundedInPart, format!("{why}; by hand: {command}"))));
+    let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
+    if let Some(found) = ledger.as_ref().map(|ledger| made_before(ledger, &order.order_id, adjustment.left)).transpose()?.flatten() {
+        let outcome = if found.state == State::Processed { Outcome::Adjusted } else { Outcome::of_state(found.state, true) };
+        return Ok(Some(Done { retractions: vec![found.id], ..Done::new(outcome, format!("adjustment {}, sent before", found.id)) }));
+    }
+    drop(ledger);
+    let receipt = match adjust::run(reads, writer, &order.order_id, &options_of(item, adjustment, true)).await {
+        Ok(receipt) => receipt,
+        Err(error) if ends_all(&error) => return Err(error),
+        Err(error) => return refused(&error.message),
+    };
+    if let Some(error) = &receipt.error {
+        return refused(&error.message);
+    }
+    let before = receipt.retractions.first().and_then(|entry| entry.change.as_ref()?.lines.first()?.before.clone()?.amount);
+    match before.as_deref().map(Decimal::parse) {
+        Some(Some(before)) if before == adjustment.total => Ok(None),
+        Some(Some(before)) => {
+            refused(&format!("the order cost {} by the file, and the action's amount is {before}", adjustment.total))
+        }
+        _ => refused("what the action's amount is cannot be read, so the new one cannot be checked"),
+    }
+}
+
+/// The same adjustment in the ledger, unless it failed.
+fn made_before(ledger: &Ledger, order_id: &OrderId, left: Decimal) -> Result<Option<Retraction>, Error> {
+    let is_same = |found: &Retraction| {
+        found.road == Road::Modification
+            && found.state.may_have_been_sent()
+            && change_of(found).is_some_and(|change| {
+                let sent = change.lines.first().and_then(|line| Decimal::parse(line.sent.as_ref()?.amount.as_deref()?));
+                change.level == Level::Order && sent == Some(left)
+            })
+    };
+    Ok(ledger.of_order(order_id)?.into_iter().rfind(is_same))
+}
+
+fn options_of(item: &Item<'_>, adjustment: Adjustment, dry_run: bool) -> AdjustOptions {
+    let of = &item.options;
+    AdjustOptions {
+        plan: Options {
+            action_id: of.action_id.clone(),
+            reason: of.reason.clone(),
+            ticket: of.ticket.clone(),
+            batch: of.batch.clone(),
+            overrides: of.overrides.clone(),
+            dry_run,
+            yes: true,
+            ..Options::new(Road::Modification, CODE.to_owned(), of.max_index_age, of.follows)
+        },
+        change: Change::Order(adjustment.left),
+        again: false,
+        others_stay: false,
+    }
+}
+
+fn of_receipt(receipt: &Receipt) -> Done {
+    let Some(entry) = receipt.retractions.first() else {
+        let why = receipt.error.as_ref().map_or_else(|| "nothing was sent".to_owned(), ToString::to_string);
+        return Done::new(Outcome::Stopped, why);
+    };
+    let outcome = match entry.ledger_state {
+        Some(State::Processed) => Outcome::Adjusted,
+        Some(state) => Outcome::of_state(state, false),
+        None => Outcome::Stopped,
+    };
+    Done {
+        actions: entry.action_id.iter().cloned().collect(),
+        retractions: entry.id.iter().copied().collect(),
+        batch_ids: entry.batch_id.iter().cloned().collect(),
+        ..Done::new(outcome, entry.message.clone())
+    }
+}
+
+/// Credentials, quota and signals concern every further order as well.
+fn ends_all(error: &Error) -> bool {
+    matches!(error.kind.exit_code(), 3 | 8 | 130)
+}
+
+impl Item<'_> {
+    /// The cells of a plan that hold it to this adjustment.
+    pub(super) fn planned_adjustment(&self) -> Option<(String, String)> {
+        let adjustment = self.adjust?;
+        Some((ADJUST.to_owned(), adjustment.left.to_string()))
+    }
+}
