@@ -97,7 +97,7 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
             // Known by its name, and still in doubt.
             (columns.get(Column::Amount) == Some(place) && is_open_amount(columns, rows, explained)).then_some(Look::Amount)
         } else {
-            by_name(name).or_else(|| by_values(place, rows))
+            by_name(name).or_else(|| by_values(name, place, rows))
         };
         let Some(looks_like) = looks_like else { continue };
         let mut examples: Vec<String> = Vec::new();
@@ -207,7 +207,10 @@ const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_ref
     payout settled bezahlt offen erstattet storniert abgeschlossen ja nein teilweise remboursé payé oui non pagado reembolsado sí \
     rimborsato pagato betaald terugbetaald nee";
 
-fn by_values(place: usize, rows: &[RefundRow]) -> Option<Look> {
+/// Names under which small numbers are no quantities: they number people, places and papers.
+const NUMBERED_NAMES: &str = "customer client user agent person id no nr number store shop branch zip postcode plz kunde kundin filiale";
+
+fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
     let values: Vec<&str> =
         rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).take(SAMPLE).collect();
     if values.is_empty() {
@@ -234,6 +237,12 @@ fn by_values(place: usize, rows: &[RefundRow]) -> Option<Look> {
     };
     if most(&is_money) {
         return Some(Look::Amount);
+    }
+    let is_numbered = words(name).iter().any(|word| {
+        word.ends_with("nummer") || NUMBERED_NAMES.split_ascii_whitespace().any(|known| known == word)
+    });
+    if is_numbered {
+        return None;
     }
     let is_small = |value: &str| value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
     most(&is_small).then_some(Look::Quantity)

@@ -196,15 +196,15 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 6);
     let mut rows: Vec<Vec<String>> =
-        orders.iter().map(|one| vec![one.order.clone(), "7".to_owned(), String::new()]).collect();
+        orders.iter().map(|one| vec![one.order.clone(), "7".to_owned(), one.full()]).collect();
     rows[5][2] = "0.01".to_owned();
-    rows.push(vec!["no such order".to_owned(), "8".to_owned(), String::new()]);
+    rows.push(vec!["no such order".to_owned(), "8".to_owned(), "5.00".to_owned()]);
     let file = csv_file(&home, "refunds.csv", &["order_id", "customer", "amount"], &rows);
     let plan = home.path("plan.csv");
     let (file, plan_text) = (file.display().to_string(), plan.display().to_string());
     let ran = home.check(&["retract", "--file", &file, "--plan", &plan_text, "--json"], 0);
     assert_eq!(ran.object()["orders"], 5);
-    assert_eq!(column(&plan, "recoup_plan")[..6], ["send", "send", "send", "send", "send", "stopped"]);
+    assert_eq!(column(&plan, "recoup_plan")[..6], ["send", "send", "send", "send", "send", "refunded in part"]);
     assert_eq!(sim.deletes().len(), 0);
     assert!(!home.ledger().exists());
     // Not without a word where there is no terminal.
@@ -219,8 +219,8 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     assert_eq!((sim.deletes().len(), sent), (5, wanted));
     let path = home.path("out.csv");
     assert_eq!(column(&path, "customer"), ["7", "7", "7", "7", "7", "7", "8"]);
-    let stopped = &outcomes(&path)[5];
-    assert!(stopped.starts_with("stopped: ") && stopped.contains("partial refund"), "{stopped}");
+    assert_eq!(outcomes(&path)[5], "refunded in part");
+    assert!(column(&path, "recoup_error")[5].starts_with("recoup adjust "), "{:?}", column(&path, "recoup_error"));
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());
 }
 
@@ -389,7 +389,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
     let orders = plain(&sim, 2);
     let file = home.path("refunds.ndjson");
     let line =
-        |order: &str, more: &Value| serde_json::json!({"order_id": order, "nested": more, "amount": 0}).to_string();
+        |order: &str, more: &Value| serde_json::json!({"order_id": order, "nested": more}).to_string();
     let lines = [
         line(&orders[0].order, &serde_json::json!({"a": [1, 2.50]})),
         line(&orders[1].order, &Value::Null),
@@ -413,7 +413,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
 }
 
 #[test]
-fn a_part_of_the_amount_stops_and_names_adjust_while_none_zero_and_all_of_it_go() {
+fn only_an_amount_that_is_all_of_the_order_goes_and_a_part_of_it_names_adjust() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 6);
     let part = format!("{}.{:02}", (orders[4].cents - 1) / 100, (orders[4].cents - 1) % 100);
@@ -423,13 +423,21 @@ fn a_part_of_the_amount_stops_and_names_adjust_while_none_zero_and_all_of_it_go(
         orders.iter().zip(amounts).map(|(one, amount)| vec![one.order.clone(), amount]).collect();
     let file = csv_file(&home, "refunds.csv", &["order_id", "amount"], &rows);
     let out = home.path("out.csv");
-    check(&home, &file, &out, &[], 6);
+    let unsaid = check(&home, &file, &out, &[], 2);
+    assert!(unsaid.stderr.contains("--amount-means"), "amounts of both signs may be transactions: {}", unsaid.stderr);
+    check(&home, &file, &out, &["--amount-means", "refunded"], 6);
     let done = outcomes(&out);
-    assert_eq!(done[..4], ["confirmed", "confirmed", "confirmed", "confirmed"], "{done:?}");
-    assert!(done[4].starts_with("stopped: ") && done[5].starts_with("stopped: "), "{done:?}");
+    assert!(done[0].starts_with("stopped: unclear: "), "a blank amount is not the whole order: {done:?}");
+    assert_eq!(done[1..5], ["not refunded", "confirmed", "confirmed", "refunded in part"], "{done:?}");
+    assert!(done[5].starts_with("stopped: unclear: "), "1,234 is two amounts: {done:?}");
     let errors = column(&out, "recoup_error");
-    assert!(errors[4].contains("partial refund") && errors[4].contains("adjust"), "{errors:?}");
-    assert_eq!(sim.deletes().len(), 4);
+    assert!(errors[4].starts_with("recoup adjust ") && errors[4].ends_with("--amount 0.01"), "{errors:?}");
+    let decisions = column(&out, "recoup_decision");
+    let words = ["unclear", "not refunded", "refunded, to compare with the action"];
+    assert_eq!(decisions[..3], words, "{decisions:?}");
+    assert_eq!(decisions[4], "refunded in part");
+    assert!(column(&out, "recoup_evidence")[4].contains("refunded of the action's"), "{:?}", column(&out, "recoup_evidence"));
+    assert_eq!(sim.deletes().len(), 2);
 }
 
 #[test]
@@ -625,6 +633,8 @@ enum Expected {
     NotAReferral,
     NotFoundYet,
     Stopped,
+    /// Refunded in part: the order costs something now.
+    Part,
     /// Whatever it is, it must be true.
     Any,
 }
@@ -654,6 +664,9 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
     let mut chosen: Vec<&Vec<&Action>> = rare.into_iter().take(wanted * 2 / 5).chain(common).collect();
     dice.shuffle(&mut chosen);
     let cells = |order: &str, action: &str, tracker: &str, amount: &str, refunded: &str, n: usize| {
+        // The amounts are new ones: 0 is all of the order.
+        let amount = if amount.is_empty() { "0" } else { amount };
+        let refunded = if refunded.is_empty() { "2025-01-01" } else { refunded };
         [order, action, tracker, amount, refunded, &format!("=note {n}")].map(str::to_owned).to_vec()
     };
     for list in chosen {
@@ -732,9 +745,9 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
                 let unlocked = first.locks_at > now.as_millisecond() + 2 * 86_400_000 && first.cents > 1;
                 let (amount, expected) = match n % 6 {
                     0 => ("0".to_owned(), Expected::Done),
-                    1 if unlocked => (first.full(), Expected::Done),
+                    1 if unlocked => (first.full(), Expected::Part),
                     2 if first.cents > 1 => {
-                        (format!("{}.{:02}", (first.cents - 1) / 100, (first.cents - 1) % 100), Expected::Stopped)
+                        (format!("{}.{:02}", (first.cents - 1) / 100, (first.cents - 1) % 100), Expected::Part)
                     }
                     3 if first.cents > 1 => ("1,234".to_owned(), Expected::Stopped),
                     _ => (String::new(), Expected::Done),
@@ -830,6 +843,7 @@ fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
             Expected::NotAReferral => &["not a referral"],
             Expected::NotFoundYet => &["not found yet"],
             Expected::Stopped => &["stopped"],
+            Expected::Part => &["refunded in part"],
             Expected::Any => &["confirmed", "partial", "already retracted", "stopped", "failed", "unconfirmed"],
         };
         assert!(allowed.contains(&word.as_str()), "{shown}");
@@ -865,7 +879,8 @@ fn refunds_killed_ten_times_are_each_sent_once_and_told_as_they_are() {
     let out = home.path("out.csv");
     sim.post("set?faults=0.05");
     let count = refunds.to_string();
-    let more = ["--force", "--max-count", &count, "--max-value", "100000000", "--wait", "15s"];
+    let means = ["--amount-means", "new-amount"];
+    let more = [["--force", "--max-count", &count, "--max-value", "100000000", "--wait", "15s"].as_slice(), &means].concat();
     let list = args(&file, &out, &more);
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let to_send: usize = rows.iter().filter(|row| matches!(row.expected, Expected::Done | Expected::Rest)).count();

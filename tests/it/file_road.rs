@@ -220,24 +220,26 @@ fn a_list_says_tracker_reason_and_amount_and_what_is_not_whole_stays_out() {
     let rows = [
         (orders[0].0.as_str(), "0", orders[0].1.as_str(), "OTHER"),
         (&orders[1].0, "0.01", "", "OTHER"),
-        (&orders[2].0, "", "99", "OTHER"),
-        (&no_action.order_id, "", "", ""),
-        (&two.order_id, "", "", ""),
-        ("1.00E+09", "", "", ""),
+        (&orders[2].0, "0", "99", "OTHER"),
+        (&no_action.order_id, "0", "", ""),
+        (&two.order_id, "0", "", ""),
+        ("1.00E+09", "0", "", ""),
     ];
-    let header = "Order ID,Refund Amount,Event Type ID,Disposition,Ticket\n".to_owned();
+    let header = "Order ID,Amount,Event Type ID,Disposition,Ticket\n".to_owned();
     let lines = rows.map(|(order, amount, tracker, code)| format!("\"{order}\",{amount},{tracker},{code},T-5\n"));
     let list = header + lines.concat().as_str();
     fs::write(home.path("refunds.csv"), list).expect("the list");
     let from = home.path("refunds.csv").display().to_string();
     let out = home.path("out.csv").display().to_string();
     let args = ["file", "write", "--from", &from, "--out", &out, "--yes", "--json"];
-    let ran = home.check(&args, 6);
+    let unsaid = home.check(&args, 2);
+    assert!(unsaid.stderr.contains("--amount-means"), "an amount may be the new one: {}", unsaid.stderr);
+    let ran = home.check(&[args.as_slice(), &["--amount-means", "new-amount"]].concat(), 6);
     let answer = ran.object();
     let why = |row: usize| answer["rows"][row]["message"].as_str().unwrap_or_default().to_owned();
     assert_eq!(answer["written"], 1, "{answer}");
     for (row, part) in [
-        (1, "partial refund"),
+        (1, "refunded in part"),
         (2, "action tracker 99"),
         (3, "no action tracker"),
         (4, "has 2 actions"),

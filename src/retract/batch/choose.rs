@@ -70,12 +70,12 @@ pub fn value(candidates: &[Candidate]) -> BTreeMap<String, i64> {
 }
 
 /// Refuses more than the limits allow.
-pub fn check(candidates: &[Candidate], limits: Limits) -> Result<()> {
-    let count = candidates.len() as u64;
+pub fn check(candidates: &[Candidate], adjustments: usize, limits: Limits) -> Result<()> {
+    let count = candidates.len() as u64 + adjustments as u64;
     if count > limits.count {
         return Err(Error::new(
             Kind::Refused,
-            format!("{count} orders would be retracted, and the limit is {}; nothing was sent", limits.count),
+            format!("{count} orders would be retracted or adjusted, and the limit is {}; nothing was sent", limits.count),
         )
         .hint(format!("look at the plan (--plan FILE); if that is right, allow it with --max-count {count}")));
     }

@@ -135,7 +135,7 @@ impl<'a> Batch<'a> {
             return Err(error.clone());
         }
         let candidates = self.candidates();
-        choose::check(&candidates, limits)?;
+        choose::check(&candidates, self.adjustments(), limits)?;
         Ok(Intent {
             orders: candidates.len(),
             value: choose::value(&candidates),
