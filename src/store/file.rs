@@ -22,7 +22,7 @@ static MAKING: Mutex<()> = Mutex::new(());
 pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if path.try_exists()? {
-        return Ok(());
+        return check_regular(path);
     }
     let mut options = OpenOptions::new();
     options.create(true).append(true);
@@ -34,7 +34,21 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
 /// A connection to a file that is there, as it is.
 pub(super) fn open_as_it_is(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
+    check_regular(path).map_err(|error| {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
+    })?;
     Connection::open_with_flags(path, flags)
+}
+
+/// Fails if something else than a regular file is there. Opening a FIFO waits for ever, and a device forgets what is written.
+fn check_regular(path: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(std::io::Error::other("it is no regular file, and a database must be one"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens a file in a folder that cannot be written to. Without a log beside it the file is all there is, and nobody who may
