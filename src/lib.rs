@@ -11,6 +11,9 @@ pub mod error;
 // Now and sleep, injectable.
 pub mod clock;
 
+// A file that a user names for output: whole, or written straight through.
+pub mod out_file;
+
 // Any reward JSON → links between orders and actions; pure.
 pub mod extract;
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::out::Out;
 use super::table;
 use crate::error::{Error, Kind, Result};
+use crate::out_file::{OutFile, Rules};
 use crate::report::{Report, grouped};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
@@ -145,10 +145,11 @@ pub fn problem(audit: &Audit) -> Option<Error> {
 /// Hands out every event, in order; `None` where it went to standard output.
 pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, report: &Report) -> Result<Option<Written>> {
     let ledger = open(ledger, identity, false)?;
-    let mut out = export.out.as_deref().map(|path| Out::begin(path, export.force)).transpose()?;
+    let rules = Rules { force: export.force, unwritable: Kind::Storage, ..Rules::default() };
+    let mut out = export.out.as_deref().map(|path| OutFile::reserve_by(path, rules)).transpose()?;
     let mut put = |text: String| {
         if let Some(out) = &mut out {
-            return out.line(&text);
+            return out.append(text.as_bytes()).and_then(|()| out.append(b"\n"));
         }
         report.data(text);
         Ok(())
@@ -169,9 +170,9 @@ pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, repor
         }
         Ok(())
     })?;
-    let (Some(out), Some(path)) = (out, &export.out) else { return Ok(None) };
-    out.finish()?;
-    Ok(Some(Written { events, file: path.display().to_string(), head }))
+    let Some(mut out) = out else { return Ok(None) };
+    out.finish(false)?;
+    Ok(Some(Written { events, file: out.path().display().to_string(), head }))
 }
 
 fn json(event: &Exported) -> Result<String> {

@@ -12,9 +12,9 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use super::out::sync_folder;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::out_file::sync_folder;
 use crate::report::{Report, grouped};
 use crate::store::Whole;
 use crate::store::copy::{check_index, mark_ledger};

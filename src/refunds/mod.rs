@@ -15,7 +15,6 @@ pub mod decision;
 pub mod explained;
 pub mod formats;
 pub mod looks;
-pub mod out_file;
 pub mod plan;
 pub mod problem;
 pub mod read;
@@ -37,8 +36,9 @@ pub use decide::OrderRefund;
 pub use decision::{Decision, DecisionKind, Evidence};
 pub use explained::{AmountMeans, Explained};
 pub use looks::shell_word;
-pub use out_file::OutFile;
 pub use problem::{Problem, ProblemKind, Weight};
 pub use read::{Options, Refunds};
 pub use row::{OrderText, RefundRow};
 pub use syntax::{Dialect, Syntax};
+
+pub use crate::out_file::OutFile;

@@ -4,7 +4,6 @@
 //! no person.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::Status;
 use crate::error::{Error, Kind, Result};
+use crate::out_file::{OutFile, Rules};
 
 /// One label and its value.
 type Labels = Vec<(&'static str, String)>;
@@ -24,19 +24,12 @@ type Labels = Vec<(&'static str, String)>;
 impl Status {
     /// Writes the metrics file.
     pub fn write_metrics(&self, path: &Path, overdue: Duration, now: Timestamp) -> Result<()> {
-        let failed = |what: &str| {
-            Error::new(Kind::Storage, format!("failed to write {}: {what}", path.display()))
-                .hint("--metrics-file must name a file in a folder that can be written to")
-        };
-        let text = self.metrics(overdue, now, &Served::default()).map_err(|error| failed(&error.to_string()))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new();
-        // The collector runs as somebody else.
-        #[cfg(unix)]
-        file.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-        let mut file = file.tempfile_in(folder).map_err(|error| failed(&error.to_string()))?;
-        file.write_all(text.as_bytes()).map_err(|error| failed(&error.to_string()))?;
-        file.persist(path).map_err(|error| failed(&error.error.to_string())).map(drop)
+        let text = self
+            .metrics(overdue, now, &Served::default())
+            .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
+        // The collector runs as another user.
+        let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
+        OutFile::reserve_by(path, rules)?.write_or_leave_nothing(text.as_bytes())
     }
 
     /// Everything as text: what the files say, and what this process has served.

@@ -17,7 +17,7 @@ use super::{FILE, Handed, handed_of};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId, Target};
-use crate::refunds::OutFile;
+use crate::out_file::{OutFile, Rules};
 use crate::refunds::reversal_file::{self, Reversal};
 use crate::retract::approval::{self, Demand, Granted, Subject};
 use crate::retract::dispatch::take_lock;
@@ -49,7 +49,8 @@ pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], option
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let path = place(existing.as_ref(), options)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut out = OutFile::reserve(&path, options.force)?;
+    // The ledger remembers the file by its name, and a line that a FIFO has taken could not be released.
+    let mut out = OutFile::reserve_by(&path, Rules { force: options.force, streams: false, ..Rules::default() })?;
     let mut rows = Vec::with_capacity(wishes.len());
     let progress = reads.report.progress("orders checked");
     for wish in wishes {

@@ -1,0 +1,428 @@
+//! A file that a user names for output: written whole, or straight through where it cannot be replaced.
+//!
+//! The path is checked before any work begins. A regular file is written beside its place, synced and renamed, so that no
+//! reader sees half of it and a crash leaves the old one. A symbolic link to a regular file stays: its target is replaced. A
+//! FIFO, a terminal or another character device is opened once and written straight through. A rename would turn it into a
+//! regular file, so it is never replaced.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Kind, Result};
+
+/// What a file may be, and who may read it.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// A regular file that exists may be replaced.
+    pub force: bool,
+    /// A FIFO or a character device may take the output.
+    pub streams: bool,
+    /// The permissions of a new file, before the umask.
+    pub mode: u32,
+    /// The kind of error if the folder takes no file.
+    pub unwritable: Kind,
+}
+
+impl Default for Rules {
+    /// For tables that say who was rewarded for what: private to the owner, and no existing file is replaced.
+    fn default() -> Self {
+        Self { force: false, streams: true, mode: 0o600, unwritable: Kind::Usage }
+    }
+}
+
+/// A place for output, checked and reserved.
+#[derive(Debug)]
+pub struct OutFile {
+    path: PathBuf,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Regular(Regular),
+    Stream(BufWriter<File>),
+}
+
+/// A regular file that gets its content by a rename.
+#[derive(Debug)]
+struct Regular {
+    /// The file itself, if `path` is a link to it.
+    target: PathBuf,
+    folder: PathBuf,
+    rules: Rules,
+    /// The content so far; `None` once it has its name.
+    draft: Option<BufWriter<NamedTempFile>>,
+}
+
+impl OutFile {
+    /// Reserves a private file; `force` permits replacing a regular file that exists.
+    pub fn reserve(path: &Path, force: bool) -> Result<Self> {
+        Self::reserve_by(path, Rules { force, ..Rules::default() })
+    }
+
+    /// Checks that `path` can be written by these rules, and creates the temporary file beside it. The temporary file is
+    /// removed if nothing is written.
+    pub fn reserve_by(path: &Path, rules: Rules) -> Result<Self> {
+        let is_link = match fs::symlink_metadata(path) {
+            Ok(found) => found.is_symlink(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Self::regular(path, path.to_owned(), rules);
+            }
+            Err(error) => return Err(refused(path, &format!("cannot be written: {error}"))),
+        };
+        let found = fs::metadata(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => refused(path, "is a symbolic link to a file that does not exist")
+                .hint("create the file that the link names, or name another file"),
+            _ => refused(path, &format!("cannot be written: {error}")),
+        })?;
+        if found.is_file() {
+            if !rules.force {
+                return Err(refused(path, "exists already").hint("name another file, or replace it with --force"));
+            }
+            let target = if is_link { fs::canonicalize(path) } else { Ok(path.to_owned()) };
+            let target = target.map_err(|error| refused(path, &format!("cannot be written: {error}")))?;
+            return Self::regular(path, target, rules);
+        }
+        let what = what_it_is(&found);
+        if !rules.streams || !matches!(what, FIFO | CHARACTER_DEVICE) {
+            return Err(refused(path, &format!("is {what}, and only a regular file can be written here"))
+                .hint("name a file that does not exist yet"));
+        }
+        let file = if what == FIFO { open_fifo(path) } else { fs::OpenOptions::new().write(true).open(path) };
+        let file = file.map_err(|error| match error.raw_os_error() {
+            Some(NO_READER) => refused(path, "is a FIFO that no process reads").hint("start its reader first"),
+            _ => refused(path, &format!("cannot be opened for writing: {error}")),
+        })?;
+        Ok(Self { path: path.to_owned(), place: Place::Stream(BufWriter::new(file)) })
+    }
+
+    fn regular(path: &Path, target: PathBuf, rules: Rules) -> Result<Self> {
+        if path.file_name().is_none() {
+            return Err(refused(path, "is no name of a file"));
+        }
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut regular = Regular { folder: folder.to_owned(), target, rules, draft: None };
+        // Held from here on: a folder or a disk that takes no file is found before an hour's work, not after it.
+        regular.draft()?;
+        Ok(Self { path: path.to_owned(), place: Place::Regular(regular) })
+    }
+
+    /// The path as the user named it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fails if this is the input file: its rows are needed until the end, and for the next run.
+    pub fn is_not(&self, input: &Path) -> Result<()> {
+        let Place::Regular(regular) = &self.place else { return Ok(()) };
+        let same = match (fs::canonicalize(&regular.target), fs::canonicalize(input)) {
+            (Ok(out), Ok(input)) => out == input,
+            _ => false,
+        };
+        if same {
+            return Err(
+                refused(&self.path, "is read and cannot be written, too").hint("name another file for the outcomes")
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes everything. If the file cannot get its name, the content stays in the temporary file, which the error names.
+    ///
+    /// A second call replaces a regular file that the first one wrote.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.append(bytes)?;
+        self.finish(true)
+    }
+
+    /// Writes everything, or leaves nothing behind: for content that must not exist without its name.
+    pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
+        self.append(bytes)?;
+        self.finish(false)
+    }
+
+    /// Adds to the content. A regular file shows none of it before [`OutFile::finish`].
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = match &mut self.place {
+            Place::Stream(stream) => stream.write_all(bytes),
+            Place::Regular(regular) => regular.draft()?.write_all(bytes),
+        };
+        written.map_err(|error| self.failed(&error))
+    }
+
+    /// Syncs the content and gives the file its name. `keep`: if that fails, the content stays in the temporary file.
+    pub fn finish(&mut self, keep: bool) -> Result<()> {
+        let finished = match &mut self.place {
+            // Syncing a FIFO or a terminal is an error.
+            Place::Stream(stream) => stream.flush().map_err(Unfinished::from),
+            Place::Regular(regular) => regular.finish(keep),
+        };
+        finished.map_err(|Unfinished { error, kept }| {
+            let mut failed = self.failed(&error);
+            if let Some(kept) = kept {
+                failed.message = format!("{}; the content is in {}", failed.message, kept.display());
+            }
+            failed
+        })
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        Error::new(Kind::Failed, format!("failed to write {}: {error}", self.path.display()))
+            .hint("name a place that can be written to and has room")
+    }
+}
+
+/// Why a file did not get its name, and where its content is.
+struct Unfinished {
+    error: io::Error,
+    kept: Option<PathBuf>,
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Self {
+        Self { error, kept: None }
+    }
+}
+
+impl Regular {
+    /// The temporary file beside the target.
+    fn draft(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
+        let draft = match self.draft.take() {
+            Some(draft) => draft,
+            None => self.new_draft()?,
+        };
+        Ok(self.draft.insert(draft))
+    }
+
+    fn new_draft(&self) -> Result<BufWriter<NamedTempFile>> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".recoup-").suffix(".tmp");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(self.rules.mode));
+        builder.tempfile_in(&self.folder).map(BufWriter::new).map_err(|error| {
+            Error::new(self.rules.unwritable, format!("the folder {} takes no file: {error}", self.folder.display()))
+                .hint("name a file in a folder that can be written to")
+        })
+    }
+
+    fn finish(&mut self, keep: bool) -> Result<(), Unfinished> {
+        let Some(draft) = self.draft.take() else { return Ok(()) };
+        let file = draft.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.as_file().sync_all()?;
+        let renamed = if !self.rules.force {
+            file.persist_noclobber(&self.target)
+        } else if fs::symlink_metadata(&self.target).is_ok_and(|found| !found.is_file()) {
+            let error = io::Error::new(ErrorKind::AlreadyExists, "another process put something else there");
+            Err(tempfile::PersistError { error, file })
+        } else {
+            file.persist(&self.target)
+        };
+        if let Err(tempfile::PersistError { error, file }) = renamed {
+            let kept = if keep { file.keep().ok().map(|(_, kept)| kept) } else { None };
+            return Err(Unfinished { error, kept });
+        }
+        self.rules.force = true;
+        sync_folder(&self.folder);
+        Ok(())
+    }
+}
+
+/// Syncs a folder, so that a new name survives a power cut. Not every file system can; there the name is as durable as it gets.
+pub fn sync_folder(folder: &Path) {
+    drop(File::open(folder).and_then(|folder| folder.sync_all()));
+}
+
+fn refused(path: &Path, why: &str) -> Error {
+    Error::new(Kind::Usage, format!("{} {why}", path.display()))
+}
+
+const FIFO: &str = "a FIFO";
+const CHARACTER_DEVICE: &str = "a character device";
+
+/// ENXIO: a FIFO has no reader.
+const NO_READER: i32 = 6;
+
+/// What something other than a regular file is.
+fn what_it_is(found: &Metadata) -> &'static str {
+    if found.is_dir() {
+        return "a folder";
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return FIFO;
+        }
+        if kind.is_char_device() {
+            return CHARACTER_DEVICE;
+        }
+        if kind.is_block_device() {
+            return "a disk";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+    }
+    "no regular file"
+}
+
+/// Opens a FIFO, and waits a few seconds for its reader. A plain open would wait for ever, and no signal would end it.
+#[cfg(unix)]
+fn open_fifo(path: &Path) -> io::Result<File> {
+    const LOOKS: u32 = 500;
+    let pause = std::time::Duration::from_millis(10);
+    let mut looks = 0;
+    loop {
+        match tokio::net::unix::pipe::OpenOptions::new().open_sender(path) {
+            Err(error) if error.raw_os_error() == Some(NO_READER) && looks < LOOKS => {
+                looks += 1;
+                std::thread::park_timeout(pause);
+            }
+            opened => return opened?.into_blocking_fd().map(File::from),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn open_fifo(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().write(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_written_whole_private_and_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.csv");
+        let mut out = OutFile::reserve(&path, false).expect("free");
+        assert_eq!(names(folder.path()).len(), 1, "the temporary file is held");
+        out.write(b"first").expect("written");
+        out.write(b"second").expect("written again");
+        assert_eq!(
+            (fs::read(&path).expect("there"), names(folder.path())),
+            (b"second".to_vec(), vec!["out.csv".to_owned()])
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_by_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.csv");
+        fs::write(&path, "old").expect("written");
+        let error = OutFile::reserve(&path, false).expect_err("exists");
+        assert!(error.kind == Kind::Usage && error.hint.is_some_and(|hint| hint.contains("--force")));
+        let mut out = OutFile::reserve(&path, true).expect("by force");
+        out.is_not(&folder.path().join("in.csv")).expect("another file");
+        out.is_not(&path).expect_err("the same file");
+        out.write(b"new").expect("written");
+        assert_eq!(fs::read(&path).expect("there"), b"new");
+    }
+
+    #[test]
+    fn a_file_that_came_in_between_stays_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.csv");
+        let mut out = OutFile::reserve(&path, false).expect("free");
+        fs::write(&path, "theirs").expect("written");
+        let error = out.write(b"ours").expect_err("exists");
+        assert_eq!(fs::read(&path).expect("there"), b"theirs");
+        let kept = names(folder.path()).into_iter().find(|name| name != "out.csv").expect("a kept file");
+        assert_eq!(fs::read(folder.path().join(&kept)).expect("there"), b"ours");
+        assert!(error.message.contains(&kept));
+        fs::remove_file(folder.path().join(&kept)).expect("removed");
+        out.write_or_leave_nothing(b"ours").expect_err("exists");
+        assert_eq!(names(folder.path()), ["out.csv"]);
+    }
+
+    #[test]
+    fn a_place_that_takes_no_file_is_refused_before_any_work() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in
+            [folder.path().to_owned(), folder.path().join("missing/out.csv"), PathBuf::from("/"), PathBuf::new()]
+        {
+            assert_eq!(OutFile::reserve(&path, true).map(drop).expect_err("refused").kind, Kind::Usage, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_if_nothing_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(OutFile::reserve(&folder.path().join("out.csv"), false).expect("free"));
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused_before_any_work() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = OutFile::reserve(&folder.path().join("x".repeat(300)), true).expect_err("too long");
+        assert_eq!(error.kind, Kind::Usage, "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_its_target_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = tempfile::tempdir().expect("another folder");
+        let (link, file) = (folder.path().join("out.csv"), target.path().join("real.csv"));
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        for force in [false, true] {
+            let error = OutFile::reserve(&link, force).expect_err("a dangling link");
+            assert!(error.message.contains("symbolic link"), "{error}");
+        }
+        assert!(names(target.path()).is_empty(), "a dangling link creates no file");
+        fs::write(&file, "old").expect("written");
+        assert!(OutFile::reserve(&link, false).expect_err("exists").message.contains("exists already"));
+        let mut out = OutFile::reserve(&link, true).expect("by force");
+        out.is_not(&file).expect_err("the input through a link");
+        out.write(b"new").expect("written");
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        assert_eq!(fs::read(&file).expect("there"), b"new");
+        assert_eq!((names(folder.path()).len(), names(target.path()).len()), (1, 1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_became_of_the_path_meanwhile_is_not_replaced_by_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.csv");
+        fs::write(&path, "old").expect("written");
+        let mut out = OutFile::reserve(&path, true).expect("by force");
+        fs::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink("elsewhere.csv", &path).expect("a link");
+        out.write_or_leave_nothing(b"new").expect_err("a link came in between");
+        assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
+        assert_eq!(names(folder.path()), ["out.csv"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_and_a_folder_are_refused_also_by_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        for path in [&path, folder.path()] {
+            assert_eq!(OutFile::reserve(path, true).expect_err("refused").kind, Kind::Usage, "{path:?}");
+        }
+        assert_eq!(names(folder.path()), ["socket"]);
+    }
+}
