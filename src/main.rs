@@ -11,9 +11,12 @@ fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => ExitCode::from(recoup::commands::main(cli)),
         Err(error) => {
-            // Help and version are no errors, and clap prints them itself.
-            if error.print().is_err() || !error.use_stderr() {
-                return ExitCode::SUCCESS;
+            let printed = error.print();
+            // Help and version are no errors.
+            if !error.use_stderr() {
+                let report = Report::new(false, true);
+                report.printed(printed);
+                return ExitCode::from(report.exit_code(0));
             }
             // Scripts get their last object even where the flags could not be read.
             if std::env::args_os().any(|arg| arg == "--json") {

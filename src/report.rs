@@ -1,13 +1,15 @@
 //! All output: data on stdout, everything else on stderr, progress where a person watches.
 //!
 //! Only this module prints. Data is either human text or JSON, never both; `--quiet` silences notes and progress, never
-//! data, warnings or errors. A closed pipe is success: what nobody reads is dropped, and the work goes on. Text from the
-//! vendor is stripped of control characters before it reaches a terminal.
+//! data, warnings or errors. Text from the vendor is stripped of control characters before it reaches a terminal.
+//!
+//! A failed write to stdout does not stop a command, which may be in the middle of a retraction. The first failure is said on
+//! stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe is success: its reader wants no more.
 
 #![expect(clippy::disallowed_methods, reason = "how often a line of progress is printed: no decision rests on it")]
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -40,6 +42,8 @@ pub fn start_log(verbose: u8, json: bool) {
     let is_plain = anstream::AutoStream::choice(&io::stderr()) == anstream::ColorChoice::Never;
     let log =
         tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(!is_plain).with_max_level(level).with_target(false);
+    // By default tracing reports a failed write with eprintln!, which panics if stderr takes nothing: in the middle of a retraction.
+    let log = log.log_internal_errors(false);
     // Only the first of a process counts; a second one is a test's.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }
@@ -56,12 +60,14 @@ pub struct Report {
     /// The newest line of progress, for whoever shows it elsewhere.
     latest: Mutex<String>,
     bar: Mutex<Option<ProgressBar>>,
+    /// The first failed write to stdout.
+    broken: OnceLock<io::ErrorKind>,
 }
 
 impl Report {
     /// A report for one command.
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, silent: false, latest: Mutex::default(), bar: Mutex::new(None) }
+        Self { json, quiet, silent: false, latest: Mutex::default(), bar: Mutex::new(None), broken: OnceLock::new() }
     }
 
     /// A report that prints nothing: notes and warnings go to the log, data nowhere.
@@ -82,7 +88,7 @@ impl Report {
     /// One line of data for a person; nothing under `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json && !self.silent {
-            self.suspended(|| write_line(anstream::stdout().lock(), &printable(text.as_ref())));
+            self.out(|| write_line(anstream::stdout().lock(), &printable(text.as_ref())));
         }
     }
 
@@ -93,22 +99,37 @@ impl Report {
         }
         let text = serde_json::to_string(value)
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))?;
-        self.suspended(|| write_line(io::stdout().lock(), &text));
+        self.out(|| write_line(io::stdout().lock(), &text));
         Ok(())
     }
 
     /// One line of data whatever the format: the address of a server, which scripts wait for.
     pub fn data(&self, text: impl AsRef<str>) {
-        self.suspended(|| write_line(io::stdout().lock(), text.as_ref()));
+        self.out(|| write_line(io::stdout().lock(), text.as_ref()));
     }
 
     /// A file on stdout, as it is, for whoever asked for it there.
-    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
-        let mut out = io::stdout().lock();
-        let written = out.write_all(bytes).and_then(|()| out.flush());
-        written
-            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-            .map_err(|error| Error::new(Kind::Failed, format!("failed to write to standard output: {error}")))
+    pub fn bytes(&self, bytes: &[u8]) {
+        self.out(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()
+        });
+    }
+
+    /// The help or the version, which clap has printed to stdout or failed to.
+    pub fn printed(&self, by_clap: io::Result<()>) {
+        self.out(|| by_clap.and_then(|()| io::stdout().flush()));
+    }
+
+    /// Whether data for stdout is missing there because a write failed. False for a closed pipe.
+    pub fn has_lost_data(&self) -> bool {
+        self.broken.get().is_some_and(|kind| *kind != io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit code of a command that ended with `code`: success becomes 1 if data for stdout is missing there.
+    pub fn exit_code(&self, code: u8) -> u8 {
+        if code == 0 && self.has_lost_data() { Kind::Failed.exit_code() } else { code }
     }
 
     /// A remark on stderr; nothing under `--quiet`.
@@ -139,6 +160,11 @@ impl Report {
 
     /// The error that ends a command: on stderr for a person, and as the last object on stdout under `--json`.
     pub fn error(&self, error: &Error) {
+        self.say_error(error);
+        self.last_object(error);
+    }
+
+    fn say_error(&self, error: &Error) {
         let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
         let mut text = format!("{style}error{style:#}: {}", printable(&error.message));
         if let Some(hint) = &error.hint {
@@ -146,7 +172,6 @@ impl Report {
             text.push_str(&printable(hint));
         }
         self.suspended(|| write_line(anstream::stderr().lock(), &text));
-        self.last_object(error);
     }
 
     /// The error of one item of several: on stderr for a person, as an object with its order ID under `--json`.
@@ -159,7 +184,7 @@ impl Report {
     pub fn last_object(&self, error: &Error) {
         if self.json {
             let object = serde_json::json!({ "error": error });
-            self.suspended(|| write_line(io::stdout().lock(), &object.to_string()));
+            self.out(|| write_line(io::stdout().lock(), &object.to_string()));
         }
     }
 
@@ -181,14 +206,31 @@ impl Report {
         Progress { report: self, what, bar, last_line: Mutex::new(Instant::now()) }
     }
 
+    /// Every write to stdout. After the first failure nothing more is written: a gap in the middle would be taken for all of it.
+    fn out(&self, write: impl FnOnce() -> io::Result<()>) {
+        if self.broken.get().is_some() {
+            return;
+        }
+        let Err(error) = self.try_suspended(write) else { return };
+        if self.broken.set(error.kind()).is_ok() && self.has_lost_data() {
+            self.say_error(
+                &Error::new(Kind::Failed, format!("failed to write to standard output: {error}"))
+                    .hint("the output is incomplete; the command was not stopped by that, and `recoup status` shows what was sent"),
+            );
+        }
+    }
+
+    /// A write to stderr. If it fails, there is nowhere left to say so, and the work goes on.
     fn suspended(&self, write: impl FnOnce() -> io::Result<()>) {
+        drop(self.try_suspended(write));
+    }
+
+    fn try_suspended(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let bar = self.bar.lock().ok().and_then(|slot| slot.clone());
-        let written = match bar {
+        match bar {
             Some(bar) => bar.suspend(write),
             None => write(),
-        };
-        // A closed pipe, or a full disk behind a redirect, must not stop a retraction half way; there is nowhere left to say so.
-        drop(written);
+        }
     }
 }
 

@@ -111,10 +111,12 @@ pub(super) async fn run(
         out => Syntax::of_output(out, refunds.syntax),
     };
     let bytes = write::outcomes(&refunds, format, &COLUMNS, &values)?;
-    match out.as_mut() {
-        Some(out) => out.write(&bytes)?,
-        None => report.bytes(&bytes)?,
-    }
+    let unwritten = if let Some(out) = &mut out {
+        out.write(&bytes).err()
+    } else {
+        report.bytes(&bytes);
+        report.has_lost_data().then(|| Error::new(Kind::Failed, "failed to write the outcomes to standard output"))
+    };
     if args.watch_missing && !options.dry_run {
         watch_missing(context, reads.identity, &batch, args)?;
     }
@@ -124,11 +126,29 @@ pub(super) async fn run(
         if out.is_some() { report.line(line) } else { report.note(line) }
     }
     report.object(&summary)?;
-    match problem {
-        None => Ok(End::Done),
-        Some(problem) if options.dry_run && problem.kind == Kind::SomeFailed => Ok(End::Done),
-        Some(problem) => Err(problem),
+    let problem = problem.filter(|problem| !(options.dry_run && problem.kind == Kind::SomeFailed));
+    let problem = match unwritten {
+        Some(error) => Some(without_outcomes(&error, summary.sent, problem)),
+        None => problem,
+    };
+    problem.map_or(Ok(End::Done), Err)
+}
+
+/// The end of a batch whose outcomes could not be written: what was sent, and how to get the outcomes.
+fn without_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error {
+    let sent = match sent {
+        0 => "nothing was sent".to_owned(),
+        sent => format!("{sent} sent, and the ledger has every one of them"),
+    };
+    let mut message = format!("{}; {sent}", error.message);
+    let mut kind = error.kind;
+    if let Some(problem) = problem {
+        message = format!("{message}; {}", problem.message);
+        kind = if problem.kind.rank() < kind.rank() { problem.kind } else { kind };
     }
+    Error::new(kind, message).hint(
+        "run the same command again with another --out that has room: it sends nothing twice and writes every outcome",
+    )
 }
 
 fn write_plan(
@@ -154,7 +174,7 @@ fn write_plan(
             }
             report.note(format!("nothing was sent; carry it out with --apply {}", out.path().display()));
         }
-        None => report.bytes(&bytes)?,
+        None => report.bytes(&bytes),
     }
     Ok(End::Done)
 }

@@ -95,7 +95,7 @@ pub fn main(cli: Cli) -> u8 {
         },
     );
     let error = match ended {
-        Ok(End::Done) => return 0,
+        Ok(End::Done) => return report.exit_code(0),
         Ok(End::Said(error)) => {
             report.last_object(&error);
             error
@@ -105,7 +105,7 @@ pub fn main(cli: Cli) -> u8 {
             error
         }
     };
-    error.kind.exit_code()
+    report.exit_code(error.kind.exit_code())
 }
 
 async fn run(cli: Cli, report: &Report) -> Result<End> {
@@ -114,7 +114,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     match cli.command {
         Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await,
         Command::Simulate(options) => return simulate(*options, report, stop).await,
-        Command::Completions(args) => return paper::completions(&args, report),
+        Command::Completions(args) => return Ok(paper::completions(&args, report)),
         Command::Man(args) => return paper::man(&args, report),
         _ => {}
     }

@@ -7,29 +7,31 @@ use clap::CommandFactory;
 use super::End;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::error::{Error, Kind, Result};
+use crate::out_file::{OutFile, Rules};
 use crate::report::Report;
 
-pub(super) fn completions(args: &CompletionsArgs, report: &Report) -> Result<End> {
+pub(super) fn completions(args: &CompletionsArgs, report: &Report) -> End {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "recoup", &mut text);
-    report.bytes(&text)?;
-    Ok(End::Done)
+    report.bytes(&text);
+    End::Done
 }
 
 pub(super) fn man(args: &ManArgs, report: &Report) -> Result<End> {
     let mut command = Cli::command();
     command.build();
     let Some(folder) = &args.out else {
-        report.bytes(&page(command, "recoup", Path::new("standard output"))?)?;
+        report.bytes(&page(command, "recoup", Path::new("standard output"))?);
         return Ok(End::Done);
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Failed, ..Rules::default() };
     let mut pages = Vec::new();
     collect(command, "recoup".to_owned(), &mut pages);
     for (name, command) in &pages {
         let path = folder.join(format!("{name}.1"));
         let text = page(command.clone(), name, &path)?;
-        std::fs::write(&path, text).map_err(|error| failed(&path, &error))?;
+        OutFile::reserve_by(&path, rules)?.write_or_leave_nothing(&text)?;
     }
     report.object(&serde_json::json!({ "folder": folder, "pages": pages.len() }))?;
     report.line(format!("{} pages in {}", pages.len(), folder.display()));

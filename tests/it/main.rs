@@ -22,6 +22,8 @@ mod lookup;
 mod model;
 mod odd;
 mod operation;
+#[cfg(unix)]
+mod output;
 mod quota;
 mod reconcile;
 mod retract;
