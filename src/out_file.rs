@@ -6,7 +6,7 @@
 //! regular file, so it is never replaced.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -81,6 +81,11 @@ impl OutFile {
         if found.is_file() {
             if !rules.force {
                 return Err(refused(path, "exists already").hint("name another file, or replace it with --force"));
+            }
+            if is_database(path) {
+                return Err(
+                    refused(path, "is a database and is not replaced, not even by force").hint("name another file")
+                );
             }
             let target = if is_link { fs::canonicalize(path) } else { Ok(path.to_owned()) };
             let target = target.map_err(|error| refused(path, &format!("cannot be written: {error}")))?;
@@ -235,9 +240,19 @@ pub fn sync_folder(folder: &Path) {
     drop(File::open(folder).and_then(|folder| folder.sync_all()));
 }
 
+/// Whether a file is an SQLite database. A slip of the keyboard must not replace the ledger: it is the only record of what was
+/// sent.
+fn is_database(path: &Path) -> bool {
+    let mut start = [0; SQLITE.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE
+}
+
 fn refused(path: &Path, why: &str) -> Error {
     Error::new(Kind::Usage, format!("{} {why}", path.display()))
 }
+
+/// How every SQLite database begins.
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
 const FIFO: &str = "a FIFO";
 const CHARACTER_DEVICE: &str = "a character device";

@@ -253,6 +253,22 @@ fn writers(home: &Home) -> Vec<(Vec<String>, &'static str)> {
     .to_vec()
 }
 
+#[test]
+fn a_database_is_never_replaced_by_output() {
+    let (_sim, home) = retracted();
+    for database in [home.ledger(), home.database()] {
+        for (args, _) in writers(&home) {
+            let path = database.display().to_string();
+            let mut args: Vec<&str> = args.iter().map(String::as_str).chain([path.as_str()]).collect();
+            // A metrics file is replaced every time.
+            args.extend((args[0] != "status").then_some("--force"));
+            let ran = home.check(&args, 2);
+            assert!(ran.stderr.contains("is a database"), "{ran:?}");
+        }
+    }
+    home.check(&["audit", "verify"], 0);
+}
+
 /// A home with one retraction and a file of refunds.
 fn retracted() -> (Sim, Home) {
     let (sim, home) = ready(&[]);
