@@ -44,7 +44,7 @@ impl Action {
         self.id.as_deref().is_some_and(|id| id.split('.').count() == 3 && id.split('.').all(digits))
     }
 
-    fn full(&self) -> String {
+    pub(crate) fn full(&self) -> String {
         format!("{}.{:02}", self.cents / 100, self.cents % 100)
     }
 

@@ -26,6 +26,7 @@ mod operation;
 mod output;
 mod quota;
 mod reconcile;
+mod refund_files;
 mod retract;
 mod rights;
 mod safety;
