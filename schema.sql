@@ -139,6 +139,9 @@ CREATE TABLE rewards (
 
 CREATE INDEX rewards_by_account ON rewards (account);
 
+-- A person may paste the ID of a participant: found by the account ID, or here where the user ID is another text.
+CREATE INDEX rewards_by_user ON rewards (user_id) WHERE user_id <> '';
+
 -- The JSON of every reward as it came: a better mapping needs no second crawl. Beside the rewards and not in them, so that
 -- an answer reads few pages.
 CREATE TABLE raws (

@@ -217,7 +217,8 @@ pub struct CrawlArgs {
 /// Flags of `recoup lookup`.
 #[derive(Debug, Args)]
 pub struct LookupArgs {
-    /// Order IDs, exactly as the shop writes them; - reads one per line from standard input
+    /// Order IDs, exactly as the shop writes them, several in one argument if need be; an ActionId, a reward ID or a
+    /// participant's ID lead to their orders; - reads one per line from standard input
     #[arg(value_name = "ORDER", required = true)]
     pub orders: Vec<String>,
     /// Ask the vendor about this participant (e-mail address, user ID or account ID) first; needs no crawl

@@ -7,7 +7,7 @@ use super::{Context, End, parked};
 use crate::cli::LookupArgs;
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
-use crate::lookup;
+use crate::lookup::{self, Participants, Verdict};
 use crate::model::OrderId;
 use crate::store::index::{Index, IndexReader};
 
@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
     if args.orders.iter().any(|order| order == "-") && std::io::stdin().is_terminal() {
         report.note("reading order IDs from standard input, one per line; Ctrl-D ends the list");
     }
-    let orders = order_ids(args.orders)?;
+    let typed = order_ids(args.orders)?;
     if args.live || args.participant.is_some() {
         super::forget::keep_out(context, true)?;
     }
@@ -31,26 +31,34 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
         let looked = lookup::participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
         report.note(looked.describe());
     }
+    // Opened anew below: what a look at the source makes must be seen.
+    let known = IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref())?;
+    let orders = lookup::expand(known.as_ref(), typed)?;
     let mut searched = BTreeMap::new();
     if args.live {
         let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
         searched = search_missing(context, &orders, budget, args.park).await?;
     }
     let reader = IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref())?;
-    let mut answers = lookup::run(reader.as_ref(), &orders, clock.now())?;
+    let mut answers = lookup::run(reader.as_ref(), &orders, Participants::Find, clock.now())?;
     for answer in &mut answers {
         answer.searched = searched.remove(&answer.order_id);
     }
-    let mut missing = 0;
+    let (mut missing, mut unclear) = (0, 0);
     for answer in &answers {
         report.object(answer)?;
         report.line(answer.describe());
         missing += usize::from(!answer.is_found());
+        unclear += usize::from(answer.verdict == Verdict::Unclear);
     }
     if missing == 0 {
         return Ok(End::Done);
     }
-    Ok(End::Said(Error::new(Kind::NotIndexed, format!("{missing} of {} order(s) not in the index", answers.len()))))
+    let error = Error::new(Kind::NotIndexed, format!("{missing} of {} order(s) not in the index", answers.len()));
+    Ok(End::Said(match unclear {
+        0 => error,
+        _ => error.hint(format!("{unclear} of them unclear: look the order up again exactly as the shop writes it")),
+    }))
 }
 
 fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
@@ -66,11 +74,11 @@ fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
                 // Spreadsheets begin a UTF-8 file with a byte order mark, which is no part of the first order ID.
                 let line = if n == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
                 if !line.is_empty() {
-                    orders.push(lookup::order_id(line).map_err(at)?);
+                    orders.push(lookup::typed(line).map_err(at)?);
                 }
             }
         } else {
-            orders.push(lookup::order_id(&text)?);
+            orders.push(lookup::typed(&text)?);
         }
     }
     Ok(orders)

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::related::{self, Participants, Related};
 use crate::error::Result;
-use crate::model::order_text::{self, Candidate, difference, invisible_marks, joined, skeleton};
-use crate::model::{ActionId, OrderId, RewardId};
+use crate::model::OrderId;
+use crate::model::order_text::{self, Candidate, difference, has_url, invisible_marks, is_email, joined, skeleton};
 use crate::store::index::IndexReader;
 
 /// Candidates that are offered at most.
@@ -32,15 +33,7 @@ impl KnownCandidate {
 
 /// Orders of the index that this text may mean, without an order of exactly this ID. The likeliest comes first.
 pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandidate>> {
-    among(reader, order_id, &order_text::candidates(order_id.as_str()))
-}
-
-/// The same, without what comes from only a part of the text.
-pub fn known_as_a_whole(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandidate>> {
-    among(reader, order_id, &order_text::whole_candidates(order_id.as_str()))
-}
-
-fn among(reader: &IndexReader, order_id: &OrderId, candidates: &[Candidate]) -> Result<Vec<KnownCandidate>> {
+    let candidates = order_text::candidates(order_id.as_str());
     let itself = Candidate { text: order_id.as_str().to_owned(), because: String::new() };
     let mut looked_up = BTreeSet::new();
     let mut found: Vec<KnownCandidate> = Vec::new();
@@ -70,38 +63,38 @@ fn among(reader: &IndexReader, order_id: &OrderId, candidates: &[Candidate]) -> 
     Ok(found)
 }
 
-/// Why nobody may say that this is not a referral order, though the index does not have it: a sentence that begins with
-/// "unclear: ", if the index knows an order that may be meant, if the text is an ActionId or a reward ID of the index, or if
-/// it holds a mark that nobody sees. `None` if the text is plain.
+/// Why an absence proves nothing: a sentence that begins with "unclear: ". The index knows an order that the person may have
+/// meant, or the text is another kind of ID, a URL or an e-mail address, or it has a mark that nobody sees. `None` if the
+/// text is plain; only then may a caller say that this is not a referral order.
 ///
 /// Call it only for an order ID that the index does not have.
 pub fn unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {
-    let marks = invisible_marks(order_id.as_str());
     let known = known(reader, order_id)?;
-    if !known.is_empty() || marks.is_some() {
-        return Ok(Some(sentence(marks.as_deref(), &known)));
-    }
-    if !reader.rewards_of_action(&ActionId::new(order_id.as_str()))?.is_empty() {
-        return Ok(Some(format!("unclear: {:?} is an ActionId of the index, not an order ID", order_id.as_str())));
-    }
-    if reader.reward(&RewardId::new(order_id.as_str()))?.is_some() {
-        return Ok(Some(format!("unclear: {:?} is a reward ID of the index, not an order ID", order_id.as_str())));
-    }
-    Ok(None)
+    let related = if known.is_empty() { related::of(reader, order_id.as_str(), Participants::Leave)? } else { None };
+    Ok(sentence(order_id, &known, related.as_ref()))
 }
 
-/// The sentence of a text that has marks, or known candidates, or both.
-pub(super) fn sentence(marks: Option<&str>, known: &[KnownCandidate]) -> String {
-    let list: Vec<String> = known.iter().map(KnownCandidate::describe).collect();
-    match (marks, list.is_empty()) {
-        (Some(marks), true) => {
-            format!(
-                "unclear: the text has {marks}, and no order is written exactly like this; copy it again without that"
-            )
-        }
-        (Some(marks), false) => format!("unclear: the text has {marks}; did you mean {}?", list.join(", ")),
-        (None, _) => format!("unclear: no order is written exactly like this; did you mean {}?", list.join(", ")),
+/// The sentence, by what the index knows.
+pub(super) fn sentence(order_id: &OrderId, known: &[KnownCandidate], related: Option<&Related>) -> Option<String> {
+    let text = order_id.as_str();
+    let marks = invisible_marks(text);
+    let mut parts: Vec<String> = marks.iter().map(|marks| format!("the text has {marks}")).collect();
+    if let Some(related) = related {
+        parts.push(related.describe());
+    } else if known.is_empty() && has_url(text) {
+        parts.push(
+            "the text is a URL, and the index has no order of any part of it; paste the order ID itself".to_owned(),
+        );
+    } else if known.is_empty() && is_email(text) {
+        parts.push("the text is an e-mail address, not an order ID".to_owned());
+    } else if known.is_empty() && marks.is_some() {
+        parts.push("no order is written exactly like this, with or without that".to_owned());
     }
+    if !known.is_empty() {
+        let list: Vec<String> = known.iter().map(KnownCandidate::describe).collect();
+        parts.push(format!("no order is written exactly like this; did you mean {}?", list.join(" or ")));
+    }
+    (!parts.is_empty()).then(|| format!("unclear: {}", parts.join("; ")))
 }
 
 #[cfg(test)]
@@ -161,25 +154,30 @@ mod tests {
         let (_dir, reader) = indexed(&["1001"]);
         for (pasted, said) in [
             ("1003", None),
-            (
-                "#1001",
-                Some("unclear: no order is written exactly like this; did you mean \"1001\" (without the # in front)?"),
-            ),
+            ("AB/1003", None),
+            ("#1001", Some("no order is written exactly like this; did you mean \"1001\" (without the # in front)?")),
             (
                 "1001\u{202c}",
-                Some("unclear: the text has U+202C behind it; did you mean \"1001\" (without U+202C behind it)?"),
+                Some(
+                    "the text has U+202C behind it; no order is written exactly like this; did you mean \"1001\" \
+                     (without U+202C behind it)?",
+                ),
             ),
             (
                 "1003\u{202c}",
-                Some(
-                    "unclear: the text has U+202C behind it, and no order is written exactly like this; copy it again \
-                     without that",
-                ),
+                Some("the text has U+202C behind it; no order is written exactly like this, with or without that"),
             ),
-            ("1.2.0", Some("unclear: \"1.2.0\" is an ActionId of the index, not an order ID")),
-            ("r0", Some("unclear: \"r0\" is a reward ID of the index, not an order ID")),
+            ("1.2.0", Some("it is an ActionId, of order \"1001\"")),
+            ("1.2.0\u{200b}", Some("the text has U+200B behind it; it is an ActionId, of order \"1001\"")),
+            ("r0", Some("it is a reward ID, of order \"1001\"")),
+            ("ann@shop.example", Some("the text is an e-mail address, not an order ID")),
+            (
+                "https://shop.example/orders/77",
+                Some("the text is a URL, and the index has no order of any part of it; paste the order ID itself"),
+            ),
         ] {
-            assert_eq!(unclear(&reader, &OrderId::new(pasted)).expect("looks").as_deref(), said, "{pasted:?}");
+            let expected = said.map(|said| format!("unclear: {said}"));
+            assert_eq!(unclear(&reader, &OrderId::new(pasted)).expect("looks"), expected, "{pasted:?}");
         }
     }
 }

@@ -1,37 +1,74 @@
 //! What is known of an order, as of when, and how sure that is.
 //!
 //! Answers come from the index alone; [`participant`] and [`search`] ask the vendor first, about one person and for one order. An order
-//! ID is matched byte for byte; what merely looks like it is a suggestion, shown apart and never acted on. A negative
-//! answer never stands without its coverage: *not in what was read* and *not a referral order* are different things.
+//! ID is matched byte for byte. If there is no such order, the orders that the text may mean are offered by name, and nothing
+//! acts on them. An absence has its coverage beside it: *not a referral order*, *not in what was read* and *unclear* are
+//! different things.
 
 pub mod absence;
 pub mod candidates;
 mod live;
+mod related;
 mod source;
+mod texts;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::order_text::visible;
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState, UserId};
 use crate::report::{grouped, table};
 use crate::store::index::{IndexReader, Match};
 
 pub use candidates::{KnownCandidate, unclear};
 pub use live::{Looked, participant};
+pub use related::{Participants, Related, RelatedKind};
 pub use source::{Searched, search};
+pub use texts::{expand, typed};
 
 /// More suggestions help nobody.
 const SUGGESTIONS: usize = 5;
+
+/// What an answer comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The index has the order.
+    Found,
+    /// The index is complete, and does not have the order.
+    NotAReferral,
+    /// The order is not in what was read so far.
+    NotFoundYet,
+    /// The index does not have the text as an order ID, and the text is not certain to be one.
+    Unclear,
+    /// The text is several order IDs, each with an answer of its own in `orders`.
+    Several,
+}
+
 /// What is known of one order.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Answer {
     /// The order ID as it was asked.
     pub order_id: OrderId,
+    /// What the answer comes to.
+    pub verdict: Verdict,
     /// Every reward that carries it, once for each ActionId.
     pub matches: Vec<Found>,
     /// Order IDs that look like it.
     pub suggestions: Vec<OrderId>,
+    /// Orders of the index that the text may mean, if the index has none of exactly this ID. Offered, never acted on.
+    pub candidates: Vec<KnownCandidate>,
+    /// What the text is, if it is an ActionId, a reward ID or a participant of the index, with the orders that it leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related: Option<Related>,
+    /// Why the verdict is `unclear`, as a sentence that begins with "unclear: ".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unclear: Option<String>,
+    /// The answers to each ID, if the verdict is `several`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
+    pub orders: Vec<Answer>,
     /// What the answer rests on.
     pub coverage: Coverage,
     /// How far the vendor was asked for it just now, where it was.
@@ -107,27 +144,39 @@ pub fn order_id(text: &str) -> Result<OrderId> {
 }
 
 /// Answers each order from the index; `None` where there is no index yet.
-pub fn run(reader: Option<&IndexReader>, orders: &[OrderId], now: Timestamp) -> Result<Vec<Answer>> {
+pub fn run(
+    reader: Option<&IndexReader>,
+    orders: &[OrderId],
+    participants: Participants,
+    now: Timestamp,
+) -> Result<Vec<Answer>> {
     match reader {
         // An answer and what it rests on are of one moment, also while a crawl commits.
-        Some(reader) => reader.at_one_moment(|reader| answers(Some(reader), orders, now)),
-        None => answers(None, orders, now),
+        Some(reader) => reader.at_one_moment(|reader| answers(Some(reader), orders, participants, now)),
+        None => answers(None, orders, participants, now),
     }
 }
 
-fn answers(reader: Option<&IndexReader>, orders: &[OrderId], now: Timestamp) -> Result<Vec<Answer>> {
+fn answers(
+    reader: Option<&IndexReader>,
+    orders: &[OrderId],
+    participants: Participants,
+    now: Timestamp,
+) -> Result<Vec<Answer>> {
     let coverage = match reader {
         Some(reader) => reader.coverage()?,
         None => Coverage::default(),
     };
     let answer = |order: &OrderId| {
-        let order_id = order_id(order.as_str())?;
-        let (matches, suggestions) = match reader {
-            Some(reader) => (reader.find(order)?, reader.suggestions(order, SUGGESTIONS)?),
-            None => (Vec::new(), Vec::new()),
-        };
-        let matches = matches.into_iter().map(|found| Found::new(found, now)).collect();
-        Ok(Answer { order_id, matches, suggestions, coverage: coverage.clone(), searched: None })
+        let mut answer = Answer::nothing(order_id(order.as_str())?, coverage.clone());
+        let Some(reader) = reader else { return Ok(answer.judged()) };
+        answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now)).collect();
+        answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
+        if !answer.is_found() {
+            answer.candidates = candidates::known(reader, order)?;
+            answer.related = related::of(reader, order.as_str(), participants)?;
+        }
+        Ok(answer.judged())
     };
     orders.iter().map(answer).collect()
 }
@@ -186,39 +235,71 @@ fn rfc3339(ms: Option<i64>) -> Option<String> {
 }
 
 impl Answer {
+    fn nothing(order_id: OrderId, coverage: Coverage) -> Self {
+        Self {
+            order_id,
+            verdict: Verdict::NotFoundYet,
+            matches: Vec::new(),
+            suggestions: Vec::new(),
+            candidates: Vec::new(),
+            related: None,
+            unclear: None,
+            orders: Vec::new(),
+            coverage,
+            searched: None,
+        }
+    }
+
+    /// One answer for a text that is several order IDs.
+    pub fn several(text: OrderId, orders: Vec<Self>) -> Self {
+        let coverage = orders.first().map(|answer| answer.coverage.clone()).unwrap_or_default();
+        Self { verdict: Verdict::Several, orders, ..Self::nothing(text, coverage) }
+    }
+
+    /// The same, with the verdict that follows from what was found.
+    fn judged(mut self) -> Self {
+        self.verdict = if self.is_found() {
+            Verdict::Found
+        } else {
+            self.unclear = candidates::sentence(&self.order_id, &self.candidates, self.related.as_ref());
+            if self.unclear.is_some() {
+                Verdict::Unclear
+            } else if self.coverage.complete && self.coverage.rewards_read > 0 {
+                // A complete run over rewards has found order IDs, or it would not be called complete.
+                Verdict::NotAReferral
+            } else {
+                Verdict::NotFoundYet
+            }
+        };
+        self
+    }
+
     /// Whether the order is in the index.
     pub fn is_found(&self) -> bool {
         !self.matches.is_empty()
     }
 
+    /// Whether nothing was ever read, so that there is no answer at all.
+    pub fn is_without_index(&self) -> bool {
+        self.coverage.as_of.is_none() && self.coverage.accounts_read == 0
+    }
+
     /// The answer for a person: a table, or an honest no, and what it rests on.
     pub fn describe(&self) -> String {
         let basis = basis(&self.coverage);
-        let mut text = if self.is_found() {
-            let rows = self.matches.iter().map(|found| {
-                [
-                    found.action_id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
-                    found.reward_id.to_string(),
-                    found.account_id.as_str().to_owned(),
-                    found.state.to_string(),
-                    amount(found),
-                    found.program_id.clone().unwrap_or_default(),
-                    found.date_given.as_deref().or(found.date_created.as_deref()).map(day).unwrap_or_default(),
-                    found.remark(),
-                ]
-            });
-            let header = ["action", "reward", "account", "state", "amount", "program", "given", "remark"];
-            format!("order {}\n{}\n{basis}", self.order_id, table(header, rows))
-        } else if self.coverage.as_of.is_none() && self.coverage.accounts_read == 0 {
-            format!("order {}: no answer, because nothing has been crawled yet (run `recoup crawl`)", self.order_id)
-        } else if self.coverage.complete && self.coverage.rewards_read > 0 {
-            // A complete run over rewards has found order IDs, or it would not be called complete.
-            format!("order {}: not a referral order, {basis}", self.order_id)
-        } else {
-            format!("order {}: not in what has been read so far, {basis}", self.order_id)
+        let order = visible(self.order_id.as_str());
+        let mut text = match (self.verdict, &self.unclear) {
+            (Verdict::Found | Verdict::Several, _) => format!("order {order}\n{}\n{basis}", self.table()),
+            (_, Some(unclear)) => format!("order {order}: {unclear}\n{basis}"),
+            (Verdict::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
+            _ if self.is_without_index() => {
+                format!("order {order}: no answer, because nothing has been crawled yet (run `recoup crawl`)")
+            }
+            _ => format!("order {order}: not in what has been read so far, {basis}"),
         };
-        if !self.suggestions.is_empty() {
-            let list: Vec<&str> = self.suggestions.iter().map(OrderId::as_str).collect();
+        // If the order is not found, its suggestions are among the candidates.
+        if self.is_found() && !self.suggestions.is_empty() {
+            let list: Vec<_> = self.suggestions.iter().map(|order| visible(order.as_str())).collect();
             text.push_str("\nsimilar, and not the same: ");
             text.push_str(&list.join(", "));
         }
@@ -227,6 +308,22 @@ impl Answer {
             text.push_str(&searched.describe());
         }
         text
+    }
+
+    fn table(&self) -> String {
+        let rows = self.matches.iter().map(|found| {
+            [
+                found.action_id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+                found.reward_id.to_string(),
+                found.account_id.as_str().to_owned(),
+                found.state.to_string(),
+                amount(found),
+                found.program_id.clone().unwrap_or_default(),
+                found.date_given.as_deref().or(found.date_created.as_deref()).map(day).unwrap_or_default(),
+                found.remark(),
+            ]
+        });
+        table(["action", "reward", "account", "state", "amount", "program", "given", "remark"], rows)
     }
 }
 
@@ -277,14 +374,7 @@ mod tests {
     }
 
     fn nothing(coverage: Coverage) -> String {
-        Answer {
-            order_id: OrderId::new("1001"),
-            matches: Vec::new(),
-            suggestions: vec![OrderId::new("#1001")],
-            coverage,
-            searched: None,
-        }
-        .describe()
+        Answer::nothing(OrderId::new("1001"), coverage).judged().describe()
     }
 
     #[test]
@@ -307,7 +397,37 @@ mod tests {
             ),
             (Coverage::default(), "order 1001: no answer, because nothing has been crawled yet (run `recoup crawl`)"),
         ] {
-            assert_eq!(nothing(coverage), format!("{expected}\nsimilar, and not the same: #1001"));
+            assert_eq!(nothing(coverage), expected);
+        }
+    }
+
+    #[test]
+    fn a_no_is_unclear_while_an_order_may_be_meant_or_a_mark_is_in_the_text() {
+        let answer = |text: &str, candidates: &[&str]| {
+            let known =
+                |id: &&str| KnownCandidate { order_id: OrderId::new(*id), because: "with a # in front".to_owned() };
+            let candidates = candidates.iter().map(known).collect();
+            let nothing = Answer::nothing(OrderId::new(text), coverage(true, Some("2026-11-23T09:42:13Z")));
+            Answer { candidates, ..nothing }.judged()
+        };
+        for (text, candidates, verdict, said) in [
+            ("1001", &[][..], Verdict::NotAReferral, "order 1001: not a referral order, as of "),
+            (
+                "1001",
+                &["#1001"],
+                Verdict::Unclear,
+                "order 1001: unclear: no order is written exactly like this; did you ",
+            ),
+            (
+                "1001\u{202c}",
+                &[],
+                Verdict::Unclear,
+                "order 1001<U+202C>: unclear: the text has U+202C behind it; no order ",
+            ),
+        ] {
+            let answer = answer(text, candidates);
+            assert_eq!(answer.verdict, verdict, "{text:?}");
+            assert!(answer.describe().starts_with(said), "{}", answer.describe());
         }
     }
 

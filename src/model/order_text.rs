@@ -11,8 +11,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-pub use marks::invisible_marks;
-pub use parts::split;
+pub use marks::{invisible_marks, visible};
+pub use parts::{has_url, split, split_indices};
 
 use super::OrderId;
 
@@ -51,10 +51,9 @@ pub fn whole_candidates(text: &str) -> Vec<Candidate> {
 /// in one letter case, in ordinary width. It finds candidates and never answers.
 pub fn skeleton(text: &str) -> String {
     let folded = OrderId::new(text).folded();
-    if folded.is_ascii() && !folded.bytes().any(|byte| byte.is_ascii_control()) {
-        return folded;
-    }
-    OrderId::new(edits::plain(&folded).text).folded()
+    let is_plain = folded.bytes().all(|byte| byte.is_ascii_graphic());
+    let plain = if is_plain { folded } else { OrderId::new(edits::plain(&folded).text).folded() };
+    plain.trim_start_matches(['#', '0']).to_owned()
 }
 
 /// How a known order ID differs from a text with the same [`skeleton`], in words. Empty if it is that text.
@@ -90,6 +89,13 @@ pub fn difference(text: &str, known: &str) -> String {
         differences.push("written with other characters that look the same".to_owned());
     }
     differences.join(", ")
+}
+
+/// Whether a text looks like an e-mail address.
+pub fn is_email(text: &str) -> bool {
+    let Some((person, domain)) = text.trim().rsplit_once('@') else { return false };
+    let is_domain = domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
+    !person.is_empty() && is_domain && !text.trim().contains(char::is_whitespace)
 }
 
 /// Two reasons as one.

@@ -19,7 +19,7 @@ use super::verdict::{Check, Finding, Findings};
 use super::windows::ActionFacts;
 use super::{Options, Reads};
 use crate::error::{Error, Kind, Result};
-use crate::lookup::basis;
+use crate::lookup::{self, basis};
 use crate::model::{Coverage, OrderId, RewardId, Target};
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
@@ -234,22 +234,18 @@ fn from_ledger(
     Ok((!actions.is_empty()).then(|| Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() }))
 }
 
+/// Nothing is sent for an order that the index does not have exactly; known orders that may be meant are named.
 fn not_indexed(reader: &IndexReader, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
-    let suggestions = reader.suggestions(order_id, 3)?;
-    let error = Error::new(
-        Kind::NotIndexed,
-        if coverage.complete {
-            format!("not a referral order, {}", basis(coverage))
-        } else {
-            format!("not in what has been read so far, {}", basis(coverage))
-        },
-    );
-    Ok(if suggestions.is_empty() {
-        error.hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`")
-    } else {
-        let list: Vec<String> = suggestions.iter().map(|s| format!("{:?}", s.as_str())).collect();
-        error.hint(format!("order IDs match exactly; did you mean {}?", list.join(", ")))
-    })
+    let error = |message| Error::new(Kind::NotIndexed, message);
+    if let Some(unclear) = lookup::unclear(reader, order_id)? {
+        return Ok(error(unclear).hint(format!(
+            "order IDs match exactly, and nothing was sent: name the order exactly, {}",
+            basis(coverage)
+        )));
+    }
+    let absent = if coverage.complete { "not a referral order" } else { "not in what has been read so far" };
+    Ok(error(format!("{absent}, {}", basis(coverage)))
+        .hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`"))
 }
 
 /// What the ledger says was, or may have been, received by the vendor for this target: under its own name, under another

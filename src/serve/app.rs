@@ -11,12 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::batch::{Shelf, Stage};
-use super::desk::{Desk, DeskOptions, Wish};
+use super::desk::{Desk, DeskOptions, ORDERS_AT_MOST, Wish};
 use super::pool::Pool;
-use crate::access::{Access, Who};
+use crate::access::{Access, Right, Who};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::lookup::{self, Answer};
+use crate::lookup::{self, Answer, Participants};
 use crate::model::OrderId;
 use crate::status::{self, Status};
 use crate::store::index::IndexReader;
@@ -109,9 +109,23 @@ impl App {
         self.access(|access| access.map_or(Ok(false), |access| access.has_users()))
     }
 
-    /// Answers orders from the index.
+    /// Answers orders from the index, exactly as they are written.
     pub(super) fn look_up(&self, orders: &[OrderId]) -> Result<Vec<Answer>> {
-        self.readers.with(|reader| lookup::run(reader.as_deref(), orders, self.clock.now()))
+        self.readers.with(|reader| lookup::run(reader.as_deref(), orders, Participants::Leave, self.clock.now()))
+    }
+
+    /// Answers what a person pasted, from the index: each text as an order ID, or each order ID of a list.
+    pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: Participants) -> Result<Vec<Answer>> {
+        self.readers.with(|reader| {
+            let mut orders = Vec::new();
+            for order in lookup::expand(reader.as_deref(), texts)? {
+                if !orders.contains(&order) {
+                    orders.push(order);
+                }
+            }
+            check_count(orders.len())?;
+            lookup::run(reader.as_deref(), &orders, participants, self.clock.now())
+        })
     }
 
     /// Asks the index something else.
@@ -196,4 +210,18 @@ impl App {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// Refuses more order IDs than are looked up at once.
+pub(super) fn check_count(orders: usize) -> Result<()> {
+    if orders <= ORDERS_AT_MOST {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{orders} order IDs at once are too many, at most {ORDERS_AT_MOST}"))
+        .hint("look them up in parts; a lead can upload a file of refunds as a batch"))
+}
+
+/// Whether a person's look-ups find orders by a participant's ID: only the right to see accounts says who placed an order.
+pub(super) fn participants(who: &Who) -> Participants {
+    if who.may(Right::SeeAccount) { Participants::Find } else { Participants::Leave }
 }

@@ -34,6 +34,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.keys(&format!("{order} "));
     chrome.keys(ENTER);
     chrome.sees("No order is written exactly like this.");
+    chrome.shoot("0-did-you-mean");
     chrome.presses(&order);
     chrome.sees("It can be retracted");
     assert!(chrome.text().contains("accounts read") && !chrome.text().contains("@example.com"));

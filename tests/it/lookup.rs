@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Home, Ran, Sim};
+use crate::support::{Home, Ran, Sim, ready};
 
 /// Runs a command with this standard input.
 fn with_input(home: &Home, args: &[&str], input: &[u8]) -> Ran {
@@ -41,7 +41,8 @@ fn only_the_exact_order_matches_and_what_looks_like_it_stands_apart() {
         let suggestions = answer["suggestions"].as_array().cloned().unwrap_or_default();
         assert!(suggestions.contains(&Value::from(order.as_str())), "{similar:?}: {suggestions:?}");
         let said = home.check(&["lookup", &similar], 4).stdout;
-        assert!(said.contains("not a referral order") && said.contains("similar, and not the same"), "{said}");
+        assert!(said.contains(": unclear: ") && said.contains("did you mean"), "{said}");
+        assert!(!said.contains("not a referral"), "{said}");
     }
 }
 
@@ -53,7 +54,7 @@ fn an_answer_has_the_shape_of_the_contract() {
     let order = sim.example("plain");
     let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
     let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&answer), ["coverage", "matches", "order_id", "suggestions"]);
+    assert_eq!(keys(&answer), ["candidates", "coverage", "matches", "order_id", "suggestions", "verdict"]);
     assert_eq!(
         keys(&answer["coverage"]),
         ["accounts_known", "accounts_read", "as_of", "complete", "rewards_known", "rewards_read", "source"]
@@ -162,4 +163,141 @@ fn a_closed_pipe_is_success() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What people paste for an order, with the difference that is said.
+fn pasted(order: &str) -> Vec<(String, &'static str)> {
+    let wide: String =
+        order.chars().map(|c| c.to_digit(10).and_then(|n| char::from_u32(0xff10 + n)).unwrap_or(c)).collect();
+    let mut pasted = vec![
+        (format!("{order}\u{202c}"), "without U+202C behind it"),
+        (format!("\u{feff}{order}"), "without U+FEFF in front of it"),
+        (format!("#{order}"), "without the # in front"),
+        (format!("Order #{order}"), "a part of the text"),
+        (format!("\u{201c}{order}\u{201d}"), "without the quotes around it"),
+        (format!("{order}."), "without the punctuation around it"),
+        (format!("{order}\u{a0}"), "without the blanks around it"),
+        (format!("https://shop.example/account/orders/{order}?ref=mail"), "the end of the URL"),
+    ];
+    if wide != order {
+        pasted.push((wide, "in ordinary characters"));
+    }
+    pasted
+}
+
+#[test]
+fn a_pasted_text_is_never_not_a_referral_while_the_index_knows_what_it_may_mean() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let order = sim.example("plain").order_id;
+    for (text, because) in pasted(&order) {
+        let ran = home.check(&["lookup", &text, "--json"], 4);
+        let answer = ran.object();
+        assert_eq!((&answer["verdict"], &answer["matches"]), (&"unclear".into(), &serde_json::json!([])), "{answer}");
+        let known =
+            answer["candidates"].as_array().expect("a list").iter().find(|one| one["order_id"] == order.as_str());
+        let said = known.and_then(|known| known["because"].as_str()).unwrap_or_default();
+        assert!(said.contains(because), "{text:?}: {answer}");
+        let said = home.check(&["lookup", &text], 4).stdout;
+        assert!(said.contains(": unclear: ") && said.contains(&format!("did you mean {order:?}")), "{said}");
+        assert!(!said.contains("not a referral") && !said.contains('\u{202c}'), "{said:?}");
+    }
+    // The same marks around an order that the index does not have.
+    for text in
+        ["no-such-1\u{202c}", "no\u{ad}-such-1", "\u{2067}no-such-1\u{2069}", "https://shop.example/orders/no-such-1"]
+    {
+        let answer = home.check(&["lookup", text, "--json"], 4).object();
+        assert_eq!(
+            (&answer["verdict"], &answer["candidates"]),
+            (&"unclear".into(), &serde_json::json!([])),
+            "{answer}"
+        );
+    }
+    let answer = home.check(&["lookup", "no-such-1", "--json"], 4).object();
+    assert_eq!((&answer["verdict"], answer.get("unclear")), (&"not_a_referral".into(), None), "{answer}");
+}
+
+#[test]
+fn several_orders_on_one_line_are_answered_each() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let (one, two) = (sim.example("plain").order_id, sim.example("two_actions").order_id);
+    for between in [", ", ";", "\t", "\u{2028}", "\u{85}", "\u{ff0c}"] {
+        let ran = home.check(&["lookup", &format!("{one}{between}{two}"), "--json"], 0);
+        let asked: Vec<Value> = ran.objects().iter().map(|answer| answer["order_id"].clone()).collect();
+        assert_eq!(asked, [one.as_str(), two.as_str()], "{between:?}");
+    }
+    // An order that holds the separators of a list stays whole in one.
+    let mut odd = sim.truth().into_iter().filter_map(|reward| Some(reward["order_ids"][0].as_str()?.to_owned()));
+    let odd = odd.find(|order| order.contains(',') && order.contains(';')).expect("an order with separators");
+    let ran = home.check(&["lookup", &format!("{odd}, {two};{odd}"), "--json"], 0);
+    let asked: Vec<Value> = ran.objects().iter().map(|answer| answer["order_id"].clone()).collect();
+    assert_eq!(asked, [odd.as_str(), two.as_str(), odd.as_str()]);
+    // More than one order ID can hold, on one line of standard input.
+    let many = vec![one.as_str(); 400].join(", ");
+    let ran = with_input(&home, &["lookup", "-", "--json"], many.as_bytes());
+    ran.expect(0);
+    assert_eq!(ran.objects().len(), 400);
+}
+
+#[test]
+fn an_action_a_reward_and_a_participant_lead_to_their_orders() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let example = sim.example("plain");
+    let answer = home.check(&["lookup", &example.order_id, "--json"], 0).object();
+    let of = |key: &str| answer["matches"][0][key].as_str().expect("text").to_owned();
+    for (text, kind) in [
+        (example.action_ids[0].clone(), "action"),
+        (format!(" {}\u{200b}", example.action_ids[0]), "action"),
+        (example.reward_ids[0].clone(), "reward"),
+        (of("account_id"), "participant"),
+        (of("user_id"), "participant"),
+    ] {
+        let found = home.check(&["lookup", &text, "--json"], 4).object();
+        assert_eq!((&found["verdict"], &found["related"]["kind"]), (&"unclear".into(), &kind.into()), "{found}");
+        let orders = found["related"]["orders"].as_array().expect("a list");
+        assert!(orders.contains(&example.order_id.as_str().into()), "{text:?}: {found}");
+    }
+}
+
+/// The user ID differs from the account ID for some, so that it has an index of its own.
+#[test]
+fn a_user_id_that_is_not_the_account_id_leads_to_its_orders() {
+    let sim = Sim::start(&["--participants", "300"]);
+    let home = Home::new(&sim);
+    home.crawl();
+    let orders = sim.truth().into_iter().filter_map(|reward| Some(reward["order_ids"][0].as_str()?.to_owned()));
+    let differs = |order: String| {
+        let answer = home.run(&["lookup", &order, "--json"]).object();
+        let (user, account) = (answer["matches"][0]["user_id"].as_str()?, answer["matches"][0]["account_id"].as_str()?);
+        (user != account).then(|| (order, user.to_owned()))
+    };
+    let (order, user) = orders.take(200).find_map(differs).expect("a user with another ID than the account");
+    let found = home.check(&["lookup", &user, "--json"], 4).object();
+    assert_eq!(found["related"]["kind"], "participant", "{found}");
+    assert!(found["related"]["orders"].as_array().is_some_and(|all| all.contains(&order.into())), "{found}");
+}
+
+#[test]
+fn nothing_is_sent_for_a_pasted_text_and_the_order_that_it_may_mean_is_named() {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain").order_id;
+    for (text, _) in pasted(&order) {
+        for args in [
+            &["retract", &text, "--yes", "--reason", "refunded", "--json"][..],
+            &["adjust", &text, "--amount", "1", "--yes", "--reason", "refunded", "--json"],
+        ] {
+            let ran = home.check(args, 4);
+            assert_eq!(ran.error_kind(), "not_indexed");
+            let said = ran.stdout.as_str();
+            assert!(said.contains("did you mean") && said.contains(&order) && said.contains("unclear"), "{said}");
+            assert!(!said.contains("not a referral"), "{said}");
+        }
+    }
+    assert!(sim.deletes().is_empty());
+    assert_eq!(sim.record()["requests"]["PUT action"], Value::Null);
 }

@@ -107,9 +107,7 @@ fn what_cannot_be_found_says_how_sure_that_is_and_is_looked_for_at_the_source() 
     let served = Served::start(&home);
     let viewer = served.login("viewer", &passwords[0]);
     let page = viewer.get(&format!("/lookup?orders={}%0D%0A%20%0D%0Anothing", escaped(&format!("{order} "))));
-    assert!(
-        page.body.contains("No order is written exactly like this.") && page.body.contains("Similar, and not the same")
-    );
+    assert!(page.body.contains("No order is written exactly like this.") && page.body.contains("Did you mean:"));
     assert_eq!(page.body.matches("<article").count(), 2, "two lines, and an empty one");
     assert_eq!(page.body.matches("This is not a referral order.").count(), 1);
     let searched = viewer.post("/lookup/source", &[("order", "nothing")]);
@@ -493,4 +491,58 @@ fn two_services_and_a_command_line_send_one_order_once() {
     wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
     assert_eq!(sim.deletes().len(), 1);
     home.check(&["audit", "verify"], 0);
+}
+
+#[test]
+fn what_is_pasted_into_the_api_is_several_orders_or_unclear_and_never_taken_for_another_order() {
+    let (sim, home, _) = team();
+    let (one, two) = (sim.example("plain").order_id, sim.example("two_actions").order_id);
+    let served = Served::start(&home);
+    let agent = format!("Bearer {}", add_token(&home, "agent", &["lookup", "accounts"]));
+    let viewer = format!("Bearer {}", add_token(&home, "viewer", &["lookup"]));
+    let asked = |text: &str, token: &str| {
+        served.get(&format!("/api/v1/lookup?order_id={}", escaped(text)), &[("Authorization", token)]).json()
+    };
+    let found = asked(&one, &viewer);
+    assert_eq!((&found["verdict"], &found["candidates"]), (&"found".into(), &serde_json::json!([])), "{found}");
+    let both = asked(&format!("{one}, {two}"), &viewer);
+    assert_eq!((&both["verdict"], &both["matches"]), (&"several".into(), &serde_json::json!([])), "{both}");
+    assert_eq!(
+        (&both["orders"][0]["order_id"], &both["orders"][1]["order_id"]),
+        (&one.as_str().into(), &two.as_str().into())
+    );
+    let unclear = asked(&format!("{one}\u{202c}"), &viewer);
+    assert_eq!((&unclear["verdict"], &unclear["candidates"][0]["order_id"]), (&"unclear".into(), &one.as_str().into()));
+    let known = served.get(
+        &format!("/api/v1/lookup?accounts=shown&order_id={}", escaped(&one)),
+        &[("Authorization", agent.as_str())],
+    );
+    let account = known.json()["matches"][0]["account_id"].as_str().expect("an account").to_owned();
+    let orders = asked(&account, &agent);
+    assert_eq!(orders["related"]["kind"], "participant", "{orders}");
+    assert!(orders["related"]["orders"].as_array().is_some_and(|all| all.contains(&one.as_str().into())), "{orders}");
+    // Who may not see accounts does not learn whose an order is.
+    let hidden = asked(&account, &viewer);
+    assert!(hidden.get("related").is_none(), "{hidden}");
+}
+
+#[test]
+fn what_is_pasted_into_the_page_is_several_orders_or_unclear_with_what_it_may_mean() {
+    let (sim, home, passwords) = team();
+    let (one, two) = (sim.example("plain"), sim.example("two_actions").order_id);
+    let served = Served::start(&home);
+    let viewer = served.login("viewer", &passwords[0]);
+    let asked = |text: &str| viewer.get(&format!("/lookup?orders={}", escaped(text))).body;
+    assert_eq!(asked(&format!("{}, {two}", one.order_id)).matches("<article").count(), 2);
+    let unclear = asked(&format!("{}\u{202c}", one.order_id));
+    assert!(unclear.contains("Unclear. The pasted text has U+202C behind it.") && unclear.contains("Did you mean:"));
+    assert!(unclear.contains("without U+202C behind it") && unclear.contains("&#60;U+202C&#62;"), "{unclear}");
+    assert!(!unclear.contains("Can it be retracted?"), "a candidate is never acted on");
+    let nothing = asked("no-such-1\u{2069}");
+    assert!(nothing.contains("Unclear.") && !nothing.contains("not a referral"), "{nothing}");
+    let action = asked(&one.action_ids[0]);
+    assert!(action.contains("It is an ActionId of:") && action.contains(&escaped(&one.order_id)), "{action}");
+    let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join("%2C");
+    let refused = viewer.get(&format!("/lookup?orders={many}"));
+    assert!(refused.status == 400 && refused.body.contains("look them up in parts"), "{}", refused.body);
 }

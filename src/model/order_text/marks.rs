@@ -1,5 +1,7 @@
 //! Characters that a screen shows as nothing: they come along when a person copies an order ID.
 
+use std::borrow::Cow;
+
 use icu_properties::props::{
     BidiControl, DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark, WhiteSpace,
 };
@@ -46,6 +48,15 @@ pub fn invisible_marks(text: &str) -> Option<String> {
         return None;
     }
     named(text, |c| is_mark(c) || is_odd_blank(c))
+}
+
+/// The text with every mark written out, `1001<U+202C>`, so that a person sees it and a terminal does not obey it.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_mark) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().map(|c| if is_mark(c) { format!("<U+{:04X}>", u32::from(c)) } else { c.to_string() });
+    Cow::Owned(shown.collect())
 }
 
 /// Names the marks alone, without the blanks.

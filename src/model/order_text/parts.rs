@@ -23,25 +23,42 @@ const PART_OF_URL: &str = "a part of the URL";
 /// The IDs of a list: what commas, semicolons, tabs and line ends separate, and blanks if every word has a digit. One piece
 /// if the text is no list. Pieces have no blanks around them, and none is empty.
 pub fn split(text: &str) -> Vec<&str> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b';')) {
-        return Some(text).filter(|text| !text.is_empty()).into_iter().collect();
+    split_indices(text).into_iter().map(|(_, piece)| piece).collect()
+}
+
+/// The same, each with the byte at which it begins.
+pub fn split_indices(text: &str) -> Vec<(usize, &str)> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b';')) {
+        return vec![(0, text)];
     }
     let mut pieces = Vec::new();
-    for line in text.split(is_line_end) {
+    for (at, line) in cut(0, text, is_line_end) {
         // A URL may hold a comma or a semicolon.
-        let fields: Vec<&str> = if line.matches("://").count() == 1 && !line.trim_matches(is_blank).contains(is_blank) {
-            vec![line]
-        } else {
-            line.split(is_comma).collect()
-        };
-        for field in fields.into_iter().map(|field| field.trim_matches(is_blank)).filter(|field| !field.is_empty()) {
-            let words: Vec<&str> = field.split(is_blank).filter(|word| word.contains(char::is_alphanumeric)).collect();
-            if words.len() > 1 && words.iter().all(|word| word.contains(char::is_numeric)) {
+        let is_url = line.matches("://").count() == 1 && !line.contains(is_blank);
+        for (at, field) in if is_url { vec![(at, line)] } else { cut(at, line, is_comma) } {
+            let mut words = cut(at, field, is_blank);
+            words.retain(|(_, word)| word.contains(char::is_alphanumeric));
+            if words.len() > 1 && words.iter().all(|(_, word)| word.contains(char::is_numeric)) {
                 pieces.extend(words);
             } else {
-                pieces.push(field);
+                pieces.push((at, field));
             }
         }
+    }
+    pieces
+}
+
+/// What lies between the separators, without blanks around it, each with the byte at which it begins in the whole text.
+fn cut(start: usize, text: &str, is_separator: fn(char) -> bool) -> Vec<(usize, &str)> {
+    let mut pieces = Vec::new();
+    let mut at = start;
+    for piece in text.split_inclusive(is_separator) {
+        let bare = piece.trim_end_matches(is_separator).trim_end_matches(is_blank);
+        let begun = bare.trim_start_matches(is_blank);
+        if !begun.is_empty() {
+            pieces.push((at + bare.len() - begun.len(), begun));
+        }
+        at += piece.len();
     }
     pieces
 }
@@ -78,14 +95,22 @@ pub(super) fn of(text: &str) -> Vec<Part> {
             None => rest = format!("{rest} {word}"),
         }
     }
-    let words: Vec<&str> = rest.split(|c: char| is_blank(c) || is_between(c)).filter(|word| !word.is_empty()).collect();
-    if words.len() == 1 && words[0] == text {
-        return parts;
+    // An ID may hold what separates words elsewhere, so larger parts come first.
+    let words: Vec<&str> = rest.split(is_blank).filter(|word| !word.is_empty()).collect();
+    let ends = (1..words.len()).rev().take(MOST_WORDS).map(|first| words[first..].join(" "));
+    let finer = words.iter().rev().flat_map(|word| word.rsplit(is_between)).take(MOST_WORDS).map(str::to_owned);
+    for part in ends.chain(words.iter().rev().take(MOST_WORDS).map(|word| (*word).to_owned())).chain(finer) {
+        let part = part.trim_matches(is_around);
+        if !part.is_empty() && part != text && parts.iter().all(|other: &Part| other.text != part) {
+            parts.push(Part { text: part.to_owned(), because: A_PART });
+        }
     }
-    let texts =
-        words.iter().rev().take(MOST_WORDS).map(|word| word.trim_matches(is_around)).filter(|word| !word.is_empty());
-    parts.extend(texts.map(|word| Part { text: word.to_owned(), because: A_PART }));
     parts
+}
+
+/// Whether a URL stands in the text. The ID in a shop's URL is often not the order's own, so its absence proves nothing.
+pub fn has_url(text: &str) -> bool {
+    text.contains('/') && text.split(is_blank).any(|word| url_in(word).is_some())
 }
 
 /// What separates words beside blanks.

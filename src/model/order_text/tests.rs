@@ -143,6 +143,31 @@ fn a_difference_is_said_in_words() {
     }
 }
 
+#[test]
+fn marks_are_written_out_where_a_person_reads_them() {
+    for (text, shown) in
+        [("1001", "1001"), ("10\u{202e}01\u{1b}", "10<U+202E>01<U+001B>"), ("b\u{e4}r 1", "b\u{e4}r 1")]
+    {
+        assert_eq!(visible(text), shown);
+    }
+}
+
+#[test]
+fn urls_and_addresses_are_told_from_order_ids() {
+    for (text, url, email) in [
+        ("1001", false, false),
+        ("2024/1001", false, false),
+        ("1001@shop", false, false),
+        ("a@b.example", false, true),
+        (" a@b.example ", false, true),
+        ("Ann <a@b.example>", false, false),
+        ("https://shop.example/orders/1001", true, false),
+        ("see shop.example/orders/1001", true, false),
+    ] {
+        assert_eq!((has_url(text), is_email(text)), (url, email), "{text:?}");
+    }
+}
+
 /// Any character that nobody sees.
 fn mark() -> impl Strategy<Value = char> {
     any::<char>().prop_filter("a mark", |c| marks::is_mark(*c)).boxed().prop_union(

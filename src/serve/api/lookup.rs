@@ -8,16 +8,19 @@ use super::{Answered, Problem, json};
 use crate::access::Right;
 use crate::lookup::Answer;
 use crate::model::{AccountId, UserId};
-use crate::serve::app::App;
+use crate::serve::app::{App, participants};
 use crate::serve::asked::{Caller, Query};
 use crate::serve::page::masked::masked;
 
 /// Look an order up
 ///
-/// From the index alone: nothing is asked of the vendor. `coverage` says how sure the answer is. Accounts are masked, unless
-/// `accounts=shown` is asked for by somebody who may see them.
+/// From the index alone: nothing is asked of the vendor. `verdict` says what the answer comes to: `found`, `not_a_referral`,
+/// `not_found_yet`, `unclear`, or `several` for a list of order IDs, each with its answer in `orders`. `candidates` are orders
+/// that the text may mean if it is not an order ID itself. An ActionId and a reward ID lead to their orders in `related`; so
+/// does a participant's ID for a token that may see accounts. Accounts are masked, unless such a token asks for
+/// `accounts=shown`.
 #[utoipa::path(get, path = "/api/v1/lookup", tag = "orders", security(("token" = ["lookup"])),
-    params(("order_id" = String, Query, description = "The order ID, byte for byte"),
+    params(("order_id" = String, Query, description = "The order ID, byte for byte; or what a person pasted for it"),
            ("accounts" = Option<String>, Query, description = "`shown` for account IDs in clear")),
     responses((status = 200, description = "What is known, which may be nothing", body = Answer),
               (status = 400, description = "No order ID, or one that cannot be", body = Problem),
@@ -29,11 +32,14 @@ pub(in crate::serve) async fn answer(State(app): State<Arc<App>>, caller: Caller
     if shown && !caller.who.may(Right::SeeAccount) {
         return Err(Problem::may_not());
     }
-    let mut answers = app.look_up(std::slice::from_ref(&order))?;
+    let participants = participants(&caller.who);
+    let mut answers = app.look_up_pasted(vec![order.clone()], participants)?;
     if !shown {
         answers.iter_mut().for_each(mask);
     }
-    // One order was asked for, so there is one answer.
+    if answers.len() > 1 {
+        return Ok(json(&Answer::several(order, answers)));
+    }
     Ok(json(&answers.pop()))
 }
 

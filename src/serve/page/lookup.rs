@@ -1,7 +1,7 @@
 //! One field: order IDs in, what is known of them out, and how sure that is.
 //!
-//! From the index alone, unless somebody asks for the source. An order ID is looked up as it was pasted; what merely resembles
-//! it is offered, never taken.
+//! From the index alone, unless a person asks for the source. An order ID is looked up as it was pasted; the orders that the
+//! text may mean are offered, never taken.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use axum::response::{IntoResponse, Redirect};
 use super::shown::{Order, in_link};
 use super::{Page, Shell, rendered};
 use crate::access::Right;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::lookup;
 use crate::model::OrderId;
-use crate::serve::app::App;
+use crate::model::order_text::visible;
+use crate::serve::app::{App, check_count, participants};
 use crate::serve::asked::{Caller, Fields, Form, Query};
-use crate::serve::desk::ORDERS_AT_MOST;
 
 #[derive(Template)]
 #[template(path = "lookup.html")]
@@ -40,16 +40,16 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     let orders = orders_of(&asked)?;
     let may_see_accounts = caller.who.may(Right::SeeAccount);
     let accounts = may_see_accounts && asked.get("accounts") == Some("shown");
-    let answers = app.look_up(&orders)?;
+    let text: Vec<&str> = orders.iter().map(OrderId::as_str).collect();
+    let text = text.join("\n");
+    let answers = app.look_up_pasted(orders.clone(), participants(&caller.who))?;
     let ledger = if orders.is_empty() { None } else { app.desk.ledger()? };
     let mut shown = Vec::new();
     for answer in &answers {
         let known = ledger.as_ref().map(|ledger| ledger.of_order(&answer.order_id)).transpose()?.unwrap_or_default();
         shown.push(Order::of(answer, &known, accounts));
     }
-    let text: Vec<&str> = orders.iter().map(OrderId::as_str).collect();
-    let text = text.join("\n");
-    let title = if orders.len() == 1 { format!("Order {text}") } else { "Look up".to_owned() };
+    let title = if orders.len() == 1 { format!("Order {}", visible(&text)) } else { "Look up".to_owned() };
     Ok(rendered(&LookupPage {
         shell: Shell::of(&app, title, Some(&caller)),
         asked_link: in_link(&text),
@@ -96,15 +96,11 @@ pub(super) fn orders_of(asked: &Fields) -> Result<Vec<OrderId>> {
         asked.all("orders").flat_map(|text| text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)));
     let mut orders = Vec::new();
     for line in lines.filter(|line| !line.trim().is_empty()) {
-        let order = lookup::order_id(line)?;
+        let order = lookup::typed(line)?;
         if !orders.contains(&order) {
             orders.push(order);
         }
     }
-    if orders.len() > ORDERS_AT_MOST {
-        let count = orders.len();
-        return Err(Error::new(Kind::Usage, format!("{count} order IDs at once are too many, {ORDERS_AT_MOST} go"))
-            .hint("a lead can upload a file of refunds as a batch"));
-    }
+    check_count(orders.len())?;
     Ok(orders)
 }

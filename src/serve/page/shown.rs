@@ -1,7 +1,9 @@
 //! Answers and receipts as the templates show them: words, no decisions.
 
 use super::masked::masked;
-use crate::lookup::{Answer, Found, basis};
+use crate::lookup::{Answer, Found, Verdict as Answered, basis};
+use crate::model::OrderId;
+use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
 use crate::retract::Earlier;
 use crate::retract::receipt::{Entry, Receipt};
@@ -19,13 +21,26 @@ pub(super) struct Order {
     pub(super) id: String,
     pub(super) link: String,
     pub(super) actions: Vec<Action>,
-    /// Why there is none, in one sentence.
-    pub(super) nothing: Option<&'static str>,
+    /// The ID as a heading: marks that nobody sees are written out.
+    pub(super) heading: String,
+    /// Why there is none, in a sentence or two.
+    pub(super) nothing: Option<String>,
     pub(super) basis: String,
-    pub(super) suggestions: Vec<(String, String)>,
+    /// Orders that the text may mean: ID, link and difference.
+    pub(super) candidates: Vec<(String, String, String)>,
+    /// What the text is, if it is another ID than an order's.
+    pub(super) related: Option<Related>,
     pub(super) searched: Option<String>,
     /// What the ledger has of it.
     pub(super) retractions: Vec<Line>,
+}
+
+/// The orders of what the text is: an ActionId, a reward ID, a participant.
+pub(super) struct Related {
+    pub(super) what: &'static str,
+    /// ID and link of each.
+    pub(super) orders: Vec<(String, String)>,
+    pub(super) more: bool,
 }
 
 /// One action of an order, with its rewards.
@@ -72,30 +87,24 @@ impl Order {
                 None => actions.push(Action { id, rewards: vec![reward] }),
             }
         }
-        let coverage = &answer.coverage;
-        let nothing = if answer.is_found() {
-            None
-        } else if coverage.as_of.is_none() && coverage.accounts_read == 0 {
-            Some("There is no answer: nothing has been crawled yet.")
-        } else if !answer.suggestions.is_empty() {
-            // A space too many at either end is the usual case, and nobody must read it as "no referral".
-            Some("No order is written exactly like this.")
-        } else if coverage.complete && coverage.rewards_read > 0 {
-            Some("This is not a referral order.")
-        } else {
-            Some("It is not in what has been read so far.")
-        };
+        let shown = |order: &OrderId| (visible(order.as_str()).into_owned(), in_link(order.as_str()));
+        let candidates = answer.candidates.iter().map(|known| {
+            let (id, link) = shown(&known.order_id);
+            (id, link, known.because.clone())
+        });
         Self {
             id: answer.order_id.as_str().to_owned(),
+            heading: visible(answer.order_id.as_str()).into_owned(),
             link: in_link(answer.order_id.as_str()),
             actions,
-            nothing,
-            basis: basis(coverage),
-            suggestions: answer
-                .suggestions
-                .iter()
-                .map(|order| (order.as_str().to_owned(), in_link(order.as_str())))
-                .collect(),
+            nothing: nothing(answer),
+            basis: basis(&answer.coverage),
+            candidates: candidates.collect(),
+            related: answer.related.as_ref().map(|related| Related {
+                what: related.kind.describe(),
+                orders: related.orders.iter().map(shown).collect(),
+                more: related.more,
+            }),
             searched: answer.searched.as_ref().map(crate::lookup::Searched::describe),
             retractions: retractions.iter().rev().map(Line::of).collect(),
         }
@@ -105,6 +114,29 @@ impl Order {
     pub(super) fn action_ids(&self) -> Vec<(String, String)> {
         self.actions.iter().filter_map(|action| action.id.clone()).map(|id| (id.clone(), in_link(&id))).collect()
     }
+}
+
+/// Why an order is not found.
+fn nothing(answer: &Answer) -> Option<String> {
+    if answer.is_found() {
+        return None;
+    }
+    let text = answer.order_id.as_str();
+    let marks = invisible_marks(text).map(|marks| format!("The pasted text has {marks}.")).into_iter();
+    let why = match answer.verdict {
+        _ if !answer.candidates.is_empty() => "No order is written exactly like this.",
+        _ if answer.related.is_some() => "This is not an order ID.",
+        Answered::Unclear if has_url(text) => {
+            "This is a URL, and no part of it is a known order. Paste the order ID itself."
+        }
+        Answered::Unclear if is_email(text) => "This is an e-mail address, and the index knows no participant by it.",
+        Answered::Unclear => "No order is written like this, with or without that.",
+        _ if answer.is_without_index() => "There is no answer: nothing has been crawled yet.",
+        Answered::NotAReferral => "This is not a referral order.",
+        _ => "It is not in what has been read so far.",
+    };
+    let unclear = (answer.verdict == Answered::Unclear).then(|| "Unclear.".to_owned());
+    Some(unclear.into_iter().chain(marks).chain([why.to_owned()]).collect::<Vec<_>>().join(" "))
 }
 
 impl Reward {

@@ -1,7 +1,7 @@
 //! Answers: what is known of an order or an action. Exact matches only; suggestions are a list of their own.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, ToSql};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::links::led_to;
 use super::{IndexReader, Via, moment};
@@ -105,6 +105,19 @@ const OF_ACTION: Which =
 const OF_ORDER_AND_ITS_ACTIONS: Which =
     which!(concat!(of_order!(), " UNION ", of_its_actions!("link_keys"), " UNION ", of_its_actions!("new_link_keys")));
 
+/// Order IDs by the key of one.
+const ALIKE: &str = concat!(
+    "SELECT DISTINCT order_id FROM links WHERE reward IN (",
+    led_to!("order_key(?1)"),
+    ") AND order_id IS NOT NULL ORDER BY order_id <> ?1, order_id"
+);
+
+/// Orders by a participant's ID. A user ID is null where it is the account ID, so each half has an index of its own.
+const ORDERS_OF_PARTICIPANT: &str = "SELECT order_id FROM links WHERE order_id IS NOT NULL AND reward IN (
+         SELECT rewards.id FROM accounts CROSS JOIN rewards ON rewards.account = accounts.id WHERE accounts.account_id = ?1
+         UNION SELECT id FROM rewards WHERE user_id = ?1 AND user_id <> '')
+     GROUP BY order_id ORDER BY max(reward) DESC LIMIT ?2";
+
 /// What one reward offers, in its own order.
 type Pairs = Vec<(Option<OrderId>, Option<ActionId>)>;
 
@@ -161,16 +174,19 @@ impl IndexReader {
         })
     }
 
+    /// The orders of a participant's rewards, newest first, by account ID or user ID.
+    pub fn orders_of_participant(&self, id: &str, limit: usize) -> Result<Vec<OrderId>> {
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(ORDERS_OF_PARTICIPANT)?;
+            statement.query_map(params![id, limit as i64], |row| row.get(0))?.collect()
+        })
+    }
+
     /// Order IDs that people cannot tell from this one, itself included: those of the same [`skeleton`]. One look-up by key.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
         self.read(|conn| {
-            let select = concat!(
-                "SELECT DISTINCT order_id FROM links WHERE reward IN (",
-                led_to!("order_key(?1)"),
-                ") AND order_id IS NOT NULL ORDER BY order_id <> ?1, order_id"
-            );
             let form = skeleton(order.as_str());
-            let mut statement = conn.prepare_cached(select)?;
+            let mut statement = conn.prepare_cached(ALIKE)?;
             let led_to = statement.query_map([order], |row| row.get::<_, OrderId>(0))?;
             led_to
                 .filter(|other| other.as_ref().map_or(true, |other| skeleton(other.as_str()) == form))
@@ -268,4 +284,31 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<IndexedReward> {
         read_at: moment(row.get(23)?),
         via: Via::of_number(row.get(24)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::Identity;
+    use crate::store::index::Index;
+
+    #[test]
+    fn no_question_about_a_pasted_text_reads_a_whole_table() {
+        let dir = TempDir::new().expect("a folder");
+        let index = Index::open(&dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
+        for question in
+            [ORDERS_OF_PARTICIPANT, OF_REWARD.rewards, OF_REWARD.links, OF_ACTION.rewards, OF_ACTION.links, ALIKE]
+        {
+            let plan: Vec<String> = index
+                .read(|conn| {
+                    let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {question}"))?;
+                    let given = plan.parameter_count();
+                    plan.query_map(rusqlite::params_from_iter(vec!["1"; given]), |row| row.get(3))?.collect()
+                })
+                .expect("plans");
+            assert!(plan.len() > 1 && plan.iter().all(|step| !step.starts_with("SCAN ")), "{question}: {plan:#?}");
+        }
+    }
 }

@@ -74,6 +74,7 @@ pub(super) const LAYOUT: Layout = Layout {
             know_keys(conn)?;
             key_all(conn)
         },
+        |conn| conn.execute_batch(include_str!("../../../migrations/index-6.sql")),
     ],
     synchronous: "NORMAL",
     application_id: 0x7265_6378, // "recx"

@@ -1,0 +1,113 @@
+//! What a text is that is no order ID: an ActionId, a reward ID or a participant of the index, and the orders that it leads to.
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::model::order_text::whole_candidates;
+use crate::model::{ActionId, OrderId, RewardId};
+use crate::store::index::IndexReader;
+
+/// Orders that are listed at most.
+const MOST: usize = 20;
+
+/// What a text is, if it is no order ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RelatedKind {
+    /// The vendor's ID of an action.
+    Action,
+    /// The vendor's ID of a reward.
+    Reward,
+    /// An account ID or a user ID; often an e-mail address.
+    Participant,
+}
+
+impl RelatedKind {
+    /// With its article, for a person.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Action => "an ActionId",
+            Self::Reward => "a reward ID",
+            Self::Participant => "the ID of a participant",
+        }
+    }
+}
+
+/// Orders that a text leads to, though it is no order ID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Related {
+    /// What the text is.
+    pub kind: RelatedKind,
+    /// The orders, at most 20; empty if its rewards carry none.
+    pub orders: Vec<OrderId>,
+    /// There are more orders than are listed.
+    pub more: bool,
+}
+
+/// Whether orders may be found by a participant's ID: that tells who placed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Participants {
+    /// The caller may see accounts.
+    Find,
+    /// The caller may not, so a participant's ID finds nothing.
+    Leave,
+}
+
+/// What this text is, other than an order ID; `None` if the index does not know it. Blanks, quotes and marks around it are
+/// looked past, because nothing is acted on.
+pub(super) fn of(reader: &IndexReader, text: &str, participants: Participants) -> Result<Option<Related>> {
+    let others = whole_candidates(text).into_iter().map(|candidate| candidate.text);
+    // A # in front makes sense for an order ID alone.
+    for text in std::iter::once(text.to_owned()).chain(others.filter(|text| !text.starts_with('#'))) {
+        if let Some(related) = of_exactly(reader, &text, participants)? {
+            return Ok(Some(related));
+        }
+    }
+    Ok(None)
+}
+
+fn of_exactly(reader: &IndexReader, text: &str, participants: Participants) -> Result<Option<Related>> {
+    let of_action = reader.rewards_of_action(&ActionId::new(text))?;
+    if !of_action.is_empty() {
+        let orders = of_action.into_iter().flat_map(|reward| reward.order_ids).collect();
+        return Ok(Some(Related::new(RelatedKind::Action, orders)));
+    }
+    if let Some(reward) = reader.reward(&RewardId::new(text))? {
+        return Ok(Some(Related::new(RelatedKind::Reward, reward.order_ids)));
+    }
+    if participants == Participants::Leave {
+        return Ok(None);
+    }
+    let mut orders = reader.orders_of_participant(text, MOST + 1)?;
+    if orders.is_empty() && text.contains('@') {
+        // The vendor keeps most addresses in lower case.
+        orders = reader.orders_of_participant(&text.to_lowercase(), MOST + 1)?;
+    }
+    Ok((!orders.is_empty()).then(|| Related::new(RelatedKind::Participant, orders)))
+}
+
+impl Related {
+    fn new(kind: RelatedKind, all: Vec<OrderId>) -> Self {
+        let mut orders: Vec<OrderId> = Vec::new();
+        for order in all {
+            if !orders.contains(&order) {
+                orders.push(order);
+            }
+        }
+        let more = orders.len() > MOST;
+        orders.truncate(MOST);
+        Self { kind, orders, more }
+    }
+
+    /// What the text is, and where it leads, for a person.
+    pub fn describe(&self) -> String {
+        let what = self.kind.describe();
+        let list: Vec<String> = self.orders.iter().map(|order| format!("{:?}", order.as_str())).collect();
+        let more = if self.more { " and more" } else { "" };
+        match list.as_slice() {
+            [] => format!("it is {what}, and its rewards carry no order ID"),
+            [order] => format!("it is {what}, of order {order}"),
+            orders => format!("it is {what}, of orders {}{more}", orders.join(", ")),
+        }
+    }
+}
