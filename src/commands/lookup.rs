@@ -31,15 +31,16 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
         let looked = lookup::participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
         report.note(looked.describe());
     }
-    // Opened anew below: what a look at the source makes must be seen.
-    let known = IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref())?;
-    let orders = lookup::expand(known.as_ref(), typed)?;
+    let open = || IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref());
+    let mut reader = open()?;
+    let orders = lookup::expand(reader.as_ref(), typed)?;
     let mut searched = BTreeMap::new();
     if args.live {
         let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
         searched = search_missing(context, &orders, budget, args.park).await?;
+        // The search makes the index if there was none.
+        reader = open()?;
     }
-    let reader = IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref())?;
     let mut answers = lookup::run(reader.as_ref(), &orders, Participants::Find, clock.now())?;
     for answer in &mut answers {
         answer.searched = searched.remove(&answer.order_id);
