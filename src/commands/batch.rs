@@ -9,7 +9,7 @@ use super::{Context, End};
 use crate::cli::BatchArgs;
 use crate::error::{Error, Kind, Result};
 use crate::refunds::plan::{self as plan_file, MadeFor};
-use crate::refunds::{self, OutFile, Refunds, Syntax, read, write};
+use crate::refunds::{self, Decision, OutFile, Refunds, Syntax, read, write};
 use crate::report::Report;
 use crate::retract::batch::{self, Batch, COLUMNS, Limits, PLANNED};
 use crate::retract::{self, Options, Reads, WriterSettings};
@@ -199,8 +199,18 @@ fn watch_missing(context: &Context<'_>, identity: &Identity, batch: &Batch<'_>, 
     let now = clock.now();
     let wait = args.watch_for.map_or(WATCH_FOR, |span| span.0);
     let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-    let new: Vec<NewWatched<'_>> = batch
-        .not_found_yet()
+    let not_found: Vec<_> = batch.not_found_yet().collect();
+    // What turns up is named with the command that retracts it, and that needs no file to be right.
+    let to_compare = not_found.iter().filter(|(order, _)| matches!(order.decision, Decision::ToCompare { .. })).count();
+    if to_compare > 0 {
+        report.note(format!(
+            "{to_compare} orders are not waited for, because their refunds must be compared with their actions: run the same \
+             file again after a crawl"
+        ));
+    }
+    let new: Vec<NewWatched<'_>> = not_found
+        .into_iter()
+        .filter(|(order, _)| matches!(order.decision, Decision::InFull { .. }))
         .map(|(order, options)| NewWatched {
             order_id: &order.order_id,
             refunded_at: order.refunded_at.map(refunds::When::latest),

@@ -8,6 +8,7 @@ use super::{Context, End};
 use crate::cli::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 use crate::config::Settings;
 use crate::error::Result;
+use crate::model::order_text::visible;
 use crate::refunds::decision::Evidence;
 use crate::refunds::formats;
 use crate::refunds::read::{self, LIST_NAME, Options};
@@ -125,7 +126,7 @@ fn check(context: &Context<'_>, args: &RefundsCheckArgs) -> Result<End> {
     section(report, &table(["decision", "orders"], counts));
     let rows = shown.iter().map(|order| {
         let evidence = order.evidence.sentence();
-        [order.order_id.to_string(), order.decision.kind().words().to_owned(), evidence]
+        [visible(order.order_id.as_str()).into_owned(), order.decision.kind().words().to_owned(), evidence]
     });
     section(report, &table(["order", "decision", "evidence"], rows));
     let more = refunds.orders.len() - shown.len();
