@@ -41,6 +41,9 @@ async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
         force: args.force,
     };
     options.plan.check(report.can_ask())?;
+    if args.from.is_none() && !args.columns.is_empty() {
+        return Err(Error::new(Kind::Usage, "flags for a file's columns need --from: orders that are named have none"));
+    }
     let wishes = if let Some(path) = &args.from {
         {
         let list = refunds::read::file(path, &super::refunds::options(settings, &args.columns))?;

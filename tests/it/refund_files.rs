@@ -377,6 +377,19 @@ fn a_reversal_file_is_written_only_of_what_was_refunded_in_full() {
 }
 
 #[test]
+fn a_flag_for_columns_without_a_file_is_wrong_usage() {
+    let (_sim, home) = ready(&["--participants", "50"]);
+    for args in [
+        ["retract", "1001", "--status-column", "Status"].as_slice(),
+        &["retract", "1001", "--partials"],
+        &["retract", "--apply", "plan.csv", "--out", "x.csv", "--format", "list"],
+        &["file", "write", "1001", "--out", "x.csv", "--order-prefix", "#"],
+    ] {
+        home.check(args, 2);
+    }
+}
+
+#[test]
 fn the_documentation_has_every_format_and_its_rule() {
     let (_sim, home) = ready(&["--participants", "50"]);
     let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/refund-files.md")).expect("the document");
