@@ -27,6 +27,9 @@ pub(super) async fn run(context: &Context<'_>, args: FileArgs) -> Result<End> {
 async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
     let Context { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
+    if args.from.is_none() && !args.columns.is_empty() {
+        return Err(Error::new(Kind::Usage, "flags for a file's columns need --from: orders that are named have none"));
+    }
     let FileWriteArgs { consent, dry_run, max_index_age, .. } = args;
     let send = SendArgs { consent, dry_run, wait: None, max_index_age };
     let options = write::WriteOptions {
@@ -41,9 +44,6 @@ async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
         force: args.force,
     };
     options.plan.check(report.can_ask())?;
-    if args.from.is_none() && !args.columns.is_empty() {
-        return Err(Error::new(Kind::Usage, "flags for a file's columns need --from: orders that are named have none"));
-    }
     let wishes = if let Some(path) = &args.from {
         {
         let list = refunds::read::file(path, &super::refunds::options(settings, &args.columns))?;

@@ -32,17 +32,17 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
     if args.orders.len() > 1 {
         options.follows.submissions = Submissions::Sparingly { now: false };
     }
-    options.check(report.can_ask())?;
-    if !args.batch.is_batch() && (args.batch.out.is_some() || args.batch.watch_missing) {
-        return Err(Error::new(Kind::Usage, "--out and --watch-missing are for refunds from a file")
-            .hint("name the file with --file"));
-    }
     if !args.batch.is_batch() && args.batch.partials {
         return Err(Error::new(Kind::Usage, "--partials is for refunds from a file").hint("use `recoup adjust` for one order"));
     }
     if args.batch.file.is_none() && !args.batch.columns.is_empty() {
         let why = if args.batch.apply.is_some() { "a plan is read as it was made" } else { "orders that are named have none" };
         return Err(Error::new(Kind::Usage, format!("flags for a file's columns need --file: {why}")));
+    }
+    options.check(report.can_ask())?;
+    if !args.batch.is_batch() && (args.batch.out.is_some() || args.batch.watch_missing) {
+        return Err(Error::new(Kind::Usage, "--out and --watch-missing are for refunds from a file")
+            .hint("name the file with --file"));
     }
     let orders = args.orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
     if options.action_id.is_some() && orders.len() > 1 {
