@@ -43,6 +43,9 @@ pub mod reconcile;
 // Use case: how fresh the index is, and what is still open.
 pub mod status;
 
+// Use case: what makes recoup wait for a host, and ending it.
+pub mod quota;
+
 // Use case: who may do what at the page and the API.
 pub mod access;
 

@@ -279,7 +279,7 @@ impl Client {
     fn bound_limited(&self, tries: &mut Tries, until: Option<Timestamp>, now: Timestamp) -> Result<()> {
         let since = *tries.limited_since.get_or_insert(now);
         if now.duration_since(since) > signed(self.max_wait) {
-            return Err(self.pacer.parked(until.unwrap_or(now).as_millisecond()));
+            return Err(self.pacer.parked_until(until.unwrap_or(now)));
         }
         Ok(())
     }

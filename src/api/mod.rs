@@ -55,6 +55,13 @@ pub(crate) struct Host {
     pub(crate) url_hint: &'static str,
 }
 
+/// The warning about a wait that a host cannot mean.
+pub fn implausible_wait(host: &str) -> String {
+    format!(
+        "the {host} host asked for a wait of more than a day; recoup waits a day at most, and `recoup quota clear` ends the wait"
+    )
+}
+
 /// 401.
 pub(crate) fn credentials_refused(host: Host) -> Error {
     Error::new(Kind::Credentials, format!("the {} API refuses the credentials", host.name))

@@ -8,6 +8,7 @@ mod approval;
 mod batch;
 mod file;
 mod paper;
+mod quota;
 mod reconcile;
 mod records;
 mod refunds;
@@ -29,6 +30,7 @@ pub use approval::{ApprovalCommand, DecideArgs, LimitsArgs};
 pub use batch::{BatchArgs, WatchCommand};
 pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
 pub use paper::{CompletionsArgs, ManArgs};
+pub use quota::{QuotaClearArgs, QuotaCommand, QuotaHost};
 pub use reconcile::ReconcileArgs;
 pub use records::{
     AcceptArgs, AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, BackupArgs, ExportFormat, ForgetArgs,
@@ -116,6 +118,9 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
+    /// What makes recoup wait for a host, and ending it
+    #[command(subcommand)]
+    Quota(QuotaCommand),
     /// What `recoup serve` does by itself: when, and how it went; or one of it now
     #[command(subcommand)]
     Schedule(ScheduleCommand),

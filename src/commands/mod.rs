@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
-use crate::api::{Advocate, Brand};
+use crate::api::{Advocate, Brand, WaitReason, implausible_wait};
 use crate::cli::{Cli, Command};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings, Span, Wishes};
@@ -30,6 +30,7 @@ mod ledger;
 mod lookup;
 mod mistake;
 mod paper;
+mod quota;
 mod reconcile;
 mod refunds;
 mod retract;
@@ -143,6 +144,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Reconcile(args) => reconcile::run(&context, args),
         Command::Refunds(command) => refunds::run(&context, command),
         Command::Status(args) => status::run(&context, &args),
+        Command::Quota(command) => quota::run(&context, command).await,
         Command::Schedule(command) => schedule::run(&context, command).await,
         Command::Webhook(command) => webhook::run(&context, command).await,
         Command::User(command) => user::run(&context, command),
@@ -224,6 +226,11 @@ async fn simulate(options: simulator::Options, report: &Report, stop: Cancellati
 fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
         report.warn(format!("the quota was not shared with other processes: {why}"));
+    }
+    for (host, reason) in [("Advocate", advocate.stats().wait_reason), ("Brand", brand.stats().wait_reason)] {
+        if reason == Some(WaitReason::Implausible) {
+            report.warn(implausible_wait(host));
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::WaitReason;
 use crate::api::advocate::Advocate;
+use crate::api::{WaitReason, implausible_wait};
 use crate::clock::Clock;
 use crate::model::time_left::{duration, time_left};
 use crate::report::Report;
@@ -71,7 +71,7 @@ impl Meter {
         let progress = report.progress(what);
         let began = Instant::now();
         let mut waited = Duration::ZERO;
-        let mut warned = false;
+        let (mut warned, mut warned_of_wait) = (false, false);
         loop {
             let at = Instant::now();
             tokio::time::sleep(EVERY).await;
@@ -81,6 +81,11 @@ impl Meter {
             if let Some(why) = advocate.quota_trouble().filter(|_| !warned) {
                 report.warn(format!("the quota is not shared with other processes for now: {why}"));
                 warned = true;
+            }
+            let is_implausible = advocate.stats().wait_reason == Some(WaitReason::Implausible);
+            if is_implausible && !warned_of_wait {
+                report.warn(implausible_wait("Advocate"));
+                warned_of_wait = true;
             }
             let (read, total, text) = self.line(began.elapsed().saturating_sub(waited), advocate, clock.now_ms());
             progress.show(read, total, &text);

@@ -14,6 +14,10 @@ pub use account::Account;
 /// The share of a window that is kept for retractions where nothing else is said.
 pub const RESERVE: f64 = 0.1;
 
+/// The longest wait that a host can mean, in milliseconds: its longest published window is a day. A longer one is a mistake, and
+/// is capped.
+pub const LONGEST_WAIT: i64 = 24 * 3_600_000;
+
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
@@ -43,6 +47,8 @@ pub enum WaitReason {
     QuotaUsed,
     /// The host named the moment.
     AskedTo,
+    /// The host named a moment more than [`LONGEST_WAIT`] away; the wait is capped at that.
+    Implausible,
 }
 
 impl WaitReason {
@@ -52,12 +58,14 @@ impl WaitReason {
             Self::BackingOff => "backing off",
             Self::QuotaUsed => "quota used",
             Self::AskedTo => "asked to wait",
+            Self::Implausible => "asked to wait for more than a day, capped at a day",
         }
     }
 
     /// The reason behind the word.
     pub fn parse(text: &str) -> Self {
-        [Self::BackingOff, Self::QuotaUsed].into_iter().find(|reason| reason.as_str() == text).unwrap_or(Self::AskedTo)
+        let others = [Self::BackingOff, Self::QuotaUsed, Self::Implausible];
+        others.into_iter().find(|reason| reason.as_str() == text).unwrap_or(Self::AskedTo)
     }
 }
 
@@ -96,6 +104,18 @@ pub struct Hold {
     pub until_ms: i64,
     /// Why.
     pub reason: WaitReason,
+}
+
+impl Hold {
+    /// A wait that the host asked for, capped at [`LONGEST_WAIT`].
+    pub fn asked(until_ms: i64, now_ms: i64) -> Self {
+        let longest = now_ms.saturating_add(LONGEST_WAIT);
+        if until_ms > longest {
+            Self { until_ms: longest, reason: WaitReason::Implausible }
+        } else {
+            Self { until_ms, reason: WaitReason::AskedTo }
+        }
+    }
 }
 
 /// A limit as the host told it with an answer.

@@ -190,10 +190,10 @@ impl Options {
     }
 }
 
-/// Every kind of fault, evenly, adding up to `total`.
+/// Every kind of fault that a client gets past by asking again, evenly, adding up to `total`.
 pub(super) fn even_mix(total: f64) -> Vec<(FaultKind, f64)> {
-    let kinds = FaultKind::value_variants();
-    if total > 0.0 { kinds.iter().map(|kind| (*kind, total / kinds.len() as f64)).collect() } else { Vec::new() }
+    let kinds: Vec<_> = FaultKind::value_variants().iter().filter(|kind| kind.passes()).collect();
+    if total > 0.0 { kinds.iter().map(|kind| (**kind, total / kinds.len() as f64)).collect() } else { Vec::new() }
 }
 
 /// A friendly duration, `20ms` or `1h`.

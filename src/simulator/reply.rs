@@ -33,6 +33,13 @@ impl Reply {
         Self::new(status, "text/html", page)
     }
 
+    /// A page as a firewall between client and vendor would send it; it names what it refused, as some do.
+    pub(super) fn firewall() -> Self {
+        let page = "<!DOCTYPE html><html><head><title>Access denied | Example Firewall</title></head>\
+            <body><p>Blocked: ann@example.com from 192.0.2.7</p></body></html>\n";
+        Self::new(403, "text/html; charset=utf-8", page)
+    }
+
     pub(super) fn with(mut self, headers: Vec<(&'static str, String)>) -> Self {
         self.headers.extend(headers);
         self

@@ -223,7 +223,12 @@ async fn instead(
     let reply = match fault {
         FaultKind::Status500 => asked.error(500, "Internal error.", rs),
         FaultKind::Status502 => Reply::html(502),
+        FaultKind::Html403 => Reply::firewall(),
         FaultKind::Status503 => asked.error(503, "Try again later.", None),
+        FaultKind::Absurd429 => {
+            let reply = asked.error(429, "Rate limit exceeded.", rs.and(Some("RS033")));
+            reply.with(vec![("retry-after", "3600000".to_owned())])
+        }
         FaultKind::Status429 | FaultKind::Bare429 => {
             let rs = rs.and(Some("RS033"));
             let reply = asked.error(429, "Rate limit exceeded.", rs);

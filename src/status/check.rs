@@ -1,7 +1,7 @@
 //! What a monitor wants to know: is anything wrong that a person must hear of.
 //!
-//! Three things are: an index that is older than it may be, retractions that are long overdue, and credentials that the
-//! vendor has refused. Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
+//! Four things are: an index that is older than it may be, retractions that are long overdue, credentials that the vendor has
+//! refused, and a wait that a host cannot mean. Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
 //! metrics have them. Only computes; nothing is read here.
 
 use std::time::Duration;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Status;
 use super::text::in_words;
 use crate::clock::signed;
+use crate::model::budget::WaitReason;
 use crate::store::ledger::State;
 
 /// How old things may get.
@@ -27,7 +28,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Trouble)]
 pub struct Problem {
-    /// `stale_index`, `overdue_retraction` or `refused_credentials`.
+    /// `stale_index`, `overdue_retraction`, `refused_credentials` or `implausible_wait`.
     pub problem: &'static str,
     /// What exactly, as a sentence.
     pub message: String,
@@ -55,6 +56,11 @@ impl Status {
                 "refused_credentials",
                 format!("`recoup {}` was refused at {}: {}", refusal.command, refusal.at, refusal.message),
             );
+        }
+        for line in self.quota.iter().filter(|line| line.wait_reason == Some(WaitReason::Implausible.as_str())) {
+            let until = line.waiting_until.as_deref().unwrap_or_default();
+            let why = "it asked for more than a day; `recoup quota clear` ends the wait";
+            found("implausible_wait", format!("no request goes to {} before {until}: {why}", line.host));
         }
         problems
     }

@@ -23,6 +23,9 @@ impl QuotaLine {
         if let (Some(until), Some(reason)) = (&self.waiting_until, self.wait_reason) {
             let whom = if reason == WaitReason::QuotaUsed.as_str() { "crawls wait" } else { "waiting" };
             add(format!(", {whom} until {until} ({reason})"));
+            if reason == WaitReason::Implausible.as_str() {
+                add("; `recoup quota clear` ends the wait".to_owned());
+            }
         }
         format!("quota of {}: {text}", self.host)
     }

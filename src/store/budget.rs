@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, Trans
 use super::index::LAYOUT;
 use super::index::log::LAST_RESORT;
 use super::{Identity, check_identity, check_version, look_again, open_as_it_is, open_reader, sql_error};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::budget::{Account, Ask, Budget, Grant, Hold, News, Purpose, Terms, Unavailable, WaitReason};
 
 /// How long an exchange waits for another writer: a crawl's commit takes less, and nobody should wait longer for a lease.
@@ -88,6 +88,37 @@ impl SharedBudget {
         // A lease is two rows, twice a second: it is not what the log of a crawl is copied into the file for.
         conn.pragma_update_and_check(None, "wal_autocheckpoint", LAST_RESORT, |_| Ok(())).map_err(failed)?;
         Ok(conn)
+    }
+}
+
+impl SharedBudget {
+    /// Ends the wait that is kept for this host, at a person's word: see [`Account::clear`]. Whether there was one.
+    ///
+    /// # Errors
+    /// `Storage` or `Busy`: nothing was cleared.
+    pub fn clear(&self, now_ms: i64) -> Result<bool> {
+        let mut conn = self.open().map_err(|why| match why {
+            Unavailable::NoDatabase => Error::new(
+                Kind::Storage,
+                format!("the index at {} keeps no quota that this recoup and these settings can use", self.path.display()),
+            )
+            .hint("check the tenant, the Account SID and the two base URLs; `recoup crawl` brings an older index up to date"),
+            Unavailable::Failed(why) => Error::new(Kind::Storage, why).hint("run the same command again"),
+        })?;
+        let cleared = conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+            let Some(mut account) = read(&tx, &self.host)?.map(|account| account.at(now_ms)) else { return Ok(false) };
+            let hour_ago = now_ms.div_euclid(60_000) - 60;
+            let sent: i64 = tx.query_row(
+                "SELECT COALESCE(SUM(requests), 0) FROM budget_minutes WHERE host = ?1 AND minute >= ?2",
+                params![self.host, hour_ago],
+                |row| row.get(0),
+            )?;
+            let cleared = account.clear(sent.max(0).unsigned_abs(), now_ms);
+            write(&tx, &self.host, &account)?;
+            tx.commit()?;
+            Ok(cleared)
+        });
+        cleared.map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }
 }
 

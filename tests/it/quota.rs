@@ -181,3 +181,54 @@ fn a_killed_process_costs_the_budget_a_lease_and_no_more() {
     assert!((sent..=sent + 40).contains(&used), "{used} of {sent}");
     home.crawl();
 }
+
+#[test]
+fn a_wait_that_no_host_can_mean_is_capped_said_and_cleared_by_a_person() {
+    let sim = Sim::start(&["--participants", "50"]);
+    let home = home(&sim, "", "");
+    home.crawl();
+    sim.post("set?fault=429-absurd=1");
+    let ran = home.check(&["crawl", "--source", "participants", "--full", "--json"], 8);
+    assert!(ran.stdout.contains("more than a day") && ran.stdout.contains("recoup quota clear"), "{}", ran.stdout);
+    sim.post("set?faults=0");
+    let asked = sim.requests();
+    home.check(&["crawl", "--source", "participants"], 8);
+    assert_eq!(sim.requests(), asked, "nobody asks before the time");
+
+    let quota = quota_of(&home, "advocate");
+    let until: jiff::Timestamp = quota["waiting_until"].as_str().expect("a moment").parse().expect("a moment");
+    let status = home.run(&["status"]).stdout;
+    assert!(status.contains("capped at a day") && status.contains("recoup quota clear"), "{status}");
+    let doctor = home.check(&["doctor"], 8);
+    assert!(doctor.stdout.contains("more than a day") && doctor.stdout.contains("quota clear"), "{}", doctor.stdout);
+    let problems = home.check(&["status", "--check", "--json"], 1).object()["problems"].to_string();
+    assert!(problems.contains("implausible_wait"), "{problems}");
+
+    let held = home.check(&["quota", "clear", "--dry-run", "--json"], 0).object();
+    let host = |object: &Value| object["hosts"].as_array().and_then(|hosts| hosts.first().cloned()).expect("a host");
+    assert_eq!((&host(&held)["clearable"], &host(&held)["cleared"]), (&Value::Bool(true), &Value::Bool(false)));
+    let named: jiff::Timestamp = host(&held)["waiting_until"].as_str().expect("a moment").parse().expect("a moment");
+    assert_eq!(named, until);
+    assert_eq!(home.check(&["quota", "clear", "--json"], 5).error_kind(), "refused", "there is no terminal");
+    let other = home.check(&["quota", "clear", "--host", "brand", "--yes"], 0);
+    assert!(!other.stdout.contains("advocate"), "{}", other.stdout);
+    home.check(&["crawl", "--source", "participants", "--park"], 8);
+
+    let cleared = home.check(&["quota", "clear", "--host", "advocate", "--yes"], 0);
+    assert!(cleared.stdout.contains(": cleared"), "{}", cleared.stdout);
+    assert_eq!(quota_of(&home, "advocate")["waiting_until"], Value::Null);
+    home.check(&["crawl", "--source", "participants", "--park"], 0);
+    assert_eq!(host(&home.check(&["quota", "clear", "--yes", "--json"], 0).object())["clearable"], false);
+}
+
+#[test]
+fn what_recoup_has_counted_itself_is_not_cleared() {
+    let sim = Sim::start(&["--participants", "100"]);
+    let home = home(&sim, "quota = '40/h'", "");
+    home.check(&["crawl", "--source", "participants", "--park"], 8);
+    let asked = sim.requests();
+    let ran = home.check(&["quota", "clear", "--yes"], 0);
+    assert!(ran.stdout.contains("not cleared"), "{}", ran.stdout);
+    home.check(&["crawl", "--source", "participants", "--park"], 8);
+    assert_eq!(sim.requests(), asked);
+}

@@ -46,6 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("records", &["store", "model", "error", "clock", "report", "retract", "refunds", "out_file"]),
     ("reconcile", &["store", "model", "error", "clock", "report", "lookup", "retract", "refunds"]),
     ("status", &["store", "model", "error", "clock", "report", "retract", "out_file"]),
+    ("quota", &["store", "model", "error", "clock", "report"]),
     ("doctor", &["api", "store", "extract", "model", "error", "clock", "report", "retract", "config", "commands"]),
     (
         "demo",

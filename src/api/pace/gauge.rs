@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::accepted::Accepted;
 use super::{Pacer, jittered};
-use crate::model::budget::{Limited, WaitReason};
+use crate::model::budget::{Hold, Limited, WaitReason};
 
 /// Different requests that fail in a row, host-wide and without a success in between, before the host's trouble is
 /// everybody's. Fewer delay only the requests that met it, each by its own back-off: a few broken accounts, tried again and
@@ -126,7 +126,7 @@ impl Pacer {
         gauge.step = Some(step);
         drop(gauge);
         let until = self.clock.now_ms().saturating_add(jittered(step).as_millis() as i64);
-        self.hold(until, WaitReason::BackingOff);
+        self.hold(Hold { until_ms: until, reason: WaitReason::BackingOff });
     }
 
     /// A 429 takes the pressure off: the rate's where there is one, else the slots'; then the rate is learned from it, as

@@ -176,7 +176,9 @@ impl Leases {
                 let leases = Arc::clone(self);
                 drop(runtime.spawn_blocking(move || leases.exchange(asks)));
             }
-            _ => self.exchange(asks),
+            _ => {
+                let _account = self.exchange(asks);
+            }
         }
     }
 
@@ -186,15 +188,27 @@ impl Leases {
     }
 
     /// Notes a moment before which nothing starts, for every process.
-    pub(super) fn hold(self: &Arc<Self>, hold: Hold) {
+    pub(super) fn note(&self, hold: Hold) {
+        lock(&self.desk).news.merge(&News { hold: Some(hold), ..News::default() });
+    }
+
+    /// Tells the shared budget what was noted, unless an exchange is about to.
+    pub(super) fn tell(self: &Arc<Self>) {
         {
-            let mut desk = lock(&self.desk);
-            desk.news.merge(&News { hold: Some(hold), ..News::default() });
+            let desk = lock(&self.desk);
             if self.budget.is_none() || desk.is_pending || desk.closed {
                 return;
             }
         }
         self.go(false);
+    }
+
+    /// What the shared budget holds, after it has heard what this process has to tell; `None` if there is none, or it cannot be
+    /// reached.
+    pub(super) async fn held(self: &Arc<Self>) -> Option<Option<Hold>> {
+        self.budget.as_ref()?;
+        let leases = Arc::clone(self);
+        tokio::task::spawn_blocking(move || leases.exchange(false)).await.ok()?.map(|account| account.hold)
     }
 
     /// Notes what the host told. A limit that is news ends the leases that knew nothing of it.
@@ -262,11 +276,11 @@ impl Leases {
             desk.closed = true;
             self.void(&mut desk);
         }
-        self.exchange(false);
+        let _account = self.exchange(false);
     }
 
-    /// One exchange. Takes as long as the budget takes.
-    fn exchange(&self, asks: bool) {
+    /// One exchange. Takes as long as the budget takes. The account as the shared budget has it now, if it was reached.
+    fn exchange(&self, asks: bool) -> Option<Account> {
         let mut books = lock(&self.books);
         let now_us = now_us(&self.clock);
         let (news, ask, generation, known) = {
@@ -286,6 +300,7 @@ impl Leases {
                 Some(budget.exchange(&books.backlog, self.purpose, ask.as_ref(), &self.terms, now_ms))
             }
         };
+        let is_shared = matches!(reached, Some(Ok(_)));
         let (grant, account) = match reached {
             Some(Ok(done)) => {
                 *books = Books::default();
@@ -320,6 +335,7 @@ impl Leases {
         }
         drop(desk);
         self.given.notify_one();
+        is_shared.then_some(account)
     }
 }
 

@@ -1,7 +1,7 @@
 //! When the next request to a host may start. One gate per host.
 //!
 //! The shared budget, Retry-After, `X-RateLimit-*` and back-off meet in one deadline that only moves forward: no success and
-//! no shorter wait takes it back. A caller takes a slot (requests in flight), then passes the deadline and draws from the
+//! no shorter wait takes it back. A person can, by `recoup quota clear`: before a long wait the shared budget is read again. A caller takes a slot (requests in flight), then passes the deadline and draws from the
 //! lease in hand, in one step without an await in between, so that leave is never spent before the request starts and a
 //! deadline that moved during the wait is seen. Slots come first because leave taken by somebody who then waits for a
 //! slot would be spent in a burst later; the price is that waiting callers hold slots nobody else could use.
@@ -18,7 +18,7 @@ mod deadline;
 mod gauge;
 mod lease;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ use lease::{Draw, Leases};
 /// A host that asks to wait no longer than this speaks of a rate, not of a window's quota, in milliseconds.
 const SPEAKS_OF_A_RATE: i64 = 2_500;
 
+/// How often a process that waits reads the shared budget, to see whether a person has ended the wait.
+const LOOKS_EVERY: Duration = Duration::from_secs(5);
+
 /// The gate of one host.
 pub(crate) struct Pacer {
     clock: Clock,
@@ -55,6 +58,8 @@ pub(crate) struct Pacer {
     backoff: Duration,
     backoff_max: Duration,
     max_wait: Duration,
+    /// When a caller that waits looks at the shared budget next, Unix milliseconds.
+    looks_at: AtomicI64,
 }
 
 /// Leave to send one request. Dropping it gives the slot back.
@@ -92,6 +97,7 @@ impl Pacer {
             backoff: options.backoff,
             backoff_max: options.backoff_max.max(options.backoff),
             max_wait: options.max_wait,
+            looks_at: AtomicI64::new(0),
         }))
     }
 
@@ -123,6 +129,7 @@ impl Pacer {
     /// Deadline, bounds and lease. Ends only when all of them agree on the same instant.
     async fn pass(&self) -> Result<i64> {
         let mut turn = None;
+        let mut parks = false;
         loop {
             if self.stop.is_cancelled() {
                 return Err(interrupted());
@@ -134,10 +141,18 @@ impl Pacer {
                 let wait = millis(deadline.until_ms - now);
                 // A back-off is bounded by its own setting; only a wait that the host asks for can be too long.
                 if wait > self.max_wait && deadline.reason != WaitReason::BackingOff {
-                    return Err(self.parked(deadline.until_ms));
+                    if parks {
+                        return Err(self.parked(deadline));
+                    }
+                    parks = true;
+                    self.or_stop(self.take_back_if_cleared(deadline)).await?;
+                    continue;
                 }
                 self.bounds.check(deadline.until_ms)?;
-                self.or_stop(tokio::time::sleep(wait)).await?;
+                self.or_stop(tokio::time::sleep(wait.min(LOOKS_EVERY))).await?;
+                if wait > LOOKS_EVERY && self.is_turn_to_look() {
+                    self.or_stop(self.take_back_if_cleared(deadline)).await?;
+                }
                 continue;
             }
             if turn.is_none() && !self.leases.is_open() {
@@ -170,6 +185,24 @@ impl Pacer {
         }
     }
 
+    /// Whether this caller looks at the shared budget now: of all that wait, one does every [`LOOKS_EVERY`].
+    fn is_turn_to_look(&self) -> bool {
+        let now = self.clock.now_ms();
+        let next = now.saturating_add(LOOKS_EVERY.as_millis() as i64);
+        self.looks_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| (at <= now).then_some(next)).is_ok()
+    }
+
+    /// Takes the deadline back to what the shared budget holds. It holds less than this process has told it only if a person has
+    /// cleared it. A used quota is not held there: the next lease tells of it again.
+    async fn take_back_if_cleared(&self, seen: Hold) {
+        if seen.reason == WaitReason::BackingOff {
+            return;
+        }
+        if let Some(held) = self.leases.held().await {
+            self.deadline.take_back(seen, held);
+        }
+    }
+
     async fn or_stop<T>(&self, wait: impl Future<Output = T>) -> Result<T> {
         tokio::select! {
             biased;
@@ -180,13 +213,17 @@ impl Pacer {
 
     /// Moves the deadline to a moment that the host named. Never moves it back.
     pub(crate) fn hold_until(&self, moment: Timestamp) {
-        self.hold(ceil_ms(moment), WaitReason::AskedTo);
+        self.hold(Hold::asked(ceil_ms(moment), self.clock.now_ms()));
     }
 
-    fn hold(&self, until_ms: i64, reason: WaitReason) {
-        let hold = Hold { until_ms, reason };
+    fn hold(&self, hold: Hold) {
+        if hold.until_ms <= self.deadline.get().until_ms {
+            return;
+        }
+        // Noted first, so that no exchange in between takes the shared budget for cleared.
+        self.leases.note(hold);
         if self.deadline.extend(hold) {
-            self.leases.hold(hold);
+            self.leases.tell();
         }
     }
 
@@ -217,12 +254,22 @@ impl Pacer {
         self.flying.load(Ordering::Relaxed)
     }
 
+    /// The error for a host that answers 429 without end; its last answer named this moment.
+    pub(crate) fn parked_until(&self, moment: Timestamp) -> Error {
+        self.parked(Hold::asked(ceil_ms(moment), self.clock.now_ms()))
+    }
+
     /// The error for a wait that is too long, naming the moment to come back.
-    pub(crate) fn parked(&self, moment_ms: i64) -> Error {
-        let moment = Timestamp::from_millisecond(moment_ms).unwrap_or(Timestamp::MAX);
+    fn parked(&self, hold: Hold) -> Error {
+        let moment = Timestamp::from_millisecond(hold.until_ms).unwrap_or(Timestamp::MAX);
         let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
         let moment = moment.round(whole).unwrap_or(moment);
         let allowed = signed(self.max_wait);
+        if hold.reason == WaitReason::Implausible {
+            let what = "the host asked for a wait of more than a day, which is implausible and is capped at a day";
+            return Error::new(Kind::Parked, format!("{what}: no request starts before {moment}"))
+                .hint("if that cannot be right, `recoup quota clear` ends the wait; what was done so far is kept");
+        }
         Error::new(
             Kind::Parked,
             format!("the quota is used up until {moment}, farther away than the allowed wait of {allowed:#}"),

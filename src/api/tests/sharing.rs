@@ -112,3 +112,30 @@ async fn a_moment_that_one_was_told_is_kept_by_the_other_without_asking() {
         assert_eq!(second.waiting(), Some((until, WaitReason::AskedTo)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_a_person_clears_ends_for_a_process_that_waits_and_for_one_that_parked() {
+    let budget = Arc::new(Shared::default());
+    let (waiter, clock) = gate(&budget, Purpose::Crawl);
+    let until = clock.now().checked_add(SignedDuration::from_hours(1_000)).expect("a moment");
+    waiter.admit(None).await.expect("admission").finish(Health::Limited, Some(until));
+    let error = waiter.admit(None).await.map(|_| ()).expect_err("a day is more than 10 s");
+    assert_eq!(error.kind, Kind::Parked);
+    assert!(error.message.contains("more than a day"), "{}", error.message);
+    assert!(error.hint.is_some_and(|hint| hint.contains("recoup quota clear")));
+    let (moment, reason) = waiter.waiting().expect("a wait");
+    assert_eq!((moment.duration_since(clock.now()).as_hours(), reason), (24, WaitReason::Implausible));
+    assert!(budget.account.lock().expect("no panic").clear(1, clock.now_ms()));
+    waiter.admit(None).await.expect("the wait was cleared");
+
+    let asleep = clock.now().checked_add(SignedDuration::from_secs(9)).expect("a moment");
+    waiter.admit(None).await.expect("admission").finish(Health::Limited, Some(asleep));
+    let waiting = tokio::spawn({
+        let waiter = Arc::clone(&waiter);
+        async move { waiter.admit(None).await.map(|_| ()) }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(budget.account.lock().expect("no panic").clear(1, clock.now_ms()));
+    waiting.await.expect("no panic").expect("admission");
+    assert!(clock.now() < asleep, "{} is not before {asleep}", clock.now());
+}

@@ -4,7 +4,7 @@
 //! schedule: every lease has its slots on one time line, so that two processes take turns. A retraction does not queue: it
 //! starts at once, and the next lease of a crawl starts later by as much.
 
-use super::{Ask, Grant, Hold, News, Purpose, Terms, Told, WaitReason};
+use super::{Ask, Grant, Hold, LONGEST_WAIT, News, Purpose, Terms, Told, WaitReason};
 
 /// How much of a rate a lease holds, in seconds.
 const LEASE: f64 = 0.5;
@@ -33,9 +33,6 @@ const DOUBLES_AFTER: i64 = 30_000;
 
 /// A window whose length nobody said, in milliseconds.
 const HOUR: i64 = 3_600_000;
-
-/// The longest wait that is kept, in milliseconds: a day and an hour, since the longest published window is a day.
-const LONGEST_HOLD: i64 = 25 * 3_600_000;
 
 /// The longest back-off that is kept.
 const LONGEST_BACKOFF: i64 = 15 * 60_000;
@@ -127,12 +124,29 @@ impl Account {
     /// What is kept outlives the process that wrote it: a clock that was wrong, or a host that named a year, must not lock
     /// every later one out.
     fn bound(&mut self, now_ms: i64) {
-        if let Some(hold) = &mut self.hold {
-            let longest = if hold.reason == WaitReason::BackingOff { LONGEST_BACKOFF } else { LONGEST_HOLD };
-            hold.until_ms = hold.until_ms.min(now_ms.saturating_add(longest));
-        }
-        let longest = self.window_ms.unwrap_or(0).clamp(LONGEST_HOLD, 32 * LONGEST_HOLD);
+        self.hold = self.hold.map(|hold| match hold.reason {
+            WaitReason::BackingOff => {
+                Hold { until_ms: hold.until_ms.min(now_ms.saturating_add(LONGEST_BACKOFF)), ..hold }
+            }
+            _ if hold.until_ms > now_ms.saturating_add(LONGEST_WAIT) => Hold::asked(hold.until_ms, now_ms),
+            _ => hold,
+        });
+        // A window of a day ends a little later than a day from now: see `window_end`.
+        let longest = LONGEST_WAIT + 1_000;
         self.window_ends_ms = self.window_ends_ms.map(|end| end.min(now_ms.saturating_add(longest)));
+    }
+
+    /// Ends the wait, and forgets the window that the host told of, so that the next request hears of it anew. What recoup has
+    /// counted against a configured limit still counts: `sent` is what it sent in the last hour. Returns whether anything changed.
+    pub fn clear(&mut self, sent: u64, now_ms: i64) -> bool {
+        let before = *self;
+        self.hold = None;
+        if self.limit_told.is_some() {
+            (self.limit_told, self.limit, self.window_ms, self.remaining, self.told_at_ms) =
+                (None, None, None, None, None);
+            self.begin_window(Some(now_ms + HOUR), sent);
+        }
+        *self != before
     }
 
     /// A window that is over counts no more.
@@ -151,7 +165,8 @@ impl Account {
 
     /// What the host says outranks what was counted, where it says more.
     fn hear(&mut self, told: &Told) {
-        let length = told.resets_at_ms - told.at_ms;
+        let resets_at_ms = told.resets_at_ms.min(told.at_ms.saturating_add(LONGEST_WAIT));
+        let length = resets_at_ms - told.at_ms;
         if length <= RATE_WINDOW && self.limit_told != Some(told.limit) {
             self.rate_told = (told.limit > 0).then_some(told.limit as f64);
             return;
@@ -170,11 +185,11 @@ impl Account {
         self.told_at_ms = Some(told.at_ms);
         let used = told.limit.saturating_sub(told.remaining);
         match self.window_ends_ms {
-            Some(end) if (told.resets_at_ms - end).abs() <= SAME_RESET => {
-                self.window_ends_ms = Some(end.max(told.resets_at_ms));
+            Some(end) if (resets_at_ms - end).abs() <= SAME_RESET => {
+                self.window_ends_ms = Some(end.max(resets_at_ms));
                 self.used = self.used.max(used);
             }
-            _ => self.begin_window(Some(told.resets_at_ms), used + told.outstanding),
+            _ => self.begin_window(Some(resets_at_ms), used + told.outstanding),
         }
     }
 

@@ -69,6 +69,12 @@ pub enum FaultKind {
     /// 429 without a usable header
     #[value(name = "429-bare")]
     Bare429,
+    /// 429 whose Retry-After is in milliseconds where seconds are meant: 3600000
+    #[value(name = "429-absurd")]
+    Absurd429,
+    /// 403 with the page of a firewall
+    #[value(name = "403-html")]
+    Html403,
     /// The connection is reset
     Reset,
     /// The body ends before its declared length
@@ -81,6 +87,13 @@ pub enum FaultKind {
     Empty,
     /// One reward of the list appears twice
     Duplicate,
+}
+
+impl FaultKind {
+    /// Whether a client gets past it by asking again soon.
+    pub fn passes(self) -> bool {
+        !matches!(self, Self::Absurd429 | Self::Html403)
+    }
 }
 
 /// What happens to a request that changes something.

@@ -197,8 +197,8 @@ fn news_add_up() {
 #[test]
 fn what_a_wrong_clock_or_a_host_wrote_does_not_lock_everybody_out() {
     let year = 366 * 24 * 3_600_000;
-    let day_and_hour = 25 * 3_600_000;
-    for (reason, longest) in [(WaitReason::AskedTo, day_and_hour), (WaitReason::BackingOff, 15 * 60_000)] {
+    let day = 24 * 3_600_000;
+    for (reason, longest) in [(WaitReason::AskedTo, day), (WaitReason::BackingOff, 15 * 60_000)] {
         let mut account = Account { hold: Some(Hold { until_ms: NOW + year, reason }), ..Account::default() };
         let grant = account.exchange(&News::default(), Some(&ask(Purpose::Retraction)), &Terms::default(), NOW);
         assert_eq!(grant.hold.map(|hold| hold.until_ms), Some(NOW + longest));
@@ -211,4 +211,37 @@ fn what_a_wrong_clock_or_a_host_wrote_does_not_lock_everybody_out() {
     account.exchange(&News { told: Some(told), ..News::default() }, None, &Terms::default(), NOW);
     let grant = account.exchange(&News::default(), Some(&ask(Purpose::Crawl)), &Terms::default(), NOW);
     assert!(grant.requests > 0, "a limit of nothing is none");
+}
+
+#[test]
+fn a_reset_that_no_host_can_mean_holds_for_a_day_and_is_cleared() {
+    let year = 366 * 24 * 3_600_000;
+    let mut account = Account::default();
+    let told = Told { limit: 100, remaining: 0, resets_at_ms: NOW + year, at_ms: NOW, window_ms: None, outstanding: 0 };
+    account.exchange(&News { told: Some(told), ..News::default() }, None, &Terms::default(), NOW);
+    let refused = account.exchange(&News::default(), Some(&ask(Purpose::Crawl)), &Terms::default(), NOW);
+    let until = refused.hold.expect("nothing is left").until_ms - NOW;
+    assert!((24 * 3_600_000..=24 * 3_600_000 + 1_000).contains(&until), "{until}");
+    assert!(account.clear(3, NOW), "there was a wait");
+    let grant = account.exchange(&News::default(), Some(&ask(Purpose::Crawl)), &Terms::default(), NOW);
+    assert!(grant.requests > 0, "{grant:?}");
+    assert!(!Account::default().clear(0, NOW), "there was none");
+}
+
+#[test]
+fn clearing_a_wait_gives_no_leave_beyond_a_configured_quota() {
+    let mut account = Account::default();
+    let (taken, hold) = drain(&mut account, Purpose::Retraction, &quota(20), NOW);
+    assert_eq!((taken, hold.map(|hold| hold.reason)), (20, Some(WaitReason::QuotaUsed)));
+    account.hold = Some(Hold::asked(NOW + 3_600_000_000, NOW));
+    assert_eq!(account.hold.map(|hold| hold.reason), Some(WaitReason::Implausible));
+    assert!(account.clear(20, NOW));
+    assert_eq!(account.hold, None);
+    assert_eq!(drain(&mut account, Purpose::Retraction, &quota(20), NOW).0, 0);
+    // The host told of a window that is used up: forgotten, and what was sent still counts.
+    let told =
+        Told { limit: 20, remaining: 0, resets_at_ms: NOW + 3_600_000, at_ms: NOW, window_ms: None, outstanding: 0 };
+    account.exchange(&News { told: Some(told), ..News::default() }, None, &quota(20), NOW);
+    assert!(account.clear(15, NOW));
+    assert_eq!(drain(&mut account, Purpose::Retraction, &quota(20), NOW).0, 5);
 }

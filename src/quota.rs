@@ -1,0 +1,140 @@
+//! Use case: what makes recoup wait for a host, and ending that wait at a person's word.
+//!
+//! A wait that a host asked for outlives the process that was told of it, so a mistaken one would stop every later command.
+//! Nothing here asks the vendor, and nothing clears what recoup itself has counted against a configured quota.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::model::budget::WaitReason;
+use crate::report::{self, Report};
+use crate::store::Identity;
+use crate::store::budget::{BudgetLine, SharedBudget, budgets};
+
+/// What a person asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Only this host: `advocate` or `brand`.
+    pub host: Option<&'static str>,
+    /// Show what is held, and clear nothing.
+    pub dry_run: bool,
+    /// Do not ask.
+    pub yes: bool,
+}
+
+/// What `recoup quota clear` found and did.
+#[derive(Debug, Serialize)]
+pub struct Cleared {
+    /// Whether clearing was only shown.
+    pub dry_run: bool,
+    /// Each host that was asked from this index.
+    pub hosts: Vec<HostWait>,
+}
+
+/// One host.
+#[derive(Debug, Serialize)]
+pub struct HostWait {
+    /// `advocate` or `brand`, and the base URL.
+    pub host: String,
+    /// No request starts before this moment, RFC 3339; `null` if nothing is held.
+    pub waiting_until: Option<String>,
+    /// Why not.
+    pub wait_reason: Option<&'static str>,
+    /// Whether the wait can be cleared: the host asked for it. What recoup has counted against `quota` cannot.
+    pub clearable: bool,
+    /// Whether it was cleared.
+    pub cleared: bool,
+}
+
+impl HostWait {
+    fn of(line: &BudgetLine) -> Self {
+        let account = &line.account;
+        let used_up = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0));
+        let wait = account.hold.map(|hold| (hold.until_ms, hold.reason));
+        let wait = wait.or(used_up.map(|end| (end, WaitReason::QuotaUsed)));
+        let moment = |ms: i64| jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).ok();
+        Self {
+            host: line.host.clone(),
+            waiting_until: wait.and_then(|(until_ms, _)| moment(until_ms)),
+            wait_reason: wait.map(|(_, reason)| reason.as_str()),
+            clearable: account.hold.is_some() || (used_up.is_some() && account.limit_told.is_some()),
+            cleared: false,
+        }
+    }
+
+    fn line(&self, dry_run: bool) -> String {
+        let (Some(until), Some(reason)) = (&self.waiting_until, self.wait_reason) else {
+            return format!("{}: nothing is held", self.host);
+        };
+        let held = format!("{}: no request before {until} ({reason})", self.host);
+        match (self.cleared, self.clearable) {
+            (true, _) => format!("{held}: cleared"),
+            (false, true) if dry_run => format!("{held}: would be cleared"),
+            (false, true) => held,
+            (false, false) => {
+                format!("{held}: not cleared, since recoup itself has counted it; raise `quota` to end it")
+            }
+        }
+    }
+}
+
+impl Cleared {
+    /// What was found and done, for a person.
+    pub fn lines(&self) -> Vec<String> {
+        if self.hosts.is_empty() {
+            return vec!["no host was asked from this index yet: nothing is held".to_owned()];
+        }
+        self.hosts.iter().map(|host| host.line(self.dry_run)).collect()
+    }
+}
+
+/// Shows what is held, asks, and clears it.
+///
+/// # Errors
+/// `Refused` without a terminal and without `yes`; `Declined`; `Storage` if the index cannot be written.
+pub async fn clear(
+    index: &Path,
+    owner: Option<&Identity>,
+    options: Options,
+    clock: &Clock,
+    stop: &CancellationToken,
+    report: &Report,
+) -> Result<Cleared> {
+    let lines = budgets(index, clock.now_ms())?;
+    let is_wanted = |line: &&BudgetLine| options.host.is_none_or(|wanted| line.host.split(' ').next() == Some(wanted));
+    let mut hosts: Vec<HostWait> = lines.iter().filter(is_wanted).map(HostWait::of).collect();
+    if hosts.iter().any(|host| host.clearable) && !options.dry_run {
+        if !options.yes {
+            ask(&hosts, stop, report).await?;
+        }
+        for host in hosts.iter_mut().filter(|host| host.clearable) {
+            host.cleared = SharedBudget::new(index, host.host.clone(), owner.cloned()).clear(clock.now_ms())?;
+        }
+    }
+    Ok(Cleared { dry_run: options.dry_run, hosts })
+}
+
+async fn ask(hosts: &[HostWait], stop: &CancellationToken, report: &Report) -> Result<()> {
+    if !report.can_ask() {
+        return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was cleared")
+            .hint("add --yes to clear without a question, or --dry-run to see what is held"));
+    }
+    for host in hosts {
+        report.say(host.line(false));
+    }
+    let question = "Clear this? The next command asks the vendor at once, who may refuse it and name a new wait.";
+    let answer = tokio::select! {
+        answer = tokio::task::spawn_blocking(move || report::ask(question)) => answer,
+        () = stop.cancelled() => {
+            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was cleared"));
+        }
+    };
+    match answer {
+        Ok(Ok(true)) => Ok(()),
+        _ => Err(Error::new(Kind::Declined, "declined; nothing was cleared")),
+    }
+}
