@@ -16,11 +16,13 @@ use url::Url;
 
 use super::auth::Keyring;
 use super::counts;
-use super::json::{Complaint, is_json, what_instead};
+use super::json::{Complaint, foreign, is_json, what_instead};
 use super::pace::{Health, Pacer, jittered};
 use super::retry::{Outcome, Policy, TransportFailure, Verdict, Wait, judge_read};
 use super::wire::{Answer, Failure, Reader};
-use super::{Host, HostOptions, WaitReason, credentials_refused, rate_headers, scope_refused, tenant_refused};
+use super::{
+    Host, HostOptions, WaitReason, credentials_refused, not_the_api, rate_headers, scope_refused, tenant_refused,
+};
 use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::Account;
@@ -288,6 +290,11 @@ impl Client {
     fn refusal(&self, tries: &Tries, answer: &Answer, complaint: &Complaint) -> Error {
         let what = format!("{} {}", self.host.name, tries.endpoint);
         let codes = complaint.codes();
+        let body = answer.body.as_ref().ok().filter(|_| answer.status >= 400).and_then(|body| foreign(body));
+        if let Some(body) = body {
+            let error = not_the_api(self.host, tries.endpoint, answer.status, &body);
+            return Error { message: format!("{} ({})", error.message, tries.spent()), ..error };
+        }
         match answer.status {
             401 => credentials_refused(self.host),
             403 => scope_refused(self.host, tries.endpoint),

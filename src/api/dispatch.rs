@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::{Keyring, Token};
 use super::counts;
-use super::json::{Complaint, Fields, what_instead};
+use super::json::{Complaint, Fields, foreign, what_instead};
 use super::pace::{Health, Pacer, Permit};
 use super::retry::{Dispatch, NotDone, Outcome, TransportFailure, judge_dispatch};
 use super::wire::{Answer, Failure, Writer};
-use super::{Host, HostOptions, credentials_refused, effective_status, health, rate_headers, scope_refused};
+use super::{
+    Host, HostOptions, credentials_refused, effective_status, health, not_the_api, rate_headers, scope_refused,
+};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 
@@ -134,10 +136,14 @@ impl Dispatcher {
         if let Some(told) = rate_headers::told(&headers, now) {
             self.pacer.hear(told);
         }
-        let complaint = match status {
+        let mut complaint = match status {
             200..=299 => Complaint::default(),
             _ => body.as_ref().map(|body| Complaint::parse(body)).unwrap_or_default(),
         };
+        let foreign = body.as_ref().ok().filter(|_| status >= 400).and_then(|body| foreign(body));
+        if let Some(what) = &foreign {
+            complaint.message = Some(format!("{what}, which did not come from the API"));
+        }
         let value = if (200..=299).contains(&status) { body.as_ref().ok().and_then(|body| taken(body)) } else { None };
         let outcome = Outcome::Status { status: effective_status(status, &complaint), headers: &headers };
         let verdict = judge_dispatch(outcome, value.is_some(), now);
@@ -146,6 +152,9 @@ impl Dispatcher {
         match (verdict, value) {
             (Dispatch::Queued, Some(value)) => Certain::Taken { value, raw: raw().unwrap_or_default() },
             (Dispatch::Refused, _) => Certain::Refused { status, complaint, raw: raw().unwrap_or_default() },
+            (Dispatch::NotDone(NotDone::Credentials | NotDone::Scope), _) if foreign.is_some() => {
+                Certain::NotDone { error: not_the_api(self.host, act.endpoint, status, &foreign.unwrap_or_default()) }
+            }
             (Dispatch::NotDone(why), _) => self.not_done(act, why, "", now),
             (Dispatch::Queued | Dispatch::Unknown, _) => {
                 Certain::Unknown { reason: doubt(act, status, &body), status: Some(status), raw: raw() }

@@ -47,16 +47,56 @@ pub(crate) fn is_json(body: &[u8]) -> bool {
 ///
 /// The Brand API answers XML unless JSON is asked for (`brand-api.md` §7); proxies answer HTML pages.
 pub(crate) fn what_instead(body: &[u8]) -> &'static str {
-    let head = &body[..body.len().min(512)];
-    let lower = head.to_ascii_lowercase();
-    let has = |needle: &[u8]| lower.windows(needle.len()).any(|w| w == needle);
-    match head.trim_ascii_start().first() {
+    match start_of(body).first() {
         None => "an empty body",
-        Some(b'<') if has(b"<html") || has(b"<!doctype") => "an HTML page where JSON was expected",
+        Some(b'<') if is_page(body) => "an HTML page where JSON was expected, from a firewall, a proxy or a login page",
         Some(b'<') => "XML where JSON was expected",
         Some(_) if is_json(body) => "JSON of another shape than expected",
         Some(_) => "JSON that is cut off or broken",
     }
+}
+
+fn start_of(body: &[u8]) -> &[u8] {
+    let head = &body[..body.len().min(512)];
+    head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start()
+}
+
+fn is_page(body: &[u8]) -> bool {
+    let lower = start_of(body).to_ascii_lowercase();
+    let has = |needle: &[u8]| lower.windows(needle.len()).any(|w| w == needle);
+    lower.starts_with(b"<") && [&b"<html"[..], b"<!doctype html", b"<head", b"<body", b"<title"].into_iter().any(has)
+}
+
+/// What an answer is that neither API gives with an error, as a fragment of a sentence: something between recoup and the vendor
+/// gave it. `None` for JSON, also broken JSON, for XML and for an empty body.
+pub(crate) fn foreign(body: &[u8]) -> Option<String> {
+    if is_page(body) {
+        let title = title(body).map_or_else(String::new, |title| format!(" ({title:?})"));
+        return Some(format!("an HTML page{title}"));
+    }
+    match start_of(body).first() {
+        None | Some(b'<' | b'{' | b'[' | b'"') => None,
+        Some(_) if is_json(body) => None,
+        Some(_) => Some("plain text".to_owned()),
+    }
+}
+
+/// The title of a page, as far as it is safe to repeat: plain words and short numbers. A title can hold the URL that was asked for,
+/// and with it an account ID.
+fn title(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(&body[..body.len().min(16 << 10)]);
+    let lower = text.to_ascii_lowercase();
+    let start = lower.find("<title")?;
+    let start = start + lower[start..].find('>')? + 1;
+    let end = start + lower[start..].find("</title")?;
+    let is_plain = |word: &&str| {
+        let is_word = word.chars().all(|c| c.is_alphabetic() || ".,:;!'|-".contains(c)) && word.chars().count() <= 20;
+        // No host name, which has a full stop in its middle.
+        let is_sentence = !word.trim_matches(|c: char| !c.is_alphabetic()).contains(['.', ':']);
+        (is_word && is_sentence) || (word.len() <= 3 && word.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let words: Vec<&str> = text[start..end].split_whitespace().take(8).filter(is_plain).collect();
+    if words.is_empty() { None } else { Some(words.join(" ")) }
 }
 
 /// The vendor's explanation of an error, from any of its three envelopes (`contradictions.md` 24).
@@ -104,5 +144,43 @@ impl Complaint {
     /// (tenant deleted), RS045 (`advocate-api.md` §6).
     pub(crate) fn is_tenant(&self) -> bool {
         self.api_error_code.as_deref() == Some("TENANT_NOT_FOUND") || self.is_rs(&["RS015", "RS031", "RS038", "RS045"])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_neither_api_sends_is_told_from_what_they_do() {
+        for (body, expected) in [
+            ("", None),
+            ("  \n", None),
+            ("{}", None),
+            (r#"{"message":"<html>"}"#, None),
+            ("{\"cut", None),
+            ("<?xml version=\"1.0\"?><ImpactRadiusResponse><Message>no</Message></ImpactRadiusResponse>", None),
+            ("<html>", Some("an HTML page")),
+            ("\u{feff}<!DOCTYPE html>\n<html>", Some("an HTML page")),
+            ("<!-- x --><HTML><HEAD><TITLE>403 Forbidden</TITLE>", Some("an HTML page (\"403 Forbidden\")")),
+            ("<?xml version=\"1.0\"?><!DOCTYPE html><html><title>Sign in</title>", Some("an HTML page (\"Sign in\")")),
+            (
+                "<html><title>Access denied | Example Firewall</title>",
+                Some("an HTML page (\"Access denied | Example Firewall\")"),
+            ),
+            ("<html><title>Verboten: Zugriff</title>", Some("an HTML page (\"Verboten: Zugriff\")")),
+            ("<html><title>/api/v1/t/reward?accountId=ann@example.com</title>", Some("an HTML page")),
+            (
+                "<html><title>ERROR: https://app.example.com/t ann@example.com 192.0.2.7</title>",
+                Some("an HTML page (\"ERROR:\")"),
+            ),
+            ("<html><title>api.impact.com:443 blocked</title>", Some("an HTML page (\"blocked\")")),
+            ("<html><title>no end", Some("an HTML page")),
+            ("error code: 1020", Some("plain text")),
+            ("Forbidden", Some("plain text")),
+            ("12", None),
+        ] {
+            assert_eq!(foreign(body.as_bytes()).as_deref(), expected, "{body}");
+        }
     }
 }

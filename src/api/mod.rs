@@ -74,6 +74,23 @@ pub(crate) fn scope_refused(host: Host, endpoint: &str) -> Error {
         .hint(format!("give the token this scope in impact.com, or use another one: {}", host.token_hint))
 }
 
+/// A status of an error with a body that the API does not send: it says nothing about the token, the tenant or what was asked for.
+pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -> Error {
+    let own = match status {
+        401 | 403 => format!("; if nothing lies in between, check {}", host.token_hint),
+        _ => String::new(),
+    };
+    Error::new(
+        Kind::Vendor,
+        format!(
+            "{} {endpoint} answered {status} with {body}, which did not come from the API: a firewall, a proxy or a login page \
+             answered in its place",
+            host.name
+        ),
+    )
+    .hint(format!("check that this machine may reach the host of {}, and HTTPS_PROXY if it is set{own}", host.url_hint))
+}
+
 /// 400 or 404 with a code that says that the tenant is unknown; `codes` in brackets.
 pub(crate) fn tenant_refused(host: Host, codes: &str) -> Error {
     Error::new(

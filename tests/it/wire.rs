@@ -178,3 +178,20 @@ fn a_proxy_of_the_environment_is_gone_through_and_hears_no_token() {
     let refused = home.check(&["crawl", "--source", "participants", "--json"], 3);
     assert!(refused.stdout.contains("HTTPS_PROXY") && !refused.stdout.contains("hush"), "{}", refused.stdout);
 }
+
+#[test]
+fn a_403_of_a_firewall_is_not_the_token_s_fault() {
+    let sim = Sim::start(&["--participants", "50"]);
+    let home = Home::new(&sim);
+    sim.post("set?fault=403-html=1");
+    for (args, code) in [(&["doctor"][..], 1), (&["crawl", "--source", "participants"], 1)] {
+        let ran = home.check(args, code);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(
+            said.contains("did not come from the API") && said.contains("Access denied | Example Firewall"),
+            "{said}"
+        );
+        assert!(said.contains("HTTPS_PROXY"), "{said}");
+        assert!(!said.contains("may not use") && !said.contains("ann@example.com"), "{said}");
+    }
+}

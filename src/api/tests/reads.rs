@@ -290,3 +290,34 @@ async fn programs_are_read_to_the_end_and_submissions_by_their_link() {
         ]
     );
 }
+
+#[tokio::test]
+async fn the_page_of_a_firewall_is_never_taken_for_the_vendor_s_word() {
+    let page = format!("<!DOCTYPE html><html><head><title>Access denied for {EMAIL}</title></head></html>");
+    let xml = "<?xml version=\"1.0\"?><ImpactRadiusResponse><Status>ERROR</Status></ImpactRadiusResponse>";
+    let bodies = [
+        (page.as_str(), true),
+        ("Forbidden by rule 7", true),
+        (r#"{"message":"no"}"#, false),
+        (xml, false),
+        ("", false),
+    ];
+    for status in [400, 401, 402, 403, 404, 407, 410, 451, 500, 502, 503, 504] {
+        for (body, is_foreign) in bodies {
+            if status == 404 && body.starts_with('{') {
+                // The API's own answer to an account that it does not know.
+                continue;
+            }
+            let server = Server::saying([Reply::new(status, &[], body)]).await;
+            let error = rewards(&server.options()).await.map(|_| ()).expect_err("no rewards");
+            let text = format!("{error:?}");
+            assert_eq!(text.contains("did not come from the API"), is_foreign, "{status} {body}: {text}");
+            assert!(!text.contains("ann") && !text.contains("rule"), "{text}");
+            if is_foreign {
+                assert_eq!(error.kind, Kind::Vendor, "{text}");
+                assert!(text.contains(&format!("answered {status}")) && text.contains("HTTPS_PROXY"), "{text}");
+                assert!(!text.contains("may not use") && !text.contains("refuses the credentials"), "{text}");
+            }
+        }
+    }
+}

@@ -14,6 +14,9 @@ use crate::model::{ActionId, OrderId, Target};
 
 const QUEUED: &str = r#"{"Status":"QUEUED","QueuedUri":"/Advertisers/SID42/APISubmissions/A-77"}"#;
 
+/// What a firewall may answer.
+const PAGE: &str = "<html><head><title>Access denied ann@example.com</title></head></html>";
+
 fn writer(options: &HostOptions) -> BrandWriter {
     BrandWriter::new(options, "SID42", IR_VERSION, Clock::system(), CancellationToken::new()).expect("a client")
 }
@@ -86,6 +89,16 @@ async fn one_call_is_one_request_whatever_comes_of_it() {
         (Reply::json(409, ""), "refused: "),
         (Reply::json(401, error), "Credentials: the Brand API refuses the credentials"),
         (Reply::json(403, error), "Scope: the token may not use"),
+        (
+            Reply::new(403, &[], PAGE),
+            "Vendor: Brand Reverse an Action answered 403 with an HTML page (\"Access denied\")",
+        ),
+        (
+            Reply::new(401, &[], PAGE),
+            "Vendor: Brand Reverse an Action answered 401 with an HTML page (\"Access denied\")",
+        ),
+        (Reply::new(403, &[], "error code: 1020"), "Vendor: Brand Reverse an Action answered 403 with plain text"),
+        (Reply::new(405, &[], PAGE), "refused: an HTML page (\"Access denied\"), which did not come from the API"),
         (Reply::new(429, &[("retry-after", "30")], ""), "limited"),
         (Reply::json(500, error), "unknown: the vendor answered 500"),
         (Reply::new(503, &[("retry-after", "30")], ""), "unknown: the vendor answered 503"),
