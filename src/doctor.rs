@@ -81,6 +81,14 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
     say(Check::of("settings", &identity, |who| {
         format!("tenant {} (Account SID {}), {} and {}", who.tenant, who.account_sid, who.advocate_url, who.brand_url)
     }))?;
+    for odd in settings.what_is_odd() {
+        let mut check = Check::of("credentials as written", &odd, Clone::clone);
+        if check.ok {
+            let remedy = "if the vendor refuses the credentials, write the value alone, on one line, without quotes";
+            check.remedy = Some(remedy.to_owned());
+        }
+        say(check)?;
+    }
     let owner = identity.as_ref().ok();
     let (index, ledger) = (Whole::index(&settings.database, owner), Whole::ledger(&settings.ledger, owner));
     say(Check::of("index", &index, |index| match index {

@@ -11,6 +11,7 @@ use base64ct::{Base64, Encoding};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::oddity::Oddities;
 use crate::error::{Error, Kind, Result};
 
 /// Where a token comes from. Prints as `Secret(…)`.
@@ -18,6 +19,8 @@ use crate::error::{Error, Kind, Result};
 pub enum Secret {
     /// The token itself.
     Value(SecretString),
+    /// A variable of the environment, and its value.
+    Variable(&'static str, SecretString),
     /// A file whose text, without trailing line ends, is the token.
     File(PathBuf),
 }
@@ -26,26 +29,58 @@ impl Secret {
     /// The token as it is now.
     ///
     /// # Errors
-    /// `Kind::Config` where the file is missing, unreadable or empty, or the value is empty.
+    /// `Kind::Config` where the file is missing, unreadable or empty, or the value is empty; and for a token that can never be
+    /// sent.
     pub fn read(&self) -> Result<SecretString> {
+        let token = self.text()?;
+        if token.expose_secret().trim().is_empty() {
+            return Err(match self {
+                Self::File(_) => Error::new(Kind::Config, format!("{} is empty", self.source()))
+                    .hint("write the token into it, on one line"),
+                _ => Error::new(Kind::Config, "the token is empty")
+                    .hint("set RECOUP_AUTH_TOKEN or RECOUP_AUTH_TOKEN_FILE"),
+            });
+        }
+        Oddities::of(token.expose_secret()).refuse(&self.source())?;
+        Ok(token)
+    }
+
+    /// What is odd about it, as a sentence without a part of it; `None` if nothing is, or if it cannot be read.
+    pub fn what_is_odd(&self) -> Option<String> {
+        let what = Oddities::of(self.text().ok()?.expose_secret()).describe()?;
+        Some(format!("{} {what}", self.source()))
+    }
+
+    fn text(&self) -> Result<SecretString> {
+        let path = match self {
+            Self::Value(value) | Self::Variable(_, value) => return Ok(value.clone()),
+            Self::File(path) => path,
+        };
+        let bytes = std::fs::read(path).map_err(|e| {
+            Error::new(Kind::Config, format!("cannot read the token file {}: {e}", path.display()))
+                .hint("check the path in the _FILE variable and who may read it")
+        })?;
+        let text = SecretString::from(String::from_utf8(bytes).map_err(|_bytes| {
+            Error::new(Kind::Config, format!("{} is not UTF-8 text", self.source()))
+                .hint("save it as plain text: some editors write UTF-16")
+        })?);
+        Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])))
+    }
+
+    /// Refuses one that can never be sent; one that cannot be read is not judged.
+    ///
+    /// # Errors
+    /// `Kind::Config`.
+    pub fn refuse_odd(&self) -> Result<()> {
+        self.text().map_or(Ok(()), |text| Oddities::of(text.expose_secret()).refuse(&self.source()))
+    }
+
+    /// The variable or file, for messages.
+    fn source(&self) -> String {
         match self {
-            Self::Value(value) if value.expose_secret().is_empty() => {
-                Err(Error::new(Kind::Config, "the token is empty")
-                    .hint("set RECOUP_AUTH_TOKEN or RECOUP_AUTH_TOKEN_FILE"))
-            }
-            Self::Value(value) => Ok(value.clone()),
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|e| {
-                    Error::new(Kind::Config, format!("cannot read the token file {}: {e}", path.display()))
-                        .hint("check the path in the _FILE variable and who may read it")
-                })?;
-                let token = text.trim_end_matches(['\r', '\n']);
-                if token.is_empty() {
-                    return Err(Error::new(Kind::Config, format!("the token file {} is empty", path.display()))
-                        .hint("write the token into it, on one line"));
-                }
-                Ok(SecretString::from(token))
-            }
+            Self::Value(_) => "the token".to_owned(),
+            Self::Variable(name, _) => (*name).to_owned(),
+            Self::File(path) => format!("the token file {}", path.display()),
         }
     }
 }
@@ -82,6 +117,7 @@ pub(crate) struct Signature(HeaderValue);
 impl Signature {
     fn read(credentials: &Credentials) -> Result<Token> {
         let token = credentials.secret.read()?;
+        check_user(&credentials.user)?;
         let pair = SecretString::from(format!("{}:{}", credentials.user, token.expose_secret()));
         let encoded = SecretString::from(Base64::encode_string(pair.expose_secret().as_bytes()));
         let mut header = HeaderValue::from_str(&format!("Basic {}", encoded.expose_secret()))
@@ -94,6 +130,16 @@ impl Signature {
     pub(crate) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
+}
+
+/// HTTP Basic ends the user at the first colon.
+fn check_user(user: &str) -> Result<()> {
+    Oddities::of(user).refuse("the Account SID")?;
+    if user.contains(':') {
+        return Err(Error::new(Kind::Config, "the Account SID has a colon in it: it cannot be sent to the vendor")
+            .hint("RECOUP_ACCOUNT_SID is the Account SID alone; the token has a variable of its own"));
+    }
+    Ok(())
 }
 
 /// Credentials with the token in memory.
@@ -112,6 +158,13 @@ impl Keyring {
     /// The token in memory.
     pub(crate) fn token(&self) -> Token {
         Arc::clone(&self.token.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is odd about user and token, as a sentence without a part of either.
+    pub(crate) fn what_is_odd(&self) -> Option<String> {
+        let user = Oddities::of(&self.credentials.user).describe().map(|what| format!("the Account SID {what}"));
+        let odd: Vec<String> = user.into_iter().chain(self.credentials.secret.what_is_odd()).collect();
+        if odd.is_empty() { None } else { Some(odd.join("; ")) }
     }
 
     /// Whether the token lies in a file, so that reading it again can help.

@@ -296,7 +296,7 @@ impl Client {
             return Error { message: format!("{} ({})", error.message, tries.spent()), ..error };
         }
         match answer.status {
-            401 => credentials_refused(self.host),
+            401 => credentials_refused(self.host, self.keyring.what_is_odd()),
             403 => scope_refused(self.host, tries.endpoint),
             400 | 404 if complaint.is_tenant() => tenant_refused(self.host, &codes),
             status @ 300..=399 => {

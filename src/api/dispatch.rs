@@ -173,7 +173,7 @@ impl Dispatcher {
 
     fn not_done<T>(&self, act: Act, why: NotDone, detail: &str, now: Timestamp) -> Certain<T> {
         let error = match why {
-            NotDone::Credentials => credentials_refused(self.host),
+            NotDone::Credentials => credentials_refused(self.host, self.keyring.what_is_odd()),
             NotDone::Scope => scope_refused(self.host, act.endpoint),
             NotDone::NeverConnected => {
                 Error::new(Kind::Network, format!("{} {}: {detail}; nothing was sent", self.host.name, act.endpoint))

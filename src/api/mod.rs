@@ -15,6 +15,7 @@ pub mod exports;
 pub mod graphql;
 mod json;
 pub mod modification;
+mod oddity;
 pub mod options;
 mod pace;
 pub mod rate_headers;
@@ -40,6 +41,7 @@ pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
 pub use modification::{
     Change, ItemChange, ItemMoney, Modification, ORDER_UPDATE, is_full_retraction, modification_form,
 };
+pub(crate) use oddity::Oddities;
 pub use options::{HostOptions, check_base};
 pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
 pub use webhooks::{Change as SubscriptionChange, Subscriber, Subscription, fetch_public};
@@ -62,9 +64,10 @@ pub fn implausible_wait(host: &str) -> String {
     )
 }
 
-/// 401.
-pub(crate) fn credentials_refused(host: Host) -> Error {
-    Error::new(Kind::Credentials, format!("the {} API refuses the credentials", host.name))
+/// 401. `odd` is what is odd about the credentials, as a sentence.
+pub(crate) fn credentials_refused(host: Host, odd: Option<String>) -> Error {
+    let odd = odd.map_or_else(String::new, |odd| format!("; {odd}"));
+    Error::new(Kind::Credentials, format!("the {} API refuses the credentials{odd}", host.name))
         .hint(format!("check {}", host.token_hint))
 }
 

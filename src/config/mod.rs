@@ -23,7 +23,7 @@ pub use schedule::ScheduleSettings;
 pub use serve::ServeSettings;
 pub use values::{PerWindow, Rate, Share, Span, Until};
 
-use crate::api::{Credentials, HostOptions, IR_VERSION, Secret, check_base};
+use crate::api::{Credentials, HostOptions, IR_VERSION, Oddities, Secret, check_base};
 use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -265,6 +265,9 @@ impl Settings {
 
     /// The tenant alias.
     pub fn tenant(&self) -> Result<&str> {
+        if let Some(tenant) = &self.tenant {
+            Oddities::of(tenant).refuse("the tenant")?;
+        }
         self.tenant.as_deref().ok_or_else(|| {
             Error::new(Kind::Config, "the tenant is not set").hint(
                 "set RECOUP_TENANT (Settings > Advocate Settings > General > Tenant Details), or try `recoup demo`",
@@ -274,9 +277,25 @@ impl Settings {
 
     /// The Account SID.
     pub fn account_sid(&self) -> Result<&str> {
+        if let Some(account_sid) = &self.account_sid {
+            Oddities::of(account_sid).refuse("the Account SID")?;
+        }
         self.account_sid.as_deref().ok_or_else(|| {
             Error::new(Kind::Config, "the Account SID is not set").hint("set RECOUP_ACCOUNT_SID, or try `recoup demo`")
         })
+    }
+
+    /// What is odd about tenant, Account SID and tokens, each as a sentence without a part of it; an error if it can never be sent.
+    pub fn what_is_odd(&self) -> Vec<Result<String>> {
+        let mut found = Vec::new();
+        for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
+            let odd = Oddities::of(text.as_deref().unwrap_or_default());
+            found.extend(odd.describe().map(|what| odd.refuse(name).map(|()| format!("{name} {what}"))));
+        }
+        for secret in [&self.auth_token, &self.advocate_token, &self.write_token].into_iter().flatten() {
+            found.extend(secret.what_is_odd().map(|odd| secret.refuse_odd().map(|()| odd)));
+        }
+        found
     }
 
     /// Whom the databases belong to.

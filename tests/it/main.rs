@@ -13,6 +13,7 @@ mod browser;
 mod cancel_reward;
 mod chrome;
 mod crawl;
+mod credentials;
 mod doubt;
 mod file_road;
 mod forget;

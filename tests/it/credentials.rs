@@ -1,0 +1,99 @@
+//! What is odd about credentials is said, and never a part of them.
+
+use base64ct::{Base64, Encoding};
+
+use crate::support::{Home, Sim};
+
+/// The middle of every token here: no output may have it.
+const CORE: &str = "Zq7Xv9Kp";
+
+/// Runs it, expects the exit code, and expects that no stream has a part of the token in any form.
+fn said(home: &Home, args: &[&str], code: i32) -> String {
+    let ran = home.check(args, code);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!said.contains(CORE), "{said}");
+    for shift in 0..3 {
+        let encoded = Base64::encode_string(format!("{}{CORE}", &"xxx"[..shift]).as_bytes());
+        assert!(!said.contains(&encoded[4..10]), "{said}");
+    }
+    said
+}
+
+#[test]
+fn an_odd_token_is_said_to_be_odd_by_doctor_and_by_the_401_and_is_never_shown() {
+    let sim = Sim::start(&["--participants", "20"]);
+    for (token, oddity) in [
+        (format!("\"{CORE}\""), "has quotes around it"),
+        (format!(" {CORE}"), "has a blank at its beginning or end"),
+        (format!("RECOUP_AUTH_TOKEN={CORE}"), "has the name of a variable and = in front"),
+        (format!("Bearer {CORE}"), "has the name of a scheme"),
+    ] {
+        let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", &token);
+        let doctor = said(&home, &["doctor", "-vv"], 3);
+        assert!(doctor.contains(&format!("RECOUP_AUTH_TOKEN {oddity}")), "{doctor}");
+        let crawl = said(&home, &["crawl", "--source", "participants", "-vv", "--json"], 3);
+        assert!(crawl.contains(&format!("refuses the credentials; RECOUP_AUTH_TOKEN {oddity}")), "{crawl}");
+    }
+    let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", CORE);
+    let plain = said(&home, &["doctor"], 3);
+    assert!(!plain.contains("credentials as written") && plain.contains("refuses the credentials"), "{plain}");
+}
+
+#[test]
+fn a_token_that_can_never_be_sent_is_refused_before_anything_is_asked() {
+    let sim = Sim::start(&["--participants", "20"]);
+    let bom = "begins with a byte order mark (BOM)";
+    for (token, oddity) in [
+        (format!("\u{feff}{CORE}"), bom),
+        (format!("{CORE}\r"), "has a line end in it"),
+        (format!("{CORE}\r\n{CORE}"), "has a line end in it"),
+        (format!("{CORE}\u{200b}"), "has an invisible character in it (U+200B)"),
+        (format!("{CORE}ä"), "has a character in it that is not ASCII"),
+        (format!("\u{201c}{CORE}\u{201d}"), "has typographic quotes in it"),
+    ] {
+        for name in ["RECOUP_AUTH_TOKEN", "RECOUP_ADVOCATE_TOKEN", "RECOUP_WRITE_TOKEN"] {
+            let home = Home::new(&sim).set(name, &token);
+            let doctor = said(&home, &["doctor", "-vv"], 3);
+            assert!(doctor.contains(&format!("{name} {oddity}")), "{doctor}");
+            if name != "RECOUP_WRITE_TOKEN" {
+                let asked = sim.requests();
+                let crawl = said(&home, &["crawl", "--source", "participants", "-vv"], 3);
+                assert!(crawl.contains(&format!("{name} {oddity}")) && crawl.contains("cannot be sent"), "{crawl}");
+                assert_eq!(sim.requests(), asked);
+            }
+        }
+    }
+    // In a file, the line end of its last line is none of the token.
+    let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "");
+    let path = home.path("token");
+    let home = home.set("RECOUP_AUTH_TOKEN_FILE", path.to_str().expect("UTF-8"));
+    for (bytes, oddity) in [
+        (format!("\u{feff}{CORE}\r\n").into_bytes(), bom),
+        (format!("{CORE}\n{CORE}\n").into_bytes(), "has a line end in it"),
+        (format!("{CORE}\0\n").into_bytes(), "has a control character in it"),
+        (CORE.encode_utf16().flat_map(u16::to_le_bytes).chain([0xff]).collect(), "is not UTF-8 text"),
+        (b"\n".to_vec(), "is empty"),
+    ] {
+        std::fs::write(&path, bytes).expect("the token file");
+        let crawl = said(&home, &["crawl", "--source", "participants"], 3);
+        assert!(crawl.contains("token file") && crawl.contains(oddity), "{crawl}");
+    }
+    std::fs::write(&path, "simulator-token\r\n").expect("the token file");
+    home.check(&["doctor"], 0);
+}
+
+#[test]
+fn an_odd_tenant_or_account_sid_is_said_and_one_that_can_never_be_sent_is_refused() {
+    let sim = Sim::start(&["--participants", "20"]);
+    for (name, value, words) in [
+        ("RECOUP_TENANT", "\"simulator\"", "the tenant has quotes around it"),
+        ("RECOUP_TENANT", "simulator\u{200b}", "the tenant has an invisible character in it (U+200B)"),
+        ("RECOUP_ACCOUNT_SID", "SIMULATOR ", "the Account SID has a blank at its beginning or end"),
+        ("RECOUP_ACCOUNT_SID", "SIMULATOR\r", "the Account SID has a line end in it"),
+        ("RECOUP_ACCOUNT_SID", "SIMULATOR:token", "the Account SID has a colon in it"),
+    ] {
+        let home = Home::new(&sim).set(name, value);
+        let doctor = home.check(&["doctor"], 3);
+        assert!(doctor.stdout.contains(words), "{name} {value:?}: {}", doctor.stdout);
+    }
+}
