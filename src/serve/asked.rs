@@ -127,7 +127,10 @@ pub(super) async fn fields_of(request: Request) -> Result<Fields, Failure> {
         return Err(Error::new(Kind::Usage, "this is no form").into());
     }
     let body = axum::body::to_bytes(request.into_body(), FORM_AT_MOST);
-    let body = body.await.map_err(|_broken| Error::new(Kind::Usage, "the form is too long, or was cut off"))?;
+    let body = body.await.map_err(|_broken| {
+        Error::new(Kind::Usage, "the form is longer than 64 KB, or was cut off")
+            .hint("send less at once; a lead can upload a file of refunds as a batch")
+    })?;
     Ok(Fields::parse(&body))
 }
 

@@ -21,6 +21,9 @@ use super::routes::{Answers, Need, Route};
 use crate::access::proxied;
 use crate::error::Result;
 
+/// Bytes of an address that somebody is brought back to after signing in.
+const NEXT_AT_MOST: usize = 2_000;
+
 /// Holds a request to its route.
 pub(super) async fn guard(State((app, route)): State<(Arc<App>, Route)>, mut request: Request, next: Next) -> Response {
     let caller = match route.answers {
@@ -63,7 +66,9 @@ fn is_from_here(app: &App, request: &Request) -> bool {
 
 /// Where somebody wanted to go, to bring them there once they are signed in.
 fn escaped(request: &Request) -> String {
-    let wanted = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let whole = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // A header of the answer has it, and would be too long for a browser otherwise.
+    let wanted = if whole.len() > NEXT_AT_MOST { request.uri().path() } else { whole };
     url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
 }
 

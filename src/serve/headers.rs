@@ -17,6 +17,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::app::App;
+use super::refusal::with_words;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -30,7 +31,8 @@ pub(super) async fn on_every_answer(State(app): State<Arc<App>>, request: Reques
     let id = format!("{:x}-{:x}", std::process::id(), REQUESTS.fetch_add(1, Ordering::Relaxed));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut response = next.run(request).await;
+    let path = request.uri().path().to_owned();
+    let mut response = with_words(next.run(request).await, &method, &path);
     let status = response.status().as_u16();
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     let route = route.as_deref().unwrap_or("none");

@@ -25,6 +25,7 @@ use tower_service::Service;
 
 use super::Options;
 use super::app::App;
+use super::refusal::Spoken;
 use crate::error::{Error, Kind, Result};
 
 /// Connections at once; more wait in the system's queue.
@@ -161,7 +162,7 @@ async fn talk(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Spoken::new(stream)), service);
     tokio::pin!(connection);
     let mut ending = false;
     loop {

@@ -16,8 +16,10 @@ mod listen;
 mod page;
 mod pool;
 mod probe;
+mod refusal;
 mod routes;
 mod webhooks;
+mod wording;
 mod words;
 
 use std::net::{IpAddr, SocketAddr};

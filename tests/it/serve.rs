@@ -546,3 +546,79 @@ fn what_is_pasted_into_the_page_is_several_orders_or_unclear_with_what_it_may_me
     let refused = viewer.get(&format!("/lookup?orders={many}"));
     assert!(refused.status == 400 && refused.body.contains("look them up in parts"), "{}", refused.body);
 }
+
+#[test]
+fn eight_thousand_order_ids_get_an_answer_that_says_what_to_do() {
+    let (_sim, home, passwords) = team();
+    let token = format!("Bearer {}", add_token(&home, "lead", &["lookup", "batch"]));
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[1]);
+    let ids: Vec<String> = (0..8_000).map(|n| format!("100{n:07}")).collect();
+    let (lines, cookie) =
+        (form(&[("csrf", &agent.csrf), ("orders", &ids.join("\n"))]), [("Cookie", agent.cookie.as_str()), FORM]);
+    let few = form(&[("orders", &ids[..3_000].join("\n"))]);
+    for (method, path, body) in [
+        ("POST", "/lookup".to_owned(), lines.as_str()),
+        ("GET", format!("/lookup?{lines}"), ""),
+        ("GET", format!("/lookup?{few}"), ""),
+        ("POST", "/lookup/source".to_owned(), lines.as_str()),
+        ("POST", "/retract/review".to_owned(), lines.as_str()),
+    ] {
+        let answer = served.ask(method, &path, &cookie, body.as_bytes());
+        assert!([400, 405, 413, 414, 431].contains(&answer.status), "{method} {path:.40}: {}", answer.status);
+        assert!(answer.header("content-type").starts_with("text/html"), "{method} {path:.40}: {:?}", answer.headers);
+        assert!(answer.body.contains("class=\"hint\"") && answer.body.contains("batch"), "{path:.40}: {}", answer.body);
+    }
+    // Nobody is brought back to an address that no browser takes.
+    let signed_out = served.get(&format!("/lookup?{few}"), &[]);
+    assert_eq!((signed_out.status, signed_out.header("location")), (303, "/login?next=%2Flookup"));
+
+    let api = [("Authorization", token.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "k")];
+    for (method, path, body) in [
+        ("GET", format!("/api/v1/lookup?{lines}"), ""),
+        ("POST", "/api/v1/lookup".to_owned(), lines.as_str()),
+        ("POST", "/api/v1/retractions".to_owned(), lines.as_str()),
+        ("POST", "/api/v1/batches/1".to_owned(), lines.as_str()),
+        ("GET", "/api/v1/nothing".to_owned(), ""),
+    ] {
+        let answer = served.ask(method, &path, &api, body.as_bytes());
+        assert!((400..500).contains(&answer.status), "{method} {path:.40}: {}", answer.status);
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path:.40}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], answer.status, "{problem}");
+        assert!(problem["hint"].is_string() && problem["detail"].is_string(), "{method} {path:.40}: {problem}");
+    }
+}
+
+#[test]
+fn a_refusal_before_the_end_of_a_long_request_arrives() {
+    let (_sim, home) = ready(&[]);
+    let token = format!("Bearer {}", {
+        add_user(&home, "lead", "lead");
+        add_token(&home, "lead", &["lookup", "retract"])
+    });
+    let served = Served::start(&home);
+    let long = vec![b'x'; 8 << 20];
+    let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "k")];
+    assert_eq!(served.ask("POST", "/api/v1/retractions", &headers, &long).status, 413);
+    assert_eq!(served.ask("POST", "/nowhere", &[FORM], &long).status, 404);
+}
+
+#[test]
+fn the_hints_of_page_and_api_name_their_fields_and_no_flag() {
+    let (sim, home, passwords) = team();
+    let served = Served::start(&home);
+    let agent = served.login("agent", &passwords[1]);
+    let token = format!("Bearer {}", add_token(&home, "agent", &["lookup", "preflight", "retract"]));
+    let order = escaped(&sim.example("two_actions").order_id);
+    let api = served.get(&format!("/api/v1/preflight?order_id={order}"), &[("Authorization", token.as_str())]);
+    assert_eq!(api.status, 409, "{}", api.body);
+    let hint = api.json()["hint"].as_str().unwrap_or_default().to_owned();
+    assert!(hint.contains("`action_id`") && hint.contains("`all`"), "{hint}");
+    let page = agent.get(&format!("/retract?order={order}"));
+    assert_eq!(page.status, 409, "{}", page.body);
+    assert!(page.body.contains("all actions"), "{}", page.body);
+    let unknown = served.get("/api/v1/preflight?order_id=nobody-has-this", &[("Authorization", token.as_str())]);
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
+    assert!(unknown.json()["hint"].is_string(), "{}", unknown.body);
+}

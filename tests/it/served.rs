@@ -131,7 +131,19 @@ fn ask_on(
     let length = answer.header("content-length").parse().unwrap_or(u64::MAX);
     let _cut_off = stream.take(length).read_to_end(&mut body);
     answer.body = String::from_utf8_lossy(&body).into_owned();
+    if answer.status >= 400 {
+        assert!(!names_a_flag(&answer.body), "a flag of the command line: {method} {path:.80}: {}", answer.body);
+    }
     answer
+}
+
+/// Whether a text names a flag of the command line, other than as a quotation of what was sent.
+fn names_a_flag(text: &str) -> bool {
+    let text = text.replace("&quot;", "\"").replace("&#34;", "\"").replace("\\\"", "\"");
+    text.match_indices("--").any(|(at, _)| {
+        !text[..at].ends_with(|c: char| c.is_alphanumeric() || "-\"!".contains(c))
+            && text[at + 2..].starts_with(|c: char| c.is_ascii_lowercase())
+    })
 }
 
 /// A form as browsers send it.

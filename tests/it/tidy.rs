@@ -103,6 +103,7 @@ const PURE: &[&str] = &[
     "extract/",
     "api/retry.rs",
     "api/modification.rs",
+    "api/oddity.rs",
     "access/role.rs",
     "access/throttle.rs",
     "retract/judge.rs",

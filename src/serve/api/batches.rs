@@ -14,6 +14,7 @@ use crate::serve::app::App;
 use crate::serve::asked::{Caller, Fields, Query};
 use crate::serve::batch::{Batch, Part, Terms};
 use crate::serve::page::batch::download;
+use crate::serve::wording::fit_batch;
 
 /// Plan a batch
 ///
@@ -41,7 +42,7 @@ pub(in crate::serve) async fn create(
         Begun::Done(answer) => return Ok(answer),
     };
     match app.begin_batch(&caller.who, body.to_vec(), terms) {
-        Ok(batch) => Ok(once.finish(&app, StatusCode::ACCEPTED, text(&batch)?)?),
+        Ok(batch) => Ok(once.finish(&app, StatusCode::ACCEPTED, text(&fit_batch(batch))?)?),
         Err(error) => Ok(once.failed(&app, error)?),
     }
 }
@@ -51,7 +52,7 @@ pub(in crate::serve) async fn create(
     params(("id" = String, Path, description = "Its number")),
     responses((status = 200, description = "As it stands", body = Batch), (status = 404, description = "There is none of that number", body = Problem)))]
 pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<String>) -> Answered {
-    Ok(json(&app.batch(&id)?))
+    Ok(json(&fit_batch(app.batch(&id)?)))
 }
 
 /// Carry a batch out
@@ -63,7 +64,7 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, 
               (status = 409, description = "There is no plan yet, or somebody is at it", body = Problem)))]
 pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answered {
     let batch = app.apply_batch(&caller.who, &id)?;
-    let mut answer = json(&batch);
+    let mut answer = json(&fit_batch(batch));
     *answer.status_mut() = StatusCode::ACCEPTED;
     Ok(answer)
 }

@@ -10,6 +10,7 @@ use crate::retract::receipt::Receipt;
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Query};
 use crate::serve::desk::Wish;
+use crate::serve::wording::fit_receipt;
 
 /// Ask whether an order can be retracted
 ///
@@ -28,5 +29,5 @@ pub(in crate::serve) async fn answer(State(app): State<Arc<App>>, caller: Caller
     wish.action_id = asked.text("action_id").map(ActionId::new);
     wish.all = asked.get("all") == Some("true");
     let receipt = app.on_its_own(async move |desk| desk.preflight(&caller.who, &wish).await).await?;
-    Ok(json(&receipt))
+    Ok(json(&fit_receipt(receipt)))
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::serve::wording::{Surface, fitted};
 use crate::serve::words;
 
 /// A failure of the API.
@@ -28,12 +29,18 @@ pub(in crate::serve) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { about: "about:blank", title, status: status.as_u16(), detail: detail.into(), kind, hint: None }
+    pub(in crate::serve) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let detail = fitted(&detail.into(), Surface::Api);
+        Self { about: "about:blank", title, status: status.as_u16(), detail, kind, hint: None }
     }
 
-    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+    pub(in crate::serve) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(fitted(&hint.into(), Surface::Api)), ..self }
     }
 
     /// Its HTTP status.
@@ -51,6 +58,7 @@ impl Problem {
     pub(in crate::serve) fn may_not() -> Self {
         let detail = "the token's scopes, or its user's role, do not allow this";
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+            .hint("use a token with the scope, made by `recoup user token add`; an administrator gives another role")
     }
 }
 
@@ -61,7 +69,10 @@ impl From<Error> for Problem {
             tracing::error!(kind = error.kind.name(), "{}", error.message);
         }
         let problem = Self::new(status, error.kind.name(), words::heading(error.kind), error.message);
-        Self { hint: error.hint, ..problem }
+        match error.hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
     }
 }
 

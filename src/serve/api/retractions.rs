@@ -21,6 +21,7 @@ use crate::retract::receipt::{Entry, Receipt};
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Query};
 use crate::serve::desk::Wish;
+use crate::serve::wording::{fit_entry, fit_receipt};
 
 /// What is to be retracted.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -85,6 +86,7 @@ pub(in crate::serve) async fn create(
     };
     let sent: Vec<i64> = receipt.retractions.iter().filter_map(|entry| entry.id).collect();
     let (problem, nothing) = (receipt.problem(), sent.is_empty());
+    let receipt = fit_receipt(receipt);
     app.follow_on(&caller.who, sent);
     match problem {
         Some(error) if nothing || error.kind == Kind::VendorRefused => Ok(once.failed(&app, error)?),
@@ -103,7 +105,7 @@ pub(in crate::serve) async fn of_order(State(app): State<Arc<App>>, _caller: Cal
         Some(ledger) => ledger.of_order(&order)?,
         None => Vec::new(),
     };
-    let entries: Vec<Entry> = known.iter().map(|retraction| Entry::of(retraction, &[])).collect();
+    let entries: Vec<Entry> = known.iter().map(|retraction| fit_entry(Entry::of(retraction, &[]))).collect();
     Ok(json(&entries))
 }
 
@@ -116,7 +118,7 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, 
     let nothing = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
     let ledger = app.desk.ledger()?.ok_or_else(nothing)?;
     let retraction = ledger.get(id).map_err(|_unknown| nothing())?;
-    Ok(json(&Entry::of(&retraction, &[])))
+    Ok(json(&fit_entry(Entry::of(&retraction, &[]))))
 }
 
 fn wish_of(body: &[u8]) -> Result<Wish> {

@@ -16,6 +16,7 @@ use crate::retract::overrides::Override;
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Form, check};
 use crate::serve::batch::{Batch, Part, Stage, Terms};
+use crate::serve::wording::{Surface, fitted};
 
 /// Seconds after which a batch on its way is read again.
 const AGAIN: u32 = 2;
@@ -172,7 +173,7 @@ impl Line {
             orders: count(batch.orders as u64),
             value: value.join(", "),
             sent: batch.sent,
-            message: batch.message.clone().unwrap_or_default(),
+            message: batch.message.as_deref().map(|said| fitted(said, Surface::Page)).unwrap_or_default(),
             progress: batch.progress.clone(),
             counts: batch.counts.iter().map(|(words, n)| (words.clone(), count(*n))).collect(),
             reason: batch.terms.reason.clone().unwrap_or_default(),

@@ -27,6 +27,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::app::App;
 use super::asked::Caller;
+use super::wording::{Surface, fitted};
 use super::words;
 use crate::access::Right;
 use crate::error::{Error, Kind};
@@ -124,6 +125,16 @@ impl Failure {
         }
     }
 
+    /// One that no handler has met.
+    pub(super) fn of(status: StatusCode, heading: &'static str, message: String, hint: String) -> Self {
+        Self { status, heading, message, hint: Some(hint) }
+    }
+
+    /// The page as text.
+    pub(super) fn html(&self) -> String {
+        FailurePage { failure: self }.render().unwrap_or_default()
+    }
+
     /// What a fragment shows in its place.
     pub(super) fn says(&self) -> (&'static str, &str, Option<&str>) {
         (self.heading, &self.message, self.hint.as_deref())
@@ -138,8 +149,8 @@ impl From<Error> for Failure {
         Self {
             status: words::status_of(error.kind),
             heading: words::heading(error.kind),
-            message: error.message,
-            hint: error.hint,
+            message: fitted(&error.message, Surface::Page),
+            hint: error.hint.map(|hint| fitted(&hint, Surface::Page)),
         }
     }
 }

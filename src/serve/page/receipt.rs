@@ -20,6 +20,7 @@ use crate::model::OrderId;
 use crate::retract::receipt::{Entry, Receipt};
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Query};
+use crate::serve::wording::{Surface, fitted};
 use crate::store::ledger::Retraction;
 
 /// Pause between two looks at the ledger.
@@ -141,16 +142,16 @@ impl Steps {
         });
         let events = entry.events.iter().map(|event| {
             let what = if event.kind == "state" { event.state.as_str() } else { &event.kind };
-            (minute(&event.at), what.to_owned(), event.message.clone())
+            (minute(&event.at), what.to_owned(), fitted(&event.message, Surface::Page))
         });
         Self {
-            message: entry.message.clone(),
+            message: fitted(&entry.message, Surface::Page),
             reason: entry.reason.clone().unwrap_or_default(),
             batch_id: entry.batch_id.clone().unwrap_or_default(),
             sent_at: entry.sent_at.as_deref().map(minute).unwrap_or_default(),
             confirmed_at: entry.confirmed_at.as_deref().map(minute).unwrap_or_default(),
             rewards: rewards.collect(),
-            check: entry.check.clone(),
+            check: entry.check.iter().map(|step| fitted(step, Surface::Page)).collect(),
             events: events.collect(),
         }
     }

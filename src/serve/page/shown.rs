@@ -8,6 +8,7 @@ use crate::report::grouped;
 use crate::retract::Earlier;
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::verdict::{Finding, Verdict};
+use crate::serve::wording::{Surface, fitted};
 use crate::serve::words;
 use crate::store::ledger::{Retraction, State};
 
@@ -264,7 +265,7 @@ impl Planned {
         };
         let finding = |finding: &Finding| {
             let tone = if finding.stops() { "bad" } else { "open" };
-            (tone, finding.line(), finding.remedy.clone())
+            (tone, fitted(&finding.line(), Surface::Page), fitted(&finding.remedy, Surface::Page))
         };
         let rewards = entry.rewards.iter().map(|reward| {
             [
@@ -277,7 +278,7 @@ impl Planned {
         // The command line speaks of its dry run; here the next step is a button.
         let message = match entry.state.as_str() {
             "would_send" => "Nothing has been sent yet. This action would be reversed, with Amount=0.".to_owned(),
-            _ => entry.message.clone(),
+            _ => fitted(&entry.message, Surface::Page),
         };
         Self {
             what,
