@@ -119,7 +119,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::Man(args) => return paper::man(&args, report),
         _ => {}
     }
-    let settings = Settings::load(&cli.global, &Environment::of_process())?;
+    let settings = Settings::load(&cli.global, &Environment::of_process()?)?;
     #[cfg(feature = "failpoints")]
     if let Some(name) = &settings.crash_at {
         crate::crash::arm(name.clone());

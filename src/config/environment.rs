@@ -1,6 +1,7 @@
 //! The environment, read once and in one place, so that a test can bring its own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -8,15 +9,54 @@ use secrecy::SecretString;
 use crate::api::Secret;
 use crate::error::{Error, Kind, Result};
 
+/// Variables beside `RECOUP_…` that recoup or a library of it reads, in upper or lower case.
+const OTHERS: &[&str] = &[
+    "HOME",
+    "USERPROFILE",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "TZ",
+];
+
 /// What the environment says, injectable.
 #[derive(Debug, Clone, Default)]
 pub struct Environment(pub(super) BTreeMap<String, String>);
 
 impl Environment {
-    /// The process's environment. Variables that are not Unicode are left out.
+    /// The process's environment.
+    ///
+    /// # Errors
+    /// `Kind::Config` if a variable that recoup reads is not UTF-8: without it, another setting would be used unnoticed.
     #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
-    pub fn of_process() -> Self {
-        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+    pub fn of_process() -> Result<Self> {
+        Self::of(std::env::vars_os())
+    }
+
+    fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Self> {
+        let mut read = BTreeMap::new();
+        for (name, value) in variables {
+            let shown = name.to_string_lossy().into_owned();
+            let is_ours = shown.starts_with("RECOUP_") || OTHERS.iter().any(|other| shown.eq_ignore_ascii_case(other));
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => drop(read.insert(name, value)),
+                (Err(_), _) if is_ours => {
+                    return Err(Error::new(Kind::Config, format!("the name of the variable {shown} is not UTF-8"))
+                        .hint("unset it, and set it again under its right name"));
+                }
+                (_, Err(_)) if is_ours => {
+                    return Err(Error::new(Kind::Config, format!("the variable {shown} is not UTF-8"))
+                        .hint("set it again as UTF-8 text, or unset it"));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self(read))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -46,5 +86,26 @@ impl Environment {
             (None, Some(path)) => Ok(Some(Secret::File(path))),
             (None, None) => Ok(in_file.map(Secret::File)),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_of_recoup_s_that_is_not_utf_8_is_an_error_that_names_it_and_no_value() {
+        let broken = || OsString::from_vec(b"Zq7\xff".to_vec());
+        for name in ["RECOUP_TENANT", "RECOUP_AUTH_TOKEN", "RECOUP_ANYTHING", "HOME", "https_proxy", "XDG_DATA_HOME"] {
+            let error = Environment::of([(OsString::from(name), broken())].into_iter()).expect_err(name);
+            assert_eq!(error.kind, Kind::Config);
+            assert!(error.message.contains(name) && !format!("{error:?}").contains("Zq7"), "{error:?}");
+        }
+        let name = OsString::from_vec(b"RECOUP_TEN\xe4NT".to_vec());
+        assert!(Environment::of([(name, OsString::from("x"))].into_iter()).is_err());
+        let others = [(OsString::from("LS_COLORS"), broken()), (OsString::from("HOME"), OsString::from("/h"))];
+        assert_eq!(Environment::of(others.into_iter()).expect("none is read").get("HOME"), Some("/h"));
     }
 }

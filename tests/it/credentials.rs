@@ -97,3 +97,17 @@ fn an_odd_tenant_or_account_sid_is_said_and_one_that_can_never_be_sent_is_refuse
         assert!(doctor.stdout.contains(words), "{name} {value:?}: {}", doctor.stdout);
     }
 }
+
+#[test]
+fn a_variable_that_is_not_utf_8_stops_the_command_and_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let sim = Sim::start(&["--participants", "20"]);
+    let home = Home::new(&sim);
+    for name in ["RECOUP_TENANT", "RECOUP_AUTH_TOKEN", "RECOUP_DATABASE", "RECOUP_LEDGER", "XDG_DATA_HOME"] {
+        let value = std::ffi::OsStr::from_bytes(b"Zq7Xv9Kp\xff");
+        let output = home.command(&["status"]).env(name, value).output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&format!("the variable {name} is not UTF-8")) && !said.contains(CORE), "{said}");
+    }
+}
