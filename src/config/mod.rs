@@ -31,7 +31,7 @@ use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
 use crate::refunds::{Explained, OrderText};
 use crate::retract::{Doubts, REREAD_FOR};
 use crate::store::budget::SharedBudget;
-use crate::store::{Identity, access_beside, ledger_beside, real_path};
+use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
@@ -204,10 +204,14 @@ impl Settings {
             return Err(Error::new(Kind::Config, "the ledger and the index cannot be one file")
                 .hint("RECOUP_LEDGER must name another file"));
         }
+        let access = env.path("RECOUP_ACCESS").or(base.access).unwrap_or_else(|| access_beside(&ledger));
+        check_length(&database, "index", "--database or RECOUP_DATABASE")?;
+        check_length(&ledger, "ledger", "RECOUP_LEDGER (by default it lies beside the index)")?;
+        check_length(&access, "users", "RECOUP_ACCESS (by default it lies beside the ledger)")?;
         Ok(Self {
             profile: global.profile.clone(),
             database,
-            access: env.path("RECOUP_ACCESS").or(base.access).unwrap_or_else(|| access_beside(&ledger)),
+            access,
             ledger,
             ir_version: base.ir_version.unwrap_or_else(|| IR_VERSION.to_owned()),
             mapping: Mapping::new(&paths_of(mapping.order_id), &paths_of(mapping.action_id))?,

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use super::ledger::{Audit, CopyOf, Ledger};
 use super::soundness::first_finding;
 use super::whole::Whole;
-use super::{Layout, be_patient, index, ledger, open_as_it_is, sql_error};
+use super::{Layout, be_patient, check_length, index, ledger, open_as_it_is, sql_error};
 use crate::error::{Error, Kind, Result};
 
 impl Whole {
@@ -29,6 +29,7 @@ impl Whole {
         let name = copy.to_str().ok_or_else(|| {
             Error::new(Kind::Usage, format!("{} is not UTF-8", copy.display())).hint("name another folder")
         })?;
+        check_length(copy, &format!("copy of the {}", self.layout.name), "the folder of the backup")?;
         self.conn.execute("VACUUM INTO ?1", [name]).map(drop).map_err(|error| self.not_written(&error, copy))
     }
 

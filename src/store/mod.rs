@@ -158,6 +158,33 @@ pub fn real_path(path: &Path) -> PathBuf {
     }
 }
 
+/// The longest path of a database, in bytes. SQLite's own limit on Unix is 512, and it takes 8 of them for the name of a journal.
+pub const LONGEST_PATH: usize = 504;
+
+/// The longest name of a database file, in bytes: 255 is the limit of most file systems, and the names of the lock files beside it
+/// are up to 24 bytes longer.
+const LONGEST_NAME: usize = 231;
+
+/// Refuses a path that SQLite, or a lock file beside it, could not have: their own errors do not say that it is too long. `what` is the
+/// file, for the message; `setting` names what to change.
+///
+/// # Errors
+/// `Kind::Config`.
+pub fn check_length(path: &Path, what: &str, setting: &str) -> Result<()> {
+    let path = real_path(path);
+    let (bytes, name) = (path.as_os_str().len(), path.file_name().map_or(0, std::ffi::OsStr::len));
+    let too_long = if cfg!(unix) && bytes > LONGEST_PATH {
+        format!("the path of the {what} has {bytes} bytes, and SQLite takes at most {LONGEST_PATH}")
+    } else if name > LONGEST_NAME {
+        format!("the name of the file of the {what} has {name} bytes, and at most {LONGEST_NAME} go")
+    } else {
+        return Ok(());
+    };
+    // All of it would fill a screen; its beginning tells which one it is.
+    let start: String = path.display().to_string().chars().take(60).collect();
+    Err(Error::new(Kind::Config, format!("{too_long}: {start}…")).hint(format!("name a shorter path with {setting}")))
+}
+
 /// The ledger's place where nothing else is said: beside the index, `NAME-ledger.db`.
 pub fn ledger_beside(index: &Path) -> PathBuf {
     let stem = index.file_stem().unwrap_or_default().to_string_lossy();

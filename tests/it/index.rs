@@ -127,3 +127,56 @@ fn lookup_all(home: &Home, orders: &[String]) -> Vec<Value> {
     ran.expect(0);
     ran.objects()
 }
+
+#[test]
+fn a_path_that_sqlite_cannot_have_is_refused_by_its_length_and_one_below_works() {
+    let sim = Sim::start(&["--participants", "20"]);
+    let home = Home::new(&sim);
+    let folder = home.path("").canonicalize().expect("the folder");
+    // The longest of the three paths, that of the users or of the ledger, decides where nothing else is named.
+    let path_of = |bytes: usize, name: &str| {
+        let mut path = folder.clone();
+        loop {
+            let left = bytes - path.as_os_str().len() - 1 - name.len();
+            match left {
+                0 => return path.join(name),
+                1..=101 => return path.join(format!("{}{name}", "x".repeat(left))),
+                _ => path.push("d".repeat(99)),
+            }
+        }
+    };
+    for (bytes, works) in
+        [(480, true), (503, true), (504, true), (505, false), (512, false), (513, false), (900, false)]
+    {
+        let database = path_of(bytes, "i.db");
+        assert_eq!(database.as_os_str().len(), bytes);
+        let short = home.path(&format!("ledger-{bytes}.db"));
+        let run = |args: &[&str]| {
+            let mut command = home.command(args);
+            command.env("RECOUP_DATABASE", &database).env("RECOUP_LEDGER", &short);
+            Ran::of(args, command.output().expect("the binary runs"))
+        };
+        let ran = run(&["crawl", "--source", "participants"]);
+        if works {
+            ran.expect(0);
+            run(&["lookup", "x"]).expect(4);
+            run(&["doctor"]).expect(0);
+        } else {
+            ran.expect(3);
+            let said = &ran.stderr;
+            assert!(said.contains(&format!("the path of the index has {bytes} bytes")), "{said}");
+            assert!(said.contains("at most 504") && said.contains("RECOUP_DATABASE"), "{said}");
+        }
+        // The same for the ledger.
+        let args = ["status"];
+        let ledger = path_of(bytes, "l.db");
+        let output = home.command(&args).env("RECOUP_LEDGER", &ledger).output().expect("the binary runs");
+        let ran = Ran::of(&args, output);
+        // The users lie beside the ledger, under a name that is longer.
+        ran.expect(if bytes <= 480 { 0 } else { 3 });
+    }
+    let name = "n".repeat(240);
+    let output = home.command(&["status"]).env("RECOUP_DATABASE", home.path(&name)).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && said.contains("has 240 bytes"), "{said}");
+}
