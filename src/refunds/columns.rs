@@ -55,15 +55,29 @@ pub enum Column {
 /// A column, and the names under which it is found.
 pub type Names = (Column, &'static [&'static str]);
 
-/// The columns of a list of refunds that no platform wrote.
-pub const LIST: &[Names] = &[
+/// The columns of a list of refunds that no platform wrote. A static: [`Columns::find`] knows it by its address.
+pub static LIST: &[Names] = &[
     (Column::OrderId, &["order_id", "oid", "order", "order number", "order no", "order name"]),
     (Column::Disposition, &["disposition", "disposition code"]),
     (Column::Reason, &["reason", "refund reason", "return reason"]),
     (Column::Ticket, &["ticket", "ticket id", "ticket number"]),
-    (Column::Amount, &["amount", "refund amount", "refunded amount", "amount refunded", "total refund", "total refunded", "refund total"]),
+    (
+        Column::Amount,
+        &[
+            "amount",
+            "refund amount",
+            "refunded amount",
+            "amount refunded",
+            "total refund",
+            "total refunded",
+            "refund total",
+        ],
+    ),
     (Column::Currency, &["currency", "currency code", "refund currency"]),
-    (Column::RefundedAt, &["refunded at", "refund date", "refund datetime", "refunded date", "date refunded", "refunded on"]),
+    (
+        Column::RefundedAt,
+        &["refunded at", "refund date", "refund datetime", "refunded date", "date refunded", "refunded on"],
+    ),
     (Column::OrderedAt, &["ordered at", "order date", "order datetime", "ordered date", "date ordered"]),
     (Column::ActionTrackerId, &["action tracker id", "action tracker", "event type id"]),
     (Column::ActionId, &["action id"]),
@@ -369,7 +383,9 @@ mod tests {
         ] {
             assert_eq!(find(header, &chosen(name)).expect(header).get(Column::OrderId), Some(place), "{header} {name}");
         }
-        for (header, name) in [("order_id,x", "y"), ("order_id,OrderId", "Order-ID"), ("a,a", "a#3"), ("a,a", "a#0"), ("order_id,,", "")] {
+        for (header, name) in
+            [("order_id,x", "y"), ("order_id,OrderId", "Order-ID"), ("a,a", "a#3"), ("a,a", "a#0"), ("order_id,,", "")]
+        {
             find(header, &chosen(name)).expect_err(name);
         }
     }

@@ -309,7 +309,9 @@ impl Sum {
             return Ok(Decision::InFull { refunded: Some(least), summed: self.totals.is_empty() });
         }
         if least > total {
-            return Err(format!("{least} was refunded, more than the order's {total}: rows may be missing from the file"));
+            return Err(format!(
+                "{least} was refunded, more than the order's {total}: rows may be missing from the file"
+            ));
         }
         if most >= total {
             return Err("a refund of it is written twice, and nothing says whether there were two".to_owned());

@@ -93,13 +93,16 @@ impl Decision {
             }
             (Self::ToCompare { refunded }, None) => (
                 Self::Unclear,
-                Some(format!("{refunded} was refunded, and what the whole order cost is neither in the file nor readable")),
+                Some(format!(
+                    "{refunded} was refunded, and what the whole order cost is neither in the file nor readable"
+                )),
             ),
             (Self::ToCompare { refunded }, Some(amount)) if *refunded == amount => {
                 (Self::InFull { refunded: Some(*refunded), summed: false }, None)
             }
             (Self::ToCompare { refunded }, Some(amount)) if *refunded < amount => {
-                let part = Self::InPart { refunded: Some(*refunded), total: Some(amount), left: Some(amount - *refunded) };
+                let part =
+                    Self::InPart { refunded: Some(*refunded), total: Some(amount), left: Some(amount - *refunded) };
                 (part, Some(format!("{refunded} was refunded of the action's {amount}")))
             }
             (Self::ToCompare { refunded }, Some(amount)) => {

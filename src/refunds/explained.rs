@@ -67,10 +67,14 @@ impl Explained {
     /// Fails if one half of a pair is missing.
     pub fn check(&self) -> Result<()> {
         match (&self.status_column, self.refunded_when.as_slice()) {
-            (Some(column), []) => Err(Error::new(Kind::Usage, format!("which values of {column:?} mean refunded is missing"))
-                .hint("name them with --refunded-when VALUE[,VALUE]")),
-            (None, [first, ..]) => Err(Error::new(Kind::Usage, format!("the column of the status {first:?} is missing"))
-                .hint("name it with --status-column NAME")),
+            (Some(column), []) => {
+                Err(Error::new(Kind::Usage, format!("which values of {column:?} mean refunded is missing"))
+                    .hint("name them with --refunded-when VALUE[,VALUE]"))
+            }
+            (None, [first, ..]) => {
+                Err(Error::new(Kind::Usage, format!("the column of the status {first:?} is missing"))
+                    .hint("name it with --status-column NAME"))
+            }
             _ => Ok(()),
         }
     }

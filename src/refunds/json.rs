@@ -50,8 +50,11 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
                 given.resize(place + 1, false);
             }
             if std::mem::replace(&mut given[place], true) {
-                return Err(Error::new(Kind::Usage, format!("{name}, line {line}: the key {key:?} stands there twice"))
-                    .hint("export the file again; nothing says which of the two values is right"));
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{name}, line {line}: the key {key:?} stands there twice"),
+                )
+                .hint("export the file again; nothing says which of the two values is right"));
             }
             let (cell, sort) = cell(value.get());
             if cell.contains('\0') || key.contains('\0') {
@@ -83,7 +86,7 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
         let list: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
         Ok(list.into_iter().map(RawValue::get).collect())
     };
-    if text.starts_with('[') {
+    if text.trim_start().starts_with('[') {
         return array(text);
     }
     let mut list = Vec::new();
@@ -93,7 +96,8 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     // {"orders":[…]}: one object whose one array of objects is the list.
     if let [only] = list.as_slice() {
         let entries = entries(name, 1, only)?;
-        let arrays: Vec<&str> = entries.iter().map(|(_, value)| value.get()).filter(|it| is_list_of_objects(it)).collect();
+        let arrays: Vec<&str> =
+            entries.iter().map(|(_, value)| value.get()).filter(|it| is_list_of_objects(it)).collect();
         let is_envelope = entries.len() <= 3 && entries.iter().all(|(_, value)| !value.get().starts_with('"'));
         if let ([inner], true) = (arrays.as_slice(), is_envelope) {
             return array(inner);
@@ -183,6 +187,7 @@ mod tests {
             ("{\"name\":\"#1\",\"total\":5}\n\n{\"name\":\"#2\",\"total\":null}\n", [1, 3]),
             ("[{\"name\":\"#1\",\"total\":5},\n{\"name\":\"#2\",\"total\":null}]", [1, 2]),
             ("{\"orders\": [\n  {\"name\":\"#1\",\"total\":5},\n  {\"name\":\"#2\",\n   \"total\":null}\n]}", [2, 3]),
+            ("\n [{\"name\":\"#1\",\"total\":5},\n{\"name\":\"#2\",\"total\":null}]", [2, 3]),
             ("{\n\"name\":\"#1\",\"total\":5}\n{\"name\":\"#2\",\"total\":null}", [1, 3]),
         ] {
             assert_eq!(lines_and_cells(text).expect(text), same(lines), "{text}");
@@ -205,7 +210,10 @@ mod tests {
             ("{\"a\":\"\\u0000\"}", "NUL"),
         ] {
             let error = lines_and_cells(text).expect_err(text);
-            assert!(error.kind == Kind::Usage && error.message.contains(says) && error.hint.is_some(), "{text}: {error:?}");
+            assert!(
+                error.kind == Kind::Usage && error.message.contains(says) && error.hint.is_some(),
+                "{text}: {error:?}"
+            );
         }
     }
 }

@@ -50,7 +50,9 @@ impl Look {
         let ignore = format!("--ignore-column {name}");
         match self {
             Self::Status | Self::Type => format!("--status-column {name} --refunded-when VALUE"),
-            Self::Amount => format!("--amount-column {name} --amount-means refunded|new-amount, --total-column {name}, or {ignore}"),
+            Self::Amount => {
+                format!("--amount-column {name} --amount-means refunded|new-amount, --total-column {name}, or {ignore}")
+            }
             Self::Date => format!("--date-column {name} if it is the date of the refund, or {ignore}"),
             Self::Quantity | Self::Item => ignore,
         }
@@ -95,7 +97,8 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
         }
         let looks_like = if known.contains(&place) {
             // Known by its name, and still in doubt.
-            (columns.get(Column::Amount) == Some(place) && is_open_amount(columns, rows, explained)).then_some(Look::Amount)
+            (columns.get(Column::Amount) == Some(place) && is_open_amount(columns, rows, explained))
+                .then_some(Look::Amount)
         } else {
             by_name(name).or_else(|| by_values(name, place, rows))
         };
@@ -111,7 +114,10 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
             }
         }
         let remedy = if known.contains(&place) {
-            format!("--amount-means refunded, or --amount-means new-amount if {} is what the order costs now", shell_word(name))
+            format!(
+                "--amount-means refunded, or --amount-means new-amount if {} is what the order costs now",
+                shell_word(name)
+            )
         } else {
             looks_like.remedy(name)
         };
@@ -133,7 +139,8 @@ fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) 
     if has_negative && has_positive {
         return true;
     }
-    let is_bare = columns.header.get(place).is_some_and(|name| fold(name) == "amount") || explained.amount_column.is_some();
+    let is_bare =
+        columns.header.get(place).is_some_and(|name| fold(name) == "amount") || explained.amount_column.is_some();
     let of_orders = [Column::Total, Column::OrderedAt, Column::ActionTrackerId];
     is_bare
         && !has_negative
@@ -174,7 +181,8 @@ fn words(name: &str) -> Vec<String> {
 fn by_name(name: &str) -> Option<Look> {
     let words = words(name);
     let has = |list: &str| words.iter().any(|word| list.split_ascii_whitespace().any(|known| known == word));
-    let ends = |list: &[&str]| words.iter().any(|word| list.iter().any(|end| word.len() > end.len() && word.ends_with(end)));
+    let ends =
+        |list: &[&str]| words.iter().any(|word| list.iter().any(|end| word.len() > end.len() && word.ends_with(end)));
     // `refunded_at` of another name, `cancelled at`: a date that says what happened.
     if words.len() > 1 && words.last().is_some_and(|last| last == "at" || last == "on") {
         return Some(Look::Date);
@@ -182,7 +190,10 @@ fn by_name(name: &str) -> Option<Look> {
     if words.len() == 1 && words[0] == "of" {
         return None;
     }
-    if has(STATUS_NAMES) || ends(&["status", "statut"]) || words.first().is_some_and(|first| first == "is" || first == "has") {
+    if has(STATUS_NAMES)
+        || ends(&["status", "statut"])
+        || words.first().is_some_and(|first| first == "is" || first == "has")
+    {
         return Some(Look::Status);
     }
     if has(DATE_NAMES) || ends(&["datum", "date"]) {
@@ -194,7 +205,8 @@ fn by_name(name: &str) -> Option<Look> {
     if has(AMOUNT_NAMES) || ends(&["betrag", "summe", "preis", "amount", "total", "bedrag"]) {
         return Some(Look::Amount);
     }
-    let quantity = words.iter().any(|word| QUANTITY_NAMES.replace(" number of", "").split_ascii_whitespace().any(|it| it == word));
+    let quantity =
+        words.iter().any(|word| QUANTITY_NAMES.replace(" number of", "").split_ascii_whitespace().any(|it| it == word));
     if quantity {
         return Some(Look::Quantity);
     }
@@ -223,7 +235,8 @@ fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
     };
     let distinct: HashSet<String> = values.iter().map(|value| value.to_lowercase()).collect();
     // Few different words, one of them a status: the others are statuses that recoup does not know.
-    if most(&is_status) || (distinct.len() <= 12 && distinct.iter().any(|value| is_status(value)) && values.len() > distinct.len())
+    if most(&is_status)
+        || (distinct.len() <= 12 && distinct.iter().any(|value| is_status(value)) && values.len() > distinct.len())
     {
         return Some(Look::Status);
     }
@@ -276,14 +289,18 @@ mod tests {
         ] {
             assert_eq!(by_name(name), Some(look), "{name}");
         }
-        for name in ["Email", "Customer", "Name", "note", "Country", "Shop", "agent", "Kommentar", "phone", "channel", "id"] {
+        for name in
+            ["Email", "Customer", "Name", "note", "Country", "Shop", "agent", "Kommentar", "phone", "channel", "id"]
+        {
             assert_eq!(by_name(name), None, "{name}");
         }
     }
 
     #[test]
     fn a_name_is_quoted_for_a_shell() {
-        for (name, shown) in [("Status", "Status"), ("N. Revenue", "'N. Revenue'"), ("it's", "'it'\\''s'"), ("-x", "'-x'"), ("", "''")] {
+        for (name, shown) in
+            [("Status", "Status"), ("N. Revenue", "'N. Revenue'"), ("it's", "'it'\\''s'"), ("-x", "'-x'"), ("", "''")]
+        {
             assert_eq!(shell_word(name), shown);
         }
     }

@@ -109,8 +109,11 @@ pub fn write_plan(
         Syntax::Ndjson => Dialect::default(),
     };
     let places = Column::ALL.into_iter().filter_map(|column| Some((column.to_string(), refunds.columns.get(column)?)));
-    let numbers =
-        refunds.rows.iter().enumerate().flat_map(|(n, row)| exact_numbers(row).into_iter().map(move |place| (n, place)));
+    let numbers = refunds
+        .rows
+        .iter()
+        .enumerate()
+        .flat_map(|(n, row)| exact_numbers(row).into_iter().map(move |place| (n, place)));
     let mut end = End {
         form: FORM.to_owned(),
         rows: refunds.rows.len(),
@@ -163,6 +166,9 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     if header.last().map(String::as_str) != Some(PLAN_MARK) {
         return Err(Error::new(Kind::Usage, format!("{name} is no plan: its last column is not {PLAN_MARK}"))
             .hint("a plan is what --plan has written; a list of refunds is given by --file"));
+    }
+    if let Some((line, _)) = read.apart.first() {
+        return Err(changed(name, &format!("line {line} was not written by recoup")));
     }
     let end_row = rows.pop().unwrap_or_default();
     let (last, others) = end_row.split_last().map_or(("", [].as_slice()), |(last, others)| (last.as_str(), others));

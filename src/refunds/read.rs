@@ -165,7 +165,7 @@ pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Underst
     let mut raw = match text.text.trim_start().chars().next() {
         None => return Err(table::empty(name)),
         Some('{' | '[') => {
-            let (header, rows) = json::read(name, text.text.trim_start(), options.max_rows)?;
+            let (header, rows) = json::read(name, &text.text, options.max_rows)?;
             Raw { header, rows, syntax: Syntax::Ndjson, too_long: None }
         }
         Some('<') => {
@@ -198,7 +198,9 @@ fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<St
     if let [(first, said), others @ ..] = read.apart.as_slice() {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         let said: String = said.chars().take(40).collect();
-        notes.push(format!("line {first} ({said:?}){more} stands above the header or below the last row and is no order"));
+        notes.push(format!(
+            "line {first} ({said:?}){more} stands above the header or below the last row and is no order"
+        ));
     }
     let rows = read.rows.into_iter().map(|(line, cells)| RawRow { line, cells, ..RawRow::default() }).collect();
     Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long })
@@ -211,12 +213,15 @@ fn score(cells: &[String], options: &Options) -> usize {
     if cells.last().is_some_and(|last| last == PLAN_MARK) {
         return 10_000;
     }
-    let of_settings = options.of_settings.values().any(|it| !it.recognise_by.is_empty() && it.recognise_by.iter().all(|n| has(n)));
+    let of_settings =
+        options.of_settings.values().any(|it| !it.recognise_by.is_empty() && it.recognise_by.iter().all(|n| has(n)));
     if of_settings || !matches!(formats::recognise(cells, false), Ok(None)) {
         return 5_000 + known;
     }
     let chosen = options.explained.chosen();
-    if !chosen.is_empty() && chosen.iter().all(|(_, name)| has(name.rsplit_once('#').map_or(name.as_str(), |it| it.0)) || has(name)) {
+    if !chosen.is_empty()
+        && chosen.iter().all(|(_, name)| has(name.rsplit_once('#').map_or(name.as_str(), |it| it.0)) || has(name))
+    {
         return 2_000 + known;
     }
     if cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId)) { 1_000 + known } else { known }
@@ -259,11 +264,10 @@ fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<Reading> {
     match formats::recognise(&raw.header, is_json) {
         Ok(Some(format)) => Ok(reading(format.name, options.explained.clone())),
         Ok(None) => Ok(reading(LIST_NAME, options.explained.clone())),
-        Err([one, other]) => Err(Error::new(
-            Kind::Usage,
-            format!("{name} could be a {} or a {}", one.title, other.title),
-        )
-        .hint(format!("say which it is: --format {} or --format {}", one.name, other.name))),
+        Err([one, other]) => {
+            Err(Error::new(Kind::Usage, format!("{name} could be a {} or a {}", one.title, other.title))
+                .hint(format!("say which it is: --format {} or --format {}", one.name, other.name)))
+        }
     }
 }
 
@@ -289,14 +293,13 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
 fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_explained: bool) -> Result<Understood> {
     let format = reading.known();
     let names = format.map_or(LIST, |format| format.columns);
-    let columns = Columns::find(name, raw.header, names, &reading.explained.chosen()).map_err(|error| {
-        match format {
+    let columns =
+        Columns::find(name, raw.header, names, &reading.explained.chosen()).map_err(|error| match format {
             Some(format) if error.message.contains("no column for the order ID") => {
                 error.context(format!("recognised as {}", format.title))
             }
             _ => error,
-        }
-    })?;
+        })?;
     if let Some(format) = format {
         check_required(name, format, &columns)?;
     }
@@ -325,9 +328,11 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
         return Ok(Understood::Read(Box::new(refunds)));
     }
     let error = doubtful(name, &doubts, formats::nearly(&refunds.columns.header, is_json));
-    let first_rows = refunds.rows.iter().take(FIRST_ROWS).map(|row| {
-        (0..refunds.columns.header.len()).map(|place| row.cell(place).to_owned()).collect()
-    });
+    let first_rows = refunds
+        .rows
+        .iter()
+        .take(FIRST_ROWS)
+        .map(|row| (0..refunds.columns.header.len()).map(|place| row.cell(place).to_owned()).collect());
     let first_rows = first_rows.collect();
     Ok(Understood::Doubtful(Box::new(Doubtful { doubts, columns: refunds.columns, first_rows, error })))
 }
@@ -338,7 +343,11 @@ fn check_required(name: &str, format: &Format, columns: &Columns) -> Result<()> 
     let known = format.columns.iter().find(|(column, _)| column == missing).map_or(&[] as &[&str], |(_, names)| names);
     Err(Error::new(
         Kind::Usage,
-        format!("{name} is recognised as {} and has no column {:?}, without which it proves no refund", format.title, known.first().unwrap_or(&"")),
+        format!(
+            "{name} is recognised as {} and has no column {:?}, without which it proves no refund",
+            format.title,
+            known.first().unwrap_or(&"")
+        ),
     )
     .hint("export it again with all columns"))
 }
@@ -349,8 +358,10 @@ fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
     match refunds.reading.explained.ignore_columns.iter().find(is_missing) {
         None => Ok(()),
-        Some(missing) => Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
-            .hint(format!("its columns are {}", list(header)))),
+        Some(missing) => {
+            Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
+                .hint(format!("its columns are {}", list(header))))
+        }
     }
 }
 

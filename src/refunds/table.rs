@@ -44,12 +44,7 @@ pub fn read(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> 
 }
 
 /// The same up to the first row that has more cells than the header, which may begin a second table. The error says so.
-pub fn read_section(
-    name: &str,
-    text: &Text<'_>,
-    most_rows: usize,
-    score: Score<'_>,
-) -> Result<(Table, Option<Error>)> {
+pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> Result<(Table, Option<Error>)> {
     let bom = text.bom;
     let (declared, text, first_line) = match syntax::declared(&text.text) {
         Some((separator, rest)) => (Some(separator), rest, 2),
@@ -100,9 +95,10 @@ pub fn read_section(
         let width = (0..record.len()).rfind(|n| !record[*n].trim().is_empty()).map_or(0, |last| last + 1);
         if width > table.header.len() {
             let says = format!("{name}, line {line}: {width} cells under a header of {}", table.header.len());
-            too_long = Some(Error::new(Kind::Usage, says).hint(
-                "a cell that holds the separator, such as an amount with a decimal comma, is written in quotes",
-            ));
+            too_long =
+                Some(Error::new(Kind::Usage, says).hint(
+                    "a cell that holds the separator, such as an amount with a decimal comma, is written in quotes",
+                ));
             break;
         }
         if table.rows.len() >= most_rows {
@@ -282,11 +278,13 @@ mod tests {
 
     #[test]
     fn titles_and_totals_are_no_rows() {
-        let read = table("Refunds of November\nShop: Acme, Inc\n\norder_id,amount\n1,5\n2,6\nTotal,11\n<END>,\n").expect("a table");
+        let read = table("Refunds of November\nShop: Acme, Inc\n\norder_id,amount\n1,5\n2,6\nTotal,11\n<END>,\n")
+            .expect("a table");
         assert_eq!(read.header, ["order_id", "amount"]);
         assert_eq!(read.rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [5, 6]);
         assert_eq!(read.apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 7, 8]);
-        let read = table("order_id,note\nTotal,x\n1,5\n\n2,record(s) downloaded\nSeller ID : acme,\n").expect("a table");
+        let read =
+            table("order_id,note\nTotal,x\n1,5\n\n2,record(s) downloaded\nSeller ID : acme,\n").expect("a table");
         assert_eq!(read.rows.len(), 2, "an order may be called Total, but not below all others: {read:?}");
     }
 

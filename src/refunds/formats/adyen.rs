@@ -41,12 +41,30 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         "refunded" => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount(Column::Debit)? }),
         "refundedreversed" => Ok(Says::Money { charged: Decimal::ZERO, refunded: -amount(Column::Credit)? }),
         "refundfailed" => Err("a refund of the order failed".to_owned()),
-        "chargeback" | "chargebackreversed" | "secondchargeback" | "merchantpayout" | "fee" | "misccosts" | "balancetransfer"
-        | "invoicededuction" | "depositcorrection" | "reserveadjustment" | "paymentcost" | "received" | "authorised"
-        | "sentforsettle" | "sentforrefund" | "cancelled" | "refused" | "error" | "expired" | "capturefailed"
-        | "notificationofchargeback" | "disputedefense" | "bankpayout" | "payout" => {
-            Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type))))
-        }
+        "chargeback"
+        | "chargebackreversed"
+        | "secondchargeback"
+        | "merchantpayout"
+        | "fee"
+        | "misccosts"
+        | "balancetransfer"
+        | "invoicededuction"
+        | "depositcorrection"
+        | "reserveadjustment"
+        | "paymentcost"
+        | "received"
+        | "authorised"
+        | "sentforsettle"
+        | "sentforrefund"
+        | "cancelled"
+        | "refused"
+        | "error"
+        | "expired"
+        | "capturefailed"
+        | "notificationofchargeback"
+        | "disputedefense"
+        | "bankpayout"
+        | "payout" => Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type)))),
         _ => Err(cells.unknown(Column::Type)),
     }
 }

@@ -27,9 +27,21 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let is_refund = match kind.as_str() {
         "order" => false,
         "refund" => true,
-        "other transaction" | "chargeback refund" | "a to z guarantee refund" | "transfer" | "servicefee" | "service fee"
-        | "liquidations" | "micro deposit" | "adjustment" | "order retrocharge" | "refund retrocharge"
-        | "previous reserve amount balance" | "current reserve amount" | "debt" | "successful charge" => {
+        "other transaction"
+        | "chargeback refund"
+        | "a to z guarantee refund"
+        | "transfer"
+        | "servicefee"
+        | "service fee"
+        | "liquidations"
+        | "micro deposit"
+        | "adjustment"
+        | "order retrocharge"
+        | "refund retrocharge"
+        | "previous reserve amount balance"
+        | "current reserve amount"
+        | "debt"
+        | "successful charge" => {
             return Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type))));
         }
         _ => return Err(cells.unknown(Column::Type)),
@@ -45,9 +57,16 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         }
         ("", _) => Err(cells.blank(Column::AmountType)),
         (_, "") => Err(cells.blank(Column::Detail)),
-        ("itemprice" | "itemfees" | "promotion" | "itemwithheldtax" | "other" | "cost of advertising" | "other transaction", _) => {
-            Ok(Says::NoRefund(format!("{} is not the principal", cells.text(Column::Detail))))
-        }
+        (
+            "itemprice"
+            | "itemfees"
+            | "promotion"
+            | "itemwithheldtax"
+            | "other"
+            | "cost of advertising"
+            | "other transaction",
+            _,
+        ) => Ok(Says::NoRefund(format!("{} is not the principal", cells.text(Column::Detail)))),
         _ => Err(cells.unknown(Column::AmountType)),
     }
 }

@@ -25,9 +25,21 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let status = match cells.word(Column::Status).as_str() {
         "refunded" => Status::Refunded,
         "partially refunded" => Status::RefundedInPart,
-        "pending" | "awaiting payment" | "awaiting fulfillment" | "awaiting shipment" | "awaiting pickup"
-        | "partially shipped" | "completed" | "shipped" | "cancelled" | "canceled" | "declined"
-        | "manual verification required" | "verification required" | "disputed" | "incomplete" => Status::NotInFull,
+        "pending"
+        | "awaiting payment"
+        | "awaiting fulfillment"
+        | "awaiting shipment"
+        | "awaiting pickup"
+        | "partially shipped"
+        | "completed"
+        | "shipped"
+        | "cancelled"
+        | "canceled"
+        | "declined"
+        | "manual verification required"
+        | "verification required"
+        | "disputed"
+        | "incomplete" => Status::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),
     };
     order_of(cells, status)

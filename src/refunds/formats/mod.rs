@@ -135,11 +135,9 @@ pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static For
 /// The format whose signature a header has but for one name, and that name: a column that somebody took out.
 pub fn nearly(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
     let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 2;
-    ALL.into_iter().filter(|format| fits(&format)).find_map(|format| {
-        match format.missing(header).as_slice() {
-            [only] => Some((format, *only)),
-            _ => None,
-        }
+    ALL.into_iter().filter(|format| fits(&format)).find_map(|format| match format.missing(header).as_slice() {
+        [only] => Some((format, *only)),
+        _ => None,
     })
 }
 

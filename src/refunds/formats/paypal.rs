@@ -63,14 +63,50 @@ const INVOICE: &[&str] = &[
 ];
 
 /// Parts of the word *refund*, by language.
-const REFUND: &[&str] = &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
+const REFUND: &[&str] =
+    &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
 /// Parts of words for what moves money and refunds no order.
 const OTHER: &[&str] = &[
-    "chargeback", "reversal", "hold", "reserve", "conversion", "fee", "withdrawal", "dispute", "deposit", "transfer",
-    "rückbuchung", "rückbelastung", "stornierung", "einbehalt", "reserve", "umrechnung", "gebühr", "abbuchung", "auszahlung",
-    "konflikt", "käuferbeschwerde", "rétrofacturation", "annulation", "retenue", "conversion", "commission", "virement",
-    "contracargo", "retención", "conversión", "comisión", "retirada", "storno", "blocco", "conversione", "commissione",
-    "terugboeking", "inhouding", "omrekening", "kosten",
+    "chargeback",
+    "reversal",
+    "hold",
+    "reserve",
+    "conversion",
+    "fee",
+    "withdrawal",
+    "dispute",
+    "deposit",
+    "transfer",
+    "rückbuchung",
+    "rückbelastung",
+    "stornierung",
+    "einbehalt",
+    "reserve",
+    "umrechnung",
+    "gebühr",
+    "abbuchung",
+    "auszahlung",
+    "konflikt",
+    "käuferbeschwerde",
+    "rétrofacturation",
+    "annulation",
+    "retenue",
+    "conversion",
+    "commission",
+    "virement",
+    "contracargo",
+    "retención",
+    "conversión",
+    "comisión",
+    "retirada",
+    "storno",
+    "blocco",
+    "conversione",
+    "commissione",
+    "terugboeking",
+    "inhouding",
+    "omrekening",
+    "kosten",
 ];
 /// Words that undo: a refund that was cancelled is none.
 const UNDO: &[&str] = &["cancel", "storn", "annul", "cancela", "reversal", "rückbuchung"];
@@ -83,13 +119,13 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     }
     let amount = cells.needed(Column::Amount)?;
     match cells.word(Column::Status).as_str() {
-        "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato" | "voltooid"
-        | "concluído" => {}
+        "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato"
+        | "voltooid" | "concluído" => {}
         // The shop's books call a payment by what became of it.
         "refunded" | "partially refunded" | "rückzahlung" | "teilweise zurückgezahlt" | "zurückgezahlt"
             if !amount.is_negative() => {}
-        "denied" | "canceled" | "cancelled" | "expired" | "failed" | "abgelehnt" | "storniert" | "abgebrochen" | "refusé"
-        | "annulé" | "rechazado" | "cancelado" | "negato" | "annullato" | "geweigerd" | "geannuleerd" => {
+        "denied" | "canceled" | "cancelled" | "expired" | "failed" | "abgelehnt" | "storniert" | "abgebrochen"
+        | "refusé" | "annulé" | "rechazado" | "cancelado" | "negato" | "annullato" | "geweigerd" | "geannuleerd" => {
             return Ok(Says::NoRefund(format!("the transaction is {}", cells.text(Column::Status))));
         }
         _ if has(REFUND) || amount.is_negative() => return Err(cells.unknown(Column::Status)),

@@ -31,10 +31,9 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             Ok(Says::Refund { refunded: cells.needed(Column::Amount)?.abs(), total: None })
         }
         "rejected" | "declined" | "denied" | "labels generated" | "label generated" | "open" | "opened" | "pending"
-        | "cancelled" | "canceled" | "requested" | "created" | "approved" | "in transit" | "in progress" | "shipped"
-        | "delivered" | "received" | "expired" | "review" | "in review" | "needs review" | "flagged" | "draft" => {
-            Ok(Says::NoRefund(format!("the return is {}", cells.text(Column::Status))))
-        }
+        | "cancelled" | "canceled" | "requested" | "created" | "approved" | "in transit" | "in progress"
+        | "shipped" | "delivered" | "received" | "expired" | "review" | "in review" | "needs review" | "flagged"
+        | "draft" => Ok(Says::NoRefund(format!("the return is {}", cells.text(Column::Status)))),
         _ => Err(cells.unknown(Column::Status)),
     }
 }

@@ -33,8 +33,8 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             amount if amount.is_negative() => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
             amount => Err(format!("a refund of {amount} is not negative, so it took no money back")),
         },
-        "chargeback" | "dispute" | "chargeback won" | "dispute reversal" | "adjustment" | "payout" | "payout failure"
-        | "reserve" | "reserved funds" | "advance" | "credit" | "debit" | "tax" => {
+        "chargeback" | "dispute" | "chargeback won" | "dispute reversal" | "adjustment" | "payout"
+        | "payout failure" | "reserve" | "reserved funds" | "advance" | "credit" | "debit" | "tax" => {
             Ok(Says::NoRefund(format!("{kind} is no refund")))
         }
         _ => Err(cells.unknown(Column::Type)),

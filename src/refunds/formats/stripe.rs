@@ -36,8 +36,17 @@ pub(super) static FORMAT: Format = Format {
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let status = cells.word(Column::Status);
     match status.as_str() {
-        "failed" | "canceled" | "cancelled" | "requires action" | "requires payment method" | "requires confirmation"
-        | "requires capture" | "uncaptured" | "blocked" | "incomplete" | "expired" => {
+        "failed"
+        | "canceled"
+        | "cancelled"
+        | "requires action"
+        | "requires payment method"
+        | "requires confirmation"
+        | "requires capture"
+        | "uncaptured"
+        | "blocked"
+        | "incomplete"
+        | "expired" => {
             return Ok(Says::NoRefund(format!("the payment is {status}")));
         }
         "paid" | "succeeded" | "refunded" | "partially refunded" | "partial refund" | "disputed" => {}

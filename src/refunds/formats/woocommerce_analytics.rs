@@ -23,8 +23,8 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
 pub(super) fn status_of(word: &str) -> Option<Status> {
     match word.strip_prefix("wc ").unwrap_or(word) {
         "refunded" => Some(Status::Refunded),
-        "completed" | "processing" | "on hold" | "pending" | "pending payment" | "cancelled" | "canceled" | "failed"
-        | "draft" | "checkout draft" | "trash" => Some(Status::NotInFull),
+        "completed" | "processing" | "on hold" | "pending" | "pending payment" | "cancelled" | "canceled"
+        | "failed" | "draft" | "checkout draft" | "trash" => Some(Status::NotInFull),
         _ => None,
     }
 }

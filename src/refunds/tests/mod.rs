@@ -6,9 +6,12 @@ mod reading;
 
 use proptest::prelude::*;
 
-use super::read::from_bytes;
+use super::dates::DayOrder;
+use super::read::{LIST_NAME, Reading, from_bytes};
 use super::row::RawRow;
-use super::{Column, Columns, Dialect, Format, Options, ProblemKind, RefundRow, Refunds};
+use super::{
+    Column, Columns, DecisionKind, Dialect, Explained, Options, OrderText, ProblemKind, RefundRow, Refunds, Syntax,
+};
 use crate::error::Result;
 
 fn read(text: &str) -> Result<Refunds> {
@@ -35,8 +38,18 @@ prop_compose! {
         let header: Vec<String> = std::iter::once("order_id".to_owned()).chain(names).collect();
         let columns = Columns::at(header, std::iter::once((Column::OrderId, 0))).expect("an order column");
         let raws = (2..).zip(rows).map(|(line, cells)| RawRow { line, cells, ..RawRow::default() });
-        Refunds::of(columns, Format::Csv(Dialect { separator, bom, crlf }), raws.collect(), 0)
+        Refunds::of(columns, Syntax::Csv(Dialect { separator, bom, crlf }), as_list(), raws.collect(), Vec::new())
     }
+}
+
+fn as_list() -> Reading {
+    let (explained, order_text) = (Explained::default(), OrderText::default());
+    Reading { format: LIST_NAME.to_owned(), explained, order_text, days: DayOrder::Unknown }
+}
+
+/// The decisions, in the order of the orders' first rows.
+fn decisions(refunds: &Refunds) -> Vec<DecisionKind> {
+    refunds.orders.iter().map(|order| order.decision.kind()).collect()
 }
 
 /// Two values for each row.
@@ -64,8 +77,8 @@ fn ungrid(rows: &[Vec<String>], separator: u8) -> Vec<u8> {
 }
 
 fn separator_of(refunds: &Refunds) -> u8 {
-    match refunds.format {
-        Format::Csv(dialect) => dialect.separator,
-        Format::Ndjson => b',',
+    match refunds.syntax {
+        Syntax::Csv(dialect) => dialect.separator,
+        Syntax::Ndjson => b',',
     }
 }

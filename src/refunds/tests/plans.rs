@@ -50,13 +50,16 @@ fn a_plan_that_was_changed_says_where() {
         (of(&[0]), "last row, which seals it"),
         (of(&[0, 1, 2, 3, 4, 4]), "from row 5 on"),
         (of(&[0, 1, 2, 4, 3]), "last row, which seals it"),
+        (of(&[1, 0, 1, 2, 3, 4]), "line 1 was not written by recoup"),
+        (format!("{text}Total,18\n"), "line 6 was not written by recoup"),
     ] {
         let error = open(changed.as_bytes()).expect_err(says);
         assert!(error.kind == Kind::Refused && error.message.contains(says), "{says}: {error}");
     }
-    for (other, says) in
-        [("order_id\n1\n".to_owned(), "is no plan"), (text.replace("plan 1", "plan 2"), "another version")]
-    {
+    for (other, says) in [
+        ("order_id\n1\n".to_owned(), "is no plan"),
+        (text.replace("recoup plan 2", "recoup plan 1"), "another version"),
+    ] {
         let error = open(other.as_bytes()).expect_err(says);
         assert!(error.kind == Kind::Usage && error.message.contains(says), "{error}");
     }
@@ -67,18 +70,32 @@ fn a_plan_that_was_changed_says_where() {
 
 #[test]
 fn a_plan_remembers_which_column_a_person_named() {
-    let options = Options::default().order_column(Some("Ref".to_owned()));
-    let refunds = from_bytes("x", b"order_id,ref\n1,A\n", &options).expect("a file");
+    let explained = Explained { order_column: Some("Ref".to_owned()), ..Explained::default() };
+    let options = Options { explained, ..Options::default() };
+    let refunds = from_bytes("x", b"order_id,ref\nX1,A\n", &options).expect("a file");
     let plan = open(&seal(&refunds, &[vec![String::new(), String::new()]])).expect("a plan");
+    assert_eq!(plan.refunds.reading, refunds.reading);
     assert_eq!(plan.refunds.rows[0].order_id.as_ref().map(ToString::to_string).as_deref(), Some("A"));
 }
 
 #[test]
 fn an_amount_that_was_a_json_number_stays_certain() {
     let refunds = read("{\"order_id\":1,\"amount\":1.234}\n{\"order_id\":2,\"amount\":\"1.234\"}\n").expect("a file");
-    let rows = open(&seal(&refunds, &values_for(&refunds, "go"))).expect("a plan").refunds.rows;
-    assert_eq!((&rows[0].amount, rows[0].problems.len()), (&refunds.rows[0].amount, 0));
-    assert_eq!(kinds(&rows[1]), [ProblemKind::AmbiguousAmount]);
+    let planned = open(&seal(&refunds, &values_for(&refunds, "go"))).expect("a plan").refunds;
+    assert_eq!(decisions(&planned), [DecisionKind::ToCompare, DecisionKind::Unclear]);
+    assert_eq!(planned.orders[0].decision, refunds.orders[0].decision);
+}
+
+#[test]
+fn a_plan_decides_as_the_file_did() {
+    use DecisionKind::{NotRefunded, RefundedInFull, RefundedInPart, Unclear};
+    let text = "Name,Financial Status,Refunded Amount,Total\n#1,refunded,5.00,5.00\n#2,paid,0.00,5.00\n#1,,,\n\
+                #3,partially_refunded,1.00,5.00\n#4,on fire,0.00,5.00\n";
+    let refunds = read(text).expect("a file");
+    assert_eq!(decisions(&refunds), [RefundedInFull, NotRefunded, RefundedInPart, Unclear]);
+    let planned = open(&seal(&refunds, &values_for(&refunds, "go"))).expect("a plan").refunds;
+    let of = |refunds: &Refunds| refunds.orders.iter().map(|order| order.decision.clone()).collect::<Vec<_>>();
+    assert_eq!((&planned.reading, of(&planned)), (&refunds.reading, of(&refunds)));
 }
 
 proptest! {
