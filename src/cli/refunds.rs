@@ -74,7 +74,7 @@ impl ColumnArgs {
 #[derive(Debug, Subcommand)]
 pub enum RefundsCommand {
     /// Say how a file is read: its format, its columns, the decision for each order and why. Needs no index and no network
-    Check(RefundsCheckArgs),
+    Check(Box<RefundsCheckArgs>),
     /// List the formats that are recognised
     Formats,
 }

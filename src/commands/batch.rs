@@ -62,7 +62,8 @@ pub(super) async fn run(
     }
     super::refunds::say_how_it_is_read(report, &refunds);
     say_what_is_wrong(report, &refunds);
-    let undated = planned.as_ref().map_or_else(|| refunds::text::written_at(input, clock.now()), |planned| planned.made_at);
+    let undated =
+        planned.as_ref().map_or_else(|| refunds::text::written_at(input, clock.now()), |planned| planned.made_at);
     // A large batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };

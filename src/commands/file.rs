@@ -46,10 +46,10 @@ async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
     options.plan.check(report.can_ask())?;
     let wishes = if let Some(path) = &args.from {
         {
-        let list = refunds::read::file(path, &super::refunds::options(settings, &args.columns))?;
-        super::refunds::say_how_it_is_read(report, &list);
-        of_list(&list)
-    }
+            let list = refunds::read::file(path, &super::refunds::options(settings, &args.columns))?;
+            super::refunds::say_how_it_is_read(report, &list);
+            of_list(&list)
+        }
     } else {
         let orders = args.orders.iter().map(|order| lookup::order_id(order).map(Wish::named));
         orders.collect::<Result<Vec<_>>>()?

@@ -141,7 +141,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
         Command::CancelReward(args) => {
             remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
         }
-        Command::Reconcile(args) => reconcile::run(&context, args),
+        Command::Reconcile(args) => reconcile::run(&context, &args),
         Command::Refunds(command) => refunds::run(&context, command),
         Command::Status(args) => status::run(&context, &args),
         Command::Quota(command) => quota::run(&context, command).await,

@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::reconcile::{self, Job};
 use crate::refunds::{When, dates};
 
-pub(super) fn run(context: &Context<'_>, args: ReconcileArgs) -> Result<End> {
+pub(super) fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<End> {
     let Context { settings, clock, stop, report, .. } = context;
     let identity = settings.identity_if_set()?;
     let job = Job {

@@ -42,8 +42,11 @@ pub(super) fn say_how_it_is_read(report: &Report, refunds: &Refunds) {
 }
 
 fn counts_line(refunds: &Refunds) -> String {
-    let counts: Vec<String> =
-        refunds.counts().into_iter().map(|(kind, count)| format!("{} {}", grouped(count as u64), kind.words())).collect();
+    let counts: Vec<String> = refunds
+        .counts()
+        .into_iter()
+        .map(|(kind, count)| format!("{} {}", grouped(count as u64), kind.words()))
+        .collect();
     if counts.is_empty() { "no orders".to_owned() } else { counts.join(", ") }
 }
 

@@ -33,10 +33,16 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         options.follows.submissions = Submissions::Sparingly { now: false };
     }
     if !args.batch.is_batch() && args.batch.partials {
-        return Err(Error::new(Kind::Usage, "--partials is for refunds from a file").hint("use `recoup adjust` for one order"));
+        return Err(
+            Error::new(Kind::Usage, "--partials is for refunds from a file").hint("use `recoup adjust` for one order")
+        );
     }
     if args.batch.file.is_none() && !args.batch.columns.is_empty() {
-        let why = if args.batch.apply.is_some() { "a plan is read as it was made" } else { "orders that are named have none" };
+        let why = if args.batch.apply.is_some() {
+            "a plan is read as it was made"
+        } else {
+            "orders that are named have none"
+        };
         return Err(Error::new(Kind::Usage, format!("flags for a file's columns need --file: {why}")));
     }
     options.check(report.can_ask())?;

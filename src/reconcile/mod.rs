@@ -126,7 +126,8 @@ fn compare(
         rows.push(row);
     }
     drop(progress);
-    let since = job.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
+    let since =
+        job.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
     let unbacked = unbacked(basis, refunds, &backed, since)?;
     let newest_refund = refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.latest())).max();
     Ok(Reconciliation::new(job.refunds, basis, rows, totals, unbacked, since, newest_refund))

@@ -11,8 +11,8 @@ use super::class::{Class, Cover, Known, Shares};
 use super::sent::{Sent, cover, is_done, is_open, newest_readings};
 use super::worth::{Unit, Worth};
 use crate::error::Result;
-use crate::lookup::absence::not_proven;
 use crate::lookup;
+use crate::lookup::absence::not_proven;
 use crate::model::{ActionId, Coverage, OrderId, RewardState};
 use crate::refunds::{Column, Decision, DecisionKind, OrderRefund, Problem, RefundRow, Refunds, Weight, When};
 use crate::store::index::{IndexReader, IndexedReward};
@@ -253,7 +253,7 @@ impl Basis<'_> {
         mut notes: Vec<String>,
     ) -> Result<Compared> {
         let order_id = &order.order_id;
-        let refunded = order.refunded_at.map_or(self.undated, |when| when.latest());
+        let refunded = order.refunded_at.map_or(self.undated, When::latest);
         let why = match lookup::unclear(self.reader, order_id)? {
             Some(unclear) => Some(unclear),
             None => not_proven(self.coverage, refunded),

@@ -178,7 +178,10 @@ impl Reconciliation {
             );
             for class in [Class::ToCompare, Class::Unclear] {
                 if of(class) > 0 {
-                    message.push_str(&format!(", {} {}", of(class), class.words()));
+                    message.push_str(", ");
+                    message.push_str(&of(class).to_string());
+                    message.push(' ');
+                    message.push_str(class.words());
                 }
             }
             Error::new(Kind::SomeFailed, message).hint(

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 
 use super::judge::Snapshot;
 use super::live::{Known, LiveReward, Look, Place, look, snapshot};
+use super::options::RefundClaim;
 use super::plan::{ActionPlan, Step};
 use super::resolve::{is_linked, linked_elsewhere};
 use super::verdict::{Check, Findings, Verdict};
 use super::windows::{self, ActionFacts};
-use super::options::RefundClaim;
 use super::{Options, Reads};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;

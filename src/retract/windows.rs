@@ -126,7 +126,8 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
 /// What a file proves of the refund: taking everything back for a part of it would be wrong.
 pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFacts) {
     let (_, Some(why)) = claim.against(facts) else { return };
-    let remedy = "use `recoup adjust` for a part; if all of it was refunded, name the order itself: `recoup retract ORDER`";
+    let remedy =
+        "use `recoup adjust` for a part; if all of it was refunded, name the order itself: `recoup retract ORDER`";
     findings.stop(Check::PartialRefund, why, remedy);
 }
 
@@ -150,8 +151,8 @@ pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refunds::Decision;
     use crate::model::{AccountId, RewardId};
+    use crate::refunds::Decision;
 
     fn reward() -> Reward {
         Reward {

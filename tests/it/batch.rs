@@ -388,8 +388,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 2);
     let file = home.path("refunds.ndjson");
-    let line =
-        |order: &str, more: &Value| serde_json::json!({"order_id": order, "nested": more}).to_string();
+    let line = |order: &str, more: &Value| serde_json::json!({"order_id": order, "nested": more}).to_string();
     let lines = [
         line(&orders[0].order, &serde_json::json!({"a": [1, 2.50]})),
         line(&orders[1].order, &Value::Null),
@@ -436,7 +435,11 @@ fn only_an_amount_that_is_all_of_the_order_goes_and_a_part_of_it_names_adjust() 
     let words = ["unclear", "not refunded", "refunded, to compare with the action"];
     assert_eq!(decisions[..3], words, "{decisions:?}");
     assert_eq!(decisions[4], "refunded in part");
-    assert!(column(&out, "recoup_evidence")[4].contains("refunded of the action's"), "{:?}", column(&out, "recoup_evidence"));
+    assert!(
+        column(&out, "recoup_evidence")[4].contains("refunded of the action's"),
+        "{:?}",
+        column(&out, "recoup_evidence")
+    );
     assert_eq!(sim.deletes().len(), 2);
 }
 
@@ -880,7 +883,8 @@ fn refunds_killed_ten_times_are_each_sent_once_and_told_as_they_are() {
     sim.post("set?faults=0.05");
     let count = refunds.to_string();
     let means = ["--amount-means", "new-amount"];
-    let more = [["--force", "--max-count", &count, "--max-value", "100000000", "--wait", "15s"].as_slice(), &means].concat();
+    let more =
+        [["--force", "--max-count", &count, "--max-value", "100000000", "--wait", "15s"].as_slice(), &means].concat();
     let list = args(&file, &out, &more);
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let to_send: usize = rows.iter().filter(|row| matches!(row.expected, Expected::Done | Expected::Rest)).count();

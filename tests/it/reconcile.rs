@@ -225,14 +225,23 @@ fn a_no_is_only_as_good_as_the_index_and_the_ledger() {
     let proven = order(&sim, "plain", 0);
     home.check(&["retract", &proven, "--yes"], 0);
     let file = refunds(&home, &[(&proven, "2024-03-01", ""), ("NO-SUCH-ORDER", "2024-03-01", "")]);
-    assert_eq!(classes(&home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 0)), ["confirmed", "not_a_referral"]);
+    assert_eq!(
+        classes(&home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 0)),
+        ["confirmed", "not_a_referral"]
+    );
     // Without the ledger everything would look as if somebody else had cancelled it.
     let kept = home.path("kept.db");
     std::fs::rename(home.ledger(), &kept).expect("moved away");
-    assert_eq!(home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 3).error_kind(), "identity");
+    assert_eq!(
+        home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 3).error_kind(),
+        "identity"
+    );
     std::fs::rename(&kept, home.ledger()).expect("brought back");
     std::fs::remove_file(home.database()).expect("the index");
-    assert_eq!(home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 4).error_kind(), "not_indexed");
+    assert_eq!(
+        home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 4).error_kind(),
+        "not_indexed"
+    );
 
     let sim = Sim::start(&["--participants", "400", "--accounts-fail", "3"]);
     let home = Home::new(&sim);

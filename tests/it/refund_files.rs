@@ -49,9 +49,9 @@ fn retract(home: &Home, name: &str, content: &[u8], more: &[&str]) -> (Ran, Vec<
 fn outcomes_in_any_dialect(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).expect("outcomes");
     let header = text.lines().next().unwrap_or_default();
-    let separator = [b',', b';', b'\t'].into_iter().find(|separator| {
-        header.split(char::from(*separator)).any(|name| name == "recoup_outcome")
-    });
+    let separator = [b',', b';', b'\t']
+        .into_iter()
+        .find(|separator| header.split(char::from(*separator)).any(|name| name == "recoup_outcome"));
     let mut reader = csv::ReaderBuilder::new().delimiter(separator.expect("a separator")).from_reader(text.as_bytes());
     let place = reader.headers().expect("a header").iter().position(|name| name == "recoup_outcome").expect("a column");
     reader.records().map(|row| row.expect("a row")[place].to_owned()).collect()
@@ -167,7 +167,8 @@ fn of_every_export_only_the_order_that_was_refunded_in_full_is_sent() {
 fn an_ordinary_orders_export_of_paid_orders_sends_nothing_and_is_a_success() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
-    let text = "Name,Financial Status,Total,Refunded Amount\n{0},paid,{t0},0.00\n{1},paid,{t1},0\n{2},voided,{t2},0.00\n";
+    let text =
+        "Name,Financial Status,Total,Refunded Amount\n{0},paid,{t0},0.00\n{1},paid,{t1},0\n{2},voided,{t2},0.00\n";
     let (ran, told) = retract(&home, "orders.csv", Three(&orders).fill(text).as_bytes(), &["--json"]);
     ran.expect(0);
     assert_eq!(told, ["not refunded"; 3]);
@@ -181,7 +182,9 @@ fn json_is_read_in_its_three_shapes() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 9);
     let rest = |status: &str, order: &str, total: &str, refunds: &str| {
-        format!("{{\"name\":\"{order}\",\"financial_status\":\"{status}\",\"total_price\":\"{total}\",\"refunds\":[{refunds}]}}")
+        format!(
+            "{{\"name\":\"{order}\",\"financial_status\":\"{status}\",\"total_price\":\"{total}\",\"refunds\":[{refunds}]}}"
+        )
     };
     let refund = |amount: &str, status: &str| {
         format!("{{\"transactions\":[{{\"kind\":\"refund\",\"status\":\"{status}\",\"amount\":\"{amount}\"}}]}}")
@@ -268,11 +271,15 @@ fn a_column_that_may_speak_against_a_refund_stops_the_file_until_it_is_explained
 #[test]
 fn order_ids_that_lack_the_shops_prefix_stop_the_file_with_the_remedy() {
     let (sim, home) = ready(&["--participants", "6000"]);
-    let orders: Vec<Action> =
-        plain(&sim, 90).into_iter().filter(|one| one.order.strip_prefix('#').is_some_and(|id| id.len() > 2)).take(3).collect();
+    let orders: Vec<Action> = plain(&sim, 90)
+        .into_iter()
+        .filter(|one| one.order.strip_prefix('#').is_some_and(|id| id.len() > 2))
+        .take(3)
+        .collect();
     assert!(orders.len() == 3, "the simulator has too few orders with a #");
     let bare: Vec<&str> = orders.iter().map(|one| &one.order[1..]).collect();
-    let text = format!("order_id,refunded_at\n{},2026-01-02\n{},2026-01-02\n{},2026-01-02\n", bare[0], bare[1], bare[2]);
+    let text =
+        format!("order_id,refunded_at\n{},2026-01-02\n{},2026-01-02\n{},2026-01-02\n", bare[0], bare[1], bare[2]);
     let (ran, _) = retract(&home, "bare.csv", text.as_bytes(), &[]);
     ran.expect(5);
     assert!(ran.stderr.contains("--order-prefix '#'"), "{}", ran.stderr);
@@ -297,7 +304,8 @@ fn a_pasted_mark_is_unclear_and_never_not_a_referral() {
     assert_eq!(sim.deletes().len(), 0);
     let file = home.path("marks.csv").display().to_string();
     let ran = home.run(&["reconcile", &file, "--json"]);
-    let classes: Vec<String> = ran.object()["rows"].as_array().expect("rows").iter().map(|row| row["class"].to_string()).collect();
+    let classes: Vec<String> =
+        ran.object()["rows"].as_array().expect("rows").iter().map(|row| row["class"].to_string()).collect();
     assert!(classes[..3].iter().all(|class| class != "\"not_a_referral\""), "{classes:?}");
 }
 
@@ -338,7 +346,10 @@ fn reconcile_counts_as_at_stake_only_what_was_refunded_in_full() {
         let counts = object["counts"].as_array().expect("counts");
         counts.iter().find(|count| count["class"] == class).and_then(|count| count["refunds"].as_u64())
     };
-    assert_eq!((count("still_rewarded"), count("refunded_in_part"), count("not_refunded")), (Some(1), Some(1), Some(1)));
+    assert_eq!(
+        (count("still_rewarded"), count("refunded_in_part"), count("not_refunded")),
+        (Some(1), Some(1), Some(1))
+    );
     assert_eq!(object["totals"]["at_stake"]["rewards"], 2, "the rewards of one order: {object}");
     assert_eq!(sim.requests(), sim.requests(), "no network");
 }
@@ -349,7 +360,9 @@ fn an_undated_file_has_one_answer_in_reconcile_and_retract() {
     let file = home.path("list.csv");
     fs::write(&file, "order_id\nNEVER-SEEN-1\nNEVER-SEEN-2\n").expect("a file");
     let text = file.display().to_string();
-    for (written, outcome, class) in [(1, "not a referral", "not_a_referral"), (4_000_000_000, "not found yet", "not_found_yet")] {
+    for (written, outcome, class) in
+        [(1, "not a referral", "not_a_referral"), (4_000_000_000, "not found yet", "not_found_yet")]
+    {
         let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(written);
         fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(at)).expect("a time");
         let out = home.path("out.csv");
@@ -395,6 +408,9 @@ fn the_documentation_has_every_format_and_its_rule() {
     let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/refund-files.md")).expect("the document");
     for format in home.check(&["refunds", "formats", "--json"], 0).objects() {
         let (name, rule) = (format["name"].as_str().expect("a name"), format["in_full_if"].as_str().expect("a rule"));
-        assert!(docs.contains(&format!("| `{name}` |")) && docs.contains(rule), "docs/refund-files.md lacks {name}: {rule}");
+        assert!(
+            docs.contains(&format!("| `{name}` |")) && docs.contains(rule),
+            "docs/refund-files.md lacks {name}: {rule}"
+        );
     }
 }

@@ -75,7 +75,10 @@ pub fn check(candidates: &[Candidate], adjustments: usize, limits: Limits) -> Re
     if count > limits.count {
         return Err(Error::new(
             Kind::Refused,
-            format!("{count} orders would be retracted or adjusted, and the limit is {}; nothing was sent", limits.count),
+            format!(
+                "{count} orders would be retracted or adjusted, and the limit is {}; nothing was sent",
+                limits.count
+            ),
         )
         .hint(format!("look at the plan (--plan FILE); if that is right, allow it with --max-count {count}")));
     }
@@ -137,10 +140,11 @@ mod tests {
     #[test]
     fn more_than_the_limits_is_refused_by_name() {
         let list: Vec<Candidate> = (0..3).map(|row| candidate(row, "a", Verdict::Go, 0)).collect();
-        assert!(check(&list, Limits { count: 3, value: 1500 }).is_ok());
-        let many = check(&list, Limits { count: 2, value: 1500 }).expect_err("three are more than two");
+        assert!(check(&list, 0, Limits { count: 3, value: 1500 }).is_ok());
+        let many = check(&list, 0, Limits { count: 2, value: 1500 }).expect_err("three are more than two");
         assert!(many.hint.expect("a way").contains("--max-count 3"));
-        let much = check(&list, Limits { count: 3, value: 1499 }).expect_err("too much");
+        assert!(check(&list, 1, Limits { count: 3, value: 1500 }).is_err(), "an adjustment counts as an order");
+        let much = check(&list, 0, Limits { count: 3, value: 1499 }).expect_err("too much");
         assert!(much.hint.expect("a way").contains("--max-value 1500"));
     }
 }

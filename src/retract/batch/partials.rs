@@ -83,8 +83,10 @@ impl Batch<'_> {
 
 /// What an order that was refunded in part costs now, if file or action say it.
 fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
-    let is_open = item.done.as_ref().is_some_and(|done| done.outcome == Outcome::RefundedInPart) && item.same_as.is_none();
-    let decision = item.final_decision.as_ref().map(|(decision, _)| decision).or(item.order.map(|order| &order.decision));
+    let is_open =
+        item.done.as_ref().is_some_and(|done| done.outcome == Outcome::RefundedInPart) && item.same_as.is_none();
+    let decision =
+        item.final_decision.as_ref().map(|(decision, _)| decision).or(item.order.map(|order| &order.decision));
     match decision {
         Some(Decision::InPart { total: Some(total), left: Some(left), .. }) if is_open => {
             Some(Adjustment { total: *total, left: *left })
@@ -104,9 +106,15 @@ async fn plan_one(
     let command = adjust::command_for(&order.order_id, &order.decision);
     let refused = |why: &str| Ok(Some(Done::new(Outcome::RefundedInPart, format!("{why}; by hand: {command}"))));
     let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
-    if let Some(found) = ledger.as_ref().map(|ledger| made_before(ledger, &order.order_id, adjustment.left)).transpose()?.flatten() {
-        let outcome = if found.state == State::Processed { Outcome::Adjusted } else { Outcome::of_state(found.state, true) };
-        return Ok(Some(Done { retractions: vec![found.id], ..Done::new(outcome, format!("adjustment {}, sent before", found.id)) }));
+    if let Some(found) =
+        ledger.as_ref().map(|ledger| made_before(ledger, &order.order_id, adjustment.left)).transpose()?.flatten()
+    {
+        let outcome =
+            if found.state == State::Processed { Outcome::Adjusted } else { Outcome::of_state(found.state, true) };
+        return Ok(Some(Done {
+            retractions: vec![found.id],
+            ..Done::new(outcome, format!("adjustment {}, sent before", found.id))
+        }));
     }
     drop(ledger);
     let receipt = match adjust::run(reads, writer, &order.order_id, &options_of(item, adjustment, true)).await {
@@ -117,7 +125,8 @@ async fn plan_one(
     if let Some(error) = &receipt.error {
         return refused(&error.message);
     }
-    let before = receipt.retractions.first().and_then(|entry| entry.change.as_ref()?.lines.first()?.before.clone()?.amount);
+    let before =
+        receipt.retractions.first().and_then(|entry| entry.change.as_ref()?.lines.first()?.before.clone()?.amount);
     match before.as_deref().map(Decimal::parse) {
         Some(Some(before)) if before == adjustment.total => Ok(None),
         Some(Some(before)) => {

@@ -17,7 +17,8 @@ const SAMPLE: usize = 200;
 
 /// The remedy for a file of which most orders that may be sent are known only with one constant added or removed in front.
 pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>> {
-    let may_be_sent = |item: &&Item<'_>| item.same_as.is_none() && item.order.is_some_and(|it| it.decision.may_be_sent());
+    let may_be_sent =
+        |item: &&Item<'_>| item.same_as.is_none() && item.order.is_some_and(|it| it.decision.may_be_sent());
     let orders: Vec<&OrderId> =
         items.iter().filter(may_be_sent).filter_map(|item| Some(&item.order?.order_id)).take(SAMPLE).collect();
     let of_shop = common_prefix(&reader.some_order_ids(SAMPLE)?);
@@ -44,12 +45,15 @@ pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>>
         return Ok(None);
     }
     let (how, flag) = match &difference {
-        Difference::Missing(prefix) => (format!("with {prefix:?} in front"), format!("--order-prefix {}", shell_word(prefix))),
+        Difference::Missing(prefix) => {
+            (format!("with {prefix:?} in front"), format!("--order-prefix {}", shell_word(prefix)))
+        }
         Difference::Additional(prefix) => {
             (format!("without {prefix:?} in front"), format!("--strip-order-prefix {}", shell_word(prefix)))
         }
     };
-    let message = format!("the index knows {count} of {} order IDs of the file only {how}; nothing was sent", orders.len());
+    let message =
+        format!("the index knows {count} of {} order IDs of the file only {how}; nothing was sent", orders.len());
     Ok(Some(Error::new(Kind::Refused, message).hint(format!("if these are the same orders, say so: {flag}"))))
 }
 
@@ -76,7 +80,8 @@ impl Difference {
         let front = |long: &str, short: &str| {
             let prefix = long.strip_suffix(short)?;
             // Zeros that a spreadsheet dropped are no constant, and neither is another number.
-            let is_constant = !prefix.is_empty() && !short.is_empty() && !prefix.ends_with(|c: char| c.is_ascii_digit());
+            let is_constant =
+                !prefix.is_empty() && !short.is_empty() && !prefix.ends_with(|c: char| c.is_ascii_digit());
             is_constant.then(|| prefix.to_owned())
         };
         front(known, of_file).map(Self::Missing).or_else(|| front(of_file, known).map(Self::Additional))

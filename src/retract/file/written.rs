@@ -102,8 +102,12 @@ impl Row {
 impl Written {
     /// What the command ends with, where that is not success.
     pub fn problem(&self) -> Option<Error> {
-        let worst =
-            self.rows.iter().filter(|row| !row.wish.not_refunded).filter_map(|row| row.kind.map(|kind| (kind, row))).min_by_key(|(kind, _)| kind.rank());
+        let worst = self
+            .rows
+            .iter()
+            .filter(|row| !row.wish.not_refunded)
+            .filter_map(|row| row.kind.map(|kind| (kind, row)))
+            .min_by_key(|(kind, _)| kind.rank());
         let (kind, row) = worst?;
         let why = row.message.as_deref().unwrap_or_default();
         let message = format!(

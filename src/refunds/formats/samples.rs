@@ -1,1 +1,0 @@
-//! Sample files of every format, for tests.
