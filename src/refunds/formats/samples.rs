@@ -1,0 +1,1 @@
+//! Sample files of every format, for tests.
