@@ -60,7 +60,12 @@ pub(super) async fn run(
         return Err(Error::new(Kind::Usage, "a batch needs a file for its outcomes")
             .hint("name it with --out outcomes.csv; --plan FILE or --dry-run send nothing"));
     }
-    super::refunds::say_how_it_is_read(report, &refunds);
+    if options.dry_run {
+        super::refunds::say_how_it_is_read(report, &refunds);
+    } else {
+        // How it is read is part of the question.
+        refunds.notes.iter().for_each(|note| report.note(note));
+    }
     say_what_is_wrong(report, &refunds);
     let undated =
         planned.as_ref().map_or_else(|| refunds::text::written_at(input, clock.now()), |planned| planned.made_at);

@@ -129,8 +129,7 @@ fn compare(
     let since =
         job.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
     let unbacked = unbacked(basis, refunds, &backed, since)?;
-    let newest_refund = refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.latest())).max();
-    Ok(Reconciliation::new(job.refunds, basis, rows, totals, unbacked, since, newest_refund))
+    Ok(Reconciliation::new(job.refunds, refunds, basis, rows, totals, unbacked, since))
 }
 
 /// Adds each reward to the totals once, however many rows it is in; whether one was there before.

@@ -16,6 +16,7 @@ use super::worth::{Unit, Worth};
 use crate::error::{Error, Kind};
 use crate::lookup::basis as in_words;
 use crate::model::Coverage;
+use crate::refunds::Refunds;
 use crate::report::{grouped, table};
 use crate::store::ledger::{Outline, Road, State};
 
@@ -102,6 +103,8 @@ struct Times {
 pub struct Reconciliation {
     /// The file.
     pub file: String,
+    /// The format that it was read as.
+    pub format: String,
     /// What the answer rests on.
     pub coverage: Coverage,
     /// The index was read after every refund of the file, as far as they are dated.
@@ -124,17 +127,19 @@ pub struct Reconciliation {
 impl Reconciliation {
     pub(super) fn new(
         file: &Path,
+        refunds: &Refunds,
         basis: &Basis<'_>,
         rows: Vec<Row>,
         totals: Totals,
         without_refund: Vec<Unbacked>,
         since: Option<Timestamp>,
-        newest_refund: Option<Timestamp>,
     ) -> Self {
+        let newest_refund = refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.latest())).max();
         let repeated = rows.iter().filter(|row| row.duplicate_of.is_some()).count() as u64;
         let counts = Class::ALL.iter().zip(totals.counts).map(|(class, refunds)| Count { class: *class, refunds });
         Self {
             file: file.display().to_string(),
+            format: refunds.reading.title(),
             coverage: basis.coverage.clone(),
             index_is_newer: basis.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
             refunds: rows.len() as u64 - repeated,
@@ -198,7 +203,7 @@ impl Reconciliation {
             n => format!(" ({} further rows belong to them)", grouped(n)),
         };
         let mut lines = vec![
-            format!("{}: {} orders{again}", self.file, grouped(self.refunds)),
+            format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
             format!("rests on the index {}", in_words(&self.coverage)),
         ];
         let counts = self.counts.iter().filter(|count| count.refunds > 0);

@@ -15,7 +15,8 @@ use serde_json::json;
 use super::approval::{self, Demand, Subject};
 use super::{Options, Reads, WriterSettings, seen};
 use crate::error::{Error, Kind, Result};
-use crate::refunds::Refunds;
+use crate::model::order_text::visible;
+use crate::refunds::{DecisionKind, Refunds};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
@@ -55,6 +56,7 @@ const ADJUST: &str = "adjust";
 /// A batch on its way.
 pub struct Batch<'a> {
     reads: &'a Reads<'a>,
+    refunds: &'a Refunds,
     items: Vec<Item<'a>>,
     ended: Option<Error>,
 }
@@ -62,6 +64,10 @@ pub struct Batch<'a> {
 /// What a batch came to.
 #[derive(Debug, Serialize)]
 pub struct Summary {
+    /// The format that the file was read as.
+    pub format: String,
+    /// How many orders have each decision by the file.
+    pub decisions: BTreeMap<DecisionKind, usize>,
     /// Rows of the file.
     pub rows: usize,
     /// How many rows have each outcome.
@@ -75,6 +81,12 @@ pub struct Summary {
 /// What a batch is about to do.
 #[derive(Debug, Serialize)]
 pub struct Intent {
+    /// The format that the file was read as.
+    pub format: String,
+    /// How many orders have each decision by the file.
+    pub decisions: BTreeMap<DecisionKind, usize>,
+    /// One of the orders that will be sent, and what the file proves of it.
+    pub example: Option<Example>,
     /// Orders that will be sent.
     pub orders: usize,
     /// What their standing rewards are worth, by unit.
@@ -85,6 +97,15 @@ pub struct Intent {
     pub followed: usize,
     /// Actions that will be adjusted for a refund in part.
     pub adjustments: usize,
+}
+
+/// What the file proves of one order.
+#[derive(Debug, Serialize)]
+pub struct Example {
+    /// The order.
+    pub order_id: String,
+    /// The evidence, as a line.
+    pub evidence: String,
 }
 
 impl<'a> Batch<'a> {
@@ -103,7 +124,7 @@ impl<'a> Batch<'a> {
             return Err(error);
         }
         let ended = rows::plan(reads, ledger.as_ref(), refunds, &mut items, undated).await;
-        Ok(Self { reads, items, ended })
+        Ok(Self { reads, refunds, items, ended })
     }
 
     /// Holds the batch to a plan that a person has seen: a row goes only where the plan says so, to the same actions.
@@ -136,7 +157,12 @@ impl<'a> Batch<'a> {
         }
         let candidates = self.candidates();
         choose::check(&candidates, self.adjustments(), limits)?;
+        let example = candidates.first().and_then(|one| self.items[one.row].order);
         Ok(Intent {
+            format: self.refunds.reading.title(),
+            decisions: self.refunds.counts(),
+            example: example
+                .map(|order| Example { order_id: order.order_id.to_string(), evidence: order.evidence.sentence() }),
             orders: candidates.len(),
             value: choose::value(&candidates),
             trial: choose::trial(&candidates, &self.trusted()?).len(),
@@ -226,6 +252,8 @@ impl<'a> Batch<'a> {
     /// What it all came to, and what the command ends with.
     pub fn summary(&self, outcomes: &[Done]) -> (Summary, Option<Error>) {
         let summary = Summary {
+            format: self.refunds.reading.title(),
+            decisions: self.refunds.counts(),
             rows: outcomes.len(),
             outcomes: outcome::counts(outcomes),
             sent: self.items.iter().map(|item| item.changed).sum(),
@@ -258,7 +286,7 @@ impl<'a> Batch<'a> {
 impl Summary {
     /// The summary as lines for a person.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("{} rows, {} sent now", self.rows, self.sent)];
+        let mut lines = vec![format!("{} rows of a {}, {} sent now", self.rows, self.format, self.sent)];
         lines.extend(self.outcomes.iter().map(|(words, count)| format!("  {count:>6} {words}")));
         if let Some(error) = &self.error {
             lines.push(format!("ended early: {}", error.message));
@@ -272,8 +300,15 @@ impl Intent {
     pub fn lines(&self) -> Vec<String> {
         let worth: Vec<String> = self.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
         let worth = if worth.is_empty() { "nothing that is known".to_owned() } else { worth.join(", ") };
-        let mut lines =
-            vec![format!("{} orders will be retracted; their standing rewards are worth {worth}", self.orders)];
+        let decisions: Vec<String> =
+            self.decisions.iter().map(|(kind, count)| format!("{count} {}", kind.words())).collect();
+        let mut lines = vec![
+            format!("read as {}: {}", self.format, decisions.join(", ")),
+            format!("{} orders will be retracted; their standing rewards are worth {worth}", self.orders),
+        ];
+        if let Some(example) = &self.example {
+            lines.push(format!("for example order {}: {}", visible(&example.order_id), example.evidence));
+        }
         if self.trial > 0 {
             let trial = self.trial;
             lines.push(format!(
