@@ -22,7 +22,7 @@ pub struct BatchArgs {
     /// Write what would be done here, send nothing, and stop
     #[arg(long, value_name = "FILE", requires = "file", conflicts_with = "out")]
     pub plan: Option<PathBuf>,
-    /// Do exactly what this plan says, each row checked live again
+    /// Do exactly what this plan says, adjustments included, each row checked live again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "orders"])]
     pub apply: Option<PathBuf>,
     /// Orders at most [default: 100]

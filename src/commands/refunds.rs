@@ -208,7 +208,11 @@ fn list_formats(context: &Context<'_>) -> Result<End> {
             report.line(format!("  recognised by: {}", format.recognised_by.join(", ")));
         }
         report.line(format!("  one row: {}", format.grain));
-        report.line(format!("  refunded in full if {}", format.in_full_if));
+        if format.in_full_if.starts_with("never") {
+            report.line(format!("  refunded in full: {}", format.in_full_if));
+        } else {
+            report.line(format!("  refunded in full if {}", format.in_full_if));
+        }
     }
     Ok(End::Done)
 }

@@ -20,7 +20,8 @@ pub enum Class {
     NotUsable,
     /// A reward stands, and only the action's amount, which the index does not have, says whether all of it was refunded.
     ToCompare,
-    /// A reward stands, and what the file says about the refund is missing, unknown or contradictory.
+    /// A reward stands and the file's evidence is missing, unknown or contradictory; or the index knows the order only under
+    /// an ID that is written otherwise.
     Unclear,
     /// A reward stands, and a part of the order was refunded.
     RefundedInPart,
@@ -84,7 +85,10 @@ impl Class {
 
     /// Whether the refund is not through: these decide the exit code.
     pub fn is_open(self) -> bool {
-        matches!(self, Self::StillRewarded | Self::NotConfirmed | Self::ToCompare | Self::Unclear)
+        matches!(
+            self,
+            Self::StillRewarded | Self::NotConfirmed | Self::NotUsable | Self::ToCompare | Self::Unclear
+        )
     }
 }
 

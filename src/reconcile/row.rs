@@ -254,10 +254,9 @@ impl Basis<'_> {
     ) -> Result<Compared> {
         let order_id = &order.order_id;
         let refunded = order.refunded_at.map_or(self.undated, When::latest);
-        let why = match lookup::unclear(self.reader, order_id)? {
-            Some(unclear) => Some(unclear),
-            None => not_proven(self.coverage, refunded),
-        };
+        let unclear = lookup::unclear(self.reader, order_id)?;
+        let is_unclear = unclear.is_some();
+        let why = unclear.or_else(|| not_proven(self.coverage, refunded));
         notes.extend(why.clone());
         notes.extend(tell(about, Class::NotFoundYet));
         notes.extend(refund.problems.iter().filter(|problem| of_identifier(problem)).map(ToString::to_string));
@@ -266,7 +265,11 @@ impl Basis<'_> {
             let list: Vec<&str> = similar.iter().map(OrderId::as_str).collect();
             notes.push(format!("similar, and not the same: {}", list.join(", ")));
         }
-        let class = if why.is_none() { Class::NotAReferral } else { Class::NotFoundYet };
+        let class = match why {
+            _ if is_unclear => Class::Unclear,
+            None => Class::NotAReferral,
+            Some(_) => Class::NotFoundYet,
+        };
         let row = Row { class, note: notes.join("; "), ..empty(refund) };
         let retractions = about.iter().map(|outline| outline.id).collect();
         Ok(Compared { row, known: Vec::new(), retractions, begun_at: None })

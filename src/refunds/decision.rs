@@ -88,7 +88,7 @@ impl Decision {
     /// decision, and why it differs. `same_currency` is false if file and action name two different currencies.
     pub fn against(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
         match (self, action) {
-            (Self::ToCompare { .. }, _) if !same_currency => {
+            (Self::ToCompare { .. } | Self::InFull { .. }, _) if !same_currency => {
                 (Self::Unclear, Some("the file and the action name different currencies".to_owned()))
             }
             (Self::ToCompare { refunded }, None) => (
@@ -108,7 +108,7 @@ impl Decision {
             (Self::ToCompare { refunded }, Some(amount)) => {
                 (Self::Unclear, Some(format!("{refunded} was refunded, more than the action's {amount}")))
             }
-            (Self::InFull { refunded: Some(refunded), .. }, Some(amount)) if same_currency && *refunded < amount => (
+            (Self::InFull { refunded: Some(refunded), .. }, Some(amount)) if *refunded < amount => (
                 Self::Unclear,
                 Some(format!(
                     "the file says that all of it was refunded, {refunded}, and the action's amount is {amount}: rows may be \
@@ -225,7 +225,8 @@ mod tests {
             (compare("5"), Some("4"), true, Unclear),
             (compare("5"), None, true, Unclear),
             (full(Some("50")), Some("55.17"), true, Unclear),
-            (full(Some("50")), Some("55.17"), false, RefundedInFull),
+            (full(Some("55.17")), Some("55.17"), false, Unclear),
+            (full(None), None, false, Unclear),
             (full(Some("60")), Some("55.17"), true, RefundedInFull),
             (full(Some("50")), None, true, RefundedInFull),
             (full(None), Some("55.17"), true, RefundedInFull),

@@ -114,7 +114,12 @@ impl Explained {
                 return Ok(Says::Order { status, refunded: None, total: None });
             }
             if !is_refunded {
-                return Ok(Says::NoRefund(format!("the status is {status}")));
+                return match cells.amount(Column::Amount)? {
+                    Some(amount) if !amount.is_zero() && self.amount_means != Some(AmountMeans::NewAmount) => {
+                        Err(format!("the status {status:?} does not mean refunded, and the amount says that {amount} went back"))
+                    }
+                    _ => Ok(Says::NoRefund(format!("the status is {status}"))),
+                };
             }
         }
         if !cells.has(Column::Amount) {

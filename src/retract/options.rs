@@ -110,9 +110,9 @@ impl RefundClaim {
         }
     }
 
-    /// Whether only the live action's amount decides, or may contradict what rows of the file add up to.
+    /// Whether the live action's amount decides, or can contradict an amount of the file.
     pub fn needs_the_action(&self) -> bool {
-        matches!(self.decision, Decision::ToCompare { .. } | Decision::InFull { summed: true, .. })
+        matches!(self.decision, Decision::ToCompare { .. } | Decision::InFull { refunded: Some(_), .. })
     }
 
     /// The claim as the ledger keeps it beside the plan.

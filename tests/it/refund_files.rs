@@ -331,6 +331,33 @@ fn partial_refunds_are_adjusted_once_and_only_if_the_totals_agree() {
     ran.expect(0);
     assert_eq!(told, ["already retracted", "not refunded", "adjusted"], "{ran:?}");
     assert_eq!((sim.deletes().len(), puts()), (1, 1), "neither goes twice");
+    let (ran, told) = retract(&home, "orders.csv", text.as_bytes(), &[]);
+    ran.expect(0);
+    assert_eq!(told[2], "adjusted", "what was adjusted asks for nothing more: {ran:?}");
+}
+
+#[test]
+fn more_than_a_hundred_rows_do_not_switch_off_the_comparison_with_the_action() {
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let orders = simple(&sim, 2);
+    let mut text = "Order ID,Customer Name,Order Status,Order Total (inc tax),Refunded Amount,Currency Code\n".to_owned();
+    text.push_str(&format!("{},Ann,Refunded,0.02,0.02,USD\n", orders[0].order));
+    for n in 0..120 {
+        text.push_str(&format!("NEVER-{n},Ann,Refunded,10.00,10.00,USD\n"));
+    }
+    let (_, told) = retract(&home, "many.csv", text.as_bytes(), &["--max-count", "500"]);
+    assert!(told[0].starts_with("stopped: unclear: "), "{}", told[0]);
+    assert_eq!(sim.deletes().len(), 0);
+}
+
+#[test]
+fn a_refund_of_the_future_is_unclear() {
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let orders = simple(&sim, 1);
+    let text = format!("order_id,refunded_at\n{},2199-06-01\n", orders[0].order);
+    let (_, told) = retract(&home, "list.csv", text.as_bytes(), &[]);
+    assert!(told[0].contains("in the future"), "{told:?}");
+    assert_eq!(sim.deletes().len(), 0);
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub struct Intent {
     pub decisions: BTreeMap<DecisionKind, usize>,
     /// One of the orders that will be sent, and what the file proves of it.
     pub example: Option<Example>,
+    /// How many orders have each step.
+    pub steps: BTreeMap<String, usize>,
     /// Orders that will be sent.
     pub orders: usize,
     /// What their standing rewards are worth, by unit.
@@ -163,12 +165,23 @@ impl<'a> Batch<'a> {
             decisions: self.refunds.counts(),
             example: example
                 .map(|order| Example { order_id: order.order_id.to_string(), evidence: order.evidence.sentence() }),
+            steps: self.steps(),
             orders: candidates.len(),
             value: choose::value(&candidates),
             trial: choose::trial(&candidates, &self.trusted()?).len(),
             followed: self.items.iter().filter(|item| !item.before.is_empty() && item.done.is_none()).count(),
             adjustments: self.adjustments(),
         })
+    }
+
+    /// How many orders have each step of the plan.
+    fn steps(&self) -> BTreeMap<String, usize> {
+        let mut steps = BTreeMap::new();
+        for item in self.items.iter().filter(|item| item.same_as.is_none()) {
+            let step = item.planned().into_iter().next().unwrap_or_default();
+            *steps.entry(step).or_insert(0) += 1;
+        }
+        steps
     }
 
     /// Something ended it; what was sent is in the ledger, and in the outcomes.
@@ -306,6 +319,8 @@ impl Intent {
             format!("read as {}: {}", self.format, decisions.join(", ")),
             format!("{} orders will be retracted; their standing rewards are worth {worth}", self.orders),
         ];
+        let steps: Vec<String> = self.steps.iter().map(|(step, count)| format!("{count} {step}")).collect();
+        lines.insert(1, format!("planned: {}", steps.join(", ")));
         if let Some(example) = &self.example {
             lines.push(format!("for example order {}: {}", visible(&example.order_id), example.evidence));
         }

@@ -105,18 +105,6 @@ async fn plan_one(
     let Some(order) = item.order else { return Ok(None) };
     let command = adjust::command_for(&order.order_id, &order.decision);
     let refused = |why: &str| Ok(Some(Done::new(Outcome::RefundedInPart, format!("{why}; by hand: {command}"))));
-    let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
-    if let Some(found) =
-        ledger.as_ref().map(|ledger| made_before(ledger, &order.order_id, adjustment.left)).transpose()?.flatten()
-    {
-        let outcome =
-            if found.state == State::Processed { Outcome::Adjusted } else { Outcome::of_state(found.state, true) };
-        return Ok(Some(Done {
-            retractions: vec![found.id],
-            ..Done::new(outcome, format!("adjustment {}, sent before", found.id))
-        }));
-    }
-    drop(ledger);
     let receipt = match adjust::run(reads, writer, &order.order_id, &options_of(item, adjustment, true)).await {
         Ok(receipt) => receipt,
         Err(error) if ends_all(&error) => return Err(error),
@@ -136,17 +124,37 @@ async fn plan_one(
     }
 }
 
-/// The same adjustment in the ledger, unless it failed.
-fn made_before(ledger: &Ledger, order_id: &OrderId, left: Decimal) -> Result<Option<Retraction>, Error> {
-    let is_same = |found: &Retraction| {
-        found.road == Road::Modification
-            && found.state.may_have_been_sent()
-            && change_of(found).is_some_and(|change| {
-                let sent = change.lines.first().and_then(|line| Decimal::parse(line.sent.as_ref()?.amount.as_deref()?));
-                change.level == Level::Order && sent == Some(left)
-            })
-    };
-    Ok(ledger.of_order(order_id)?.into_iter().rfind(is_same))
+/// What the ledger has of adjustments of an order.
+pub(super) enum Before {
+    /// None that may have been sent.
+    Nothing,
+    /// The same one: its outcome.
+    Same(Done),
+    /// Another one: why a further one is not certain.
+    Other(String),
+}
+
+/// The adjustments of an order in the ledger. `left`: the new amount that is wanted.
+pub(super) fn before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Before, Error> {
+    let Some(ledger) = ledger else { return Ok(Before::Nothing) };
+    let is_sent = |found: &Retraction| found.road == Road::Modification && found.state.may_have_been_sent();
+    let Some(found) = ledger.of_order(order_id)?.into_iter().rfind(is_sent) else { return Ok(Before::Nothing) };
+    let amount = change_of(&found).filter(|change| change.level == Level::Order).and_then(|change| {
+        let sent = change.lines.first()?.sent.clone()?;
+        Decimal::parse(&sent.amount?)
+    });
+    if left.is_some() && amount == left {
+        let outcome =
+            if found.state == State::Processed { Outcome::Adjusted } else { Outcome::of_state(found.state, true) };
+        let done = Done::new(outcome, format!("adjustment {}, sent before", found.id));
+        return Ok(Before::Same(Done { retractions: vec![found.id], ..done }));
+    }
+    let to = amount.map_or_else(String::new, |amount| format!(" to {amount}"));
+    Ok(Before::Other(format!(
+        "its action was adjusted before{to} (adjustment {}), and the file does not show whether this refund includes that one: \
+         look at the order in the shop",
+        found.id
+    )))
 }
 
 fn options_of(item: &Item<'_>, adjustment: Adjustment, dry_run: bool) -> AdjustOptions {

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::choose::Candidate;
 use super::outcome::{Done, Outcome};
-use super::partials::Adjustment;
+use super::partials::{Adjustment, Before, before};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::absence::not_proven;
 use crate::lookup::{self, basis};
@@ -22,6 +22,8 @@ use crate::retract::{Options, Reads, RefundClaim};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
+/// How far in the future a refund date may be.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
 /// Orders that are planned at once. The rewards of each are read live, at the pace of the host.
 const AT_ONCE: usize = 8;
 
@@ -282,6 +284,12 @@ async fn try_plan(
     if let Some(done) = without_sending(order) {
         return Ok(Planned::Done(done));
     }
+    // A day of grace: a date without an offset may be another zone's.
+    let tomorrow = reads.clock.now().checked_add(GRACE).unwrap_or(Timestamp::MAX);
+    if let Some(refunded_at) = order.refunded_at.filter(|when| when.earliest() > tomorrow) {
+        let why = format!("the refund date {refunded_at} is in the future");
+        return Ok(Planned::Decided(Decision::Unclear, why.clone(), Done::new(Outcome::Stopped, format!("unclear: {why}"))));
+    }
     let order_id = &order.order_id;
     let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
     if let Some(problem) = refunds.stopped_by(order, !matches.is_empty()) {
@@ -290,10 +298,19 @@ async fn try_plan(
     let in_ledger = ledger.map(|ledger| ledger.of_order(order_id)).transpose()?.unwrap_or_default();
     if matches.is_empty() && !in_ledger.iter().any(|one| one.state.may_have_been_sent()) {
         if let Some(unclear) = reader.map(|reader| lookup::unclear(reader, order_id)).transpose()?.flatten() {
-            return stopped(unclear);
+            let why = unclear.trim_start_matches("unclear: ").to_owned();
+            return Ok(Planned::Decided(Decision::Unclear, why, Done::new(Outcome::Stopped, unclear)));
         }
         let coverage = reader.map(IndexReader::coverage).transpose()?.unwrap_or_default();
         return Ok(Planned::Done(missing(order, &coverage, undated)));
+    }
+    if let Decision::InPart { .. } = order.decision {
+        return Ok(Planned::Done(in_part(ledger, order_id, &order.decision)?));
+    }
+    // What was taken off an action before may or may not be in what the file says was refunded.
+    if let (Decision::ToCompare { .. }, Before::Other(why)) = (&order.decision, before(ledger, order_id, None)?) {
+        let done = Done::new(Outcome::Stopped, format!("unclear: {why}"));
+        return Ok(Planned::Decided(Decision::Unclear, why, done));
     }
     let mut options = item.options.clone();
     let has_action = matches.iter().any(|found| found.action_id.is_some());
@@ -303,7 +320,6 @@ async fn try_plan(
     let plan = plan::from_index(reads, reader, ledger, order_id, &options, None).await?;
     if let Some((decision, why)) = contradicted(&plan, &options) {
         let done = match &decision {
-            Decision::InPart { .. } => in_part(order_id, &decision),
             _ => Done::new(Outcome::Stopped, format!("unclear: {why}")),
         };
         return Ok(Planned::Decided(decision, why, Done { actions: names(&plan), ..done }));
@@ -311,20 +327,26 @@ async fn try_plan(
     Ok(Planned::Plan(Box::new((plan, options))))
 }
 
-/// The outcome of an order that the file does not prove to be refunded in full.
+/// The outcome of an order that the file does not prove to be refunded at all.
 fn without_sending(order: &OrderRefund) -> Option<Done> {
     let why = || order.evidence.why.clone().unwrap_or_default();
     match &order.decision {
-        Decision::InFull { .. } | Decision::ToCompare { .. } => None,
+        Decision::InFull { .. } | Decision::ToCompare { .. } | Decision::InPart { .. } => None,
         Decision::NotRefunded => Some(Done::new(Outcome::NotRefunded, why())),
         Decision::Unclear => Some(Done::new(Outcome::Stopped, format!("unclear: {}", why()))),
-        decision @ Decision::InPart { .. } => Some(in_part(&order.order_id, decision)),
     }
 }
 
 /// The outcome of an order that was refunded in part: the command that adjusts it.
-fn in_part(order_id: &OrderId, decision: &Decision) -> Done {
-    Done::new(Outcome::RefundedInPart, crate::retract::adjust::command_for(order_id, decision))
+fn in_part(ledger: Option<&Ledger>, order_id: &OrderId, decision: &Decision) -> Result<Done> {
+    if let Decision::InPart { left: Some(left), .. } = decision {
+        match before(ledger, order_id, Some(*left))? {
+            Before::Same(done) => return Ok(done),
+            Before::Other(why) => return Ok(Done::new(Outcome::Stopped, format!("unclear: {why}"))),
+            Before::Nothing => {}
+        }
+    }
+    Ok(Done::new(Outcome::RefundedInPart, crate::retract::adjust::command_for(order_id, decision)))
 }
 
 /// What the live action says against the decision of the file, if that still lets something be sent.
