@@ -2,7 +2,9 @@
 //!
 //! A column is found by its name, without case, spaces and punctuation. If two columns could mean the same, neither is taken.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::Serialize;
 
@@ -50,6 +52,8 @@ pub enum Column {
     AmountType,
     /// More on that part: principal, tax, shipping.
     Detail,
+    /// The ID of the part of the order that the row is about: two rows of one moment with two of them are two refunds.
+    Part,
 }
 
 /// A column, and the names under which it is found.
@@ -86,7 +90,7 @@ pub static LIST: &[Names] = &[
 
 impl Column {
     /// All of them, in the order of the enum.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::OrderId,
         Self::Disposition,
         Self::Reason,
@@ -106,6 +110,7 @@ impl Column {
         Self::Reference,
         Self::AmountType,
         Self::Detail,
+        Self::Part,
     ];
 
     /// The word for it in messages, JSON and plans.
@@ -130,6 +135,7 @@ impl Column {
             Self::Reference => "reference",
             Self::AmountType => "amount_type",
             Self::Detail => "detail",
+            Self::Part => "part",
         }
     }
 
@@ -155,8 +161,10 @@ impl Column {
 
     /// The column of a list of refunds that a name means by itself.
     pub fn of_name(name: &str) -> Option<Self> {
-        let folded = fold(name);
-        LIST.iter().find(|(_, names)| names.iter().any(|known| fold(known) == folded)).map(|(column, _)| *column)
+        static FOLDED: LazyLock<HashMap<String, Column>> = LazyLock::new(|| {
+            LIST.iter().flat_map(|(column, names)| names.iter().map(|name| (fold(name), *column))).collect()
+        });
+        FOLDED.get(&fold(name)).copied()
     }
 }
 

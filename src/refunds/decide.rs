@@ -1,9 +1,10 @@
 //! From the rows of a file to one decision for each order; pure.
 //!
-//! All rows of an order count, in any order. What is refunded is counted at its least (rows that are written twice count once)
+//! All rows of an order count, in any order. What is refunded is counted at its least (rows that may be one row written twice count once)
 //! and what the order cost at its most, so that a row or value that is missing can make a refund smaller or unclear, and never
 //! full.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::columns::{Column, Columns};
@@ -99,6 +100,8 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     orders
 }
 
+const WRITTEN_TWICE: &str = "a refund of it is written twice, and nothing says whether there were two";
+
 /// The rows of one order, added up.
 #[derive(Default)]
 struct Sum {
@@ -110,17 +113,10 @@ struct Sum {
     states: HashSet<State>,
     new_amounts: HashSet<Decimal>,
     totals: HashSet<Decimal>,
-    /// What was charged and refunded, every row counted once.
-    charged: Decimal,
-    refunded: Decimal,
-    moved: bool,
-    has_charge: bool,
-    /// What is written again in a row with the same cells.
-    again_charged: Decimal,
-    again_refunded: Decimal,
-    again: bool,
-    seen: HashSet<Vec<String>>,
-    ids: HashMap<String, u64>,
+    /// The rows that moved money, by what they charged and refunded.
+    moves: HashMap<(Decimal, Decimal), Alike>,
+    /// The line, charge and refund of each ID that a row has of its own.
+    ids: HashMap<String, (u64, Decimal, Decimal)>,
     wants: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
     dates: Vec<Option<When>>,
@@ -128,6 +124,32 @@ struct Sum {
 
 /// The shop's word on the whole order: status, refunded, total.
 type State = (Status, Option<Decimal>, Option<Decimal>);
+
+/// Rows of one order that move the same money. Two of them may be two refunds, or one that is written twice.
+#[derive(Default)]
+struct Alike {
+    /// The different IDs that they have of their own.
+    ids: HashSet<String>,
+    without_id: usize,
+    /// What tells those without an ID from each other: when, and for which part of the order.
+    moments: HashSet<(When, String)>,
+}
+
+impl Alike {
+    /// How many movements there are at least, and at most. A row that lacks what tells it from the others may be one of them.
+    fn bounds(&self) -> (usize, usize) {
+        let least = [self.ids.len(), self.moments.len()].into_iter().find(|count| *count > 0).unwrap_or(1);
+        (least, self.ids.len() + self.without_id)
+    }
+}
+
+/// What was charged and refunded, at least and at most.
+#[derive(Default)]
+struct Moved {
+    most_charged: Decimal,
+    least_refunded: Decimal,
+    most_refunded: Decimal,
+}
 
 impl Sum {
     fn unclear(&mut self, why: impl Into<String>) {
@@ -149,15 +171,6 @@ impl Sum {
             self.currencies.insert(currency);
         }
         self.wants.insert((row.disposition.clone(), row.action_tracker_id.clone()));
-        let trimmed: Vec<String> = row.cells.iter().map(|cell| cell.trim().to_owned()).collect();
-        let is_new = self.seen.insert(trimmed);
-        let id = cells.text(Column::RowId);
-        let names_itself = !id.is_empty();
-        if names_itself && is_new && matches!(said, Says::Money { .. } | Says::Refund { .. }) {
-            if let Some(line) = self.ids.insert(id.to_owned(), row.line) {
-                self.unclear(format!("lines {line} and {} have one ID, {id:?}, and differ", row.line));
-            }
-        }
         match said {
             Says::Nothing => {}
             Says::Listed => {
@@ -177,30 +190,50 @@ impl Sum {
             }
             Says::Refund { refunded, total } => {
                 self.totals.extend(total);
-                self.money(Decimal::ZERO, refunded, is_new, names_itself, row);
+                self.money(Decimal::ZERO, refunded, row, cells);
             }
-            Says::Money { charged, refunded } => {
-                self.has_charge |= !charged.is_zero();
-                self.money(charged, refunded, is_new, names_itself, row);
-            }
+            Says::Money { charged, refunded } => self.money(charged, refunded, row, cells),
         }
     }
 
-    /// `is_new` is false for a row with the same cells as an earlier one: another refund of the same amount, or the same one
-    /// written twice. If the row has an ID of its own, it is the same one.
-    fn money(&mut self, charged: Decimal, refunded: Decimal, is_new: bool, names_itself: bool, row: &RefundRow) {
-        self.moved = true;
-        if is_new {
-            self.charged = self.charged + charged;
-            self.refunded = self.refunded + refunded;
-        } else if !names_itself {
-            self.again = true;
-            self.again_charged = self.again_charged + charged;
-            self.again_refunded = self.again_refunded + refunded;
-        }
+    fn money(&mut self, charged: Decimal, refunded: Decimal, row: &RefundRow, cells: &Cells<'_>) {
         if !refunded.is_zero() {
             self.dates.push(row.refunded_at);
         }
+        let alike = self.moves.entry((charged, refunded)).or_default();
+        let id = cells.text(Column::RowId);
+        if !id.is_empty() {
+            alike.ids.insert(id.to_owned());
+            match self.ids.entry(id.to_owned()) {
+                Entry::Vacant(entry) => drop(entry.insert((row.line, charged, refunded))),
+                Entry::Occupied(entry) => {
+                    let (line, of_charge, of_refund) = *entry.get();
+                    if (of_charge, of_refund) != (charged, refunded) {
+                        self.unclear(format!("lines {line} and {} have one ID, {id:?}, and differ", row.line));
+                    }
+                }
+            }
+            return;
+        }
+        alike.without_id += 1;
+        let part = cells.text(Column::Part);
+        if let Some(when) = row.refunded_at.filter(|_| !part.is_empty() || !cells.has(Column::Part)) {
+            alike.moments.insert((when, part.to_owned()));
+        }
+    }
+
+    fn moved(&self) -> Moved {
+        let times = |amount: Decimal, count: usize| (0..count).fold(Decimal::ZERO, |sum, _| sum + amount);
+        let mut moved = Moved::default();
+        for ((charged, refunded), alike) in &self.moves {
+            let (least, most) = alike.bounds();
+            // A refund that was undone makes the sum smaller: the least has it as often as it may have been.
+            let (fewest, most_often) = if refunded.is_negative() { (most, least) } else { (least, most) };
+            moved.most_charged = moved.most_charged + times(*charged, most);
+            moved.least_refunded = moved.least_refunded + times(*refunded, fewest);
+            moved.most_refunded = moved.most_refunded + times(*refunded, most_often);
+        }
+        moved
     }
 
     fn finish(mut self) -> (Decision, Evidence, Option<When>) {
@@ -242,7 +275,7 @@ impl Sum {
         let kinds = [self.listed, !self.states.is_empty(), !self.new_amounts.is_empty()];
         match kinds.iter().filter(|kind| **kind).count() {
             0 => self.by_money(),
-            1 if self.moved && self.states.is_empty() => Err("its rows contradict each other".to_owned()),
+            1 if !self.moves.is_empty() && self.states.is_empty() => Err("its rows contradict each other".to_owned()),
             1 => self.by_word(),
             _ => Err("its rows contradict each other".to_owned()),
         }
@@ -262,36 +295,37 @@ impl Sum {
         let Some((status, mut refunded, total)) = self.states.iter().next().copied() else {
             return Err("no row says what became of the order".to_owned());
         };
-        if self.moved {
+        if !self.moves.is_empty() {
             // Refunds on lines of their own, beside the order's own line.
-            if self.again {
-                return Err("a refund of it is written twice, and nothing says whether there were two".to_owned());
+            let Moved { least_refunded, most_refunded, .. } = self.moved();
+            if least_refunded != most_refunded {
+                return Err(WRITTEN_TWICE.to_owned());
             }
-            if refunded.is_some_and(|refunded| refunded != self.refunded) {
+            if refunded.is_some_and(|refunded| refunded != least_refunded) {
                 return Err("its refunds do not add up to what the order says was refunded".to_owned());
             }
-            refunded = Some(self.refunded);
+            refunded = Some(least_refunded);
         }
         (self.evidence.refunded, self.evidence.total) = (refunded, total);
         by_status(status, refunded, total)
     }
 
     fn by_money(&mut self) -> Result<Decision, String> {
-        if !self.moved {
+        if self.moves.is_empty() {
             return if self.notes.is_empty() {
                 Err("no row says what became of the order; the row that does may be missing from the file".to_owned())
             } else {
                 Ok(Decision::NotRefunded)
             };
         }
-        let (least, most) = (self.refunded, self.refunded + self.again_refunded);
+        let Moved { most_charged, least_refunded: least, most_refunded: most } = self.moved();
         if least.is_negative() || most.is_negative() {
             return Err("more refunds of it were undone than made".to_owned());
         }
         let total = match self.totals.iter().next().copied() {
             Some(total) => Some(total),
             // The most that may have been charged: a charge that is written twice may be two.
-            None => self.has_charge.then_some(self.charged + self.again_charged),
+            None => self.moves.keys().any(|(charged, _)| !charged.is_zero()).then_some(most_charged),
         };
         self.evidence.refunded = Some(least);
         self.evidence.total = total;
@@ -299,7 +333,7 @@ impl Sum {
             return match (least.is_zero(), least == most) {
                 (true, true) => Ok(Decision::NotRefunded),
                 (false, true) => Ok(Decision::ToCompare { refunded: least }),
-                _ => Err("a refund of it is written twice, and nothing says whether there were two".to_owned()),
+                _ => Err(WRITTEN_TWICE.to_owned()),
             };
         };
         if total.is_zero() || total.is_negative() {
@@ -314,7 +348,7 @@ impl Sum {
             ));
         }
         if most >= total {
-            return Err("a refund of it is written twice, and nothing says whether there were two".to_owned());
+            return Err(WRITTEN_TWICE.to_owned());
         }
         Ok(if most.is_zero() {
             Decision::NotRefunded

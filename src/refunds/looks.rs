@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::amount;
+use super::amount::{self, Decimal};
 use super::columns::{Column, Columns, fold, is_own};
 use super::dates::{self, NoDate};
 use super::explained::Explained;
@@ -29,6 +29,8 @@ pub enum Look {
     Item,
     /// A date or time.
     Date,
+    /// Anything: it has values and no name.
+    Unnamed,
 }
 
 impl Look {
@@ -41,6 +43,7 @@ impl Look {
             Self::Quantity => "a quantity",
             Self::Item => "an item of an order",
             Self::Date => "a date",
+            Self::Unnamed => "anything, because it has no name",
         }
     }
 
@@ -55,6 +58,7 @@ impl Look {
             }
             Self::Date => format!("--date-column {name} if it is the date of the refund, or {ignore}"),
             Self::Quantity | Self::Item => ignore,
+            Self::Unnamed => "give it a name in the file".to_owned(),
         }
     }
 }
@@ -100,7 +104,10 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
             (columns.get(Column::Amount) == Some(place) && is_open_amount(columns, rows, explained))
                 .then_some(Look::Amount)
         } else {
-            by_name(name).or_else(|| by_values(name, place, rows))
+            by_name(name).or_else(|| by_values(name, place, rows)).or_else(|| {
+                let has_values = || rows.iter().any(|row| !row.cell(place).trim().is_empty());
+                (fold(name).is_empty() && has_values()).then_some(Look::Unnamed)
+            })
         };
         let Some(looks_like) = looks_like else { continue };
         let mut examples: Vec<String> = Vec::new();
@@ -126,26 +133,22 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
     doubts
 }
 
-/// Whether a column that is just called *amount* may be the order's amount or its new amount: nothing else in the header
-/// speaks of refunds and something speaks of orders, or its amounts have both signs.
+/// Whether the amounts may be what the orders cost, before or after a refund: the column is just called *amount* and no other
+/// one speaks of a refund, or its amounts have both signs.
 fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> bool {
     if explained.amount_means.is_some() {
         return false;
     }
     let Some(place) = columns.get(Column::Amount) else { return false };
     let value = |row: &RefundRow| amount::parse(row.cell(place)).ok().flatten().map(|amount| amount.value);
-    let has_negative = rows.iter().filter_map(value).any(|value| value.is_negative());
+    let has_negative = rows.iter().filter_map(value).any(Decimal::is_negative);
     let has_positive = rows.iter().filter_map(value).any(|value| !value.is_negative() && !value.is_zero());
     if has_negative && has_positive {
         return true;
     }
     let is_bare =
         columns.header.get(place).is_some_and(|name| fold(name) == "amount") || explained.amount_column.is_some();
-    let of_orders = [Column::Total, Column::OrderedAt, Column::ActionTrackerId];
-    is_bare
-        && !has_negative
-        && columns.get(Column::RefundedAt).is_none()
-        && (explained.amount_column.is_some() || of_orders.into_iter().any(|column| columns.get(column).is_some()))
+    is_bare && !has_negative && columns.get(Column::RefundedAt).is_none()
 }
 
 const STATUS_NAMES: &str = "status state stage condition paid unpaid refunded returned cancelled canceled voided void captured \

@@ -209,7 +209,8 @@ fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<St
 /// How much a record looks like a header that is known.
 fn score(cells: &[String], options: &Options) -> usize {
     let has = |name: &str| !fold(name).is_empty() && cells.iter().any(|cell| fold(cell) == fold(name));
-    let known = cells.iter().filter(|cell| Column::of_name(cell).is_some() || is_own(cell)).count();
+    let meanings: Vec<Option<Column>> = cells.iter().map(|cell| Column::of_name(cell)).collect();
+    let known = cells.iter().zip(&meanings).filter(|(cell, meaning)| meaning.is_some() || is_own(cell)).count();
     if cells.last().is_some_and(|last| last == PLAN_MARK) {
         return 10_000;
     }

@@ -51,12 +51,10 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         None => (None, text.text.as_ref(), 1),
     };
     let (separator, above) = find_header(text, declared, score);
-    // Unquoted TSV: a cell may begin with a quote that is part of it.
-    let quoting = match syntax::check_quotes(name, text, separator, first_line) {
-        Ok(()) => true,
-        Err(_) if separator == b'\t' => false,
-        Err(error) => return Err(error),
-    };
+    let quoting = has_quoting(text, separator);
+    if quoting {
+        syntax::check_quotes(name, text, separator, first_line)?;
+    }
     let dialect = Dialect { separator, bom, crlf: text.contains("\r\n") };
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -121,22 +119,23 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
 /// The separator, and how many records with text in them stand above the header.
 fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize) {
     let separators = declared.map_or_else(|| SEPARATORS.to_vec(), |separator| vec![separator]);
-    let mut best = ((0, 0, false), (separators[0], 0));
+    let mut best = ((0, 0), (separators[0], 0));
     for separator in separators {
-        for quoting in [true, false] {
-            let records = first_records(text, separator, quoting);
-            for (above, record) in records.iter().enumerate() {
-                let known = score(record);
-                // Without a known name the first record is the header, and the separator that gives most cells is right.
-                let cells = if known > 0 || above == 0 { record.len() } else { 0 };
-                let rank = (known, cells, quoting);
-                if rank > best.0 && (known > 0 || above == 0) {
-                    best = (rank, (separator, above));
-                }
+        for (above, record) in first_records(text, separator, has_quoting(text, separator)).iter().enumerate() {
+            let known = score(record);
+            // Without a known name the first record is the header, and the separator that gives most cells is right.
+            let rank = (known, record.len());
+            if rank > best.0 && (known > 0 || above == 0) {
+                best = (rank, (separator, above));
             }
         }
     }
     best.1
+}
+
+/// Whether quotes around cells are no part of them. In unquoted TSV a cell may begin with a quote that is.
+fn has_quoting(text: &str, separator: u8) -> bool {
+    separator != b'\t' || syntax::check_quotes("", text, separator, 1).is_ok()
 }
 
 fn first_records(text: &str, separator: u8, quoting: bool) -> Vec<Vec<String>> {

@@ -15,6 +15,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::AmountType, &["amount-type"]),
         (Column::Detail, &["amount-description"]),
         (Column::Amount, &["amount"]),
+        (Column::Part, &["order-item-code"]),
         (Column::RefundedAt, &["posted-date-time", "posted-date"]),
     ],
     required: &[Column::Type, Column::AmountType, Column::Detail, Column::Amount],

@@ -25,6 +25,8 @@ mod woocommerce_refunds;
 #[cfg(test)]
 pub(super) mod samples;
 
+use std::collections::HashMap;
+
 use super::amount::{self, NoAmount};
 use super::columns::{Column, Columns, Names, fold};
 use super::decision::Cell;
@@ -96,30 +98,46 @@ impl Format {
     };
 
     /// How many groups of its signature a header has; `None` if one is missing.
-    fn recognises(&self, header: &[String]) -> Option<usize> {
-        let has = |known: &&str| {
-            header.iter().any(|cell| {
-                fold(cell) == fold(known)
-                    && (!self.exact_names || cell.trim().chars().all(|c| c.is_ascii_alphanumeric() || c == '\u{feff}'))
-            })
-        };
-        self.signature.iter().all(|group| group.iter().any(|name| has(name))).then_some(self.signature.len())
+    fn recognises(&self, header: &Header) -> Option<usize> {
+        self.signature
+            .iter()
+            .all(|group| group.iter().any(|name| header.has(name, self.exact_names)))
+            .then_some(self.signature.len())
     }
 
     /// The groups of its signature that a header lacks, each by its first name.
-    fn missing(&self, header: &[String]) -> Vec<&'static str> {
-        let has = |known: &&str| header.iter().any(|cell| fold(cell) == fold(known));
-        self.signature.iter().filter(|group| !group.iter().any(|name| has(name))).map(|group| group[0]).collect()
+    fn missing(&self, header: &Header) -> Vec<&'static str> {
+        let lacks = |group: &&&[&str]| !group.iter().any(|name| header.has(name, false));
+        self.signature.iter().filter(lacks).map(|group| group[0]).collect()
+    }
+}
+
+/// The names of a header, without case and punctuation, and whether one of each was written without any.
+struct Header(HashMap<String, bool>);
+
+impl Header {
+    fn of(cells: &[String]) -> Self {
+        let mut names = HashMap::with_capacity(cells.len());
+        for cell in cells {
+            let is_exact = cell.trim().chars().all(|c| c.is_ascii_alphanumeric() || c == '\u{feff}');
+            *names.entry(fold(cell)).or_default() |= is_exact;
+        }
+        Self(names)
+    }
+
+    fn has(&self, name: &str, exactly: bool) -> bool {
+        self.0.get(&fold(name)).is_some_and(|is_exact| *is_exact || !exactly)
     }
 }
 
 /// The format of a header: the one with the longest signature. `Err` names two that fit equally.
 pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
+    let header = Header::of(header);
     let mut best: Option<(usize, &'static Format)> = None;
     let mut tie = None;
     for format in ALL {
         let fits = format.is_json.is_none_or(|only| only == is_json);
-        let Some(groups) = fits.then(|| format.recognises(header)).flatten() else { continue };
+        let Some(groups) = fits.then(|| format.recognises(&header)).flatten() else { continue };
         match best {
             Some((most, _)) if groups < most => {}
             Some((most, other)) if groups == most => tie = Some([other, format]),
@@ -134,8 +152,9 @@ pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static For
 
 /// The format whose signature a header has but for one name, and that name: a column that somebody took out.
 pub fn nearly(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
+    let header = Header::of(header);
     let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 2;
-    ALL.into_iter().filter(|format| fits(&format)).find_map(|format| match format.missing(header).as_slice() {
+    ALL.into_iter().filter(|format| fits(&format)).find_map(|format| match format.missing(&header).as_slice() {
         [only] => Some((format, *only)),
         _ => None,
     })

@@ -3,6 +3,7 @@
 mod outcomes;
 mod plans;
 mod reading;
+mod safety;
 
 use proptest::prelude::*;
 

@@ -22,7 +22,7 @@ fn open(bytes: &[u8]) -> Result<Plan> {
 
 #[test]
 fn a_plan_that_was_changed_says_where() {
-    let refunds = read("order_id,amount\n1,5\n2,6\n3,7\n").expect("a file");
+    let refunds = read("order_id,refund_amount\n1,5\n2,6\n3,7\n").expect("a file");
     let planned: Vec<Vec<String>> = (0..3).map(|n| vec!["go".to_owned(), format!("1.2.{n}")]).collect();
     let text = String::from_utf8(seal(&refunds, &planned)).expect("text");
     let plan = open(text.as_bytes()).expect("unchanged");
@@ -40,7 +40,7 @@ fn a_plan_that_was_changed_says_where() {
     for (changed, says) in [
         (text.replace("\n2,6,", "\n2,60,"), "written: row 3"),
         (text.replace("1.2.0", "1.2.1"), "written: row 2"),
-        (text.replace("order_id,amount", "order_id,sum"), "header or its last row"),
+        (text.replace("order_id,refund_amount", "order_id,sum"), "header or its last row"),
         (text.replace("acme", "evil"), "header or its last row"),
         (of(&[0, 2, 1, 3, 4]), "rows 2, 3"),
         (of(&[0, 1, 3, 4]), "from row 3 on"),
@@ -80,7 +80,8 @@ fn a_plan_remembers_which_column_a_person_named() {
 
 #[test]
 fn an_amount_that_was_a_json_number_stays_certain() {
-    let refunds = read("{\"order_id\":1,\"amount\":1.234}\n{\"order_id\":2,\"amount\":\"1.234\"}\n").expect("a file");
+    let refunds = read("{\"order_id\":1,\"refund_amount\":1.234}\n{\"order_id\":2,\"refund_amount\":\"1.234\"}\n")
+        .expect("a file");
     let planned = open(&seal(&refunds, &values_for(&refunds, "go"))).expect("a plan").refunds;
     assert_eq!(decisions(&planned), [DecisionKind::ToCompare, DecisionKind::Unclear]);
     assert_eq!(planned.orders[0].decision, refunds.orders[0].decision);

@@ -68,7 +68,7 @@ fn what_is_wrong_is_said_in_its_row_and_weighed() {
 #[test]
 fn amounts_that_cannot_be_read_are_unclear_and_say_why() {
     let refunds = read(
-        "order_id,amount,currency\n\
+        "order_id,refund amount,currency\n\
          A1,\"1,234\",\n\
          A2,abc,\n\
          A3,€5,USD\n\
@@ -141,12 +141,12 @@ fn what_is_no_list_of_refunds_is_refused_with_a_hint() {
 #[test]
 fn numbers_in_ndjson_keep_their_digits() {
     let refunds = read(
-        "\n{\"order_id\": 12345678901234567890, \"amount\": 1.234, \"x\": {\"a\": [1]}}\r\n\n{\"late\":null,\"order_id\":\"#2\",\"amount\":\"1.234\"}\n",
+        "\n{\"order_id\": 12345678901234567890, \"refund_amount\": 1.234, \"x\": {\"a\": [1]}}\r\n\n{\"late\":null,\"order_id\":\"#2\",\"refund_amount\":\"1.234\"}\n",
     )
     .expect("a file");
     assert_eq!(
         (refunds.syntax, refunds.columns.header.as_slice()),
-        (Syntax::Ndjson, ["order_id", "amount", "x", "late"].map(str::to_owned).as_slice())
+        (Syntax::Ndjson, ["order_id", "refund_amount", "x", "late"].map(str::to_owned).as_slice())
     );
     let (first, second) = (&refunds.rows[0], &refunds.rows[1]);
     assert_eq!((first.line, second.line), (2, 4));
