@@ -206,6 +206,10 @@ impl Columns {
         let mut taken = Vec::new();
         for (column, wanted) in chosen {
             let place = position(name, &header, &folded, *column, wanted)?;
+            if taken.contains(&place) {
+                return Err(Error::new(Kind::Usage, format!("column {wanted:?} cannot mean two things"))
+                    .hint("name another column for one of them"));
+            }
             taken.push(place);
             found[*column as usize] = Some(place);
         }
@@ -314,7 +318,7 @@ fn ambiguous(name: &str, column: Column, first: &str, second: &str) -> Error {
     let (both, example) = if first == second {
         (format!("{first:?}, twice"), format!("'{first}#2' for the second one"))
     } else {
-        (format!("{first:?} and {second:?}"), format!("'{first}'"))
+        (format!("{first:?} and {second:?}"), format!("'{first}' or '{second}'"))
     };
     let hint = if flag.is_empty() {
         format!("rename the column that is not the {}", column.words())

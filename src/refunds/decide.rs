@@ -371,7 +371,7 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
     }
     // Some(true): all of it, Some(false): not all of it, None: the amounts do not tell.
     let all = match (refunded, total) {
-        (Some(refunded), Some(total)) if refunded > total => return says("one thing"),
+        (Some(refunded), Some(total)) if refunded > total => return Err(format!("{refunded} was refunded, more than the order's {total}")),
         (Some(refunded), Some(total)) => Some(refunded == total && !total.is_zero()),
         (Some(refunded), None) if refunded.is_zero() => Some(false),
         _ => None,
@@ -382,7 +382,12 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
         Ok(Decision::InPart { refunded, total, left })
     };
     if is(Status::Refunded) {
-        return if all == Some(false) { says("refunded") } else { Ok(Decision::InFull { refunded, summed: false }) };
+        return match (all, refunded) {
+            (Some(false), _) => says("refunded"),
+            // Without the order's total in the file, the live action says of how much.
+            (None, Some(refunded)) => Ok(Decision::ToCompare { refunded }),
+            _ => Ok(Decision::InFull { refunded, summed: false }),
+        };
     }
     if is(Status::RefundedInPart) {
         return if all == Some(true) || none { says("refunded in part") } else { part() };

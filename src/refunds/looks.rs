@@ -101,8 +101,7 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
         }
         let looks_like = if known.contains(&place) {
             // Known by its name, and still in doubt.
-            (columns.get(Column::Amount) == Some(place) && is_open_amount(columns, rows, explained))
-                .then_some(Look::Amount)
+            known_and_in_doubt(place, columns, rows, explained)
         } else {
             by_name(name).or_else(|| by_values(name, place, rows)).or_else(|| {
                 let has_values = || rows.iter().any(|row| !row.cell(place).trim().is_empty());
@@ -120,7 +119,7 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
                 break;
             }
         }
-        let remedy = if known.contains(&place) {
+        let remedy = if columns.get(Column::Amount) == Some(place) {
             format!(
                 "--amount-means refunded, or --amount-means new-amount if {} is what the order costs now",
                 shell_word(name)
@@ -131,6 +130,74 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
         doubts.push(Doubt { place, name: name.clone(), looks_like, examples, remedy });
     }
     doubts
+}
+
+/// A known column that makes a list look like one of orders: an amount that may be the order's, a total or an order date beside
+/// nothing that speaks of a refund.
+fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Option<Look> {
+    let is = |column: Column| columns.get(column) == Some(place);
+    let has = |column: Column| columns.get(column).is_some();
+    if is(Column::Amount) && is_open_amount(columns, rows, explained) {
+        return Some(Look::Amount);
+    }
+    let says_refund = has(Column::Amount) || has(Column::Status);
+    if is(Column::Total) && !says_refund {
+        return Some(Look::Amount);
+    }
+    (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(Look::Date)
+}
+
+/// Parts of texts that say that an order was not refunded, or not in full.
+const DENIALS: [&str; 40] = [
+    "not refunded",
+    "no refund",
+    "not reverse",
+    "don't refund",
+    "do not refund",
+    "without refund",
+    "unrefunded",
+    "refund denied",
+    "refund declined",
+    "refund rejected",
+    "refund refused",
+    "refund failed",
+    "refund pending",
+    "denied refund",
+    "declined by",
+    "rejected by",
+    "partial refund",
+    "partially refunded",
+    "partly refunded",
+    "refunded in part",
+    "open orders",
+    "all orders",
+    "customer kept",
+    "nicht erstattet",
+    "keine erstattung",
+    "nicht erstatten",
+    "erstattung abgelehnt",
+    "teilerstattung",
+    "teilweise erstattet",
+    "keine rückzahlung",
+    "pas de remboursement",
+    "non remboursé",
+    "remboursement refusé",
+    "remboursement partiel",
+    "sin reembolso",
+    "no reembolsado",
+    "reembolso rechazado",
+    "reembolso parcial",
+    "non rimborsato",
+    "niet terugbetaald",
+];
+
+/// Whether a text says that an order was not refunded, or not in full.
+pub(super) fn speaks_against(text: &str) -> bool {
+    if text.len() < 8 {
+        return false;
+    }
+    let plain: String = text.to_lowercase().chars().map(|c| if matches!(c, '_' | '-') { ' ' } else { c }).collect();
+    DENIALS.iter().any(|denial| plain.contains(denial))
 }
 
 /// Whether the amounts may be what the orders cost, before or after a refund: the column is just called *amount* and no other
@@ -153,16 +220,16 @@ fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) 
 
 const STATUS_NAMES: &str = "status state stage condition paid unpaid refunded returned cancelled canceled voided void captured \
     approved accepted rejected declined resolution outcome result fulfilled fulfillment fulfilment completed success failed \
-    disposition zustand zahlungsstatus bestellstatus erstattet bezahlt storniert statut etat état estado stato situation \
+    disposition decision decisions entscheidung décision decisión esito ok devolución zustand zahlungsstatus bestellstatus erstattet bezahlt storniert statut etat état estado stato situation \
     payé remboursé reembolsado rimborsato betaald terugbetaald stav";
-const TYPE_NAMES: &str = "type kind typ tipo event art transaktionsart buchungsart soort operation operación vorgang";
+const TYPE_NAMES: &str = "type kind typ tipo event art belegart transaktionsart buchungsart soort operation operación vorgang";
 const AMOUNT_NAMES: &str = "amount gross net fee fees price prices subtotal total totals sum value revenue sales cost costs charge \
     charged charges balance tax taxes shipping discount discounts refund refunds payout credit debit tip vat betrag summe brutto \
-    netto preis gesamt wert erstattung erstattungsbetrag gebühr steuer umsatz rabatt montant prix importe precio valor importo \
+    netto preis gesamt wert percent percentage share ratio prozent anteil erstattung erstattungsbetrag gebühr steuer umsatz rabatt montant prix importe precio valor importo \
     prezzo bedrag prijs waarde totaal totale commission kosten belopp kwota";
 const QUANTITY_NAMES: &str = "qty quantity quantities count units pieces items number of menge anzahl stück quantité cantidad \
     quantità aantal antal";
-const ITEM_NAMES: &str = "sku item product products line lineitem variant asin fnsku upc ean barcode artikel produkt position \
+const ITEM_NAMES: &str = "sku ware waren carrier tracking warehouse item product products line lineitem variant asin fnsku upc ean barcode artikel produkt position \
     article produit articulo producto articolo prodotto";
 const DATE_NAMES: &str = "date dates time datetime timestamp created updated processed day month datum zeit uhrzeit tag heure fecha \
     hora data ora tijd";
@@ -243,6 +310,11 @@ fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
     {
         return Some(Look::Status);
     }
+    // ✓ and ✗, + and -.
+    let is_sign = |value: &str| value.chars().count() <= 2 && !value.chars().any(char::is_alphanumeric);
+    if most(&is_sign) {
+        return Some(Look::Status);
+    }
     let is_date = |value: &str| matches!(dates::parse(value), Ok(Some(_)) | Err(NoDate::Ambiguous));
     if most(&is_date) {
         return Some(Look::Date);
@@ -296,6 +368,23 @@ mod tests {
             ["Email", "Customer", "Name", "note", "Country", "Shop", "agent", "Kommentar", "phone", "channel", "id"]
         {
             assert_eq!(by_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_denies_a_refund_is_seen() {
+        for text in [
+            "NOT refunded - customer kept it",
+            "Refund denied",
+            "refund-rejected",
+            "partial refund 5 EUR",
+            "Keine Erstattung",
+            "Orders not refunded (do not reverse)",
+        ] {
+            assert!(speaks_against(text), "{text}");
+        }
+        for text in ["refunded", "customer rejected the parcel", "arrived too late", "erstattet", "kept it short"] {
+            assert!(!speaks_against(text), "{text}");
         }
     }
 

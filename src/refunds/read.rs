@@ -195,6 +195,10 @@ struct Raw {
 fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<String>) -> Result<Raw> {
     let score = |cells: &[String]| score(cells, options);
     let (read, too_long) = table::read_section(name, text, options.max_rows, &score)?;
+    if let Some((line, said)) = read.apart.iter().find(|(_, said)| looks::speaks_against(said)) {
+        return Err(Error::new(Kind::Usage, format!("{name}, line {line}: {said:?} speaks against a list of refunds"))
+            .hint("take out what was not refunded in full, and that line"));
+    }
     if let [(first, said), others @ ..] = read.apart.as_slice() {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         let said: String = said.chars().take(40).collect();
@@ -304,6 +308,7 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
     if let Some(format) = format {
         check_required(name, format, &columns)?;
     }
+    check_one_table(name, &raw.rows, &columns)?;
     for row in &raw.rows {
         let of_id = [Column::OrderId, Column::ActionId, Column::ActionTrackerId, Column::Disposition];
         let nested = of_id.into_iter().find(|column| columns.get(*column).is_some_and(|n| row.nested.contains(&n)));
@@ -320,10 +325,13 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
     if refunds.reading.known().is_some() {
         return Ok(Understood::Read(Box::new(refunds)));
     }
-    check_ignored(name, &refunds)?;
+    if is_explained {
+        check_ignored(name, &refunds)?;
+    }
+    check_refunded_when(name, &refunds)?;
     let doubts = looks::doubts(&refunds.columns, &refunds.rows, &refunds.reading.explained);
     if doubts.is_empty() {
-        if !is_explained {
+        if refunds.reading.explained.names_only_the_order() {
             refuse_list_of_orders(name, &refunds)?;
         }
         return Ok(Understood::Read(Box::new(refunds)));
@@ -336,6 +344,21 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
         .map(|row| (0..refunds.columns.header.len()).map(|place| row.cell(place).to_owned()).collect());
     let first_rows = first_rows.collect();
     Ok(Understood::Doubtful(Box::new(Doubtful { doubts, columns: refunds.columns, first_rows, error })))
+}
+
+/// Refuses a second header among the rows, and a row that is a heading of others: what is below may be another list.
+fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
+    let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
+    let header = columns.header.get(place).map(|name| fold(name)).unwrap_or_default();
+    let has_no_digit = |row: &RawRow| row.cells.iter().all(|cell| !cell.chars().any(|c| c.is_ascii_digit()));
+    let is_other = |row: &&RawRow| {
+        let order = row.cells.get(place).map_or("", String::as_str);
+        let is_header = fold(order) == header || Column::of_name(order) == Some(Column::OrderId);
+        (!order.is_empty() && is_header && has_no_digit(row)) || looks::speaks_against(order)
+    };
+    let Some(row) = rows.iter().find(is_other) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{name}, line {}: another list begins in the middle of the file", row.line))
+        .hint("put each list into a file of its own"))
 }
 
 /// Refuses a known export without a column that its rule rests on.
@@ -366,6 +389,29 @@ fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     }
 }
 
+/// A value that no row has is a typing error: it would make every order *not refunded*.
+fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
+    let wanted = &refunds.reading.explained.refunded_when;
+    let Some(place) = refunds.columns.get(Column::Status).filter(|_| !wanted.is_empty()) else { return Ok(()) };
+    let mut values: Vec<&str> = Vec::new();
+    for row in &refunds.rows {
+        let value = row.cell(place).trim();
+        if !value.is_empty() && !values.contains(&value) {
+            values.push(value);
+        }
+        if wanted.iter().any(|wanted| wanted.to_lowercase() == value.to_lowercase()) || values.len() > 50 {
+            return Ok(());
+        }
+    }
+    if values.is_empty() || refunds.reading.format != LIST_NAME {
+        return Ok(());
+    }
+    let shown: Vec<String> = values.iter().take(8).map(|value| format!("{value:?}")).collect();
+    let column = &refunds.columns.header[place];
+    Err(Error::new(Kind::Usage, format!("{name} has no row whose {column} is {}", wanted.join(" or ")))
+        .hint(format!("its values are {}", shown.join(", "))))
+}
+
 /// A file of no known format in which most orders are not refunded is a list of orders.
 fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()> {
     let not = refunds.orders.iter().filter(|order| order.decision == Decision::NotRefunded).count();
@@ -376,7 +422,10 @@ fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()> {
         Kind::Usage,
         format!("{name} is a list of orders, not of refunds: {not} of {} orders were not refunded", refunds.orders.len()),
     )
-    .hint("if its amounts are what the orders cost after the refund: --amount-means new-amount; `recoup refunds check FILE` shows how it is read"))
+    .hint(
+        "take out what was not refunded, or name the column that says so: --status-column NAME --refunded-when VALUE; only if an \
+         amount of 0 means that all of the order was refunded: --amount-means new-amount",
+    ))
 }
 
 fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &str)>) -> Error {

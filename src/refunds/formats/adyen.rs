@@ -24,7 +24,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::RowId, &["Modification Reference", "Modification Psp Reference"]),
         (Column::RefundedAt, &["Booking Date"]),
     ],
-    required: &[Column::Type],
+    required: &[Column::Type, Column::Currency],
     says,
     ..Format::BASE
 };
@@ -33,7 +33,15 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let kind = cells.word(Column::Type).replace(' ', "");
     let amount = |column: Column| -> Result<Decimal, String> {
         let column = if cells.has(column) { column } else { Column::Amount };
-        let amount = cells.needed(column)?.abs();
+        let amount = cells.needed(column)?;
+        let other = if column == Column::Debit { Column::Credit } else { Column::Debit };
+        if column != Column::Amount && cells.amount(other)?.is_some_and(|other| !other.is_zero()) {
+            return Err(format!("a {kind} row with both a debit and a credit"));
+        }
+        if amount.is_negative() && column != Column::Amount {
+            return Err(format!("a {kind} row with an amount of {amount}"));
+        }
+        let amount = amount.abs();
         if amount.is_zero() { Err(format!("a {kind} row without an amount")) } else { Ok(amount) }
     };
     match kind.as_str() {

@@ -14,6 +14,8 @@ pub(super) static FORMAT: Format = Format {
         (Column::ActionTrackerId, &["ActionTrackerId"]),
         (Column::Amount, &["Amount"]),
         (Column::Reason, &["Reason"]),
+        (Column::Detail, &["Sku", "ItemSku"]),
+        (Column::AmountType, &["Quantity", "ItemQuantity"]),
     ],
     required: &[Column::Amount],
     says,
@@ -21,6 +23,9 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    if !cells.text(Column::Detail).is_empty() || !cells.text(Column::AmountType).is_empty() {
+        return Err("the line is of an item, not of the order".to_owned());
+    }
     let amount = cells.needed(Column::Amount)?;
     if amount.is_negative() {
         return Err(format!("a new amount of {amount} is less than nothing"));

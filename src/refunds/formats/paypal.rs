@@ -33,7 +33,7 @@ pub(super) static FORMAT: Format = Format {
             ],
         ),
     ],
-    required: &[Column::Type, Column::Status, Column::Amount],
+    required: &[Column::Type, Column::Status, Column::Amount, Column::Currency],
     says,
     ..Format::BASE
 };
@@ -62,9 +62,30 @@ const INVOICE: &[&str] = &[
     "Número da fatura",
 ];
 
-/// Parts of the word *refund*, by language.
+/// Parts of the word *refund*, by language. What has one and is not in [`REFUNDS`] is unclear: *Failed Refund*, *Fee Refund*.
 const REFUND: &[&str] =
     &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
+/// The types that give a customer's payment back.
+const REFUNDS: &[&str] = &[
+    "payment refund",
+    "refund",
+    "partial refund",
+    "rückzahlung",
+    "rückerstattung",
+    "zahlungsrückerstattung",
+    "remboursement",
+    "remboursement de paiement",
+    "remboursement du paiement",
+    "reembolso",
+    "reembolso de pago",
+    "reembolso del pago",
+    "reembolso de pagamento",
+    "rimborso",
+    "rimborso pagamento",
+    "rimborso di pagamento",
+    "terugbetaling",
+    "terugbetaling van betaling",
+];
 /// Parts of words for what moves money and refunds no order.
 const OTHER: &[&str] = &[
     "chargeback",
@@ -132,8 +153,9 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         _ => {}
     }
     if has(REFUND) {
-        return match (has(UNDO), amount.is_negative()) {
-            (false, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+        let is_refund = REFUNDS.contains(&kind.trim()) && !has(UNDO);
+        return match (is_refund, amount.is_negative()) {
+            (true, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }

@@ -16,6 +16,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderId, &["order_name", "order_number"]),
         (Column::Status, &["return_status", "return_state", "state"]),
         (Column::Amount, &["total_refund", "refund_total", "total_refund_amount"]),
+        (Column::Type, &["refund_type", "refund_method", "return_type", "outcome", "resolution"]),
         (Column::Currency, &["currency", "currency_code"]),
         (Column::RowId, &["return_id", "return_number", "rma", "id"]),
         (Column::RefundedAt, &["return_processed_date", "processed_at", "refunded_at", "completed_at"]),
@@ -28,6 +29,14 @@ pub(super) static FORMAT: Format = Format {
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "complete" | "refunded" | "processed" => {
+            // Store credit and exchanges leave the money with the shop.
+            let is_money = matches!(
+                cells.word(Column::Type).as_str(),
+                "" | "refund" | "refunded" | "return" | "original payment" | "original payment method" | "credit card"
+            );
+            if !is_money {
+                return Err(cells.unknown(Column::Type));
+            }
             Ok(Says::Refund { refunded: cells.needed(Column::Amount)?.abs(), total: None })
         }
         "rejected" | "declined" | "denied" | "labels generated" | "label generated" | "open" | "opened" | "pending"

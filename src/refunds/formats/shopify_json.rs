@@ -17,7 +17,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderId, &["name"]),
         (Column::Status, &["displayFinancialStatus", "financial_status"]),
         (Column::Total, &["totalPriceSet", "total_price"]),
-        (Column::Amount, &["totalRefundedSet", "refunds"]),
+        (Column::Amount, &["totalRefundedSet", "refunds", "total_refunded", "totalRefunded"]),
         (Column::Currency, &["currency", "currencyCode"]),
         (Column::OrderedAt, &["created_at", "createdAt"]),
         (Column::RowId, &["id"]),
@@ -48,11 +48,10 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
 
 /// A child line of a bulk operation. Its transactions and line items are in the refund's own sum.
 fn child(cells: &Cells<'_>) -> Result<Says, String> {
-    let is_refund = cells.text(Column::RowId).contains("/Refund/");
-    match (is_refund, money(cells.text(Column::Amount))?) {
-        (true, Some(refunded)) => Ok(Says::Refund { refunded, total: None }),
-        _ => Ok(Says::Nothing),
-    }
+    Ok(match money(cells.text(Column::Amount))? {
+        Some(refunded) => Says::Refund { refunded, total: None },
+        None => Says::Nothing,
+    })
 }
 
 /// `"100.00"`, or `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.

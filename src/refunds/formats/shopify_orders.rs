@@ -17,7 +17,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Currency, &["Currency"]),
         (Column::OrderedAt, &["Created at"]),
     ],
-    required: &[Column::Status],
+    required: &[Column::Status, Column::Amount, Column::Total],
     says,
     ..Format::BASE
 };

@@ -16,7 +16,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Currency, &["Currency"]),
         (Column::RefundedAt, &["Transaction Date"]),
     ],
-    required: &[Column::Type, Column::Amount],
+    required: &[Column::Type, Column::Amount, Column::Currency],
     says,
     ..Format::BASE
 };

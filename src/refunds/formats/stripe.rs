@@ -23,12 +23,13 @@ pub(super) static FORMAT: Format = Format {
         ),
         (Column::Status, &["Status"]),
         (Column::Type, &["Captured"]),
+        (Column::Detail, &["Mode"]),
         (Column::Total, &["Amount"]),
         (Column::Amount, &["Amount Refunded"]),
         (Column::Currency, &["Currency"]),
         (Column::RowId, &["id"]),
     ],
-    required: &[Column::Status, Column::Type, Column::Total, Column::Amount],
+    required: &[Column::Status, Column::Type, Column::Total, Column::Amount, Column::Currency],
     says,
     ..Format::BASE
 };
@@ -60,6 +61,12 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let (charged, refunded) = (cells.needed(Column::Total)?, cells.needed(Column::Amount)?.abs());
     if charged.is_negative() {
         return Err(format!("a charge of {charged} is not a charge"));
+    }
+    if cells.word(Column::Detail) == "test" {
+        return Ok(Says::NoRefund("a payment of the test mode".to_owned()));
+    }
+    if status.starts_with("partial") && refunded == charged {
+        return Err(format!("Status is {status}, and {refunded} of {charged} was refunded"));
     }
     if status == "refunded" && refunded != charged {
         return Err(format!("Status is refunded, and {refunded} of {charged} was"));

@@ -8,7 +8,7 @@ pub(super) static FORMAT: Format = Format {
     grain: "order",
     rule: "Status is refunded (a partial refund cannot be told from this report)",
     signature: &[&["Order #"], &["N. Revenue (formatted)"], &["Status"]],
-    columns: &[(Column::OrderId, &["Order #"]), (Column::Status, &["Status"]), (Column::OrderedAt, &["Date"])],
+    columns: &[(Column::OrderId, &["Order #"]), (Column::Status, &["Status"]), (Column::Amount, &["Net Sales"]), (Column::OrderedAt, &["Date"])],
     required: &[Column::Status],
     says,
     ..Format::BASE
@@ -16,6 +16,10 @@ pub(super) static FORMAT: Format = Format {
 
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
+    let sales = cells.amount(Column::Amount)?;
+    if status == Status::Refunded && sales.is_some_and(|sales| !sales.is_zero()) {
+        return Err("the status is refunded, and the order still has net sales".to_owned());
+    }
     Ok(Says::Order { status, refunded: None, total: None })
 }
 

@@ -20,10 +20,17 @@ const COLUMNS: &[super::Names] = &[
     (Column::OrderId, &["parent_id"]),
     (Column::Amount, &["amount"]),
     (Column::Reason, &["reason"]),
+    (Column::Status, &["status"]),
     (Column::RowId, &["id"]),
     (Column::RefundedAt, &["date_created_gmt", "date_created"]),
 ];
 
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
+    if cells.text(Column::OrderId) == "0" {
+        return Err("a refund of no order".to_owned());
+    }
+    if !matches!(cells.word(Column::Status).as_str(), "" | "completed" | "refunded") {
+        return Err(cells.unknown(Column::Status));
+    }
     Ok(Says::Refund { refunded: Decimal::abs(cells.needed(Column::Amount)?), total: None })
 }

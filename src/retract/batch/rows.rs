@@ -320,6 +320,7 @@ async fn try_plan(
     let plan = plan::from_index(reads, reader, ledger, order_id, &options, None).await?;
     if let Some((decision, why)) = contradicted(&plan, &options) {
         let done = match &decision {
+            Decision::InPart { .. } => in_part(ledger, order_id, &decision)?,
             _ => Done::new(Outcome::Stopped, format!("unclear: {why}")),
         };
         return Ok(Planned::Decided(decision, why, Done { actions: names(&plan), ..done }));
