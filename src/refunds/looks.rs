@@ -141,7 +141,8 @@ fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], expla
         return Some(Look::Amount);
     }
     let says_refund = has(Column::Amount) || has(Column::Status);
-    if is(Column::Total) && !says_refund {
+    // Money without what was refunded of it: a part, or nothing at all, would look the same.
+    if (is(Column::Total) || is(Column::Currency)) && !says_refund {
         return Some(Look::Amount);
     }
     (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(Look::Date)

@@ -135,7 +135,7 @@ fn what_is_no_list_of_refunds_is_refused_with_a_hint() {
         let error = read(text).expect_err(says);
         assert!(error.kind == Kind::Usage && error.message.contains(says), "{text:?}: {error:?}");
     }
-    assert_eq!(read("order_id,amount\n").expect("a header").rows, []);
+    assert_eq!(read("order_id,reason\n").expect("a header").rows, []);
 }
 
 #[test]
