@@ -140,7 +140,7 @@ impl Column {
     }
 
     /// What sentences call it.
-    pub(super) fn words(self) -> &'static str {
+    pub fn words(self) -> &'static str {
         match self {
             Self::OrderId => "order ID",
             Self::RefundedAt => "refund date",
@@ -238,6 +238,11 @@ impl Columns {
             return Err(no_order_column(name, &columns.header));
         }
         Ok(columns)
+    }
+
+    /// Columns of which none has a meaning yet: a person must say which one has the order IDs.
+    pub(super) fn without_meaning(header: Vec<String>) -> Self {
+        Self { header, found: [None; Column::ALL.len()] }
     }
 
     /// The columns of a plan, which remembers them by place. `None` where a place is not there, or order IDs have none.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::Column;
+use super::columns::{Column, fold};
 use super::dates::{self, DayOrder, NoDate};
 use super::formats::{Cells, Says, Status};
 use super::looks::speaks_against;
@@ -63,6 +63,13 @@ impl Explained {
     pub(super) fn names_only_the_order(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
+    }
+
+    /// Whether a column of this name says nothing about the refund.
+    pub fn ignores(&self, name: &str) -> bool {
+        // A name of signs only folds to nothing, as an empty one does: it is ignored by its exact name.
+        let folded = fold(name);
+        self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
     }
 
     /// Fails if one half of a pair is missing.

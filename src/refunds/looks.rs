@@ -47,6 +47,11 @@ impl Look {
         }
     }
 
+    /// Whether its values are words that say where an order stands.
+    pub fn is_word(self) -> bool {
+        matches!(self, Self::Status | Self::Type)
+    }
+
     /// How a person explains such a column.
     fn remedy(self, name: &str) -> String {
         let name = shell_word(name);
@@ -92,11 +97,9 @@ const EXAMPLES: usize = 3;
 /// The columns that stop a list, in their order.
 pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Vec<Doubt> {
     let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
-    let ignored: HashSet<String> = explained.ignore_columns.iter().map(|name| fold(name)).collect();
     let mut doubts = Vec::new();
     for (place, name) in columns.header.iter().enumerate() {
-        let is_ignored = ignored.contains(&fold(name)) || explained.ignore_columns.contains(name);
-        if is_own(name) || is_ignored {
+        if is_own(name) || explained.ignores(name) {
             continue;
         }
         let looks_like = if known.contains(&place) {

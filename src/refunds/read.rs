@@ -118,7 +118,7 @@ pub struct Refunds {
 /// A file that is a plain list but for some columns, which a person must explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubtful {
-    /// The columns in doubt.
+    /// The columns in doubt; empty if none can be told to have the order IDs, or if two columns could mean the same.
     pub doubts: Vec<Doubt>,
     /// All columns.
     pub columns: Columns,
@@ -298,13 +298,20 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
 fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_explained: bool) -> Result<Understood> {
     let format = reading.known();
     let names = format.map_or(LIST, |format| format.columns);
-    let columns =
-        Columns::find(name, raw.header, names, &reading.explained.chosen()).map_err(|error| match format {
-            Some(format) if error.message.contains("no column for the order ID") => {
-                error.context(format!("recognised as {}", format.title))
-            }
-            _ => error,
-        })?;
+    let columns = match Columns::find(name, raw.header.clone(), names, &reading.explained.chosen()) {
+        Ok(columns) => columns,
+        Err(error) => {
+            let error = match format {
+                Some(format) if error.message.contains("no column for the order ID") => {
+                    error.context(format!("recognised as {}", format.title))
+                }
+                _ => error,
+            };
+            let first_rows = raw.rows.into_iter().take(FIRST_ROWS).map(|row| row.cells).collect();
+            let columns = Columns::without_meaning(raw.header);
+            return Ok(Understood::Doubtful(Box::new(Doubtful { doubts: Vec::new(), columns, first_rows, error })));
+        }
+    };
     if let Some(format) = format {
         check_required(name, format, &columns)?;
     }
