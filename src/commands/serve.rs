@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Context, End};
 use crate::access;
-use crate::cli::ServeArgs;
+use crate::cli::{ColumnArgs, ServeArgs};
 use crate::config::{Span, Wishes};
 use crate::error::Result;
 use crate::model::budget::Purpose;
@@ -38,6 +38,7 @@ pub(super) async fn run(context: &Context<'_>, args: ServeArgs) -> Result<End> {
         max_index_age: settings.retract.max_index_age,
         limits: Limits { count: settings.retract.max_count, value: settings.retract.max_value },
         batch_wait,
+        reading: super::refunds::options(settings, &ColumnArgs::default()),
         host: actor.host.clone(),
     };
     let serve = &settings.serve;

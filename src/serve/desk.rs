@@ -19,6 +19,7 @@ use crate::extract::Mapping;
 use crate::lookup::{self, Searched};
 use crate::model::{ActionId, Actor, OrderId};
 use crate::records::forget::{self, Files};
+use crate::refunds;
 use crate::report::Report;
 use crate::retract::batch::Limits;
 use crate::retract::overrides::Override;
@@ -66,6 +67,8 @@ pub struct DeskOptions {
     pub limits: Limits,
     /// How long a batch waits for the vendor's limit: nobody sits before it.
     pub batch_wait: Duration,
+    /// How a shop's file is read, unless a request says otherwise.
+    pub reading: refunds::Options,
     /// The machine, for the ledger.
     pub host: String,
 }

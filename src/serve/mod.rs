@@ -16,6 +16,7 @@ mod listen;
 mod page;
 mod pool;
 mod probe;
+mod reading;
 mod refusal;
 mod routes;
 mod webhooks;
@@ -80,6 +81,7 @@ pub async fn run(
     report.note("Ctrl-C ends it; what was sent is finished");
     let (schedule, work) = app.options.schedule.clone();
     app.tasks.spawn(schedule.run(work));
+    app.tasks.spawn(batch::sweep_regularly(Arc::clone(&app)));
     bound.serve(&app, routes::router(&app)).await;
     app.finished().await;
     Ok(())

@@ -120,6 +120,7 @@ fn table() -> Vec<Served> {
         (page("GET", "/batch", may(Right::Batch)), get(page::batch::list)),
         (page("POST", "/batch", may(Right::Batch)), post(page::batch::upload).layer(large())),
         (page("GET", "/batch/{id}", may(Right::Batch)), get(page::batch::show)),
+        (page("POST", "/batch/{id}/explain", may(Right::Batch)), post(page::explain::submit)),
         (page("POST", "/batch/{id}/apply", may(Right::Batch)), post(page::batch::apply)),
         (page("GET", "/batch/{id}/outcomes", may(Right::Batch)), get(page::batch::outcomes)),
         (page("GET", "/approvals", may(Right::LookUp)), get(page::approvals::list)),

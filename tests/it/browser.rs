@@ -6,7 +6,7 @@ use crate::support::{Home, Sim, me, ready};
 
 /// Signs in with the keyboard alone.
 #[track_caller]
-fn sign_in(chrome: &Chrome, name: &str, password: &str) {
+pub(crate) fn sign_in(chrome: &Chrome, name: &str, password: &str) {
     chrome.go("/login");
     assert_eq!(chrome.focus(), "name");
     chrome.keys(name);
@@ -191,7 +191,7 @@ fn every_page_is_accessible_light_dark_and_on_a_phone() {
         ("receipt", format!("/receipt?order={done}"), "confirmed"),
         ("history", "/history".to_owned(), "confirmed"),
         ("approvals", "/approvals".to_owned(), "Approve"),
-        ("batch", "/batch".to_owned(), "Check every row"),
+        ("batch", "/batch".to_owned(), "Check every order"),
         ("health", "/health".to_owned(), "Crawls"),
         ("password", "/password".to_owned(), "Another password"),
         ("refused", "/history/999".to_owned(), "Back"),

@@ -38,6 +38,7 @@ mod sources;
 mod status;
 mod support;
 mod tidy;
+mod upload;
 mod user;
 mod webhook;
 mod wire;

@@ -169,6 +169,21 @@ impl Browser<'_> {
         self.served.ask("POST", path, &[("Cookie", &self.cookie), FORM], form(&all).as_bytes())
     }
 
+    /// Uploads a file of refunds in the page's form.
+    pub fn upload(&self, file: &[u8], fields: &[(&str, &str)]) -> Answer {
+        let mut body = Vec::new();
+        for (name, value) in [("csrf", self.csrf.as_str())].iter().chain(fields) {
+            body.extend(
+                format!("--B--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").bytes(),
+            );
+        }
+        body.extend(b"--B--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.csv\"\r\n\r\n");
+        body.extend(file);
+        body.extend(b"\r\n--B--B--\r\n");
+        let headers = [("Cookie", self.cookie.as_str()), ("Content-Type", "multipart/form-data; boundary=B--B")];
+        self.served.ask("POST", "/batch", &headers, &body)
+    }
+
     /// The forms of a retraction, to the last step; the answer to that.
     #[track_caller]
     pub fn retract(&self, order: &str) -> Answer {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 use super::Problem;
 use crate::access::Once;
@@ -34,12 +34,13 @@ pub(super) enum Begun {
     Done(Response),
 }
 
-/// Takes the key of a request, or gives the answer that it had.
+/// Takes the key of a request, or gives the answer that it had. `parts` are what was asked: the body, and the query if it says
+/// what is done.
 pub(super) fn begin(
     app: &Arc<App>,
     caller: &Caller,
     headers: &HeaderMap,
-    body: &[u8],
+    parts: &[&[u8]],
 ) -> std::result::Result<Begun, Problem> {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::trim).unwrap_or_default();
     if key.is_empty() || key.len() > KEY_AT_MOST {
@@ -51,7 +52,7 @@ pub(super) fn begin(
         )
         .hint("make one for each retraction, and send the same one again where the answer got lost"));
     }
-    let (user, hash) = (caller.who.name.clone(), hex(digest(&SHA256, body).as_ref()));
+    let (user, hash) = (caller.who.name.clone(), hash_of(parts));
     let known = app.access(|access| match access {
         Some(access) => access.begin_once(&user, key, &hash, app.clock.now()),
         None => Ok(Once::New),
@@ -70,9 +71,21 @@ pub(super) fn begin(
             StatusCode::UNPROCESSABLE_ENTITY,
             "usage",
             "This key was used for something else",
-            "the Idempotency-Key belongs to a request with another body",
+            "the Idempotency-Key belongs to a request that asks for something else",
         )),
     }
+}
+
+/// The SHA-256 of what was asked. The length of each part is in it, so that no two requests are the same bytes.
+fn hash_of(parts: &[&[u8]]) -> String {
+    let mut context = Context::new(&SHA256);
+    for (n, part) in parts.iter().enumerate() {
+        if n > 0 {
+            context.update(&(part.len() as u64).to_le_bytes());
+        }
+        context.update(part);
+    }
+    hex(context.finish().as_ref())
 }
 
 impl OnceOnly {
@@ -89,7 +102,11 @@ impl OnceOnly {
     /// Nothing was done, or it was refused. Where the same request may go better later, its key is free again.
     pub(super) fn failed(self, app: &App, error: Error) -> Result<Response> {
         let for_good = matches!(error.kind, Kind::VendorRefused | Kind::Usage);
-        let problem = Problem::from(error);
+        self.refused(app, Problem::from(error), for_good)
+    }
+
+    /// Answers with a problem. If the same request may succeed later, its key is free again.
+    pub(super) fn refused(self, app: &App, problem: Problem, for_good: bool) -> Result<Response> {
         if for_good {
             let status = problem.status();
             return self.finish(app, status, super::text(&problem)?);

@@ -6,6 +6,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::refunds::looks::{Doubt, Look};
+use crate::refunds::read::Doubtful;
+use crate::serve::reading::{for_api, without_flags};
 use crate::serve::wording::{Surface, fitted};
 use crate::serve::words;
 
@@ -26,6 +29,22 @@ pub(in crate::serve) struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// The columns of a file that must be explained.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<ColumnInDoubt>)]
+    doubts: Box<[ColumnInDoubt]>,
+}
+
+/// A column of a file that may say that an order was not refunded.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ColumnInDoubt {
+    /// Its name.
+    name: String,
+    /// `status`, `type`, `amount`, `quantity`, `item` or `date`.
+    #[schema(value_type = String)]
+    looks_like: Look,
+    /// Some of its values.
+    examples: Vec<String>,
 }
 
 impl Problem {
@@ -36,7 +55,19 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Self {
         let detail = fitted(&detail.into(), Surface::Api);
-        Self { about: "about:blank", title, status: status.as_u16(), detail, kind, hint: None }
+        Self { about: "about:blank", title, status: status.as_u16(), detail, kind, hint: None, doubts: Box::default() }
+    }
+
+    /// A file whose columns must be explained.
+    pub(super) fn doubtful(doubtful: Doubtful) -> Self {
+        let in_doubt =
+            |doubt: Doubt| ColumnInDoubt { name: doubt.name, looks_like: doubt.looks_like, examples: doubt.examples };
+        Self { doubts: doubtful.doubts.into_iter().map(in_doubt).collect(), ..Self::of_file(doubtful.error) }
+    }
+
+    /// An error about a file; its hint names query parameters.
+    pub(super) fn of_file(error: Error) -> Self {
+        Self::from(Error { hint: error.hint.as_deref().map(for_api).and_then(|hint| without_flags(&hint)), ..error })
     }
 
     pub(in crate::serve) fn hint(self, hint: impl Into<String>) -> Self {

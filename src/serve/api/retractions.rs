@@ -74,7 +74,7 @@ pub(in crate::serve) async fn create(
     if !wish.overrides.is_empty() && !caller.who.may(Right::Override) {
         return Err(Problem::may_not());
     }
-    let once = match begin(&app, &caller, &headers, &body)? {
+    let once = match begin(&app, &caller, &headers, &[&body])? {
         Begun::Do(once) => once,
         Begun::Done(answer) => return Ok(answer),
     };

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Batch, is_old};
+use super::{Batch, Stage, is_old, is_older_than_a_day};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
+use crate::store::ProcessLock;
 
 /// A part of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub(in crate::serve) enum Part {
     Plan,
     /// The outcomes.
     Outcomes,
+    /// The file that was uploaded, while a person has to explain its columns.
+    Upload,
 }
 
 impl Part {
@@ -31,6 +34,7 @@ impl Part {
             Self::Card => "json",
             Self::Plan => "plan",
             Self::Outcomes => "outcomes",
+            Self::Upload => "upload",
         }
     }
 }
@@ -113,14 +117,44 @@ impl Shelf {
         batches
     }
 
-    /// Takes away what has lain there for long: the ledger has what was sent.
+    /// Removes old batches, since the ledger has what was sent, and uploads that nobody explained for a day.
     pub(super) fn sweep(&self, now: Timestamp) {
-        for batch in self.list().into_iter().filter(|batch| is_old(&batch.created_at, now)) {
-            for part in [Part::Outcomes, Part::Plan, Part::Card] {
-                if let Ok(path) = self.part(&batch.id, part) {
-                    drop(fs::remove_file(path));
+        for batch in self.list() {
+            if is_old(&batch.created_at, now) {
+                for part in [Part::Upload, Part::Outcomes, Part::Plan, Part::Card] {
+                    self.remove(&batch.id, part);
                 }
+            } else if is_older_than_a_day(&batch.created_at, now) {
+                self.end_explaining(&batch.id);
             }
+        }
+    }
+
+    /// Removes the upload of a batch. If its columns were never explained, the batch says so.
+    fn end_explaining(&self, id: &str) {
+        let has_upload = self.part(id, Part::Upload).is_ok_and(|path| path.exists());
+        // A request that explains it now has the lock.
+        let Ok(Some(_lock)) =
+            has_upload.then(|| ProcessLock::try_take(&self.path(id), "batch")).transpose().map(Option::flatten)
+        else {
+            return;
+        };
+        let Ok(mut batch) = self.batch(id) else { return };
+        if batch.stage == Stage::Explaining {
+            batch.stage = Stage::Failed;
+            batch.message =
+                Some("nobody explained its columns within a day, and the file was removed; upload it again".to_owned());
+            if self.keep(&batch).is_err() {
+                return;
+            }
+        }
+        self.remove(id, Part::Upload);
+    }
+
+    /// Removes a part, if it is there.
+    pub(super) fn remove(&self, id: &str, part: Part) {
+        if let Ok(path) = self.part(id, part) {
+            drop(fs::remove_file(path));
         }
     }
 
@@ -161,6 +195,40 @@ fn private(_folder: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stage_and_upload(shelf: &Shelf, id: &str) -> (Option<Stage>, bool) {
+        (shelf.batch(id).ok().map(|batch| batch.stage), shelf.get(id, Part::Upload).is_ok())
+    }
+
+    #[test]
+    fn an_upload_that_nobody_explains_is_removed_after_a_day_and_its_batch_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shelf = Shelf::beside(&folder.path().join("recoup-ledger.db"));
+        let uploaded: Timestamp = "2026-11-01T12:00:00Z".parse().expect("a time");
+        let id = shelf.new_id(uploaded).expect("a number");
+        let batch: Batch = serde_json::from_value(serde_json::json!({
+            "id": id, "person": "ann", "created_at": uploaded.to_string(), "stage": "explaining", "message": null, "rows": 0,
+            "orders": 0, "value": {}, "counts": {}, "sent": 0, "disposition": null, "reason": "refunds", "ticket": null,
+        }))
+        .expect("a batch");
+        shelf.put(&id, Part::Upload, b"order_id").expect("kept");
+        shelf.keep(&batch).expect("kept");
+        let after = |hours: i64| uploaded + jiff::SignedDuration::from_hours(hours);
+        shelf.sweep(after(23));
+        assert_eq!(stage_and_upload(&shelf, &id), (Some(Stage::Explaining), true));
+        let lock = ProcessLock::try_take(&shelf.path(&id), "batch").expect("a lock").expect("free");
+        shelf.sweep(after(25));
+        assert_eq!(
+            stage_and_upload(&shelf, &id),
+            (Some(Stage::Explaining), true),
+            "somebody explains it at this moment"
+        );
+        drop(lock);
+        shelf.sweep(after(25));
+        assert_eq!(stage_and_upload(&shelf, &id), (Some(Stage::Failed), false));
+        shelf.sweep(after(91 * 24));
+        assert_eq!(stage_and_upload(&shelf, &id), (None, false));
+    }
 
     #[test]
     fn no_number_leads_out_of_the_folder() {

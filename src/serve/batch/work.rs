@@ -6,7 +6,8 @@ use super::{Batch, Terms};
 use crate::access::Who;
 use crate::error::{Error, Result};
 use crate::refunds::plan::{self as plan_file, MadeFor};
-use crate::refunds::{self, Refunds, Syntax, read as read_file, write};
+use crate::refunds::read::{self as read_file, Understood};
+use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, write};
 use crate::report::Report;
 use crate::retract::batch::{self, COLUMNS, Limits, PLANNED};
 use crate::retract::{Options, WriterSettings};
@@ -19,21 +20,26 @@ const NAME: &str = "the file";
 /// Rows up to which each action is read before it is sent.
 const READ_ACTIONS: usize = 100;
 
-/// Reads an upload.
-pub(super) fn read(upload: &[u8]) -> Result<Refunds> {
-    read_file::from_bytes(NAME, upload, &refunds::Options::default())
+/// Reads an upload, or says which of its columns a person must explain.
+pub(super) fn understand(upload: &[u8], options: &refunds::Options) -> Result<Understood> {
+    read_file::understand(NAME, upload, options)
 }
 
 /// Plans every row; nothing is sent. The plan as a file, and in the batch what it comes to.
-pub(super) async fn plan(desk: &Desk, who: &Who, upload: &[u8], batch: &mut Batch, report: &Report) -> Result<Vec<u8>> {
-    let refunds = read(upload)?;
+pub(super) async fn plan(
+    desk: &Desk,
+    who: &Who,
+    refunds: &Refunds,
+    batch: &mut Batch,
+    report: &Report,
+) -> Result<Vec<u8>> {
     let actor = desk.actor(who);
     let reads = desk.reads_patiently(&actor, report);
     let options = options(desk, &batch.terms, &batch.id, refunds.rows.len());
     options.check(false)?;
     desk.keep_out(&actor, report, false)?;
     let now = desk.now();
-    let planned = batch::Batch::plan(&reads, &refunds, &options, now).await?;
+    let planned = batch::Batch::plan(&reads, refunds, &options, now).await?;
     if let Some(error) = planned.ended() {
         return Err(error.clone());
     }
@@ -41,7 +47,8 @@ pub(super) async fn plan(desk: &Desk, who: &Who, upload: &[u8], batch: &mut Batc
     (batch.orders, batch.value) = (intent.orders, intent.value);
     let cells = planned.planned();
     batch.counts = counted(cells.iter().map(|cells| cells.first().map_or("", String::as_str)));
-    plan_file::write_plan(&refunds, &PLANNED, &cells, &made_for(desk), now)
+    batch.decisions = decisions(refunds, &cells);
+    plan_file::write_plan(refunds, &PLANNED, &cells, &made_for(desk), now)
 }
 
 /// Carries a plan out: each row is checked live again and goes only where the plan says so. The outcomes as a file.
@@ -97,6 +104,26 @@ fn options(desk: &Desk, terms: &Terms, id: &str, rows: usize) -> Options {
 fn made_for(desk: &Desk) -> MadeFor {
     let identity = &desk.options.identity;
     MadeFor { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
+}
+
+/// The decisions of a plan: those of the file, held against the live actions.
+fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKind, usize> {
+    let decision = |order: &OrderRefund| {
+        let cells = order.rows.first().and_then(|row| planned.get(*row));
+        let word = cells.map_or("", |cells| cell_of(cells, "recoup_decision"));
+        DecisionKind::ALL.into_iter().find(|kind| kind.words() == word).unwrap_or(order.decision.kind())
+    };
+    let mut counts = BTreeMap::new();
+    for order in &refunds.orders {
+        *counts.entry(decision(order)).or_default() += 1;
+    }
+    counts
+}
+
+/// The planned cell of one of [`PLANNED`].
+pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a str {
+    let place = PLANNED.iter().position(|known| *known == name);
+    place.and_then(|place| planned.get(place)).map_or("", String::as_str)
 }
 
 fn counted<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {

@@ -8,27 +8,32 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::plan::PlanTable;
 use super::shown::{count, minute};
-use super::{Page, Shell, rendered};
+use super::{Failure, Page, Shell, explain, rendered};
 use crate::error::{Error, Kind};
+use crate::refunds::formats;
 use crate::refunds::plan::plan_of;
+use crate::refunds::read::{LIST_NAME, Understood};
 use crate::retract::overrides::Override;
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Form, check};
+use crate::serve::asked::{Caller, Fields, Form, check};
 use crate::serve::batch::{Batch, Part, Stage, Terms};
+use crate::serve::reading::{Asked, for_page};
 use crate::serve::wording::{Surface, fitted};
 
 /// Seconds after which a batch on its way is read again.
 const AGAIN: u32 = 2;
-
-/// Rows of a plan that are shown.
-const SHOWN: usize = 200;
 
 #[derive(Template)]
 #[template(path = "batches.html")]
 struct BatchesPage {
     shell: Shell,
     batches: Vec<Line>,
+    /// Formats that a person may choose, each by its name and its title.
+    formats: Vec<(String, String)>,
+    /// How many of them are platforms' exports.
+    known: usize,
     csrf: String,
 }
 
@@ -42,9 +47,7 @@ struct BatchPage {
     planned: bool,
     again: bool,
     done: bool,
-    rows: Vec<Vec<String>>,
-    names: Vec<String>,
-    more: usize,
+    plan: Option<PlanTable>,
     csrf: String,
 }
 
@@ -60,6 +63,12 @@ struct Line {
     message: String,
     progress: String,
     counts: Vec<(String, String)>,
+    format: String,
+    notes: Vec<String>,
+    /// What a person said about the columns, and who.
+    explained: Vec<String>,
+    explained_by: String,
+    decisions: Vec<(&'static str, String)>,
     reason: String,
     ticket: String,
 }
@@ -67,7 +76,12 @@ struct Line {
 pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Page {
     let batches = app.shelf.list().iter().take(50).map(Line::of).collect();
     let shell = Shell::of(&app, "Batches", Some(&caller));
-    Ok(rendered(&BatchesPage { shell, batches, csrf: caller.csrf }))
+    let known = formats::ALL.iter().map(|format| (format.name.to_owned(), format.title.to_owned()));
+    let of_settings =
+        app.desk.options.reading.of_settings.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
+    let list = std::iter::once((LIST_NAME.to_owned(), "a list of refunds of no known format".to_owned()));
+    let formats = known.chain(of_settings).chain(list).collect();
+    Ok(rendered(&BatchesPage { shell, batches, formats, known: formats::ALL.len(), csrf: caller.csrf }))
 }
 
 /// Takes a file. The form is read to its end, and refused without the session's token, before anything is done with it.
@@ -79,45 +93,43 @@ pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller
     let mut parts = Multipart::from_request(request, &app)
         .await
         .map_err(|error| Error::new(Kind::Usage, format!("this is no upload: {}", error.body_text())))?;
-    let (mut csrf, mut file, mut terms) = (String::new(), Vec::new(), Terms::default());
+    let (mut file, mut fields) = (Vec::new(), Vec::new());
     while let Some(part) = parts.next_field().await.map_err(broken)? {
         let name = part.name().unwrap_or_default().to_owned();
         let bytes = part.bytes().await.map_err(broken)?;
-        let text = || Some(String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty());
-        match name.as_str() {
-            "csrf" => csrf = text().unwrap_or_default(),
-            "file" => file = bytes.to_vec(),
-            "disposition" => terms.disposition = text(),
-            "reason" => terms.reason = text(),
-            "ticket" => terms.ticket = text(),
-            "override" => terms.overrides.extend(text().as_deref().and_then(Override::named)),
-            _ => {}
+        if name == "file" {
+            file = bytes.to_vec();
+        } else {
+            fields.push((name, String::from_utf8_lossy(&bytes).into_owned()));
         }
     }
-    check(&app, &caller, &csrf)?;
+    let fields: Fields = fields.into_iter().collect();
+    check(&app, &caller, fields.get("csrf").unwrap_or_default())?;
+    let terms = Terms {
+        disposition: fields.text("disposition"),
+        reason: fields.text("reason"),
+        ticket: fields.text("ticket"),
+        overrides: fields.all("override").filter_map(Override::named).collect(),
+    };
     if terms.reason.is_none() {
         return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("it stays in the ledger").into());
     }
-    let batch = app.begin_batch(&caller.who, file, terms)?;
+    let asked = Asked::of(&fields)?;
+    let batch = match app.understand(&file, &asked).map_err(Failure::of_file)? {
+        Understood::Read(refunds) => app.begin_batch(&caller.who, *refunds, asked, terms)?,
+        Understood::Doubtful(_) => app.keep_to_explain(&caller.who, &file, asked, terms)?,
+    };
     Ok(Redirect::to(&format!("/batch/{}", batch.id)).into_response())
 }
 
 pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Page {
     let batch = app.batch(&id)?;
-    let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
-    let (mut names, mut rows) = (Vec::new(), Vec::new());
-    if let Ok(bytes) = app.shelf.get(&id, Part::Plan)
-        && let Ok(plan) = plan_of("the plan", &bytes, &crate::refunds::Options::default())
-    {
-        names = plan.names.iter().map(|name| name.trim_start_matches("recoup_").to_owned()).collect();
-        let orders = plan.refunds.rows.iter().map(|row| row.order_id.as_ref().map(ToString::to_string));
-        rows = orders
-            .zip(plan.planned)
-            .map(|(order, cells)| std::iter::once(order.unwrap_or_default()).chain(cells).collect())
-            .collect();
+    if batch.stage == Stage::Explaining {
+        return explain::show(&app, &caller, &id);
     }
-    let more = rows.len().saturating_sub(SHOWN);
-    rows.truncate(SHOWN);
+    let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
+    let plan = app.shelf.get(&id, Part::Plan).ok();
+    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes, &crate::refunds::Options::default()).ok());
     let mut shell = Shell::of(&app, format!("Batch {id}"), Some(&caller));
     shell.again = if running { AGAIN } else { 0 };
     Ok(rendered(&BatchPage {
@@ -128,9 +140,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
         again: batch.broken_off && batch.stage == Stage::Applying,
         done: batch.stage == Stage::Done,
         line: Line::of(&batch),
-        names,
-        rows,
-        more,
+        plan: plan.as_ref().map(PlanTable::of),
         csrf: caller.csrf,
     }))
 }
@@ -173,9 +183,14 @@ impl Line {
             orders: count(batch.orders as u64),
             value: value.join(", "),
             sent: batch.sent,
-            message: batch.message.as_deref().map(|said| fitted(said, Surface::Page)).unwrap_or_default(),
+            message: batch.message.as_deref().map(|said| fitted(&for_page(said), Surface::Page)).unwrap_or_default(),
             progress: batch.progress.clone(),
             counts: batch.counts.iter().map(|(words, n)| (words.clone(), count(*n))).collect(),
+            format: batch.format_title.clone(),
+            notes: batch.notes.clone(),
+            explained: explain::said(&batch.asked.explained),
+            explained_by: batch.explained_by.clone().unwrap_or_else(|| batch.person.clone()),
+            decisions: batch.decisions.iter().map(|(kind, n)| (kind.words(), count(*n as u64))).collect(),
             reason: batch.terms.reason.clone().unwrap_or_default(),
             ticket: batch.terms.ticket.clone().unwrap_or_default(),
         }

@@ -7,12 +7,14 @@ pub(super) mod approvals;
 pub(super) mod assets;
 pub(super) mod batch;
 mod chart;
+pub(super) mod explain;
 pub(super) mod health;
 pub(super) mod history;
 pub(super) mod login;
 pub(super) mod lookup;
 pub(super) mod masked;
 pub(super) mod password;
+mod plan;
 pub(super) mod preflight;
 pub(super) mod receipt;
 pub(super) mod retract;
@@ -27,6 +29,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::app::App;
 use super::asked::Caller;
+use super::reading::{for_page, without_flags};
 use super::wording::{Surface, fitted};
 use super::words;
 use crate::access::Right;
@@ -133,6 +136,11 @@ impl Failure {
     /// The page as text.
     pub(super) fn html(&self) -> String {
         FailurePage { failure: self }.render().unwrap_or_default()
+    }
+
+    /// An error about an uploaded file; its hint names fields of the page.
+    pub(super) fn of_file(error: Error) -> Self {
+        Self::from(Error { hint: error.hint.as_deref().map(for_page).and_then(|hint| without_flags(&hint)), ..error })
     }
 
     /// What a fragment shows in its place.

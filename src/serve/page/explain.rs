@@ -1,0 +1,323 @@
+//! The form in which a person says what the columns of an uploaded file mean. Nothing in doubt is chosen beforehand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect};
+
+use super::masked::masked;
+use super::shown::minute;
+use super::{Page, Shell, rendered};
+use crate::error::{Error, Kind};
+use crate::refunds::looks::Doubt;
+use crate::refunds::read::{Doubtful, Understood};
+use crate::refunds::{AmountMeans, Column, Explained};
+use crate::serve::app::App;
+use crate::serve::asked::{Caller, Fields, Form};
+use crate::serve::reading::{Asked, for_page, without_flags};
+
+/// What a column can mean, each with its words.
+const MEANINGS: [(&str, &str); 7] = [
+    ("order", "the order ID"),
+    ("refunded", "the refunded amount"),
+    ("new-amount", "the new amount of the order (0 = refunded in full)"),
+    ("total", "the total of the order before the refund"),
+    ("status", "the status"),
+    ("date", "the date of the refund"),
+    ("nothing", "not about the refund"),
+];
+
+/// Characters of a cell that are shown.
+const SHOWN_CHARS: usize = 60;
+
+#[derive(Template)]
+#[template(path = "explain.html")]
+struct ExplainPage {
+    shell: Shell,
+    part: String,
+    created: String,
+    person: String,
+    /// Why the file cannot be read yet; empty before a person has chosen anything.
+    reason: String,
+    /// What would make it a known export.
+    near: String,
+    /// The names of all columns, each with what it was taken for.
+    header: Vec<(String, String)>,
+    rows: Vec<Vec<String>>,
+    choices: Vec<Choice>,
+    /// Columns that are not in doubt, which a person may correct.
+    others: Vec<Choice>,
+    refunded_when: String,
+    statuses: Vec<String>,
+    csrf: String,
+}
+
+/// The choice for one column.
+struct Choice {
+    place: usize,
+    name: String,
+    /// What it looks like, or what it was taken for.
+    hint: String,
+    examples: String,
+    chosen: String,
+}
+
+impl Choice {
+    fn options(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        MEANINGS.iter().map(|(value, words)| (*value, *words, *value == self.chosen))
+    }
+}
+
+/// Shows the form.
+pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> Page {
+    let (batch, upload) = app.to_explain(id)?;
+    match app.understand(&upload, &batch.asked) {
+        Ok(Understood::Doubtful(doubtful)) => {
+            let order_is_open = doubtful.doubts.is_empty();
+            let reason = if order_is_open { said_of(&doubtful.error) } else { String::new() };
+            form(app, caller, id, &doubtful, &reason, &Fields::default())
+        }
+        Ok(Understood::Read(_)) => Err(needs_no_explanation().into()),
+        Err(error) => Err(super::Failure::of_file(error)),
+    }
+}
+
+/// Takes what a person has chosen: plans the file, or shows the form again with the reason.
+pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path<String>, asked: Form) -> Page {
+    let Form { caller, fields } = asked;
+    let (batch, upload) = app.to_explain(&id)?;
+    let doubtful = match app.understand(&upload, &batch.asked) {
+        Ok(Understood::Doubtful(doubtful)) => *doubtful,
+        Ok(Understood::Read(_)) => return Err(needs_no_explanation().into()),
+        Err(error) => return Err(super::Failure::of_file(error)),
+    };
+    let again = |doubtful: &Doubtful, reason: &str| {
+        let mut page = form(&app, &caller, &id, doubtful, reason, &fields)?;
+        *page.status_mut() = StatusCode::BAD_REQUEST;
+        Ok(page)
+    };
+    let explained = match explained(&batch.asked.explained, &doubtful, &fields) {
+        Ok(explained) => explained,
+        Err(reason) => return again(&doubtful, &reason),
+    };
+    let asked = Asked { explained, ..batch.asked.clone() };
+    match app.understand(&upload, &asked) {
+        Ok(Understood::Read(refunds)) => {
+            app.plan_explained(&caller.who, batch, *refunds, asked)?;
+            Ok(Redirect::to(&format!("/batch/{id}")).into_response())
+        }
+        Ok(Understood::Doubtful(still)) => {
+            let reason = said_of(&still.error);
+            let new = still.doubts.into_iter().filter(|doubt| doubtful.doubts.iter().all(|it| it.place != doubt.place));
+            let doubts = doubtful.doubts.iter().cloned().chain(new.collect::<Vec<_>>()).collect();
+            again(&Doubtful { doubts, ..doubtful }, &reason)
+        }
+        Err(error) => again(&doubtful, &said_of(&error)),
+    }
+}
+
+/// The settings say by now what the columns mean. Looking at a page must not begin a plan.
+fn needs_no_explanation() -> Error {
+    Error::new(Kind::Refused, "the settings have changed since the upload, and the file needs no explanation any more")
+        .hint("upload it again")
+}
+
+/// An error for the form: its message, and its hint unless that names a field of the upload, which the form does not have.
+fn said_of(error: &Error) -> String {
+    let hint = error.hint.as_deref().map(for_page).and_then(|hint| without_flags(&hint)).unwrap_or_default();
+    if hint.is_empty() || hint.contains('“') {
+        format!("{}.", error.message)
+    } else {
+        format!("{}; {hint}.", error.message)
+    }
+}
+
+fn field(place: usize) -> String {
+    format!("column_{place}")
+}
+
+/// What the choices say, over what was said with the upload.
+fn explained(before: &Explained, doubtful: &Doubtful, fields: &Fields) -> Result<Explained, String> {
+    let header = &doubtful.columns.header;
+    let mut by_meaning: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut open = Vec::new();
+    for (place, name) in header.iter().enumerate() {
+        match fields.text(&field(place)) {
+            Some(chosen) => {
+                let known = MEANINGS.iter().find(|(value, _)| *value == chosen);
+                let (value, _) = known.ok_or_else(|| format!("“{chosen}” is not a meaning of a column."))?;
+                by_meaning.entry(value).or_default().push(place);
+            }
+            None if doubtful.doubts.iter().any(|doubt| doubt.place == place) => open.push(format!("“{name}”")),
+            None => {}
+        }
+    }
+    if !open.is_empty() {
+        return Err(format!("Choose what each of these columns means: {}.", open.join(", ")));
+    }
+    let one = |meaning: &str| -> Result<Option<String>, String> {
+        match by_meaning.get(meaning).map(Vec::as_slice) {
+            None | Some([]) => Ok(None),
+            Some([place]) => Ok(Some(name_of(header, *place))),
+            Some(places) => {
+                let names: Vec<String> = places.iter().map(|place| format!("“{}”", header[*place])).collect();
+                let words = MEANINGS.iter().find(|(value, _)| *value == meaning).map_or(meaning, |(_, words)| words);
+                Err(format!("Only one column can be {words}, and these were chosen: {}.", names.join(", ")))
+            }
+        }
+    };
+    let (refunded, new) = (one("refunded")?, one("new-amount")?);
+    if refunded.is_some() && new.is_some() {
+        return Err("Choose either the refunded amount or the new amount, not both.".to_owned());
+    }
+    let means = match (&refunded, &new) {
+        (Some(_), _) => Some(AmountMeans::Refunded),
+        (None, Some(_)) => Some(AmountMeans::NewAmount),
+        (None, None) => before.amount_means,
+    };
+    let refunded_when: Vec<String> = lines(fields).map(str::to_owned).collect();
+    let status_column = one("status")?;
+    match (&status_column, refunded_when.as_slice()) {
+        (Some(name), []) => return Err(format!("Say which values of “{name}” mean refunded.")),
+        (None, [_, ..]) => return Err("Choose the column that has the status, or leave its values empty.".to_owned()),
+        _ => {}
+    }
+    let ignored = by_meaning.get("nothing").into_iter().flatten().map(|place| header[*place].clone());
+    Ok(Explained {
+        order_column: one("order")?.or_else(|| before.order_column.clone()),
+        amount_column: refunded.or(new).or_else(|| before.amount_column.clone()),
+        amount_means: means,
+        total_column: one("total")?.or_else(|| before.total_column.clone()),
+        status_column: status_column.or_else(|| before.status_column.clone()),
+        refunded_when: if refunded_when.is_empty() { before.refunded_when.clone() } else { refunded_when },
+        date_column: one("date")?.or_else(|| before.date_column.clone()),
+        ignore_columns: before.ignore_columns.iter().cloned().chain(ignored).collect(),
+        recognise_by: Vec::new(),
+    })
+}
+
+/// The values of the status that mean *refunded*, one a line.
+fn lines(fields: &Fields) -> impl Iterator<Item = &str> {
+    fields.get("refunded_when").unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+/// The name by which a column is found; the second column of a name is `NAME#2`.
+fn name_of(header: &[String], place: usize) -> String {
+    let name = &header[place];
+    let before = header[..place].iter().filter(|other| *other == name).count();
+    let is_repeated = before > 0 || header[place + 1..].contains(name);
+    if is_repeated { format!("{name}#{}", before + 1) } else { name.clone() }
+}
+
+fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &Doubtful, reason: &str, fields: &Fields) -> Page {
+    let batch = app.batch(id)?;
+    let header = &doubtful.columns.header;
+    let taken_for = |place: usize| {
+        let doubt = doubtful.doubts.iter().find(|doubt| doubt.place == place);
+        let column = Column::ALL.into_iter().find(|column| doubtful.columns.get(*column) == Some(place));
+        match (doubt, column) {
+            (Some(doubt), _) => format!("looks like {}", doubt.looks_like.words()),
+            (None, Some(column)) => format!("taken for the {}", column.words()),
+            (None, None) => "not used".to_owned(),
+        }
+    };
+    let shown = |text: &str| -> String {
+        let text: String = text.trim().chars().take(SHOWN_CHARS).collect();
+        if text.contains('@') { masked(&text) } else { text }
+    };
+    let choice = |place: usize, doubt: Option<&Doubt>| {
+        let of_rows = || {
+            doubtful.first_rows.iter().filter_map(|row| row.get(place).cloned()).filter(|cell| !cell.trim().is_empty())
+        };
+        let examples: Vec<String> = doubt.map_or_else(|| of_rows().take(3).collect(), |doubt| doubt.examples.clone());
+        Choice {
+            place,
+            name: header
+                .get(place)
+                .filter(|name| !name.is_empty())
+                .cloned()
+                .unwrap_or_else(|| format!("column {}", place + 1)),
+            hint: taken_for(place),
+            examples: examples.iter().map(|text| shown(text)).collect::<Vec<_>>().join(", "),
+            chosen: fields.text(&field(place)).unwrap_or_default(),
+        }
+    };
+    let in_doubt = |place: usize| doubtful.doubts.iter().find(|doubt| doubt.place == place);
+    let places = 0..header.len();
+    let (choices, others): (Vec<Choice>, Vec<Choice>) = if doubtful.doubts.is_empty() {
+        (places.map(|place| choice(place, None)).collect(), Vec::new())
+    } else {
+        let of = |wanted: bool| places.clone().filter(move |place| in_doubt(*place).is_some() == wanted);
+        (
+            of(true).map(|place| choice(place, in_doubt(place))).collect(),
+            of(false).map(|place| choice(place, None)).collect(),
+        )
+    };
+    let statuses = doubtful.doubts.iter().filter(|doubt| doubt.looks_like.is_word()).flat_map(|doubt| &doubt.examples);
+    let near = doubtful
+        .error
+        .hint
+        .as_deref()
+        .and_then(|hint| hint.split("; ").find(|clause| clause.starts_with("with a column ")));
+    Ok(rendered(&ExplainPage {
+        shell: Shell::of(app, format!("Batch {id}: columns to explain"), Some(caller)),
+        part: format!("/batch/{id}"),
+        created: minute(&batch.created_at),
+        person: batch.person,
+        reason: reason.to_owned(),
+        near: near.unwrap_or_default().to_owned(),
+        header: header.iter().enumerate().map(|(place, name)| (name.clone(), taken_for(place))).collect(),
+        rows: doubtful.first_rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect(),
+        choices,
+        others,
+        refunded_when: fields.get("refunded_when").unwrap_or_default().to_owned(),
+        statuses: statuses.map(|text| shown(text)).collect(),
+        csrf: caller.csrf.clone(),
+    }))
+}
+
+/// What a person said about columns, a sentence each, for whoever carries the plan out.
+pub(super) fn said(explained: &Explained) -> Vec<String> {
+    let amount = match explained.amount_means {
+        Some(AmountMeans::NewAmount) => "the new amount of the order",
+        Some(AmountMeans::Refunded) | None => "the refunded amount",
+    };
+    let named = [
+        (&explained.order_column, "the order ID"),
+        (&explained.amount_column, amount),
+        (&explained.total_column, "the total of the order"),
+        (&explained.date_column, "the date of the refund"),
+    ];
+    let mut said: Vec<String> =
+        named.into_iter().filter_map(|(name, words)| Some(format!("“{}” is {words}", name.as_ref()?))).collect();
+    if let (None, Some(_)) = (&explained.amount_column, explained.amount_means) {
+        said.push(format!("amounts are {amount}"));
+    }
+    if let Some(name) = &explained.status_column {
+        said.push(format!(
+            "“{name}” says that an order was refunded if it is “{}”",
+            explained.refunded_when.join("” or “")
+        ));
+    }
+    said.extend(explained.ignore_columns.iter().map(|name| format!("“{name}” is not about the refund")));
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_repeated_column_is_named_by_its_number() {
+        let header = header(&["id", "State", "State", "x"]);
+        let names: Vec<String> = (0..4).map(|place| name_of(&header, place)).collect();
+        assert_eq!(names, ["id", "State#1", "State#2", "x"]);
+    }
+}

@@ -1,0 +1,186 @@
+//! The plan of a batch as a table: one line for each order, what the file says beside what is to be done.
+
+use std::collections::HashSet;
+
+use crate::refunds::plan::Plan;
+use crate::refunds::{Column, DecisionKind};
+use crate::serve::batch::cell_of;
+use crate::serve::reading::for_page;
+
+/// Orders that are shown.
+const SHOWN: usize = 200;
+/// Characters of a cell of the file that are shown.
+const SHOWN_CHARS: usize = 60;
+/// Columns of the file that may say whether an order was refunded.
+const EVIDENCE: [Column; 10] = [
+    Column::Status,
+    Column::Type,
+    Column::AmountType,
+    Column::Detail,
+    Column::Amount,
+    Column::Debit,
+    Column::Credit,
+    Column::Total,
+    Column::Currency,
+    Column::RefundedAt,
+];
+/// What the plan says of the vendor's side, each by its name and its heading.
+const OF_VENDOR: [(&str, &str); 6] = [
+    ("recoup_why", "why"),
+    ("recoup_action", "action"),
+    ("recoup_reward", "reward"),
+    ("recoup_value", "value"),
+    ("recoup_disposition", "disposition"),
+    ("recoup_verdict", "verdict"),
+];
+
+/// A plan, to be shown.
+pub(super) struct PlanTable {
+    /// The headings of the file's own columns.
+    pub(super) of_file: Vec<String>,
+    /// The headings of the vendor's side.
+    pub(super) of_vendor: Vec<&'static str>,
+    /// The orders.
+    pub(super) lines: Vec<PlanLine>,
+    /// Orders that are not shown.
+    pub(super) more: usize,
+}
+
+/// One order of a plan.
+pub(super) struct PlanLine {
+    pub(super) order: String,
+    pub(super) step: String,
+    /// The command that adjusts an order that was refunded in part, and what the order costs now.
+    pub(super) adjust: Option<Adjust>,
+    pub(super) decision: String,
+    pub(super) evidence: String,
+    pub(super) of_file: Vec<String>,
+    pub(super) of_vendor: Vec<String>,
+}
+
+/// What a refund in part needs.
+pub(super) struct Adjust {
+    pub(super) left: Option<String>,
+    pub(super) command: String,
+}
+
+impl PlanTable {
+    /// The table of a plan.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let own = own_columns(plan);
+        let mut lines: Vec<(u8, PlanLine)> = groups(plan)
+            .into_iter()
+            .map(|rows| {
+                let line = PlanLine::of(plan, &rows, &own);
+                (line.rank(), line)
+            })
+            .collect();
+        lines.sort_by_key(|(rank, _)| *rank);
+        let more = lines.len().saturating_sub(SHOWN);
+        Self {
+            of_file: own.into_iter().map(|(_, heading)| heading).collect(),
+            of_vendor: OF_VENDOR.iter().map(|(_, heading)| *heading).collect(),
+            lines: lines.into_iter().take(SHOWN).map(|(_, line)| line).collect(),
+            more,
+        }
+    }
+}
+
+/// The rows of each order, and each row that names none.
+fn groups(plan: &Plan) -> Vec<Vec<usize>> {
+    let refunds = &plan.refunds;
+    let without_order = refunds.rows.iter().enumerate().filter(|(_, row)| row.order.is_none()).map(|(n, _)| vec![n]);
+    refunds.orders.iter().map(|order| order.rows.clone()).chain(without_order).collect()
+}
+
+/// The file's columns that are shown, in its order: those that may be evidence, and those that a person has set aside.
+fn own_columns(plan: &Plan) -> Vec<(usize, String)> {
+    let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.explained);
+    let evidence: HashSet<usize> = EVIDENCE.into_iter().filter_map(|column| columns.get(column)).collect();
+    let shown = columns.header.iter().enumerate().filter_map(|(place, name)| {
+        if evidence.contains(&place) {
+            Some((place, name.clone()))
+        } else {
+            explained.ignores(name).then(|| (place, format!("{name} (set aside)")))
+        }
+    });
+    shown.collect()
+}
+
+impl PlanLine {
+    fn of(plan: &Plan, rows: &[usize], own: &[(usize, String)]) -> Self {
+        let planned = rows.first().and_then(|row| plan.planned.get(*row)).map_or(&[] as &[String], Vec::as_slice);
+        let cell = |name: &str| cell_of(planned, name).to_owned();
+        let first = rows.first().and_then(|row| plan.refunds.rows.get(*row));
+        let order = first.and_then(|row| row.order_id.as_ref()).map(ToString::to_string);
+        let why = cell("recoup_why");
+        let adjust = Adjust::of(&why);
+        let of_vendor = OF_VENDOR.iter().map(|(name, _)| match *name {
+            "recoup_why" if adjust.is_some() => String::new(),
+            name => for_page(cell_of(planned, name)),
+        });
+        Self {
+            order: order.unwrap_or_else(|| "(no order ID)".to_owned()),
+            step: cell("recoup_plan"),
+            decision: cell("recoup_decision"),
+            evidence: cell("recoup_evidence"),
+            of_file: own.iter().map(|(place, _)| values(plan, rows, *place)).collect(),
+            of_vendor: of_vendor.collect(),
+            adjust,
+        }
+    }
+
+    /// Its place in the table: what is sent, then what a person must look at.
+    fn rank(&self) -> u8 {
+        let is = |kind: DecisionKind| self.decision == kind.words();
+        if self.step == "send" {
+            0
+        } else if is(DecisionKind::RefundedInPart) {
+            1
+        } else if is(DecisionKind::Unclear) {
+            2
+        } else if self.step == "stopped" {
+            3
+        } else if is(DecisionKind::NotRefunded) {
+            5
+        } else {
+            4
+        }
+    }
+}
+
+/// What the rows of an order have in a column, each value once.
+fn values(plan: &Plan, rows: &[usize], place: usize) -> String {
+    let mut values: Vec<String> = Vec::new();
+    for row in rows.iter().filter_map(|row| plan.refunds.rows.get(*row)) {
+        let value: String = row.cell(place).trim().chars().take(SHOWN_CHARS).collect();
+        if !value.is_empty() && !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values.join(" · ")
+}
+
+impl Adjust {
+    /// Reads the planned message of a refund in part.
+    fn of(why: &str) -> Option<Self> {
+        let command = why.starts_with("recoup adjust ").then(|| why.to_owned())?;
+        let left = why.rsplit_once(" --amount ").map(|(_, left)| left).filter(|left| !left.starts_with("AMOUNT"));
+        Some(Self { left: left.map(str::to_owned), command })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refund_in_part_says_what_is_left_and_how() {
+        let adjust = Adjust::of("recoup adjust '#1 --amount 2' --amount 55.00").expect("a command");
+        assert_eq!(adjust.left.as_deref(), Some("55.00"));
+        let unknown = Adjust::of("recoup adjust 1 --amount AMOUNT (what the order costs now is not in the file)")
+            .expect("a command");
+        assert_eq!(unknown.left, None);
+        assert!(Adjust::of("the action is locked").is_none());
+    }
+}
