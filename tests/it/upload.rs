@@ -337,5 +337,6 @@ fn a_lead_uploads_an_orders_export_and_explains_another_file_in_a_browser() {
     chrome.sees("1 refunded in full, 1 not refunded");
     chrome.sees("sent before");
     chrome.shoot("5-explained");
+    chrome.accessible();
     assert_eq!(sim.deletes().len(), 1, "a plan sends nothing");
 }
