@@ -115,7 +115,7 @@ pub enum Command {
     #[command(subcommand)]
     Refunds(RefundsCommand),
     /// Compare the shop's refunds with rewards and ledger: what is still rewarded, what is proven, what is lost
-    Reconcile(ReconcileArgs),
+    Reconcile(Box<ReconcileArgs>),
     /// Freshness, coverage, runs and open retractions
     Status(StatusArgs),
     /// What makes recoup wait for a host, and ending it

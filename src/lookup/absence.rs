@@ -33,7 +33,7 @@ mod tests {
             (true, 5, Some("2026-03-01T00:00:00Z".to_owned()), false),
             (true, 5, None, false),
         ] {
-            let coverage = Coverage { complete, rewards_read, as_of, ..Coverage::default() };
+            let coverage = Coverage { complete, as_of, rewards_read, ..Coverage::default() };
             assert_eq!(not_proven(&coverage, refunded).is_none(), proves, "{coverage:?}");
         }
     }

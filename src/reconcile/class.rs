@@ -85,10 +85,7 @@ impl Class {
 
     /// Whether the refund is not through: these decide the exit code.
     pub fn is_open(self) -> bool {
-        matches!(
-            self,
-            Self::StillRewarded | Self::NotConfirmed | Self::NotUsable | Self::ToCompare | Self::Unclear
-        )
+        matches!(self, Self::StillRewarded | Self::NotConfirmed | Self::NotUsable | Self::ToCompare | Self::Unclear)
     }
 }
 

@@ -371,7 +371,9 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
     }
     // Some(true): all of it, Some(false): not all of it, None: the amounts do not tell.
     let all = match (refunded, total) {
-        (Some(refunded), Some(total)) if refunded > total => return Err(format!("{refunded} was refunded, more than the order's {total}")),
+        (Some(refunded), Some(total)) if refunded > total => {
+            return Err(format!("{refunded} was refunded, more than the order's {total}"));
+        }
         (Some(refunded), Some(total)) => Some(refunded == total && !total.is_zero()),
         (Some(refunded), None) if refunded.is_zero() => Some(false),
         _ => None,

@@ -172,7 +172,7 @@ impl Evidence {
         let more = self.cells.len().saturating_sub(SHOWN);
         let mut cells = cells.join(", ");
         if more > 0 {
-            cells.push_str(&format!(" and {more} more"));
+            cells = format!("{cells} and {more} more");
         }
         let lines = lines(&self.lines);
         parts.push(if cells.is_empty() { lines } else { format!("{lines}: {cells}") });

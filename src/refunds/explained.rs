@@ -137,7 +137,9 @@ impl Explained {
             if !is_refunded {
                 return match cells.amount(Column::Amount)? {
                     Some(amount) if !amount.is_zero() && self.amount_means != Some(AmountMeans::NewAmount) => {
-                        Err(format!("the status {status:?} does not mean refunded, and the amount says that {amount} went back"))
+                        Err(format!(
+                            "the status {status:?} does not mean refunded, and the amount says that {amount} went back"
+                        ))
                     }
                     _ => Ok(Says::NoRefund(format!("the status is {status}"))),
                 };

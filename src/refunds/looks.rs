@@ -226,7 +226,8 @@ const STATUS_NAMES: &str = "status state stage condition paid unpaid refunded re
     approved accepted rejected declined resolution outcome result fulfilled fulfillment fulfilment completed success failed \
     disposition decision decisions entscheidung décision decisión esito ok devolución zustand zahlungsstatus bestellstatus erstattet bezahlt storniert statut etat état estado stato situation \
     payé remboursé reembolsado rimborsato betaald terugbetaald stav";
-const TYPE_NAMES: &str = "type kind typ tipo event art belegart transaktionsart buchungsart soort operation operación vorgang";
+const TYPE_NAMES: &str =
+    "type kind typ tipo event art belegart transaktionsart buchungsart soort operation operación vorgang";
 const AMOUNT_NAMES: &str = "amount gross net fee fees price prices subtotal total totals sum value revenue sales cost costs charge \
     charged charges balance tax taxes shipping discount discounts refund refunds payout credit debit tip vat betrag summe brutto \
     netto preis gesamt wert percent percentage share ratio prozent anteil erstattung erstattungsbetrag gebühr steuer umsatz rabatt montant prix importe precio valor importo \
@@ -294,7 +295,8 @@ const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_ref
     rimborsato pagato betaald terugbetaald nee";
 
 /// Names under which small numbers are no quantities: they number people, places and papers.
-const NUMBERED_NAMES: &str = "customer client user agent person id no nr number store shop branch zip postcode plz kunde kundin filiale";
+const NUMBERED_NAMES: &str =
+    "customer client user agent person id no nr number store shop branch zip postcode plz kunde kundin filiale";
 
 fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
     let values: Vec<&str> =
@@ -330,9 +332,9 @@ fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
     if most(&is_money) {
         return Some(Look::Amount);
     }
-    let is_numbered = words(name).iter().any(|word| {
-        word.ends_with("nummer") || NUMBERED_NAMES.split_ascii_whitespace().any(|known| known == word)
-    });
+    let is_numbered = words(name)
+        .iter()
+        .any(|word| word.ends_with("nummer") || NUMBERED_NAMES.split_ascii_whitespace().any(|known| known == word));
     if is_numbered {
         return None;
     }

@@ -15,6 +15,7 @@ pub(crate) struct Action {
     pub(crate) order: String,
     tracker: String,
     cents: u64,
+    pub(crate) currency: String,
     ordered_at: i64,
     locks_at: i64,
     all_cancelled: bool,
@@ -71,6 +72,7 @@ fn actions(sim: &Sim) -> Vec<Action> {
             id: value["action_id"].as_str().map(str::to_owned),
             order: text(&value["order_id"]),
             tracker: text(&value["action_tracker_id"]),
+            currency: text(&value["currency"]),
             cents: value["intended_cents"].as_u64().expect("cents"),
             ordered_at: value["ordered_at"].as_i64().expect("a time"),
             locks_at: value["locks_at"].as_i64().expect("a time"),
@@ -94,6 +96,14 @@ fn now() -> jiff::Timestamp {
 
 /// Actions that nothing at all speaks against, each the only one of its order.
 pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
+    let mut found = all_plain(sim);
+    found.truncate(wanted);
+    assert_eq!(found.len(), wanted, "the simulator has too few plain orders");
+    found
+}
+
+/// All of these.
+pub(crate) fn all_plain(sim: &Sim) -> Vec<Action> {
     const DAY: i64 = 86_400_000;
     let (all, shared, now) = (actions(sim), shared(sim), now().as_millisecond());
     let mut of_order: BTreeMap<&str, usize> = BTreeMap::new();
@@ -109,9 +119,7 @@ pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
             && of_order[action.order.as_str()] == 1
             && !shared.contains(&action.order)
     };
-    let found: Vec<Action> = all.iter().filter(is_plain).take(wanted).cloned().collect();
-    assert_eq!(found.len(), wanted, "the simulator has too few plain orders");
-    found
+    all.iter().filter(is_plain).cloned().collect()
 }
 
 /// Writes a CSV file of this home.
@@ -202,7 +210,8 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     let file = csv_file(&home, "refunds.csv", &["order_id", "customer", "amount"], &rows);
     let plan = home.path("plan.csv");
     let (file, plan_text) = (file.display().to_string(), plan.display().to_string());
-    let ran = home.check(&["retract", "--file", &file, "--plan", &plan_text, "--json"], 0);
+    let ran =
+        home.check(&["retract", "--file", &file, "--plan", &plan_text, "--amount-means", "refunded", "--json"], 0);
     assert_eq!(ran.object()["orders"], 5);
     assert_eq!(column(&plan, "recoup_plan")[..6], ["send", "send", "send", "send", "send", "refunded in part"]);
     assert_eq!(sim.deletes().len(), 0);

@@ -1,10 +1,11 @@
 //! Exports of real platforms, end to end: only what a file proves to be refunded in full is sent, and no order that was not
 //! refunded is ever named in a DELETE.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::batch::{Action, column, outcomes, plain};
+use crate::batch::{Action, all_plain, column, outcomes, plain};
 use crate::support::{Home, Ran, Sim, ready};
 
 /// Three orders of a file: the first was refunded in full, the second not at all, the third in part (0.01).
@@ -29,10 +30,12 @@ impl Three<'_> {
     }
 }
 
-/// Plain orders whose IDs need no quotes in any file.
+/// Plain orders in dollars whose IDs need no quotes in any file.
 fn simple(sim: &Sim, wanted: usize) -> Vec<Action> {
-    let is_simple = |action: &Action| action.order.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'#' || b == b'-');
-    let found: Vec<Action> = plain(sim, wanted * 2 + 14).into_iter().filter(is_simple).take(wanted).collect();
+    let is_simple = |action: &Action| {
+        action.currency == "USD" && action.order.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'#' || b == b'-')
+    };
+    let found: Vec<Action> = all_plain(sim).into_iter().filter(is_simple).take(wanted).collect();
     assert_eq!(found.len(), wanted, "the simulator has too few orders with simple IDs");
     found
 }
@@ -144,7 +147,7 @@ const EXPORTS: &[(&str, &str)] = &[
 
 #[test]
 fn of_every_export_only_the_order_that_was_refunded_in_full_is_sent() {
-    let (sim, home) = ready(&["--participants", "6000"]);
+    let (sim, home) = ready(&["--participants", "8000"]);
     let orders = simple(&sim, EXPORTS.len() * 3);
     let mut wanted = Vec::new();
     for ((name, text), three) in EXPORTS.iter().zip(orders.chunks(3)) {
@@ -314,7 +317,7 @@ fn partial_refunds_are_adjusted_once_and_only_if_the_totals_agree() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 3);
     let text = Three(&orders).fill(
-        "Name,Financial Status,Total,Refunded Amount,Currency\n{0},refunded,{t0},{t0},\n{1},paid,{t1},0.00,\n{2},partially_refunded,{t2},0.01,\n",
+        "Name,Financial Status,Total,Refunded Amount,Currency\n{0},refunded,{t0},{t0},USD\n{1},paid,{t1},0.00,USD\n{2},partially_refunded,{t2},0.01,USD\n",
     );
     let (ran, told) = retract(&home, "orders.csv", text.as_bytes(), &["--partials", "--dry-run"]);
     ran.expect(0);
@@ -340,13 +343,69 @@ fn partial_refunds_are_adjusted_once_and_only_if_the_totals_agree() {
 fn more_than_a_hundred_rows_do_not_switch_off_the_comparison_with_the_action() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 2);
-    let mut text = "Order ID,Customer Name,Order Status,Order Total (inc tax),Refunded Amount,Currency Code\n".to_owned();
-    text.push_str(&format!("{},Ann,Refunded,0.02,0.02,USD\n", orders[0].order));
+    let mut text =
+        "Order ID,Customer Name,Order Status,Order Total (inc tax),Refunded Amount,Currency Code\n".to_owned();
+    writeln!(text, "{},Ann,Refunded,0.02,0.02,USD", orders[0].order).expect("text");
     for n in 0..120 {
-        text.push_str(&format!("NEVER-{n},Ann,Refunded,10.00,10.00,USD\n"));
+        writeln!(text, "NEVER-{n},Ann,Refunded,10.00,10.00,USD").expect("text");
     }
     let (_, told) = retract(&home, "many.csv", text.as_bytes(), &["--max-count", "500"]);
     assert!(told[0].starts_with("stopped: unclear: "), "{}", told[0]);
+    assert_eq!(sim.deletes().len(), 0);
+}
+
+#[test]
+fn what_is_in_another_currency_than_the_action_is_neither_reversed_nor_adjusted() {
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let orders = simple(&sim, 3);
+    let text = Three(&orders).fill(
+        "Name,Financial Status,Total,Refunded Amount,Currency\n{0},refunded,{t0},{t0},GBP\n{1},paid,{t1},0.00,GBP\n{2},partially_refunded,{t2},0.01,GBP\n",
+    );
+    let (_, told) = retract(&home, "orders.csv", text.as_bytes(), &["--partials"]);
+    assert!(told[0].contains("different currencies"), "{told:?}");
+    assert_eq!(told[1..], ["not refunded", "refunded in part"]);
+    let record = sim.record();
+    assert_eq!((sim.deletes().len(), record["puts"].as_array().map_or(0, Vec::len)), (0, 0));
+}
+
+#[test]
+fn a_second_refund_in_part_does_not_overwrite_the_first() {
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let orders = simple(&sim, 1);
+    let one = |amount: &str| {
+        format!(
+            "Transaction Date,Type,Order,Payout Status,Amount,Currency\n2026-11-04,refund,{},paid,-{amount},USD\n",
+            orders[0].order
+        )
+    };
+    let (_, told) = retract(&home, "week-1.csv", one("0.01").as_bytes(), &["--partials"]);
+    assert_eq!(told, ["adjusted"]);
+    let (ran, told) = retract(&home, "week-2.csv", one("0.02").as_bytes(), &["--partials"]);
+    ran.expect(6);
+    assert!(told[0].starts_with("stopped: unclear: its action was adjusted before"), "{told:?}");
+    assert_eq!(sim.record()["puts"].as_array().map_or(0, Vec::len), 1);
+}
+
+#[test]
+fn a_list_that_speaks_against_a_refund_sends_nothing() {
+    let (sim, home) = ready(&["--participants", "3000"]);
+    let orders = simple(&sim, 3);
+    for (text, says) in [
+        ("order_id,note\n{0},NOT refunded - customer kept it\n", ""),
+        ("Order number,Reason,Ticket\n{0},Refund denied,SUP-3\n", ""),
+        ("Orders NOT refunded\n\norder_id\n{0}\n", "speaks against a list of refunds"),
+        ("order_id\nR9\nNot refunded:\n{0}\n", "another list begins"),
+        ("order_id,reason\nR9,returned\norder_id,status\n{0},paid\n", "another list begins"),
+        ("Order number,Ordered at,Order total,Currency\n{0},2026-11-01,{t0},USD\n", "looks like"),
+        ("order,Entscheidung\n{0},abgelehnt\n", "looks like a status"),
+        ("order,ok\n{0},\u{2717}\n", "looks like a status"),
+        ("order_id,amount\n{0},0.00\n{1},0.00\n", "--amount-means"),
+    ] {
+        let (ran, told) = retract(&home, "list.csv", Three(&orders).fill(text).as_bytes(), &[]);
+        assert!(matches!(ran.code, Some(2 | 6)), "{text}: {ran:?}");
+        assert!(ran.stderr.contains(says), "{text}: {}", ran.stderr);
+        assert!(says.is_empty() || told.is_empty() || !told.contains(&"confirmed".to_owned()), "{text}: {told:?}");
+    }
     assert_eq!(sim.deletes().len(), 0);
 }
 

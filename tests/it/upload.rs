@@ -44,7 +44,8 @@ fn orders_export(sim: &Sim, actions: &[Action]) -> String {
         };
         let order = &action.order;
         let paid = format!("buyer@example.com,{state},USD,{total},2026-11-01 10:00:00 +0000,1,Shirt,{refunded}");
-        file += &format!("\"{order}\",{paid}\n\"{order}\",buyer@example.com,,,,2026-11-01 10:00:00 +0000,2,Socks,\n");
+        let rows = format!("\"{order}\",{paid}\n\"{order}\",buyer@example.com,,,,2026-11-01 10:00:00 +0000,2,Socks,\n");
+        file.push_str(&rows);
     }
     file
 }

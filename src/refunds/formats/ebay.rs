@@ -18,6 +18,7 @@ pub(super) static FORMAT: Format = Format {
     ..Format::BASE
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "the type of every format's rule")]
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
     // Looked at for the evidence.
     cells.text(Column::OrderedAt);

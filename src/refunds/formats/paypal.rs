@@ -83,6 +83,7 @@ const REFUNDS: &[&str] = &[
     "rimborso",
     "rimborso pagamento",
     "rimborso di pagamento",
+    "rimborso del pagamento",
     "terugbetaling",
     "terugbetaling van betaling",
 ];

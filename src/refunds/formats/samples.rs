@@ -332,9 +332,9 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
                 ..Explained::default()
             },
             truths: "A1 full 100.00 to_compare 100.00 -
-                     A2 not 80.00 not_refunded - -
+                     A2 not 80.00 unclear - -
                      A3 part 55.17 to_compare 5.00 -
-                     A4 part 80.00 to_compare 40.00 -
+                     A4 part 80.00 unclear - -
                      A5 part 60.00 unclear - -",
         },
         Sample {

@@ -8,7 +8,12 @@ pub(super) static FORMAT: Format = Format {
     grain: "order",
     rule: "Status is refunded (a partial refund cannot be told from this report)",
     signature: &[&["Order #"], &["N. Revenue (formatted)"], &["Status"]],
-    columns: &[(Column::OrderId, &["Order #"]), (Column::Status, &["Status"]), (Column::Amount, &["Net Sales"]), (Column::OrderedAt, &["Date"])],
+    columns: &[
+        (Column::OrderId, &["Order #"]),
+        (Column::Status, &["Status"]),
+        (Column::Amount, &["Net Sales"]),
+        (Column::OrderedAt, &["Date"]),
+    ],
     required: &[Column::Status],
     says,
     ..Format::BASE

@@ -13,7 +13,9 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderId, &["order_number"]),
         (Column::Status, &["status", "order_status"]),
         (Column::Total, &["order_total"]),
-        (Column::Amount, &[
+        (
+            Column::Amount,
+            &[
                 "refunded_total",
                 "total_refunded",
                 "refund_total",
@@ -23,7 +25,8 @@ pub(super) static FORMAT: Format = Format {
                 "amount_refunded",
                 "order_refund_total",
                 "order_refunded",
-            ]),
+            ],
+        ),
         (Column::Currency, &["order_currency", "currency"]),
         (Column::OrderedAt, &["order_date", "date"]),
     ],

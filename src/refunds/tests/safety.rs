@@ -353,7 +353,7 @@ fn no_damage_to_json_makes_a_full_refund_of_another_order() {
                 suffer(&mut list, damage);
             }
             let text = if lines {
-                list.iter().map(|object| format!("{object}\n")).collect()
+                list.iter().flat_map(|object| [object.to_string(), "\n".to_owned()]).collect()
             } else {
                 Value::Array(list).to_string()
             };

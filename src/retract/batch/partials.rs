@@ -113,6 +113,12 @@ async fn plan_one(
     if let Some(error) = &receipt.error {
         return refused(&error.message);
     }
+    let change = receipt.retractions.first().and_then(|entry| entry.change.as_ref());
+    if let (Some(file), Some(action)) = (&order.evidence.currency, change.and_then(|change| change.currency.as_ref()))
+        && !file.eq_ignore_ascii_case(action)
+    {
+        return refused(&format!("the file is in {file} and the action in {action}"));
+    }
     let before =
         receipt.retractions.first().and_then(|entry| entry.change.as_ref()?.lines.first()?.before.clone()?.amount);
     match before.as_deref().map(Decimal::parse) {

@@ -288,7 +288,11 @@ async fn try_plan(
     let tomorrow = reads.clock.now().checked_add(GRACE).unwrap_or(Timestamp::MAX);
     if let Some(refunded_at) = order.refunded_at.filter(|when| when.earliest() > tomorrow) {
         let why = format!("the refund date {refunded_at} is in the future");
-        return Ok(Planned::Decided(Decision::Unclear, why.clone(), Done::new(Outcome::Stopped, format!("unclear: {why}"))));
+        return Ok(Planned::Decided(
+            Decision::Unclear,
+            why.clone(),
+            Done::new(Outcome::Stopped, format!("unclear: {why}")),
+        ));
     }
     let order_id = &order.order_id;
     let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();

@@ -15,8 +15,8 @@ use crate::serve::app::App;
 use crate::serve::asked::{Caller, Fields, Query};
 use crate::serve::batch::{Batch, Part, Terms};
 use crate::serve::page::batch::download;
-use crate::serve::wording::fit_batch;
 use crate::serve::reading::{Asked, FIELDS, for_api};
+use crate::serve::wording::fit_batch;
 
 /// Plan a batch
 ///
