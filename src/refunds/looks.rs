@@ -292,7 +292,8 @@ const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_ref
     pending open closed cancelled canceled failed processing authorized captured voided declined rejected approved shipped fulfilled \
     unfulfilled delivered yes no true false y n active inactive success succeeded expired disputed charge chargeback sale payment \
     payout settled bezahlt offen erstattet storniert abgeschlossen ja nein teilweise remboursé payé oui non pagado reembolsado sí \
-    rimborsato pagato betaald terugbetaald nee";
+    rimborsato pagato betaald terugbetaald nee tak nie zwrócono opłacono igen nem ano zaplaceno kyllä ei да нет возвращён \
+    оплачен evet hayır iade sim não pago devolvido reembolsada ναι όχι 是 否 已退款 未退款 はい いいえ 返金済み 未返金 예 아니요 ✓ ✗ ✔ ✘ ✅ ❌";
 
 /// Names under which small numbers are no quantities: they number people, places and papers.
 const NUMBERED_NAMES: &str =
