@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::columns::{Column, fold};
 use super::dates::{self, DayOrder, NoDate};
 use super::formats::{Cells, Says, Status};
-use super::looks::speaks_against;
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 
@@ -99,21 +98,8 @@ impl Explained {
         named.into_iter().filter_map(|(column, name)| Some((column, name.clone()?))).collect()
     }
 
-    /// A text of the row that says that the order was not refunded, or not in full.
-    fn denial<'a>(&self, cells: &Cells<'a>) -> Option<&'a str> {
-        let header = &cells.columns.header;
-        let is_ignored = |place: usize| header.get(place).is_some_and(|name| self.ignore_columns.contains(name));
-        let status = cells.columns.get(Column::Status);
-        let texts =
-            cells.row.cells.iter().enumerate().filter(|(place, _)| !is_ignored(*place) && status != Some(*place));
-        texts.map(|(_, text)| text.as_str()).find(|text| speaks_against(text))
-    }
-
     /// What a row says. An error is the reason why its order is unclear.
     pub(super) fn says(&self, cells: &Cells<'_>, days: DayOrder) -> Result<Says, String> {
-        if let Some(text) = self.denial(cells) {
-            return Err(format!("{text:?} speaks against a refund in full"));
-        }
         // Exports of orders have such a column too, blank for what was not refunded.
         if cells.has(Column::RefundedAt) {
             let date = cells.text(Column::RefundedAt);

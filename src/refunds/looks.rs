@@ -29,8 +29,8 @@ pub enum Look {
     Item,
     /// A date or time.
     Date,
-    /// Anything: it has values and no name.
-    Unnamed,
+    /// Anything: recoup does not know its name, or it has none.
+    Unknown,
 }
 
 impl Look {
@@ -43,7 +43,7 @@ impl Look {
             Self::Quantity => "a quantity",
             Self::Item => "an item of an order",
             Self::Date => "a date",
-            Self::Unnamed => "anything, because it has no name",
+            Self::Unknown => "something that recoup does not know",
         }
     }
 
@@ -54,16 +54,17 @@ impl Look {
 
     /// How a person explains such a column.
     fn remedy(self, name: &str) -> String {
-        let name = shell_word(name);
-        let ignore = format!("--ignore-column {name}");
+        let word = shell_word(name);
+        let ignore = format!("--ignore-column {word}");
         match self {
-            Self::Status | Self::Type => format!("--status-column {name} --refunded-when VALUE"),
+            Self::Status | Self::Type => format!("--status-column {word} --refunded-when VALUE"),
             Self::Amount => {
-                format!("--amount-column {name} --amount-means refunded|new-amount, --total-column {name}, or {ignore}")
+                format!("--amount-column {word} --amount-means refunded|new-amount, --total-column {word}, or {ignore}")
             }
-            Self::Date => format!("--date-column {name} if it is the date of the refund, or {ignore}"),
+            Self::Date => format!("--date-column {word} if it is the date of the refund, or {ignore}"),
             Self::Quantity | Self::Item => ignore,
-            Self::Unnamed => "give it a name in the file".to_owned(),
+            Self::Unknown if name.is_empty() => "give the column without a name one, or take it out".to_owned(),
+            Self::Unknown => format!("{ignore} if it says nothing about the refund"),
         }
     }
 }
@@ -106,9 +107,9 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
             // Known by its name, and still in doubt.
             known_and_in_doubt(place, columns, rows, explained)
         } else {
-            by_name(name).or_else(|| by_values(name, place, rows)).or_else(|| {
+            by_name(name).or_else(|| by_values(place, rows, is_silent(name))).or_else(|| {
                 let has_values = || rows.iter().any(|row| !row.cell(place).trim().is_empty());
-                (fold(name).is_empty() && has_values()).then_some(Look::Unnamed)
+                (!is_silent(name) && has_values()).then_some(Look::Unknown)
             })
         };
         let Some(looks_like) = looks_like else { continue };
@@ -122,7 +123,13 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
                 break;
             }
         }
-        let remedy = if columns.get(Column::Amount) == Some(place) {
+        let remedy = if known.contains(&place) && looks_like == Look::Status {
+            format!(
+                "{} if it says whether the order was refunded, or --ignore-column {}",
+                looks_like.remedy(name),
+                shell_word(name)
+            )
+        } else if columns.get(Column::Amount) == Some(place) {
             format!(
                 "--amount-means refunded, or --amount-means new-amount if {} is what the order costs now",
                 shell_word(name)
@@ -143,6 +150,10 @@ fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], expla
     if is(Column::Amount) && is_open_amount(columns, rows, explained) {
         return Some(Look::Amount);
     }
+    let is_free_text = [Column::Reason, Column::Ticket, Column::Disposition].into_iter().any(is);
+    if is_free_text && contradicts(place, rows) {
+        return Some(Look::Status);
+    }
     let says_refund = has(Column::Amount) || has(Column::Status);
     // Money without what was refunded of it: a part, or nothing at all, would look the same.
     if (is(Column::Total) || is(Column::Currency)) && !says_refund {
@@ -152,13 +163,28 @@ fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], expla
 }
 
 /// Parts of texts that say that an order was not refunded, or not in full.
-const DENIALS: [&str; 40] = [
-    "not refunded",
+const DENIALS: [&str; 42] = [
+    "partial",
+    "in part",
+    "not refund",
     "no refund",
-    "not reverse",
-    "don't refund",
-    "do not refund",
+    "n't refund",
+    "not yet refund",
     "without refund",
+    "store credit",
+    "teilweise",
+    "teilerstatt",
+    "nicht erstatt",
+    "keine erstatt",
+    "partiel",
+    "pas rembours",
+    "parcial",
+    "no reembols",
+    "parzial",
+    "non rimbors",
+    "gedeeltelijk",
+    "niet terug",
+    "not reverse",
     "unrefunded",
     "refund denied",
     "refund declined",
@@ -169,35 +195,22 @@ const DENIALS: [&str; 40] = [
     "denied refund",
     "declined by",
     "rejected by",
-    "partial refund",
-    "partially refunded",
     "partly refunded",
-    "refunded in part",
     "open orders",
     "all orders",
     "customer kept",
-    "nicht erstattet",
-    "keine erstattung",
-    "nicht erstatten",
     "erstattung abgelehnt",
-    "teilerstattung",
-    "teilweise erstattet",
     "keine rückzahlung",
     "pas de remboursement",
     "non remboursé",
     "remboursement refusé",
-    "remboursement partiel",
     "sin reembolso",
-    "no reembolsado",
     "reembolso rechazado",
-    "reembolso parcial",
-    "non rimborsato",
-    "niet terugbetaald",
 ];
 
 /// Whether a text says that an order was not refunded, or not in full.
 pub(super) fn speaks_against(text: &str) -> bool {
-    if text.len() < 8 {
+    if text.len() < 7 {
         return false;
     }
     let plain: String = text.to_lowercase().chars().map(|c| if matches!(c, '_' | '-') { ' ' } else { c }).collect();
@@ -238,6 +251,21 @@ const ITEM_NAMES: &str = "sku ware waren carrier tracking warehouse item product
     article produit articulo producto articolo prodotto";
 const DATE_NAMES: &str = "date dates time datetime timestamp created updated processed day month datum zeit uhrzeit tag heure fecha \
     hora data ora tijd";
+
+/// Names made of these words say nothing about a refund.
+const SILENT_NAMES: &str = "id ids ref reference referenz nr no number nummer numéro número numero customer customers client \
+    cliente kunde kunden klant buyer user account agent assignee bearbeiter owner author first last full name nom prénom nombre \
+    nome vorname nachname naam company firma email e mail emails correo courriel phone telephone mobile telefon téléphone \
+    teléfono telefoon address adresse dirección indirizzo adres street straße city stadt ort ville ciudad città zip plz postal \
+    postcode code country land pays país paese shop store branch filiale website site channel language sprache locale note notes notiz notizen \
+    comment comments kommentar commentaire comentario commento nota opmerking message memo remark remarks bestellnummer \
+    auftragsnummer bestellung order url link of the and und et y";
+
+/// Whether a name says that a column has nothing to do with the refund: a person, an address, a note.
+fn is_silent(name: &str) -> bool {
+    let words = words(name);
+    !words.is_empty() && words.iter().all(|word| SILENT_NAMES.split_ascii_whitespace().any(|silent| silent == word))
+}
 
 /// The words of a name: `refundTotal_EUR` has three.
 fn words(name: &str) -> Vec<String> {
@@ -295,11 +323,22 @@ const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_ref
     rimborsato pagato betaald terugbetaald nee tak nie zwrócono opłacono igen nem ano zaplaceno kyllä ei да нет возвращён \
     оплачен evet hayır iade sim não pago devolvido reembolsada ναι όχι 是 否 已退款 未退款 はい いいえ 返金済み 未返金 예 아니요 ✓ ✗ ✔ ✘ ✅ ❌";
 
-/// Names under which small numbers are no quantities: they number people, places and papers.
-const NUMBERED_NAMES: &str =
-    "customer client user agent person id no nr number store shop branch zip postcode plz kunde kundin filiale";
+/// Values that say, wherever they stand, that the order was not refunded, or not in full.
+const AGAINST_VALUES: &str = "paid unpaid pending open failed processing authorized captured voided declined rejected denied shipped \
+    fulfilled unfulfilled delivered completed expired disputed charge sale payment payout no none false bezahlt offen abgelehnt \
+    abgeschlossen nein payé non refusé pagado no rechazado pagato rifiutato betaald nee geweigerd";
+/// Whether a value of a free text says that an order was not refunded, or not in full.
+fn contradicts(place: usize, rows: &[RefundRow]) -> bool {
+    let distinct: HashSet<&str> = rows.iter().map(|row| row.cell(place).trim()).collect();
+    distinct.into_iter().any(|value| {
+        AGAINST_VALUES.split_ascii_whitespace().any(|known| known == value.to_lowercase()) || speaks_against(value)
+    })
+}
 
-fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
+fn by_values(place: usize, rows: &[RefundRow], is_silent: bool) -> Option<Look> {
+    if contradicts(place, rows) {
+        return Some(Look::Status);
+    }
     let values: Vec<&str> =
         rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).take(SAMPLE).collect();
     if values.is_empty() {
@@ -322,6 +361,11 @@ fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
     if most(&is_sign) {
         return Some(Look::Status);
     }
+    if is_silent {
+        // Phone numbers, postal codes and IDs look like amounts and dates.
+        let has_point = |value: &str| value.contains(['.', ',']) && matches!(amount::parse(value), Ok(Some(_)));
+        return most(&has_point).then_some(Look::Amount);
+    }
     let is_date = |value: &str| matches!(dates::parse(value), Ok(Some(_)) | Err(NoDate::Ambiguous));
     if most(&is_date) {
         return Some(Look::Date);
@@ -332,12 +376,6 @@ fn by_values(name: &str, place: usize, rows: &[RefundRow]) -> Option<Look> {
     };
     if most(&is_money) {
         return Some(Look::Amount);
-    }
-    let is_numbered = words(name)
-        .iter()
-        .any(|word| word.ends_with("nummer") || NUMBERED_NAMES.split_ascii_whitespace().any(|known| known == word));
-    if is_numbered {
-        return None;
     }
     let is_small = |value: &str| value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
     most(&is_small).then_some(Look::Quantity)
@@ -392,6 +430,18 @@ mod tests {
         }
         for text in ["refunded", "customer rejected the parcel", "arrived too late", "erstattet", "kept it short"] {
             assert!(!speaks_against(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_people_places_and_notes_are_silent_and_others_are_not() {
+        for name in
+            ["Email", "Customer Name", "E-Mail", "note", "Country", "Notiz", "Bestellnummer", "customer_id", "phone"]
+        {
+            assert!(is_silent(name), "{name}");
+        }
+        for name in ["", "x", "zwrot", "ステータス", "step", "customer decision", "tags", "subject", "tila"] {
+            assert!(!is_silent(name), "{name}");
         }
     }
 

@@ -229,7 +229,11 @@ fn score(cells: &[String], options: &Options) -> usize {
     {
         return 2_000 + known;
     }
-    if cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId)) { 1_000 + known } else { known }
+    if cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId)) {
+        table::IS_HEADER + known
+    } else {
+        known
+    }
 }
 
 /// Decides how the file is read.
@@ -276,14 +280,17 @@ fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<Reading> {
     }
 }
 
-/// Leaves out a second table below the first one, for formats that have one; refuses a row that is too long otherwise.
+/// Whether a row may be a header: several cells, and no digit in any of them.
+fn may_be_header(row: &RawRow) -> bool {
+    let mut filled = row.cells.iter().filter(|cell| !cell.trim().is_empty());
+    row.cells.iter().filter(|cell| !cell.trim().is_empty()).count() > 1
+        && !filled.any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
+}
+
+/// Leaves out a second table below the first one, for formats that have one; refuses it otherwise, and a row that is too long.
 fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut Vec<String>) -> Result<()> {
-    let is_header = |row: &RawRow| {
-        let filled: Vec<&String> = row.cells.iter().filter(|cell| !cell.trim().is_empty()).collect();
-        filled.len() > 1 && !filled.iter().any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
-    };
     if format.is_some_and(|format| format.has_sections) {
-        if let Some(at) = raw.rows.iter().position(is_header) {
+        if let Some(at) = raw.rows.iter().position(may_be_header) {
             notes.push(format!("a second table begins in line {} of {name} and is not read", raw.rows[at].line));
             raw.rows.truncate(at);
             raw.too_long = None;
@@ -291,7 +298,28 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
             notes.push(format!("{}: taken for a second table and not read", error.message));
         }
     }
-    raw.too_long.take().map_or(Ok(()), Err)
+    if let Some(error) = raw.too_long.take() {
+        return Err(error);
+    }
+    if raw.syntax == Syntax::Ndjson {
+        return Ok(());
+    }
+    // Files that were put together, each with the same header.
+    let header: Vec<String> = raw.header.iter().map(|cell| fold(cell)).collect();
+    let is_again = |row: &RawRow| {
+        row.cells.len() == header.len() && row.cells.iter().map(|cell| fold(cell)).eq(header.iter().cloned())
+    };
+    raw.rows.retain(|row| !(may_be_header(row) && is_again(row)));
+    let is_other = |row: &&RawRow| {
+        may_be_header(row)
+            && (row.cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId) && !cell.trim().is_empty())
+                || !matches!(formats::recognise(&row.cells, false), Ok(None)))
+    };
+    match raw.rows.iter().find(is_other) {
+        None => Ok(()),
+        Some(row) => Err(Error::new(Kind::Usage, format!("{name}, line {}: a second table begins here", row.line))
+            .hint("give each table in a file of its own: its columns may mean something else")),
+    }
 }
 
 /// Rows and decisions.

@@ -13,6 +13,10 @@ use crate::error::{Error, Kind, Result};
 pub const MOST_COLUMNS: usize = 1000;
 /// More cells than fit into a reasonable memory (24 bytes each, and what they hold).
 pub const MOST_CELLS: usize = 20_000_000;
+/// The score of a record that is a header by itself, whatever follows.
+pub const IS_HEADER: usize = 1_000;
+/// More bytes than the name of any column has: a longer cell is not compared with names.
+const LONGEST_NAME: usize = 10_000;
 /// Records in which the header is looked for.
 const HEADER_WITHIN: usize = 20;
 
@@ -122,11 +126,16 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
     let mut best = ((0, 0), (separators[0], 0));
     for separator in separators {
         for (above, record) in first_records(text, separator, has_quoting(text, separator)).iter().enumerate() {
-            let known = score(record);
+            let is_name = |cell: &String| cell.len() <= LONGEST_NAME;
+            let known = if record.iter().all(is_name) { score(record) } else { 0 };
             // Without a known name the first record is the header, and the separator that gives most cells is right.
             let rank = (known, record.len());
             if rank > best.0 && (known > 0 || above == 0) {
                 best = (rank, (separator, above));
+            }
+            // Another header below would begin a second table.
+            if known >= IS_HEADER {
+                break;
             }
         }
     }

@@ -397,7 +397,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 2);
     let file = home.path("refunds.ndjson");
-    let line = |order: &str, more: &Value| serde_json::json!({"order_id": order, "nested": more}).to_string();
+    let line = |order: &str, more: &Value| serde_json::json!({"order_id": order, "note": more}).to_string();
     let lines = [
         line(&orders[0].order, &serde_json::json!({"a": [1, 2.50]})),
         line(&orders[1].order, &Value::Null),
@@ -412,7 +412,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
     let written = std::fs::read_to_string(&out).expect("outcomes");
     let objects: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
     assert_eq!(objects.len(), 3);
-    assert_eq!(objects[0]["nested"], serde_json::json!({"a": [1, 2.50]}));
+    assert_eq!(objects[0]["note"], serde_json::json!({"a": [1, 2.50]}));
     assert_eq!(objects[0]["recoup_outcome"], "confirmed");
     assert_eq!(objects[0]["recoup_action"], orders[0].id.as_deref().expect("an action"));
     assert!(objects[0]["recoup_batch_id"].as_str().is_some_and(|id| id.starts_with("A-")), "{}", objects[0]);

@@ -28,6 +28,7 @@ mod output;
 mod quota;
 mod reconcile;
 mod refund_files;
+mod refunds;
 mod retract;
 mod rights;
 mod safety;

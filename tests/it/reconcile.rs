@@ -190,7 +190,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
     let (proven, standing) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
     home.check(&["retract", &proven, "--yes"], 0);
     let file = home.path("in.csv");
-    let text = format!("Ref;Rückgabe\r\n\"{standing}\";a\r\n\"{proven}\";b\r\n");
+    let text = format!("Ref;Notiz\r\n\"{standing}\";a\r\n\"{proven}\";b\r\n");
     std::fs::write(&file, text).expect("the refunds");
     let (file, out) = (file.display().to_string(), home.path("out.csv"));
     let path = out.display().to_string();
@@ -200,7 +200,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
     let added = "recoup_class;recoup_action;recoup_reward;recoup_worth;recoup_state;recoup_confirmed_at;recoup_note;recoup_decision;recoup_evidence";
     let lines: Vec<String> = read().split("\r\n").map(str::to_owned).collect();
     assert_eq!(lines.len(), 4, "a header, two rows, and the end: {lines:?}");
-    assert_eq!(lines[0], format!("Ref;Rückgabe;{added}"));
+    assert_eq!(lines[0], format!("Ref;Notiz;{added}"));
     assert!(lines[1].contains(";a;refunded and still rewarded;"), "{}", lines[1]);
     assert!(
         lines[2].contains(";b;retracted and confirmed;") && lines[2].contains(" CENTS;confirmed;20"),

@@ -231,7 +231,7 @@ fn json_is_read_in_its_three_shapes() {
 fn encodings_of_spreadsheets_are_read() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 3);
-    let text = |order: &str| format!("order_id\tMitteilung\r\n{order}\tfür Ännchen\r\n");
+    let text = |order: &str| format!("order_id\tNotiz\r\n{order}\tfür Ännchen\r\n");
     let utf16: Vec<u8> =
         std::iter::once(0xfeff_u16).chain(text(&orders[0].order).encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let cp1252: Vec<u8> = text(&orders[1].order).chars().map(|c| u8::try_from(u32::from(c)).expect("Latin")).collect();
@@ -395,11 +395,19 @@ fn a_list_that_speaks_against_a_refund_sends_nothing() {
         ("Order number,Reason,Ticket\n{0},Refund denied,SUP-3\n", ""),
         ("Orders NOT refunded\n\norder_id\n{0}\n", "speaks against a list of refunds"),
         ("order_id\nR9\nNot refunded:\n{0}\n", "another list begins"),
-        ("order_id,reason\nR9,returned\norder_id,status\n{0},paid\n", "another list begins"),
+        ("order_id,reason\nR9,returned\norder_id,status\n{0},paid\n", "a second table begins here"),
         ("Order number,Ordered at,Order total,Currency\n{0},2026-11-01,{t0},USD\n", "looks like"),
         ("order,Entscheidung\n{0},abgelehnt\n", "looks like a status"),
         ("order,ok\n{0},\u{2717}\n", "looks like a status"),
         ("order_id,amount\n{0},0.00\n{1},0.00\n", "--amount-means"),
+        // A word that recoup does not know may say anything.
+        ("order_id,tila\n{0},hylätty\n", "that recoup does not know"),
+        ("order_id,st\n{0},P\n{1},R\n", "that recoup does not know"),
+        ("order_id,x\n{0},X\n{1},\n", "that recoup does not know"),
+        ("order_id,Tags\n{0},vip\n", "that recoup does not know"),
+        ("order_id,xyz\n{0},8000\n", "that recoup does not know"),
+        ("order_id,reason\n{0},PAID\n", "looks like a status"),
+        ("order_id,disposition\n{0},REJECTED\n", "looks like a status"),
     ] {
         let (ran, told) = retract(&home, "list.csv", Three(&orders).fill(text).as_bytes(), &[]);
         assert!(matches!(ran.code, Some(2 | 6)), "{text}: {ran:?}");

@@ -17,7 +17,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Detail, &["Sku", "ItemSku"]),
         (Column::AmountType, &["Quantity", "ItemQuantity"]),
     ],
-    required: &[Column::Amount],
+    required: &[Column::Amount, Column::Reason],
     says,
     ..Format::BASE
 };

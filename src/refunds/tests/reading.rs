@@ -139,14 +139,77 @@ fn what_is_no_list_of_refunds_is_refused_with_a_hint() {
 }
 
 #[test]
+fn an_unknown_column_in_any_language_stops_a_list_until_a_person_says_that_it_is_silent() {
+    for column in [
+        "zwrot\nA1,tak",
+        "ステータス\nA1,返金済み",
+        "step\nA1,requested",
+        "percent\nA1,50%",
+        "xyz\nA1,8000",
+        "st\nA1,P",
+    ] {
+        let text = format!("order_id,{column}\n");
+        let error = read(&text).expect_err(&text);
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("-column ")), "{error:?}");
+        let name = column.split('\n').next().unwrap_or_default().to_owned();
+        let explained = Explained { ignore_columns: vec![name], ..Explained::default() };
+        let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect(&text);
+        assert_eq!(decisions(&refunds), [DecisionKind::RefundedInFull]);
+    }
+    read("order_id,Customer Name,E-Mail,note,phone,Country\nA1,Ann,a@example.com,call back,030 123 456,DE\n")
+        .expect("a list");
+}
+
+#[test]
+fn a_text_that_speaks_against_a_refund_stops_a_list() {
+    for column in [
+        "reason\nA1,wrong size\nA2,not refunded",
+        "note\nA1,partial refund",
+        "reason\nA1,PAID",
+        "disposition\nA1,Rejected",
+    ] {
+        let text = format!("order_id,{column}\n");
+        let error = read(&text).expect_err(&text);
+        assert!(error.message.contains("looks like a status"), "{error:?}");
+    }
+}
+
+#[test]
+fn amounts_that_may_be_what_the_orders_cost_stop_a_list() {
+    for text in [
+        "order_id,amount,currency\nA1,80.00,USD\n",
+        "OrderId,Amount,Reason\nA1,80.00,OTHER\n",
+        "order_id,refund amount\nA1,80.00\nA2,-5.00\n",
+        "order_id,order total\nA1,80.00\n",
+        "order_id,currency\nA1,USD\n",
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.message.contains("looks like an amount"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_second_table_in_a_list_is_refused_and_a_header_that_comes_again_is_no_order() {
+    for text in [
+        "order_id,reason\nA1,x\n\norder_id,status\nA3,paid\n",
+        "order_id,refund_amount\nA1,5.00\n\nOrders\norder_id,total\nA3,80.00\n",
+        "order_id,reason\nA1,x\n\nName,Financial Status\n#1,paid\n",
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.message.contains("a second table begins here"), "{error:?}");
+    }
+    assert_eq!(read("order_id,reason\nA1,x\norder_id,reason\nA2,y\n").expect("one list").orders.len(), 2);
+}
+
+#[test]
 fn numbers_in_ndjson_keep_their_digits() {
     let refunds = read(
-        "\n{\"order_id\": 12345678901234567890, \"refund_amount\": 1.234, \"x\": {\"a\": [1]}}\r\n\n{\"late\":null,\"order_id\":\"#2\",\"refund_amount\":\"1.234\"}\n",
+        "\n{\"order_id\": 12345678901234567890, \"refund_amount\": 1.234, \"note\": {\"a\": [1]}}\r\n\n{\"late\":null,\"order_id\":\"#2\",\"refund_amount\":\"1.234\"}\n",
     )
     .expect("a file");
     assert_eq!(
         (refunds.syntax, refunds.columns.header.as_slice()),
-        (Syntax::Ndjson, ["order_id", "refund_amount", "x", "late"].map(str::to_owned).as_slice())
+        (Syntax::Ndjson, ["order_id", "refund_amount", "note", "late"].map(str::to_owned).as_slice())
     );
     let (first, second) = (&refunds.rows[0], &refunds.rows[1]);
     assert_eq!((first.line, second.line), (2, 4));
