@@ -34,7 +34,7 @@ pub enum Column {
     ActionTrackerId,
     /// The vendor's ActionId.
     ActionId,
-    /// Where the order, payment or return stands.
+    /// The state of the order, payment or return.
     Status,
     /// What kind of transaction the row is.
     Type,

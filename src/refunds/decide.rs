@@ -283,11 +283,11 @@ impl Sum {
 
     fn by_word(&mut self) -> Result<Decision, String> {
         if self.listed {
-            return Ok(Decision::InFull { refunded: None, summed: false });
+            return Ok(Decision::InFull { refunded: None });
         }
         if let Some(left) = self.new_amounts.iter().next().copied() {
             return Ok(if left.is_zero() {
-                Decision::InFull { refunded: None, summed: false }
+                Decision::InFull { refunded: None }
             } else {
                 Decision::InPart { refunded: None, total: None, left: Some(left) }
             });
@@ -340,7 +340,7 @@ impl Sum {
             return Err("what the order cost is not more than 0".to_owned());
         }
         if least == total {
-            return Ok(Decision::InFull { refunded: Some(least), summed: self.totals.is_empty() });
+            return Ok(Decision::InFull { refunded: Some(least) });
         }
         if least > total {
             return Err(format!(
@@ -388,7 +388,7 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
             (Some(false), _) => says("refunded"),
             // Without the order's total in the file, the live action says of how much.
             (None, Some(refunded)) => Ok(Decision::ToCompare { refunded }),
-            _ => Ok(Decision::InFull { refunded, summed: false }),
+            _ => Ok(Decision::InFull { refunded }),
         };
     }
     if is(Status::RefundedInPart) {
@@ -407,7 +407,7 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
     }
     match (all, none) {
         (_, true) => Ok(Decision::NotRefunded),
-        (Some(true), _) => Ok(Decision::InFull { refunded, summed: false }),
+        (Some(true), _) => Ok(Decision::InFull { refunded }),
         (Some(false), _) => part(),
         (None, _) => Err("the file does not say how much of the order was refunded".to_owned()),
     }

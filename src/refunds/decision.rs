@@ -11,8 +11,6 @@ pub enum Decision {
     InFull {
         /// What went back, if the file has amounts. Less than the live action's amount contradicts the file.
         refunded: Option<Decimal>,
-        /// What the order cost is the sum of its payments in the file, of which one may be missing: the live action is read.
-        summed: bool,
     },
     /// This much went back, and the file does not say of how much. Only the live action's amount decides.
     ToCompare {
@@ -98,7 +96,7 @@ impl Decision {
                 )),
             ),
             (Self::ToCompare { refunded }, Some(amount)) if *refunded == amount => {
-                (Self::InFull { refunded: Some(*refunded), summed: false }, None)
+                (Self::InFull { refunded: Some(*refunded) }, None)
             }
             (Self::ToCompare { refunded }, Some(amount)) if *refunded < amount => {
                 let part =
@@ -217,7 +215,7 @@ mod tests {
     fn the_live_action_can_take_a_full_refund_away_and_gives_one_only_for_equal_amounts() {
         use DecisionKind::{RefundedInFull, RefundedInPart, Unclear};
         let compare = |text| Decision::ToCompare { refunded: money(text) };
-        let full = |text: Option<&str>| Decision::InFull { refunded: text.map(money), summed: false };
+        let full = |text: Option<&str>| Decision::InFull { refunded: text.map(money) };
         for (decision, action, same_currency, kind) in [
             (compare("5"), Some("5.00"), true, RefundedInFull),
             (compare("5"), Some("5.00"), false, Unclear),

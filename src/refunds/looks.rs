@@ -47,7 +47,7 @@ impl Look {
         }
     }
 
-    /// Whether its values are words that say where an order stands.
+    /// Whether its values are words for the state of an order.
     pub fn is_word(self) -> bool {
         matches!(self, Self::Status | Self::Type)
     }

@@ -2,7 +2,7 @@
 //!
 //! A file is read whole or refused whole. The way in which it is read is, in this order: the format that a person names, what a
 //! person explains, the format of the settings or of a platform that the header shows, a plain list of refunds. A list is only
-//! read if nothing in it speaks against that.
+//! read if recoup knows every column of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,7 +124,7 @@ pub struct Doubtful {
     pub columns: Columns,
     /// The first rows.
     pub first_rows: Vec<Vec<String>>,
-    /// The error for somebody who is not asked.
+    /// The error of a caller that cannot ask.
     pub error: Error,
 }
 
@@ -203,7 +203,7 @@ fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<St
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         let said: String = said.chars().take(40).collect();
         notes.push(format!(
-            "line {first} ({said:?}){more} stands above the header or below the last row and is no order"
+            "line {first} ({said:?}){more} is above the header or below the last row, so it is no order"
         ));
     }
     let rows = read.rows.into_iter().map(|(line, cells)| RawRow { line, cells, ..RawRow::default() }).collect();

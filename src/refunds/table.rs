@@ -1,7 +1,7 @@
 //! A CSV text as a header and rows, each with the line it starts in; pure.
 //!
 //! A file is read whole or refused with the line: a row with more cells than the header was split in the wrong place, and half
-//! a list must not pass for a list. Rows may be shorter. What stands above the header (a title) and below the last row (a
+//! a list must not pass for a list. Rows may be shorter. What is above the header (a title) and below the last row (a
 //! total) is set apart, never read as an order.
 
 use super::columns::fold;
@@ -60,12 +60,7 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         syntax::check_quotes(name, text, separator, first_line)?;
     }
     let dialect = Dialect { separator, bom, crlf: text.contains("\r\n") };
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(separator)
-        .quoting(quoting)
-        .from_reader(text.as_bytes());
+    let mut reader = reader(text, separator, quoting);
     let mut lines = Lines { text: text.as_bytes(), at: 0, line: first_line };
     let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), blank: 0, apart: Vec::new() };
     let mut cells_left = MOST_CELLS;
@@ -147,13 +142,17 @@ fn has_quoting(text: &str, separator: u8) -> bool {
     separator != b'\t' || syntax::check_quotes("", text, separator, 1).is_ok()
 }
 
-fn first_records(text: &str, separator: u8, quoting: bool) -> Vec<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new()
+fn reader(text: &str, separator: u8, quoting: bool) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .delimiter(separator)
         .quoting(quoting)
-        .from_reader(text.as_bytes());
+        .from_reader(text.as_bytes())
+}
+
+fn first_records(text: &str, separator: u8, quoting: bool) -> Vec<Vec<String>> {
+    let mut reader = reader(text, separator, quoting);
     let mut records = Vec::new();
     let mut record = csv::StringRecord::new();
     while records.len() < HEADER_WITHIN && matches!(reader.read_record(&mut record), Ok(true)) {

@@ -261,14 +261,14 @@ mod tests {
     #[test]
     fn a_part_is_not_the_whole() {
         let compare = |text: &str| Decision::ToCompare { refunded: money(text).expect("an amount") };
-        let in_full = |summed| Decision::InFull { refunded: money("49.90"), summed };
+        let in_full = |refunded: Option<&str>| Decision::InFull { refunded: refunded.and_then(money) };
         for (decision, full, stops) in [
             (compare("49.9"), Some("49.90"), false),
             (compare("10.00"), Some("49.90"), true),
             (compare("49.90"), None, true),
-            (in_full(true), Some("49.90"), false),
-            (in_full(true), Some("60.00"), true),
-            (in_full(false), None, false),
+            (in_full(Some("49.90")), Some("49.90"), false),
+            (in_full(Some("49.90")), Some("60.00"), true),
+            (in_full(None), Some("60.00"), false),
         ] {
             let mut findings = Findings::new(&[]);
             let facts = ActionFacts { amount: full.and_then(money), ..ActionFacts::default() };

@@ -171,6 +171,10 @@ fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
             .all(|column| grid.rows.iter().all(|(_, cells)| GARBAGE.contains(&cells[column].as_str())))
 }
 
+/// The formats in which what an order cost is the sum of its payments.
+const SUMS_PAYMENTS: [&str; 5] =
+    ["shopify-payments", "stripe-payments", "paypal-activity", "adyen-settlement", "amazon-settlement"];
+
 /// What is wrong with the decisions on the orders that were not refunded in full.
 fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> bool) -> Result<(), String> {
     for order in &refunds.orders {
@@ -181,7 +185,8 @@ fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> boo
         let cost = Decimal::parse(truth.total).expect("an amount");
         let held = order.decision.against(Some(cost), true).0;
         // What an order cost is only in doubt if it is the sum of payments, of which one may be gone.
-        let alone = matches!(order.decision, Decision::InFull { summed: false, .. });
+        let is_sum = SUMS_PAYMENTS.contains(&refunds.reading.format.as_str());
+        let alone = !is_sum && matches!(order.decision, Decision::InFull { .. });
         if held.kind() == DecisionKind::RefundedInFull || alone {
             return Err(format!(
                 "{} of {}: {:?}; {}",
