@@ -1,5 +1,6 @@
 //! Tests over several files of this module: what is written is read back, and nothing panics.
 
+mod denials;
 mod outcomes;
 mod plans;
 mod reading;
