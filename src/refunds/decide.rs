@@ -109,6 +109,8 @@ struct Sum {
     unclear: Option<String>,
     notes: BTreeSet<String>,
     listed: bool,
+    /// Whether the status of a payment says that a part of it was not refunded.
+    kept_in_part: bool,
     /// The shop's words on the whole order; contradictory if there are several.
     states: HashSet<State>,
     new_amounts: HashSet<Decimal>,
@@ -191,6 +193,10 @@ impl Sum {
             Says::Refund { refunded, total } => {
                 self.totals.extend(total);
                 self.money(Decimal::ZERO, refunded, row, cells);
+            }
+            Says::KeptInPart { charged } => {
+                self.kept_in_part = true;
+                self.money(charged, Decimal::ZERO, row, cells);
             }
             Says::Money { charged, refunded } => self.money(charged, refunded, row, cells),
         }
@@ -338,6 +344,9 @@ impl Sum {
         };
         if total.is_zero() || total.is_negative() {
             return Err("what the order cost is not more than 0".to_owned());
+        }
+        if least == total && self.kept_in_part {
+            return Err(format!("a payment is marked as refunded in part, and {least} of {total} was refunded"));
         }
         if least == total {
             return Ok(Decision::InFull { refunded: Some(least) });

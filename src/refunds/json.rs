@@ -100,10 +100,47 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
             entries.iter().map(|(_, value)| value.get()).filter(|it| is_list_of_objects(it)).collect();
         let is_envelope = entries.len() <= 3 && entries.iter().all(|(_, value)| !value.get().starts_with('"'));
         if let ([inner], true) = (arrays.as_slice(), is_envelope) {
+            check_envelope(name, &entries, inner)?;
             return array(inner);
         }
     }
     Ok(list)
+}
+
+/// Names under which a list of refunds, or an export of a platform, stands in its envelope.
+const ENVELOPES: [&str; 16] = [
+    "orders",
+    "order",
+    "refunds",
+    "refunded",
+    "refunded_orders",
+    "returns",
+    "transactions",
+    "payments",
+    "data",
+    "items",
+    "results",
+    "records",
+    "rows",
+    "values",
+    "list",
+    "nodes",
+];
+
+/// An envelope may say what its list is, as `{"not_refunded":[…]}` does: a name that recoup does not know stops the file.
+fn check_envelope(name: &str, entries: &[(String, &RawValue)], list: &str) -> Result<()> {
+    let unknown = |(key, value): &&(String, &RawValue)| {
+        let is_known = if value.get() == list {
+            ENVELOPES.contains(&key.to_lowercase().replace(['-', ' '], "_").as_str())
+        } else {
+            // A count, a page, links.
+            matches!(value.get().as_bytes().first(), Some(b'0'..=b'9' | b'{' | b'[')) || value.get() == "null"
+        };
+        !is_known
+    };
+    let Some((key, _)) = entries.iter().find(unknown) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{name}: recoup does not know what the key {key:?} around its list says"))
+        .hint("give the list alone, as [{\"order_id\":\"1001\"}], or as {\"refunds\":[…]}, if all of its orders were refunded"))
 }
 
 fn is_list_of_objects(raw: &str) -> bool {
@@ -208,6 +245,8 @@ mod tests {
             ("[{\"a\":1}", "line 1 is not"),
             ("{\"a\":1,\"a\":2}", "stands there twice"),
             ("{\"a\":\"\\u0000\"}", "NUL"),
+            ("{\"not_refunded\":[{\"order_id\":\"1\"}]}", "\"not_refunded\" around its list"),
+            ("{\"refunds\":[{\"order_id\":\"1\"}],\"completed\":false}", "\"completed\" around its list"),
         ] {
             let error = lines_and_cells(text).expect_err(text);
             assert!(

@@ -107,9 +107,12 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
             // Known by its name, and still in doubt.
             known_and_in_doubt(place, columns, rows, explained)
         } else {
-            by_name(name).or_else(|| by_values(place, rows, is_silent(name))).or_else(|| {
+            // Nobody has looked into an object or a list, whatever its name is.
+            let is_silent =
+                is_silent(name) && !rows.iter().any(|row| row.object.is_some() && is_nested(row.cell(place)));
+            by_name(name).or_else(|| by_values(place, rows, is_silent)).or_else(|| {
                 let has_values = || rows.iter().any(|row| !row.cell(place).trim().is_empty());
-                (!is_silent(name) && has_values()).then_some(Look::Unknown)
+                (!is_silent && has_values()).then_some(Look::Unknown)
             })
         };
         let Some(looks_like) = looks_like else { continue };
@@ -265,6 +268,11 @@ const SILENT_NAMES: &str = "id ids ref reference referenz nr no number nummer nu
 fn is_silent(name: &str) -> bool {
     let words = words(name);
     !words.is_empty() && words.iter().all(|word| SILENT_NAMES.split_ascii_whitespace().any(|silent| silent == word))
+}
+
+/// Whether a cell was an object, a list or a yes and no of a JSON file.
+fn is_nested(cell: &str) -> bool {
+    matches!(cell.as_bytes().first(), Some(b'{' | b'[')) || matches!(cell, "true" | "false")
 }
 
 /// The words of a name: `refundTotal_EUR` has three.

@@ -25,6 +25,7 @@ pub mod table;
 pub mod text;
 pub mod write;
 
+mod checks;
 mod json;
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Column, Columns, LIST, PLAN_MARK, fold, is_own, list};
+use super::checks::{
+    check_ignored, check_one_table, check_refunded_when, check_required, doubtful, refuse_list_of_orders,
+};
+use super::columns::{Column, Columns, LIST, PLAN_MARK, fold, is_own};
 use super::damage;
 use super::dates::DayOrder;
 use super::decide::{OrderRefund, decide};
-use super::decision::{Decision, DecisionKind};
+use super::decision::DecisionKind;
 use super::explained::Explained;
 use super::formats::{self, Cells, Format, Says};
 use super::json;
@@ -179,6 +182,12 @@ pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Underst
             .hint("a plan is carried out by --apply"));
     }
     let reading = reading_of(name, &raw, options)?;
+    if let (None, Ok(Some(format))) = (reading.known(), formats::recognise(&raw.header, raw.syntax == Syntax::Ndjson)) {
+        notes.push(format!(
+            "it looks like a {}, and is read as what was explained instead; without that, or with --format {}, its own rule applies",
+            format.title, format.name
+        ));
+    }
     cut_sections(name, &mut raw, reading.known(), &mut notes)?;
     assemble(name, raw, reading, notes, !options.explained.is_empty())
 }
@@ -333,7 +342,14 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
                 Some(format) if error.message.contains("no column for the order ID") => {
                     error.context(format!("recognised as {}", format.title))
                 }
-                _ => error,
+                None => match formats::recognise(&raw.header, raw.syntax == Syntax::Ndjson) {
+                    Ok(Some(other)) => error.hint(format!(
+                        "it looks like a {}: leave out what explains its columns, or name the order's too: --order-column NAME",
+                        other.title
+                    )),
+                    _ => error,
+                },
+                Some(_) => error,
             };
             let first_rows = raw.rows.into_iter().take(FIRST_ROWS).map(|row| row.cells).collect();
             let columns = Columns::without_meaning(raw.header);
@@ -379,111 +395,6 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
         .map(|row| (0..refunds.columns.header.len()).map(|place| row.cell(place).to_owned()).collect());
     let first_rows = first_rows.collect();
     Ok(Understood::Doubtful(Box::new(Doubtful { doubts, columns: refunds.columns, first_rows, error })))
-}
-
-/// Refuses a second header among the rows, and a row that is a heading of others: what is below may be another list.
-fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
-    let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
-    let header = columns.header.get(place).map(|name| fold(name)).unwrap_or_default();
-    let has_no_digit = |row: &RawRow| row.cells.iter().all(|cell| !cell.chars().any(|c| c.is_ascii_digit()));
-    let is_other = |row: &&RawRow| {
-        let order = row.cells.get(place).map_or("", String::as_str);
-        let is_header = fold(order) == header || Column::of_name(order) == Some(Column::OrderId);
-        (!order.is_empty() && is_header && has_no_digit(row)) || looks::speaks_against(order)
-    };
-    let Some(row) = rows.iter().find(is_other) else { return Ok(()) };
-    Err(Error::new(Kind::Usage, format!("{name}, line {}: another list begins in the middle of the file", row.line))
-        .hint("put each list into a file of its own"))
-}
-
-/// Refuses a known export without a column that its rule rests on.
-fn check_required(name: &str, format: &Format, columns: &Columns) -> Result<()> {
-    let Some(missing) = format.required.iter().find(|column| columns.get(**column).is_none()) else { return Ok(()) };
-    let known = format.columns.iter().find(|(column, _)| column == missing).map_or(&[] as &[&str], |(_, names)| names);
-    Err(Error::new(
-        Kind::Usage,
-        format!(
-            "{name} is recognised as {} and has no column {:?}, without which it proves no refund",
-            format.title,
-            known.first().unwrap_or(&"")
-        ),
-    )
-    .hint("export it again with all columns"))
-}
-
-/// A column that is ignored must be there: a typing error would leave another one in doubt.
-fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
-    let header = &refunds.columns.header;
-    let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
-    match refunds.reading.explained.ignore_columns.iter().find(is_missing) {
-        None => Ok(()),
-        Some(missing) => {
-            Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
-                .hint(format!("its columns are {}", list(header))))
-        }
-    }
-}
-
-/// A value that no row has is a typing error: it would make every order *not refunded*.
-fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
-    let wanted = &refunds.reading.explained.refunded_when;
-    let Some(place) = refunds.columns.get(Column::Status).filter(|_| !wanted.is_empty()) else { return Ok(()) };
-    let mut values: Vec<&str> = Vec::new();
-    for row in &refunds.rows {
-        let value = row.cell(place).trim();
-        if !value.is_empty() && !values.contains(&value) {
-            values.push(value);
-        }
-        if wanted.iter().any(|wanted| wanted.to_lowercase() == value.to_lowercase()) || values.len() > 50 {
-            return Ok(());
-        }
-    }
-    if values.is_empty() || refunds.reading.format != LIST_NAME {
-        return Ok(());
-    }
-    let shown: Vec<String> = values.iter().take(8).map(|value| format!("{value:?}")).collect();
-    let column = &refunds.columns.header[place];
-    Err(Error::new(Kind::Usage, format!("{name} has no row whose {column} is {}", wanted.join(" or ")))
-        .hint(format!("its values are {}", shown.join(", "))))
-}
-
-/// A file of no known format in which most orders are not refunded is a list of orders.
-fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()> {
-    let not = refunds.orders.iter().filter(|order| order.decision == Decision::NotRefunded).count();
-    if not * 2 <= refunds.orders.len() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Usage,
-        format!("{name} is a list of orders, not of refunds: {not} of {} orders were not refunded", refunds.orders.len()),
-    )
-    .hint(
-        "take out what was not refunded, or name the column that says so: --status-column NAME --refunded-when VALUE; only if an \
-         amount of 0 means that all of the order was refunded: --amount-means new-amount",
-    ))
-}
-
-fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &str)>) -> Error {
-    let shown = doubts.iter().take(4).map(|doubt| {
-        let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
-        let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
-        format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
-    });
-    let shown: Vec<String> = shown.collect();
-    let more = doubts.len().saturating_sub(shown.len());
-    let more = if more == 0 { String::new() } else { format!("; and {more} more columns") };
-    let message = format!(
-        "{name} is of no known format, and what it says about the refunds is not certain: {}{more}",
-        shown.join("; ")
-    );
-    let near = nearly.map_or_else(String::new, |(format, missing)| {
-        format!("; with a column {missing:?} it would be a {}", format.title)
-    });
-    let remedies: Vec<String> = doubts.iter().take(4).map(|doubt| doubt.remedy.clone()).collect();
-    Error::new(Kind::Usage, message).hint(format!(
-        "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
-        remedies.join("; ")
-    ))
 }
 
 impl Refunds {

@@ -1,4 +1,5 @@
-//! Magento / Adobe Commerce, the orders grid. `closed` means refunded in full or cancelled, so the amounts decide.
+//! Magento / Adobe Commerce, the orders grid. `closed` means refunded in full or cancelled, so the amounts decide. A status
+//! that a shop made up is unclear.
 
 use super::{Cells, Column, Format, Says, Status};
 use crate::model::decimal::Decimal;
@@ -7,7 +8,7 @@ pub(super) static FORMAT: Format = Format {
     name: "magento-orders",
     title: "Magento / Adobe Commerce orders grid",
     grain: "order",
-    rule: "Total Refunded is Grand Total (Purchased) > 0",
+    rule: "Status is closed, and Total Refunded is Grand Total (Purchased) > 0",
     signature: &[&["ID"], &["Grand Total (Purchased)"], &["Total Refunded"], &["Status"]],
     columns: &[
         (Column::OrderId, &["ID"]),
@@ -21,19 +22,39 @@ pub(super) static FORMAT: Format = Format {
     ..Format::BASE
 };
 
+/// Whether a status is one of an order that was not refunded in full.
+fn is_open(status: &str) -> bool {
+    matches!(
+        status,
+        "pending"
+            | "pending payment"
+            | "processing"
+            | "complete"
+            | "holded"
+            | "on hold"
+            | "canceled"
+            | "payment review"
+            | "fraud"
+            | "suspected fraud"
+    )
+}
+
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let status = cells.word(Column::Status);
     let total = cells.needed(Column::Total)?;
     let Some(refunded) = cells.amount(Column::Amount)? else {
         // The grid leaves the cell blank if nothing was refunded.
-        return match status.as_str() {
-            "pending" | "pending payment" | "processing" | "complete" | "holded" | "on hold" | "canceled"
-            | "payment review" | "fraud" | "suspected fraud" => {
-                Ok(Says::Order { status: Status::NotInFull, refunded: Some(Decimal::ZERO), total: Some(total) })
-            }
-            _ => Err(cells.blank(Column::Amount)),
+        return if is_open(&status) {
+            Ok(Says::Order { status: Status::NotInFull, refunded: Some(Decimal::ZERO), total: Some(total) })
+        } else {
+            Err(cells.blank(Column::Amount))
         };
     };
-    let status = if status.is_empty() { return Err(cells.blank(Column::Status)) } else { Status::AmountsDecide };
+    let status = match status.as_str() {
+        // A refunded order is closed; the other statuses stay on a partial refund.
+        "closed" => Status::AmountsDecide,
+        _ if is_open(&status) => Status::NotInFull,
+        _ => return Err(cells.unknown(Column::Status)),
+    };
     Ok(Says::Order { status, refunded: Some(refunded.abs()), total: Some(total) })
 }

@@ -190,6 +190,11 @@ pub enum Says {
         /// What went back to the customer; negative if a refund was undone.
         refunded: Decimal,
     },
+    /// A payment of which a part, as its status says, was not refunded.
+    KeptInPart {
+        /// What the customer paid.
+        charged: Decimal,
+    },
     /// A refund; the rows of an order add up.
     Refund {
         /// What went back.

@@ -143,15 +143,25 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato"
         | "voltooid" | "concluído" => {}
-        // The shop's books call a payment by what became of it.
-        "refunded" | "partially refunded" | "rückzahlung" | "teilweise zurückgezahlt" | "zurückgezahlt"
+        // A payment is called by what became of it.
+        "refunded" | "rückzahlung" | "zurückgezahlt" | "remboursé" | "reembolsado" | "rimborsato" | "terugbetaald"
             if !amount.is_negative() => {}
+        "partially refunded"
+        | "teilweise zurückgezahlt"
+        | "partiellement remboursé"
+        | "parcialmente reembolsado"
+        | "parzialmente rimborsato"
+        | "gedeeltelijk terugbetaald"
+            if !amount.is_negative() =>
+        {
+            return Ok(Says::KeptInPart { charged: amount });
+        }
         "denied" | "canceled" | "cancelled" | "expired" | "failed" | "abgelehnt" | "storniert" | "abgebrochen"
         | "refusé" | "annulé" | "rechazado" | "cancelado" | "negato" | "annullato" | "geweigerd" | "geannuleerd" => {
             return Ok(Says::NoRefund(format!("the transaction is {}", cells.text(Column::Status))));
         }
-        _ if has(REFUND) || amount.is_negative() => return Err(cells.unknown(Column::Status)),
-        _ => {}
+        _ if has(OTHER) && !has(REFUND) => {}
+        _ => return Err(cells.unknown(Column::Status)),
     }
     if has(REFUND) {
         let is_refund = REFUNDS.contains(&kind.trim()) && !has(UNDO);

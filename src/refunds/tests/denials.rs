@@ -133,3 +133,27 @@ fn child_refunds_of_shopify_count_whatever_their_ids_look_like() {
     assert_eq!(with("100.0", "100.0"), DecisionKind::RefundedInFull);
     assert_eq!(with("100.0", "60.0"), DecisionKind::Unclear);
 }
+
+#[test]
+fn an_order_of_magento_that_is_not_closed_is_not_refunded_in_full() {
+    let with = |status: &str| {
+        let header = "ID,Grand Total (Purchased),Total Refunded,Status\n";
+        decision("magento-orders", &format!("{header}000001001,100.00,100.00,{status}\n"))
+    };
+    assert_eq!(with("closed"), DecisionKind::RefundedInFull);
+    for status in ["complete", "canceled", "fraud", "pending", "awaiting_rma", ""] {
+        assert_eq!(with(status), DecisionKind::Unclear, "{status}");
+    }
+}
+
+#[test]
+fn a_payment_of_paypal_that_is_marked_as_refunded_in_part_is_not_refunded_in_full() {
+    let with = |status: &str| {
+        let payment = PAYPAL.replace("Completed", status);
+        decision("paypal-activity", &format!("{payment}Payment Refund,Completed,EUR,-100.00,P2,P1,1\n"))
+    };
+    assert_eq!(with("Refunded"), DecisionKind::RefundedInFull);
+    for status in ["Partially Refunded", "Teilweise zurückgezahlt", "Reversed", ""] {
+        assert_eq!(with(status), DecisionKind::Unclear, "{status}");
+    }
+}

@@ -27,8 +27,8 @@ fn outcomes_stand_beside_the_rows_they_belong_to() {
 
 #[test]
 fn an_object_keeps_its_text() {
-    let refunds =
-        read("{ \"order_id\" : 1.0e2 , \"note\":{\"b\":1,\"a\":2} }\n{\"order_id\":\"2\"}\n").expect("a file");
+    let refunds = read_without_note("{ \"order_id\" : 1.0e2 , \"note\":{\"b\":1,\"a\":2} }\n{\"order_id\":\"2\"}\n")
+        .expect("a file");
     let values = [vec!["a".to_owned()], vec!["b".to_owned()]];
     let written = outcomes(&refunds, Syntax::Ndjson, &["recoup_outcome"], &values).expect("outcomes");
     let written = String::from_utf8(written).expect("text");
@@ -36,7 +36,7 @@ fn an_object_keeps_its_text() {
         written,
         "{\"order_id\" : 1.0e2 , \"note\":{\"b\":1,\"a\":2},\"recoup_outcome\":\"a\"}\n{\"order_id\":\"2\",\"recoup_outcome\":\"b\"}\n"
     );
-    assert_eq!(read(&written).expect("read back").rows.len(), 2);
+    assert_eq!(read_without_note(&written).expect("read back").rows.len(), 2);
 }
 
 #[test]

@@ -161,6 +161,35 @@ fn an_unknown_column_in_any_language_stops_a_list_until_a_person_says_that_it_is
 }
 
 #[test]
+fn a_value_of_json_that_recoup_cannot_look_into_stops_a_list() {
+    for value in ["{\"refunded\":false}", "[\"not refunded\"]", "false", "true"] {
+        let text = format!("[{{\"order_id\":\"1001\",\"note\":{value}}}]");
+        let error = from_bytes("refunds.json", text.as_bytes(), &Options::default()).expect_err(value);
+        assert!(error.message.contains("\"note\""), "{value}: {error}");
+    }
+    let text = "[{\"order_id\":\"1001\",\"note\":\"arrived late\"}]";
+    assert!(from_bytes("refunds.json", text.as_bytes(), &Options::default()).is_ok());
+}
+
+#[test]
+fn explaining_a_known_export_says_that_its_own_rule_does_not_apply() {
+    let mut explained = Explained {
+        status_column: Some("Financial Status".to_owned()),
+        refunded_when: vec!["refunded".to_owned()],
+        ignore_columns: vec!["Total".to_owned()],
+        ..Explained::default()
+    };
+    let text = "Name,Financial Status,Total\n#1,refunded,10.00\n";
+    let options = Options { explained: explained.clone(), ..Options::default() };
+    let error = from_bytes("orders.csv", text.as_bytes(), &options).expect_err("no order column");
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("Shopify orders export")), "{error:?}");
+    explained.order_column = Some("Name".to_owned());
+    let options = Options { explained, ..Options::default() };
+    let refunds = from_bytes("orders.csv", text.as_bytes(), &options).expect("a list");
+    assert!(refunds.notes.iter().any(|note| note.contains("--format shopify-orders")), "{:?}", refunds.notes);
+}
+
+#[test]
 fn a_text_that_speaks_against_a_refund_stops_a_list() {
     for column in [
         "reason\nA1,wrong size\nA2,not refunded",
@@ -203,7 +232,7 @@ fn a_second_table_in_a_list_is_refused_and_a_header_that_comes_again_is_no_order
 
 #[test]
 fn numbers_in_ndjson_keep_their_digits() {
-    let refunds = read(
+    let refunds = read_without_note(
         "\n{\"order_id\": 12345678901234567890, \"refund_amount\": 1.234, \"note\": {\"a\": [1]}}\r\n\n{\"late\":null,\"order_id\":\"#2\",\"refund_amount\":\"1.234\"}\n",
     )
     .expect("a file");
