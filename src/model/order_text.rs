@@ -56,6 +56,12 @@ pub fn skeleton(text: &str) -> String {
     plain.trim_start_matches(['#', '0']).to_owned()
 }
 
+/// The text without marks that are not seen, in ordinary characters: full-width letters, odd blanks and other digits are
+/// written as on a keyboard.
+pub fn ordinary(text: &str) -> String {
+    edits::plain(text).text
+}
+
 /// How a known order ID differs from a text with the same [`skeleton`], in words. Empty if it is that text.
 pub fn difference(text: &str, known: &str) -> String {
     let mut differences = Vec::new();

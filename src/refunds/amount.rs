@@ -26,7 +26,7 @@ pub struct Amount {
     pub text: String,
     /// The number, with its sign, in whole units of the currency.
     pub value: Decimal,
-    /// ISO 4217 code, where the cell itself names one; `$` and `kr` name several and so none.
+    /// ISO 4217 code if the cell names one; otherwise its sign, which may be that of several: see [`may_be`].
     pub currency: Option<String>,
 }
 
@@ -67,17 +67,14 @@ pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
     let before = around(&inner[..start])?;
     let after = around(&inner[end..])?;
     let signs = usize::from(in_parentheses) + usize::from(before.sign.is_some()) + usize::from(after.sign.is_some());
-    let currencies = (before.code, after.code);
-    if signs > 1 || (before.is_iso && after.is_iso) || matches!(currencies, (Some(a), Some(b)) if a != b) {
+    let differ = matches!((&before.code, &after.code), (Some(one), Some(other)) if !may_be(one, other));
+    if signs > 1 || (before.is_iso && after.is_iso) || differ {
         return Err(NoAmount::Unreadable);
     }
+    let code = if after.is_iso { after.code } else { before.code.or(after.code) };
     let value = number(&inner[start..end])?;
     let negative = in_parentheses || before.sign.or(after.sign) == Some('-');
-    Ok(Some(Amount {
-        text: text.to_owned(),
-        value: if negative { -value } else { value },
-        currency: before.code.or(after.code).map(str::to_owned),
-    }))
+    Ok(Some(Amount { text: text.to_owned(), value: if negative { -value } else { value }, currency: code }))
 }
 
 /// Reads a JSON number, whose point is always a point.
@@ -96,7 +93,7 @@ pub fn parse_json_number(text: &str) -> Result<Option<Amount>, NoAmount> {
 #[derive(Debug, Default)]
 struct Around {
     sign: Option<char>,
-    code: Option<&'static str>,
+    code: Option<String>,
     is_iso: bool,
 }
 
@@ -114,20 +111,65 @@ fn around(text: &str) -> Result<Around, NoAmount> {
         return Ok(found);
     }
     if let Some(code) = CURRENCIES.split_ascii_whitespace().find(|code| *code == name) {
-        found.code = Some(code);
+        found.code = Some(code.to_owned());
         found.is_iso = true;
         return Ok(found);
     }
-    found.code = match name.as_str() {
-        "€" => Some("EUR"),
-        "£" => Some("GBP"),
-        "US$" => Some("USD"),
-        "kr" | "Kr" | "zł" => None,
-        _ if is_symbol(&name) => None,
+    found.code = match codes_of(&name) {
+        Some(codes) if codes.len() == 3 => Some(codes.to_owned()),
+        Some(_) => Some(name.to_lowercase()),
+        None if is_symbol(&name) => Some(name),
         // Words, percentages and units of anything else.
-        _ => return Err(NoAmount::Unreadable),
+        None => return Err(NoAmount::Unreadable),
     };
     Ok(found)
+}
+
+/// The currencies that a sign stands for, separated by blanks.
+fn codes_of(sign: &str) -> Option<&'static str> {
+    Some(match sign {
+        "€" => "EUR",
+        "£" => "GBP",
+        "US$" => "USD",
+        "C$" | "CA$" => "CAD",
+        "A$" | "AU$" => "AUD",
+        "NZ$" => "NZD",
+        "HK$" => "HKD",
+        "S$" => "SGD",
+        "NT$" => "TWD",
+        "MX$" => "MXN",
+        "R$" => "BRL",
+        "₹" => "INR",
+        "₩" => "KRW",
+        "₺" => "TRY",
+        "₽" => "RUB",
+        "₫" => "VND",
+        "₪" => "ILS",
+        "₱" => "PHP",
+        "₴" => "UAH",
+        "฿" => "THB",
+        "zł" => "PLN",
+        "¥" | "￥" => "JPY CNY",
+        "kr" | "Kr" => "SEK NOK DKK ISK",
+        "$" | "＄" => {
+            "USD CAD AUD NZD HKD SGD TWD MXN ARS CLP COP UYU BBD BMD BND BSD BZD FJD GYD JMD KYD LRD NAD SBD SRD TTD XCD"
+        }
+        _ => return None,
+    })
+}
+
+/// Whether two names of currencies, codes or signs, may mean the same one. A sign that recoup does not know may mean any.
+pub fn may_be(one: &str, other: &str) -> bool {
+    let codes = |name: &str| match codes_of(name) {
+        Some(codes) => Some(codes.to_owned()),
+        None => name.bytes().all(|b| b.is_ascii_alphabetic()).then(|| name.to_uppercase()),
+    };
+    match (codes(one), codes(other)) {
+        (Some(one), Some(other)) => {
+            one.split_ascii_whitespace().any(|code| other.split_ascii_whitespace().any(|it| it == code))
+        }
+        _ => true,
+    }
 }
 
 /// `$`, `₹`, `A$`: one sign, and at most two letters before it. The cent is left out: `1250¢` is not 1250.
@@ -200,6 +242,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_sign_may_be_that_of_several_currencies() {
+        for (one, other, may) in [
+            ("$", "USD", true),
+            ("$", "cad", true),
+            ("$", "EUR", false),
+            ("¥", "$", false),
+            ("¥", "JPY", true),
+            ("kr", "SEK", true),
+            ("usd", "USD", true),
+            ("USD", "EUR", false),
+            ("₸", "USD", true),
+        ] {
+            assert_eq!((may_be(one, other), may_be(other, one)), (may, may), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn what_has_one_reading_is_read() {
         for (text, value, currency) in [
             ("0", "0", None),
@@ -212,7 +271,7 @@ mod tests {
             ("12.50-", "-12.5", None),
             ("+7", "7", None),
             ("(12.50)", "-12.5", None),
-            ("($1,234.50)", "-1234.5", None),
+            ("($1,234.50)", "-1234.5", Some("$")),
             ("$12.50 USD", "12.5", Some("USD")),
             ("€12,50", "12.5", Some("EUR")),
             ("12,50\u{a0}€", "12.5", Some("EUR")),
@@ -220,7 +279,7 @@ mod tests {
             ("-£3", "-3", Some("GBP")),
             ("£-3", "-3", Some("GBP")),
             ("US$3", "3", Some("USD")),
-            ("A$3.1", "3.1", None),
+            ("A$3.1", "3.1", Some("AUD")),
             ("1'234.50 CHF", "1234.5", Some("CHF")),
             ("1\u{202f}234,5", "1234.5", None),
             ("1 234 567", "1234567", None),
@@ -232,7 +291,7 @@ mod tests {
             ("0,000", "0", None),
             (".500", "0.5", None),
             ("1.2345", "1.2345", None),
-            ("12 kr", "12", None),
+            ("12 kr", "12", Some("kr")),
         ] {
             let amount = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:?}")).expect(text);
             let value = Decimal::parse(value).expect(value);

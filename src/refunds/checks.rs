@@ -4,9 +4,10 @@
 use super::columns::{Column, Columns, fold, list};
 use super::decision::Decision;
 use super::formats::Format;
-use super::looks::{self, Doubt};
+use super::looks::Doubt;
 use super::read::{LIST_NAME, Refunds};
 use super::row::RawRow;
+use super::words::{is_plain_title, speaks_against};
 use crate::error::{Error, Kind, Result};
 
 /// Refuses a second header among the rows, and a row that is a heading of others: what is below may be another list.
@@ -17,11 +18,63 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
     let is_other = |row: &&RawRow| {
         let order = row.cells.get(place).map_or("", String::as_str);
         let is_header = fold(order) == header || Column::of_name(order) == Some(Column::OrderId);
-        (!order.is_empty() && is_header && has_no_digit(row)) || looks::speaks_against(order)
+        (!order.is_empty() && is_header && has_no_digit(row)) || speaks_against(order)
     };
     let Some(row) = rows.iter().find(is_other) else { return Ok(()) };
     Err(Error::new(Kind::Usage, format!("{name}, line {}: another list begins in the middle of the file", row.line))
         .hint("put each list into a file of its own"))
+}
+
+/// Refuses a line above or below the rows that may say of them that they were not refunded. Exports of platforms have titles of
+/// their own; in a list every title counts.
+pub(super) fn check_apart(name: &str, apart: &[(u64, String)], is_export: bool) -> Result<()> {
+    let is_doubtful = |said: &str| speaks_against(said) || !(is_export || is_plain_title(said));
+    let Some((line, said)) = apart.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
+    let said: String = said.chars().take(60).collect();
+    Err(Error::new(
+        Kind::Usage,
+        format!("{name}, line {line}: {said:?} may say that orders of the list were not refunded"),
+    )
+    .hint("take that line out, and every order that was not refunded in full"))
+}
+
+/// Refuses a list without a header, whose first order would be taken for one.
+pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Result<()> {
+    let is_id = |cell: &str| cell.chars().filter(|c| c.is_numeric()).count() >= 3;
+    let all_are_ids = |place: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.cells.get(place)).filter(|cell| !cell.trim().is_empty());
+        cells.clone().next().is_some() && cells.all(|cell| is_id(cell))
+    };
+    let places = || header.iter().enumerate().filter(|(_, cell)| is_id(cell) && Column::of_name(cell).is_none());
+    let is_lone = header.len() == 1 && rows.is_empty();
+    let Some((_, cell)) = places().find(|(place, _)| is_lone || all_are_ids(*place)) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{name} has no header: its first line has {cell:?} where a column is named"))
+        .hint("put a line with the names of the columns above it; order_id is the name for the order IDs"))
+}
+
+/// Refuses a list with a row that names no order beside rows that do: it may be the heading of another list.
+pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
+    let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
+    let order = |row: &RawRow| row.cells.get(place).map_or("", |cell| cell.trim()).to_owned();
+    let has_digit = |text: &str| text.chars().any(char::is_numeric);
+    // `#1001`, `SO/849921/A`: codes of letters may have no digit at all.
+    let is_number = |text: &str| {
+        let digits = text.chars().filter(|c| c.is_numeric()).count();
+        digits > 0 && digits * 2 >= text.chars().filter(|c| c.is_alphanumeric()).count()
+    };
+    if rows.iter().filter(|row| is_number(&order(row))).count() * 3 < rows.len() * 2 {
+        return Ok(());
+    }
+    let is_heading = |row: &&RawRow| {
+        let order = order(row);
+        let filled: Vec<&String> = row.cells.iter().filter(|cell| !cell.trim().is_empty()).collect();
+        if order.is_empty() { filled.len() == 1 && !has_digit(filled[0]) } else { !has_digit(&order) }
+    };
+    let Some(row) = rows.iter().find(is_heading) else { return Ok(()) };
+    let said = row.cells.iter().map(|cell| cell.trim()).find(|cell| !cell.is_empty()).unwrap_or_default();
+    let said: String = said.chars().take(60).collect();
+    Err(Error::new(Kind::Usage, format!("{name}, line {}: {said:?} is no order ID like the others", row.line))
+        .hint("take that line out; if it is the heading of another list, put that list into a file of its own"))
 }
 
 /// Refuses a known export without a column that its rule rests on.

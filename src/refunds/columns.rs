@@ -48,6 +48,8 @@ pub enum Column {
     RowId,
     /// The ID of the row that this row belongs to.
     Reference,
+    /// The payment that the row belongs to; all rows of one payment are of one order.
+    Payment,
     /// What part of a transaction's amount the row is: price, fee.
     AmountType,
     /// More on that part: principal, tax, shipping.
@@ -61,7 +63,26 @@ pub type Names = (Column, &'static [&'static str]);
 
 /// The columns of a list of refunds that no platform wrote. A static: [`Columns::find`] knows it by its address.
 pub static LIST: &[Names] = &[
-    (Column::OrderId, &["order_id", "oid", "order", "order number", "order no", "order name"]),
+    (
+        Column::OrderId,
+        &[
+            "order_id",
+            "oid",
+            "order",
+            "order number",
+            "order no",
+            "order name",
+            "Bestellnummer",
+            "Bestell-Nr",
+            "Auftragsnummer",
+            "Numéro de commande",
+            "Número de pedido",
+            "Numero ordine",
+            "Numero d'ordine",
+            "Bestelnummer",
+            "Número do pedido",
+        ],
+    ),
     (Column::Disposition, &["disposition", "disposition code"]),
     (Column::Reason, &["reason", "refund reason", "return reason"]),
     (Column::Ticket, &["ticket", "ticket id", "ticket number"]),
@@ -90,7 +111,7 @@ pub static LIST: &[Names] = &[
 
 impl Column {
     /// All of them, in the order of the enum.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::OrderId,
         Self::Disposition,
         Self::Reason,
@@ -108,6 +129,7 @@ impl Column {
         Self::Credit,
         Self::RowId,
         Self::Reference,
+        Self::Payment,
         Self::AmountType,
         Self::Detail,
         Self::Part,
@@ -133,6 +155,7 @@ impl Column {
             Self::Credit => "credit",
             Self::RowId => "row_id",
             Self::Reference => "reference",
+            Self::Payment => "payment",
             Self::AmountType => "amount_type",
             Self::Detail => "detail",
             Self::Part => "part",

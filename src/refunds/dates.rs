@@ -53,6 +53,12 @@ impl Serialize for When {
     }
 }
 
+/// Whether something of a shop may have happened then: from 2000 to 2099.
+pub fn is_plausible(when: When) -> bool {
+    let year = |at: Timestamp| at.to_zoned(TimeZone::UTC).year();
+    year(when.earliest()) >= 2000 && year(when.latest()) < 2100
+}
+
 /// Why a cell is no date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoDate {

@@ -7,12 +7,16 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use jiff::SignedDuration;
+
+use super::amount::may_be;
 use super::columns::{Column, Columns};
 use super::dates::When;
 use super::decision::{Decision, Evidence};
 use super::formats::{Cells, Says, Status};
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
+use crate::model::order_text::{ordinary, visible};
 use crate::model::{ActionId, OrderId};
 
 /// What a file says about one order, or about one action of it if its rows name actions.
@@ -30,6 +34,8 @@ pub struct OrderRefund {
     pub evidence: Evidence,
     /// When the last of its refunds was made; `None` if a row with a refund does not say.
     pub refunded_at: Option<When>,
+    /// When it was ordered; the latest date if its rows differ.
+    pub ordered_at: Option<When>,
 }
 
 /// One decision for each order, and the order of each row: `None` for a row that names none.
@@ -57,10 +63,21 @@ pub(super) fn decide(
     }
     let mixed: HashSet<&OrderId> =
         named.iter().filter(|(_, named)| **named == [true, true]).map(|(order_id, _)| *order_id).collect();
+    let conflicts = in_conflict(rows, columns, &orders);
+    let alike = look_alikes(groups.iter().map(|(order_id, _, _)| order_id));
     let decided = groups
         .iter()
         .map(|(order_id, action_id, places)| {
             let mut sum = Sum::default();
+            if let Some(other) = alike.get(order_id) {
+                sum.unclear(format!(
+                    "another row has the order ID {:?}, which looks the same",
+                    visible(other.as_str())
+                ));
+            }
+            if conflicts.contains(order_id) {
+                sum.unclear("a row refers to a payment of one order and names another one");
+            }
             if mixed.contains(order_id) {
                 sum.unclear("some rows of the order name an action and others do not");
             }
@@ -69,19 +86,37 @@ pub(super) fn decide(
                 let said = says(&cells);
                 sum.add(&rows[*place], said, &cells);
             }
+            let ordered_at = sum.ordered_at;
             let (decision, evidence, refunded_at) = sum.finish();
             let (order_id, action_id, rows) = (order_id.clone(), action_id.clone(), places.clone());
-            OrderRefund { order_id, action_id, rows, decision, evidence, refunded_at }
+            OrderRefund { order_id, action_id, rows, decision, evidence, refunded_at, ordered_at }
         })
         .collect();
     (decided, of_row)
 }
 
+/// Order IDs that differ from another one of the file only in marks and blanks that nobody sees, each with that one.
+fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
+    let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
+    for order_id in orders {
+        let look = ordinary(order_id.as_str()).split_whitespace().collect();
+        let same: &mut Vec<&OrderId> = by_look.entry(look).or_default();
+        if !same.contains(&order_id) {
+            same.push(order_id);
+        }
+    }
+    let others = |same: &[&'a OrderId]| -> Vec<(&'a OrderId, &'a OrderId)> {
+        same.iter().enumerate().map(|(n, one)| (*one, same[usize::from(n == 0)])).collect()
+    };
+    by_look.values().filter(|same| same.len() > 1).flat_map(|same| others(same)).collect()
+}
+
 /// The order of each row: its own, else that of the row that it refers to.
 fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
     let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
+    let by_payment = of_payments(rows, columns, &orders);
     let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
-        return orders;
+        return by_payment;
     };
     let cell = |n: usize, place: usize| Some(rows[n].cell(place).trim()).filter(|cell| !cell.is_empty());
     let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
@@ -99,6 +134,43 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     }
     orders
 }
+
+/// The orders of the rows; a row without one has that of the other rows of its payment, if those name one only.
+fn of_payments<'a>(
+    rows: &'a [RefundRow],
+    columns: &Columns,
+    orders: &[Option<&'a OrderId>],
+) -> Vec<Option<&'a OrderId>> {
+    let Some(place) = columns.get(Column::Payment) else { return orders.to_vec() };
+    let payment = |row: &'a RefundRow| Some(row.cell(place).trim()).filter(|cell| !cell.is_empty());
+    let mut known: HashMap<&str, Option<&OrderId>> = HashMap::new();
+    for (row, order) in rows.iter().zip(orders) {
+        let (Some(payment), Some(order)) = (payment(row), order) else { continue };
+        known.entry(payment).and_modify(|it| *it = it.filter(|known| known == order)).or_insert(Some(order));
+    }
+    let of_row = |(row, order): (&'a RefundRow, Option<&'a OrderId>)| {
+        order.or_else(|| payment(row).and_then(|payment| known.get(payment).copied().flatten()))
+    };
+    rows.iter().zip(orders.iter().copied()).map(of_row).collect()
+}
+
+/// The orders of rows that name one, and refer to a row that names another one: which of them it is about is a doubt.
+fn in_conflict<'a>(rows: &'a [RefundRow], columns: &Columns, orders: &[Option<&'a OrderId>]) -> HashSet<&'a OrderId> {
+    let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
+        return HashSet::new();
+    };
+    let cell = |n: usize, place: usize| Some(rows[n].cell(place).trim()).filter(|cell| !cell.is_empty());
+    let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
+    let pair = |n: usize| {
+        let other = by_id.get(cell(n, reference)?)?;
+        let (one, other) = (orders[n]?, orders[*other]?);
+        (one != other).then_some([one, other])
+    };
+    (0..rows.len()).filter_map(pair).flatten().collect()
+}
+
+/// How far the dates of two columns may be apart by their time zones.
+const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 const WRITTEN_TWICE: &str = "a refund of it is written twice, and nothing says whether there were two";
 
@@ -122,6 +194,8 @@ struct Sum {
     wants: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
     dates: Vec<Option<When>>,
+    /// The last date on which it was ordered.
+    ordered_at: Option<When>,
 }
 
 /// The shop's word on the whole order: status, refunded, total.
@@ -160,6 +234,7 @@ impl Sum {
 
     fn add(&mut self, row: &RefundRow, said: Result<Says, String>, cells: &Cells<'_>) {
         self.evidence.lines.push(row.line);
+        self.ordered_at = self.ordered_at.into_iter().chain(row.ordered_at).max_by_key(|when| when.earliest());
         let currency = cells.text(Column::Currency).to_uppercase();
         self.evidence.cells.extend(cells.evidence());
         let said = match said {
@@ -172,6 +247,7 @@ impl Sum {
         if !currency.is_empty() {
             self.currencies.insert(currency);
         }
+        self.currencies.append(&mut cells.currencies.borrow_mut());
         self.wants.insert((row.disposition.clone(), row.action_tracker_id.clone()));
         match said {
             Says::Nothing => {}
@@ -207,10 +283,11 @@ impl Sum {
             self.dates.push(row.refunded_at);
         }
         let alike = self.moves.entry((charged, refunded)).or_default();
-        let id = cells.text(Column::RowId);
+        let (id, payment) = (cells.text(Column::RowId), cells.text(Column::Payment));
         if !id.is_empty() {
-            alike.ids.insert(id.to_owned());
-            match self.ids.entry(id.to_owned()) {
+            let id = if payment.is_empty() { id.to_owned() } else { format!("{id} of {payment}") };
+            alike.ids.insert(id.clone());
+            match self.ids.entry(id.clone()) {
                 Entry::Vacant(entry) => drop(entry.insert((row.line, charged, refunded))),
                 Entry::Occupied(entry) => {
                     let (line, of_charge, of_refund) = *entry.get();
@@ -224,7 +301,7 @@ impl Sum {
         alike.without_id += 1;
         let part = cells.text(Column::Part);
         if let Some(when) = row.refunded_at.filter(|_| !part.is_empty() || !cells.has(Column::Part)) {
-            alike.moments.insert((when, part.to_owned()));
+            alike.moments.insert((when, format!("{part} {payment}")));
         }
     }
 
@@ -243,7 +320,8 @@ impl Sum {
     }
 
     fn finish(mut self) -> (Decision, Evidence, Option<When>) {
-        if self.currencies.len() > 1 {
+        let differ = |one: &String| self.currencies.iter().any(|other| !may_be(one, other));
+        if self.currencies.iter().any(differ) {
             let list: Vec<&str> = self.currencies.iter().map(String::as_str).collect();
             self.unclear(format!("its rows are in different currencies: {}", list.join(", ")));
         }
@@ -256,10 +334,18 @@ impl Sum {
         if self.new_amounts.len() > 1 {
             self.unclear("its rows give different new amounts");
         }
+        let newest = self.dates.iter().flatten().max_by_key(|when| when.latest());
+        if let (Some(refunded), Some(ordered)) = (newest, self.ordered_at)
+            && ordered.earliest().duration_since(refunded.latest()) > A_DAY
+        {
+            self.unclear(format!("it was refunded on {refunded}, before it was ordered, on {ordered}"));
+        }
         if self.totals.len() > 1 {
             self.unclear("its rows give different totals");
         }
-        self.evidence.currency = self.currencies.first().cloned();
+        // A code says more than a sign.
+        let is_code = |name: &&String| name.bytes().all(|b| b.is_ascii_uppercase());
+        self.evidence.currency = self.currencies.iter().find(is_code).or(self.currencies.first()).cloned();
         let decided = match self.unclear.take() {
             Some(why) => Err(why),
             None => self.decided(),
@@ -268,7 +354,8 @@ impl Sum {
             Ok(decision) => (decision, None),
             Err(why) => (Decision::Unclear, Some(why)),
         };
-        let notes = self.notes.into_iter().filter(|_| !matches!(decision, Decision::InFull { .. }));
+        let is_full = matches!(decision, Decision::InFull { .. });
+        let notes = self.notes.into_iter().filter(|_| !is_full || self.listed);
         let why: Vec<String> = why.into_iter().chain(notes.take(2)).collect();
         self.evidence.why = (!why.is_empty()).then(|| why.join("; "));
         // If one of the refunds has no date, the last one may be as late as the file.
@@ -289,6 +376,7 @@ impl Sum {
 
     fn by_word(&mut self) -> Result<Decision, String> {
         if self.listed {
+            self.notes.insert("handed in as refunded".to_owned());
             return Ok(Decision::InFull { refunded: None });
         }
         if let Some(left) = self.new_amounts.iter().next().copied() {
@@ -395,6 +483,7 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
     if is(Status::Refunded) {
         return match (all, refunded) {
             (Some(false), _) => says("refunded"),
+            (None, None) if total.is_some() => says("refunded"),
             // Without the order's total in the file, the live action says of how much.
             (None, Some(refunded)) => Ok(Decision::ToCompare { refunded }),
             _ => Ok(Decision::InFull { refunded }),

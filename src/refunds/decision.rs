@@ -86,7 +86,7 @@ impl Decision {
     /// decision, and why it differs. `same_currency` is false if file and action name two different currencies.
     pub fn against(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
         match (self, action) {
-            (Self::ToCompare { .. } | Self::InFull { .. }, _) if !same_currency => {
+            (Self::ToCompare { .. } | Self::InFull { .. } | Self::InPart { .. }, _) if !same_currency => {
                 (Self::Unclear, Some("the file and the action name different currencies".to_owned()))
             }
             (Self::ToCompare { refunded }, None) => (
@@ -113,6 +113,23 @@ impl Decision {
                      missing from the file"
                 )),
             ),
+            (Self::InPart { total: Some(total), .. }, Some(amount)) if *total != amount => (
+                Self::Unclear,
+                Some(format!("the order cost {total} by the file, and the action's amount is {amount}")),
+            ),
+            (Self::InPart { left: Some(left), .. }, Some(amount)) if *left > amount => {
+                (Self::Unclear, Some(format!("the order costs {left} by the file, more than the action's {amount}")))
+            }
+            (Self::InPart { refunded: Some(refunded), .. }, Some(amount)) if *refunded >= amount => (
+                Self::Unclear,
+                Some(format!(
+                    "the file says that a part was refunded, {refunded}, and the action's amount is {amount}"
+                )),
+            ),
+            (Self::InPart { refunded: Some(refunded), left: None, .. }, Some(amount)) => {
+                let left = Some(amount - *refunded);
+                (Self::InPart { refunded: Some(*refunded), total: Some(amount), left }, None)
+            }
             _ => (self.clone(), None),
         }
     }
@@ -216,6 +233,11 @@ mod tests {
         use DecisionKind::{RefundedInFull, RefundedInPart, Unclear};
         let compare = |text| Decision::ToCompare { refunded: money(text) };
         let full = |text: Option<&str>| Decision::InFull { refunded: text.map(money) };
+        let part = |refunded: Option<&str>, total: Option<&str>, left: Option<&str>| Decision::InPart {
+            refunded: refunded.map(money),
+            total: total.map(money),
+            left: left.map(money),
+        };
         for (decision, action, same_currency, kind) in [
             (compare("5"), Some("5.00"), true, RefundedInFull),
             (compare("5"), Some("5.00"), false, Unclear),
@@ -232,6 +254,23 @@ mod tests {
             let (now, why) = decision.against(action.map(money), same_currency);
             assert_eq!(now.kind(), kind, "{decision:?} {action:?}");
             assert_eq!(why.is_some(), kind != RefundedInFull);
+        }
+        for (decision, action, same_currency, left) in [
+            (part(Some("5"), Some("300"), Some("295")), "300", true, Some("295")),
+            (part(Some("5"), Some("300"), Some("295")), "365.52", true, None),
+            (part(Some("5"), Some("300"), Some("295")), "300", false, None),
+            (part(Some("5"), None, None), "300", true, Some("295")),
+            (part(Some("300"), None, None), "300", true, None),
+            (part(None, None, Some("295")), "300", true, Some("295")),
+            (part(None, None, Some("301")), "300", true, None),
+        ] {
+            let (now, why) = decision.against(Some(money(action)), same_currency);
+            let kept = match &now {
+                Decision::InPart { left, .. } => *left,
+                _ => None,
+            };
+            assert_eq!(kept, left.map(money), "{decision:?} {action}");
+            assert_eq!(why.is_some(), left.is_none(), "{decision:?} {action}");
         }
         for fixed in [Decision::NotRefunded, Decision::Unclear] {
             assert_eq!(fixed.against(Some(money("5")), true).0, fixed);

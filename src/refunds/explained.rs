@@ -106,8 +106,13 @@ impl Explained {
             if date.is_empty() {
                 return Err(cells.blank(Column::RefundedAt));
             }
-            if dates::parse_in(date, days) == Err(NoDate::Unreadable) {
-                return Err(format!("the refund date {date:?} is no date"));
+            match dates::parse_in(date, days) {
+                Err(NoDate::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
+                // What programs write for no date: 0001, 1899, 1970, 9999.
+                Ok(Some(when)) if !dates::is_plausible(when) => {
+                    return Err(format!("the refund date {date:?} is the date of no refund"));
+                }
+                _ => {}
             }
         }
         if self.status_column.is_some() {

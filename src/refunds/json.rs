@@ -133,8 +133,8 @@ fn check_envelope(name: &str, entries: &[(String, &RawValue)], list: &str) -> Re
         let is_known = if value.get() == list {
             ENVELOPES.contains(&key.to_lowercase().replace(['-', ' '], "_").as_str())
         } else {
-            // A count, a page, links.
-            matches!(value.get().as_bytes().first(), Some(b'0'..=b'9' | b'{' | b'[')) || value.get() == "null"
+            // A count, a page.
+            matches!(value.get().as_bytes().first(), Some(b'0'..=b'9')) || value.get() == "null"
         };
         !is_known
     };
@@ -247,6 +247,7 @@ mod tests {
             ("{\"a\":\"\\u0000\"}", "NUL"),
             ("{\"not_refunded\":[{\"order_id\":\"1\"}]}", "\"not_refunded\" around its list"),
             ("{\"refunds\":[{\"order_id\":\"1\"}],\"completed\":false}", "\"completed\" around its list"),
+            ("{\"orders\":[{\"order_id\":\"1\"}],\"meta\":{\"filter\":\"paid\"}}", "\"meta\" around its list"),
         ] {
             let error = lines_and_cells(text).expect_err(text);
             assert!(

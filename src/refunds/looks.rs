@@ -12,6 +12,10 @@ use super::columns::{Column, Columns, fold, is_own};
 use super::dates::{self, NoDate};
 use super::explained::Explained;
 use super::row::RefundRow;
+use super::words::{
+    AGAINST_VALUES, AMOUNT_NAMES, DATE_NAMES, ITEM_NAMES, NOTE_NAMES, QUANTITY_NAMES, SILENT_NAMES, STATUS_NAMES,
+    STATUS_VALUES, TYPE_NAMES, is_plain_reason, speaks_against,
+};
 
 /// What a column looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,6 +33,8 @@ pub enum Look {
     Item,
     /// A date or time.
     Date,
+    /// Texts that people write. They may say that an order was not refunded.
+    Text,
     /// Anything: recoup does not know its name, or it has none.
     Unknown,
 }
@@ -43,6 +49,7 @@ impl Look {
             Self::Quantity => "a quantity",
             Self::Item => "an item of an order",
             Self::Date => "a date",
+            Self::Text => "texts, of which any may say that an order was not refunded",
             Self::Unknown => "something that recoup does not know",
         }
     }
@@ -57,13 +64,16 @@ impl Look {
         let word = shell_word(name);
         let ignore = format!("--ignore-column {word}");
         match self {
-            Self::Status | Self::Type => format!("--status-column {word} --refunded-when VALUE"),
+            Self::Status | Self::Type => format!(
+                "--status-column {word} --refunded-when VALUE if it says whether the order was refunded, or {ignore}"
+            ),
             Self::Amount => {
                 format!("--amount-column {word} --amount-means refunded|new-amount, --total-column {word}, or {ignore}")
             }
             Self::Date => format!("--date-column {word} if it is the date of the refund, or {ignore}"),
             Self::Quantity | Self::Item => ignore,
             Self::Unknown if name.is_empty() => "give the column without a name one, or take it out".to_owned(),
+            Self::Text => format!("{ignore} if none of its texts speaks against a refund"),
             Self::Unknown => format!("{ignore} if it says nothing about the refund"),
         }
     }
@@ -108,12 +118,16 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
             known_and_in_doubt(place, columns, rows, explained)
         } else {
             // Nobody has looked into an object or a list, whatever its name is.
-            let is_silent =
-                is_silent(name) && !rows.iter().any(|row| row.object.is_some() && is_nested(row.cell(place)));
-            by_name(name).or_else(|| by_values(place, rows, is_silent)).or_else(|| {
-                let has_values = || rows.iter().any(|row| !row.cell(place).trim().is_empty());
-                (!is_silent && has_values()).then_some(Look::Unknown)
-            })
+            let is_silent = is_made_of(name, SILENT_NAMES)
+                && !rows.iter().any(|row| row.object.is_some() && is_nested(row.cell(place)));
+            let has_values = || rows.iter().any(|row| !row.cell(place).trim().is_empty());
+            let otherwise = if is_note(name) { Look::Text } else { Look::Unknown };
+            let by_name = by_name(name);
+            let is_money = || by_values(place, name, rows, is_silent) == Some(Look::Amount);
+            by_name
+                .map(|look| if look == Look::Status && is_money() { Look::Amount } else { look })
+                .or_else(|| by_values(place, name, rows, is_silent))
+                .or_else(|| (!is_silent && has_values()).then_some(otherwise))
         };
         let Some(looks_like) = looks_like else { continue };
         let mut examples: Vec<String> = Vec::new();
@@ -126,13 +140,7 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
                 break;
             }
         }
-        let remedy = if known.contains(&place) && looks_like == Look::Status {
-            format!(
-                "{} if it says whether the order was refunded, or --ignore-column {}",
-                looks_like.remedy(name),
-                shell_word(name)
-            )
-        } else if columns.get(Column::Amount) == Some(place) {
+        let remedy = if columns.get(Column::Amount) == Some(place) {
             format!(
                 "--amount-means refunded, or --amount-means new-amount if {} is what the order costs now",
                 shell_word(name)
@@ -145,6 +153,16 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
     doubts
 }
 
+/// The columns that a person has set aside although they look as if they said whether an order was refunded.
+pub(super) fn set_aside(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Vec<String> {
+    let speaks = |place: usize, name: &str| {
+        let look = by_name(name).or_else(|| by_values(place, name, rows, is_made_of(name, SILENT_NAMES)));
+        matches!(look, Some(Look::Status | Look::Type | Look::Amount))
+    };
+    let ignored = columns.header.iter().enumerate().filter(|(_, name)| explained.ignores(name));
+    ignored.filter(|(place, name)| speaks(*place, name)).map(|(_, name)| name.clone()).collect()
+}
+
 /// A known column that makes a list look like one of orders: an amount that may be the order's, a total or an order date beside
 /// nothing that speaks of a refund.
 fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Option<Look> {
@@ -153,9 +171,19 @@ fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], expla
     if is(Column::Amount) && is_open_amount(columns, rows, explained) {
         return Some(Look::Amount);
     }
-    let is_free_text = [Column::Reason, Column::Ticket, Column::Disposition].into_iter().any(is);
-    if is_free_text && contradicts(place, rows) {
+    let any = |says: &dyn Fn(&str) -> bool| {
+        rows.iter().map(|row| row.cell(place).trim()).any(|text| !text.is_empty() && says(text))
+    };
+    let is_reason = is(Column::Reason) || is(Column::Disposition);
+    if (is_reason || is(Column::Ticket)) && contradicts(place, rows) {
         return Some(Look::Status);
+    }
+    if is_reason && any(&|text| !is_known_code(text) && !is_plain_reason(text)) {
+        return Some(Look::Text);
+    }
+    // A ticket has a number.
+    if is(Column::Ticket) && any(&|text| !text.chars().any(char::is_numeric)) {
+        return Some(Look::Text);
     }
     let says_refund = has(Column::Amount) || has(Column::Status);
     // Money without what was refunded of it: a part, or nothing at all, would look the same.
@@ -163,61 +191,6 @@ fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], expla
         return Some(Look::Amount);
     }
     (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(Look::Date)
-}
-
-/// Parts of texts that say that an order was not refunded, or not in full.
-const DENIALS: [&str; 42] = [
-    "partial",
-    "in part",
-    "not refund",
-    "no refund",
-    "n't refund",
-    "not yet refund",
-    "without refund",
-    "store credit",
-    "teilweise",
-    "teilerstatt",
-    "nicht erstatt",
-    "keine erstatt",
-    "partiel",
-    "pas rembours",
-    "parcial",
-    "no reembols",
-    "parzial",
-    "non rimbors",
-    "gedeeltelijk",
-    "niet terug",
-    "not reverse",
-    "unrefunded",
-    "refund denied",
-    "refund declined",
-    "refund rejected",
-    "refund refused",
-    "refund failed",
-    "refund pending",
-    "denied refund",
-    "declined by",
-    "rejected by",
-    "partly refunded",
-    "open orders",
-    "all orders",
-    "customer kept",
-    "erstattung abgelehnt",
-    "keine rückzahlung",
-    "pas de remboursement",
-    "non remboursé",
-    "remboursement refusé",
-    "sin reembolso",
-    "reembolso rechazado",
-];
-
-/// Whether a text says that an order was not refunded, or not in full.
-pub(super) fn speaks_against(text: &str) -> bool {
-    if text.len() < 7 {
-        return false;
-    }
-    let plain: String = text.to_lowercase().chars().map(|c| if matches!(c, '_' | '-') { ' ' } else { c }).collect();
-    DENIALS.iter().any(|denial| plain.contains(denial))
 }
 
 /// Whether the amounts may be what the orders cost, before or after a refund: the column is just called *amount* and no other
@@ -238,36 +211,22 @@ fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) 
     is_bare && !has_negative && columns.get(Column::RefundedAt).is_none()
 }
 
-const STATUS_NAMES: &str = "status state stage condition paid unpaid refunded returned cancelled canceled voided void captured \
-    approved accepted rejected declined resolution outcome result fulfilled fulfillment fulfilment completed success failed \
-    disposition decision decisions entscheidung décision decisión esito ok devolución zustand zahlungsstatus bestellstatus erstattet bezahlt storniert statut etat état estado stato situation \
-    payé remboursé reembolsado rimborsato betaald terugbetaald stav";
-const TYPE_NAMES: &str =
-    "type kind typ tipo event art belegart transaktionsart buchungsart soort operation operación vorgang";
-const AMOUNT_NAMES: &str = "amount gross net fee fees price prices subtotal total totals sum value revenue sales cost costs charge \
-    charged charges balance tax taxes shipping discount discounts refund refunds payout credit debit tip vat betrag summe brutto \
-    netto preis gesamt wert percent percentage share ratio prozent anteil erstattung erstattungsbetrag gebühr steuer umsatz rabatt montant prix importe precio valor importo \
-    prezzo bedrag prijs waarde totaal totale commission kosten belopp kwota";
-const QUANTITY_NAMES: &str = "qty quantity quantities count units pieces items number of menge anzahl stück quantité cantidad \
-    quantità aantal antal";
-const ITEM_NAMES: &str = "sku ware waren carrier tracking warehouse item product products line lineitem variant asin fnsku upc ean barcode artikel produkt position \
-    article produit articulo producto articolo prodotto";
-const DATE_NAMES: &str = "date dates time datetime timestamp created updated processed day month datum zeit uhrzeit tag heure fecha \
-    hora data ora tijd";
-
-/// Names made of these words say nothing about a refund.
-const SILENT_NAMES: &str = "id ids ref reference referenz nr no number nummer numéro número numero customer customers client \
-    cliente kunde kunden klant buyer user account agent assignee bearbeiter owner author first last full name nom prénom nombre \
-    nome vorname nachname naam company firma email e mail emails correo courriel phone telephone mobile telefon téléphone \
-    teléfono telefoon address adresse dirección indirizzo adres street straße city stadt ort ville ciudad città zip plz postal \
-    postcode code country land pays país paese shop store branch filiale website site channel language sprache locale note notes notiz notizen \
-    comment comments kommentar commentaire comentario commento nota opmerking message memo remark remarks bestellnummer \
-    auftragsnummer bestellung order url link of the and und et y";
-
-/// Whether a name says that a column has nothing to do with the refund: a person, an address, a note.
-fn is_silent(name: &str) -> bool {
+/// Whether every word of a name is one of the list.
+fn is_made_of(name: &str, list: &str) -> bool {
     let words = words(name);
-    !words.is_empty() && words.iter().all(|word| SILENT_NAMES.split_ascii_whitespace().any(|silent| silent == word))
+    !words.is_empty() && words.iter().all(|word| list.split_ascii_whitespace().any(|known| known == word))
+}
+
+/// Whether a name is one of texts that people write, whoever writes them.
+fn is_note(name: &str) -> bool {
+    words(name).iter().any(|word| NOTE_NAMES.split_ascii_whitespace().any(|known| known == word))
+}
+
+/// The vendor's disposition codes (`docs/retraction.md`), and the guide's own, but those that may deny a refund.
+fn is_known_code(text: &str) -> bool {
+    const CODES: &str = "RETRACTION CONS_INFO_INVALID CONS_ERROR CONS_FRAUD ITEM_RETURNED ITEM_OUT_OF_STOCK ORDER_ERROR TEST_ACTION \
+        MP_RETURNED OTHER";
+    CODES.split_ascii_whitespace().any(|code| code == text)
 }
 
 /// Whether a cell was an object, a list or a yes and no of a JSON file.
@@ -324,17 +283,6 @@ fn by_name(name: &str) -> Option<Look> {
     has(TYPE_NAMES).then_some(Look::Type)
 }
 
-const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_refunded partial returned return completed complete \
-    pending open closed cancelled canceled failed processing authorized captured voided declined rejected approved shipped fulfilled \
-    unfulfilled delivered yes no true false y n active inactive success succeeded expired disputed charge chargeback sale payment \
-    payout settled bezahlt offen erstattet storniert abgeschlossen ja nein teilweise remboursé payé oui non pagado reembolsado sí \
-    rimborsato pagato betaald terugbetaald nee tak nie zwrócono opłacono igen nem ano zaplaceno kyllä ei да нет возвращён \
-    оплачен evet hayır iade sim não pago devolvido reembolsada ναι όχι 是 否 已退款 未退款 はい いいえ 返金済み 未返金 예 아니요 ✓ ✗ ✔ ✘ ✅ ❌";
-
-/// Values that say, wherever they stand, that the order was not refunded, or not in full.
-const AGAINST_VALUES: &str = "paid unpaid pending open failed processing authorized captured voided declined rejected denied shipped \
-    fulfilled unfulfilled delivered completed expired disputed charge sale payment payout no none false bezahlt offen abgelehnt \
-    abgeschlossen nein payé non refusé pagado no rechazado pagato rifiutato betaald nee geweigerd";
 /// Whether a value of a free text says that an order was not refunded, or not in full.
 fn contradicts(place: usize, rows: &[RefundRow]) -> bool {
     let distinct: HashSet<&str> = rows.iter().map(|row| row.cell(place).trim()).collect();
@@ -343,8 +291,11 @@ fn contradicts(place: usize, rows: &[RefundRow]) -> bool {
     })
 }
 
-fn by_values(place: usize, rows: &[RefundRow], is_silent: bool) -> Option<Look> {
-    if contradicts(place, rows) {
+fn by_values(place: usize, name: &str, rows: &[RefundRow], is_silent: bool) -> Option<Look> {
+    // Norway is NO.
+    let is_country = is_made_of(name, "country code land pays país paese");
+    let is_code = |row: &RefundRow| is_country && row.cell(place).trim().len() == 2;
+    if !rows.iter().all(is_code) && contradicts(place, rows) {
         return Some(Look::Status);
     }
     let values: Vec<&str> =
@@ -442,14 +393,14 @@ mod tests {
     }
 
     #[test]
-    fn names_of_people_places_and_notes_are_silent_and_others_are_not() {
-        for name in
-            ["Email", "Customer Name", "E-Mail", "note", "Country", "Notiz", "Bestellnummer", "customer_id", "phone"]
-        {
-            assert!(is_silent(name), "{name}");
+    fn names_of_people_and_places_are_silent_and_others_are_not() {
+        for name in ["Email", "Customer Name", "E-Mail", "Country", "Bestellnummer", "customer_id", "phone"] {
+            assert!(is_made_of(name, SILENT_NAMES), "{name}");
         }
-        for name in ["", "x", "zwrot", "ステータス", "step", "customer decision", "tags", "subject", "tila"] {
-            assert!(!is_silent(name), "{name}");
+        for name in
+            ["", "x", "note", "No", "zwrot", "ステータス", "step", "customer decision", "tags", "subject", "tila"]
+        {
+            assert!(!is_made_of(name, SILENT_NAMES), "{name}");
         }
     }
 

@@ -29,6 +29,7 @@ mod checks;
 mod json;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use amount::Decimal;
 pub use columns::{Column, Columns};

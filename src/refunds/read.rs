@@ -10,7 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::checks::{
-    check_ignored, check_one_table, check_refunded_when, check_required, doubtful, refuse_list_of_orders,
+    check_apart, check_header, check_headings, check_ignored, check_one_table, check_refunded_when, check_required,
+    doubtful, refuse_list_of_orders,
 };
 use super::columns::{Column, Columns, LIST, PLAN_MARK, fold, is_own};
 use super::damage;
@@ -26,6 +27,7 @@ use super::row::{OrderText, RawRow, RefundRow};
 use super::syntax::Syntax;
 use super::table;
 use super::text::{self, MOST_BYTES, Text};
+use super::words::speaks_against;
 use crate::error::{Error, Kind, Result};
 
 /// The most rows that are read: everything is in memory.
@@ -95,7 +97,14 @@ impl Reading {
 
     fn says(&self, cells: &Cells<'_>) -> Result<Says, String> {
         match self.known() {
-            Some(format) => (format.says)(cells),
+            Some(format) => {
+                let said = (format.says)(cells)?;
+                let reason = cells.text(Column::Reason);
+                if said.is_refund() && speaks_against(reason) {
+                    return Err(format!("its reason {reason:?} speaks against a refund"));
+                }
+                Ok(said)
+            }
             None => self.explained.says(cells, self.days),
         }
     }
@@ -169,7 +178,7 @@ pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Underst
         None => return Err(table::empty(name)),
         Some('{' | '[') => {
             let (header, rows) = json::read(name, &text.text, options.max_rows)?;
-            Raw { header, rows, syntax: Syntax::Ndjson, too_long: None }
+            Raw { header, rows, syntax: Syntax::Ndjson, too_long: None, apart: Vec::new() }
         }
         Some('<') => {
             return Err(Error::new(Kind::Usage, format!("{name} is HTML or XML, not CSV"))
@@ -189,6 +198,10 @@ pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Underst
         ));
     }
     cut_sections(name, &mut raw, reading.known(), &mut notes)?;
+    check_apart(name, &raw.apart, reading.known().is_some())?;
+    if reading.format == LIST_NAME {
+        check_header(name, &raw.header, &raw.rows)?;
+    }
     assemble(name, raw, reading, notes, !options.explained.is_empty())
 }
 
@@ -199,15 +212,13 @@ struct Raw {
     syntax: Syntax,
     /// A row with more cells than the header, after which nothing was read.
     too_long: Option<Error>,
+    /// Line and text of what is above the header and below the last row.
+    apart: Vec<(u64, String)>,
 }
 
 fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<String>) -> Result<Raw> {
     let score = |cells: &[String]| score(cells, options);
     let (read, too_long) = table::read_section(name, text, options.max_rows, &score)?;
-    if let Some((line, said)) = read.apart.iter().find(|(_, said)| looks::speaks_against(said)) {
-        return Err(Error::new(Kind::Usage, format!("{name}, line {line}: {said:?} speaks against a list of refunds"))
-            .hint("take out what was not refunded in full, and that line"));
-    }
     if let [(first, said), others @ ..] = read.apart.as_slice() {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         let said: String = said.chars().take(40).collect();
@@ -216,7 +227,7 @@ fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<St
         ));
     }
     let rows = read.rows.into_iter().map(|(line, cells)| RawRow { line, cells, ..RawRow::default() }).collect();
-    Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long })
+    Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long, apart: read.apart })
 }
 
 /// How much a record looks like a header that is known.
@@ -360,6 +371,9 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
         check_required(name, format, &columns)?;
     }
     check_one_table(name, &raw.rows, &columns)?;
+    if format.is_none() {
+        check_headings(name, &raw.rows, &columns)?;
+    }
     for row in &raw.rows {
         let of_id = [Column::OrderId, Column::ActionId, Column::ActionTrackerId, Column::Disposition];
         let nested = of_id.into_iter().find(|column| columns.get(*column).is_some_and(|n| row.nested.contains(&n)));
@@ -372,7 +386,7 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
     let cells = dates.flat_map(|place| raw.rows.iter().filter_map(move |row| row.cells.get(place).map(String::as_str)));
     reading.days = DayOrder::of(cells);
     let is_json = raw.syntax == Syntax::Ndjson;
-    let refunds = Refunds::of(columns, raw.syntax, reading, raw.rows, notes);
+    let mut refunds = Refunds::of(columns, raw.syntax, reading, raw.rows, notes);
     if refunds.reading.known().is_some() {
         return Ok(Understood::Read(Box::new(refunds)));
     }
@@ -380,6 +394,11 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
         check_ignored(name, &refunds)?;
     }
     check_refunded_when(name, &refunds)?;
+    let aside = looks::set_aside(&refunds.columns, &refunds.rows, &refunds.reading.explained);
+    if !aside.is_empty() {
+        let names: Vec<String> = aside.iter().map(|name| format!("{name:?}")).collect();
+        refunds.notes.push(format!("set aside, and not held against any order: what {} says", names.join(", ")));
+    }
     let doubts = looks::doubts(&refunds.columns, &refunds.rows, &refunds.reading.explained);
     if doubts.is_empty() {
         if refunds.reading.explained.names_only_the_order() {

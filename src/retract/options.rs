@@ -13,7 +13,8 @@ use super::{Doubts, schedule};
 use crate::api::HostOptions;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId};
-use crate::refunds::{Decision, OrderRefund};
+use crate::refunds::amount::may_be;
+use crate::refunds::{Decision, OrderRefund, When};
 use crate::store::ledger::Road;
 
 /// The longest disposition code, in characters (`brand-api.md` §1).
@@ -98,6 +99,10 @@ pub struct RefundClaim {
     pub currency: Option<String>,
     /// What it rests on, in one line.
     pub evidence: String,
+    /// When the order was refunded, if the file says so.
+    pub refunded_at: Option<When>,
+    /// When it was ordered, if the file says so.
+    pub ordered_at: Option<When>,
 }
 
 impl RefundClaim {
@@ -107,12 +112,17 @@ impl RefundClaim {
             decision: order.decision.clone(),
             currency: order.evidence.currency.clone(),
             evidence: order.evidence.sentence(),
+            refunded_at: order.refunded_at,
+            ordered_at: order.ordered_at,
         }
     }
 
     /// Whether the live action's amount decides, or can contradict an amount of the file.
     pub fn needs_the_action(&self) -> bool {
-        matches!(self.decision, Decision::ToCompare { .. } | Decision::InFull { refunded: Some(_), .. })
+        matches!(
+            self.decision,
+            Decision::ToCompare { .. } | Decision::InPart { .. } | Decision::InFull { refunded: Some(_), .. }
+        )
     }
 
     /// The claim as the ledger keeps it beside the plan.
@@ -123,7 +133,7 @@ impl RefundClaim {
     /// The decision held against the live action, and why it differs.
     pub fn against(&self, facts: &ActionFacts) -> (Decision, Option<String>) {
         let same = match (&self.currency, &facts.currency) {
-            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+            (Some(one), Some(other)) => may_be(one, other),
             _ => true,
         };
         self.decision.against(facts.amount, same)

@@ -130,6 +130,9 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         windows::action(&mut findings, &facts, now);
         if let Some(claim) = &options.refund {
             windows::refunded(&mut findings, claim, &facts);
+            if let Some(event) = windows::known_day(target.action_id(), &facts, now) {
+                windows::dates(&mut findings, claim, event);
+            }
         }
         what_to_know(&mut findings, target, coverage);
     }

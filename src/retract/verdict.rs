@@ -79,6 +79,8 @@ pub enum Check {
     Retracted,
     /// Less than the whole order was refunded, or that is not certain.
     PartialRefund,
+    /// The dates of the file do not fit those of the action: another order may have had the same ID.
+    Dates,
     /// The index does not have the order, and the ledger has.
     NotIndexed,
     /// What an adjustment changes could not be read before it.
@@ -117,6 +119,7 @@ impl Check {
             Self::Gone => "gone",
             Self::Retracted => "retracted",
             Self::PartialRefund => "partial-refund",
+            Self::Dates => "dates",
             Self::NotIndexed => "not-indexed",
             Self::ItemsUnread => "items-unread",
             Self::OrderAmount => "order-amount",

@@ -131,6 +131,35 @@ pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFact
     findings.stop(Check::PartialRefund, why, remedy);
 }
 
+/// How far the dates of a file and of the vendor may differ for one order: time zones, and what is booked late.
+const DATES_WITHIN: SignedDuration = SignedDuration::from_hours(3 * 24);
+
+/// What the dates of a file say: a refund before the event of the action, or an order after it, is of another order with the
+/// same ID. `event` is [`known_day`].
+pub fn dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
+    let day = event.strftime("%Y-%m-%d");
+    if let Some(refunded_at) = claim.refunded_at.filter(|when| event.duration_since(when.latest()) > DATES_WITHIN) {
+        findings.stop(
+            Check::Dates,
+            format!("the file says that it was refunded on {refunded_at}, and its action is of {day}, later than that"),
+            "another order may have had this ID before: look at it in the shop, and name it by itself if all of it was refunded: \
+             `recoup retract ORDER`",
+        );
+    }
+    if let Some(ordered_at) = claim.ordered_at.filter(|when| when.earliest().duration_since(event) > DATES_WITHIN) {
+        findings.warn(
+            Check::Dates,
+            format!("the file says that it was ordered on {ordered_at}, and its action is of {day}, before that"),
+            "another order may have had this ID before: compare its amount and participant with the order in the shop",
+        );
+    }
+}
+
+/// When the event of an action happened: the action's own date, else the day in its ID.
+pub fn known_day(action_id: Option<&ActionId>, facts: &ActionFacts, now: Timestamp) -> Option<Timestamp> {
+    facts.event_date.or_else(|| action_id.and_then(day_of).filter(|day| *day <= now))
+}
+
 /// Why the vendor would not cancel this reward; `None` where nothing is known against it.
 pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static str> {
     let says = |text: &Option<String>| text.as_deref().is_some_and(|text| text.to_lowercase().contains("gift card"));
@@ -258,6 +287,37 @@ mod tests {
         }
     }
 
+    fn claim(decision: Decision) -> RefundClaim {
+        RefundClaim { decision, currency: None, evidence: String::new(), refunded_at: None, ordered_at: None }
+    }
+
+    #[test]
+    fn dates_of_another_order_with_the_same_id_are_seen() {
+        let event: Timestamp = "2026-04-13T10:00:00Z".parse().expect("a time");
+        let day = |text: &str| crate::refunds::dates::parse(text).expect("a date");
+        for (refunded_at, ordered_at, stops, warns) in [
+            (Some("2026-04-20"), Some("2026-04-13"), false, false),
+            (Some("2026-04-11"), Some("2026-04-15"), false, false),
+            (Some("2019-11-01"), None, true, false),
+            (None, Some("2026-11-01"), false, true),
+            (None, Some("2026-01-01"), false, false),
+            (None, None, false, false),
+        ] {
+            let claim = RefundClaim {
+                refunded_at: refunded_at.and_then(day),
+                ordered_at: ordered_at.and_then(day),
+                ..claim(Decision::InFull { refunded: None })
+            };
+            let mut findings = Findings::new(&[]);
+            dates(&mut findings, &claim, event);
+            assert_eq!(
+                (findings.error().is_some(), findings.list().len()),
+                (stops, usize::from(stops || warns)),
+                "{claim:?}"
+            );
+        }
+    }
+
     #[test]
     fn a_part_is_not_the_whole() {
         let compare = |text: &str| Decision::ToCompare { refunded: money(text).expect("an amount") };
@@ -272,7 +332,7 @@ mod tests {
         ] {
             let mut findings = Findings::new(&[]);
             let facts = ActionFacts { amount: full.and_then(money), ..ActionFacts::default() };
-            let claim = RefundClaim { decision, currency: None, evidence: String::new() };
+            let claim = claim(decision);
             refunded(&mut findings, &claim, &facts);
             assert_eq!(findings.error().is_some(), stops, "{claim:?} {full:?}");
         }

@@ -22,7 +22,7 @@ fn example(sim: &Sim, kind: &str, n: usize) -> Value {
 /// Writes a CSV file of orders with their refund dates and amounts.
 fn refunds(home: &Home, rows: &[(&str, &str, &str)]) -> String {
     // The third is what the order costs now: nothing, if it is left blank.
-    let mut text = "Order ID,refunded_at,new amount,note\n".to_owned();
+    let mut text = "Order ID,refunded_at,new amount,customer\n".to_owned();
     for (order_id, refunded_at, amount) in rows {
         let amount = if amount.is_empty() { "0.00" } else { amount };
         writeln!(text, "\"{}\",{refunded_at},{amount},kept", order_id.replace('"', "\"\"")).expect("text");
@@ -190,7 +190,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
     let (proven, standing) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
     home.check(&["retract", &proven, "--yes"], 0);
     let file = home.path("in.csv");
-    let text = format!("Ref;Notiz\r\n\"{standing}\";a\r\n\"{proven}\";b\r\n");
+    let text = format!("Ref;Kunde\r\n\"{standing}\";a\r\n\"{proven}\";b\r\n");
     std::fs::write(&file, text).expect("the refunds");
     let (file, out) = (file.display().to_string(), home.path("out.csv"));
     let path = out.display().to_string();
@@ -200,7 +200,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
     let added = "recoup_class;recoup_action;recoup_reward;recoup_worth;recoup_state;recoup_confirmed_at;recoup_note;recoup_decision;recoup_evidence";
     let lines: Vec<String> = read().split("\r\n").map(str::to_owned).collect();
     assert_eq!(lines.len(), 4, "a header, two rows, and the end: {lines:?}");
-    assert_eq!(lines[0], format!("Ref;Notiz;{added}"));
+    assert_eq!(lines[0], format!("Ref;Kunde;{added}"));
     assert!(lines[1].contains(";a;refunded and still rewarded;"), "{}", lines[1]);
     assert!(
         lines[2].contains(";b;retracted and confirmed;") && lines[2].contains(" CENTS;confirmed;20"),

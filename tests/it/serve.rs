@@ -315,7 +315,7 @@ fn what_was_sent_is_finished_when_the_service_is_told_to_end() {
 #[test]
 fn a_file_of_refunds_goes_from_plan_to_outcomes() {
     let (sim, home, passwords) = team();
-    let orders = [sim.example("plain").order_id, sim.example("all_redeemed").order_id, "nothing".to_owned()];
+    let orders = [sim.example("plain").order_id, sim.example("all_redeemed").order_id, "no order 1".to_owned()];
     let file = format!("order_id\n\"{}\"\n", orders.join("\"\n\""));
     let served = Served::start(&home);
     let lead = served.login("lead", &passwords[2]);
@@ -339,7 +339,7 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
     let path = taken.header("location").to_owned();
     let page = || lead.get(&path).body;
     wait_until("it is planned", || page().contains(">planned<"));
-    assert!(page().contains("Retract 1 orders") && page().contains("redeemed"), "{}", page());
+    assert!(page().contains("Retract 1 order") && page().contains("redeemed"), "{}", page());
     assert!(sim.deletes().is_empty(), "a plan sends nothing");
     assert_eq!(lead.get(&format!("{path}/outcomes")).status, 404);
     assert_eq!(lead.post(&format!("{path}/apply"), &[]).status, 400, "the last step was left out");

@@ -52,7 +52,7 @@ fn orders_export(sim: &Sim, actions: &[Action]) -> String {
 
 /// A file of no known format whose column says where the order stands; the first order is refunded, the second is not.
 fn doubtful_file(actions: &[Action]) -> String {
-    format!("order_id,Zustand,Notiz\n\"{}\",zurück,a\n\"{}\",bezahlt,b\n", actions[0].order, actions[1].order)
+    format!("order_id,Zustand,Kunde\n\"{}\",zurück,a\n\"{}\",bezahlt,b\n", actions[0].order, actions[1].order)
 }
 
 /// The orders of the actions that were reversed.
@@ -88,7 +88,7 @@ fn an_uploaded_orders_export_shows_its_statuses_and_sends_only_the_refunded_orde
         "<th scope=\"col\">Refunded Amount</th>",
         "<td>paid</td>",
         "<td>partially_refunded</td>",
-        "Retract 1 orders",
+        "Retract 1 order",
         "Nothing is sent for it.",
     ] {
         assert!(shown.contains(text), "{text}: {shown}");
@@ -187,7 +187,7 @@ fn a_file_without_a_known_column_of_order_ids_is_explained_in_the_form() {
         let done = lead.post(&format!("{path}/explain"), &[(&format!("column_{place}"), "order")]);
         assert_eq!(done.status, 303, "{header}: {}", done.body);
         wait_until("it is planned", || lead.get(&path).body.contains(">planned<"));
-        assert!(lead.get(&path).body.contains("Retract 1 orders"), "{}", lead.get(&path).body);
+        assert!(lead.get(&path).body.contains("Retract 1 order"), "{}", lead.get(&path).body);
     }
 }
 
@@ -302,7 +302,7 @@ fn a_lead_uploads_an_orders_export_and_explains_another_file_in_a_browser() {
     chrome.types("#file", &export.display().to_string());
     chrome.types("#reason", "returns of the week");
     chrome.presses("Check every order");
-    chrome.sees("Retract 1 orders");
+    chrome.sees("Retract 1 order");
     chrome.sees("partially_refunded");
     let text = chrome.text();
     assert!(text.contains("Shopify orders export") && text.contains("not refunded") && text.contains("paid"), "{text}");
@@ -313,7 +313,7 @@ fn a_lead_uploads_an_orders_export_and_explains_another_file_in_a_browser() {
     }
     chrome.screen(Screen::Desktop);
     chrome.clicks("input[name=yes]");
-    chrome.presses("Retract 1 orders");
+    chrome.presses("Retract 1 order");
     chrome.sees("Download the outcomes");
     assert_eq!(reversed(&sim, &actions), [0], "{:?}", sim.deletes());
 

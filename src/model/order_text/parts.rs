@@ -98,7 +98,10 @@ pub(super) fn of(text: &str) -> Vec<Part> {
     // An ID may hold what separates words elsewhere, so larger parts come first.
     let words: Vec<&str> = rest.split(is_blank).filter(|word| !word.is_empty()).collect();
     let ends = (1..words.len()).rev().take(MOST_WORDS).map(|first| words[first..].join(" "));
+    // `Order#1001`, `#1001#1002`: a # begins an ID.
+    let by_hash = words.iter().rev().flat_map(|word| word.split('#').skip(1).map(|rest| format!("#{rest}")));
     let finer = words.iter().rev().flat_map(|word| word.rsplit(is_between)).take(MOST_WORDS).map(str::to_owned);
+    let finer = finer.chain(by_hash.take(MOST_WORDS));
     for part in ends.chain(words.iter().rev().take(MOST_WORDS).map(|word| (*word).to_owned())).chain(finer) {
         let part = part.trim_matches(is_around);
         if !part.is_empty() && part != text && parts.iter().all(|other: &Part| other.text != part) {

@@ -21,6 +21,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Credit, &["Gross Credit (GC)", "Gross Credit"]),
         (Column::Amount, &["Main Amount"]),
         (Column::Currency, &["Gross Currency", "Main Currency"]),
+        (Column::Payment, &["Psp Reference"]),
         (Column::RowId, &["Modification Reference", "Modification Psp Reference"]),
         (Column::RefundedAt, &["Booking Date"]),
     ],

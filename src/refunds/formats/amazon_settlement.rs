@@ -38,12 +38,16 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         | "micro deposit"
         | "adjustment"
         | "order retrocharge"
-        | "refund retrocharge"
         | "previous reserve amount balance"
         | "current reserve amount"
         | "debt"
         | "successful charge" => {
             return Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type))));
+        }
+        "refund retrocharge" => return Err("a refund of it was charged back".to_owned()),
+        // The settlement's own line, with what it adds up to.
+        "" if cells.text(Column::OrderId).is_empty() && cells.text(Column::AmountType).is_empty() => {
+            return Ok(Says::NoRefund("the line of the settlement itself".to_owned()));
         }
         _ => return Err(cells.unknown(Column::Type)),
     };
@@ -55,6 +59,9 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
                 (false, false) => Ok(Says::Money { charged: amount, refunded: Decimal::ZERO }),
                 _ => Err(format!("a principal of {amount} on a line of type {}", cells.text(Column::Type))),
             }
+        }
+        (_, detail) if is_refund && detail.replace(' ', "").contains("restockingfee") => {
+            Err("a restocking fee was kept of its refund".to_owned())
         }
         ("", _) => Err(cells.blank(Column::AmountType)),
         (_, "") => Err(cells.blank(Column::Detail)),

@@ -25,7 +25,7 @@ mod woocommerce_refunds;
 #[cfg(test)]
 pub(super) mod samples;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::amount::{self, NoAmount};
 use super::columns::{Column, Columns, Names, fold};
@@ -206,6 +206,21 @@ pub enum Says {
     NoRefund(String),
 }
 
+impl Says {
+    /// Whether it says that money went back.
+    pub(super) fn is_refund(&self) -> bool {
+        match self {
+            Self::Listed | Self::Refund { .. } => true,
+            Self::Order { status, refunded, .. } => {
+                *status == Status::Refunded || refunded.is_some_and(|refunded| !refunded.is_zero())
+            }
+            Self::Money { refunded, .. } => !refunded.is_zero(),
+            Self::NewAmount(amount) => amount.is_zero(),
+            Self::Nothing | Self::KeptInPart { .. } | Self::NoRefund(_) => false,
+        }
+    }
+}
+
 /// What a status says about the whole order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -227,11 +242,13 @@ pub struct Cells<'a> {
     pub(super) columns: &'a Columns,
     /// Which columns were looked at, for the evidence.
     pub(super) seen: std::cell::RefCell<Vec<usize>>,
+    /// The currencies that the amounts themselves name, by code or sign.
+    pub(super) currencies: std::cell::RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Cells<'a> {
     pub(super) fn new(row: &'a RefundRow, columns: &'a Columns) -> Self {
-        Self { row, columns, seen: std::cell::RefCell::default() }
+        Self { row, columns, seen: std::cell::RefCell::default(), currencies: std::cell::RefCell::default() }
     }
 
     /// Whether the file has the column.
@@ -265,11 +282,14 @@ impl<'a> Cells<'a> {
         match read {
             Ok(amount) => {
                 let currency = self.text(Column::Currency);
-                if let Some(named) = amount.as_ref().and_then(|amount| amount.currency.as_deref())
-                    && !currency.is_empty()
-                    && !currency.eq_ignore_ascii_case(named)
-                {
-                    return Err(format!("{} {text:?} is in {named}, its currency column says {currency:?}", name()));
+                if let Some(named) = amount.as_ref().and_then(|amount| amount.currency.as_deref()) {
+                    if !currency.is_empty() && !amount::may_be(named, currency) {
+                        return Err(format!(
+                            "{} {text:?} is in {named}, its currency column says {currency:?}",
+                            name()
+                        ));
+                    }
+                    self.currencies.borrow_mut().insert(named.to_owned());
                 }
                 Ok(amount.map(|amount| amount.value))
             }

@@ -170,6 +170,12 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }
+    // What PayPal takes out of a customer's refund, or gives back of it.
+    let is_hold =
+        ["hold", "einbehalt", "retenue", "retención", "blocco", "inhouding"].iter().any(|word| kind.contains(word));
+    if has(UNDO) && !amount.is_negative() && !is_hold {
+        return Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type)));
+    }
     if has(OTHER) {
         return Ok(Says::NoRefund(format!("{:?} is no refund", cells.text(Column::Type))));
     }

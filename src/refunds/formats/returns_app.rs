@@ -32,7 +32,13 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             // Store credit and exchanges leave the money with the shop.
             let is_money = matches!(
                 cells.word(Column::Type).as_str(),
-                "" | "refund" | "refunded" | "return" | "original payment" | "original payment method" | "credit card"
+                "" | "refund"
+                    | "refunded"
+                    | "return"
+                    | "original"
+                    | "original payment"
+                    | "original payment method"
+                    | "credit card"
             );
             if !is_money {
                 return Err(cells.unknown(Column::Type));

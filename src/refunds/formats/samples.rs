@@ -146,7 +146,7 @@ pub(in crate::refunds) fn all() -> Vec<Sample> {
         ),
         sample!(
             "woocommerce-export.without-refunds.csv",
-            "1001 full 100.00 refunded_in_full - 100.00
+            "1001 full 100.00 refunded_in_full - -
              1002 not  80.00 not_refunded - -
              1003 part 55.17 not_refunded - -
              1004 part 80.00 not_refunded - -
@@ -312,6 +312,7 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
                 amount_column: text("back"),
                 amount_means: Some(AmountMeans::Refunded),
                 total_column: text("paid"),
+                ignore_columns: vec!["note".to_owned()],
                 ..Explained::default()
             },
             truths: "A1 full 100.00 refunded_in_full 100.00 100.00

@@ -1,5 +1,7 @@
 //! Shopify Admin API: orders as REST answers or as GraphQL bulk operations write them, with refunds nested or as child lines.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::shopify_orders::status_of;
@@ -19,6 +21,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Total, &["totalPriceSet", "total_price"]),
         (Column::Amount, &["totalRefundedSet", "refunds", "total_refunded", "totalRefunded"]),
         (Column::Currency, &["currency", "currencyCode"]),
+        (Column::Detail, &["test"]),
         (Column::OrderedAt, &["created_at", "createdAt"]),
         (Column::RowId, &["id"]),
         (Column::Reference, &["__parentId"]),
@@ -33,11 +36,16 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         return child(cells);
     }
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
+    match cells.text(Column::Detail) {
+        "" | "false" => {}
+        "true" => return Ok(Says::NoRefund("a test order".to_owned())),
+        _ => return Err(cells.unknown(Column::Detail)),
+    }
     let total = money(cells.text(Column::Total))?;
     let nested = cells.text(Column::Amount);
     let refunded = match nested.as_bytes().first() {
         None => None,
-        Some(b'[') => Some(sum_of_refunds(nested)?),
+        Some(b'[') => Some(sum_of_refunds(nested, cells.text(Column::Currency))?),
         Some(_) => money(nested)?,
     };
     if status == Status::Refunded && total.is_some_and(Decimal::is_zero) {
@@ -94,19 +102,32 @@ struct Refund {
 
 #[derive(Deserialize)]
 struct Transaction {
+    id: Option<Text>,
     kind: String,
     status: String,
+    currency: Option<String>,
     amount: Text,
 }
 
-/// What the successful refund transactions of an order add up to.
-fn sum_of_refunds(text: &str) -> Result<Decimal, String> {
+/// What the successful refund transactions of an order in `currency` add up to.
+fn sum_of_refunds(text: &str, currency: &str) -> Result<Decimal, String> {
     let refunds: Vec<Refund> =
         serde_json::from_str(text).map_err(|_unreadable| "refunds without readable transactions".to_owned())?;
     let mut sum = Decimal::ZERO;
+    let mut ids = HashSet::new();
     for transaction in refunds.iter().flat_map(|refund| &refund.transactions) {
         match (transaction.kind.to_lowercase().as_str(), transaction.status.to_lowercase().as_str()) {
             ("refund", "success") => {
+                if let Some(other) =
+                    transaction.currency.as_deref().filter(|other| !currency.is_empty() && *other != currency)
+                {
+                    return Err(format!("a refund of it is in {other}, and the order in {currency}"));
+                }
+                if let Some(id) = &transaction.id
+                    && !ids.insert(&id.0)
+                {
+                    return Err(format!("the transaction {} stands there twice", id.0));
+                }
                 let amount = Decimal::parse(&transaction.amount.0);
                 sum = sum + amount.ok_or_else(|| format!("{:?} is no amount of a refund", transaction.amount.0))?;
             }

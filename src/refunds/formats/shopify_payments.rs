@@ -15,6 +15,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Amount, &["Amount"]),
         (Column::Currency, &["Currency"]),
         (Column::RefundedAt, &["Transaction Date"]),
+        (Column::Payment, &["Checkout"]),
     ],
     required: &[Column::Type, Column::Amount, Column::Currency],
     says,

@@ -16,6 +16,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Total, &["Total", "Order Total"]),
         (Column::Currency, &["Currency", "Currency Code"]),
         (Column::RefundedAt, &["Refund Date", "Refund Dts"]),
+        (Column::Reason, &["Refund Reason", "Reason"]),
     ],
     required: &[Column::Amount],
     says,
@@ -25,6 +26,9 @@ pub(super) static FORMAT: Format = Format {
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let refunded = cells.needed(Column::Amount)?.abs();
     let total = cells.amount(Column::Total)?;
+    if cells.has(Column::RefundedAt) && cells.text(Column::RefundedAt).is_empty() {
+        return Err(cells.blank(Column::RefundedAt));
+    }
     if cells.has(Column::Total) && total.is_none() {
         return Err(cells.blank(Column::Total));
     }

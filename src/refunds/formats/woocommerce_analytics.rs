@@ -14,15 +14,14 @@ pub(super) static FORMAT: Format = Format {
         (Column::Amount, &["Net Sales"]),
         (Column::OrderedAt, &["Date"]),
     ],
-    required: &[Column::Status],
+    required: &[Column::Status, Column::Amount],
     says,
     ..Format::BASE
 };
 
 fn says(cells: &Cells<'_>) -> Result<Says, String> {
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
-    let sales = cells.amount(Column::Amount)?;
-    if status == Status::Refunded && sales.is_some_and(|sales| !sales.is_zero()) {
+    if status == Status::Refunded && !cells.needed(Column::Amount)?.is_zero() {
         return Err("the status is refunded, and the order still has net sales".to_owned());
     }
     Ok(Says::Order { status, refunded: None, total: None })

@@ -28,6 +28,7 @@ pub(super) static FORMAT: Format = Format {
             ],
         ),
         (Column::Currency, &["order_currency", "currency"]),
+        (Column::Detail, &["refund_items", "refunds", "order_refunds"]),
         (Column::OrderedAt, &["order_date", "date"]),
     ],
     required: &[Column::Status],
@@ -40,8 +41,10 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     if cells.has(Column::Amount) {
         return order_of(cells, status);
     }
+    if status == Status::Refunded && !cells.text(Column::Detail).is_empty() {
+        return Err("its refunds are listed, and recoup adds up only a column with the refunded total".to_owned());
+    }
     // Without what was refunded, the total proves nothing; its garbage is still a doubt about the row.
-    let total = cells.amount(Column::Total)?;
-    let total = if status == Status::Refunded { total } else { None };
-    Ok(Says::Order { status, refunded: None, total })
+    cells.amount(Column::Total)?;
+    Ok(Says::Order { status, refunded: None, total: None })
 }

@@ -157,3 +157,101 @@ fn a_payment_of_paypal_that_is_marked_as_refunded_in_part_is_not_refunded_in_ful
         assert_eq!(with(status), DecisionKind::Unclear, "{status}");
     }
 }
+
+#[test]
+fn a_restocking_fee_and_a_charged_back_refund_of_amazon_are_unclear() {
+    let header = "settlement-id\ttransaction-type\torder-id\tamount-type\tamount-description\tamount\n";
+    let with = |line: &str| {
+        let lines = "S\tOrder\t1\tItemPrice\tPrincipal\t80.00\nS\tRefund\t1\tItemPrice\tPrincipal\t-80.00\n";
+        decision("amazon-settlement", &format!("{header}{lines}{line}\n"))
+    };
+    assert_eq!(with("S\tRefund\t1\tItemFees\tCommission\t8.00"), DecisionKind::RefundedInFull);
+    assert_eq!(with("S\tRefund\t1\tItemPrice\tRestockingFee\t16.00"), DecisionKind::Unclear);
+    assert_eq!(with("S\tRefund_Retrocharge\t1\tItemPrice\tPrincipal\t80.00"), DecisionKind::Unclear);
+}
+
+#[test]
+fn a_row_without_an_order_belongs_to_the_order_of_its_payment() {
+    let header = "Psp Reference,Merchant Reference,Type,Modification Reference,Gross Currency,Gross Debit (GC),Gross Credit (GC)\n";
+    let with = |row: &str| {
+        let rows = "8,1,Settled,M1,EUR,,80.00\n8,1,Refunded,M2,EUR,80.00,";
+        decision("adyen-settlement", &format!("{header}{rows}\n{row}\n"))
+    };
+    assert_eq!(with("9,,Fee,,EUR,1.00,"), DecisionKind::RefundedInFull);
+    assert_eq!(with("8,,RefundedReversed,M3,EUR,,80.00"), DecisionKind::NotRefunded);
+    assert_eq!(with("8,,RefundFailed,M3,EUR,80.00,"), DecisionKind::Unclear);
+    let header = "Type,Order,Checkout,Payout Status,Amount,Currency\n";
+    let rows = "charge,#1,#44,paid,80.00,USD\nrefund,#1,#44,paid,-80.00,USD\nrefund_failure,,#44,paid,80.00,USD\n";
+    assert_eq!(decision("shopify-payments", &format!("{header}{rows}")), DecisionKind::Unclear);
+}
+
+#[test]
+fn two_payments_of_adyen_that_share_all_but_their_reference_are_two() {
+    let header = "Psp Reference,Merchant Reference,Type,Modification Reference,Gross Currency,Gross Debit (GC),Gross Credit (GC)\n";
+    let rows = "8811,1,Settled,M1,EUR,,80.00\n8812,1,Settled,M1,EUR,,80.00\n8811,1,Refunded,M2,EUR,80.00,\n";
+    assert_eq!(decision("adyen-settlement", &format!("{header}{rows}")), DecisionKind::RefundedInPart);
+}
+
+#[test]
+fn a_reversal_in_the_shops_favour_may_undo_a_refund_of_paypal() {
+    let with = |row: &str| {
+        let refund = "Payment Refund,Completed,EUR,-100.00,R1,P1,1\n";
+        decision("paypal-activity", &format!("{PAYPAL}{refund}{row}\n"))
+    };
+    assert_eq!(with("Payment Reversal,Completed,EUR,100.00,P3,R1,"), DecisionKind::Unclear);
+    assert_eq!(with("Reversal of General Account Hold,Completed,EUR,100.00,P3,P1,"), DecisionKind::RefundedInFull);
+}
+
+#[test]
+fn a_refund_of_paypal_that_names_another_orders_payment_is_unclear() {
+    let text = format!(
+        "{PAYPAL}Express Checkout Payment,Completed,EUR,100.00,P2,,2\nPayment Refund,Completed,EUR,-100.00,R1,P2,1\n"
+    );
+    let refunds = read(&text).expect("an export");
+    assert_eq!(decisions(&refunds), [DecisionKind::Unclear; 2]);
+}
+
+#[test]
+fn shopify_orders_of_the_test_mode_and_refunds_that_contradict_their_order_count_as_none() {
+    let order = |more: &str| {
+        decision(
+            "shopify-json",
+            &format!(
+                r##"[{{"id":1,"name":"#1","financial_status":"refunded","currency":"USD","total_price":"80.00"{more}}}]"##
+            ),
+        )
+    };
+    let refund = |id: u8, amount: &str, currency: &str| {
+        format!(r#"{{"id":{id},"kind":"refund","status":"success","amount":"{amount}","currency":"{currency}"}}"#)
+    };
+    let refunds = |list: &[String]| format!(r#","refunds":[{{"transactions":[{}]}}]"#, list.join(","));
+    let whole = refunds(&[refund(1, "80.00", "USD")]);
+    assert_eq!(order(&whole), DecisionKind::RefundedInFull);
+    assert_eq!(order(&format!("{whole},\"test\":true")), DecisionKind::NotRefunded);
+    assert_eq!(order(&refunds(&[refund(1, "80.00", "JPY")])), DecisionKind::Unclear);
+    assert_eq!(order(&refunds(&[refund(1, "40.00", "USD"), refund(1, "40.00", "USD")])), DecisionKind::Unclear);
+    assert_eq!(order(",\"refunds\":null"), DecisionKind::Unclear);
+    assert_eq!(order(""), DecisionKind::Unclear);
+}
+
+#[test]
+fn a_reason_that_denies_the_refund_is_unclear_in_every_format_that_has_one() {
+    let ultracart = |reason: &str| {
+        let header = "Order ID,Refund By User,Total,Total Refunded,Refund Reason\n";
+        decision("ultracart-refunds", &format!("{header}1,ann,80.00,80.00,{reason}\n"))
+    };
+    assert_eq!(ultracart("too small"), DecisionKind::RefundedInFull);
+    assert_eq!(ultracart("refund failed"), DecisionKind::Unclear);
+    let reversal = "ActionTrackerId,OrderId,Amount,Reason\n12345,1001,0,NOT_REFUNDED\n";
+    assert_eq!(decision("impact-reversals", reversal), DecisionKind::Unclear);
+    let refund = "id,parent_id,amount,reason\n1,1001,80.00,refund cancelled\n";
+    assert_eq!(decision("woocommerce-refunds", refund), DecisionKind::Unclear);
+}
+
+#[test]
+fn an_order_of_a_woocommerce_export_whose_refunds_are_only_listed_is_unclear() {
+    let header = "order_id,order_number,status,order_total,refund_items\n";
+    let with = |items: &str| decision("woocommerce-export", &format!("{header}1,1,refunded,80.00,{items}\n"));
+    assert_eq!(with(""), DecisionKind::RefundedInFull);
+    assert_eq!(with("id:1|total:-5.00"), DecisionKind::Unclear);
+}

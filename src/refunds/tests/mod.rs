@@ -23,7 +23,7 @@ fn read(text: &str) -> Result<Refunds> {
 /// Reads a file whose column *note* a person has looked into.
 fn read_without_note(text: &str) -> Result<Refunds> {
     let explained = Explained { ignore_columns: vec!["note".to_owned()], ..Explained::default() };
-    from_bytes("refunds.json", text.as_bytes(), &Options { explained, ..Options::default() })
+    from_bytes("refunds.csv", text.as_bytes(), &Options { explained, ..Options::default() })
 }
 
 fn kinds(row: &RefundRow) -> Vec<ProblemKind> {

@@ -6,13 +6,13 @@ use crate::refunds::{cells, table, text};
 
 #[test]
 fn outcomes_stand_beside_the_rows_they_belong_to() {
-    let refunds = read("order_id;note;recoup_outcome\r\n=1;a\r\n-12.50;\"x;y\";old\r\n").expect("a file");
+    let refunds = read_without_note("order_id;note;recoup_outcome\r\n=1;a\r\n-12.50;\"x;y\";old\r\n").expect("a file");
     let values = [vec!["confirmed".to_owned(), "@x".to_owned()], vec!["pending".to_owned(), String::new()]];
-    let names = ["recoup_outcome", "recoup_error"];
+    let names = ["recoup_outcome", "recoup_why"];
     let csv = outcomes(&refunds, refunds.syntax, &names, &values).expect("outcomes");
     assert_eq!(
         String::from_utf8(csv).expect("text"),
-        "order_id;note;recoup_outcome;recoup_outcome_2;recoup_error_2\r\n'=1;a;;confirmed;'@x\r\n-12.50;\"x;y\";old;pending;\r\n"
+        "order_id;note;recoup_outcome;recoup_outcome_2;recoup_why_2\r\n'=1;a;;confirmed;'@x\r\n-12.50;\"x;y\";old;pending;\r\n"
     );
     let ndjson = outcomes(&refunds, Syntax::Ndjson, &["outcome"], &[vec!["a".to_owned()], vec![String::new()]]);
     assert_eq!(
@@ -51,8 +51,8 @@ proptest! {
     #[test]
     fn outcomes_are_read_back_cell_by_cell(refunds in any_refunds(), value in any_cell()) {
         let values = values_for(&refunds, &value);
-        let bytes = outcomes(&refunds, refunds.syntax, &["recoup_outcome", "recoup_error"], &values).expect("outcomes");
-        let is_header = |cells: &[String]| usize::from(cells.iter().any(|cell| cell.starts_with("recoup_error")));
+        let bytes = outcomes(&refunds, refunds.syntax, &["recoup_outcome", "recoup_why"], &values).expect("outcomes");
+        let is_header = |cells: &[String]| usize::from(cells.iter().any(|cell| cell.starts_with("recoup_why")));
         let again = table::read("x", &text::decode("x", &bytes).expect("text"), 1000, &is_header).expect("a table");
         prop_assert_eq!(again.dialect.separator, separator_of(&refunds));
         prop_assert_eq!(again.rows.len(), refunds.rows.len());
@@ -66,7 +66,7 @@ proptest! {
     #[test]
     fn outcomes_as_ndjson_are_objects_with_every_cell(refunds in any_refunds()) {
         let values = values_for(&refunds, "x");
-        let bytes = outcomes(&refunds, Syntax::Ndjson, &["recoup_outcome", "recoup_error"], &values).expect("outcomes");
+        let bytes = outcomes(&refunds, Syntax::Ndjson, &["recoup_outcome", "recoup_why"], &values).expect("outcomes");
         let text = String::from_utf8(bytes).expect("text");
         prop_assert_eq!(text.lines().count(), refunds.rows.len());
         for (line, row) in text.lines().zip(&refunds.rows) {
@@ -85,7 +85,7 @@ proptest! {
         if let Ok(refunds) = read(&text) {
             let values = values_for(&refunds, "x");
             let format = refunds.syntax;
-            let written = outcomes(&refunds, format, &["recoup_outcome", "recoup_error"], &values).expect("outcomes");
+            let written = outcomes(&refunds, format, &["recoup_outcome", "recoup_why"], &values).expect("outcomes");
             prop_assert_eq!(from_bytes("x", &written, &Options::default()).map_or(0, |again| again.rows.len()), refunds.rows.len());
         }
     }

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::error::Kind;
-use crate::refunds::{Weight, reversal_file};
+use crate::refunds::{AmountMeans, Weight, reversal_file};
 
 #[test]
 fn a_row_says_what_its_cells_say() {
-    let refunds = read(
+    let refunds = read_without_note(
         "\u{feff}Order ID;Refund Amount;Currency;Refund Date;Order date;Disposition;Reason;Ticket;Event Type ID;Action ID;Note\r\n\
          #1001;-12,50;EUR;2024-04-03;2024-03-01 10:00;RETRACTION;sent back;T-1;12345;1000.4636.158133;kept\r\n\
          1002\r\n",
@@ -115,7 +115,9 @@ fn what_is_no_list_of_refunds_is_refused_with_a_hint() {
         ("\u{feff}\r\n \r\n", "is empty"),
         ("order_id,recoup_plan_mark\n1,m0\n", "is a plan"),
         ("<!doctype html>", "HTML"),
-        ("1001\n1002\n", "its columns are \"1001\""),
+        ("1001\n1002\n", "has no header"),
+        ("#1014762\nO7899073\nSO/969728/A\n", "has no header"),
+        ("1001", "has no header"),
         ("{\"order_id\":\"1\"}\n{\"order_id\":", "line 2 is not one JSON object"),
         ("{\"order_id\":\"1\"}\n[]", "line 2 is not one JSON object"),
         ("{\"order_id\":\"1\",\"orderId\":\"2\"}", "\"order_id\" and \"orderId\""),
@@ -156,7 +158,7 @@ fn an_unknown_column_in_any_language_stops_a_list_until_a_person_says_that_it_is
         let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect(&text);
         assert_eq!(decisions(&refunds), [DecisionKind::RefundedInFull]);
     }
-    read("order_id,Customer Name,E-Mail,note,phone,Country\nA1,Ann,a@example.com,call back,030 123 456,DE\n")
+    read("order_id,Customer Name,E-Mail,phone,Country\nA1,Ann,a@example.com,030 123 456,NO\nA2,Bob,b@example.com,030 123 457,DE\n")
         .expect("a list");
 }
 
@@ -167,8 +169,100 @@ fn a_value_of_json_that_recoup_cannot_look_into_stops_a_list() {
         let error = from_bytes("refunds.json", text.as_bytes(), &Options::default()).expect_err(value);
         assert!(error.message.contains("\"note\""), "{value}: {error}");
     }
-    let text = "[{\"order_id\":\"1001\",\"note\":\"arrived late\"}]";
+    let text = "[{\"order_id\":\"1001\",\"customer\":\"Ann\"}]";
     assert!(from_bytes("refunds.json", text.as_bytes(), &Options::default()).is_ok());
+}
+
+#[test]
+fn texts_that_people_write_stop_a_list_in_any_language_until_a_person_has_read_them() {
+    for text in [
+        "refund bounced back - customer keeps order",
+        "refunded: false",
+        "Erstattung fehlgeschlagen",
+        "pas encore remboursé",
+        "nie zwrócono",
+        "未返金",
+        "TBD",
+        "?",
+    ] {
+        for column in ["note", "reason", "Kommentar"] {
+            let file = format!("order_id,{column}\nA1,{text}\n");
+            let error = read(&file).expect_err(&file);
+            assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("--ignore-column")), "{error:?}");
+            let explained = Explained { ignore_columns: vec![column.to_owned()], ..Explained::default() };
+            let options = Options { explained, ..Options::default() };
+            assert!(from_bytes("x", file.as_bytes(), &options).is_ok(), "{file}");
+        }
+    }
+    for reason in ["too small", "Damaged", "ITEM_RETURNED", "refunded in full", "Größe falsch", ""] {
+        let file = format!("order_id,reason,ticket\nA1,{reason},SUP-1\n");
+        assert_eq!(decisions(&read(&file).expect(&file)), [DecisionKind::RefundedInFull]);
+    }
+    for cells in ["KEEP,", "ORDER_UPDATE,", ",rejected", ",open"] {
+        read(&format!("order_id,disposition,ticket\nA1,{cells}\n")).expect_err(cells);
+    }
+}
+
+#[test]
+fn headings_titles_and_footnotes_stop_a_list() {
+    for text in [
+        "order_id,customer\nX-1,Ann\nRejected,\nX-3,Bob\n",
+        "order_id,customer\nX-1,Ann\n,Exchanges\nX-3,Bob\n",
+        "order_id,customer\n1,Ann\n\nBestellnummer,Kunde\n2,Bob\n",
+        "Refund requests\norder_id\n1\n",
+        "Orders of November\norder_id\n1\n",
+        "Abgelehnte Retouren\norder_id\n1\n",
+        "返金拒否\norder_id\n1\n",
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.kind == Kind::Usage && error.hint.is_some(), "{text:?}: {error:?}");
+    }
+    for text in [
+        "Refunds of November 2026\n\norder_id,refund amount,refunded_at\n1,5.00,2026-11-02\nTotal,5.00,\n",
+        "order_id\nKQXWBTRAZ\nAB12CD34E\nZZPQRSTUV\n",
+    ] {
+        read(text).expect(text);
+    }
+}
+
+#[test]
+fn rows_whose_order_ids_only_look_the_same_are_unclear() {
+    for other in ["A1\u{a0}", "A1\u{200b}", "\u{ff21}1"] {
+        let text = format!("order_id,refund amount,refunded_at\nA1,80.00,2026-11-02\n{other},-80.00,2026-11-05\n");
+        let explained = Explained { amount_means: Some(AmountMeans::Refunded), ..Explained::default() };
+        let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect(&text);
+        assert_eq!(decisions(&refunds), [DecisionKind::Unclear; 2], "{other:?}");
+    }
+}
+
+#[test]
+fn amounts_in_two_currencies_and_dates_of_no_refund_are_unclear() {
+    let header = "order_id,refund amount,order total,refunded_at,ordered_at\n";
+    let decision = |cells: &str| decisions(&read(&format!("{header}A1,{cells}\n")).expect(cells))[0];
+    assert_eq!(decision("80.00,80.00,2026-11-02,2026-10-30"), DecisionKind::RefundedInFull);
+    assert_eq!(decision("$80.00,USD 80.00,2026-11-02,2026-11-02"), DecisionKind::RefundedInFull);
+    for cells in [
+        "¥80.00,$80.00,2026-11-02,2026-10-30",
+        "80.00 USD,80.00 EUR,2026-11-02,2026-10-30",
+        "C$80.00,US$80.00,2026-11-02,2026-10-30",
+        "80.00,80.00,1970-01-01,1969-12-30",
+        "80.00,80.00,1899-12-30,",
+        "80.00,80.00,9999-12-31,",
+        "80.00,80.00,2026-11-02,2026-11-09",
+    ] {
+        assert_eq!(decision(cells), DecisionKind::Unclear, "{cells}");
+    }
+}
+
+#[test]
+fn a_column_that_is_set_aside_although_it_speaks_of_a_refund_is_named() {
+    let explained =
+        Explained { ignore_columns: vec!["Status".to_owned(), "Filiale".to_owned()], ..Explained::default() };
+    let text = "order_id,Status,Filiale\nA1,Offen,Bonn\n";
+    let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect("a list");
+    let note = refunds.notes.iter().find(|note| note.contains("set aside")).expect("a note");
+    assert!(note.contains("\"Status\"") && !note.contains("Filiale"), "{note}");
+    assert!(refunds.orders[0].evidence.sentence().contains("handed in as refunded"));
 }
 
 #[test]
@@ -227,7 +321,7 @@ fn a_second_table_in_a_list_is_refused_and_a_header_that_comes_again_is_no_order
         let error = read(text).expect_err(text);
         assert!(error.message.contains("a second table begins here"), "{error:?}");
     }
-    assert_eq!(read("order_id,reason\nA1,x\norder_id,reason\nA2,y\n").expect("one list").orders.len(), 2);
+    assert_eq!(read("order_id,reason\nA1,too small\norder_id,reason\nA2,damaged\n").expect("one list").orders.len(), 2);
 }
 
 #[test]
@@ -264,7 +358,14 @@ proptest! {
         let mut text = b"order_id\n".to_vec();
         let rows: Vec<Vec<String>> = ids.iter().map(|id| vec![id.clone()]).collect();
         text.extend(ungrid(&rows, b','));
-        let refunds = from_bytes("x", &text, &Options::default()).expect("a file");
+        let refunds = match from_bytes("x", &text, &Options::default()) {
+            Ok(refunds) => refunds,
+            // A row that is unlike all others may be a heading, and is named.
+            Err(error) => {
+                prop_assert!(error.message.contains("is no order ID like the others"), "{error}");
+                return Ok(());
+            }
+        };
         let found: Vec<&str> = refunds.rows.iter().map(|row| row.cell(0)).collect();
         prop_assert_eq!(found, ids.iter().map(String::as_str).collect::<Vec<_>>());
     }

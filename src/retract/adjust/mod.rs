@@ -26,7 +26,7 @@ use super::{Options, Reads, WriterSettings, confirm, seen};
 use crate::api::{BrandWriter, Change, Modification, is_full_retraction};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
-use crate::refunds::{Decision, shell_word};
+use crate::refunds::{Decimal, shell_word};
 use crate::store::ledger::Ledger;
 
 /// What was asked for.
@@ -52,13 +52,9 @@ impl AdjustOptions {
     }
 }
 
-/// The command that adjusts an order that was refunded in part.
-pub fn command_for(order_id: &OrderId, decision: &Decision) -> String {
-    let order = shell_word(order_id.as_str());
-    match decision {
-        Decision::InPart { left: Some(left), .. } => format!("recoup adjust {order} --amount {left}"),
-        _ => format!("recoup adjust {order} --amount AMOUNT (what the order costs now is not in the file)"),
-    }
+/// The command that adjusts an order to `left`, which was held against the action's amount.
+pub fn command_for(order_id: &OrderId, left: Decimal) -> String {
+    format!("recoup adjust {} --amount {left}", shell_word(order_id.as_str()))
 }
 
 fn that_is_a_retraction() -> Error {

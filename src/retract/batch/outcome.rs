@@ -128,7 +128,7 @@ pub const COLUMNS: [&str; 9] = [
     "recoup_retraction",
     "recoup_batch_id",
     "recoup_confirmed_at",
-    "recoup_error",
+    "recoup_why",
     "recoup_decision",
     "recoup_evidence",
 ];
@@ -182,8 +182,6 @@ impl Done {
             outcome => outcome.words().to_owned(),
         };
         let numbers: Vec<String> = self.retractions.iter().map(ToString::to_string).collect();
-        let error =
-            if matches!(self.outcome, Outcome::Confirmed | Outcome::AlreadyRetracted) { "" } else { &self.message };
         vec![
             word,
             self.actions.join(" "),
@@ -191,7 +189,7 @@ impl Done {
             numbers.join(" "),
             self.batch_ids.join(" "),
             self.confirmed_at.clone().unwrap_or_default(),
-            error.to_owned(),
+            self.message.clone(),
             self.decision.clone(),
             self.evidence.clone(),
         ]

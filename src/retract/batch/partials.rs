@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::model::OrderId;
 use crate::model::decimal::Decimal;
 use crate::refunds::Decision;
+use crate::refunds::amount::may_be;
 use crate::retract::adjust::preview::Level;
 use crate::retract::adjust::{self, AdjustOptions, change_of};
 use crate::retract::receipt::Receipt;
@@ -103,8 +104,7 @@ async fn plan_one(
     adjustment: Adjustment,
 ) -> Result<Option<Done>, Error> {
     let Some(order) = item.order else { return Ok(None) };
-    let command = adjust::command_for(&order.order_id, &order.decision);
-    let refused = |why: &str| Ok(Some(Done::new(Outcome::RefundedInPart, format!("{why}; by hand: {command}"))));
+    let refused = |why: &str| Ok(Some(Done::new(Outcome::RefundedInPart, format!("it cannot be adjusted: {why}"))));
     let receipt = match adjust::run(reads, writer, &order.order_id, &options_of(item, adjustment, true)).await {
         Ok(receipt) => receipt,
         Err(error) if ends_all(&error) => return Err(error),
@@ -115,7 +115,7 @@ async fn plan_one(
     }
     let change = receipt.retractions.first().and_then(|entry| entry.change.as_ref());
     if let (Some(file), Some(action)) = (&order.evidence.currency, change.and_then(|change| change.currency.as_ref()))
-        && !file.eq_ignore_ascii_case(action)
+        && !may_be(file, action)
     {
         return refused(&format!("the file is in {file} and the action in {action}"));
     }

@@ -14,8 +14,10 @@ use super::partials::{Adjustment, Before, before};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::absence::not_proven;
 use crate::lookup::{self, basis};
+use crate::model::decimal::Decimal;
 use crate::model::{Coverage, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
+use crate::retract::adjust::command_for;
 use crate::retract::plan::{self, Plan, Step};
 use crate::retract::verdict::Verdict;
 use crate::retract::{Options, Reads, RefundClaim};
@@ -308,9 +310,6 @@ async fn try_plan(
         let coverage = reader.map(IndexReader::coverage).transpose()?.unwrap_or_default();
         return Ok(Planned::Done(missing(order, &coverage, undated)));
     }
-    if let Decision::InPart { .. } = order.decision {
-        return Ok(Planned::Done(in_part(ledger, order_id, &order.decision)?));
-    }
     // What was taken off an action before may or may not be in what the file says was refunded.
     if let (Decision::ToCompare { .. }, Before::Other(why)) = (&order.decision, before(ledger, order_id, None)?) {
         let done = Done::new(Outcome::Stopped, format!("unclear: {why}"));
@@ -321,10 +320,21 @@ async fn try_plan(
     if !has_action && options.action_id.is_none() && !matches.is_empty() {
         options.action_tracker = item.row.action_tracker_id.clone().or(options.action_tracker);
     }
+    if let Decision::InPart { left, .. } = order.decision
+        && let Some(done) = adjusted_before(ledger, order_id, left)?
+    {
+        return Ok(Planned::Done(done));
+    }
     let plan = plan::from_index(reads, reader, ledger, order_id, &options, None).await?;
+    if let Decision::InPart { .. } = order.decision {
+        return compared_in_part(order, &plan, &options);
+    }
     if let Some((decision, why)) = contradicted(&plan, &options) {
         let done = match &decision {
-            Decision::InPart { .. } => in_part(ledger, order_id, &decision)?,
+            Decision::InPart { left: Some(left), .. } => match adjusted_before(ledger, order_id, Some(*left))? {
+                Some(done) => done,
+                None => Done::new(Outcome::RefundedInPart, command_for(order_id, *left)),
+            },
             _ => Done::new(Outcome::Stopped, format!("unclear: {why}")),
         };
         return Ok(Planned::Decided(decision, why, Done { actions: names(&plan), ..done }));
@@ -342,16 +352,54 @@ fn without_sending(order: &OrderRefund) -> Option<Done> {
     }
 }
 
-/// The outcome of an order that was refunded in part: the command that adjusts it.
-fn in_part(ledger: Option<&Ledger>, order_id: &OrderId, decision: &Decision) -> Result<Done> {
-    if let Decision::InPart { left: Some(left), .. } = decision {
-        match before(ledger, order_id, Some(*left))? {
-            Before::Same(done) => return Ok(done),
-            Before::Other(why) => return Ok(Done::new(Outcome::Stopped, format!("unclear: {why}"))),
-            Before::Nothing => {}
+/// The outcome of an order whose action was adjusted before, to `left` or otherwise; `None` if it was not.
+fn adjusted_before(ledger: Option<&Ledger>, order_id: &OrderId, left: Option<Decimal>) -> Result<Option<Done>> {
+    Ok(match before(ledger, order_id, left)? {
+        Before::Same(done) => Some(done),
+        Before::Other(why) => Some(Done::new(Outcome::Stopped, format!("unclear: {why}"))),
+        Before::Nothing => None,
+    })
+}
+
+/// An order that was refunded in part, held against its live action: the command that adjusts it, or why there is none.
+fn compared_in_part(order: &OrderRefund, plan: &Plan, options: &Options) -> Result<Planned> {
+    let in_part = |why: &str| {
+        let done = Done { actions: names(plan), ..Done::new(Outcome::RefundedInPart, why) };
+        Ok(Planned::Done(done))
+    };
+    let mut open = plan.actions.iter().filter(|action| matches!(action.step, Step::Send | Step::Stop));
+    let Some(action) = open.next() else {
+        return in_part("its action was taken back whole before, so there is nothing left to adjust");
+    };
+    if open.next().is_some() {
+        return in_part("the order has several actions, and the file does not say which of them was refunded");
+    }
+    let Some(claim) = options.refund.as_ref().filter(|_| action.facts.amount.is_some()) else {
+        return in_part("the action's amount could not be read, and without it the new amount is not certain");
+    };
+    let decided = claim.against(&action.facts);
+    // Adjusted at the vendor, and not by this ledger.
+    let changed = action.facts.amount_now.filter(|now| action.facts.amount != Some(*now));
+    match decided {
+        (Decision::InPart { left: Some(left), .. }, _) if changed == Some(left) => {
+            let done = Done::new(Outcome::Adjusted, format!("the action's amount is {left} already"));
+            Ok(Planned::Done(Done { actions: names(plan), ..done }))
+        }
+        (Decision::InPart { .. }, _) if let Some(now) = changed => {
+            let why = format!(
+                "its action was adjusted to {now} before, and the file does not show whether this refund includes that"
+            );
+            let done = Done::new(Outcome::Stopped, format!("unclear: {why}"));
+            Ok(Planned::Decided(Decision::Unclear, why, Done { actions: names(plan), ..done }))
+        }
+        (Decision::InPart { left: Some(left), .. }, _) => in_part(&command_for(&order.order_id, left)),
+        (Decision::InPart { .. }, _) => in_part("the file does not say what the order costs now"),
+        (decision, why) => {
+            let why = why.unwrap_or_default();
+            let done = Done::new(Outcome::Stopped, format!("unclear: {why}"));
+            Ok(Planned::Decided(decision, why, Done { actions: names(plan), ..done }))
         }
     }
-    Ok(Done::new(Outcome::RefundedInPart, crate::retract::adjust::command_for(order_id, decision)))
 }
 
 /// What the live action says against the decision of the file, if that still lets something be sent.

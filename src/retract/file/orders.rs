@@ -6,7 +6,6 @@
 use crate::model::{ActionId, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
 use crate::retract::RefundClaim;
-use crate::retract::adjust::command_for;
 
 /// One order to be handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +90,8 @@ fn not_in_full(order: &OrderRefund) -> Option<String> {
         Decision::InFull { .. } | Decision::ToCompare { .. } => None,
         Decision::NotRefunded => Some(format!("not refunded ({why})")),
         Decision::Unclear => Some(format!("unclear ({why})")),
-        decision @ Decision::InPart { .. } => {
-            Some(format!("refunded in part ({why}): {}", command_for(&order.order_id, decision)))
-        }
+        Decision::InPart { .. } => Some(format!(
+            "refunded in part ({why}): a file of reversals takes orders back whole; `recoup retract --file FILE --partials` adjusts it"
+        )),
     }
 }

@@ -48,6 +48,7 @@ pub struct WriteOptions {
 pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], options: &WriteOptions) -> Result<Written> {
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let path = place(existing.as_ref(), options)?;
+    make_folder(&options.out)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // The ledger remembers the file by its name, and a line that a FIFO has taken could not be released.
     let mut out = OutFile::reserve_by(&path, Rules { force: options.force, streams: false, ..Rules::default() })?;
@@ -135,7 +136,7 @@ fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
     let is_taken = |path: &Path| {
         path.file_name().is_some_and(|name| open.iter().any(|other| other.as_str() == name.to_string_lossy()))
     };
-    if options.out.is_dir() {
+    if is_folder(&options.out) {
         let first = reversal_file::file_name(options.day);
         let name = |n: u32| if n == 1 { first.clone() } else { first.replace(".csv", &format!("_{n}.csv")) };
         let free = |path: &PathBuf| !is_taken(path) && (options.force || path.symlink_metadata().is_err());
@@ -151,6 +152,23 @@ fn place(ledger: Option<&Ledger>, options: &WriteOptions) -> Result<PathBuf> {
         .hint("name another file, or settle them with `recoup file check` or `recoup file release`"));
     }
     Ok(options.out.clone())
+}
+
+/// Whether a path is that of a folder: an existing one, or one that is written like a folder and is not there yet.
+fn is_folder(path: &Path) -> bool {
+    let is_written_so = || path.to_string_lossy().ends_with('/') || path.extension().is_none();
+    path.is_dir() || (path.symlink_metadata().is_err() && is_written_so())
+}
+
+/// Makes the folder of a file that is written now.
+fn make_folder(out: &Path) -> Result<()> {
+    if out.is_dir() || !is_folder(out) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(out).map_err(|error| {
+        Error::new(Kind::Usage, format!("the folder {} cannot be made: {error}", out.display()))
+            .hint("name a folder that can be written to with --out")
+    })
 }
 
 /// Everything that speaks for and against one order.

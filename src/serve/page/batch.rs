@@ -58,6 +58,8 @@ struct Line {
     stage: &'static str,
     rows: String,
     orders: String,
+    /// How many orders are sent.
+    to_send: usize,
     value: String,
     sent: usize,
     message: String,
@@ -181,6 +183,7 @@ impl Line {
             stage: if batch.broken_off { "broken off" } else { batch.stage.as_str() },
             rows: count(batch.rows as u64),
             orders: count(batch.orders as u64),
+            to_send: batch.orders,
             value: value.join(", "),
             sent: batch.sent,
             message: batch.message.as_deref().map(|said| fitted(&for_page(said), Surface::Page)).unwrap_or_default(),

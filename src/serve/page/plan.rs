@@ -60,7 +60,7 @@ pub(super) struct PlanLine {
 
 /// What a refund in part needs.
 pub(super) struct Adjust {
-    pub(super) left: Option<String>,
+    pub(super) left: String,
     pub(super) command: String,
 }
 
@@ -165,8 +165,8 @@ impl Adjust {
     /// Reads the planned message of a refund in part.
     fn of(why: &str) -> Option<Self> {
         let command = why.starts_with("recoup adjust ").then(|| why.to_owned())?;
-        let left = why.rsplit_once(" --amount ").map(|(_, left)| left).filter(|left| !left.starts_with("AMOUNT"));
-        Some(Self { left: left.map(str::to_owned), command })
+        let left = why.rsplit_once(" --amount ").map(|(_, left)| left.to_owned())?;
+        Some(Self { left, command })
     }
 }
 
@@ -177,10 +177,7 @@ mod tests {
     #[test]
     fn a_refund_in_part_says_what_is_left_and_how() {
         let adjust = Adjust::of("recoup adjust '#1 --amount 2' --amount 55.00").expect("a command");
-        assert_eq!(adjust.left.as_deref(), Some("55.00"));
-        let unknown = Adjust::of("recoup adjust 1 --amount AMOUNT (what the order costs now is not in the file)")
-            .expect("a command");
-        assert_eq!(unknown.left, None);
+        assert_eq!(adjust.left, "55.00");
         assert!(Adjust::of("the action is locked").is_none());
     }
 }

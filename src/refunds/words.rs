@@ -1,0 +1,160 @@
+//! Words by which `looks` tells what the columns and texts of a list say; pure. Lists, each separated by blanks.
+//!
+//! Words cannot prove that a text says nothing against a refund. They only let the plainest texts pass, and name the column for
+//! a person to look at.
+
+use crate::model::order_text::ordinary;
+
+/// Parts of texts that say that an order was not refunded, or not in full.
+pub(super) const DENIALS: [&str; 47] = [
+    "partial",
+    "in part",
+    "not refund",
+    "no refund",
+    "n't refund",
+    "not yet refund",
+    "without refund",
+    "store credit",
+    "teilweise",
+    "teilerstatt",
+    "nicht erstatt",
+    "keine erstatt",
+    "partiel",
+    "pas rembours",
+    "parcial",
+    "no reembols",
+    "parzial",
+    "non rimbors",
+    "gedeeltelijk",
+    "niet terug",
+    "not reverse",
+    "unrefunded",
+    "refund denied",
+    "refund declined",
+    "refund rejected",
+    "refund refused",
+    "refund failed",
+    "refund pending",
+    "refund cancel",
+    "refund void",
+    "refund revers",
+    "refund bounced",
+    "never refund",
+    "denied refund",
+    "declined by",
+    "rejected by",
+    "partly refunded",
+    "open orders",
+    "all orders",
+    "customer kept",
+    "erstattung abgelehnt",
+    "keine rückzahlung",
+    "pas de remboursement",
+    "non remboursé",
+    "remboursement refusé",
+    "sin reembolso",
+    "reembolso rechazado",
+];
+
+/// Whether a text says that an order was not refunded, or not in full.
+pub(super) fn speaks_against(text: &str) -> bool {
+    if text.len() < 7 {
+        return false;
+    }
+    let plain = plain(text);
+    DENIALS.iter().any(|denial| plain.contains(denial))
+}
+
+pub(super) const STATUS_NAMES: &str = "status state stage condition paid unpaid refunded returned cancelled canceled voided void captured \
+    approved accepted rejected declined resolution outcome result fulfilled fulfillment fulfilment completed success failed \
+    disposition decision decisions entscheidung décision decisión esito ok devolución zustand zahlungsstatus bestellstatus erstattet bezahlt storniert statut etat état estado stato situation \
+    payé remboursé reembolsado rimborsato betaald terugbetaald stav";
+pub(super) const TYPE_NAMES: &str =
+    "type kind typ tipo event art belegart transaktionsart buchungsart soort operation operación vorgang";
+pub(super) const AMOUNT_NAMES: &str = "amount gross net fee fees price prices subtotal total totals sum value revenue sales cost costs charge \
+    charged charges balance tax taxes shipping discount discounts refund refunds payout credit debit tip vat betrag summe brutto \
+    netto preis gesamt wert percent percentage share ratio prozent anteil erstattung erstattungsbetrag gebühr steuer umsatz rabatt montant prix importe precio valor importo \
+    prezzo bedrag prijs waarde totaal totale commission kosten belopp kwota";
+pub(super) const QUANTITY_NAMES: &str = "qty quantity quantities count units pieces items number of menge anzahl stück quantité cantidad \
+    quantità aantal antal";
+pub(super) const ITEM_NAMES: &str = "sku ware waren carrier tracking warehouse item product products line lineitem variant asin fnsku upc ean barcode artikel produkt position \
+    article produit articulo producto articolo prodotto";
+pub(super) const DATE_NAMES: &str = "date dates time datetime timestamp created updated processed day month datum zeit uhrzeit tag heure fecha \
+    hora data ora tijd";
+
+/// Names made of these words say nothing about a refund.
+pub(super) const SILENT_NAMES: &str = "id ids ref reference referenz nr number nummer numéro número numero customer customers client \
+    cliente kunde kunden klant buyer user account agent assignee bearbeiter owner author first last full name nom prénom nombre \
+    nome vorname nachname naam company firma email e mail emails correo courriel phone telephone mobile telefon téléphone \
+    teléfono telefoon address adresse dirección indirizzo adres street straße city stadt ort ville ciudad città zip plz postal \
+    postcode code country land pays país paese shop store branch filiale website site channel language sprache locale bestellnummer \
+    auftragsnummer bestellung order url link of the and und et y";
+
+pub(super) const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_refunded partial returned return completed complete \
+    pending open closed cancelled canceled failed processing authorized captured voided declined rejected approved shipped fulfilled \
+    unfulfilled delivered yes no true false y n active inactive success succeeded expired disputed charge chargeback sale payment \
+    payout settled bezahlt offen erstattet storniert abgeschlossen ja nein teilweise remboursé payé oui non pagado reembolsado sí \
+    rimborsato pagato betaald terugbetaald nee tak nie zwrócono opłacono igen nem ano zaplaceno kyllä ei да нет возвращён \
+    оплачен evet hayır iade sim não pago devolvido reembolsada ναι όχι 是 否 已退款 未退款 はい いいえ 返金済み 未返金 예 아니요 ✓ ✗ ✔ ✘ ✅ ❌";
+
+/// Values that say, wherever they stand, that the order was not refunded, or not in full.
+pub(super) const AGAINST_VALUES: &str = "paid unpaid pending open failed processing authorized captured voided declined rejected denied shipped \
+    fulfilled unfulfilled delivered completed expired disputed charge sale payment payout no none false bezahlt offen abgelehnt \
+    abgeschlossen nein payé non refusé pagado no rechazado pagato rifiutato betaald nee geweigerd";
+
+/// Names of columns with texts that people write.
+pub(super) const NOTE_NAMES: &str = "note notes notiz notizen comment comments kommentar kommentare bemerkung commentaire \
+    comentario commento nota opmerking message memo remark remarks text";
+
+/// The words of a reason that says why an order was refunded, and nothing else. No word of them can deny a refund.
+const REASON_WORDS: &str = "a an and the of for in from by with was is it its at item items order orders product products \
+    parcel package goods customer client buyer gift size sizing too small large big tight loose short long wide heavy colour \
+    color fit fits quality damaged damage defective defect broken faulty wrong bad poor late arrived \
+    shipping sent back returned return reason duplicate fraud fraudulent \
+    mistake error changed change mind unwanted disliked dislike bought better price cheaper found elsewhere out stock lost \
+    missing goodwill ordered twice double retraction info invalid cons other rma kaputt defekt beschädigt falsch größe farbe \
+    zu klein groß spät rückgabe retoure zurück zurückgesandt";
+
+/// The words beside *refunded* in a text that says nothing but that.
+const REFUND_WORDS: &str = "refund refunds refunded a an the of for in was is by reason full fully complete completely order item \
+    items customer";
+
+/// Whether a text is made of words that say why an order was refunded.
+pub(super) fn is_plain_reason(text: &str) -> bool {
+    let plain = plain(text);
+    let known = if plain.contains("refund") { REFUND_WORDS } else { REASON_WORDS };
+    let is_known = |word: &str| {
+        word.chars().all(|c| c.is_ascii_digit()) || known.split_ascii_whitespace().any(|known| known == word)
+    };
+    let mut words = plain.split_whitespace().peekable();
+    words.peek().is_some() && words.all(is_known)
+}
+
+/// The words of a title above a list of refunds, or of a total below it.
+const TITLE_WORDS: &str = "refund refunds refunded erstattung erstattungen rückerstattung rückerstattungen remboursements reembolsos rimborsi \
+    terugbetalingen list report export total totals sum subtotal grand grandtotal summe gesamt gesamtsumme gesamtbetrag endsumme \
+    somme totale totaal suma end eof file of for from to the shop shops store all month year week date page on at by and day von vom \
+    bis january february march april may june july august september october november december jan feb mar apr jun jul aug sep \
+    oct nov dec januar februar märz mai juni juli oktober dezember usd eur gbp record records s downloaded generated created seller \
+    id";
+
+/// Whether a line above or below a list says only that it is one of refunds, or what they add up to.
+pub(super) fn is_plain_title(text: &str) -> bool {
+    let is_known = |word: &str| {
+        word.chars().all(|c| c.is_ascii_digit()) || TITLE_WORDS.split_ascii_whitespace().any(|known| known == word)
+    };
+    plain(text).split_whitespace().all(is_known)
+}
+
+/// A text in lower case, without marks that are not seen, with one blank for everything that is no letter and no digit.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in ordinary(text).chars().flat_map(char::to_lowercase) {
+        if c.is_alphanumeric() || c == '\'' {
+            plain.push(c);
+        } else if !plain.ends_with(' ') {
+            plain.push(' ');
+        }
+    }
+    plain
+}
