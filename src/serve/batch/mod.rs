@@ -271,13 +271,15 @@ impl App {
 
     /// One batch, as it stands.
     pub(super) fn batch(&self, id: &str) -> Result<Batch> {
+        // Asked first: what ends in between has kept its last stage by then.
+        let running = self.shelf.running(id);
         let mut batch = self.shelf.batch(id)?;
-        if matches!(batch.stage, Stage::Planning | Stage::Applying) {
-            match self.shelf.report(id) {
-                Some(report) => batch.progress = report.latest(),
-                // Another process may be at it.
-                None => batch.broken_off = ProcessLock::try_take(&self.shelf.path(id), "batch")?.is_some(),
-            }
+        if let Some((stage, report)) = running {
+            // The last stage counts once the work has let go of the batch: whoever sees it may go on.
+            (batch.stage, batch.progress) = (stage, report.latest());
+        } else if matches!(batch.stage, Stage::Planning | Stage::Applying) {
+            // Another process may be at it.
+            batch.broken_off = ProcessLock::try_take(&self.shelf.path(id), "batch")?.is_some();
         }
         Ok(batch)
     }
@@ -303,7 +305,7 @@ impl App {
         }
         self.shelf.keep(&batch)?;
         let report = Arc::new(Report::silent());
-        self.shelf.begun(&batch.id, Arc::clone(&report));
+        self.shelf.begun(&batch.id, batch.stage, Arc::clone(&report));
         let (app, who, runtime) = (Arc::clone(self), who.clone(), tokio::runtime::Handle::current());
         self.tasks.spawn_blocking(move || {
             let done = runtime.block_on(work(&app, &who, &mut batch, &report));
@@ -313,8 +315,8 @@ impl App {
             if let Err(error) = done.and_then(|()| app.shelf.keep(&batch)) {
                 tracing::error!(kind = error.kind.name(), "a batch could not be kept: {}", error.message);
             }
-            app.shelf.ended(&batch.id);
             drop(lock);
+            app.shelf.ended(&batch.id);
         });
         Ok(())
     }

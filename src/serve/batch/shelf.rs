@@ -42,7 +42,7 @@ impl Part {
 /// Every batch, and what this process is at.
 pub(in crate::serve) struct Shelf {
     folder: PathBuf,
-    running: Mutex<HashMap<String, Arc<Report>>>,
+    running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
 }
 
 impl Shelf {
@@ -158,16 +158,16 @@ impl Shelf {
         }
     }
 
-    pub(super) fn begun(&self, id: &str, report: Arc<Report>) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), report);
+    pub(super) fn begun(&self, id: &str, stage: Stage, report: Arc<Report>) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), (stage, report));
     }
 
     pub(super) fn ended(&self, id: &str) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// What this process says of a batch that it is at.
-    pub(super) fn report(&self, id: &str) -> Option<Arc<Report>> {
+    /// The work of this process at a batch, and what it says.
+    pub(super) fn running(&self, id: &str) -> Option<(Stage, Arc<Report>)> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 }
