@@ -197,6 +197,7 @@ pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Underst
             format.title, format.name
         ));
     }
+    notes.extend(reading.known().map(|format| format.caveat.to_owned()).filter(|caveat| !caveat.is_empty()));
     cut_sections(name, &mut raw, reading.known(), &mut notes)?;
     check_apart(name, &raw.apart, reading.known().is_some())?;
     if reading.format == LIST_NAME {

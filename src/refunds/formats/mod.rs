@@ -65,6 +65,8 @@ pub struct Format {
     pub grain: &'static str,
     /// An order counts as refunded in full if …
     pub rule: &'static str,
+    /// What a person should know whose file it is; empty if nothing.
+    pub caveat: &'static str,
     /// Whether it is JSON only, or a table only; `None` if it is either.
     pub is_json: Option<bool>,
     /// Whether the name of a column counts only as it is written, without spaces and underscores.
@@ -88,6 +90,7 @@ impl Format {
         title: "",
         grain: "",
         rule: "",
+        caveat: "",
         is_json: None,
         exact_names: false,
         has_sections: false,

@@ -7,6 +7,7 @@ pub(super) static FORMAT: Format = Format {
     title: "WooCommerce Analytics orders",
     grain: "order",
     rule: "Status is refunded (a partial refund cannot be told from this report)",
+    caveat: "this report does not show refunds in part: such an order counts as not refunded here",
     signature: &[&["Order #"], &["N. Revenue (formatted)"], &["Status"]],
     columns: &[
         (Column::OrderId, &["Order #"]),

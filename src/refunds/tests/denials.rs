@@ -77,6 +77,7 @@ fn an_order_of_woocommerce_analytics_that_is_refunded_and_still_has_sales_is_unc
         decision("woocommerce-analytics", &format!("{header}2026-11-01,1001,$0,refunded,{sales}\n"))
     };
     assert_eq!(order("0"), DecisionKind::RefundedInFull);
+    assert_eq!(order(""), DecisionKind::Unclear);
     assert_eq!(order("50.17"), DecisionKind::Unclear);
 }
 
