@@ -66,6 +66,13 @@ impl Sent {
     }
 }
 
+/// What a receipt says of one reward.
+#[track_caller]
+fn reward(receipt: &Ran, id: &str) -> Value {
+    let rewards = receipt.object()["retractions"][0]["rewards"].clone();
+    rewards.as_array().into_iter().flatten().find(|reward| reward["reward_id"] == id).expect("the reward").clone()
+}
+
 #[test]
 fn an_answer_about_another_reward_account_tenant_or_action_is_not_believed() {
     let sent = Sent::new(&[]);
@@ -164,9 +171,7 @@ fn a_reward_that_no_longer_reads_as_cancelled_takes_an_old_proof_away() {
         let ran = sent.verify();
         ran.expect(7);
         assert_eq!(ran.state(), "unconfirmed", "{set}");
-        let rewards = ran.object()["retractions"][0]["rewards"].clone();
-        let second = rewards.as_array().into_iter().flatten().find(|r| r["reward_id"] == *sent.order.reward_ids[1]);
-        assert_eq!(second.expect("the second")["after"], after, "{set}");
+        assert_eq!(reward(&ran, &sent.order.reward_ids[1])["after"], after, "{set}");
     }
     // The status sees it too, once a crawl has read it.
     sent.honest_answers_prove_it();
@@ -188,9 +193,7 @@ fn a_reward_has_one_state_whichever_api_was_asked() {
     }});
     sim.rewrite(&order.reward_ids[1], &redeemed);
     let ran = home.run(&["retract", &order.order_id, "--yes", "--json"]);
-    let rewards = ran.object()["retractions"][0]["rewards"].clone();
-    let second = rewards.as_array().into_iter().flatten().find(|r| r["reward_id"] == *order.reward_ids[1]);
-    let second = second.expect("the second");
+    let second = reward(&ran, &order.reward_ids[1]);
     assert_eq!(second["before"], "redeemed", "{ran:?}");
     assert_ne!(second["after"], "available", "{ran:?}");
     assert_ne!(ran.state(), "confirmed");
@@ -201,9 +204,13 @@ fn the_vendor_s_clock_decides_what_has_expired() {
     // Ninety seconds is no reason to refuse anything, and enough to be wrong about an expiry.
     let sent = Sent::new(&["--clock", "-90s"]);
     let given = json!(sent.at - 9 * DAY);
-    // By the vendor's clock it expires in a minute; by this machine's it has expired.
-    let ran = sent.is_no_proof(&json!({"set": {"dateGiven": given, "dateExpires": sent.at + 45_000}}));
-    assert!(ran.stdout.contains("available"), "{}", ran.stdout);
+    // By the vendor's clock they expire in a minute; by this machine's they have expired, and it is too late.
+    let another = sent.sim.another("plain");
+    for id in &another.reward_ids {
+        sent.sim.rewrite(id, &json!({"set": {"dateGiven": given, "dateExpires": sent.at + 60_000}}));
+    }
+    let ran = sent.home.check(&["retract", &another.order_id, "--dry-run", "--json"], 0);
+    assert_eq!(reward(&ran, &another.reward_ids[0])["before"], "available");
     sent.honest_answers_prove_it();
     let status = sent.home.check(&["status"], 0).stdout;
     assert!(status.contains("s ahead of the vendor's"), "{status}");
