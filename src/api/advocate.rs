@@ -35,6 +35,7 @@ pub struct Advocate(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    tenant: String,
     /// Base URL with the tenant, without a trailing slash.
     root: String,
     /// Get Rewards without its query: read once, for it is asked a million times.
@@ -80,7 +81,8 @@ impl Advocate {
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let root = tenant_root(options, tenant)?;
         let rewards = parse(&format!("{root}/reward"))?;
-        Ok(Self(Arc::new(Inner { client: Client::new(HOST, options, None, clock, stop)?, root, rewards })))
+        let client = Client::new(HOST, options, None, clock, stop)?;
+        Ok(Self(Arc::new(Inner { client, tenant: tenant.to_owned(), root, rewards })))
     }
 
     /// One page of participants: at most `limit` rows (the server may give fewer), from row `offset`. `query` is the
@@ -110,15 +112,25 @@ impl Advocate {
         Ok(listed.map_or(Rewards::NoSuchAccount, Rewards::Listed))
     }
 
-    /// The raw JSON text of one reward; `None` where the vendor does not know it.
+    /// The raw JSON text of one reward; `None` if the vendor does not know it. The body of another reward is no answer.
     ///
     /// # Errors
     /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Tenant`, `Network`, `Vendor`.
     pub async fn reward(&self, id: &RewardId) -> Result<Option<String>> {
-        let id = segment(id.as_str())
+        let escaped = segment(id.as_str())
             .ok_or_else(|| Error::new(Kind::Vendor, "a reward ID that is empty or made of dots cannot be looked up"))?;
-        let url = self.url(&format!("reward/{id}"), &[])?;
-        self.0.client.get("reward", &url, object_text).await
+        let url = self.url(&format!("reward/{escaped}"), &[])?;
+        self.0.client.get("reward", &url, |body| reward_text(body, id)).await
+    }
+
+    /// The alias of the tenant that is asked.
+    pub fn tenant(&self) -> &str {
+        &self.0.tenant
+    }
+
+    /// How far this clock is ahead of the host's, in seconds; `None` if no answer has said what time it is.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.0.client.clock_ahead()
     }
 
     /// What the client has done and is doing.
@@ -266,6 +278,17 @@ pub(crate) fn reward_list(body: &Bytes) -> Option<Vec<Box<RawValue>>> {
         return is_whole.then_some(wire.rewards);
     }
     serde_json::from_slice(body).ok()
+}
+
+/// The text of a body that is the reward of this ID.
+pub(crate) fn reward_text(body: &Bytes, id: &RewardId) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
+    (text(wire.id)?.trim() == id.as_str()).then(|| object_text(body)).flatten()
 }
 
 /// The text of a body that is one JSON object.

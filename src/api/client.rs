@@ -4,7 +4,7 @@
 //! POST what only reads: it must never send anything that changes something.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub struct Stats {
     pub wait_reason: Option<WaitReason>,
     /// Requests that failed and wait to be tried again, each by itself.
     pub backing_off: usize,
-    /// How far this clock is ahead of the host's, in seconds, as its first answer showed; `None` where it did not say.
+    /// How far this clock is ahead of the host's, in seconds, by its newest answer that has a date; `None` if none had.
     pub clock_ahead: Option<i64>,
     /// What is known of the quota that every process shares.
     pub quota: Account,
@@ -56,7 +56,7 @@ struct Counts {
     retries: AtomicU64,
     rate_limited: AtomicU64,
     backing_off: AtomicUsize,
-    clock_ahead: OnceLock<Option<i64>>,
+    clock_ahead: Mutex<Option<i64>>,
 }
 
 /// Counts a request that waits before it is tried again, until it is dropped.
@@ -138,9 +138,14 @@ impl Client {
             waiting_until: waiting.map(|(moment, _)| moment),
             wait_reason: waiting.map(|(_, reason)| reason),
             backing_off: self.counts.backing_off.load(Ordering::Relaxed),
-            clock_ahead: self.counts.clock_ahead.get().copied().flatten(),
+            clock_ahead: self.clock_ahead(),
             quota: self.pacer.account(),
         }
+    }
+
+    /// See [`Stats::clock_ahead`].
+    pub(crate) fn clock_ahead(&self) -> Option<i64> {
+        *self.counts.clock_ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the quota is not shared with other processes, where that is so.
@@ -210,7 +215,7 @@ impl Client {
             }
             tries.sent += 1;
             tries.attempts += 1;
-            let asked = Instant::now();
+            let (asked, asked_at) = (Instant::now(), self.clock.now());
             let result = self.wire.send(url, json, &token).await;
             let status = result.as_ref().map_or(0, |answer| answer.status);
             counts::count(self.host.name, status);
@@ -220,7 +225,9 @@ impl Client {
                 if let Some(told) = rate_headers::told(&answer.headers, now) {
                     self.pacer.hear(told);
                 }
-                self.counts.clock_ahead.get_or_init(|| rate_headers::clock_ahead(&answer.headers, now));
+                if let Some(ahead) = rate_headers::clock_ahead(&answer.headers, asked_at, now) {
+                    *self.counts.clock_ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+                }
             }
 
             // Decode first: a 2xx whose body cannot be read is judged as a failure on the way.

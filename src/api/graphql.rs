@@ -184,7 +184,8 @@ impl Advocate {
     /// As [`Advocate::graph_rewards`]; `Vendor` where a refusal, damage, or a list without an end stands between and the whole.
     pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Vec<ListedReward>> {
         let mut found: Vec<ListedReward> = Vec::new();
-        let mut known: HashSet<RewardId> = HashSet::new();
+        // The same row again is no news; the same reward with other words is a contradiction, which the caller must see.
+        let mut known: HashSet<Box<str>> = HashSet::new();
         let mut offset = 0;
         for _ in 0..PAGES_OF_FEW {
             let asked = RewardQuery {
@@ -205,7 +206,7 @@ impl Advocate {
                 Graph::Answer(page) => {
                     offset += page.rows;
                     let before = found.len();
-                    found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.id.clone())));
+                    found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.raw.get().into())));
                     // A server that ignores the offset gives the same again and again.
                     if found.len() == before || page.total.is_some_and(|total| offset >= total) {
                         return Ok(found);

@@ -27,6 +27,8 @@ pub mod webhooks;
 mod wire;
 
 pub use crate::model::budget::WaitReason;
+#[cfg(test)]
+pub(crate) use advocate::reward_text;
 pub use advocate::{Advocate, Rewards, UsersPage};
 pub use auth::{Credentials, Secret};
 pub use brand::{

@@ -5,7 +5,7 @@
 //! Sources: `contradictions.md` 20 and 21, `brand-api.md` §7.
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{AGE, DATE, HeaderMap, RETRY_AFTER};
 
 use crate::model::budget::Told;
 
@@ -103,11 +103,17 @@ fn number(text: &str) -> Option<f64> {
     if plain && text.len() <= 20 { text.parse().ok() } else { None }
 }
 
-/// How far this clock is ahead of the host's `Date`, in seconds.
-pub fn clock_ahead(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
-    let text = headers.get(reqwest::header::DATE)?.to_str().ok()?;
+/// How far this clock is ahead of the host's at least, in whole seconds, by the `Date` of an answer that was made after `asked`
+/// and read at `now`. `None` if there is no such header, and for an answer out of a cache (`Age`), whose date is an old one.
+pub fn clock_ahead(headers: &HeaderMap, asked: Timestamp, now: Timestamp) -> Option<i64> {
+    if values(headers, AGE.as_str()).any(|age| number(age) != Some(0.0)) {
+        return None;
+    }
+    let text = headers.get(DATE)?.to_str().ok()?;
     let theirs = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
-    Some(now.duration_since(theirs).as_secs())
+    // The header says whole seconds, rounded down.
+    let (least, most) = (asked.duration_since(theirs).as_secs() - 1, now.duration_since(theirs).as_secs());
+    Some(if least > 0 { least } else { most.min(0) })
 }
 
 #[cfg(test)]
@@ -216,6 +222,25 @@ mod tests {
             let told = told(&headers(pairs), now());
             let seen = told.map(|t| (t.limit, t.remaining, t.resets_at_ms / 1_000 - NOW, t.window_ms));
             assert_eq!(seen, expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_the_host_is_its_date_and_not_that_of_a_cache() {
+        let date = "Tue, 14 Nov 2023 22:13:20 GMT";
+        for (pairs, asked, now, ahead) in [
+            (&[("Date", date)][..], 0, 0, Some(0)),
+            (&[("Date", date)], 0, 30, Some(0)),
+            (&[("Date", date)], 1, 1, Some(0)),
+            (&[("Date", date)], 691_200, 691_201, Some(691_199)),
+            (&[("Date", date)], -3_600, -3_590, Some(-3_590)),
+            (&[("Date", date), ("Age", "0")], 60, 60, Some(59)),
+            (&[("Date", date), ("Age", "700")], 700, 700, None),
+            (&[("Date", "yesterday")], 0, 0, None),
+            (&[], 0, 0, None),
+        ] {
+            let at = |seconds| Timestamp::from_second(NOW + seconds).expect("a moment");
+            assert_eq!(clock_ahead(&headers(pairs), at(asked), at(now)), ahead, "{pairs:?} {asked} {now}");
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
             ..crawl::Options::default()
         };
         let advocate = Advocate::new(&host, &identity.tenant, **clock, (*stop).clone())?;
+        let _first = context.asked.get_or_init(|| advocate.clone());
         if args.plan {
             let plan = crawl::auto::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
             report.object(&plan)?;

@@ -7,7 +7,7 @@ use crate::model::AccountId;
 use crate::records::forget::{self, Files};
 
 pub(super) async fn run(context: &Context<'_>, args: ForgetArgs) -> Result<End> {
-    let Context { settings, clock, stop, report, actor } = context;
+    let Context { settings, clock, stop, report, actor, .. } = context;
     let identity = settings.identity()?;
     let files = Files { index: &settings.database, ledger: &settings.ledger, identity: &identity, actor };
     let account = AccountId::new(args.account);

@@ -2,6 +2,7 @@
 //!
 //! The glue and nothing else: what a command means is in its use case. It must never decide about a retraction.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -60,12 +61,16 @@ struct Context<'a> {
     report: &'a Report,
     /// Who runs this, for the ledger.
     actor: &'a Actor,
+    /// The first client of the Advocate host: it hears what time it is there.
+    asked: OnceLock<Advocate>,
 }
 
 impl Context<'_> {
     fn advocate(&self, wishes: Wishes) -> Result<Advocate> {
         let options = self.settings.advocate_options(wishes)?;
-        Advocate::new(&options, self.settings.tenant()?, *self.clock, self.stop.clone())
+        let advocate = Advocate::new(&options, self.settings.tenant()?, *self.clock, self.stop.clone())?;
+        let _first = self.asked.get_or_init(|| advocate.clone());
+        Ok(advocate)
     }
 
     fn brand(&self, wishes: Wishes) -> Result<Brand> {
@@ -127,7 +132,8 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     let clock = Clock::system();
     tracing::info!(index = %settings.database.display(), ledger = %settings.ledger.display(), "using");
     let actor = known(&settings, whoever_runs_this());
-    let context = Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor };
+    let context =
+        Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor, asked: OnceLock::new() };
     match cli.command {
         Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(End::Done),
         Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
@@ -183,6 +189,7 @@ pub(crate) fn whoever_runs_this() -> Actor {
 /// Leaves word for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again.
 /// Nobody watches a timer at night. Where even that cannot be written, the command's own end is what there is to say.
 fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) -> Result<End> {
+    remember_clock(context);
     let refused = match &ended {
         Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
         Ok(_) => None,
@@ -200,6 +207,18 @@ fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) ->
         );
     }
     ended
+}
+
+/// Leaves word for `recoup status` how far this clock is from the vendor's, if the command has heard the time there.
+fn remember_clock(context: &Context<'_>) {
+    let Context { settings, clock, .. } = context;
+    if let Some(ahead) = context.asked.get().and_then(Advocate::clock_ahead)
+        && let Ok(identity) = settings.identity()
+        && settings.database.exists()
+    {
+        // The next command says it again.
+        drop(Index::open(&settings.database, &identity).and_then(|mut index| index.remember_clock(ahead, clock.now())));
+    }
 }
 
 async fn simulate(options: simulator::Options, report: &Report, stop: CancellationToken) -> Result<End> {

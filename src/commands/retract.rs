@@ -180,7 +180,7 @@ pub(super) fn reads<'a>(
     advocate: &'a Advocate,
     brand: &'a Brand,
 ) -> Reads<'a> {
-    let Context { settings, clock, stop, report, actor } = context;
+    let Context { settings, clock, stop, report, actor, .. } = context;
     Reads {
         index: &settings.database,
         ledger: &settings.ledger,

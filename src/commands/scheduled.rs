@@ -48,7 +48,7 @@ impl Work for Scheduled {
     fn run(&self, job: Job, stop: &CancellationToken) -> Result<()> {
         let report = Report::silent();
         let Self { settings, clock, actor, runtime } = self;
-        let context = Context { settings, clock, stop, report: &report, actor };
+        let context = Context { settings, clock, stop, report: &report, actor, asked: std::sync::OnceLock::new() };
         runtime.block_on(async {
             let done = match job {
                 Job::Refresh => {

@@ -17,7 +17,7 @@ use crate::webhook::{Keys, Receiver};
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(context: &Context<'_>, args: ServeArgs) -> Result<End> {
-    let Context { settings, clock, stop, report, actor } = context;
+    let Context { settings, clock, stop, report, actor, .. } = context;
     let identity = settings.identity()?;
     let wait = Some(Span(MAX_WAIT));
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: wait, ..Wishes::default() };

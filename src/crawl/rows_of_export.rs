@@ -85,6 +85,9 @@ impl Rows {
     pub(super) fn columns(&mut self, mapping: &Mapping) -> Result<Columns> {
         let names: Vec<String> = self.0.headers().map_err(|error| broken(&error))?.iter().map(str::to_owned).collect();
         let folded: Vec<String> = names.iter().map(|name| fold(name)).collect();
+        if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
+            return Err(Error::new(Kind::Vendor, "the export has two columns of one name"));
+        }
         let find = |wanted: &[&str]| wanted.iter().find_map(|name| folded.iter().position(|found| found == name));
         let account = find(&["accountid", "useraccountid", "account"]);
         let modified = find(&["datemodified", "modified", "lastmodified", "datelastmodified"]);
@@ -195,7 +198,12 @@ mod tests {
 
     #[test]
     fn half_a_file_is_an_error_and_repeats_nothing() {
-        for text in ["id,accountId\nr1,ann@x.example,more\n", "id,accountId\nr1\n", "<html>\nann@x.example,1,2\n"] {
+        for text in [
+            "id,ann,ann\nr1,1,2\n",
+            "id,accountId\nr1,ann@x.example,more\n",
+            "id,accountId\nr1\n",
+            "<html>\nann@x.example,1,2\n",
+        ] {
             let error = read(text).map(|_| ()).expect_err(text);
             assert_eq!(error.kind, Kind::Vendor);
             assert!(!error.message.contains("ann"), "{error}");

@@ -1,6 +1,8 @@
 //! The reward's own fields, read leniently: both APIs, both spellings, numbers as strings, missing keys as nulls.
 //!
-//! Lenient about form, strict about one thing: a reward without an `id` cannot be kept, and saying so is an error.
+//! Lenient about form, strict about identity and contradictions: a reward without an `id`, one that names two accounts, and one
+//! that says a thing twice in different ways are errors. A documented name outranks every other spelling of it, also when its
+//! value is null.
 
 use jiff::Timestamp;
 
@@ -13,13 +15,16 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
     let Json::Object(map) = value else {
         return Err(Error::new(Kind::Vendor, "a reward is not a JSON object"));
     };
-    let map = Named::of(map);
+    let map = Named::of(map)?;
     let id = map.text(Known::Id).ok_or_else(|| Error::new(Kind::Vendor, "a reward has no id"))?;
     let user = map.get(Known::User).and_then(Json::as_object);
-    let account_id = map
-        .text(Known::AccountId)
-        .or_else(|| user.and_then(|user| text(get(user, "accountId")?)))
-        .map_or_else(|| asked_account.clone(), AccountId::new);
+    let of_user = user.and_then(|user| text(get(user, "accountId")?));
+    let account_id = match (map.text(Known::AccountId), of_user) {
+        (Some(own), Some(of_user)) if own != of_user => {
+            return Err(Error::new(Kind::Vendor, "a reward names two accounts"));
+        }
+        (own, of_user) => own.or(of_user).map_or_else(|| asked_account.clone(), AccountId::new),
+    };
     let user_id = map.text(Known::UserId).or_else(|| user.and_then(|user| text(get(user, "id")?))).map(UserId::new);
     let assigned = [Known::AssignedCredit, Known::Value, Known::Amount, Known::DiscountPercent]
         .iter()
@@ -112,27 +117,39 @@ const LONGEST: usize = 16;
 
 /// The values of one object by [`Known`], found in one pass over its keys: a reward has about as many keys as there are names,
 /// and most of either are not there or null.
-struct Named<'a, 'j>([Option<&'a Json<'j>>; NAMES]);
+struct Named<'a, 'j> {
+    values: [Option<&'a Json<'j>>; NAMES],
+    /// The documented name is there, with a value or null.
+    is_exact: [bool; NAMES],
+}
 
 impl<'a, 'j> Named<'a, 'j> {
-    /// A key may be in whatever case and separators; the exact spelling wins, and null is the same as missing.
-    fn of(map: &'a Object<'j>) -> Self {
-        let (mut values, mut is_exact) = ([None; NAMES], [false; NAMES]);
-        for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+    /// A key may be in whatever case and separators. The documented spelling decides alone, also when it is null; two other
+    /// spellings that disagree are an error.
+    fn of(map: &'a Object<'j>) -> Result<Self> {
+        let mut named = Self { values: [None; NAMES], is_exact: [false; NAMES] };
+        let mut others: [Option<&'a Json<'j>>; NAMES] = [None; NAMES];
+        let mut disagreeing = [false; NAMES];
+        for (key, value) in map.iter() {
             if let Some(name) = Known::exactly(key) {
-                values[name as usize] = Some(value);
-                is_exact[name as usize] = true;
-            } else if let Some(name) = fold(key).and_then(|(folded, length)| Known::folded(&folded[..length]))
-                && !is_exact[name as usize]
-            {
-                values[name as usize].get_or_insert(value);
+                named.is_exact[name as usize] = true;
+                named.values[name as usize] = Some(value).filter(|value| !value.is_null());
+            } else if let Some(name) = fold(key).and_then(|(folded, length)| Known::folded(&folded[..length])) {
+                let other = others[name as usize].get_or_insert(value);
+                disagreeing[name as usize] |= *other != value;
             }
         }
-        Self(values)
+        for at in (0..NAMES).filter(|at| !named.is_exact[*at]) {
+            if disagreeing[at] {
+                return Err(Error::new(Kind::Vendor, "a reward says one thing twice, in different ways"));
+            }
+            named.values[at] = others[at].filter(|value| !value.is_null());
+        }
+        Ok(named)
     }
 
     fn get(&self, name: Known) -> Option<&'a Json<'j>> {
-        self.0[name as usize]
+        self.values[name as usize]
     }
 
     fn text(&self, name: Known) -> Option<String> {
@@ -154,10 +171,10 @@ fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     Some((folded, length))
 }
 
-/// The value of a key in whatever case and separators it is spelled; null is the same as missing.
+/// The value of a key in whatever case and separators it is spelled; the documented spelling decides alone, also when it is null.
 fn get<'a, 'j>(map: &'a Object<'j>, name: &str) -> Option<&'a Json<'j>> {
-    let exact = map.get(name).filter(|value| !value.is_null());
-    exact.or_else(|| map.iter().find(|(key, value)| !value.is_null() && same_name(key, name)).map(|(_, value)| value))
+    let found = map.get(name).or_else(|| map.iter().find(|(key, _)| same_name(key, name)).map(|(_, value)| value));
+    found.filter(|value| !value.is_null())
 }
 
 fn same_name(key: &str, name: &str) -> bool {
@@ -227,14 +244,21 @@ fn redeemed(map: &Named<'_, '_>) -> Option<i64> {
     stated.max(listed)
 }
 
-/// GraphQL's `statuses`, or a single `status`.
+/// GraphQL's `statuses`, or a single `status` if there are none: in capitals, joined by commas, whether they came as a list or as
+/// the text of an export's cell.
 fn statuses(map: &Named<'_, '_>) -> Option<String> {
-    match map.get(Known::Statuses).or_else(|| map.get(Known::Status))? {
-        Json::Text(status) if !status.is_empty() => Some(status.clone().into_owned()),
-        Json::List(list) => {
-            let list: Vec<&str> = list.iter().filter_map(Json::as_str).collect();
-            (!list.is_empty()).then(|| list.join(","))
-        }
-        _ => None,
+    let is_stated = map.is_exact[Known::Statuses as usize];
+    let stated = map.get(Known::Statuses);
+    let said = if is_stated { stated } else { stated.or_else(|| map.get(Known::Status)) };
+    let mut words: Vec<String> = Vec::new();
+    let mut add = |text: &str| {
+        let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        words.extend(parts.map(str::to_uppercase));
+    };
+    match said? {
+        Json::Text(text) => add(text),
+        Json::List(list) => list.iter().filter_map(Json::as_str).for_each(add),
+        _ => {}
     }
+    (!words.is_empty()).then(|| words.join(","))
 }

@@ -76,10 +76,15 @@ pub struct Extracted {
 
 /// Reads one reward as either API sends it. `asked_account` is the account that was asked, for rewards that do not say.
 ///
-/// Fails on what is not a JSON object with an `id`; the message carries nothing of its content.
+/// Fails on what is not a JSON object with an `id`, on a repeated key and on a reward that contradicts itself; the message
+/// carries nothing of its content.
 pub fn read(raw: &str, asked_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
-    let not_json =
-        |error: serde_json::Error| Error::new(Kind::Vendor, format!("a reward is not JSON ({:?})", error.classify()));
+    let not_json = |error: serde_json::Error| {
+        // Nothing else of the error is repeated: it may hold what was read.
+        let repeats = error.to_string().starts_with(json::REPEATED_KEY);
+        let what = if repeats { json::REPEATED_KEY.to_owned() } else { format!("{:?}", error.classify()) };
+        Error::new(Kind::Vendor, format!("a reward is not JSON that can be read ({what})"))
+    };
     let value = Json::parse(raw).map_err(not_json)?;
     let reward = fields::reward(&value, asked_account)?;
     let mut searched = search::Search::default();

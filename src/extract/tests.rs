@@ -157,6 +157,41 @@ fn a_date_of_zero_is_no_date() {
 }
 
 #[test]
+fn a_documented_name_outranks_an_alias_also_when_it_is_null() {
+    let cancelled = |raw: &str| read(raw, &account(), &Mapping::default()).map(|found| found.reward.date_cancelled);
+    for (rest, expected) in [
+        (r#""dateCancelled": null, "date_cancelled": 1800000000000"#, None),
+        (r#""DateCancelled": 1800000000000, "dateCancelled": null"#, None),
+        (r#""dateCancelled": 1800000000001, "date_cancelled": 1800000000000"#, Some(1_800_000_000_001)),
+        (r#""date_cancelled": 1800000000000"#, Some(1_800_000_000_000)),
+        (r#""date_cancelled": 1800000000000, "DateCancelled": 1800000000000"#, Some(1_800_000_000_000)),
+    ] {
+        assert_eq!(cancelled(&format!("{{\"id\": \"r\", {rest}}}")).expect("a reward"), expected, "{rest}");
+    }
+    let statuses = |value: Value| search(&value).reward.statuses;
+    assert_eq!(statuses(json!({"id": "r", "statuses": null, "status": "CANCELLED"})), None);
+    assert_eq!(statuses(json!({"id": "r", "Statuses": "Cancelled; expired"})).as_deref(), Some("CANCELLED,EXPIRED"));
+    assert_eq!(
+        search(&json!({"id": "r", "user": {"accountId": null, "account_id": "b"}})).reward.account_id,
+        account()
+    );
+}
+
+#[test]
+fn a_reward_that_contradicts_itself_is_refused_without_showing_it() {
+    for raw in [
+        r#"{"id": "r", "dateCancelled": 1800000000000, "dateCancelled": null, "by": "ann@example.com"}"#,
+        r#"{"id": "r", "by": {"ann@example.com": 1, "ann@example.com": 2}}"#,
+        r#"{"id": "r", "date_cancelled": 1800000000000, "DateCancelled": null}"#,
+        r#"{"id": "r", "accountId": "ann@example.com", "user": {"accountId": "b"}}"#,
+    ] {
+        let error = read(raw, &account(), &Mapping::default()).expect_err(raw);
+        assert_eq!(error.kind, Kind::Vendor);
+        assert!(!error.message.contains("ann@"), "{}", error.message);
+    }
+}
+
+#[test]
 fn what_has_no_id_is_refused_without_showing_it() {
     for raw in [
         "",

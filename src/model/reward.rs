@@ -55,6 +55,13 @@ pub struct Reward {
     pub statuses: Option<String>,
 }
 
+/// The earliest moment that a reward can have ended, 2008-01-01 in Unix milliseconds: the day that an ActionId counts from. An
+/// earlier date is a default value or seconds in place of milliseconds.
+const EARLIEST_END_MS: i64 = 1_199_145_600_000;
+
+/// How far two clocks of the vendor may differ, in milliseconds.
+pub const VENDOR_CLOCKS_DIFFER_MS: i64 = 60_000;
+
 /// Where a reward stands, derived from its dates and amounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -71,6 +78,8 @@ pub enum RewardState {
     Expired,
     /// Taken back.
     Cancelled,
+    /// Its dates are impossible, or they contradict its statuses: whether it stands is not known, and it proves nothing.
+    Unclear,
 }
 
 impl RewardState {
@@ -83,6 +92,7 @@ impl RewardState {
             Self::Redeemed => "redeemed",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
+            Self::Unclear => "unclear",
         }
     }
 }
@@ -94,24 +104,154 @@ impl fmt::Display for RewardState {
 }
 
 impl Reward {
-    /// The state at `now_ms` (Unix milliseconds). A cancellation outranks everything, a redemption outranks an expiry.
+    /// The state at `now_ms` (Unix milliseconds, by the vendor's clock), whatever source the reward came from. A cancellation
+    /// outranks everything, a redemption outranks an expiry. Of two statements the one that stands counts: a cancellation or an
+    /// expiry that the statuses deny, and one at an impossible moment, is [`RewardState::Unclear`].
     pub fn state(&self, now_ms: i64) -> RewardState {
-        let has = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
+        let says = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
+        let stands = says("AVAILABLE") || says("PENDING");
+        let ended = says("REDEEMED") || says("EXPIRED");
         let redeemed = self.redeemed.unwrap_or(0);
-        if self.date_cancelled.is_some() || has("CANCELLED") {
-            RewardState::Cancelled
-        } else if has("REDEEMED") || (redeemed > 0 && self.assigned.is_some_and(|assigned| redeemed >= assigned)) {
-            RewardState::Redeemed
-        } else if redeemed > 0 {
-            RewardState::PartlyRedeemed
-        } else if self.date_redeemed.is_some() {
-            RewardState::Redeemed
-        } else if self.date_expires.is_some_and(|at| at <= now_ms) || has("EXPIRED") {
-            RewardState::Expired
-        } else if self.date_scheduled_for.is_some_and(|at| at > now_ms) || has("PENDING") {
-            RewardState::Pending
-        } else {
-            RewardState::Available
+        if let Some(at) = self.date_cancelled {
+            let is_denied = stands || (ended && !says("CANCELLED"));
+            let is_future = at > now_ms.saturating_add(VENDOR_CLOCKS_DIFFER_MS);
+            return if is_denied || is_future || !self.can_end_at(at) {
+                RewardState::Unclear
+            } else {
+                RewardState::Cancelled
+            };
+        }
+        if says("CANCELLED") {
+            return if stands { RewardState::Unclear } else { RewardState::Cancelled };
+        }
+        if (says("REDEEMED") && !stands) || (redeemed > 0 && self.assigned.is_some_and(|all| redeemed >= all)) {
+            return RewardState::Redeemed;
+        }
+        if redeemed > 0 || says("REDEEMED") {
+            return RewardState::PartlyRedeemed;
+        }
+        if self.date_redeemed.is_some() {
+            return RewardState::Redeemed;
+        }
+        match self.date_expires {
+            Some(at) if !self.can_end_at(at) => RewardState::Unclear,
+            // The statuses were read at some time before now, and say nothing of what has passed since.
+            Some(at) if at <= now_ms => RewardState::Expired,
+            Some(_) if says("EXPIRED") => RewardState::Unclear,
+            None if says("EXPIRED") => {
+                if stands {
+                    RewardState::Unclear
+                } else {
+                    RewardState::Expired
+                }
+            }
+            _ if self.date_scheduled_for.is_some_and(|at| at > now_ms) || says("PENDING") => RewardState::Pending,
+            _ => RewardState::Available,
+        }
+    }
+
+    /// When it was cancelled or expired, in Unix milliseconds; `None` if it was not, or if the vendor gives no date.
+    pub fn ended_at(&self, now_ms: i64) -> Option<i64> {
+        match self.state(now_ms) {
+            RewardState::Cancelled => self.date_cancelled,
+            RewardState::Expired => self.date_expires,
+            _ => None,
+        }
+    }
+
+    /// Whether it can have ended at this moment: not about 1970, and not before it was given.
+    fn can_end_at(&self, at_ms: i64) -> bool {
+        at_ms >= EARLIEST_END_MS && self.date_given.or(self.date_created).is_none_or(|given| at_ms >= given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_790_000_000_000;
+    const DAY: i64 = 86_400_000;
+
+    fn reward() -> Reward {
+        Reward {
+            reward_id: RewardId::new("r"),
+            account_id: AccountId::new("a"),
+            user_id: None,
+            reward_type: Some("CREDIT".into()),
+            reward_source: None,
+            unit: None,
+            program_id: None,
+            name: None,
+            currency: None,
+            assigned: Some(500),
+            redeemed: Some(0),
+            cancellable: None,
+            date_created: Some(NOW - 9 * DAY),
+            date_given: Some(NOW - 8 * DAY),
+            date_scheduled_for: None,
+            date_expires: None,
+            date_cancelled: None,
+            date_redeemed: None,
+            date_modified: None,
+            statuses: None,
+        }
+    }
+
+    #[test]
+    fn an_impossible_moment_is_unclear() {
+        for (at, state) in [
+            (1, RewardState::Unclear),
+            (NOW / 1_000, RewardState::Unclear),
+            (32_472_144_000_000, RewardState::Unclear),
+            (i64::MAX, RewardState::Unclear),
+            (NOW + DAY, RewardState::Unclear),
+            (NOW + 1_000, RewardState::Cancelled),
+            (NOW - DAY, RewardState::Cancelled),
+            (NOW - 8 * DAY, RewardState::Cancelled),
+            (NOW - 8 * DAY - 1, RewardState::Unclear),
+        ] {
+            let cancelled = Reward { date_cancelled: Some(at), ..reward() };
+            assert_eq!(cancelled.state(NOW), state, "cancelled at {at}");
+            assert_eq!(cancelled.ended_at(NOW), (state == RewardState::Cancelled).then_some(at));
+        }
+        // Without the moment at which it was given, its creation counts.
+        let older = Reward { date_given: None, date_cancelled: Some(NOW - 10 * DAY), ..reward() };
+        assert_eq!(older.state(NOW), RewardState::Unclear);
+        for (at, state) in [
+            (1, RewardState::Unclear),
+            (NOW - 8 * DAY - 1, RewardState::Unclear),
+            (NOW - DAY, RewardState::Expired),
+            (NOW + DAY, RewardState::Available),
+        ] {
+            assert_eq!(Reward { date_expires: Some(at), ..reward() }.state(NOW), state, "expires at {at}");
+        }
+    }
+
+    #[test]
+    fn of_two_statements_the_one_that_stands_counts() {
+        use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed, Unclear};
+        let cancelled = Some(NOW - DAY);
+        let (past, future) = (Some(NOW - DAY), Some(NOW + DAY));
+        for (date_cancelled, date_expires, statuses, state) in [
+            (cancelled, None, "CANCELLED", Cancelled),
+            (cancelled, None, "SOMETHING_NEW", Cancelled),
+            (cancelled, None, "CANCELLED,EXPIRED", Cancelled),
+            (cancelled, None, "AVAILABLE", Unclear),
+            (cancelled, None, "CANCELLED,AVAILABLE", Unclear),
+            (cancelled, None, "REDEEMED", Unclear),
+            (None, None, "CANCELLED", Cancelled),
+            (None, None, "CANCELLED,PENDING", Unclear),
+            (None, None, "REDEEMED", Redeemed),
+            (None, None, "REDEEMED,AVAILABLE", PartlyRedeemed),
+            (None, None, "EXPIRED", Expired),
+            (None, None, "EXPIRED,AVAILABLE", Unclear),
+            (None, future, "EXPIRED", Unclear),
+            (None, past, "AVAILABLE", Expired),
+            (None, future, "AVAILABLE", Available),
+            (None, None, "PENDING", Pending),
+        ] {
+            let found = Reward { date_cancelled, date_expires, statuses: Some(statuses.to_owned()), ..reward() };
+            assert_eq!(found.state(NOW), state, "{date_cancelled:?} {date_expires:?} {statuses}");
         }
     }
 }

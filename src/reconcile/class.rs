@@ -188,7 +188,8 @@ impl Shares {
             // Cancelled too: what is not proven is not taken back.
             (_, Cover::Open) => shares.not_confirmed.add(unit, known.rest()),
             // One that stands after its proof stands.
-            (RewardState::Pending | RewardState::Available, _) | (RewardState::PartlyRedeemed, Cover::None) => {
+            (RewardState::Pending | RewardState::Available | RewardState::Unclear, _)
+            | (RewardState::PartlyRedeemed, Cover::None) => {
                 shares.at_stake.add(unit, known.rest());
             }
         }

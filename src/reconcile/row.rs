@@ -211,8 +211,15 @@ impl Basis<'_> {
                 None => (by_index, reward.redeemed),
             };
             let mut remarks = Vec::new();
-            if matches!(state, RewardState::Pending | RewardState::Available | RewardState::PartlyRedeemed) {
+            if matches!(
+                state,
+                RewardState::Pending | RewardState::Available | RewardState::PartlyRedeemed | RewardState::Unclear
+            ) {
                 let facts = [
+                    (
+                        state == RewardState::Unclear,
+                        "whether it is cancelled is not clear: its dates contradict each other",
+                    ),
                     (indexed.gone, "the vendor no longer lists it"),
                     (reward.cancellable == Some(false), "not cancellable"),
                     (indexed.ambiguous || indexed.order_ids.len() > 1, "it names other orders or actions, too"),

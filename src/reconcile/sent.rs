@@ -125,8 +125,8 @@ fn seen(outline: &Outline) -> impl Iterator<Item = (Timestamp, &SeenReward)> {
 
 /// The state of a word of the ledger; `None` for a reward that could not be read any more.
 fn state_of(reward: &SeenReward) -> Option<RewardState> {
-    use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed};
-    [Pending, Available, PartlyRedeemed, Redeemed, Expired, Cancelled]
+    use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed, Unclear};
+    [Pending, Available, PartlyRedeemed, Redeemed, Expired, Cancelled, Unclear]
         .into_iter()
         .find(|state| state.as_str() == reward.state)
 }

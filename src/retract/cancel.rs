@@ -15,7 +15,7 @@ use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, wit
 use super::follow;
 use super::guard::check_ledger;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
-use super::live::snapshot;
+use super::live::{read_own, snapshot};
 use super::plan::Kept;
 use super::receipt::Receipt;
 use super::reconcile::has_passed;
@@ -24,9 +24,9 @@ use super::{Follows, Reads, advice, seen};
 use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
-use crate::extract::{Extracted, read};
-use crate::model::{AccountId, Coverage, OrderId, RewardId, RewardState, Target};
-use crate::store::index::IndexReader;
+use crate::extract::Extracted;
+use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
+use crate::store::index::{IndexReader, Via};
 use crate::store::ledger::{Event, Ledger, NewRetraction, Retraction, Road, State};
 
 /// What was asked for.
@@ -192,11 +192,9 @@ async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
         return Err(refused(format!("the vendor does not know reward {reward_id}; nothing was sent"))
             .hint("reward IDs are in `recoup lookup ORDER`"));
     };
-    let extracted = read(&raw, &AccountId::new(""), reads.mapping)?;
-    if extracted.reward.reward_id != *reward_id {
-        return Err(refused("the vendor answered with another reward; nothing was sent".to_owned()));
-    }
-    let why = match extracted.reward.state(reads.clock.now_ms()) {
+    let extracted = read_own(reads, &raw, None, Via::Rest)?.extracted;
+    let now_ms = reads.vendor_now()?.as_millisecond();
+    let why = match extracted.reward.state(now_ms) {
         RewardState::Pending | RewardState::Available if extracted.reward.cancellable == Some(false) => {
             "the vendor says that it is not cancellable"
         }
@@ -205,11 +203,12 @@ async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
         RewardState::Redeemed => "it was redeemed, and what was redeemed cannot be cancelled",
         RewardState::PartlyRedeemed => "it was redeemed in part, and what cancelling does to the rest is not published",
         RewardState::Expired => "it has expired and is worth nothing",
+        RewardState::Unclear => "its dates or statuses contradict each other, so whether it stands is not clear",
     };
     if !why.is_empty() {
         return Err(refused(format!("reward {reward_id}: {why}; nothing was sent")));
     }
-    Ok(Standing { snapshot: snapshot(&extracted.reward, reads.clock.now_ms()), extracted, read_at: Instant::now() })
+    Ok(Standing { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
 }
 
 /// What else the ledger knows of this reward that a person should hear before saying yes.
@@ -324,6 +323,7 @@ impl Job for CancelJob<'_> {
                 "rewards": [self.standing.snapshot],
                 "findings": self.findings.list(),
                 "coverage": self.coverage,
+                "clock_ahead": self.reads.clock_ahead(),
             }),
         }
     }
@@ -364,11 +364,11 @@ pub async fn read_again(reads: &Reads<'_>, before: &[Snapshot]) -> Result<Vec<Sn
     let mut rewards = Vec::with_capacity(before.len());
     for was in before {
         rewards.push(match reads.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
-            Some(raw) => snapshot(
-                &read(&raw, &AccountId::new(was.account_id.as_str()), reads.mapping)?.reward,
-                reads.clock.now_ms(),
-            ),
-            None => Snapshot { state: MISSING.to_owned(), ..was.clone() },
+            Some(raw) => {
+                let live = read_own(reads, &raw, None, Via::Rest)?;
+                live.snapshot(reads.vendor_now()?.as_millisecond())
+            }
+            None => Snapshot { state: MISSING.to_owned(), ended_at: None, ..was.clone() },
         });
     }
     Ok(rewards)
@@ -382,13 +382,15 @@ pub async fn look(
     retraction: &mut Retraction,
     time_up: bool,
 ) -> Result<()> {
-    let before = Kept::of(retraction)?.rewards;
+    let kept = Kept::of(retraction)?;
+    let sent_at = follow::sent_at_ms(retraction, &kept);
+    let before = kept.rewards;
     let rewards = read_again(reads, &before).await?;
     let taken = retraction.events.iter().find(|event| event.state == State::Queued);
     // The vendor's answer to this request is its end, as a completed submission is of a reversal.
     let submission = if taken.is_some() { SubmissionSeen::Complete } else { SubmissionSeen::None };
     let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
-    let sight = Sight { submission, before, rewards, reads_since_complete: 0, time_up, settled };
+    let sight = Sight { submission, sent_at, before, rewards, reads_since_complete: 0, time_up, settled };
     if let Decision::Become(state, message) = judge(retraction.state, &sight) {
         crash::point("proven");
         let message = match state {

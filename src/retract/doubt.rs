@@ -71,6 +71,10 @@ pub async fn reconcile(
         None => return Ok(()),
     };
     drop(known);
+    // What is not in two lists an hour apart counts as not received: that hour must not be a jump of the clock.
+    if reads.clock_ahead().is_some() {
+        reads.vendor_now()?;
+    }
     let action = match retraction.target() {
         // Whether the action is reversed says nothing about a change of it.
         Target::Action(action_id) if retraction.road != Road::Modification => {

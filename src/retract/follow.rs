@@ -5,22 +5,23 @@
 //! no batch ID the rewards tell, and `doubt` looks for what became of it. Used by `retract` after sending and by `verify` for what is still open; one that was
 //! proven before is read again, so that an old proof never outlives the facts. This module must never send anything.
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::dispatch::presume_dead;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge, reads_cancelled};
-use super::live::{Known, look, snapshot, snapshots};
+use super::live::{Known, look, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
-use super::reconcile::has_passed;
+use super::reconcile::{CLOCKS_DIFFER, has_passed};
 use super::{Follows, Reads, Submissions, adjust, cancel, doubt};
 use crate::api::SubmissionStatus;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target};
 use crate::store::ProcessLock;
-use crate::store::index::{IndexReader, Via};
+use crate::store::index::{IndexReader, IndexedReward, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
 /// Follows one retraction until it is at an end, the time is up, or a signal came.
@@ -93,7 +94,7 @@ fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
     }
 }
 
-/// Reads the rewards of a proven retraction once more: a reward that stands now takes the proof away.
+/// Reads the rewards of a proven retraction once more: a reward that no longer reads as cancelled takes the proof away.
 async fn check_again(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Retraction> {
     let rewards = match rewards_now(reads, ledger, &retraction).await {
         Ok((_, rewards)) => rewards,
@@ -103,12 +104,46 @@ async fn check_again(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retract
         }
         Err(error) => return Err(error),
     };
-    match contradiction(&rewards) {
+    let proof: Vec<Snapshot> =
+        retraction.detail("rewards").and_then(|kept| serde_json::from_value(kept.clone()).ok()).unwrap_or_default();
+    match contradiction(&proof, &rewards, &gone(reads, &retraction)?) {
         None => Ok(retraction),
         Some(message) => {
             let details = json!({ "rewards": rewards });
             ledger.append(&retraction, State::Unconfirmed, &message, &details, reads.clock.now())
         }
+    }
+}
+
+/// The rewards of the action that a whole crawl has found to be deleted at the vendor.
+fn gone(reads: &Reads<'_>, retraction: &Retraction) -> Result<Vec<RewardId>> {
+    let gone = indexed_rewards(reads, &retraction.target())?.into_iter().filter(|indexed| indexed.gone);
+    Ok(gone.map(|indexed| indexed.reward.reward_id).collect())
+}
+
+/// The rewards of the target that the index knows.
+fn indexed_rewards(reads: &Reads<'_>, target: &Target) -> Result<Vec<IndexedReward>> {
+    let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? else { return Ok(Vec::new()) };
+    match target {
+        Target::Action(action_id) => reader.rewards_of_action(action_id),
+        Target::Order { order_id, .. } => Ok(reader.find(order_id)?.into_iter().map(|found| found.indexed).collect()),
+    }
+}
+
+/// When it was sent, in Unix milliseconds of the vendor's clock; the earliest possible moment if the clocks' difference is not known.
+pub(super) fn sent_at_ms(retraction: &Retraction, kept: &Kept) -> i64 {
+    /// The vendor's `Date` and the offset are whole seconds, and the vendor's own clocks differ a little.
+    const INEXACT_MS: i64 = 5_000;
+    // The vendor's own date of a submission that was taken over from its list.
+    if let Some(at) = retraction.text("submitted_at").and_then(|at| at.parse::<Timestamp>().ok()) {
+        return at.as_millisecond() - INEXACT_MS;
+    }
+    let handed_over = || retraction.events.iter().find(|event| event.state == State::HandedOver)?.moment();
+    let sent = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()).or_else(handed_over);
+    let sent = sent.or_else(|| retraction.events.first()?.moment()).unwrap_or(Timestamp::MAX).as_millisecond();
+    match kept.clock_ahead {
+        Some(ahead) => sent.saturating_sub(ahead.saturating_mul(1_000)).saturating_sub(INEXACT_MS),
+        None => sent.saturating_sub(CLOCKS_DIFFER.as_millis() as i64),
     }
 }
 
@@ -142,7 +177,8 @@ async fn look_once(
         return Ok(());
     }
     let (before, rewards) = rewards_now(reads, ledger, retraction).await?;
-    if sparing.is_some_and(|ask| ask || reads_cancelled(&before, &rewards)) {
+    let sent_at = sent_at_ms(retraction, &Kept::of(retraction)?);
+    if sparing.is_some_and(|ask| ask || reads_cancelled(&before, &rewards, sent_at)) {
         seen = submission(reads, follows, ledger, retraction).await?;
     }
     if seen == SubmissionSeen::Open {
@@ -154,7 +190,7 @@ async fn look_once(
     let settled = submission == SubmissionSeen::Unreadable
         || completed.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
     let reads_since_complete = *reads_since_complete;
-    let sight = Sight { submission, before, rewards, reads_since_complete, time_up, settled };
+    let sight = Sight { submission, sent_at, before, rewards, reads_since_complete, time_up, settled };
     if let Decision::Become(state, message) = judge(retraction.state, &sight) {
         crash::point("proven");
         let details = json!({ "rewards": sight.rewards });
@@ -177,46 +213,37 @@ pub(super) async fn rewards_now(
     if retraction.road == Road::Reward {
         return Ok((kept.rewards.clone(), cancel::read_again(reads, &kept.rewards).await?));
     }
+    let target = retraction.target();
+    let indexed = indexed_rewards(reads, &target)?;
+    let account = |was: &Snapshot| {
+        // A crawl may have found it in another account since.
+        let newer = indexed.iter().find(|indexed| indexed.reward.reward_id.as_str() == was.reward_id);
+        newer.map_or_else(|| AccountId::new(was.account_id.as_str()), |newer| newer.listed_by.clone())
+    };
     let mut known: Vec<Known> = kept
         .rewards
         .iter()
         .map(|r| Known {
             reward_id: RewardId::new(r.reward_id.as_str()),
-            account_id: AccountId::new(r.account_id.as_str()),
-            // Only their states are asked for, and Get Rewards is the documented way to see those.
-            via: Via::Rest,
+            account_id: account(r),
+            via: if r.by_graphql { Via::GraphQl } else { Via::Rest },
         })
         .collect();
-    let target = retraction.target();
     let mut gone = Vec::new();
-    if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
-        let indexed = match &target {
-            Target::Action(action_id) => reader.rewards_of_action(action_id)?,
-            Target::Order { order_id, .. } => reader.find(order_id)?.into_iter().map(|found| found.indexed).collect(),
-        };
-        for indexed in indexed {
-            if known.iter().all(|known| known.reward_id != indexed.reward.reward_id) {
-                gone.extend(indexed.gone.then(|| indexed.reward.reward_id.clone()));
-                known.push(Known {
-                    reward_id: indexed.reward.reward_id,
-                    account_id: indexed.listed_by,
-                    via: Via::Rest,
-                });
-            }
+    for indexed in indexed {
+        if known.iter().all(|known| known.reward_id != indexed.reward.reward_id) {
+            gone.extend(indexed.gone.then(|| indexed.reward.reward_id.clone()));
+            known.push(Known { reward_id: indexed.reward.reward_id, account_id: indexed.listed_by, via: indexed.via });
         }
     }
-    let seen = look(reads.advocate, reads.mapping, reads.clock, &known).await?;
+    let seen = look(reads, &known).await?;
+    if let Some(trouble) = seen.trouble {
+        return Err(trouble);
+    }
     refresh_index(reads, &target, &seen);
-    let now_ms = reads.clock.now_ms();
-    let mut rewards = snapshots(&seen, &kept.rewards, now_ms);
+    let mut rewards = snapshots(&seen, &target, &kept.rewards);
     // What a crawl has found gone, was no part of the plan, and is not to be found now is no reward any more.
     rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));
-    for live in seen.of_target(&target) {
-        let id = live.extracted.reward.reward_id.as_str();
-        if rewards.iter().all(|reward| reward.reward_id != id) {
-            rewards.push(snapshot(&live.extracted.reward, now_ms));
-        }
-    }
     // What a person has cancelled one by one says nothing about the retraction.
     for reward in rewards.iter_mut().filter(|reward| reward.linked) {
         let alone = ledger.attempts_by(Road::Reward, &reward.reward_id)?;
@@ -250,6 +277,8 @@ pub(super) async fn submission(
         Err(error) if given_up && error.kind == Kind::Vendor => return Ok(SubmissionSeen::Unreadable),
         Err(error) => return Err(error),
     };
+    // When it completed begins a window, so the clock must be right before that is written down.
+    reads.vendor_now()?;
     if !found.is_complete() {
         // A status of another name may be an end that nobody has published.
         let is_strange = matches!(found.status, SubmissionStatus::Other(_));

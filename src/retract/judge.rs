@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::RewardState;
+use crate::model::{RewardId, RewardState};
 use crate::store::ledger::State;
 
 /// One reward as it was, or as it is.
@@ -28,6 +28,12 @@ pub struct Snapshot {
     /// Linked to the action for certain, and not merely to the same order: only then does its cancellation prove anything.
     #[serde(default = "linked_by_default")]
     pub linked: bool,
+    /// When it was cancelled or expired, in Unix milliseconds of the vendor's clock; `None` if it was not, or without a date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<i64>,
+    /// It was read by GraphQL, which knows of redemptions that Get Rewards does not show: it is read again the same way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_graphql: bool,
 }
 
 fn linked_by_default() -> bool {
@@ -81,6 +87,8 @@ pub enum SubmissionSeen {
 pub struct Sight {
     /// The submission.
     pub submission: SubmissionSeen,
+    /// When it was sent, in Unix milliseconds of the vendor's clock: only what was cancelled after that can prove it.
+    pub sent_at: i64,
     /// The rewards as they were before anything was sent.
     pub before: Vec<Snapshot>,
     /// Every known reward of the action now; empty where they were not read this time.
@@ -105,28 +113,110 @@ pub enum Decision {
 /// How often a reward must read as standing after a submission error before a person hears of the error.
 const READS_BEFORE_ERROR: u32 = 3;
 
+/// What one reward says about a retraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// Cancelled after the send. `proves`: it stood before, and is linked to the action for certain.
+    Cancelled { proves: bool },
+    /// Cancelled before the send: named, and no proof of this retraction.
+    CancelledBefore,
+    /// Ran out before the send: named, and no proof.
+    ExpiredBefore,
+    /// Redeemed: lost.
+    Redeemed,
+    /// Redeemed in part, and the rest is not cancelled.
+    HalfUsed,
+    /// Pending or available.
+    Stands,
+    /// Neither cancelled nor certain to have ended before the send: why.
+    Unproven(&'static str),
+    /// The vendor does not know it any more.
+    Missing,
+}
+
+impl Says {
+    fn of(reward: &Snapshot, before: &[Snapshot], sent_at: i64) -> Self {
+        let was = before.iter().find(|was| was.reward_id == reward.reward_id);
+        let had = |state: RewardState| was.is_some_and(|was| was.is(state));
+        let ended_before = reward.ended_at.is_some_and(|at| at < sent_at);
+        let is = |state: RewardState| reward.is(state);
+        if is(RewardState::Cancelled) {
+            match reward.ended_at {
+                _ if ended_before || had(RewardState::Cancelled) => Self::CancelledBefore,
+                // One that nobody knew before proves nothing: what cancelled it is not known.
+                Some(_) => Self::Cancelled {
+                    proves: reward.linked && was.is_some_and(|was| was.stands() || was.is(RewardState::PartlyRedeemed)),
+                },
+                None => Self::Unproven("reads as cancelled without a date"),
+            }
+        } else if is(RewardState::Expired) {
+            if ended_before || (reward.ended_at.is_none() && had(RewardState::Expired)) {
+                Self::ExpiredBefore
+            } else {
+                Self::Unproven("has expired since and was not cancelled")
+            }
+        } else if is(RewardState::Redeemed) {
+            Self::Redeemed
+        } else if is(RewardState::PartlyRedeemed) {
+            Self::HalfUsed
+        } else if reward.stands() {
+            Self::Stands
+        } else if reward.state == MISSING {
+            Self::Missing
+        } else {
+            // *Unclear*, and every state that a newer recoup may have written.
+            Self::Unproven("cannot be told to be cancelled: its dates or statuses contradict each other")
+        }
+    }
+}
+
 /// How the rewards of one look divide.
 struct Tally {
-    /// Stood before, and cancelled now: the only proof that something was taken back.
-    newly_cancelled: usize,
-    standing: usize,
-    missing: usize,
-    half_used: usize,
+    all: Vec<Says>,
 }
 
 impl Tally {
-    fn of(before: &[Snapshot], rewards: &[Snapshot]) -> Self {
-        let stood = |reward: &Snapshot| {
-            let was = before.iter().find(|before| before.reward_id == reward.reward_id);
-            // One that nobody knew before may have been cancelled long ago: it proves nothing.
-            was.is_some_and(|before| before.stands() || before.is(RewardState::PartlyRedeemed))
-        };
-        let count = |test: &dyn Fn(&Snapshot) -> bool| rewards.iter().filter(|reward| test(reward)).count();
-        Self {
-            newly_cancelled: count(&|reward| reward.is(RewardState::Cancelled) && reward.linked && stood(reward)),
-            standing: count(&Snapshot::stands),
-            missing: count(&|reward| reward.state == MISSING),
-            half_used: count(&|reward| reward.is(RewardState::PartlyRedeemed)),
+    fn of(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> Self {
+        Self { all: rewards.iter().map(|reward| Says::of(reward, before, sent_at)).collect() }
+    }
+
+    fn count(&self, says: Says) -> usize {
+        self.all.iter().filter(|one| **one == says).count()
+    }
+
+    fn proofs(&self) -> usize {
+        self.count(Says::Cancelled { proves: true })
+    }
+
+    /// How many are neither cancelled nor lost, as far as anybody can tell.
+    fn open(&self) -> usize {
+        let is_open = |says: &&Says| matches!(says, Says::Stands | Says::Unproven(_) | Says::Missing);
+        self.all.iter().filter(is_open).count()
+    }
+
+    /// Whether nothing speaks against it, and at least one reward for it.
+    fn is_proof(&self) -> bool {
+        self.open() == 0 && self.proofs() > 0
+    }
+
+    /// Why it is not proven, as the end of a sentence.
+    fn why_not(&self) -> String {
+        let unproven =
+            self.all.iter().filter_map(|says| if let Says::Unproven(why) = says { Some(*why) } else { None });
+        let mut unproven: Vec<&str> = unproven.collect();
+        let (total, count) = (self.all.len(), unproven.len());
+        unproven.sort_unstable();
+        unproven.dedup();
+        if self.count(Says::Missing) > 0 {
+            format!("{} reward(s) can no longer be read", self.count(Says::Missing))
+        } else if self.count(Says::Stands) > 0 {
+            format!("{} of {total} reward(s) still stand", self.count(Says::Stands))
+        } else if count > 0 {
+            format!("of {count} of {total} reward(s): {}", unproven.join("; "))
+        } else if self.count(Says::CancelledBefore) == total {
+            "every reward had been cancelled already before it was sent".to_owned()
+        } else {
+            "none of the rewards that stood before was cancelled".to_owned()
         }
     }
 }
@@ -138,18 +228,19 @@ pub fn judge(state: State, sight: &Sight) -> Decision {
     if sight.rewards.is_empty() || sight.submission == SubmissionSeen::Open {
         return Decision::Stay;
     }
-    let tally = Tally::of(&sight.before, &sight.rewards);
+    let tally = Tally::of(&sight.before, &sight.rewards, sight.sent_at);
     let time_up = sight.time_up || sight.settled;
     // What happens to the rest of a partly redeemed reward is not published: it gets the same time as the others first.
-    if tally.standing == 0 && tally.missing == 0 && tally.newly_cancelled > 0 && (tally.half_used == 0 || time_up) {
-        return done(sight);
+    if tally.is_proof() && (tally.count(Says::HalfUsed) == 0 || time_up) {
+        return done(sight, &tally);
     }
     if let SubmissionSeen::Refused(why) = &sight.submission
-        && tally.newly_cancelled == 0
+        && tally.proofs() == 0
     {
         // Error reasons are an open set and rewards may be slower than the submission: only when the vendor has had all its
-        // time is an error taken for a refusal, since a refusal may be sent again.
-        if sight.settled && tally.missing == 0 {
+        // time is an error taken for a refusal, since a refusal may be sent again. What is not clear is no refusal.
+        let stands_or_ended = tally.all.iter().all(|says| !matches!(says, Says::Missing | Says::Unproven(_)));
+        if sight.settled && stands_or_ended && tally.count(Says::Cancelled { proves: false }) == 0 {
             return Decision::Become(State::Failed, format!("the vendor refused it: {why}; no reward was cancelled"));
         }
         if state != State::Unconfirmed && (sight.reads_since_complete >= READS_BEFORE_ERROR || time_up) {
@@ -160,13 +251,7 @@ pub fn judge(state: State, sight: &Sight) -> Decision {
         }
     }
     if submission_over && time_up && state != State::Unconfirmed {
-        let what = if tally.missing > 0 {
-            format!("{} reward(s) can no longer be read", tally.missing)
-        } else if tally.standing > 0 {
-            format!("{} of {} reward(s) still stand", tally.standing, sight.rewards.len())
-        } else {
-            "none of the rewards that stood before was cancelled".to_owned()
-        };
+        let what = tally.why_not();
         let how = if sight.submission == SubmissionSeen::Unreadable { "can no longer be read" } else { "completed" };
         return Decision::Become(State::Unconfirmed, format!("the submission {how}, and {what}"));
     }
@@ -174,38 +259,53 @@ pub fn judge(state: State, sight: &Sight) -> Decision {
 }
 
 /// Whether the rewards alone read as taken back, so that only the submission is left to ask.
-pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot]) -> bool {
-    let tally = Tally::of(before, rewards);
-    tally.standing == 0 && tally.missing == 0 && tally.newly_cancelled > 0
+pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> bool {
+    Tally::of(before, rewards, sent_at).is_proof()
 }
 
-/// What a later read says against a retraction that was proven once.
-pub fn contradiction(rewards: &[Snapshot]) -> Option<String> {
-    let standing = rewards.iter().filter(|reward| reward.stands()).count();
-    (standing > 0)
-        .then(|| format!("it was proven, but {standing} of {} reward(s) stand in a later reading", rewards.len()))
+/// What a later read says against a retraction that was proven once: every reward must read as cancelled, unless the proof
+/// itself has named it as lost. `gone` are rewards that a whole crawl has found to be deleted at the vendor.
+pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]) -> Option<String> {
+    let was_lost = |reward: &Snapshot| {
+        let ended = |was: &Snapshot| was.was_redeemed() || was.is(RewardState::Expired);
+        let is_lost = reward.was_redeemed() || reward.is(RewardState::Expired);
+        is_lost && proof.iter().any(|was| was.reward_id == reward.reward_id && ended(was))
+    };
+    let is_gone =
+        |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
+    let against: Vec<String> = rewards
+        .iter()
+        .filter(|reward| !reward.is(RewardState::Cancelled) && !was_lost(reward) && !is_gone(reward))
+        .map(|reward| format!("reward {} is {}", reward.reward_id, reward.state.replace('_', " ")))
+        .collect();
+    let all = rewards.len();
+    (!against.is_empty()).then(|| {
+        format!(
+            "it was proven, but {} of {all} reward(s) no longer read as cancelled: {}",
+            against.len(),
+            against.join(", ")
+        )
+    })
 }
 
-fn done(sight: &Sight) -> Decision {
+fn done(sight: &Sight, tally: &Tally) -> Decision {
     let total = sight.rewards.len();
     let redeemed: Vec<&Snapshot> = sight.rewards.iter().filter(|r| r.was_redeemed()).collect();
-    let expired = sight.rewards.iter().filter(|r| r.is(RewardState::Expired)).count();
-    let also = if expired > 0 { format!("; {expired} had expired") } else { String::new() };
+    let (expired, earlier) = (tally.count(Says::ExpiredBefore), tally.count(Says::CancelledBefore));
+    let named = |count: usize, what: &str| if count > 0 { format!("; {count} {what}") } else { String::new() };
+    let also = named(earlier, "had been cancelled already before it was sent") + &named(expired, "had expired");
+    let cancelled = tally.proofs() + tally.count(Says::Cancelled { proves: false });
     if redeemed.is_empty() {
-        let all = total - expired;
+        let all = total - expired - earlier;
         return Decision::Become(
             State::Confirmed,
-            format!("{all} of {all} cancellable reward(s) read as cancelled{also}"),
+            format!("{cancelled} of {all} cancellable reward(s) read as cancelled{also}"),
         );
     }
     let lost: Vec<String> = redeemed.iter().map(|r| describe_loss(r)).collect();
-    let cancelled = sight.rewards.iter().filter(|r| r.is(RewardState::Cancelled)).count();
     Decision::Become(
         State::Partial,
-        format!(
-            "{cancelled} of {total} reward(s) read as cancelled{also}; redeemed before, and lost: {}",
-            lost.join(", ")
-        ),
+        format!("{cancelled} of {total} reward(s) read as cancelled{also}; redeemed, and lost: {}", lost.join(", ")),
     )
 }
 
@@ -224,6 +324,8 @@ fn describe_loss(reward: &Snapshot) -> String {
 mod tests {
     use super::*;
 
+    const SENT: i64 = 1_790_000_000_000;
+
     fn reward(state: &str) -> Snapshot {
         Snapshot {
             reward_id: format!("r-{state}"),
@@ -238,6 +340,12 @@ mod tests {
                 _ => Some(0),
             },
             linked: true,
+            ended_at: matches!(state, "cancelled" | "expired").then_some(if state == "expired" {
+                SENT - 1
+            } else {
+                SENT + 1
+            }),
+            by_graphql: false,
         }
     }
 
@@ -248,6 +356,7 @@ mod tests {
         });
         Sight {
             submission,
+            sent_at: SENT,
             before: before.collect(),
             rewards: (0..).zip(states).map(|(n, s)| Snapshot { reward_id: format!("r{n}"), ..reward(s) }).collect(),
             reads_since_complete: 1,
@@ -351,8 +460,63 @@ mod tests {
     }
 
     #[test]
-    fn a_standing_reward_contradicts_an_old_proof() {
-        assert_eq!(contradiction(&[reward("cancelled"), reward("redeemed")]), None);
-        assert!(contradiction(&[reward("cancelled"), reward("available")]).is_some());
+    fn what_was_cancelled_before_the_send_is_no_proof_of_it_and_is_named() {
+        let mut seen = sight(SubmissionSeen::Complete, &["cancelled", "cancelled"], true);
+        seen.rewards[0].ended_at = Some(SENT - 1);
+        let Decision::Become(State::Confirmed, message) = judge(State::Queued, &seen) else { panic!("confirmed") };
+        assert_eq!(
+            message,
+            "1 of 1 cancellable reward(s) read as cancelled; 1 had been cancelled already before it was sent"
+        );
+        seen.rewards[1].ended_at = Some(SENT - 1);
+        let Decision::Become(State::Unconfirmed, message) = judge(State::Queued, &seen) else { panic!("unconfirmed") };
+        assert!(message.contains("cancelled already before it was sent"), "{message}");
+        // A cancellation without a date may be of any time.
+        seen.rewards[1].ended_at = None;
+        assert_eq!(state_after(&seen), Some(State::Unconfirmed));
+    }
+
+    #[test]
+    fn what_expired_after_the_send_or_is_unclear_blocks_proof() {
+        for (state, ended_at) in [("expired", Some(SENT + 1)), ("expired", None), ("unclear", None), ("of 2030", None)]
+        {
+            let mut seen = sight(SubmissionSeen::Complete, &["cancelled", state], true);
+            seen.before[1].state = if ended_at.is_some() { "expired" } else { "available" }.into();
+            seen.rewards[1].ended_at = ended_at;
+            assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
+            assert!(!reads_cancelled(&seen.before, &seen.rewards, SENT));
+            // Nor does it make an error of the submission a refusal, which could be sent again.
+            seen.submission = SubmissionSeen::Refused("MALFORMED".into());
+            (seen.settled, seen.rewards[0].state) = (true, "available".into());
+            assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
+        }
+    }
+
+    #[test]
+    fn a_reward_that_no_longer_reads_as_cancelled_contradicts_an_old_proof() {
+        let named = |states: &[&str]| -> Vec<Snapshot> {
+            states.iter().enumerate().map(|(n, s)| Snapshot { reward_id: format!("r{n}"), ..reward(s) }).collect()
+        };
+        for (proof, now, contradicts) in [
+            (&["cancelled", "cancelled"][..], &["cancelled", "cancelled"][..], false),
+            (&["cancelled", "redeemed"], &["cancelled", "redeemed"], false),
+            (&["cancelled", "expired"], &["cancelled", "expired"], false),
+            (&["cancelled", "partly_redeemed"], &["cancelled", "redeemed"], false),
+            (&["cancelled"], &["cancelled", "cancelled"], false),
+            (&["cancelled"], &["available"], true),
+            (&["cancelled"], &["pending"], true),
+            (&["cancelled"], &["redeemed"], true),
+            (&["cancelled"], &["partly_redeemed"], true),
+            (&["cancelled"], &["expired"], true),
+            (&["cancelled"], &["unclear"], true),
+            (&["cancelled"], &["missing"], true),
+            (&["cancelled", "redeemed"], &["cancelled", "available"], true),
+            (&["cancelled"], &["cancelled", "redeemed"], true),
+        ] {
+            let found = contradiction(&named(proof), &named(now), &[]);
+            assert_eq!(found.is_some(), contradicts, "{proof:?} {now:?} {found:?}");
+        }
+        // What a whole crawl has found deleted at the vendor is no reward any more.
+        assert_eq!(contradiction(&named(&["cancelled"]), &named(&["missing"]), &[RewardId::new("r0")]), None);
     }
 }

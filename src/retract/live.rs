@@ -1,17 +1,22 @@
 //! Rewards as the vendor has them now.
 //!
-//! A reward is looked for in the account where it was last seen, then by its ID. This module only reads and reports; what a
-//! missing or moved reward means is for the caller to say.
+//! A reward is looked for in the account where it was last seen, then by its ID. Every answer is held against what was asked. This
+//! module only reads and reports; what a missing or moved reward means is for the caller to say.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::api::{Advocate, Rewards};
-use crate::clock::Clock;
-use crate::error::{Kind, Result};
+use super::Reads;
+use super::judge::{MISSING, Snapshot};
+use crate::api::Rewards;
+use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
-use crate::model::{AccountId, Reward, RewardId, Target};
-use crate::retract::judge::{MISSING, Snapshot};
+use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
 use crate::store::index::Via;
 use crate::store::ledger::FORGOTTEN;
 
@@ -49,12 +54,16 @@ pub enum Place {
 }
 
 /// Everything that one look found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Look {
     /// One per known reward, in the same order.
     pub found: Vec<(Known, Place)>,
     /// What each account that was asked answered: what the index is refreshed with.
     pub accounts: Vec<AccountLook>,
+    /// The time by the vendor's clock; by this machine's if `trouble` says why the vendor's cannot be used.
+    pub now: Timestamp,
+    /// Why nothing may be concluded from dates.
+    pub trouble: Option<Error>,
 }
 
 impl Look {
@@ -92,82 +101,180 @@ pub struct AccountLook {
 
 /// Reads every known reward: one question per distinct account, one more for each reward that is not there. An account with
 /// a reward whose link came by GraphQL is asked by GraphQL, where the link can be seen again.
-pub async fn look(advocate: &Advocate, mapping: &Mapping, clock: &Clock, known: &[Known]) -> Result<Look> {
-    let mut look = Look::default();
+pub async fn look(reads: &Reads<'_>, known: &[Known]) -> Result<Look> {
+    let mut accounts: Vec<AccountLook> = Vec::new();
     // Nobody is asked about an account that was forgotten: its rewards are read by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
-        if look.accounts.iter().all(|asked| asked.account != reward.account_id) {
+        if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
                 known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
-            let asked =
-                if by_graphql { ask_by_graphql(advocate, mapping, clock, &reward.account_id).await? } else { None };
-            look.accounts.push(match asked {
+            let asked = if by_graphql { ask_by_graphql(reads, &reward.account_id).await? } else { None };
+            accounts.push(match asked {
                 Some(asked) => asked,
-                None => ask(advocate, mapping, clock, &reward.account_id).await?,
+                None => ask(reads, &reward.account_id).await?,
             });
         }
     }
+    let (now, _) = vendor_time(reads);
+    keep_what_stands(&mut accounts, now.as_millisecond());
+    let mut found = Vec::with_capacity(known.len());
     for reward in known {
-        let listed = look
-            .accounts
-            .iter()
-            .filter(|asked| asked.account == reward.account_id)
-            .flat_map(|asked| asked.rewards.iter().flatten())
-            .find(|live| live.extracted.reward.reward_id == reward.reward_id);
-        let place = match listed {
-            Some(live) => Place::Home(Box::new(live.clone())),
-            None => by_id(advocate, mapping, reward).await?,
+        let place = match listed(&accounts, reward) {
+            Some(place) => place,
+            None => by_id(reads, reward).await?,
         };
-        look.found.push((reward.clone(), place));
+        found.push((reward.clone(), place));
     }
-    Ok(look)
+    let (now, trouble) = vendor_time(reads);
+    Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()) })
 }
 
-async fn ask(advocate: &Advocate, mapping: &Mapping, clock: &Clock, account: &AccountId) -> Result<AccountLook> {
-    let asked_at = clock.now();
-    let mut look = AccountLook { account: account.clone(), rewards: None, asked_at };
-    if let Rewards::Listed(list) = advocate.rewards(account, None).await? {
-        let rewards = look.rewards.insert(Vec::with_capacity(list.len()));
-        for raw in list {
-            // A reward without an ID cannot be one that is known.
-            if let Ok(extracted) = read(raw.get(), account, mapping) {
-                rewards.push(LiveReward { raw: raw.get().to_owned(), extracted, via: Via::Rest });
+/// The time by the vendor's clock; by this machine's, and why, if the vendor's cannot be used.
+fn vendor_time(reads: &Reads<'_>) -> (Timestamp, Option<Error>) {
+    match reads.vendor_now() {
+        Ok(now) => (now, None),
+        Err(trouble) => (reads.clock.now(), Some(trouble)),
+    }
+}
+
+/// Where the lists have a known reward; `None` if none of them has it.
+pub(super) fn listed(accounts: &[AccountLook], known: &Known) -> Option<Place> {
+    let mut all = accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
+    let live = all.find(|live| live.extracted.reward.reward_id == known.reward_id)?;
+    Some(Place::of(live.clone(), known))
+}
+
+/// Of several statements about one reward, in one list or in the lists of several accounts, keeps the one that speaks the most
+/// against a cancellation. Links that differ make it ambiguous.
+pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
+    struct Kept {
+        weight: (u8, i64),
+        at: usize,
+        /// What any of the statements links it to.
+        links: Vec<Link>,
+        is_linked_otherwise: bool,
+    }
+    let mut kept: HashMap<RewardId, Kept> = HashMap::new();
+    for (at, live) in accounts.iter().flat_map(|asked| asked.rewards.iter().flatten()).enumerate() {
+        let (reward, links) = (&live.extracted.reward, &live.extracted.links);
+        let weight = weight(reward, now_ms);
+        match kept.entry(reward.reward_id.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(Kept { weight, at, links: links.clone(), is_linked_otherwise: false });
+            }
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                if weight < known.weight {
+                    (known.weight, known.at) = (weight, at);
+                }
+                if known.links != *links {
+                    known.is_linked_otherwise = true;
+                    known.links.extend(links.iter().cloned());
+                }
             }
         }
     }
-    Ok(look)
+    let mut at = 0;
+    for rewards in accounts.iter_mut().filter_map(|asked| asked.rewards.as_mut()) {
+        rewards.retain_mut(|live| {
+            let of_it = kept.get(&live.extracted.reward.reward_id);
+            let is_kept = of_it.is_some_and(|kept| kept.at == at);
+            if let Some(of_it) = of_it.filter(|kept| is_kept && kept.is_linked_otherwise) {
+                live.extracted.links.clone_from(&of_it.links);
+                live.extracted.kind = LinkKind::Ambiguous;
+            }
+            at += 1;
+            is_kept
+        });
+    }
+}
+
+/// How much a statement speaks against a cancellation; the smallest weight the most, and of two ends the earlier one.
+fn weight(reward: &Reward, now_ms: i64) -> (u8, i64) {
+    let rank = match reward.state(now_ms) {
+        RewardState::Available | RewardState::Pending => 0,
+        RewardState::Unclear => 1,
+        RewardState::PartlyRedeemed => 2,
+        RewardState::Redeemed => 3,
+        RewardState::Expired => 4,
+        RewardState::Cancelled => 5,
+    };
+    (rank, reward.ended_at(now_ms).unwrap_or(i64::MIN))
+}
+
+impl Place {
+    pub(super) fn of(live: LiveReward, known: &Known) -> Self {
+        let account = &live.extracted.reward.account_id;
+        let is_home = *account == known.account_id || known.account_id.as_str() == FORGOTTEN;
+        if is_home { Self::Home(Box::new(live)) } else { Self::Elsewhere(Box::new(live)) }
+    }
+}
+
+async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
+    let asked_at = reads.clock.now();
+    let rewards = match reads.advocate.rewards(account, None).await? {
+        Rewards::NoSuchAccount => None,
+        Rewards::Listed(list) => {
+            let own = |raw: Box<RawValue>| read_own(reads, raw.get(), Some(account), Via::Rest);
+            Some(list.into_iter().map(own).collect::<Result<_>>()?)
+        }
+    };
+    Ok(AccountLook { account: account.clone(), rewards, asked_at })
 }
 
 /// `None` where GraphQL cannot be asked just now: Get Rewards can, and shows the rewards if not their links.
-async fn ask_by_graphql(
-    advocate: &Advocate,
-    mapping: &Mapping,
-    clock: &Clock,
-    account: &AccountId,
-) -> Result<Option<AccountLook>> {
-    let asked_at = clock.now();
-    let listed = match advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await {
+async fn ask_by_graphql(reads: &Reads<'_>, account: &AccountId) -> Result<Option<AccountLook>> {
+    let asked_at = reads.clock.now();
+    let listed = match reads.advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await {
         Ok(listed) => listed,
         Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let live = |reward: crate::api::ListedReward| {
-        let extracted = read(reward.raw.get(), account, mapping).ok()?;
-        Some(LiveReward { raw: reward.raw.get().to_owned(), extracted, via: Via::GraphQl })
-    };
     // The filter is the server's; what it let through of other accounts says nothing about this one.
     let own = listed.into_iter().filter(|reward| reward.account.as_ref() == Some(account));
-    let rewards = Some(own.filter_map(live).collect());
-    Ok(Some(AccountLook { account: account.clone(), rewards, asked_at }))
+    let own = own.map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
+    Ok(Some(AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at }))
 }
 
-async fn by_id(advocate: &Advocate, mapping: &Mapping, reward: &Known) -> Result<Place> {
-    let Some(raw) = advocate.reward(&reward.reward_id).await? else { return Ok(Place::Missing) };
+async fn by_id(reads: &Reads<'_>, reward: &Known) -> Result<Place> {
+    let Some(raw) = reads.advocate.reward(&reward.reward_id).await? else { return Ok(Place::Missing) };
+    Ok(Place::of(read_own(reads, &raw, None, Via::Rest)?, reward))
+}
+
+/// Reads a reward that an answer holds, against what was asked: another tenant's, or in the list of an account one of another
+/// account, makes the answer unreadable, as does a reward that cannot be read, since that could be any reward.
+pub(super) fn read_own(reads: &Reads<'_>, raw: &str, asked: Option<&AccountId>, via: Via) -> Result<LiveReward> {
+    own(raw, asked, reads.advocate.tenant(), reads.mapping, via)
+}
+
+pub(super) fn own(
+    raw: &str,
+    asked: Option<&AccountId>,
+    tenant: &str,
+    mapping: &Mapping,
+    via: Via,
+) -> Result<LiveReward> {
+    #[derive(Deserialize)]
+    struct Wire {
+        #[serde(default, rename = "tenantAlias", alias = "tenant_alias")]
+        tenant: Option<Value>,
+    }
     // A reward that does not name its account cannot prove that it is still in the same one.
-    let extracted = read(&raw, &AccountId::new(""), mapping)?;
-    let home = extracted.reward.account_id == reward.account_id || reward.account_id.as_str() == FORGOTTEN;
-    let live = Box::new(LiveReward { raw, extracted, via: Via::Rest });
-    Ok(if home { Place::Home(live) } else { Place::Elsewhere(live) })
+    let nowhere = AccountId::new("");
+    let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
+        .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
+    let foreign = |what: &str| {
+        Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
+            .hint("run the same command again; a cache or a proxy in between may mix answers up")
+    };
+    if asked.is_some_and(|asked| *asked != extracted.reward.account_id) {
+        return Err(foreign("another account"));
+    }
+    let wire: Wire = serde_json::from_str(raw).map_err(|_shape| foreign("another tenant"))?;
+    if wire.tenant.is_some_and(|named| named != tenant) {
+        return Err(foreign("another tenant"));
+    }
+    Ok(LiveReward { raw: raw.to_owned(), extracted, via })
 }
 
 /// A reward as the ledger and the receipt keep it.
@@ -181,21 +288,52 @@ pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
         assigned: reward.assigned,
         redeemed: reward.redeemed,
         linked: true,
+        ended_at: reward.ended_at(now_ms),
+        by_graphql: false,
     }
 }
 
-/// The look as snapshots; what was not found is `missing`, with what was known of it before.
-pub fn snapshots(look: &Look, before: &[Snapshot], now_ms: i64) -> Vec<Snapshot> {
-    look.found
-        .iter()
-        .map(|(known, place)| match place {
+impl LiveReward {
+    /// As [`snapshot`], with the API that it was read by.
+    pub fn snapshot(&self, now_ms: i64) -> Snapshot {
+        Snapshot { by_graphql: self.via == Via::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
+    }
+
+    /// Whether it names another action than this one, or another order if there is no action.
+    fn is_of_another(&self, target: &Target) -> bool {
+        let links = &self.extracted.links;
+        match target {
+            Target::Action(action_id) => {
+                links.iter().filter_map(|link| link.action_id.as_ref()).any(|named| named != action_id)
+            }
+            Target::Order { order_id, .. } => {
+                let mut named = links.iter().filter_map(|link| link.order_id.as_ref()).peekable();
+                named.peek().is_some() && named.all(|named| named != order_id)
+            }
+        }
+    }
+}
+
+/// The look as snapshots: every known reward, and every other one of the target that turned up in the accounts that were asked.
+/// What was not found is `missing`, with what was known of it before; what names another action now, or is in another account
+/// than a crawl has found it in, is unclear.
+pub fn snapshots(look: &Look, target: &Target, before: &[Snapshot]) -> Vec<Snapshot> {
+    let now_ms = look.now.as_millisecond();
+    let was = |id: &RewardId| before.iter().find(|was| was.reward_id == id.as_str());
+    let mut rewards: Vec<Snapshot> = Vec::with_capacity(look.found.len());
+    for (known, place) in &look.found {
+        rewards.push(match place {
             Place::Home(live) | Place::Elsewhere(live) => {
-                let was = before.iter().find(|s| s.reward_id == known.reward_id.as_str());
-                Snapshot { linked: was.is_none_or(|was| was.linked), ..snapshot(&live.extracted.reward, now_ms) }
+                let linked = was(&known.reward_id).is_none_or(|was| was.linked);
+                let mut now = Snapshot { linked, ..live.snapshot(now_ms) };
+                if live.is_of_another(target) || matches!(place, Place::Elsewhere(_)) {
+                    RewardState::Unclear.as_str().clone_into(&mut now.state);
+                    now.ended_at = None;
+                }
+                now
             }
             Place::Missing => {
-                let was = before.iter().find(|s| s.reward_id == known.reward_id.as_str()).cloned();
-                let mut gone = was.unwrap_or_else(|| Snapshot {
+                let mut gone = was(&known.reward_id).cloned().unwrap_or_else(|| Snapshot {
                     reward_id: known.reward_id.as_str().to_owned(),
                     account_id: known.account_id.as_str().to_owned(),
                     reward_source: None,
@@ -204,10 +342,20 @@ pub fn snapshots(look: &Look, before: &[Snapshot], now_ms: i64) -> Vec<Snapshot>
                     assigned: None,
                     redeemed: None,
                     linked: true,
+                    ended_at: None,
+                    by_graphql: false,
                 });
                 MISSING.clone_into(&mut gone.state);
+                gone.ended_at = None;
                 gone
             }
-        })
-        .collect()
+        });
+    }
+    for live in look.of_target(target) {
+        let id = live.extracted.reward.reward_id.as_str();
+        if rewards.iter().all(|reward| reward.reward_id != id) {
+            rewards.push(live.snapshot(now_ms));
+        }
+    }
+    rewards
 }

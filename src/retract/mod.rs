@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,8 @@ mod options;
 pub mod overrides;
 pub mod plan;
 mod preflight;
+#[cfg(test)]
+mod proof_tests;
 pub mod receipt;
 mod reconcile;
 mod resend;
@@ -91,6 +94,38 @@ pub struct Reads<'a> {
     pub lists: Lists,
     /// The index, open for writing, once something was read that it should know.
     pub freshened: RefCell<Option<Index>>,
+}
+
+/// How far this clock and the vendor's may be apart before nothing that depends on time is concluded or sent, in seconds.
+pub const CLOCKS_APART: i64 = 300;
+
+impl Reads<'_> {
+    /// How far this clock is ahead of the vendor's, in seconds; `None` if no answer has said what time it is.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.advocate.clock_ahead().or_else(|| self.brand.clock_ahead())
+    }
+
+    /// The time by the vendor's clock, which decides what has expired and which window has passed. An error if its answers carry
+    /// no date, or if the two clocks are far apart: then what the ledger dates and what the vendor dates cannot be compared.
+    pub fn vendor_now(&self) -> Result<Timestamp> {
+        let Some(ahead) = self.clock_ahead() else {
+            return Err(Error::new(
+                Kind::Vendor,
+                "the vendor's answers carry no Date, so nothing can be concluded from the dates of its rewards",
+            )
+            .hint("a proxy in between may remove the header; let it through, then run the same command again"));
+        };
+        if ahead.abs() > CLOCKS_APART {
+            let way = if ahead > 0 { "ahead of" } else { "behind" };
+            let message = format!(
+                "this machine's clock is {} s {way} the vendor's, so nothing can be concluded from dates",
+                ahead.abs()
+            );
+            return Err(Error::new(Kind::Failed, message)
+                .hint("set this machine's clock, then run the same command again; `recoup doctor` shows both"));
+        }
+        Ok(self.clock.now().saturating_sub(SignedDuration::from_secs(ahead)).unwrap_or(Timestamp::MIN))
+    }
 }
 
 /// Takes one order from its ID to proof.

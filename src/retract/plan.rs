@@ -80,6 +80,8 @@ pub struct Plan {
     pub actions: Vec<ActionPlan>,
     /// When everything was read.
     pub made: Instant,
+    /// How far this clock was ahead of the vendor's then, in seconds.
+    pub clock_ahead: Option<i64>,
 }
 
 /// What the ledger keeps of a plan.
@@ -102,6 +104,9 @@ pub struct Kept {
     /// Set where it was a further attempt.
     #[serde(default)]
     pub again: Option<Again>,
+    /// How far this clock was ahead of the vendor's, in seconds: the ledger's dates are this machine's.
+    #[serde(default)]
+    pub clock_ahead: Option<i64>,
 }
 
 impl Kept {
@@ -126,6 +131,7 @@ impl Kept {
             "overridden": action.findings.overridden(),
             "coverage": plan.coverage,
             "again": action.again,
+            "clock_ahead": plan.clock_ahead,
         })
     }
 }
@@ -201,7 +207,8 @@ pub async fn from_index(
         resend::apply(ledger, &mut action, again)?;
         actions.push(action);
     }
-    Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() })
+    let clock_ahead = reads.clock_ahead();
+    Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now(), clock_ahead })
 }
 
 /// An order that the index does not have, or no longer has, may still have been retracted.
@@ -231,7 +238,8 @@ fn from_ledger(
         let (target, step) = (retraction.target(), Step::Follow(Box::new(retraction)));
         actions.push(ActionPlan { rewards, ..ActionPlan::new(target, step, findings) });
     }
-    Ok((!actions.is_empty()).then(|| Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now() }))
+    let (order_id, made) = (order_id.clone(), Instant::now());
+    Ok((!actions.is_empty()).then_some(Plan { order_id, coverage, actions, made, clock_ahead: None }))
 }
 
 /// Nothing is sent for an order that the index does not have exactly; known orders that may be meant are named.

@@ -6,8 +6,10 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::judge::Snapshot;
-use super::live::{Known, LiveReward, Look, Place, look, snapshot};
+use super::live::{Known, LiveReward, Look, Place, look};
 use super::options::RefundClaim;
 use super::plan::{ActionPlan, Step};
 use super::resolve::{is_linked, linked_elsewhere};
@@ -42,8 +44,11 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         .iter()
         .map(|r| Known { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone(), via: r.via })
         .collect();
-    let seen = look(reads.advocate, reads.mapping, reads.clock, &known).await?;
-    let now_ms = reads.clock.now_ms();
+    let seen = look(reads, &known).await?;
+    if let Some(trouble) = &seen.trouble {
+        findings.stop(Check::ClocksApart, trouble.message.clone(), trouble.hint.clone().unwrap_or_default());
+    }
+    let now_ms = seen.now.as_millisecond();
     let (mut rewards, mut linked) = (Vec::new(), Vec::new());
     for (indexed, (known, place)) in indexed.iter().zip(&seen.found) {
         let id = &known.reward_id;
@@ -60,7 +65,7 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
                 } else {
                     live.extracted.links.iter().any(|link| link.action_id.as_ref() == target.action_id())
                 };
-                let now = Snapshot { linked: is_linked, ..snapshot(&live.extracted.reward, now_ms) };
+                let now = Snapshot { linked: is_linked, ..live.snapshot(now_ms) };
                 if is_linked {
                     linked.push(id.clone());
                     rewards.push(now);
@@ -111,7 +116,7 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
             linked_elsewhere(&mut findings, &format!("{:?}", other.as_str()), options.action_id.is_some());
         }
         if is_new {
-            rewards.push(snapshot(&live.extracted.reward, now_ms));
+            rewards.push(live.snapshot(now_ms));
             linked.push(id.clone());
         }
     }
@@ -121,8 +126,8 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
     if step == Step::Send {
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
         what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
-        facts = action_facts(reads, target, options, &mut findings).await?;
-        let now = reads.clock.now();
+        let now = seen.now;
+        facts = action_facts(reads, target, options, now, &mut findings).await?;
         event_at = windows::event_at(target.action_id(), &live, &facts, now);
         if let Some(event_at) = event_at {
             windows::age(&mut findings, event_at, now);
@@ -163,6 +168,22 @@ fn judge_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
         return Step::AlreadyCancelled;
     }
     let losses: Vec<String> = rewards.iter().filter_map(loss).collect();
+    let unclear: Vec<&str> = rewards.iter().filter(|r| r.state == "unclear").map(|r| r.reward_id.as_str()).collect();
+    if !unclear.is_empty() {
+        let evidence = format!(
+            "reward {}: its dates or statuses contradict each other, so whether it is cancelled is not clear",
+            unclear.join(", ")
+        );
+        let remedy = "compare it with the vendor's Reward Feed (Show more), and ask the vendor about it";
+        if standing == 0 {
+            findings.stop(Check::Unclear, evidence, remedy);
+        } else {
+            findings.warn(Check::Unclear, format!("{evidence}; it will block the proof"), remedy);
+        }
+    }
+    if standing == 0 && !unclear.is_empty() {
+        return Step::Send;
+    }
     if standing == 0 && !rewards.is_empty() {
         let states: Vec<&str> = rewards.iter().map(|r| r.state.as_str()).collect();
         let lost = if losses.is_empty() { String::new() } else { format!("; lost: {}", losses.join(", ")) };
@@ -224,6 +245,7 @@ async fn action_facts(
     reads: &Reads<'_>,
     target: &Target,
     options: &Options,
+    now: Timestamp,
     findings: &mut Findings,
 ) -> Result<ActionFacts> {
     // What part of it was refunded, only the action can tell.
@@ -246,7 +268,7 @@ async fn action_facts(
     let money = |text: Option<&String>| text.and_then(|text| Decimal::parse(text));
     let mut program_type = None;
     // The list of programs is asked for only where it decides something.
-    if locking_date.is_some_and(|locked| locked <= reads.clock.now()) {
+    if locking_date.is_some_and(|locked| locked <= now) {
         let programs = reads.programs.get_or_try_init(|| reads.brand.programs()).await;
         let program =
             programs.ok().and_then(|list| list.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref()));
@@ -313,7 +335,7 @@ fn what_to_know(findings: &mut Findings, target: &Target, coverage: &Coverage) {
 }
 
 /// What was just read is newer than the index, so it goes there: the rewards that were asked about, and no verdict about
-/// any that was not found. The index is a cache: not being able to write it stops nothing, and none is made here.
+/// any that was not found, or that names another account: only that account's list shows that it has moved. The index is a cache: not being able to write it stops nothing, and none is made here.
 pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
     if !reads.index.exists() {
         return;
@@ -326,7 +348,12 @@ pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
         None => Index::open(reads.index, reads.identity),
     };
     let refreshed = opened.and_then(|mut index| {
-        for live in look.relevant(target).filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
+        let at_home = look.found.iter().filter_map(|(_, place)| match place {
+            Place::Home(live) => Some(&**live),
+            Place::Elsewhere(_) | Place::Missing => None,
+        });
+        let own = at_home.chain(look.of_target(target));
+        for live in own.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
             let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
             index.record_reward(&reward, asked_at)?;
         }

@@ -8,6 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::Options;
+use super::judge::Snapshot;
 use super::plan::{ActionPlan, Plan, Step};
 use super::verdict::Finding;
 use crate::model::hex;
@@ -42,7 +43,9 @@ fn action(action: &ActionPlan) -> Value {
     };
     let mut findings: Vec<Value> = action.findings.list().iter().map(finding).collect();
     findings.sort_by_key(Value::to_string);
-    let mut rewards: Vec<Value> = action.rewards.iter().map(|reward| json!(reward)).collect();
+    // By which API a reward was read is nothing that a person decides about.
+    let shown = |reward: &Snapshot| json!(Snapshot { by_graphql: false, ..reward.clone() });
+    let mut rewards: Vec<Value> = action.rewards.iter().map(shown).collect();
     rewards.sort_by_key(Value::to_string);
     json!({
         "target": action.target.key(),

@@ -39,6 +39,11 @@ pub enum Check {
     Ambiguous,
     /// What is live is not what the index says.
     Changed,
+    /// A reward whose dates are impossible, or contradict its statuses.
+    Unclear,
+    /// This machine's clock and the vendor's are far apart, or the vendor's is not known.
+    #[serde(rename = "clock")]
+    ClocksApart,
     /// No reward of the action is in the index.
     NoReward,
     /// Every known reward is cancelled, and the index is not complete.
@@ -99,6 +104,8 @@ impl Check {
         match self {
             Self::Ambiguous => "ambiguous",
             Self::Changed => "changed",
+            Self::Unclear => "unclear",
+            Self::ClocksApart => "clock",
             Self::NoReward => "no-reward",
             Self::Incomplete => "incomplete",
             Self::HandedOver => "handed-over",
@@ -291,7 +298,14 @@ mod tests {
 
     #[test]
     fn a_word_is_one_word_everywhere() {
-        for check in [Check::Redeemed, Check::NotCancellable, Check::OldEvent, Check::ByOrder] {
+        for check in [
+            Check::Redeemed,
+            Check::NotCancellable,
+            Check::OldEvent,
+            Check::ByOrder,
+            Check::ClocksApart,
+            Check::Unclear,
+        ] {
             assert_eq!(serde_json::to_value(check).expect("a word"), check.as_str());
         }
         for check in

@@ -78,6 +78,16 @@ pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows)
         }
     }
     let stopped = round.pass(&mut open).await?;
+    if ids.is_empty() {
+        // Those that had to be read once more, for the vendor's time.
+        let mut kept = Vec::with_capacity(open.len());
+        for one in open {
+            if !round.give_up(&one.retraction)? {
+                kept.push(one);
+            }
+        }
+        open = kept;
+    }
     if watch && stopped.is_none() {
         round.watch(&mut open).await?;
     }
@@ -211,7 +221,7 @@ impl Round<'_> {
     }
 
     /// Whether an unconfirmed retraction has been re-read for long enough; the first to find that says so, in the ledger and
-    /// in its last receipt.
+    /// in its last receipt. None is given up on the word of this machine's clock alone.
     fn give_up(&mut self, retraction: &Retraction) -> Result<bool> {
         let now = self.reads.clock.now();
         let since = unconfirmed_since(retraction);
@@ -221,6 +231,9 @@ impl Round<'_> {
         let said = retraction.events.iter().rev().take_while(|event| event.state == State::Unconfirmed);
         if said.into_iter().any(|event| event.kind == GIVEN_UP) {
             return Ok(true);
+        }
+        if self.reads.vendor_now().is_err() {
+            return Ok(false);
         }
         let days = self.follows.reread_for.as_secs() / 86_400;
         let message = format!("unconfirmed for {days} days: it is not read again unless it is named");

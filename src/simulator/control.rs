@@ -13,7 +13,7 @@ use super::{
     Simulator,
     examples::Examples,
     lock::write,
-    options::{DeleteFault, FileErrors, SubmissionsList, even_mix, fault, rate, time as duration},
+    options::{DeleteFault, FileErrors, OnOff, SubmissionsList, clock, even_mix, fault, rate, time as duration},
     query,
     reply::Reply,
     time, truth,
@@ -53,6 +53,10 @@ pub(super) fn answer(
             done(1)
         }
         ("set", true) => set(simulator, query),
+        ("rewrite", true) => match query::value(query, "id") {
+            Some(id) if simulator.rewrites.set(&id, body) => done(1),
+            _ => wrong(400, "say which reward, and how as a JSON object of set, repeat, also, hidden, as, only"),
+        },
         ("change", true) => match query::number(query, "accounts") {
             Some(accounts) => done(world.change_accounts(accounts) as usize),
             None => wrong(400, "say how many accounts"),
@@ -126,6 +130,8 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
             "submissions-list" => SubmissionsList::from_str(&value, true).map(|to| live.submissions_list = to).is_ok(),
             "submissions-late" => duration(&value).map(|late| live.submissions_late = late).is_ok(),
             "file-errors" => FileErrors::from_str(&value, true).map(|to| link = to).is_ok(),
+            "clock" => clock(&value).map(time::set_clock).is_ok(),
+            "date" => OnOff::from_str(&value, true).map(|on| time::set_date(on == OnOff::On)).is_ok(),
             "rule-missing" => value.parse().map(|missing| live.rule_missing = missing).is_ok(),
             "submission-error" => {
                 live.submission_error = value;

@@ -127,7 +127,8 @@ impl Data {
         let spread = self.hash(Tag::Value, packed, 1);
         let scheduled = (state == State::Pending).then(|| self.today + (2 + spread % 43) as i64 * DAY);
         let expires = match state {
-            State::Expired => Some((created + 30 * DAY).min(self.today - DAY)),
+            // A reward of yesterday or today expired as soon as it was given.
+            State::Expired => Some((created + 30 * DAY).min(self.today - DAY).max(created)),
             State::Available if spread % 10 < 4 => Some(self.today + (30 + spread % 370) as i64 * DAY),
             _ => None,
         };

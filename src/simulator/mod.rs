@@ -6,7 +6,7 @@
 //!
 //! In reading order: `options` (flags) → `mix`, `data`, `rewarded`, `names`, `orders`, `items`, `late`, `facts` (the data set
 //! as formulas) → `roster`, `timeline`, `book`, `world`, `change` (what has changed since) → `reward_json`, `advocate`,
-//! `graphql`, `export`, `export_file`, `storage`, `brand`, `actions`, `reversal`, `files`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `wire` (the
+//! `graphql`, `export`, `export_file`, `storage`, `brand`, `actions`, `reversal`, `files`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `rewrites`, `wire` (the
 //! weather) → `record`, `truth`, `examples`, `control` (what tests see). A request passes through `serve`: recorded → admitted →
 //! limited → broken → answered.
 
@@ -42,6 +42,7 @@ mod reply;
 mod reversal;
 mod reward_json;
 mod rewarded;
+mod rewrites;
 mod roster;
 mod serve;
 mod storage;
@@ -66,6 +67,7 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use jiff::SignedDuration;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
@@ -87,6 +89,7 @@ struct Simulator {
     keys: auth::Keys,
     limits: limit::Limits,
     faults: faults::Faults,
+    rewrites: rewrites::Rewrites,
     record: record::Record,
     advocate: advocate::Advocate,
     graphql: graphql::Graphql,
@@ -138,6 +141,9 @@ impl Running {
 
 /// Binds 127.0.0.1 and serves until `stop` is cancelled.
 pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Running> {
+    if options.clock != SignedDuration::ZERO {
+        time::set_clock(options.clock);
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     let addr = listener.local_addr()?;
     // Another port is another origin: what is sent to the API must not be sent there.
@@ -147,6 +153,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
         keys: auth::Keys::new(&options),
         limits: limit::Limits::new(&options),
         faults: faults::Faults::new(options.seed, options.fault_rates()),
+        rewrites: rewrites::Rewrites::default(),
         record: record::Record::new(),
         advocate: advocate::Advocate::new(&options),
         graphql: graphql::Graphql::new(&options),
@@ -198,7 +205,10 @@ async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>
         }
     });
     // Answers are small: one flat write costs less than a vectored one (a fifth more answers a second).
-    let server = http1::Builder::new().writev(false).serve_connection(TokioIo::new(wire), service);
+    let server = http1::Builder::new()
+        .writev(false)
+        .auto_date_header(time::has_date())
+        .serve_connection(TokioIo::new(wire), service);
     // A broken connection is either the client's affair or on purpose.
     let _ended = server.await;
 }

@@ -30,6 +30,9 @@ pub struct Options {
     /// The day that pending and expired are measured against; a day long past makes pending rewards look available
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub today: Option<Date>,
+    /// How far its clock is ahead of this machine's, as in -192h
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = clock, allow_hyphen_values = true)]
+    pub clock: SignedDuration,
     /// Tenant alias that the Advocate side answers to
     #[arg(long, default_value = "simulator")]
     pub tenant: String,
@@ -200,6 +203,11 @@ pub(super) fn even_mix(total: f64) -> Vec<(FaultKind, f64)> {
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let signed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     Duration::try_from(signed).map_err(|error| error.to_string())
+}
+
+/// A friendly duration that may be negative, `-192h`.
+pub(super) fn clock(text: &str) -> Result<SignedDuration, String> {
+    text.parse().map_err(|error: jiff::Error| error.to_string())
 }
 
 /// `KIND=RATE`.

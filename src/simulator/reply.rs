@@ -57,6 +57,9 @@ impl Reply {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        if let Some(date) = super::time::moved_date().and_then(|date| HeaderValue::from_str(&date).ok()) {
+            headers.insert(hyper::header::DATE, date);
+        }
         for (name, value) in self.headers {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);

@@ -154,6 +154,10 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
             simulator.advocate.answer(&simulator.world, &simulator.record, endpoint, asked.path, query)
         }
     };
+    let reply = match asked.host {
+        Host::Advocate => simulator.rewrites.apply(&simulator.world, endpoint, asked.path, reply),
+        Host::Brand => reply,
+    };
     Ok(match fault {
         Some(fault) => spoiled(simulator, reply.with(limits), fault, endpoint),
         None => reply.with(limits).send(),

@@ -1,12 +1,44 @@
 //! The wall clock, and how the two APIs write it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+
+/// How far this clock is ahead of the machine's, in milliseconds. One for the process: there is one simulator in it if its clock
+/// is ever moved.
+static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
+/// Answers carry no `Date`.
+static DATELESS: AtomicBool = AtomicBool::new(false);
+
+/// Moves the clock: how far it is ahead of the machine's.
+pub(super) fn set_clock(ahead: SignedDuration) {
+    AHEAD_MS.store(i64::try_from(ahead.as_millis()).unwrap_or(0), Ordering::Release);
+}
+
+/// Whether answers over new connections carry a `Date`.
+pub(super) fn set_date(on: bool) {
+    DATELESS.store(!on, Ordering::Release);
+}
+
+/// Whether the server writes a `Date` by itself.
+pub(super) fn has_date() -> bool {
+    !DATELESS.load(Ordering::Acquire)
+}
+
+/// The `Date` of an answer, if the clock was moved: the server's own is the machine's.
+pub(super) fn moved_date() -> Option<String> {
+    let is_moved = AHEAD_MS.load(Ordering::Acquire) != 0 && has_date();
+    let now = Duration::from_millis(u64::try_from(now_ms()).unwrap_or(0));
+    is_moved.then(|| httpdate::fmt_http_date(UNIX_EPOCH + now))
+}
 
 /// Unix milliseconds, now.
 pub(super) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    let machine = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    machine + AHEAD_MS.load(Ordering::Acquire)
 }
 
 /// ISO 8601 with seconds, as the Brand API writes dates.
@@ -21,6 +53,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 
 /// Midnight UTC of a day, or of today.
 pub(super) fn midnight(day: Option<Date>) -> i64 {
-    let day = day.unwrap_or_else(|| Timestamp::now().to_zoned(TimeZone::UTC).date());
+    let today = || Timestamp::from_millisecond(now_ms()).unwrap_or_else(|_out_of_range| Timestamp::now());
+    let day = day.unwrap_or_else(|| today().to_zoned(TimeZone::UTC).date());
     day.to_zoned(TimeZone::UTC).map_or(0, |at| at.timestamp().as_millisecond())
 }

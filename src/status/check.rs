@@ -1,7 +1,7 @@
 //! What a monitor wants to know: is anything wrong that a person must hear of.
 //!
-//! Four things are: an index that is older than it may be, retractions that are long overdue, credentials that the vendor has
-//! refused, and a wait that a host cannot mean. Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
+//! Five things are: an index that is older than it may be, retractions that are long overdue, credentials that the vendor has
+//! refused, a wait that a host cannot mean, and a clock that is far from the vendor's. Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
 //! metrics have them. Only computes; nothing is read here.
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::Status;
 use super::text::in_words;
 use crate::clock::signed;
 use crate::model::budget::WaitReason;
+use crate::retract::CLOCKS_APART;
 use crate::store::ledger::State;
 
 /// How old things may get.
@@ -28,7 +29,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Trouble)]
 pub struct Problem {
-    /// `stale_index`, `overdue_retraction`, `refused_credentials` or `implausible_wait`.
+    /// `stale_index`, `overdue_retraction`, `refused_credentials`, `implausible_wait` or `clock`.
     pub problem: &'static str,
     /// What exactly, as a sentence.
     pub message: String,
@@ -61,6 +62,13 @@ impl Status {
             let until = line.waiting_until.as_deref().unwrap_or_default();
             let why = "it asked for more than a day; `recoup quota clear` ends the wait";
             found("implausible_wait", format!("no request goes to {} before {until}: {why}", line.host));
+        }
+        if let Some(clock) = self.clock.as_ref().filter(|clock| clock.seconds.abs() > CLOCKS_APART) {
+            let (seconds, at) = (clock.seconds, &clock.at);
+            let message = format!(
+                "this machine's clock was {seconds} s ahead of the vendor's at {at}: nothing is sent or proven"
+            );
+            found("clock", message);
         }
         problems
     }

@@ -18,7 +18,7 @@ use crate::model::{Coverage, RewardState};
 use crate::retract::receipt::Entry;
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
-use crate::store::index::{FailedAccount, IndexReader, JobRow, Refusal, Run};
+use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, Refusal, Run};
 use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 pub use check::{Limits, Problem};
@@ -62,12 +62,14 @@ pub struct Status {
     pub quota: Vec<QuotaLine>,
     /// Retractions that are not at an end, and those that were written down and not sent.
     pub open: Vec<OpenLine>,
-    /// Confirmed retractions whose action has a standing reward in a newer reading.
+    /// Confirmed retractions whose action has a reward that does not read as cancelled in a newer reading.
     pub standing_again: Vec<StandingLine>,
     /// Commands whose credentials the vendor has refused, and not accepted since.
     pub refusals: Vec<Refusal>,
     /// How long it took from sending to proof, over the last 30 days; `null` where nothing was proven.
     pub time_to_confirm: Option<Spread>,
+    /// How far this machine's clock was ahead of the vendor's when a command last heard the time there; `null` before that.
+    pub clock: Option<ClockOffset>,
     /// Accounts that webhooks have named and that wait to be read again.
     pub accounts_waiting: u64,
     /// When each scheduled job last went well, RFC 3339.
@@ -190,7 +192,7 @@ pub struct StandingLine {
     pub order_id: String,
     /// The action, unless it went out by order ID and action tracker.
     pub action_id: Option<String>,
-    /// The reward that stands.
+    /// The reward that does not read as cancelled.
     pub reward_id: String,
 }
 
@@ -218,6 +220,7 @@ pub fn gather(
         standing_again: Vec::new(),
         refusals: Vec::new(),
         time_to_confirm: None,
+        clock: None,
         accounts_waiting: 0,
         jobs: std::collections::BTreeMap::new(),
         problems: None,
@@ -233,6 +236,7 @@ pub fn gather(
         status.account_sid = Some(owner.account_sid);
         status.runs = reader.runs(RUNS)?.into_iter().map(run_line).collect();
         status.refusals = reader.refusals()?;
+        status.clock = reader.clock_offset()?;
         status.accounts_waiting = reader.waiting_count()?;
         let job = |job: JobRow| (job.name, job.ok_at.map(|at| format!("{at:.0}")));
         status.jobs = reader.jobs()?.into_iter().map(job).collect();
@@ -361,28 +365,33 @@ fn open_line(retraction: &Retraction) -> OpenLine {
     }
 }
 
-/// Rewards of a proven retraction that stand: read after the proof, or no part of it at all.
+/// Rewards of a proven retraction that do not read as cancelled: read after the proof, or no part of it at all. What the proof
+/// itself has named as lost is as it was.
 fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> Result<Vec<StandingLine>> {
     if !matches!(retraction.state, State::Confirmed | State::Partial) {
         return Ok(Vec::new());
     }
     let proof = retraction.events.iter().rev().find(|event| event.state == retraction.state && event.changes_state());
     let proven_at = proof.and_then(|event| event.at.parse::<jiff::Timestamp>().ok());
-    let proven: Vec<&str> = proof
+    let proven: Vec<(&str, &str)> = proof
         .and_then(|event| event.details["rewards"].as_array())
         .into_iter()
         .flatten()
-        .filter_map(|reward| reward["reward_id"].as_str())
+        .filter_map(|reward| Some((reward["reward_id"].as_str()?, reward["state"].as_str()?)))
         .collect();
     let known = match &retraction.action_id {
         Some(action_id) => reader.rewards_of_action(action_id)?,
         None => reader.find(&retraction.order_id)?.into_iter().map(|found| found.indexed).collect(),
     };
     let standing = known.into_iter().filter(|indexed| {
-        let stands = matches!(indexed.reward.state(now_ms), RewardState::Pending | RewardState::Available);
-        let is_news = !proven.contains(&indexed.reward.reward_id.as_str())
-            || proven_at.is_none_or(|proven_at| indexed.read_at > proven_at);
-        stands && !indexed.gone && is_news
+        use RewardState::{Expired, PartlyRedeemed, Redeemed};
+        let state = indexed.reward.state(now_ms);
+        let then = proven.iter().find(|(id, _)| *id == indexed.reward.reward_id.as_str());
+        let is_lost = [Expired, PartlyRedeemed, Redeemed].contains(&state)
+            && then
+                .is_some_and(|(_, was)| [Expired, PartlyRedeemed, Redeemed].iter().any(|lost| lost.as_str() == *was));
+        let is_news = then.is_none() || proven_at.is_none_or(|proven_at| indexed.read_at > proven_at);
+        state != RewardState::Cancelled && !is_lost && !indexed.gone && is_news
     });
     Ok(standing
         .map(|indexed| StandingLine {

@@ -70,6 +70,14 @@ impl Status {
             );
         }
         lines.extend(self.quota.iter().map(QuotaLine::text));
+        if let Some(clock) = &self.clock {
+            let way = if clock.seconds < 0 { "behind" } else { "ahead of" };
+            let apart = clock.seconds.abs();
+            lines.push(match apart {
+                0 => format!("clock: this machine's agreed with the vendor's at {}", clock.at),
+                _ => format!("clock: this machine's was {apart} s {way} the vendor's at {}", clock.at),
+            });
+        }
         if self.failed_accounts > 0 {
             lines.push(format!(
                 "{} account(s) could not be read; list them with --failed-accounts",
@@ -107,7 +115,7 @@ impl Status {
         }
         for again in &self.standing_again {
             lines.push(format!(
-                "ATTENTION: retraction {} of order {} was proven, but reward {} stands; run `recoup verify {}`",
+                "ATTENTION: retraction {} of order {} was proven, but reward {} does not read as cancelled; run `recoup verify {}`",
                 again.id, again.order_id, again.reward_id, again.id
             ));
         }

@@ -2,13 +2,14 @@
 
 use crate::chrome::{Chrome, ENTER, Screen, TAB};
 use crate::served::{Served, add_user, escaped};
-use crate::support::{Home, Sim, me, ready};
+use crate::support::{Home, Sim, me, ready, wait_until};
 
 /// Signs in with the keyboard alone.
 #[track_caller]
 pub(crate) fn sign_in(chrome: &Chrome, name: &str, password: &str) {
     chrome.go("/login");
-    assert_eq!(chrome.focus(), "name");
+    // The browser puts the focus there a moment after it has loaded the page.
+    wait_until("the name has the focus", || chrome.focus() == "name");
     chrome.keys(name);
     chrome.keys(TAB);
     chrome.keys(password);

@@ -25,6 +25,7 @@ mod odd;
 mod operation;
 #[cfg(unix)]
 mod output;
+mod proof;
 mod quota;
 mod reconcile;
 mod refund_files;

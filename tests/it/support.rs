@@ -62,23 +62,33 @@ impl Sim {
 
     /// Asks a control path.
     pub fn get(&self, path: &str) -> String {
-        self.http("GET", path)
+        self.http("GET", path, "")
     }
 
     /// Changes something while it runs.
     pub fn post(&self, path: &str) {
-        self.http("POST", path);
+        self.http("POST", path, "");
+    }
+
+    /// Changes what is said of one reward: `set`, `repeat`, `also`, `hidden`, `as`, `only`.
+    pub fn rewrite(&self, reward_id: &str, how: &Value) {
+        self.http("POST", &format!("rewrite?id={reward_id}"), &how.to_string());
     }
 
     /// Changes something, for what that answers.
     pub fn post_for(&self, path: &str) -> String {
-        self.http("POST", path)
+        self.http("POST", path, "")
     }
 
-    fn http(&self, method: &str, path: &str) -> String {
+    fn http(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).expect("the simulator listens");
-        write!(stream, "{method} /_simulator/{path} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.addr)
-            .expect("the question");
+        write!(
+            stream,
+            "{method} /_simulator/{path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+            self.addr,
+            body.len()
+        )
+        .expect("the question");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");

@@ -163,14 +163,19 @@ pub struct UpdateFilter {
 }
 
 impl Brand {
-    /// One action; `None` where the vendor does not know it, which is normal for Advocate (`brand-api.md` §3).
+    /// One action; `None` where the vendor does not know it, which is normal for Advocate (`brand-api.md` §3). Another action is
+    /// no answer.
     ///
     /// # Errors
     /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.
     pub async fn action(&self, id: &ActionId) -> Result<Option<Action>> {
         let url = self.url(&format!("Actions/{}", escaped(id)?))?;
-        let found = self.0.client.get("action", &url, actions).await?;
-        Ok(found.and_then(|actions| actions.into_iter().find(|action| action.id == *id)))
+        let own = |body: &Bytes| {
+            let mut found = actions(body)?;
+            let is_foreign = found.iter().any(|action| action.id != *id);
+            (!is_foreign).then(|| found.pop())
+        };
+        Ok(self.0.client.get("action", &url, own).await?.flatten())
     }
 
     /// The lines of an action's order, as they were recorded; `None` where the vendor does not know the action.

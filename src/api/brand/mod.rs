@@ -95,6 +95,11 @@ impl Brand {
         Err(Error::new(Kind::Vendor, format!("the list of programs has no end within {PAGES} pages")))
     }
 
+    /// How far this clock is ahead of the host's, in seconds; `None` if no answer has said what time it is.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.0.client.clock_ahead()
+    }
+
     /// What the client has done and is doing.
     pub fn stats(&self) -> Stats {
         self.0.client.stats()

@@ -39,7 +39,7 @@ async fn requests_are_as_the_vendor_publishes_them() {
     let server = Server::saying([
         Reply::json(200, r#"{"count":0,"totalCount":7,"users":[]}"#),
         Reply::json(200, REWARDS),
-        Reply::json(200, r#"{"id":"r/1"}"#),
+        Reply::json(200, r#"{"id":"r/1?"}"#),
         Reply::json(404, "{}"),
     ])
     .await;
@@ -49,7 +49,7 @@ async fn requests_are_as_the_vendor_publishes_them() {
     let account = AccountId::new("ann+x%y/ü@example.com");
     advocate.rewards(&account, Some(&UserId::new("u 1"))).await.expect("rewards");
     let reward = advocate.reward(&RewardId::new("r/1?")).await.expect("a reward");
-    assert_eq!(reward.as_deref(), Some(r#"{"id":"r/1"}"#));
+    assert_eq!(reward.as_deref(), Some(r#"{"id":"r/1?"}"#));
     brand(&server.options()).action(&ActionId::new("1.2.3")).await.expect("an answer");
     let asked = server.asked();
     let lines: Vec<&str> = asked.iter().map(|a| a.line.as_str()).collect();
@@ -193,6 +193,22 @@ async fn not_knowing_an_account_is_an_answer() {
         assert!(matches!(rewards(&server.options()).await, Ok(Rewards::NoSuchAccount)), "{body}");
         assert_eq!(advocate(&server.options()).reward(&RewardId::new("r")).await, Ok(None), "{body}");
     }
+}
+
+#[tokio::test]
+async fn the_body_of_another_reward_or_action_is_no_answer() {
+    for body in [r#"{"id":"other"}"#, r#"{"ID":"r"}"#, r#"{"id":"r","id":"r"}"#, r#"{"id":null}"#] {
+        let server = Server::saying([Reply::json(200, body), Reply::json(200, r#"{"id":"r"}"#)]).await;
+        let found = advocate(&server.options()).reward(&RewardId::new("r")).await;
+        assert_eq!(found.expect("asked again").as_deref(), Some(r#"{"id":"r"}"#), "{body}");
+        let server = Server::saying([Reply::json(200, body)]).await;
+        let error = advocate(&server.options()).reward(&RewardId::new("r")).await.expect_err(body);
+        assert_eq!(error.kind, Kind::Vendor, "{body}");
+    }
+    let server = Server::saying([Reply::json(200, r#"{"Id":"9.9.9"}"#), Reply::json(200, r#"{"Id":"1.2.3"}"#)]).await;
+    let found =
+        brand(&server.options()).action(&ActionId::new("1.2.3")).await.expect("asked again").expect("the action");
+    assert_eq!(found.id, ActionId::new("1.2.3"));
 }
 
 #[tokio::test]

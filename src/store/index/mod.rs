@@ -30,6 +30,7 @@ mod tests;
 mod tombstones;
 #[cfg(test)]
 mod upgrade_tests;
+mod vendor_clock;
 mod walks;
 
 use std::cell::RefCell;
@@ -49,6 +50,7 @@ pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
 pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 pub use tombstones::Buried;
+pub use vendor_clock::ClockOffset;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
 pub(super) use links::links_without_keys;

@@ -1,0 +1,242 @@
+//! A receipt never says *confirmed* while a reward stands, whatever the vendor, or a cache in front of it, answers.
+//!
+//! The simulator reverses nothing here. What it says of a reward is rewritten after the DELETE was sent.
+
+use serde_json::{Value, json};
+
+use crate::support::{Example, Home, Ran, Sim, ready};
+
+/// A moment that has not come, in Unix milliseconds.
+const YEAR_3000: i64 = 32_503_680_000_000;
+const DAY: i64 = 86_400_000;
+
+/// A retraction that was sent, and whose two rewards stand.
+struct Sent {
+    sim: Sim,
+    home: Home,
+    order: Example,
+    /// When the vendor received it, Unix milliseconds.
+    at: i64,
+}
+
+impl Sent {
+    fn new(flags: &[&str]) -> Self {
+        let mut all = vec!["--rule-missing"];
+        all.extend(flags);
+        let (sim, home) = ready(&all);
+        let order = sim.example("plain");
+        assert_eq!(order.reward_ids.len(), 2, "one for each side");
+        home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
+        let at = sim.deletes()[0]["at_ms"].as_i64().expect("a moment");
+        Self { sim, home, order, at }
+    }
+
+    /// What the vendor says from now on: of the first reward that it is cancelled, and of the second this.
+    fn say(&self, of_second: &Value) {
+        self.sim.rewrite(&self.order.reward_ids[0], &self.cancelled());
+        self.sim.rewrite(&self.order.reward_ids[1], of_second);
+    }
+
+    /// A cancellation that can be believed.
+    fn cancelled(&self) -> Value {
+        json!({"set": {"dateCancelled": self.at + 100}})
+    }
+
+    fn verify(&self) -> Ran {
+        self.home.run(&["verify", "1", "--json"])
+    }
+
+    /// Says this of the second reward: it must not be taken for proof, and two believable cancellations must.
+    #[track_caller]
+    fn is_no_proof(&self, of_second: &Value) -> Ran {
+        self.say(of_second);
+        let ran = self.verify();
+        assert_ne!(ran.code, Some(0), "{of_second}: {ran:?}");
+        assert_ne!(ran.state(), "confirmed", "{of_second}: {ran:?}");
+        ran
+    }
+
+    #[track_caller]
+    fn honest_answers_prove_it(&self) {
+        self.say(&self.cancelled());
+        let ran = self.verify();
+        ran.expect(0);
+        assert_eq!(ran.state(), "confirmed");
+        assert!(ran.stdout.contains("2 of 2 cancellable reward(s) read as cancelled"), "{}", ran.stdout);
+    }
+}
+
+/// What a receipt says of one reward.
+#[track_caller]
+fn reward(receipt: &Ran, id: &str) -> Value {
+    let rewards = receipt.object()["retractions"][0]["rewards"].clone();
+    rewards.as_array().into_iter().flatten().find(|reward| reward["reward_id"] == id).expect("the reward").clone()
+}
+
+#[test]
+fn an_answer_about_another_reward_account_tenant_or_action_is_not_believed() {
+    let sent = Sent::new(&[]);
+    let at = sent.at + 100;
+    // Asked for the second reward by its ID, the vendor answers with the first, which is cancelled.
+    let ran = sent.is_no_proof(&json!({"hidden": true, "as": sent.order.reward_ids[0]}));
+    assert!(ran.stderr.contains("JSON of another shape than expected"), "{}", ran.stderr);
+    let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at, "accountId": "ann@example.com"}}));
+    assert!(ran.stderr.contains("another account") && !ran.stderr.contains("ann@"), "{}", ran.stderr);
+    let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at, "tenantAlias": "elsewhere"}}));
+    assert!(ran.stderr.contains("another tenant"), "{}", ran.stderr);
+    let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at, "id": "000000000000000000000000"}}));
+    assert_ne!(ran.state(), "confirmed");
+    for name in ["actionId", "action_id", "ActionId", "ActionID"] {
+        sent.is_no_proof(&json!({"set": {"dateCancelled": at, name: "9.9.9"}}));
+    }
+    sent.honest_answers_prove_it();
+}
+
+#[test]
+fn of_two_statements_about_a_reward_the_one_that_stands_counts() {
+    let sent = Sent::new(&[]);
+    let at = sent.at + 100;
+    // The list has it twice, cancelled and standing, in either order.
+    let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at}, "also": {"dateCancelled": null}}));
+    assert_eq!(ran.object()["retractions"][0]["rewards"].as_array().map(Vec::len), Some(2), "{ran:?}");
+    sent.is_no_proof(&json!({"set": {"dateCancelled": null}, "also": {"dateCancelled": at}}));
+    let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at}, "repeat": {"dateCancelled": null}}));
+    assert!(ran.stderr.contains("has a key twice"), "{}", ran.stderr);
+    sent.is_no_proof(&json!({"set": {"dateCancelled": null}, "repeat": {"dateCancelled": at}}));
+    sent.is_no_proof(&json!({"set": {"dateCancelled": null, "date_cancelled": at}}));
+    sent.is_no_proof(&json!({"set": {"dateCancelled": at, "statuses": ["AVAILABLE"]}}));
+    sent.honest_answers_prove_it();
+    // The same reward twice in the same words is no contradiction.
+    sent.say(&json!({"set": {"dateCancelled": at}, "also": {}}));
+    assert_eq!(sent.verify().state(), "confirmed");
+}
+
+#[test]
+fn a_cancellation_at_an_impossible_moment_is_unclear_and_blocks_proof() {
+    let sent = Sent::new(&[]);
+    for set in [
+        json!({"dateCancelled": YEAR_3000}),
+        json!({"dateCancelled": sent.at + DAY}),
+        json!({"dateCancelled": 1}),
+        json!({"dateCancelled": sent.at / 1_000}),
+        json!({"dateCancelled": sent.at + 100, "dateGiven": sent.at + 200}),
+        json!({"dateCancelled": null, "dateExpires": 1}),
+    ] {
+        sent.is_no_proof(&json!({"set": set}));
+    }
+    sent.honest_answers_prove_it();
+
+    // Before anything is sent such a reward is named, and is no reason to say that all is cancelled already.
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain");
+    for id in &order.reward_ids {
+        sim.rewrite(id, &json!({"set": {"dateCancelled": YEAR_3000}}));
+    }
+    let ran = home.check(&["retract", &order.order_id, "--yes"], 5);
+    assert!(ran.stdout.contains("stop (unclear)"), "{}", ran.stdout);
+    assert_eq!(sim.deletes().len(), 0);
+}
+
+#[test]
+fn a_cancellation_before_the_send_is_named_and_no_proof_of_it() {
+    let sent = Sent::new(&[]);
+    let early =
+        json!({"set": {"dateCancelled": sent.at - 60_000, "dateGiven": sent.at - 9 * DAY, "dateCreated": null}});
+    for id in &sent.order.reward_ids {
+        sent.sim.rewrite(id, &early);
+    }
+    let ran = sent.verify();
+    ran.expect(7);
+    assert_eq!(ran.state(), "unconfirmed");
+    // One that was cancelled after the send proves it, and the other is named.
+    sent.say(&early);
+    let ran = sent.verify();
+    assert_eq!(ran.state(), "confirmed");
+    assert!(ran.stdout.contains("1 had been cancelled already before it was sent"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_reward_that_no_longer_reads_as_cancelled_takes_an_old_proof_away() {
+    let sent = Sent::new(&[]);
+    let at = sent.at + 100;
+    for (set, after) in [
+        (json!({"dateCancelled": null}), "available"),
+        (json!({"dateCancelled": null, "assignedCredit": 500, "redeemedCredit": 500}), "redeemed"),
+        (json!({"dateCancelled": null, "assignedCredit": 500, "redeemedCredit": 200}), "partly_redeemed"),
+        (json!({"dateCancelled": null, "dateGiven": at - 9 * DAY, "dateExpires": at - DAY}), "expired"),
+        (json!({"dateCancelled": YEAR_3000}), "unclear"),
+    ] {
+        sent.honest_answers_prove_it();
+        sent.say(&json!({"set": set}));
+        let ran = sent.verify();
+        ran.expect(7);
+        assert_eq!(ran.state(), "unconfirmed", "{set}");
+        assert_eq!(reward(&ran, &sent.order.reward_ids[1])["after"], after, "{set}");
+    }
+    // The status sees it too, once a crawl has read it.
+    sent.honest_answers_prove_it();
+    sent.say(&json!({"set": {"dateCancelled": null, "assignedCredit": 500, "redeemedCredit": 500}}));
+    sent.home.check(&["crawl", "--source", "participants", "--full"], 0);
+    let status = sent.home.check(&["status"], 0).stdout;
+    assert!(status.contains("does not read as cancelled"), "{status}");
+}
+
+#[test]
+fn a_reward_has_one_state_whichever_api_was_asked() {
+    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql"]);
+    let home = Home::new(&sim);
+    home.check(&["crawl", "--source", "graphql"], 0);
+    let order = sim.example("plain");
+    // GraphQL says that a gift card was redeemed; Get Rewards has no field for that.
+    let redeemed = json!({"only": "graphql", "set": {
+        "type": "INTEGRATION", "statuses": ["REDEEMED"], "assignedCredit": null, "redeemedCredit": null, "value": 20,
+    }});
+    sim.rewrite(&order.reward_ids[1], &redeemed);
+    let ran = home.run(&["retract", &order.order_id, "--yes", "--json"]);
+    let second = reward(&ran, &order.reward_ids[1]);
+    assert_eq!(second["before"], "redeemed", "{ran:?}");
+    assert_ne!(second["after"], "available", "{ran:?}");
+    assert_ne!(ran.state(), "confirmed");
+}
+
+#[test]
+fn the_vendor_s_clock_decides_what_has_expired() {
+    // Ninety seconds is no reason to refuse anything, and enough to be wrong about an expiry.
+    let sent = Sent::new(&["--clock", "-90s"]);
+    let given = json!(sent.at - 9 * DAY);
+    // By the vendor's clock they expire in a minute; by this machine's they have expired, and it is too late.
+    let another = sent.sim.another("plain");
+    for id in &another.reward_ids {
+        sent.sim.rewrite(id, &json!({"set": {"dateGiven": given, "dateExpires": sent.at + 60_000}}));
+    }
+    let ran = sent.home.check(&["retract", &another.order_id, "--dry-run", "--json"], 0);
+    assert_eq!(reward(&ran, &another.reward_ids[0])["before"], "available");
+    sent.honest_answers_prove_it();
+    let status = sent.home.check(&["status"], 0).stdout;
+    assert!(status.contains("s ahead of the vendor's"), "{status}");
+}
+
+#[test]
+fn a_clock_that_is_far_from_the_vendor_s_blocks_what_depends_on_it() {
+    let sent = Sent::new(&[]);
+    // Eight days ahead of the vendor: a reward that expires in a week has not expired.
+    sent.sim.post("set?clock=-192h");
+    let given = json!(sent.at - 30 * DAY);
+    let ran = sent.is_no_proof(&json!({"set": {"dateGiven": given, "dateExpires": sent.at - DAY}}));
+    assert!(ran.stderr.contains("ahead of the vendor's"), "{}", ran.stderr);
+    // Nor is anything sent.
+    let another = sent.sim.another("plain");
+    let ran = sent.home.check(&["retract", &another.order_id, "--yes"], 5);
+    assert!(ran.stdout.contains("stop (clock)"), "{}", ran.stdout);
+    let doctor = sent.home.check(&["doctor"], 1);
+    assert!(doctor.stdout.contains("ahead of the vendor's"), "{}", doctor.stdout);
+    let status = sent.home.run(&["status", "--check"]);
+    assert!(status.stdout.contains("PROBLEM: this machine's clock"), "{}", status.stdout);
+    // An answer without a date says nothing about the time.
+    sent.sim.post("set?clock=0s&date=off");
+    let ran = sent.home.check(&["retract", &another.order_id, "--yes"], 5);
+    assert!(ran.stdout.contains("carry no Date"), "{}", ran.stdout);
+    assert_eq!(sent.sim.deletes().len(), 1);
+    sent.sim.post("set?date=on");
+    sent.honest_answers_prove_it();
+}
