@@ -20,7 +20,8 @@ use jiff::Timestamp;
 pub use proxy::proxied;
 pub use role::{Right, Role};
 pub use secret::{PASSWORD_AT_LEAST, new_password, random_text};
-pub use sessions::{LoginRefused, NewSession, Session};
+pub use sessions::{LoginRefused, NewSession, Origin, Session};
+pub use throttle::network_of;
 pub use tokens::Token;
 
 use crate::error::{Error, Kind, Result};

@@ -29,6 +29,8 @@ pub(super) struct Caller {
     pub(super) csrf: String,
     /// The session's cookie, where there is one.
     pub(super) cookie: Option<String>,
+    /// The number that the forms of somebody are bound to whom a proxy has signed in.
+    pub(super) proxied: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -125,9 +127,11 @@ pub(super) fn check(app: &App, caller: &Caller, given: &str) -> Result<(), Failu
 }
 
 impl Caller {
-    /// What the CSRF token is derived from: the session's cookie, or the name that a proxy has vouched for.
+    /// What the CSRF token is derived from: the session's cookie, or the name that a proxy has vouched for and a number that the
+    /// browser keeps as long as a session lasts.
     pub(super) fn csrf_subject(&self) -> String {
-        self.cookie.clone().unwrap_or_else(|| format!("proxy:{}", self.who.name))
+        let number = self.proxied.as_deref().unwrap_or_default();
+        self.cookie.clone().unwrap_or_else(|| format!("proxy:{}:{number}", self.who.name))
     }
 }
 

@@ -78,10 +78,15 @@ impl Served {
 
     /// Sends the form of the page that signs in.
     pub fn try_login(&self, name: &str, password: &str) -> Answer {
+        self.try_login_in(name, password, "/lookup", "")
+    }
+
+    /// The same in a browser that has this cookie, to be brought to `next`.
+    pub fn try_login_in(&self, name: &str, password: &str, next: &str, kept: &str) -> Answer {
         let page = self.get("/login", &[]);
-        let cookie = page.cookie("recoup-form").expect("a cookie");
+        let cookie = format!("{}; {kept}", page.cookie("recoup-form").expect("a cookie"));
         let csrf = field(&page.body, "csrf").expect("a token");
-        let body = form(&[("csrf", &csrf), ("name", name), ("password", password), ("next", "/lookup")]);
+        let body = form(&[("csrf", &csrf), ("name", name), ("password", password), ("next", next)]);
         self.ask("POST", "/login", &[("Cookie", &cookie), FORM], body.as_bytes())
     }
 

@@ -1,0 +1,137 @@
+//! What a stranger can do to the service from outside: find out its users, keep them out, read along.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::served::{FORM, Served, add_user, field, form};
+use crate::support::{Home, Sim, ready};
+
+/// A crawled tenant with an agent, and the agent's password.
+fn with_agent() -> (Sim, Home, String) {
+    let (sim, home) = ready(&[]);
+    let password = add_user(&home, "agent", "agent");
+    (sim, home, password)
+}
+
+#[test]
+fn nobody_finds_out_which_names_are_users() {
+    let (_sim, home, _) = with_agent();
+    let tried = |served: &Served, name: &str| -> Vec<(u16, bool)> {
+        (0..7)
+            .map(|_| {
+                let answer = served.try_login(name, "wrong");
+                assert!(answer.body.contains(name), "the form keeps the name");
+                (answer.status, answer.headers.contains_key("retry-after"))
+            })
+            .collect()
+    };
+    let served = Served::start(&home);
+    let user = tried(&served, "agent");
+    assert_eq!(user[..6], [(401, false), (401, false), (401, false), (401, false), (401, false), (429, true)]);
+    assert_eq!(tried(&served, "nobody"), user);
+}
+
+#[test]
+fn a_stranger_who_guesses_keeps_nobody_out_of_a_browser_that_is_known() {
+    let (_sim, home, password) = with_agent();
+    let served = Served::start(&home);
+    let first = served.try_login("agent", &password);
+    let known = first.cookie("recoup-browser").expect("the browser is known now");
+    let kept = first.headers["set-cookie"].iter().find(|one| one.starts_with("recoup-browser=")).expect("a cookie");
+    assert!(kept.contains("Max-Age=15552000") && kept.contains("HttpOnly"), "{kept}");
+    for _ in 0..6 {
+        served.try_login("agent", "wrong");
+    }
+    assert_eq!(served.try_login("agent", &password).status, 429, "any other browser waits");
+    assert_eq!(served.try_login_in("agent", &password, "/lookup", &known).status, 303);
+}
+
+#[test]
+fn nobody_is_brought_to_another_site_by_a_control_character() {
+    let (_sim, home, password) = with_agent();
+    let served = Served::start(&home);
+    for (next, goes) in [("/lookup", "/lookup"), ("/\t/evil.example", "/"), ("/\u{b}", "/"), ("//evil.example", "/")] {
+        let entered = served.try_login_in("agent", &password, next, "");
+        assert_eq!((entered.status, entered.header("location")), (303, goes), "{next:?}");
+    }
+}
+
+#[test]
+fn behind_a_proxy_with_tls_no_neighbouring_site_can_set_a_cookie_of_the_service() {
+    let (_sim, home, password) = with_agent();
+    let served = Served::start_with(&home, &["--behind-proxy"]);
+    let page = served.get("/login", &[]);
+    let cookie = page.cookie("__Host-recoup-form").expect("a cookie");
+    let csrf = field(&page.body, "csrf").expect("a token");
+    let body = form(&[("csrf", &csrf), ("name", "agent"), ("password", &password)]);
+    let enter = |cookie: &str| served.ask("POST", "/login", &[("Cookie", cookie), FORM], body.as_bytes());
+    assert_eq!(enter(&cookie.replace("__Host-", "")).status, 403, "the plain name means nothing here");
+    let entered = enter(&cookie);
+    assert_eq!(entered.status, 303, "{}", entered.body);
+    for set in page.headers["set-cookie"].iter().chain(&entered.headers["set-cookie"]) {
+        assert!(set.starts_with("__Host-recoup") && set.contains("Secure") && set.contains("Path=/"), "{set}");
+        assert!(!set.contains("Domain"), "{set}");
+    }
+    // Over plain http a browser keeps no such cookie, and the plain names serve.
+    let plain = Served::start(&home);
+    let set = &plain.get("/login", &[]).headers["set-cookie"][0];
+    assert!(set.starts_with("recoup-form=") && !set.contains("Secure"), "{set}");
+}
+
+#[test]
+fn forms_of_somebody_whom_a_proxy_signs_in_end_with_the_session() {
+    let (_sim, home, _) = with_agent();
+    home.configure_more("[serve]\nproxy_address = '127.0.0.1'\nproxy_header = 'X-Forwarded-User'");
+    let served = Served::start(&home);
+    let proxy = ("X-Forwarded-User", "agent");
+    let begin = || {
+        let page = served.get("/lookup?orders=nothing", &[proxy]);
+        assert_eq!(page.status, 200, "{}", page.body);
+        (page.cookie("recoup-proxied").expect("a number"), field(&page.body, "csrf").expect("a token"))
+    };
+    let ((cookie, csrf), (other_cookie, other_csrf)) = (begin(), begin());
+    assert_ne!(csrf, other_csrf, "another session, another token");
+    let again = served.get("/lookup?orders=nothing", &[proxy, ("Cookie", &cookie)]);
+    assert_eq!(
+        (field(&again.body, "csrf"), again.cookie("recoup-proxied")),
+        (Some(csrf.clone()), None),
+        "the same one"
+    );
+    let post = |cookie: &str, csrf: &str| {
+        let body = form(&[("csrf", csrf), ("order", "nothing")]);
+        served.ask("POST", "/lookup/source", &[proxy, ("Cookie", cookie), FORM], body.as_bytes()).status
+    };
+    assert_eq!(post(&cookie, &csrf), 200);
+    for (cookie, csrf) in [(&cookie, &other_csrf), (&other_cookie, &csrf), (&String::new(), &csrf)] {
+        assert_eq!(post(cookie, csrf), 403);
+    }
+}
+
+#[test]
+fn what_a_proxy_on_this_machine_hands_on_gets_no_metrics() {
+    let (_sim, home) = ready(&[]);
+    let served = Served::start(&home);
+    assert_eq!(served.get("/metrics", &[]).status, 200, "a monitor on this machine");
+    for header in [
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Real-IP", "192.0.2.1"),
+        ("Forwarded", "for=192.0.2.1"),
+        ("Via", "1.1 caddy"),
+    ] {
+        assert_eq!(served.get("/metrics", &[header]).status, 401, "{header:?}");
+    }
+    let status = |request: &str| {
+        let mut stream = TcpStream::connect(&served.addr).expect("it listens");
+        stream.write_all(request.as_bytes()).expect("the question");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer");
+        answer.split(' ').nth(1).map(str::to_owned).unwrap_or_default()
+    };
+    let addr = &served.addr;
+    let close = "Connection: close\r\n\r\n";
+    assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: {addr}\r\n{close}")), "200");
+    // The proxy hands the name on that the client has asked for, or says nothing of itself and speaks HTTP/1.0, as nginx does.
+    assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: recoup.example.com\r\n{close}")), "401");
+    assert_eq!(status(&format!("GET /metrics HTTP/1.0\r\nHost: {addr}\r\n{close}")), "401");
+}
