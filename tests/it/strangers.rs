@@ -1,16 +1,83 @@
-//! What a stranger can do to the service from outside: find out its users, keep them out, read along.
+//! What a stranger can do to the service from outside: take its connections, find out its users, keep them out, read along.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::served::{FORM, Served, add_user, field, form};
 use crate::support::{Home, Sim, ready};
+
+/// Connections of one address at most.
+#[cfg(target_os = "linux")]
+const CONNECTIONS_OF_ONE: usize = 128;
+
+/// Requests in one connection at most.
+const REQUESTS: usize = 1_000;
 
 /// A crawled tenant with an agent, and the agent's password.
 fn with_agent() -> (Sim, Home, String) {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "agent", "agent");
     (sim, home, password)
+}
+
+/// More connections than the service has, all from 127.0.0.2, each asking once and never reading the answer.
+#[cfg(target_os = "linux")]
+fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("files can be open");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let addr = addr.parse().expect("an address");
+    runtime.block_on(async {
+        let mut open = Vec::new();
+        for _ in 0..1_100 {
+            let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+            socket.bind("127.0.0.2:0".parse().expect("an address")).expect("Linux has all of 127.0.0.0/8");
+            // One that is over the limit is taken and closed at once.
+            let stream = socket.connect(addr).await.expect("it listens");
+            let _closed_already = stream.try_write(b"GET /login HTTP/1.1\r\nHost: x\r\n\r\n");
+            open.push(stream.into_std().expect("a stream"));
+        }
+        open
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_that_never_read_stop_nobody_else() {
+    let home = Home::new(&Sim::start(&[]));
+    let served = Served::start(&home);
+    let open = many_that_never_read(&served.addr);
+    let mut other = TcpStream::connect(&served.addr).expect("it listens");
+    other.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    other.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("the question");
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).expect("an answer while they are open");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // One that was closed at once has nothing to read; one that was taken has an answer.
+    let was_taken = |stream: &TcpStream| {
+        stream.set_nonblocking(false).expect("blocking");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+        stream.peek(&mut [0]).is_ok_and(|read| read > 0)
+    };
+    assert_eq!(open.iter().filter(|stream| was_taken(stream)).count(), CONNECTIONS_OF_ONE);
+}
+
+#[test]
+fn one_connection_has_a_bound_on_its_requests() {
+    let home = Home::new(&Sim::start(&[]));
+    let served = Served::start(&home);
+    let mut stream = TcpStream::connect(&served.addr).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    let all = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS + 100);
+    stream.write_all(all.as_bytes()).expect("the questions");
+    let mut answers = Vec::new();
+    // The rest of the questions is not read, and a connection with something unread ends by a reset.
+    let _reset = stream.read_to_end(&mut answers);
+    let answers = String::from_utf8(answers).expect("text");
+    assert_eq!(answers.matches("HTTP/1.1 200 ").count(), REQUESTS);
+    assert_eq!(answers.matches("connection: close").count(), 1, "the last one says so");
 }
 
 #[test]
