@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -31,7 +31,16 @@ impl Served {
     pub fn start_with(home: &Home, flags: &[&str]) -> Self {
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--quiet"];
         args.extend(flags);
-        let mut child = home.command(&args).stderr(Stdio::inherit()).spawn().expect("the binary starts");
+        Self::of(home.command(&args).stderr(Stdio::inherit()))
+    }
+
+    /// Starts it with its log in a file.
+    pub fn start_logging(home: &Home, log: std::fs::File) -> Self {
+        Self::of(home.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(log))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
