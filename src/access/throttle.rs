@@ -4,8 +4,6 @@
 //! user has: an answer must not tell which names are users. An address is slowed down whatever name it tries; it may be a whole
 //! office, so it has more room. If too many people fail at once, everybody who fails waits from the first failure on.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 /// Attempts of one name that cost nothing.
 const FREE_OF_USER: u32 = 5;
 
@@ -48,17 +46,6 @@ fn after(failures: u32, free: u32, of_everybody: u32) -> i64 {
     }
 }
 
-/// The network that an address is counted by. One customer of a provider has a whole /64 of IPv6, and so all of it is one.
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,20 +73,6 @@ mod tests {
         for (failures, wait) in [(0, 0), (1, 1_000), (2, 2_000), (11, LONGEST_MS)] {
             let waits = [of_user(failures, TOO_MANY + 1), of_peer(failures, TOO_MANY + 1)];
             assert_eq!(waits, [wait, wait], "{failures}");
-        }
-    }
-
-    #[test]
-    fn a_64_of_ipv6_is_one_peer() {
-        for (address, network) in [
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
-            ("2001:db8:1:3::1", "2001:db8:1:3::"),
-            ("::ffff:192.0.2.7", "192.0.2.7"),
-            ("192.0.2.7", "192.0.2.7"),
-        ] {
-            let address: IpAddr = address.parse().expect("an address");
-            assert_eq!(network_of(address).to_string(), network, "{address}");
         }
     }
 }

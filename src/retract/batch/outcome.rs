@@ -184,7 +184,7 @@ impl Done {
         let numbers: Vec<String> = self.retractions.iter().map(ToString::to_string).collect();
         let error =
             if matches!(self.outcome, Outcome::Confirmed | Outcome::AlreadyRetracted) { "" } else { &self.message };
-        vec![
+        let cells = [
             word,
             self.actions.join(" "),
             self.rewards.join(" "),
@@ -194,7 +194,8 @@ impl Done {
             error.to_owned(),
             self.decision.clone(),
             self.evidence.clone(),
-        ]
+        ];
+        cells.map(|cell| crate::report::one_line(&cell).into_owned()).into()
     }
 }
 
