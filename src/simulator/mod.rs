@@ -50,6 +50,7 @@ mod tests;
 mod time;
 mod timeline;
 mod truth;
+mod vanish;
 mod wire;
 mod world;
 
