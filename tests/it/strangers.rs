@@ -202,3 +202,20 @@ fn what_a_proxy_on_this_machine_hands_on_gets_no_metrics() {
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: recoup.example.com\r\n{close}")), "401");
     assert_eq!(status(&format!("GET /metrics HTTP/1.0\r\nHost: {addr}\r\n{close}")), "401");
 }
+
+#[test]
+fn every_unit_writes_no_core_dump_and_no_file_for_others() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let mut units = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|ending| ending == "service") {
+            let unit = std::fs::read_to_string(&path).expect("a unit");
+            for line in ["LimitCORE=0", "UMask=0077", "NoNewPrivileges=yes"] {
+                assert!(unit.lines().any(|known| known == line), "{}: {line}", path.display());
+            }
+            units += 1;
+        }
+    }
+    assert!(units >= 5, "{units}");
+}
