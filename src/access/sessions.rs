@@ -92,7 +92,7 @@ impl Access {
         self.file.begin_session(&secret::hash(&cookie), name, now_ms)?;
         let number = browser.map_or_else(secret::random_text, |number| Ok(number.to_owned()))?;
         let browser = format!("{number}.{}", secret::seal(self.file.csrf_key(), &browser_subject(name, &number)));
-        Ok(Ok(NewSession { cookie: SecretString::from(cookie), browser }))
+        Ok(Ok(NewSession { cookie: SecretString::from(cookie.as_str()), browser }))
     }
 
     /// The number of a browser in which somebody has signed in by this name before.

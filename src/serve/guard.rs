@@ -13,6 +13,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Options;
 use super::api::Problem;
@@ -119,8 +120,8 @@ impl App {
         let headers = request.headers();
         self.access(|access| {
             let Some(access) = access else { return Ok(None) };
-            if let Some(cookie) = self.cookie(headers, SESSION)
-                && let Some(session) = access.session(&cookie, self.clock.now())?
+            if let Some(cookie) = self.cookie(headers, SESSION).map(SecretString::from)
+                && let Some(session) = access.session(cookie.expose_secret(), self.clock.now())?
             {
                 return Ok(Some(Caller { who: session.who, csrf: session.csrf, cookie: Some(cookie), proxied: None }));
             }
@@ -132,7 +133,7 @@ impl App {
             let kept = self.cookie(headers, PROXIED).filter(|number| !number.is_empty());
             let number = kept.map_or_else(random_text, Ok)?;
             let mut caller = Caller { who, csrf: String::new(), cookie: None, proxied: Some(number) };
-            caller.csrf = access.csrf_of(&caller.csrf_subject());
+            caller.csrf = access.csrf_of(caller.csrf_subject().expose_secret());
             Ok(Some(caller))
         })
     }

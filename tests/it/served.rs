@@ -48,6 +48,12 @@ impl Served {
         Self { addr: addr.to_owned(), child }
     }
 
+    /// Its process.
+    #[cfg(target_os = "linux")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks without a body.
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask("GET", path, headers, b"")

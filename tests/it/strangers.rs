@@ -203,6 +203,21 @@ fn what_a_proxy_on_this_machine_hands_on_gets_no_metrics() {
     assert_eq!(status(&format!("GET /metrics HTTP/1.0\r\nHost: {addr}\r\n{close}")), "401");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn no_core_dump_and_no_neighbour_has_the_memory_with_the_tokens() {
+    use std::os::unix::fs::MetadataExt;
+
+    let home = Home::new(&Sim::start(&[]));
+    let served = Served::start(&home);
+    let proc = std::path::PathBuf::from(format!("/proc/{}", served.pid()));
+    let limits = std::fs::read_to_string(proc.join("limits")).expect("its limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit of core dumps");
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    // What is not dumpable belongs to root in /proc, whoever runs it.
+    assert_eq!(proc.join("environ").metadata().expect("a file").uid(), 0);
+}
+
 #[test]
 fn every_unit_writes_no_core_dump_and_no_file_for_others() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");

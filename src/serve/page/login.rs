@@ -12,7 +12,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{Failure, Page, Shell, rendered};
 use crate::access::{LoginRefused, NewSession, Origin, network_of};
@@ -70,12 +70,12 @@ pub(in crate::serve) async fn enter(State(app): State<Arc<App>>, request: Reques
     if nonce.is_empty() || !is_ours {
         return Err(Failure::forged());
     }
-    let (name, password) =
-        (fields.text("name").unwrap_or_default(), fields.get("password").unwrap_or_default().to_owned());
+    let name = fields.text("name").unwrap_or_default();
+    let password = SecretString::from(fields.get("password").unwrap_or_default());
     let at = app.clock.now();
     let ended = app.hashed(move |app| {
         app.access(|access| match access {
-            Some(access) => access.login(&name, &password, &origin, at),
+            Some(access) => access.login(&name, password.expose_secret(), &origin, at),
             None => Ok(Err(LoginRefused::Wrong)),
         })
     });
@@ -106,7 +106,7 @@ pub(super) fn throttled(app: &App, until: Timestamp, page: impl FnOnce(String, S
 
 pub(in crate::serve) async fn leave(State(app): State<Arc<App>>, form: Form) -> Page {
     if let Some(cookie) = &form.caller.cookie {
-        app.access(|access| access.map_or(Ok(()), |access| access.end_session(cookie)))?;
+        app.access(|access| access.map_or(Ok(()), |access| access.end_session(cookie.expose_secret())))?;
     }
     let mut response = Redirect::to("/login").into_response();
     app.set_cookie(&mut response, SESSION, "", Lasts::Session);
