@@ -39,7 +39,7 @@ CREATE TABLE tokens (
     revoked_at TEXT
 ) STRICT;
 
--- Failures to sign in, by 'user:NAME' and 'peer:ADDRESS'; shared by every process.
+-- Failures to sign in, by 'user:NAME' (of users or not), 'peer:NETWORK', 'browser:NUMBER' and 'everybody'; shared by every process.
 CREATE TABLE attempts (
     key      TEXT PRIMARY KEY,
     failures INTEGER NOT NULL,

@@ -74,6 +74,9 @@ pub mod report;
 // The first signal drains, the second leaves.
 pub mod signal;
 
+// No core dump, and no reading of the memory that holds the tokens.
+pub mod memory;
+
 // Crash points for tests; nothing in a normal build.
 pub mod crash;
 

@@ -235,6 +235,24 @@ impl Regular {
     }
 }
 
+/// Makes a folder, and those above it, for its owner alone, whatever the umask. One that exists stays as it is.
+pub fn private_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+        builder.mode(0o700).create(folder)?;
+        // A umask can take the owner's own permissions away.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+    }
+    #[cfg(not(unix))]
+    builder.create(folder)
+}
+
 /// Syncs a folder, so that a new name survives a power cut. Not every file system can; there the name is as durable as it gets.
 pub fn sync_folder(folder: &Path) {
     drop(File::open(folder).and_then(|folder| folder.sync_all()));

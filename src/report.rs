@@ -1,13 +1,15 @@
 //! All output: data on stdout, everything else on stderr, progress where a person watches.
 //!
 //! Only this module prints. Data is either human text or JSON, never both; `--quiet` silences notes and progress, never
-//! data, warnings or errors. Text from the vendor is stripped of control characters before it reaches a terminal.
+//! data, warnings or errors. Line breaks and control characters in a line, which may be the vendor's or somebody's words, are
+//! shown and not obeyed, on stdout, on stderr and in the log: nobody forges a line of a receipt.
 //!
 //! A failed write to stdout does not stop a command, which may be in the middle of a retraction. The first failure is said on
 //! stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe is success: its reader wants no more.
 
 #![expect(clippy::disallowed_methods, reason = "how often a line of progress is printed: no decision rests on it")]
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -40,12 +42,38 @@ pub fn start_log(verbose: u8, json: bool) {
         _ => tracing::level_filters::LevelFilter::DEBUG,
     };
     let is_plain = anstream::AutoStream::choice(&io::stderr()) == anstream::ColorChoice::Never;
+    let writer = move || LogLine { out: io::stderr(), json };
     let log =
-        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(!is_plain).with_max_level(level).with_target(false);
+        tracing_subscriber::fmt().with_writer(writer).with_ansi(!is_plain).with_max_level(level).with_target(false);
     // By default tracing reports a failed write with eprintln!, which panics if stderr takes nothing: in the middle of a retraction.
     let log = log.log_internal_errors(false);
     // Only the first of a process counts; a second one is a test's.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
+}
+
+/// Writes each event of the log, which comes in one piece, as one line.
+struct LogLine<W> {
+    out: W,
+    /// JSON is escaped by itself.
+    json: bool,
+}
+
+impl<W: Write> Write for LogLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        if self.json {
+            self.out.write_all(event)?;
+        } else {
+            let text = String::from_utf8_lossy(event);
+            // Escape characters that are left are the log's own colours.
+            let shown = shown(text.trim_end_matches('\n'), |c| is_unsafe(c) && c != '\u{1b}');
+            self.out.write_all(format!("{shown}\n").as_bytes())?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Where the output of one command goes.
@@ -88,8 +116,14 @@ impl Report {
     /// One line of data for a person; nothing under `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json && !self.silent {
-            self.out(|| write_line(anstream::stdout().lock(), &printable(text.as_ref())));
+            self.out(|| write_line(anstream::stdout().lock(), &one_line(text.as_ref())));
         }
+    }
+
+    /// Several lines of data for a person, as a [`table`]; nothing under `--json`. Whoever makes the text keeps line breaks out
+    /// of its parts.
+    pub fn lines(&self, text: impl AsRef<str>) {
+        text.as_ref().split('\n').for_each(|line| self.line(line));
     }
 
     /// One JSON object on one line; nothing without `--json`.
@@ -142,19 +176,19 @@ impl Report {
     /// What a person must see before they are asked, on stderr, also under `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
         if self.silent {
-            return tracing::debug!("{}", printable(text.as_ref()));
+            return tracing::debug!("{}", one_line(text.as_ref()));
         }
-        self.suspended(|| write_line(anstream::stderr().lock(), &printable(text.as_ref())));
+        self.suspended(|| write_line(anstream::stderr().lock(), &one_line(text.as_ref())));
     }
 
     /// A warning on stderr, always.
     pub fn warn(&self, text: impl AsRef<str>) {
         if self.silent {
-            return tracing::warn!("{}", printable(text.as_ref()));
+            return tracing::warn!("{}", one_line(text.as_ref()));
         }
         let style = Style::new().fg_color(Some(AnsiColor::Yellow.into())).bold();
         self.suspended(|| {
-            write_line(anstream::stderr().lock(), &format!("{style}warning{style:#}: {}", printable(text.as_ref())))
+            write_line(anstream::stderr().lock(), &format!("{style}warning{style:#}: {}", one_line(text.as_ref())))
         });
     }
 
@@ -166,10 +200,10 @@ impl Report {
 
     fn say_error(&self, error: &Error) {
         let style = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
-        let mut text = format!("{style}error{style:#}: {}", printable(&error.message));
+        let mut text = format!("{style}error{style:#}: {}", one_line(&error.message));
         if let Some(hint) = &error.hint {
             text.push_str("\n  hint: ");
-            text.push_str(&printable(hint));
+            text.push_str(&one_line(hint));
         }
         self.suspended(|| write_line(anstream::stderr().lock(), &text));
     }
@@ -237,7 +271,7 @@ impl Report {
 /// Asks on the terminal; *no* is the default. The caller has made sure that there is a terminal.
 pub fn ask(question: &str) -> io::Result<bool> {
     let mut stderr = anstream::stderr().lock();
-    write!(stderr, "{question} [y/N] ")?;
+    write!(stderr, "{} [y/N] ", one_line(question))?;
     stderr.flush()?;
     drop(stderr);
     let mut answer = String::new();
@@ -294,7 +328,7 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
+        table.add_row(row.map(|cell| one_line(&cell).into_owned()));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
@@ -312,15 +346,23 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// Text from outside, safe for a terminal: control characters are shown, not obeyed.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' => c.to_string(),
-            c if c.is_control() => c.escape_default().to_string(),
-            c => c.to_string(),
-        })
-        .collect()
+/// Text from outside as a part of one line: line breaks, control characters, and marks that turn the text behind them around are
+/// shown, not obeyed.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    shown(text, is_unsafe)
+}
+
+fn shown(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().map(|c| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() });
+    Cow::Owned(shown.collect())
+}
+
+/// Whether a character ends a line, controls a terminal, or changes the direction of what stands around it.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn write_line(mut out: impl Write, text: &str) -> io::Result<()> {
@@ -335,6 +377,27 @@ mod tests {
 
     #[test]
     fn control_characters_of_the_vendor_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\u{1b}[31mb\tc\nd"), "a\\u{1b}[31mb\\tc\nd");
+        for (text, shown) in [
+            ("a\u{1b}[31mb\tc\nd\re", r"a\u{1b}[31mb\tc\nd\re"),
+            ("a\u{85}b\u{2028}c\u{2029}d", r"a\u{85}b\u{2028}c\u{2029}d"),
+            ("a\u{202e}b\u{2066}c", r"a\u{202e}b\u{2066}c"),
+            ("Grüße, 東京 \\n", "Grüße, 東京 \\n"),
+        ] {
+            assert_eq!(one_line(text), shown);
+            assert_eq!(one_line(shown), shown, "it is escaped once");
+        }
+        assert_eq!(table(["a"], [["x\n  forged".to_owned()]]).lines().count(), 2);
+    }
+
+    #[test]
+    fn an_event_of_the_log_is_one_line() {
+        let written = |json: bool, event: &str| {
+            let mut log = LogLine { out: Vec::new(), json };
+            log.write_all(event.as_bytes()).expect("it is written");
+            String::from_utf8(log.out).expect("text")
+        };
+        let forged = "\u{1b}[32mINFO\u{1b}[0m the vendor says x\nINFO forged\u{2028}\r\n";
+        assert_eq!(written(false, forged), "\u{1b}[32mINFO\u{1b}[0m the vendor says x\\nINFO forged\\u{2028}\\r\n");
+        assert_eq!(written(true, "{\"a\":\"\u{2028}\"}\n"), "{\"a\":\"\u{2028}\"}\n");
     }
 }

@@ -1,10 +1,11 @@
 //! Use case: who may do what at the page and the API.
 //!
 //! `role` is the one table of rights; `secret` makes and hashes what only its owner knows; `throttle` says how long a failed
-//! attempt costs. Somebody is known by a session (`sessions`), a token (`tokens`), or a proxy's word (`proxy`). What is kept is in
-//! [`crate::store::access`]. Nobody who is disabled gets in, nothing here says which of name and password was wrong, and no
-//! secret is kept as it is.
+//! attempt costs, and `network` which addresses are one. Somebody is known by a session (`sessions`), a token (`tokens`), or a
+//! proxy's word (`proxy`). What is kept is in [`crate::store::access`]. Nobody who is disabled gets in, nothing here says which of
+//! name and password was wrong, and no secret is kept as it is.
 
+mod network;
 mod proxy;
 mod role;
 mod secret;
@@ -17,10 +18,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use network::network_of;
 pub use proxy::proxied;
 pub use role::{Right, Role};
 pub use secret::{PASSWORD_AT_LEAST, new_password, random_text};
-pub use sessions::{LoginRefused, NewSession, Session};
+pub use sessions::{LoginRefused, NewSession, Origin, Session};
 pub use tokens::Token;
 
 use crate::error::{Error, Kind, Result};

@@ -10,6 +10,7 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use ring::digest::{SHA256, digest};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use secrecy::zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
@@ -36,9 +37,9 @@ pub fn random_text() -> Result<String> {
     Ok(hex(&random::<16>()?))
 }
 
-/// A secret of 256 bits.
-pub(super) fn random_secret() -> Result<String> {
-    Ok(hex(&random::<32>()?))
+/// A secret of 256 bits. Its memory is wiped when it is dropped.
+pub(super) fn random_secret() -> Result<Zeroizing<String>> {
+    Ok(Zeroizing::new(hex(&*Zeroizing::new(random::<32>()?))))
 }
 
 /// A password that a person can type, of 100 bits: five groups of four out of 32 letters and digits that look like no other.
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(password.len(), 24);
         assert_ne!(new_password().expect("random"), password);
         assert_eq!(random_secret().expect("random").len(), 64);
+        assert_ne!(random_secret().expect("random"), random_secret().expect("random"));
         assert_ne!(random_text().expect("random"), random_text().expect("random"));
     }
 

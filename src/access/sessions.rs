@@ -1,7 +1,8 @@
 //! Signing in at the page, and the sessions that come of it.
 //!
-//! A session is known by the hash of its cookie and ends by itself. Guessing is slowed down by where it comes from and by whose
-//! password it is; nothing here says which of name and password was wrong.
+//! A session is known by the hash of its cookie and ends by itself. Guessing is slowed down by where it comes from and by the
+//! name that is tried, whether a user has it or not; nothing here says which of name and password was wrong. A browser in which
+//! somebody has signed in before is counted by itself: a stranger's guesses must not lock the owner of a name out.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -25,6 +26,17 @@ pub struct Session {
 pub struct NewSession {
     /// What the browser keeps. It is kept nowhere else.
     pub cookie: SecretString,
+    /// What the browser keeps for longer: that somebody has signed in by this name in it.
+    pub browser: String,
+}
+
+/// Where an attempt to sign in comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The network of the client.
+    pub peer: String,
+    /// [`NewSession::browser`] of an earlier session, as the browser says it.
+    pub browser: Option<String>,
 }
 
 /// Why somebody was not let in.
@@ -40,26 +52,33 @@ pub enum LoginRefused {
 }
 
 impl Access {
-    /// Signs somebody in. `peer` is where they come from. Hashes, so it takes tens of milliseconds.
+    /// Signs somebody in. Hashes, so it takes tens of milliseconds.
     pub fn login(
         &mut self,
         name: &str,
         password: &str,
-        peer: &str,
+        origin: &Origin,
         now: Timestamp,
     ) -> Result<std::result::Result<NewSession, LoginRefused>> {
         let now_ms = now.as_millisecond();
-        // A name that cannot be one is counted under its peer alone: nobody fills the file with names.
-        let mut keys: Vec<Counted> = vec![(format!("peer:{peer}"), throttle::of_peer)];
-        let can_be = check_name("user", name).is_ok() && password.len() <= secret::PASSWORD_AT_MOST;
-        let stored = if can_be { self.file.password_of(name)? } else { None };
-        if stored.is_some() {
-            keys.push((format!("user:{name}"), throttle::of_user));
+        let is_name = check_name("user", name).is_ok();
+        let browser = origin.browser.as_deref().filter(|_| is_name).and_then(|word| self.known_browser(name, word));
+        let mut keys: Vec<Counted> = Vec::new();
+        if let Some(number) = browser {
+            keys.push((format!("browser:{number}"), throttle::of_known_browser));
+        } else {
+            keys.push((format!("peer:{}", origin.peer), throttle::of_peer));
+            // Also a name that no user has, or the answers would differ.
+            if is_name {
+                keys.push((format!("user:{name}"), throttle::of_user));
+            }
         }
-        if let Some(until_ms) = self.file.attempt(&keys, now_ms)? {
+        if let Some(until_ms) = self.file.attempt(&keys, throttle::FORGOTTEN_EVERY_MS, now_ms)? {
             let until = Timestamp::from_millisecond(until_ms).unwrap_or(now);
             return Ok(Err(LoginRefused::Throttled { until }));
         }
+        let can_be = is_name && password.len() <= secret::PASSWORD_AT_MOST;
+        let stored = if can_be { self.file.password_of(name)? } else { None };
         // Somebody who does not exist takes as long as a wrong password.
         let fits = secret::verify(if can_be { password } else { "" }, stored.as_deref())?;
         if !fits {
@@ -71,7 +90,15 @@ impl Access {
         self.file.sweep_sessions(now_ms - absolute, now_ms - idle)?;
         let cookie = secret::random_secret()?;
         self.file.begin_session(&secret::hash(&cookie), name, now_ms)?;
-        Ok(Ok(NewSession { cookie: SecretString::from(cookie) }))
+        let number = browser.map_or_else(secret::random_text, |number| Ok(number.to_owned()))?;
+        let browser = format!("{number}.{}", secret::seal(self.file.csrf_key(), &browser_subject(name, &number)));
+        Ok(Ok(NewSession { cookie: SecretString::from(cookie.as_str()), browser }))
+    }
+
+    /// The number of a browser in which somebody has signed in by this name before.
+    fn known_browser<'a>(&self, name: &str, word: &'a str) -> Option<&'a str> {
+        let (number, given) = word.split_once('.')?;
+        secret::is_seal(self.file.csrf_key(), &browser_subject(name, number), given).then_some(number)
     }
 
     /// Gives somebody another password, which they choose themselves: the one they have is asked for, and guessing it is slowed
@@ -81,16 +108,16 @@ impl Access {
         name: &str,
         old: &str,
         new: &str,
-        peer: &str,
+        origin: &Origin,
         now: Timestamp,
     ) -> Result<std::result::Result<NewSession, LoginRefused>> {
         secret::check_password(new)?;
-        if let Err(refused) = self.login(name, old, peer, now)? {
+        if let Err(refused) = self.login(name, old, origin, now)? {
             return Ok(Err(refused));
         }
         self.set_password(name, new, now)?;
         self.log(&Actor::new(name, "page"), &format!("user {name}: another password, by themselves"), now)?;
-        self.login(name, new, peer, now)
+        self.login(name, new, origin, now)
     }
 
     /// The session of a cookie, where it has not ended.
@@ -122,4 +149,9 @@ impl Access {
     pub fn check_csrf(&self, subject: &str, given: &str) -> bool {
         secret::is_seal(self.file.csrf_key(), subject, given)
     }
+}
+
+/// What the word of a browser is made from.
+fn browser_subject(name: &str, number: &str) -> String {
+    format!("browser:{name}:{number}")
 }

@@ -27,8 +27,12 @@ fn at(minutes: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 20_000) + SignedDuration::from_mins(minutes)
 }
 
+fn from(peer: &str) -> Origin {
+    Origin { peer: peer.to_owned(), browser: None }
+}
+
 fn login(access: &mut Access, now: Timestamp) -> String {
-    let session = access.login("ann", PASSWORD, "peer", now).expect("asks").expect("lets in");
+    let session = access.login("ann", PASSWORD, &from("peer"), now).expect("asks").expect("lets in");
     session.cookie.expose_secret().to_owned()
 }
 
@@ -66,11 +70,11 @@ fn disabling_a_user_ends_sessions_and_tokens_at_once() {
     assert!(other.session(&cookie, at(2)).expect("asks").is_none());
     assert!(other.token(token.expose_secret(), at(2)).expect("asks").is_none());
     assert!(other.user_of_os("ann1").expect("asks").is_none());
-    assert!(matches!(other.login("ann", PASSWORD, "peer", at(3)).expect("asks"), Err(LoginRefused::Wrong)));
+    assert!(matches!(other.login("ann", PASSWORD, &from("peer"), at(3)).expect("asks"), Err(LoginRefused::Wrong)));
 
     access.enable("ann").expect("enables");
     assert!(access.token(token.expose_secret(), at(4)).expect("asks").is_none(), "a revoked token stays so");
-    assert!(access.login("ann", PASSWORD, "peer", at(60)).expect("asks").is_ok());
+    assert!(access.login("ann", PASSWORD, &from("peer"), at(60)).expect("asks").is_ok());
 }
 
 #[test]
@@ -92,19 +96,87 @@ fn a_token_ends_by_itself_and_does_no_more_than_its_user_may() {
 fn guessing_is_slowed_down_also_where_the_password_is_right_then() {
     let (_folder, mut access) = opened();
     for n in 0..5 {
-        let refused = access.login("ann", "wrong", &format!("peer{n}"), at(0)).expect("asks").expect_err("wrong");
+        let refused =
+            access.login("ann", "wrong", &from(&format!("peer{n}")), at(0)).expect("asks").expect_err("wrong");
         assert_eq!(refused, LoginRefused::Wrong, "{n}");
     }
-    let refused = access.login("ann", PASSWORD, "another", at(0)).expect("asks").expect_err("throttled");
+    let refused = access.login("ann", PASSWORD, &from("another"), at(0)).expect("asks").expect_err("throttled");
     assert!(matches!(refused, LoginRefused::Throttled { until } if until > at(0)));
-    assert!(access.login("ann", PASSWORD, "another", at(1)).expect("asks").is_ok());
-    assert!(access.login("ann", "wrong", "another", at(1)).expect("asks").is_err(), "the count has begun anew");
-    assert!(access.login("ann", PASSWORD, "another", at(1)).expect("asks").is_ok());
+    assert!(access.login("ann", PASSWORD, &from("another"), at(1)).expect("asks").is_ok());
+    assert!(access.login("ann", "wrong", &from("another"), at(1)).expect("asks").is_err(), "the count has begun anew");
+    assert!(access.login("ann", PASSWORD, &from("another"), at(1)).expect("asks").is_ok());
     for n in 0..20 {
-        assert!(access.login(&format!("nobody{n}"), "x", "one", at(2)).expect("asks").is_err());
+        assert!(access.login(&format!("nobody{n}"), "x", &from("one"), at(2)).expect("asks").is_err());
     }
-    let refused = access.login("ann", PASSWORD, "one", at(2)).expect("asks").expect_err("the address is");
+    let refused = access.login("ann", PASSWORD, &from("one"), at(2)).expect("asks").expect_err("the address is");
     assert!(matches!(refused, LoginRefused::Throttled { .. }));
+}
+
+#[test]
+fn a_name_that_no_user_has_is_slowed_down_as_one_that_a_user_has() {
+    let (_folder, mut access) = opened();
+    access.add_user("bob", Role::Agent, PASSWORD, None, at(0)).expect("adds");
+    access.disable("bob", at(0)).expect("disables");
+    let mut tried = |name: &str, password: &str| -> Vec<Option<Timestamp>> {
+        let mut one = |n: u32| {
+            let refused = access.login(name, password, &from(&format!("{name}{n}")), at(0)).expect("asks");
+            match refused.expect_err("refused") {
+                LoginRefused::Wrong => None,
+                LoginRefused::Throttled { until } => Some(until),
+            }
+        };
+        (0..8).map(&mut one).collect()
+    };
+    let user = tried("ann", "wrong");
+    assert!(user[4].is_none() && user[5].is_some(), "{user:?}");
+    assert_eq!(tried("nobody", "wrong"), user);
+    assert_eq!(tried("bob", PASSWORD), user, "a disabled user");
+    assert_eq!(tried("too-long", &"x".repeat(secret::PASSWORD_AT_MOST + 1)), user);
+}
+
+#[test]
+fn guesses_of_a_stranger_do_not_keep_the_owner_of_a_name_out() {
+    let (_folder, mut access) = opened();
+    let first = access.login("ann", PASSWORD, &from("home"), at(0)).expect("asks").expect("lets in");
+    let known = Origin { browser: Some(first.browser.clone()), ..from("home") };
+    for n in 0..30 {
+        let stranger = from(&format!("peer{n}"));
+        assert!(access.login("ann", "wrong", &stranger, at(1)).expect("asks").is_err());
+        assert!(access.login("ann", "wrong", &from("home"), at(1)).expect("asks").is_err());
+    }
+    let other = access.login("ann", PASSWORD, &from("home"), at(1)).expect("asks").expect_err("a new browser waits");
+    assert!(matches!(other, LoginRefused::Throttled { .. }));
+    let again = access.login("ann", PASSWORD, &known, at(1)).expect("asks").expect("the known browser does not");
+    assert_eq!(again.browser, first.browser);
+    // It is known for one name, and slowed down by its own failures.
+    access.add_user("bob", Role::Agent, PASSWORD, None, at(0)).expect("adds");
+    for n in 0..5 {
+        assert!(access.login("bob", "wrong", &from(&format!("p{n}")), at(1)).expect("asks").is_err());
+    }
+    assert!(access.login("bob", PASSWORD, &known, at(1)).expect("asks").is_err(), "not ann's browser for bob");
+    let forged = Origin { browser: Some(format!("{}0", first.browser)), ..from("far") };
+    assert!(access.login("ann", PASSWORD, &forged, at(1)).expect("asks").is_err());
+    for _ in 0..5 {
+        assert_eq!(access.login("ann", "wrong", &known, at(1)).expect("asks").err(), Some(LoginRefused::Wrong));
+    }
+    assert!(access.login("ann", PASSWORD, &known, at(1)).expect("asks").is_err(), "guessing in it costs as well");
+}
+
+#[test]
+fn too_many_failures_of_everybody_slow_down_everybody_who_fails() {
+    let (_folder, mut access) = opened();
+    let guess = |access: &mut Access, n: u32, now| {
+        access.login(&format!("name{n}"), "x", &from(&format!("peer{n}")), now).expect("asks").expect_err("wrong")
+    };
+    assert_eq!([guess(&mut access, 0, at(0)), guess(&mut access, 0, at(0))], [LoginRefused::Wrong; 2]);
+    for n in 1..60 {
+        assert_eq!(guess(&mut access, n, at(0)), LoginRefused::Wrong);
+    }
+    assert_eq!(guess(&mut access, 100, at(0)), LoginRefused::Wrong);
+    assert!(matches!(guess(&mut access, 100, at(0)), LoginRefused::Throttled { .. }), "no failure is free now");
+    // Who does not fail is let in at once, and half an hour later all is as it was.
+    assert!(access.login("ann", PASSWORD, &from("home"), at(0)).expect("asks").is_ok());
+    assert_eq!([guess(&mut access, 200, at(30)), guess(&mut access, 200, at(30))], [LoginRefused::Wrong; 2]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 
 use super::{Access, By, Right, Role, Who, check_name, secret};
 use crate::error::{Error, Kind, Result};
@@ -55,7 +56,7 @@ impl Access {
             )
             .hint("leave the scope out, or give the user another role first"));
         }
-        let secret = format!("{}{}", secret::TOKEN_PREFIX, secret::random_secret()?);
+        let secret = Zeroizing::new(format!("{}{}", secret::TOKEN_PREFIX, *secret::random_secret()?));
         let words: Vec<&str> = scopes.iter().map(|right| right.as_str()).collect();
         let expires = now.checked_add(expires_in).unwrap_or(Timestamp::MAX);
         let new = NewToken {
@@ -65,7 +66,7 @@ impl Access {
             scopes: &words.join(" "),
             expires_ms: expires.as_millisecond(),
         };
-        Ok((self.file.add_token(&new, now)?, SecretString::from(secret)))
+        Ok((self.file.add_token(&new, now)?, SecretString::from(secret.as_str())))
     }
 
     /// Every token, or those of one user.

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64ct::{Base64, Encoding};
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::oddity::Oddities;
@@ -110,7 +112,8 @@ impl fmt::Debug for Credentials {
 /// The token that one request was signed with, to tell later whether the file holds another one now.
 pub(crate) type Token = Arc<Signature>;
 
-/// The Authorization header that a token makes: the same for every request. Marked as sensitive, so that it does not print.
+/// The Authorization header that a token makes: the same for every request. Marked as sensitive, so that it does not print; its
+/// memory is wiped when the last request that has it is done.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Signature(HeaderValue);
 
@@ -119,17 +122,22 @@ impl Signature {
         let token = credentials.secret.read()?;
         check_user(&credentials.user)?;
         let pair = SecretString::from(format!("{}:{}", credentials.user, token.expose_secret()));
-        let encoded = SecretString::from(Base64::encode_string(pair.expose_secret().as_bytes()));
-        let mut header = HeaderValue::from_str(&format!("Basic {}", encoded.expose_secret()))
-            .map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
-        header.set_sensitive(true);
-        Ok(Arc::new(Self(header)))
+        let encoded = Zeroizing::new(Base64::encode_string(pair.expose_secret().as_bytes()));
+        Ok(Arc::new(Self(header_of(Zeroizing::new([b"Basic ", encoded.as_bytes()].concat()))?)))
     }
 
     /// The value of the Authorization header.
     pub(crate) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
+}
+
+/// A header over this very memory, without a copy.
+fn header_of(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
+        .map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// HTTP Basic ends the user at the first colon.
@@ -210,6 +218,19 @@ mod tests {
         std::fs::remove_file(&path)?;
         assert_eq!(keyring.reread(&used).map_err(|e| e.kind), Err(Kind::Config));
         Ok(())
+    }
+
+    #[test]
+    fn the_memory_of_a_token_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: secrecy::zeroize::ZeroizeOnDrop>(_value: &T) {}
+
+        is_wiped(&Secret::Value("hush".into()).read().expect("a token"));
+        let value = Zeroizing::new(b"Basic hush".to_vec());
+        is_wiped(&value);
+        let place = value.as_ptr();
+        let header = header_of(value).expect("a header");
+        assert_eq!(header.as_bytes().as_ptr(), place, "the header is that memory, and no copy of it");
+        assert_eq!(header.clone().as_bytes().as_ptr(), place, "and so is that of each request");
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn list(context: &Context<'_>, all: bool) -> Result<End> {
                 one.decided_by.clone().unwrap_or_default(),
             ]
         });
-        report.line(table(["approval", "stage", "asked by", "at", "what", "why", "answered by"], rows));
+        report.lines(table(["approval", "stage", "asked by", "at", "what", "why", "answered by"], rows));
     }
     Ok(End::Done)
 }

@@ -62,7 +62,7 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
         .await?
     };
     report.object(&outcome)?;
-    report.line(outcome.describe());
+    report.lines(outcome.describe());
     // What a crawl has read is worth keeping whatever comes of this.
     if let Err(error) = super::watch::look(context) {
         report.warn(format!("refunds that wait for their orders were not looked for: {error}"));

@@ -48,7 +48,7 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
     let (mut missing, mut unclear) = (0, 0);
     for answer in &answers {
         report.object(answer)?;
-        report.line(answer.describe());
+        report.lines(answer.describe());
         missing += usize::from(!answer.is_found());
         unclear += usize::from(answer.verdict == Verdict::Unclear);
     }

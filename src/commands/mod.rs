@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::report::{self, Report};
 use crate::store::index::Index;
-use crate::{demo, doctor, signal, simulator};
+use crate::{demo, doctor, memory, signal, simulator};
 
 mod adjust;
 mod approval;
@@ -81,10 +81,15 @@ impl Context<'_> {
 
 /// Runs one command to its end; the exit code of the contract.
 pub fn main(cli: Cli) -> u8 {
+    // Before anything reads a secret.
+    let private = memory::keep_private();
     report::colour(cli.global.color);
     // A service says what it does unless it is told not to: nobody watches it.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     report::start_log(cli.global.verbose.max(least), cli.global.json);
+    if let Err(error) = private {
+        tracing::warn!(%error, "the memory of this process could not be kept from core dumps and debuggers");
+    }
     let report = Report::new(cli.global.json, cli.global.quiet);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {

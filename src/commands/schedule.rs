@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context<'_>, command: ScheduleCommand) -> Resu
                     line.error.clone().unwrap_or_default(),
                 ]
             });
-            report.line(table(["job", "next", "last began", "last went well", "error"], rows));
+            report.lines(table(["job", "next", "last began", "last went well", "error"], rows));
             report.note("`recoup serve` runs them; `recoup schedule run JOB` runs one now");
         }
         ScheduleCommand::Run { job } => {

@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
             for user in &users {
                 report.object(user)?;
             }
-            report.line(users_table(&users));
+            report.lines(users_table(&users));
             Ok(End::Done)
         }
         UserCommand::Role { name, role } => {
@@ -69,7 +69,7 @@ pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
             for (at, person, what) in &logged {
                 report.object(&json!({ "at": at, "person": person, "what": what }))?;
             }
-            report.line(table(["at", "by", "what"], logged.into_iter().map(|(at, by, what)| [at, by, what])));
+            report.lines(table(["at", "by", "what"], logged.into_iter().map(|(at, by, what)| [at, by, what])));
             Ok(End::Done)
         }
     }
@@ -178,7 +178,7 @@ fn token(context: &Context<'_>, access: &mut Access, command: TokenCommand) -> R
                     ended,
                 ]
             });
-            report.line(table(["token", "user", "for", "scopes", "expires", "last used", "remark"], rows));
+            report.lines(table(["token", "user", "for", "scopes", "expires", "last used", "remark"], rows));
         }
         TokenCommand::Revoke { id } => {
             access.revoke_token(id, now)?;

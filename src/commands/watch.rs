@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context<'_>, command: &WatchCommand) -> Result<End> 
             if list.is_empty() {
                 report.note("no refund waits for its order");
             } else {
-                report.line(table(["order", "ticket", "since", "until", "stands"], list.iter().map(row)));
+                report.lines(table(["order", "ticket", "since", "until", "stands"], list.iter().map(row)));
             }
             Ok(End::Done)
         }
@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context<'_>, command: &WatchCommand) -> Result<End> 
 
 fn row(one: &Watched) -> [String; 5] {
     [
-        crate::report::printable(one.order_id.as_str()),
+        one.order_id.as_str().to_owned(),
         one.ticket.clone().unwrap_or_default(),
         one.added_at.clone(),
         one.expires_at.clone(),
@@ -67,14 +67,15 @@ pub(super) fn look(context: &Context<'_>) -> Result<()> {
     let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     let looked = ledger.look_for_watched(clock.now(), |order| Ok(!reader.find(order)?.is_empty()))?;
     for order in &looked.found {
-        let order = crate::report::printable(order.as_str());
+        let order = crate::report::one_line(order.as_str());
         report.note(format!("order {order} was refunded and waited for, and has turned up: recoup retract {order:?}"));
     }
     for (orders, what) in [
         (&looked.expired, "refunds have waited long enough for their orders"),
         (&looked.dropped, "orders turned up a month ago, and are waited for no longer"),
     ] {
-        let list: Vec<String> = orders.iter().map(|order| crate::report::printable(order.as_str())).collect();
+        let list: Vec<String> =
+            orders.iter().map(|order| crate::report::one_line(order.as_str()).into_owned()).collect();
         if !list.is_empty() {
             report.warn(format!("{} {what}: {}", list.len(), list.join(", ")));
         }

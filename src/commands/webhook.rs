@@ -52,7 +52,7 @@ async fn list(context: &Context<'_>) -> Result<End> {
             let name = one.name.clone().unwrap_or_default();
             [one.url.clone(), name, one.source.clone().unwrap_or_default(), one.types.join(" ")]
         };
-        report.line(table(["address", "name", "source", "types"], known.iter().map(row)));
+        report.lines(table(["address", "name", "source", "types"], known.iter().map(row)));
     }
     Ok(End::Done)
 }

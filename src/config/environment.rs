@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroize;
 
 use crate::api::Secret;
 use crate::error::{Error, Kind, Result};
@@ -27,6 +28,13 @@ const OTHERS: &[&str] = &[
 /// What the environment says, injectable.
 #[derive(Debug, Clone, Default)]
 pub struct Environment(pub(super) BTreeMap<String, String>);
+
+/// Tokens are among the values, and so their memory is wiped.
+impl Drop for Environment {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(Zeroize::zeroize);
+    }
+}
 
 impl Environment {
     /// The process's environment.

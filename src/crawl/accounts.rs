@@ -19,6 +19,7 @@ use super::job::{Job, concerns_one_request, lock};
 use super::writer::Heard;
 use crate::api::advocate::Rewards;
 use crate::error::{Error, Kind, Result};
+use crate::model::AccountId;
 use crate::store::index::{AccountAnswer, AccountKey, Index, Unread};
 
 /// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size. The next are asked for when half
@@ -26,6 +27,9 @@ use crate::store::index::{AccountAnswer, AccountKey, Index, Unread};
 const QUEUE: usize = 16_384;
 /// So many failures in a row are an outage, not bad accounts: the run stops and keeps its place.
 const OUTAGE: u32 = 32;
+/// So many accounts in a row that Get Rewards does not know, while it has known none, are about the address, not about the
+/// accounts.
+const UNKNOWN: u32 = 10 * OUTAGE;
 /// So many accounts in a row that the token may not read are about the token, not about the accounts.
 const REFUSALS: u32 = 3;
 /// An empty queue is looked at again after this long at the latest, while it is still being filled.
@@ -41,6 +45,9 @@ pub(super) struct Accounts {
     in_flight: Mutex<HashSet<AccountKey>>,
     failures_in_a_row: AtomicU32,
     refusals_in_a_row: AtomicU32,
+    unknown_in_a_row: AtomicU32,
+    /// An account that Get Rewards has known.
+    known: Mutex<Option<AccountId>>,
     /// Get Rewards has answered at least once.
     has_answered: AtomicBool,
     /// The queue has grown.
@@ -71,6 +78,8 @@ impl Accounts {
             in_flight: Mutex::default(),
             failures_in_a_row: AtomicU32::new(0),
             refusals_in_a_row: AtomicU32::new(0),
+            unknown_in_a_row: AtomicU32::new(0),
+            known: Mutex::default(),
             has_answered: AtomicBool::new(false),
             more: Notify::new(),
         })
@@ -206,8 +215,8 @@ impl Accounts {
             Ok(Rewards::Listed(rewards)) => Heard::Rewards(rewards),
             Ok(Rewards::NoSuchAccount) => {
                 // One that only an earlier run has listed may well be gone by now, and many may be at once.
-                if unread.listed {
-                    self.count_failure(queue, || Error::new(Kind::Vendor, "Get Rewards does not know it"));
+                if unread.listed && queue == Queue::Unread {
+                    self.count_unknown().await?;
                 }
                 let is_gone = !unread.listed && self.unlisted_is_gone;
                 Heard::Other(if is_gone { AccountAnswer::NoSuchAccount } else { AccountAnswer::Unknown })
@@ -234,6 +243,9 @@ impl Accounts {
         if matches!(heard, Heard::Rewards(_)) {
             self.failures_in_a_row.store(0, Ordering::Relaxed);
             self.refusals_in_a_row.store(0, Ordering::Relaxed);
+            if self.unknown_in_a_row.swap(0, Ordering::Relaxed) > 0 || !self.has_answered.load(Ordering::Relaxed) {
+                *lock(&self.known) = Some(unread.account.clone());
+            }
             self.has_answered.store(true, Ordering::Relaxed);
             self.job.meter.read_one();
         }
@@ -241,6 +253,29 @@ impl Accounts {
         self.job.writer.put(unread, asked_at, heard).await?;
         lock(&self.in_flight).remove(&key);
         Ok(())
+    }
+
+    /// One more account in a row that Get Rewards does not know. Any number may have been deleted since they were listed; so one
+    /// that it has known is asked for now and then, and the run stops only if it knows none.
+    async fn count_unknown(&self) -> Result<()> {
+        let unknown = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        let known = lock(&self.known).clone();
+        match known {
+            Some(known) if unknown.is_multiple_of(OUTAGE) => {
+                // That one may have been deleted as well; any other error is the next account's too.
+                if matches!(self.job.advocate.rewards(&known, None).await, Ok(Rewards::NoSuchAccount)) {
+                    *lock(&self.known) = None;
+                }
+                Ok(())
+            }
+            None if unknown >= UNKNOWN => {
+                let what =
+                    format!("Advocate Get Rewards does not know {unknown} accounts in a row, which the list has");
+                Err(Error::new(Kind::Vendor, what)
+                    .hint("the address or the vendor is at fault, rather than the accounts; try it again later"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// One more account in a row that could not be read; too many are an outage. Those that failed before and fail again

@@ -298,7 +298,7 @@ impl Row {
 
     /// The cells under [`COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
-        vec![
+        let cells = [
             self.class.words().to_owned(),
             self.actions.join(" "),
             self.rewards.join(" "),
@@ -308,7 +308,8 @@ impl Row {
             self.note.clone(),
             self.decision.map_or_else(String::new, |decision| decision.words().to_owned()),
             self.evidence.clone(),
-        ]
+        ];
+        cells.map(|cell| crate::report::one_line(&cell).into_owned()).into()
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::out_file::sync_folder;
+use crate::out_file::{private_folder, sync_folder};
 use crate::report::{Report, grouped};
 use crate::store::Whole;
 use crate::store::copy::{check_index, mark_ledger};
@@ -81,7 +81,7 @@ pub struct CopiedLedger {
 
 /// Copies both files into the folder.
 pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Backup> {
-    std::fs::create_dir_all(job.folder).map_err(|error| unusable(job.folder, &error))?;
+    private_folder(job.folder).map_err(|error| unusable(job.folder, &error))?;
     let lock = ProcessLock::try_take(&job.folder.join(".recoup"), "backup")?;
     let _lock = lock.ok_or_else(|| {
         Error::new(Kind::Busy, format!("another backup to {} is running", job.folder.display()))

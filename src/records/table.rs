@@ -1,11 +1,12 @@
 //! Events as CSV, for a spreadsheet: one row per event, the same columns in every version. Only computes.
 //!
-//! A cell that a spreadsheet would run as a formula must never leave here as one.
+//! A cell that a spreadsheet would run as a formula must never leave here as one, nor a line break in a reason as one.
 
 use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
 use crate::refunds::cells::harmless;
+use crate::report::one_line;
 use crate::store::ledger::Exported;
 
 /// The columns, in order.
@@ -63,7 +64,7 @@ pub(super) fn line(event: &Exported) -> Result<String> {
         event.details.to_string(),
         event.hash.clone(),
     ];
-    row(&cells.each_ref().map(|cell| harmless(cell)))
+    row(&cells.map(|cell| Cow::Owned(harmless(&one_line(&cell)).into_owned())))
 }
 
 fn row(cells: &[Cow<'_, str>]) -> Result<String> {
@@ -93,7 +94,7 @@ mod tests {
             attempt: None,
             batch: None,
             disposition: None,
-            reason: Some("two\nlines".into()),
+            reason: Some("two\nlines;=1+1".into()),
             ticket: None,
             person: "ann".into(),
             host: "desk".into(),
@@ -107,7 +108,8 @@ mod tests {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let read: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("a row")).collect();
         assert_eq!((reader.headers().expect("names").len(), read.len(), read[0].len()), (20, 1, 20));
-        assert_eq!((&read[0][3], &read[0][11]), ("'=HYPERLINK(\"x\"),1", "two\nlines"));
+        assert_eq!((&read[0][3], &read[0][11]), ("'=HYPERLINK(\"x\"),1", "two\\nlines;'=1+1"));
+        assert_eq!(text.lines().count(), 2, "{text}");
         assert_eq!(&read[0][18], r#"{"a":"b"}"#);
     }
 }

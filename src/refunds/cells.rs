@@ -1,31 +1,71 @@
 //! Cells that a spreadsheet would run, made harmless, and back; pure.
 //!
 //! An order ID or a reward's name can come from anyone, and a cell that starts with `=` is a program to a spreadsheet. An
-//! apostrophe in front makes it text. The way back is exact for every cell there is: a cell that already has apostrophes in
-//! front of a formula gets one more. A plain number keeps its sign. Only files for people are treated so, never a file for
+//! apostrophe in front makes it text. A spreadsheet may split the file at another separator than its own, so what follows any
+//! separator or line break in a cell is treated as the beginning of one. The way back is exact for every cell there is: a cell
+//! that already has apostrophes in front of a formula gets one more. A plain number keeps its sign. Only files for people are treated so, never a file for
 //! the vendor, who would take the apostrophe for part of the order ID.
 
 use std::borrow::Cow;
 
 /// The cell as it may stand in a file that a spreadsheet opens.
 pub fn harmless(cell: &str) -> Cow<'_, str> {
-    if runs(cell.trim_start_matches('\'')) { Cow::Owned(format!("'{cell}")) } else { Cow::Borrowed(cell) }
+    let cell = harmless_inside(cell);
+    if runs(cell.trim_start_matches('\'')) { Cow::Owned(format!("'{cell}")) } else { cell }
 }
 
 /// The cell that [`harmless`] was given.
-pub fn original(cell: &str) -> &str {
-    match cell.strip_prefix('\'') {
+pub fn original(cell: &str) -> Cow<'_, str> {
+    original_inside(match cell.strip_prefix('\'') {
         Some(rest) if runs(rest.trim_start_matches('\'')) => rest,
         _ => cell,
-    }
+    })
 }
 
-/// Whether a spreadsheet would take it for a formula. White space in front is skipped by some; the wide forms are what some
-/// make narrow when they import.
+/// Where some spreadsheet may split a line.
+const SEPARATORS: [char; 6] = [',', ';', '\t', '|', '\r', '\n'];
+
+/// An apostrophe behind each separator that a formula follows.
+fn harmless_inside(cell: &str) -> Cow<'_, str> {
+    let places = behind_separators(cell).filter(|at| runs_behind(&cell[*at..]));
+    let mut text = String::new();
+    let mut done = 0;
+    for at in places {
+        text.push_str(&cell[done..at]);
+        text.push('\'');
+        done = at;
+    }
+    if done == 0 { Cow::Borrowed(cell) } else { Cow::Owned(text + &cell[done..]) }
+}
+
+/// The cell without those apostrophes.
+fn original_inside(cell: &str) -> Cow<'_, str> {
+    let is_added = |at: &usize| cell[*at..].strip_prefix('\'').is_some_and(runs_behind);
+    let mut text = String::new();
+    let mut done = 0;
+    for at in behind_separators(cell).filter(is_added) {
+        text.push_str(&cell[done..at]);
+        done = at + 1;
+    }
+    if done == 0 { Cow::Borrowed(cell) } else { Cow::Owned(text + &cell[done..]) }
+}
+
+fn behind_separators(cell: &str) -> impl Iterator<Item = usize> {
+    cell.match_indices(SEPARATORS).map(|(at, separator)| at + separator.len())
+}
+
+/// Whether a spreadsheet would take what follows a separator for a formula, quotes or not. What it is followed by is not known,
+/// so a number with a sign is none.
+fn runs_behind(rest: &str) -> bool {
+    rest.trim_start_matches(|c: char| c == '\'' || c == '"' || c.is_whitespace()).starts_with(FORMULA)
+}
+
+/// How a formula begins; the wide forms are what some make narrow when they import.
+const FORMULA: [char; 10] = ['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'];
+
+/// Whether a spreadsheet would take it for a formula. White space in front is skipped by some.
 fn runs(cell: &str) -> bool {
-    cell.starts_with(['\t', '\r', '\n'])
-        || (cell.trim_start().starts_with(['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'])
-            && !is_plain_number(cell))
+    cell.starts_with(['\t', '\r', '\n']) || (cell.trim_start().starts_with(FORMULA) && !is_plain_number(cell))
 }
 
 /// `-12.50`, `+1,234.50`: digits with single marks between them.
@@ -47,10 +87,19 @@ mod tests {
             ("+1+1", "'+1+1"),
             ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
             ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "'\t=1"),
+            ("\t=1", "'\t'=1"),
             ("\rx", "'\rx"),
             (" =1", "' =1"),
-            ("\r\n=1", "'\r\n=1"),
+            ("\r\n=1", "'\r'\n'=1"),
+            ("x;=1+1", "x;'=1+1"),
+            (";=1+1", ";'=1+1"),
+            ("a,b|\t@x", "a,b|'\t'@x"),
+            ("a; \"=1", "a;' \"=1"),
+            ("a;-5", "a;'-5"),
+            ("two\n+lines", "two\n'+lines"),
+            ("a;'=1", "a;''=1"),
+            ("a;'b", "a;'b"),
+            ("it's; fine, -ish", "it's; fine,' -ish"),
             ("|cmd", "'|cmd"),
             ("%1", "'%1"),
             ("＝1", "'＝1"),
@@ -76,10 +125,39 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_way_back_is_exact(cell in "['=+@|%\t\r\n -]{0,4}.{0,6}") {
+        fn the_way_back_is_exact(cell in "['=+@|%;,\"\t\r\n -]{0,8}.{0,6}") {
             let written = harmless(&cell);
             prop_assert!(!runs(&written));
             prop_assert_eq!(original(&written), cell.as_str());
+        }
+
+        #[test]
+        fn a_file_is_safe_behind_any_separator(
+            rows in prop::collection::vec(prop::collection::vec("['=+@|%;,\"\t\r\n a-]{0,8}", 3), 1..4),
+            separator in prop::sample::select(vec![b',', b';', b'\t', b'|']),
+        ) {
+            let mut writer = csv::WriterBuilder::new().delimiter(separator).from_writer(Vec::new());
+            for row in &rows {
+                writer.write_record(row.iter().map(|cell| harmless(cell).into_owned())).expect("a row");
+            }
+            let text = String::from_utf8(writer.into_inner().expect("a file")).expect("text");
+            // Wherever another reader may begin a cell, no formula begins one: not by itself, not in quotes, and not behind quotes
+            // that are closed again. Three quotes are a quote of the cell's own.
+            for at in behind_separators(&text).filter(|at| text.as_bytes()[at - 1] != separator) {
+                let begins = text[at..].trim_start_matches('"');
+                let quotes = text.len() - at - begins.len();
+                let is_seen = quotes.is_multiple_of(2) || quotes == 1;
+                // The separator of the file itself begins no formula.
+                let runs = begins.starts_with(FORMULA) && !begins.starts_with(char::from(separator));
+                prop_assert!(!(is_seen && runs), "{:?} at {}", text, at);
+            }
+            let mut reader = csv::ReaderBuilder::new().delimiter(separator).has_headers(false).from_reader(text.as_bytes());
+            for (read, row) in reader.records().zip(&rows) {
+                for (cell, written) in read.expect("a row").iter().zip(row) {
+                    prop_assert!(!runs(cell));
+                    prop_assert_eq!(original(cell), written.as_str());
+                }
+            }
         }
     }
 }

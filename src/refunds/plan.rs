@@ -153,11 +153,11 @@ pub fn read_plan(path: &Path, options: &Options) -> Result<Plan> {
 pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
     let read = table::read(name, &text::decode(name, bytes)?, options.max_rows.saturating_add(1), &score)?;
-    let header: Vec<String> = read.header.iter().map(|cell| cells::original(cell).to_owned()).collect();
+    let header: Vec<String> = read.header.iter().map(|cell| cells::original(cell).into_owned()).collect();
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(read.rows.len());
     let mut lines = Vec::with_capacity(read.rows.len());
     for (line, cells) in read.rows {
-        let mut cells: Vec<String> = cells.iter().map(|cell| cells::original(cell).to_owned()).collect();
+        let mut cells: Vec<String> = cells.iter().map(|cell| cells::original(cell).into_owned()).collect();
         // The mark is the last cell of each row, so nothing that was written is short; what is short was cut.
         cells.resize(header.len(), String::new());
         rows.push(cells);

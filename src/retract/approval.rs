@@ -1,7 +1,7 @@
 //! The second person: whether what is about to be sent needs one, and whether one has said yes to exactly this.
 //!
 //! Every road asks here after its own yes and before anything is sent, so that the page and the command line are bound alike. A
-//! yes names what it was given for; where anything of that has changed it is no yes. This module must never take the same
+//! yes names what it was given for, its reason and its ticket included; where anything of that has changed it is no yes. This module must never take the same
 //! person for two.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,8 @@ pub struct Demand {
 pub struct Subject<'a> {
     /// The name of exactly this.
     pub name: String,
-    /// The names of its parts, where it has many: a batch that was cut off goes on by the yes that it began with.
+    /// The names of its parts with their reasons and tickets, where it has many: a batch that was cut off goes on by the yes that
+    /// it began with.
     pub items: Vec<String>,
     /// What it is, for whoever approves it and for whoever carries it out.
     pub json: Value,
@@ -166,7 +167,11 @@ impl Subject<'_> {
 
     /// Whether the yes was given for this, or for more.
     fn is_within(&self, approval: &Approval) -> bool {
-        approval.name == self.name || self.is_part_of(approval)
+        if !self.items.is_empty() {
+            return self.is_part_of(approval);
+        }
+        approval.name == self.name
+            && (approval.reason.as_deref(), approval.ticket.as_deref()) == (self.reason, self.ticket)
     }
 
     /// Whether every part of it was part of what was approved.

@@ -13,6 +13,7 @@ use super::Options;
 use super::batch::{Shelf, Stage};
 use super::desk::{Desk, DeskOptions, ORDERS_AT_MOST, Wish};
 use super::pool::Pool;
+use super::webhooks::Refused;
 use crate::access::{Access, Right, Who};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -32,6 +33,8 @@ pub(super) struct App {
     pub(super) tasks: TaskTracker,
     /// Batches.
     pub(super) shelf: Shelf,
+    /// Webhooks that were refused.
+    pub(super) refused_hooks: Refused,
     /// Places for passwords that are hashed at the same time: each takes 19 MiB, and anybody can ask for one.
     hashing: Arc<Semaphore>,
     access: Pool<Access>,
@@ -58,7 +61,8 @@ impl App {
         let desk = Desk::new(desk, clock, stop.clone())?;
         let (tasks, answers, status) = (TaskTracker::new(), Mutex::default(), tokio::sync::Mutex::default());
         let hashing = Arc::new(Semaphore::new(HASHING_AT_MOST));
-        Ok(Self { options, desk, clock, stop, tasks, shelf, hashing, access, readers, answers, status })
+        let refused_hooks = Refused::default();
+        Ok(Self { options, desk, clock, stop, tasks, shelf, refused_hooks, hashing, access, readers, answers, status })
     }
 
     /// Whether browsers reach it over TLS.

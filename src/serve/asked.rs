@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
 use super::app::App;
@@ -28,7 +29,9 @@ pub(super) struct Caller {
     /// The token that every form of this person carries; empty for programs.
     pub(super) csrf: String,
     /// The session's cookie, where there is one.
-    pub(super) cookie: Option<String>,
+    pub(super) cookie: Option<SecretString>,
+    /// The number that the forms of somebody are bound to whom a proxy has signed in.
+    pub(super) proxied: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -120,14 +123,17 @@ impl FromRequest<Arc<App>> for Form {
 /// Refuses a form that was not made for this session.
 pub(super) fn check(app: &App, caller: &Caller, given: &str) -> Result<(), Failure> {
     let subject = caller.csrf_subject();
-    let is_ours = app.access(|access| Ok(access.is_some_and(|access| access.check_csrf(&subject, given))))?;
+    let is_ours =
+        app.access(|access| Ok(access.is_some_and(|access| access.check_csrf(subject.expose_secret(), given))))?;
     if is_ours { Ok(()) } else { Err(Failure::forged()) }
 }
 
 impl Caller {
-    /// What the CSRF token is derived from: the session's cookie, or the name that a proxy has vouched for.
-    pub(super) fn csrf_subject(&self) -> String {
-        self.cookie.clone().unwrap_or_else(|| format!("proxy:{}", self.who.name))
+    /// What the CSRF token is derived from: the session's cookie, or the name that a proxy has vouched for and a number that the
+    /// browser keeps as long as a session lasts.
+    pub(super) fn csrf_subject(&self) -> SecretString {
+        let number = self.proxied.as_deref().unwrap_or_default();
+        self.cookie.clone().unwrap_or_else(|| format!("proxy:{}:{number}", self.who.name).into())
     }
 }
 

@@ -37,11 +37,12 @@ pub(super) async fn on_every_answer(State(app): State<Arc<App>>, request: Reques
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     let route = route.as_deref().unwrap_or("none");
     app.count(route, status);
-    // Ten thousand look-ups a second are not written down one by one; what changes something, or fails, is.
-    if method == Method::GET && status < 400 {
-        tracing::debug!(id, %method, route, status, ms, "answered");
-    } else {
+    // Ten thousand look-ups a second are not written down one by one, and what a stranger sends and is refused must not fill the
+    // disk; what changes something, or fails here, is. The metrics count all of them.
+    if (method != Method::GET && status < 400) || status >= 500 {
         tracing::info!(id, %method, route, status, ms, "answered");
+    } else {
+        tracing::debug!(id, %method, route, status, ms, "answered");
     }
     set(response.headers_mut(), app.over_tls(), &id);
     response

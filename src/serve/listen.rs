@@ -1,15 +1,23 @@
 //! Taking connections: where, over what, how many, and how long a slow client may take.
 //!
+//! One address has a part of the connections, so that it cannot take all of them from everybody else; a client that neither
+//! asks nor reads is hung up on.
+//!
 //! Another address than this machine's own is refused unless somebody has seen to TLS: passwords and cookies never cross a
 //! network in clear. On the end of the service every connection finishes its request, and takes no other.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
@@ -18,6 +26,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,13 +35,23 @@ use tower_service::Service;
 use super::Options;
 use super::app::App;
 use super::refusal::Spoken;
+use crate::access::network_of;
 use crate::error::{Error, Kind, Result};
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 1024;
 
-/// A client has this long for the head of a request, and for the TLS handshake.
+/// Connections at once from one address; more are closed at once. Behind a proxy nothing is counted: all come from its address.
+const CONNECTIONS_OF_ONE: usize = 128;
+
+/// Requests in one connection; the answer to the last one closes it.
+const REQUESTS: u32 = 1_000;
+
+/// A client has this long for the head of a request, also of the next one in the same connection, and for the TLS handshake.
 const HEAD: Duration = Duration::from_secs(10);
+
+/// A client has this long to read more of an answer.
+const WRITE: Duration = Duration::from_secs(30);
 
 /// After the end was asked for, connections have this long.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
@@ -103,6 +122,7 @@ impl Bound {
     pub(super) async fn serve(self, app: &App, router: Router) {
         let (stop, open) = (app.stop.clone(), TaskTracker::new());
         let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let counted = (!app.options.behind_proxy).then(Counted::default);
         loop {
             let place = tokio::select! {
                 place = Arc::clone(&room).acquire_owned() => place,
@@ -121,10 +141,18 @@ impl Bound {
                     continue;
                 }
             };
+            let one_of = match counted.as_ref().map(|counted| counted.one_more(peer.ip())) {
+                Some(None) => {
+                    tracing::debug!("an address has too many connections; this one is closed");
+                    continue;
+                }
+                Some(one_of) => one_of,
+                None => None,
+            };
             let (router, stop, tls) = (router.clone(), stop.clone(), self.tls.clone());
             open.spawn(async move {
                 take(stream, peer, tls, router, stop).await;
-                drop(place);
+                drop((place, one_of));
             });
         }
         drop(self.listener);
@@ -135,9 +163,50 @@ impl Bound {
     }
 }
 
+/// Open connections by the network that they come from.
+#[derive(Debug, Clone, Default)]
+struct Counted(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One of them; ends with it.
+struct OneOf(Counted, IpAddr);
+
+impl Counted {
+    /// Counts one more connection; `None` if its network has as many as it may have.
+    fn one_more(&self, address: IpAddr) -> Option<OneOf> {
+        let network = network_of(address);
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(network).or_default();
+        if *count >= CONNECTIONS_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(OneOf(self.clone(), network))
+    }
+}
+
+impl Drop for OneOf {
+    fn drop(&mut self) {
+        let mut open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// A stream on which a write that makes no progress fails.
+fn impatient<S: AsyncRead + AsyncWrite>(stream: S) -> Pin<Box<TimeoutStream<S>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE));
+    Box::pin(stream)
+}
+
 async fn take(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, router: Router, stop: CancellationToken) {
     // An answer of one segment must not wait for the next one.
     drop(stream.set_nodelay(true));
+    let stream = impatient(stream);
     match tls {
         None => talk(stream, peer, router, stop).await,
         Some(acceptor) => match tokio::time::timeout(HEAD, acceptor.accept(stream)).await {
@@ -154,9 +223,18 @@ async fn talk(
     router: Router,
     stop: CancellationToken,
 ) {
+    let asked = AtomicU32::new(0);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
+        let is_last = asked.fetch_add(1, Ordering::Relaxed) + 1 >= REQUESTS;
+        let answer = router.clone().call(request);
+        async move {
+            let mut response = answer.await?;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -187,7 +265,56 @@ pub(super) struct Peer(pub(super) SocketAddr);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+
+    /// A connection whose client has sent this and never reads; its other end, to be served.
+    async fn sent(bytes: &[u8]) -> (tokio::io::DuplexStream, impl Future<Output = ()>) {
+        let (mut client, server) = tokio::io::duplex(4096);
+        client.write_all(bytes).await.expect("it is sent");
+        let router = Router::new().route("/", axum::routing::get(|| async { "x".repeat(1 << 20) }));
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        (client, talk(impatient(server), peer, router, CancellationToken::new()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_reads_and_who_never_asks_is_hung_up_on() {
+        for bytes in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(), b"GET / HTTP/1.1\r\nHost", b""] {
+            let (_client, served) = sent(bytes).await;
+            let ended = tokio::time::timeout(Duration::from_mins(1), served).await;
+            assert!(ended.is_ok(), "{:?}", String::from_utf8_lossy(bytes));
+        }
+        // One that reads slowly gets all of it.
+        let (mut client, served) = sent(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let reading = async move {
+            let (mut all, mut piece) = (0, vec![0; 64 << 10]);
+            loop {
+                tokio::time::sleep(WRITE / 2).await;
+                match client.read(&mut piece).await.expect("it is read") {
+                    0 => return all,
+                    read => all += read,
+                }
+            }
+        };
+        assert!(tokio::join!(served, reading).1 > 1 << 20);
+    }
+
+    #[test]
+    fn one_network_has_a_part_of_the_connections() {
+        let counted = Counted::default();
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let mut open: Vec<OneOf> = (0..CONNECTIONS_OF_ONE)
+            .map(|n| counted.one_more(address(&format!("2001:db8::{n:x}"))).expect("room"))
+            .collect();
+        assert!(counted.one_more(address("2001:db8::ffff:1")).is_none(), "the same /64");
+        assert!(counted.one_more(address("2001:db8:0:1::1")).is_some(), "another /64");
+        assert!(counted.one_more(address("192.0.2.1")).is_some());
+        open.pop();
+        assert!(counted.one_more(address("2001:db8::1")).is_some(), "one has ended");
+        drop(open);
+        assert!(counted.0.lock().expect("nobody panicked").is_empty(), "nothing is kept of who is gone");
+    }
 
     #[test]
     fn an_address_that_others_reach_needs_tls() {

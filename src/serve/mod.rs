@@ -9,6 +9,7 @@ mod api;
 mod app;
 mod asked;
 mod batch;
+mod cookies;
 mod desk;
 mod guard;
 mod headers;

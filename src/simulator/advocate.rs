@@ -69,6 +69,9 @@ impl Advocate {
             }
             return advocate_error(404, "No such account.", None, Some("RS041"));
         };
+        if world.vanished.has(owner) {
+            return advocate_error(404, "No such account.", None, Some("RS041"));
+        }
         world.rewards_read(1);
         if world.fails(owner) {
             return advocate_error(500, "Internal error.", None, Some("RS020"));

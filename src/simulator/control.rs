@@ -61,6 +61,10 @@ pub(super) fn answer(
             Some(accounts) => done(world.change_accounts(accounts) as usize),
             None => wrong(400, "say how many accounts"),
         },
+        ("vanish", true) => {
+            world.vanished.begin(query::number(query, "after").unwrap_or(0), query::number(query, "accounts"));
+            done(1)
+        }
         ("cancel", true) => match query::value(query, "action").and_then(|id| world.action(&id)) {
             Some(action) => done(world.cancel_action(action, time::now_ms())),
             None => wrong(404, "no such action"),

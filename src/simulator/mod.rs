@@ -51,6 +51,7 @@ mod tests;
 mod time;
 mod timeline;
 mod truth;
+mod vanish;
 mod wire;
 mod world;
 

@@ -24,6 +24,7 @@ use super::{
     roster::Roster,
     time,
     timeline::{Entry, Shift, Timeline},
+    vanish::Vanished,
 };
 
 /// What has happened to rewards since the start.
@@ -54,6 +55,8 @@ pub(super) struct World {
     pub(super) book: Book,
     /// Accounts whose rewards cannot be read.
     failing: HashSet<u64>,
+    /// Accounts that Get Rewards does not know any more.
+    pub(super) vanished: Vanished,
     changed: AtomicBool,
     changes: RwLock<Changes>,
     /// The formulas' rewards by when they were modified, once someone has asked.
@@ -80,6 +83,7 @@ impl World {
             style: Style { tidy: options.tidy, link_in: options.link_in, names: options.link_names },
             book: Book::default(),
             failing,
+            vanished: Vanished::default(),
             changed: AtomicBool::new(false),
             changes: RwLock::default(),
             moments: OnceLock::new(),

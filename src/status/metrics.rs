@@ -120,6 +120,8 @@ pub struct Served {
     pub answers: BTreeMap<(String, u16), u64>,
     /// Answers of the vendor, by host and status; 0 where none came.
     pub vendor: BTreeMap<(&'static str, u16), u64>,
+    /// Webhooks that were refused, by why.
+    pub refused_hooks: BTreeMap<&'static str, u64>,
 }
 
 impl Served {
@@ -132,6 +134,13 @@ impl Served {
         for ((host, status), number) in &self.vendor {
             let status = if *status == 0 { "none".to_owned() } else { status.to_string() };
             vendor.get_or_create(&vec![("host", (*host).to_ascii_lowercase()), ("status", status)]).inc_by(*number);
+        }
+        if !self.refused_hooks.is_empty() {
+            let refused = Family::<Labels, Counter>::default();
+            for (why, number) in &self.refused_hooks {
+                refused.get_or_create(&vec![("why", (*why).to_owned())]).inc_by(*number);
+            }
+            registry.register("webhooks_refused", "Webhooks that were refused, by why", refused);
         }
         if !self.answers.is_empty() {
             registry.register("http_answers", "Answers given, by route and status", answers);

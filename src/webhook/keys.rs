@@ -1,12 +1,13 @@
 //! The vendor's keys, by name: fetched when one is needed, and again when one is unknown, but not more than so often.
 //!
-//! A flood of deliveries that name keys which do not exist costs one question a minute. Keys that were fetched stay while a new
-//! fetch fails.
+//! A delivery that names a known key never waits for a fetch, so that a stranger who names unknown keys holds nobody up. A flood
+//! of them costs one question a minute. Keys that were fetched stay while a new fetch fails.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::verify::{Key, Rejected, keys_of};
@@ -15,7 +16,13 @@ use crate::api::fetch_public;
 /// The keys are not fetched more often.
 const FETCHED_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// Keys are fetched anew after this, so that one that was taken back is not trusted for ever.
+/// A fetch takes no longer.
+const FETCHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Keys are fetched anew after this, while they are still used.
+const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
+
+/// After this a delivery waits until the keys were fetched anew, so that one that was taken back is not trusted for ever.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// Bytes of a set of keys at most.
@@ -26,6 +33,8 @@ const SET_AT_MOST: usize = 256 * 1024;
 pub struct Keys {
     url: Url,
     known: Mutex<Known>,
+    /// Held by the fetch that is under way.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -35,35 +44,84 @@ struct Known {
     asked_at: Option<Timestamp>,
 }
 
+impl Known {
+    fn is_younger_than(&self, age: SignedDuration, now: Timestamp) -> bool {
+        self.fetched_at.is_some_and(|at| now.duration_since(at) < age)
+    }
+}
+
 impl Keys {
     /// Keys from this address; nothing is fetched yet.
     pub fn new(url: Url) -> Self {
-        Self { url, known: Mutex::default() }
+        Self { url, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     /// The key of a name. However many wait for it, it is fetched once.
-    pub(super) async fn get(&self, kid: &str, now: Timestamp) -> Result<Key, Rejected> {
-        let mut known = self.known.lock().await;
-        let is_fresh = known.fetched_at.is_some_and(|at| now.duration_since(at) < TRUSTED_FOR);
-        if is_fresh && let Some(key) = known.keys.get(kid) {
-            return Ok(key.clone());
-        }
-        let may_ask = known.asked_at.is_none_or(|at| now.duration_since(at) >= FETCHED_EVERY);
-        if may_ask {
-            known.asked_at = Some(now);
-            match fetch_public(&self.url, SET_AT_MOST).await.map(|set| keys_of(&set)) {
-                Ok(Some(keys)) => {
-                    known.keys = keys;
-                    known.fetched_at = Some(now);
-                }
-                Ok(None) => tracing::warn!("the vendor's set of keys is none"),
-                Err(error) => tracing::warn!(kind = error.kind.name(), "the vendor's keys: {}", error.message),
+    pub(super) async fn get(self: &Arc<Self>, kid: &str, now: Timestamp) -> Result<Key, Rejected> {
+        let (known, is_new) = {
+            let known = self.known();
+            let key = known.keys.get(kid).filter(|_| known.is_younger_than(TRUSTED_FOR, now)).cloned();
+            (key, known.is_younger_than(RENEWED_AFTER, now))
+        };
+        match known {
+            Some(key) if is_new => return Ok(key),
+            Some(key) => {
+                drop(self.fetch_aside(now));
+                return Ok(key);
             }
+            // A task of its own: a sender who hangs up must not end the fetch, and with it the only one of this minute.
+            None => drop(self.fetch_aside(now).await),
         }
+        let known = self.known();
         match known.keys.get(kid) {
             Some(key) => Ok(key.clone()),
             None if known.fetched_at.is_none() => Err(Rejected::NoKeys),
             None => Err(Rejected::UnknownKey),
         }
+    }
+
+    fn fetch_aside(self: &Arc<Self>, now: Timestamp) -> tokio::task::JoinHandle<()> {
+        let keys = Arc::clone(self);
+        tokio::spawn(async move { keys.fetch(now).await })
+    }
+
+    async fn fetch(&self, now: Timestamp) {
+        let _one = self.fetching.lock().await;
+        {
+            let mut known = self.known();
+            if known.asked_at.is_some_and(|at| now.duration_since(at) < FETCHED_EVERY) {
+                return;
+            }
+            known.asked_at = Some(now);
+        }
+        match tokio::time::timeout(FETCHED_WITHIN, fetch_public(&self.url, SET_AT_MOST)).await {
+            Ok(Ok(set)) => {
+                let Some(keys) = keys_of(&set) else { return tracing::warn!("the vendor's set of keys is none") };
+                let mut known = self.known();
+                known.keys = keys;
+                known.fetched_at = Some(now);
+            }
+            Ok(Err(error)) => tracing::warn!(kind = error.kind.name(), "the vendor's keys: {}", error.message),
+            Err(_elapsed) => tracing::warn!("the vendor's keys did not come within 5 seconds"),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_does_not_answer_is_given_up_after_five_seconds() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/jwks.json", silent.local_addr().expect("an address"));
+        let keys = Arc::new(Keys::new(url.parse().expect("a URL")));
+        let began = tokio::time::Instant::now();
+        assert_eq!(keys.get("k", Timestamp::UNIX_EPOCH).await, Err(Rejected::NoKeys));
+        assert_eq!(began.elapsed().as_secs(), 5);
     }
 }

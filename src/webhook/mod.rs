@@ -63,14 +63,14 @@ pub enum Taken {
 /// Takes deliveries of one tenant.
 #[derive(Debug)]
 pub struct Receiver {
-    keys: Keys,
+    keys: Arc<Keys>,
     tenant: String,
 }
 
 impl Receiver {
     /// A receiver; no key is fetched before one is needed.
     pub fn new(keys: Keys, tenant: impl Into<String>) -> Self {
-        Self { keys, tenant: tenant.into() }
+        Self { keys: Arc::new(keys), tenant: tenant.into() }
     }
 
     /// Holds a delivery against the vendor's keys. `signature` is `X-Hook-JWS-RFC-7797`, `body` what came, byte for byte.

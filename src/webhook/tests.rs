@@ -4,7 +4,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::json;
 
 use super::verify::{check, parse};
@@ -61,6 +61,7 @@ fn only_the_vendors_algorithm_over_the_raw_body_holds() {
         (json!({ "alg": "RS256", "kid": "" }), Rejected::UnknownKey),
         (json!({ "kid": "k" }), Rejected::Unsigned),
         (json!({ "alg": "RS256", "kid": "k", "crit": ["exp"] }), Rejected::Algorithm),
+        (json!({ "alg": "ES256", "kid": "k" }), Rejected::Algorithm),
         (json!([]), Rejected::Unsigned),
     ] {
         assert_eq!(verdict(&sign(&header, body, false), body), Err(why), "{header}");
@@ -68,6 +69,60 @@ fn only_the_vendors_algorithm_over_the_raw_body_holds() {
     // The same JSON written otherwise is another body.
     assert_eq!(verdict(&sign(&header, body, false), br#"{"id":"1","type":"test"}"#), Err(Rejected::Signature));
     assert_eq!(verdict(&sign(&header, body, false), b""), Err(Rejected::Signature));
+}
+
+#[test]
+fn a_body_that_is_signed_as_it_is_is_taken_only_if_the_header_says_so_twice() {
+    let body = br#"{"id":"1"}"#;
+    for (crit, b64, taken) in [
+        (json!(["b64"]), json!(false), true),
+        (json!(null), json!(false), false),
+        (json!([]), json!(false), false),
+        (json!(["exp"]), json!(false), false),
+        (json!(["b64", "exp"]), json!(false), false),
+        (json!(["b64", "b64"]), json!(false), false),
+        (json!(["b64"]), json!(null), false),
+        (json!([]), json!(null), false),
+        (json!(null), json!(true), false),
+        (json!(["b64"]), json!(true), true),
+    ] {
+        let header = json!({ "alg": "RS256", "kid": "k", "crit": crit, "b64": b64 });
+        let verdict = verdict(&sign(&header, body, b64 == json!(false)), body);
+        assert_eq!(verdict, if taken { Ok(()) } else { Err(Rejected::Algorithm) }, "{header}");
+    }
+}
+
+#[test]
+fn es256_is_taken_by_a_key_of_its_own_type_and_by_no_other() {
+    let random = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).expect("a key");
+    let text = |bytes: &[u8]| Base64UrlUnpadded::encode_string(bytes);
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let jwk =
+        json!({ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "k", "x": text(x), "y": text(y) });
+    let keys = |entry: &serde_json::Value| keys_of(json!({ "keys": [entry] }).to_string().as_bytes()).expect("a set");
+    let key = keys(&jwk)["k"].clone();
+    let body = br#"{"id":"1"}"#;
+    let signed_as = |alg: &str| {
+        let header = text(json!({ "alg": alg, "kid": "k" }).to_string().as_bytes());
+        let signed = format!("{header}.{}", text(body));
+        format!("{header}..{}", text(pair.sign(&random, signed.as_bytes()).expect("signs").as_ref()))
+    };
+    let verdict = |signature: &str, body: &[u8], key: &Key| check(&parse(signature)?, body, key);
+    assert_eq!(verdict(&signed_as("ES256"), body, &key), Ok(()));
+    assert_eq!(verdict(&signed_as("ES256"), b"{}", &key), Err(Rejected::Signature));
+    // Neither the header nor the set can make one key serve the other's algorithm.
+    assert_eq!(verdict(&signed_as("RS256"), body, &key), Err(Rejected::Algorithm));
+    assert_eq!(verdict(&signed_as("ES256"), body, &super::tests::key()), Err(Rejected::Algorithm));
+    let rs256 = sign(&json!({ "alg": "RS256", "kid": "k" }), body, false);
+    assert_eq!(verdict(&rs256, body, &key), Err(Rejected::Algorithm));
+    for (field, value) in [("alg", "RS256"), ("use", "enc"), ("crv", "P-384"), ("x", "AA"), ("y", "AA"), ("kty", "OKP")]
+    {
+        let mut other = jwk.clone();
+        other[field] = value.into();
+        assert!(keys(&other).is_empty(), "{field} {value}");
+    }
 }
 
 #[test]
@@ -84,6 +139,56 @@ fn a_short_key_and_a_set_that_is_none_are_not_taken() {
     for text in ["", "[]", "{}", "{\"keys\":1}", "<html>"] {
         assert!(keys_of(text.as_bytes()).is_none(), "{text}");
     }
+}
+
+/// A host of keys that answers once, and then takes a question and never answers it; says so each time.
+fn host_that_falls_silent() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
+    use std::io::{Read, Write};
+
+    let keys = json!({ "keys": [jwk("k")] }).to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/jwks.json", listener.local_addr().expect("an address"));
+    let (asked, is_asked) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for (n, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.expect("a connection");
+            let _read = stream.read(&mut [0; 4096]).expect("a question");
+            if n == 0 {
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", keys.len());
+                stream.write_all(format!("{head}{keys}").as_bytes()).expect("an answer");
+            } else {
+                silent.push(stream);
+            }
+            if asked.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, is_asked)
+}
+
+#[tokio::test]
+async fn a_forged_delivery_with_an_unknown_key_holds_up_none_with_a_known_one() {
+    use futures::FutureExt;
+
+    let (url, mut is_asked) = host_that_falls_silent();
+    let keys = Arc::new(Keys::new(url.parse().expect("a URL")));
+    let begin = Timestamp::UNIX_EPOCH;
+    assert_eq!(keys.get("k", begin).await, Ok(key()));
+    is_asked.recv().await.expect("the keys were fetched");
+    let later = begin + SignedDuration::from_mins(2);
+    let forged = tokio::spawn({
+        let keys = Arc::clone(&keys);
+        async move { keys.get("nobody's", later).await }
+    });
+    is_asked.recv().await.expect("the forged delivery has the keys fetched");
+    assert_eq!(keys.get("k", later).now_or_never(), Some(Ok(key())), "at once");
+    // Old keys are still used while they are renewed; very old ones only if they cannot be.
+    let (old, very_old) = (begin + SignedDuration::from_hours(13), begin + SignedDuration::from_hours(25));
+    assert_eq!(keys.get("k", old).now_or_never(), Some(Ok(key())));
+    assert_eq!(keys.get("k", very_old).now_or_never(), None);
+    forged.abort();
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! The second person: at the page and at the command line, and never the same one twice.
 
-use crate::served::{Served, add_user, escaped, field};
+use crate::served::{Served, add_token, add_user, escaped, field};
 use crate::support::{me, ready, wait_until};
 
 #[test]
@@ -83,6 +83,81 @@ fn the_command_line_is_bound_and_goes_on_after_a_yes() {
     assert_eq!(second.error_kind(), "needs_approval");
     home.check(&["approval", "limits", "--value", "100000000"], 0);
     home.check(&["retract", &other.order_id, "--all", "--yes", "--reason", "x"], 0);
+}
+
+#[test]
+fn a_yes_to_other_words_is_none() {
+    let (sim, home) = ready(&[]);
+    let password = add_user(&home, "lead", "lead");
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["approval", "limits", "--always"], 0);
+    let order = sim.example("plain").order_id;
+    let retract = |reason: &str, ticket: &str| {
+        home.run(&["retract", &order, "--yes", "--reason", reason, "--ticket", ticket, "--json"])
+    };
+    assert_eq!(retract("refunded", "T-1").error_kind(), "needs_approval");
+    assert_eq!(retract("refunded", "T-2").error_kind(), "needs_approval", "asked for by itself");
+    let open = home.check(&["approval", "list", "--json"], 0).objects();
+    assert_eq!(open.len(), 2, "{open:?}");
+    let first = open.iter().find(|one| one["ticket"] == "T-1").expect("the first one")["id"].to_string();
+    let served = Served::start(&home);
+    let lead = served.login("lead", &password);
+    assert_eq!(lead.post(&format!("/approvals/{first}/approve"), &[]).status, 303);
+    for (reason, ticket) in [("refunded", "T-2"), ("refunded ", "T-1"), ("a friend asked me", "T-1")] {
+        assert_eq!(retract(reason, ticket).error_kind(), "needs_approval", "{reason:?} {ticket}");
+    }
+    let without = home.check(&["retract", &order, "--yes", "--reason", "refunded", "--json"], 5);
+    assert_eq!(without.error_kind(), "needs_approval");
+    assert!(sim.deletes().is_empty());
+    retract("refunded", "T-1").expect(0);
+    assert_eq!(sim.deletes().len(), 1);
+
+    // So it is with a batch, also where the file brings the words.
+    let file = home.path("in.csv");
+    let of_file = |reason: &str| {
+        let other = sim.another("plain").order_id;
+        std::fs::write(&file, format!("order_id,reason\n\"{other}\",{reason}\n")).expect("a file");
+        let (file, out) = (file.display().to_string(), home.path("out.csv").display().to_string());
+        home.run(&["retract", "--file", &file, "--out", &out, "--force", "--yes", "--reason", "x", "--json"])
+    };
+    assert_eq!(of_file("refunded").error_kind(), "needs_approval");
+    let asked = home.check(&["approval", "list", "--json"], 0).objects();
+    let id = asked.iter().find(|one| one["subject"]["what"] == "batch").expect("the batch")["id"].to_string();
+    assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
+    assert_eq!(of_file("another reason").error_kind(), "needs_approval");
+    assert_eq!(sim.deletes().len(), 1);
+    of_file("refunded").expect(0);
+    assert_eq!(sim.deletes().len(), 2);
+}
+
+#[test]
+fn what_does_not_exist_is_not_found_and_no_failure_of_the_service() {
+    let (_sim, home) = ready(&[]);
+    let password = add_user(&home, "lead", "lead");
+    let token = format!("Bearer {}", add_token(&home, "lead", &["lookup", "batch"]));
+    let served = Served::start(&home);
+    let lead = served.login("lead", &password);
+    // Without a ledger, and with one.
+    for n in 0..2 {
+        for id in ["99", "0", "-1", "nothing", "99999999999999999999"] {
+            for what in ["approve", "decline", "withdraw"] {
+                let answer = lead.post(&format!("/approvals/{id}/{what}"), &[]);
+                assert_eq!(answer.status, 404, "{id} {what}: {}", answer.body);
+                assert!(answer.body.contains("no such approval"), "{}", answer.body);
+            }
+        }
+        for path in ["/batch/99", "/receipt?order=nothing", "/batch/99/outcomes", "/history/99"] {
+            assert_eq!(lead.get(path).status, 404, "{path}");
+        }
+        for path in ["/api/v1/batches/99", "/api/v1/batches/99/outcomes", "/api/v1/retractions/99"] {
+            let answer = served.get(path, &[("Authorization", &token)]);
+            assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+        }
+        if n == 0 {
+            home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+            home.check(&["approval", "limits", "--always"], 0);
+        }
+    }
 }
 
 #[test]

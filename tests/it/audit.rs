@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 use serde_json::Value;
 
+use crate::served::{Served, add_user, escaped};
 use crate::support::{Home, Sim, ready};
 
 /// A ledger with one confirmed retraction, and the head that its receipt names.
@@ -37,6 +38,32 @@ fn a_ledger_as_it_was_written_holds_and_names_its_head() {
     assert_eq!((&audit["retractions"], &audit["faults"]), (&1.into(), &Value::Array(Vec::new())));
     assert_eq!(audit["head"]["hash"], head.as_str());
     home.check(&["audit", "verify", "--head", "abc"], 2);
+}
+
+#[test]
+fn nobody_forges_a_line_of_a_receipt_of_the_log_or_of_an_export() {
+    let (sim, home) = ready(&[]);
+    let password = add_user(&home, "lead", "lead");
+    let order = sim.example("plain").order_id;
+    let reason = "refunded\n  confirmed 2001-01-01\r\n;=1+1\u{2028}  confirmed 2001-01-01\u{1b}[2K\u{202e}";
+    let ran = home
+        .check(&["retract", &order, "--yes", "--reason", reason, "--ticket", "T\n  confirmed 2001-01-01", "-vv"], 0);
+    let served = Served::start(&home);
+    let page = served.login("lead", &password).get(&format!("/receipt?order={}", escaped(&order))).body;
+    let (_, text) = page.split_once("<pre id=\"receipt-text\">").expect("the receipt as text");
+    let text = text.split_once("</pre>").expect("its end").0;
+    let csv = home.check(&["audit", "export", "--format", "csv"], 0).stdout;
+    let events = home.check(&["audit", "export", "--format", "ndjson"], 0).stdout.lines().count();
+    let status = home.check(&["status", "--retraction", "1"], 0).stdout;
+    for text in [&ran.stdout, &ran.stderr, text, &status, &csv] {
+        assert!(!text.contains(['\r', '\u{2028}', '\u{202e}']), "{text:?}");
+        let forged = text.lines().find(|line| line.trim_start().starts_with("confirmed 2001"));
+        assert!(forged.is_none(), "{text}");
+    }
+    assert!(ran.stdout.contains(r"reason refunded\n  confirmed 2001-01-01\r\n;=1+1\u{2028}"), "{}", ran.stdout);
+    assert!(text.contains(r"ticket T\n  confirmed 2001-01-01"), "{text}");
+    assert_eq!(csv.lines().count(), events + 1, "an event is a line: {csv}");
+    assert!(csv.contains(";'=1+1") && !csv.contains(";=1+1"), "{csv}");
 }
 
 #[test]

@@ -35,6 +35,26 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+#[cfg(unix)]
+#[test]
+fn the_folder_of_a_backup_is_its_owner_s_alone_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (_sim, home) = ready(&["--participants", "20"]);
+    for umask in ["000", "022", "077", "277"] {
+        let folder = home.path(&format!("backup-{umask}"));
+        let program = home.command(&["backup"]);
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("umask {umask}; exec \"$0\" backup \"$1\"")])
+            .args([program.get_program(), folder.as_os_str()])
+            .env_clear()
+            .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ran::of(&["backup"], shell.output().expect("it runs")).expect(0);
+        assert_eq!(folder.metadata().expect("the folder").permissions().mode() & 0o777, 0o700, "umask {umask}");
+    }
+}
+
 #[test]
 fn both_files_are_copied_while_a_crawl_writes() {
     let sim = Sim::start(&["--participants", "3000", "--latency", "5ms"]);

@@ -206,6 +206,36 @@ fn accounts_that_vanish_stay_and_are_marked_as_gone() {
 }
 
 #[test]
+fn accounts_that_were_deleted_in_a_row_do_not_end_a_crawl() {
+    // At the beginning, and after some were read; the list still has them.
+    for after in [0, 150] {
+        let sim = Sim::start(&["--participants", "500"]);
+        let home = Home::new(&sim);
+        sim.post(&format!("vanish?after={after}&accounts=100"));
+        let outcome = home.check(&["crawl", "--source", "participants", "--json"], 6).object();
+        assert_eq!(outcome["failed_accounts"], 100, "{outcome}");
+        assert_eq!(
+            outcome["accounts"].as_u64().map(|read| read + 100),
+            outcome["accounts_known"].as_u64(),
+            "all others were read: {outcome}"
+        );
+    }
+}
+
+#[test]
+fn a_host_that_knows_no_account_any_more_ends_a_crawl() {
+    for after in [0, 150] {
+        let sim = Sim::start(&["--participants", "5000"]);
+        let home = Home::new(&sim);
+        sim.post(&format!("vanish?after={after}"));
+        let ran = home.check(&["crawl", "--source", "participants", "--json"], 1);
+        assert_eq!(ran.error_kind(), "vendor");
+        assert!(ran.stdout.contains("accounts in a row, which the list has"), "{}", ran.stdout);
+        assert!(asked(&sim, "GET reward") < after + 500, "{}", asked(&sim, "GET reward"));
+    }
+}
+
+#[test]
 fn a_reward_that_changed_or_left_its_account_follows() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);

@@ -38,6 +38,7 @@ mod serve;
 mod served;
 mod sources;
 mod status;
+mod strangers;
 mod support;
 mod tidy;
 mod upload;

@@ -394,7 +394,8 @@ fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
     let page = served.ask_over_tls(&folder.join("ca.pem"), "GET", "/login", &[], b"");
     assert_eq!(page.status, 200);
     assert!(page.header("strict-transport-security").contains("max-age"));
-    let cookie = page.cookie("recoup-form").expect("a cookie");
+    assert!(page.cookie("recoup-form").is_none(), "a neighbouring site could set a cookie of that name");
+    let cookie = page.cookie("__Host-recoup-form").expect("a cookie");
     let csrf = field(&page.body, "csrf").expect("a token");
     let body = form(&[("csrf", &csrf), ("name", "ann"), ("password", &password)]);
     let headers = [("Cookie", cookie.as_str()), FORM];

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -31,12 +31,27 @@ impl Served {
     pub fn start_with(home: &Home, flags: &[&str]) -> Self {
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--quiet"];
         args.extend(flags);
-        let mut child = home.command(&args).stderr(Stdio::inherit()).spawn().expect("the binary starts");
+        Self::of(home.command(&args).stderr(Stdio::inherit()))
+    }
+
+    /// Starts it with its log in a file.
+    pub fn start_logging(home: &Home, log: std::fs::File) -> Self {
+        Self::of(home.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(log))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
         let addr = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).expect("a scheme");
         Self { addr: addr.to_owned(), child }
+    }
+
+    /// Its process.
+    #[cfg(target_os = "linux")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks without a body.
@@ -78,10 +93,15 @@ impl Served {
 
     /// Sends the form of the page that signs in.
     pub fn try_login(&self, name: &str, password: &str) -> Answer {
+        self.try_login_in(name, password, "/lookup", "")
+    }
+
+    /// The same in a browser that has this cookie, to be brought to `next`.
+    pub fn try_login_in(&self, name: &str, password: &str, next: &str, kept: &str) -> Answer {
         let page = self.get("/login", &[]);
-        let cookie = page.cookie("recoup-form").expect("a cookie");
+        let cookie = format!("{}; {kept}", page.cookie("recoup-form").expect("a cookie"));
         let csrf = field(&page.body, "csrf").expect("a token");
-        let body = form(&[("csrf", &csrf), ("name", name), ("password", password), ("next", "/lookup")]);
+        let body = form(&[("csrf", &csrf), ("name", name), ("password", password), ("next", next)]);
         self.ask("POST", "/login", &[("Cookie", &cookie), FORM], body.as_bytes())
     }
 

@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("crash", &[]),
     ("signal", &[]),
+    ("memory", &[]),
     ("simulator", &[]),
     ("report", &["error"]),
     ("out_file", &["error"]),

@@ -95,6 +95,25 @@ fn a_flood_of_unknown_keys_costs_one_question_and_a_rotated_key_is_found() {
 }
 
 #[test]
+fn a_flood_of_refused_deliveries_is_counted_and_does_not_fill_the_log() {
+    let (sim, home) = ready(&[]);
+    quiet(&home);
+    let log = home.path("log");
+    let file = std::fs::File::create(&log).expect("a log");
+    let served = Served::start_logging(&home, file);
+    let (signature, body) = delivery(&sim, "how=unknown_kid");
+    for _ in 0..200 {
+        assert_eq!(post(&served, &signature, &body).status, 401);
+    }
+    let metrics = served.get("/metrics", &[]).body;
+    let line = metrics.lines().find(|line| line.starts_with("recoup_webhooks_refused_total")).expect(&metrics);
+    assert!(line.ends_with(" 200") && line.contains("not the vendor's"), "{line}");
+    let log = std::fs::read_to_string(&log).expect("the log");
+    let lines = log.lines().filter(|line| line.contains("webhook")).count();
+    assert!((1..=3).contains(&lines), "one line a minute: {log}");
+}
+
+#[test]
 fn where_the_keys_cannot_be_fetched_the_vendor_is_told_to_come_back() {
     let (sim, home) = ready(&[]);
     home.configure_more(

@@ -57,7 +57,7 @@ proptest! {
         prop_assert_eq!(again.dialect.separator, separator_of(&refunds));
         prop_assert_eq!(again.rows.len(), refunds.rows.len());
         for ((_, cells), (row, values)) in again.rows.iter().zip(refunds.rows.iter().zip(&values)) {
-            let back: Vec<&str> = cells.iter().map(|cell| cells::original(cell)).collect();
+            let back: Vec<_> = cells.iter().map(|cell| cells::original(cell)).collect();
             let sent: Vec<&str> = row.cells.iter().chain(values).map(String::as_str).collect();
             prop_assert_eq!(back, sent);
         }

@@ -196,7 +196,8 @@ impl<'a> Batch<'a> {
 
     /// The values of [`PLANNED`] for each row.
     pub fn planned(&self) -> Vec<Vec<String>> {
-        self.items.iter().map(Item::planned).collect()
+        let one_line = |cell: String| crate::report::one_line(&cell).into_owned();
+        self.items.iter().map(|item| item.planned().into_iter().map(one_line).collect()).collect()
     }
 
     /// Sends what is to be sent, and looks at it and at what was sent before until it is proven or the time is up.

@@ -182,7 +182,7 @@ impl Done {
             outcome => outcome.words().to_owned(),
         };
         let numbers: Vec<String> = self.retractions.iter().map(ToString::to_string).collect();
-        vec![
+        let cells = [
             word,
             self.actions.join(" "),
             self.rewards.join(" "),
@@ -192,7 +192,8 @@ impl Done {
             self.message.clone(),
             self.decision.clone(),
             self.evidence.clone(),
-        ]
+        ];
+        cells.map(|cell| crate::report::one_line(&cell).into_owned()).into()
     }
 }
 

@@ -421,7 +421,7 @@ fn missing(order: &OrderRefund, coverage: &Coverage, undated: Timestamp) -> Done
     match not_proven(coverage, refunded) {
         None => Done::new(Outcome::NotAReferral, format!("{}, refunded by {refunded:.0}", basis(coverage))),
         Some(why) => {
-            let shown = crate::report::printable(order.order_id.as_str());
+            let shown = crate::report::one_line(order.order_id.as_str());
             Done::new(Outcome::NotFoundYet, format!("order {shown}: {why}"))
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::choose::{Candidate, trial};
@@ -207,7 +208,9 @@ async fn send_item(reads: &Reads<'_>, sender: &Sender, ledger: &mut Ledger, item
 impl Item<'_> {
     /// The name of exactly this row's plan.
     pub(super) fn name(&self) -> String {
-        self.plan.as_ref().map(|plan| seen::name(plan, &self.options)).unwrap_or_default()
+        let Self { plan, options, .. } = self;
+        let named = |plan| json!([seen::name(plan, options), options.reason, options.ticket]).to_string();
+        plan.as_ref().map(|plan| seen::short_name(&named(plan))).unwrap_or_default()
     }
 
     /// Whether anything of it was sent before.

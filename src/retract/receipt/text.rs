@@ -3,7 +3,7 @@
 
 use super::{Entry, Mark, Receipt};
 use crate::model::{Coverage, Target};
-use crate::report::table;
+use crate::report::{one_line, table};
 use crate::retract::file::Handed;
 use crate::retract::plan::{Plan, Step};
 use crate::retract::verdict::Finding;
@@ -69,7 +69,7 @@ impl Entry {
         );
         lines.extend(self.findings.iter().flat_map(|finding| finding_lines(finding, "  ")));
         lines.extend(self.check.iter().map(|step| format!("  check: {step}")));
-        lines
+        each_one_line(lines)
     }
 
     /// The same, with everything that happened.
@@ -79,7 +79,7 @@ impl Entry {
             let what = if event.kind == "state" { event.state.as_str() } else { &event.kind };
             format!("  {} {what}: {}", event.at, event.message)
         }));
-        lines
+        each_one_line(lines)
     }
 }
 
@@ -107,8 +107,13 @@ impl Receipt {
             lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("program rule: {step}")));
             lines.push(format!("proof at the vendor: {}", advice::WHERE_TO_LOOK));
         }
-        lines
+        each_one_line(lines)
     }
+}
+
+/// The lines, whatever somebody or the vendor has put into their words: nobody forges one.
+fn each_one_line(lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().map(|line| one_line(&line).into_owned()).collect()
 }
 
 /// A finding, and what to do about it.

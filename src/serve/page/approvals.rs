@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 
 use super::shown::{in_link, minute};
-use super::{Page, Shell, rendered};
+use super::{Failure, Page, Shell, rendered};
 use crate::access::Right;
 use crate::error::{Error, Kind};
 use crate::serve::app::App;
@@ -64,7 +65,8 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     }))
 }
 
-pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Path<i64>, form: Form) -> Page {
+pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> Page {
+    let id = known(&app, &id)?.id;
     let decided = decide(&app, id, &form, Stage::Approved).await?;
     let carried = app.carry_out(&decided).await?;
     let to = match (carried, decided.subject["order_id"].as_str()) {
@@ -74,20 +76,37 @@ pub(in crate::serve) async fn approve(State(app): State<Arc<App>>, Path(id): Pat
     Ok(Redirect::to(&to).into_response())
 }
 
-pub(in crate::serve) async fn decline(State(app): State<Arc<App>>, Path(id): Path<i64>, form: Form) -> Page {
+pub(in crate::serve) async fn decline(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> Page {
+    let id = known(&app, &id)?.id;
     decide(&app, id, &form, Stage::Declined).await?;
     Ok(Redirect::to("/approvals").into_response())
 }
 
-pub(in crate::serve) async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<i64>, form: Form) -> Page {
+pub(in crate::serve) async fn withdraw(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> Page {
     let names = app.desk.actor(&form.caller.who).names();
-    let ledger = app.desk.ledger()?;
-    let known = ledger.map(|ledger| ledger.approval(id, app.clock.now())).transpose()?;
-    if !known.is_some_and(|one| one.is_of(&names)) {
+    let known = known(&app, &id)?;
+    let id = known.id;
+    if !known.is_of(&names) {
         return Err(Error::new(Kind::Refused, format!("approval {id} is not yours to take back")).into());
     }
     decide(&app, id, &form, Stage::Withdrawn).await?;
     Ok(Redirect::to("/approvals").into_response())
+}
+
+/// The approval of a number that came with a request.
+fn known(app: &App, id: &str) -> Result<Approval, Failure> {
+    let known = match app.desk.ledger()? {
+        Some(ledger) => ledger.approvals(app.clock.now())?,
+        None => Vec::new(),
+    };
+    known.into_iter().find(|one| one.id.to_string() == id).ok_or_else(|| {
+        Failure::of(
+            StatusCode::NOT_FOUND,
+            "There is no such approval",
+            "this ledger has no approval of that number".to_owned(),
+            "look at /approvals: it lists every one; nothing was sent".to_owned(),
+        )
+    })
 }
 
 async fn decide(app: &Arc<App>, id: i64, form: &Form, next: Stage) -> crate::error::Result<Approval> {

@@ -4,25 +4,25 @@
 //! A refusal never says whether the name or the password was wrong. A password is in no log and no answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::header::{RETRY_AFTER, SET_COOKIE};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use cookie::{Cookie, SameSite};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{Failure, Page, Shell, rendered};
-use crate::access::LoginRefused;
+use crate::access::{LoginRefused, NewSession, Origin, network_of};
 use crate::serve::app::App;
 use crate::serve::asked::{Fields, Form, Query, fields_of};
-use crate::serve::guard::cookie;
+use crate::serve::cookies::{BROWSER, FORM, Lasts, SESSION};
 use crate::serve::listen::Peer;
 
-/// The cookie of the form, for people who are not signed in yet.
-const FORM_COOKIE: &str = "recoup-form";
+/// A browser stays known for so long after somebody has signed in with it.
+const KNOWN_FOR: Duration = Duration::from_hours(180 * 24);
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -57,32 +57,32 @@ fn shown(app: &App, asked: &Fields, problem: Option<String>, status: StatusCode)
         nobody_yet,
     });
     *response.status_mut() = status;
-    set_cookie(&mut response, app, FORM_COOKIE, &nonce);
+    app.set_cookie(&mut response, FORM, &nonce, Lasts::Session);
     Ok(response)
 }
 
 pub(in crate::serve) async fn enter(State(app): State<Arc<App>>, request: Request) -> Page {
-    let nonce = cookie(request.headers(), FORM_COOKIE).unwrap_or_default();
-    let peer = peer(&app, &request);
+    let nonce = app.cookie(request.headers(), FORM).unwrap_or_default();
+    let origin = origin(&app, &request);
     let fields = fields_of(request).await?;
     let given = fields.get("csrf").unwrap_or_default().to_owned();
     let is_ours = app.access(|access| Ok(access.is_some_and(|access| access.check_csrf(&nonce, &given))))?;
     if nonce.is_empty() || !is_ours {
         return Err(Failure::forged());
     }
-    let (name, password) =
-        (fields.text("name").unwrap_or_default(), fields.get("password").unwrap_or_default().to_owned());
+    let name = fields.text("name").unwrap_or_default();
+    let password = SecretString::from(fields.get("password").unwrap_or_default());
     let at = app.clock.now();
     let ended = app.hashed(move |app| {
         app.access(|access| match access {
-            Some(access) => access.login(&name, &password, &peer, at),
+            Some(access) => access.login(&name, password.expose_secret(), &origin, at),
             None => Ok(Err(LoginRefused::Wrong)),
         })
     });
     match ended.await? {
         Ok(session) => {
             let mut response = Redirect::to(&next(&fields)).into_response();
-            set_cookie(&mut response, &app, app.session_cookie(), session.cookie.expose_secret());
+            begin(&app, &mut response, &session);
             Ok(response)
         }
         Err(LoginRefused::Wrong) => {
@@ -106,47 +106,40 @@ pub(super) fn throttled(app: &App, until: Timestamp, page: impl FnOnce(String, S
 
 pub(in crate::serve) async fn leave(State(app): State<Arc<App>>, form: Form) -> Page {
     if let Some(cookie) = &form.caller.cookie {
-        app.access(|access| access.map_or(Ok(()), |access| access.end_session(cookie)))?;
+        app.access(|access| access.map_or(Ok(()), |access| access.end_session(cookie.expose_secret())))?;
     }
     let mut response = Redirect::to("/login").into_response();
-    set_cookie(&mut response, &app, app.session_cookie(), "");
+    app.set_cookie(&mut response, SESSION, "", Lasts::Session);
     Ok(response)
 }
 
 /// Where somebody wanted to go: a path of this page, and of no other site.
 fn next(asked: &Fields) -> String {
     let wanted = asked.get("next").unwrap_or("/");
-    let is_ours = wanted.starts_with('/') && !wanted.starts_with("//") && !wanted.contains(['\\', '\r', '\n']);
+    // Browsers leave control characters out of an address: `/<TAB>/host` would be another site's.
+    let is_plain = !wanted.contains(|c: char| c == '\\' || c.is_control());
+    let is_ours = wanted.starts_with('/') && !wanted.starts_with("//") && is_plain;
     if is_ours { wanted.to_owned() } else { "/".to_owned() }
 }
 
-/// Who tries, for the throttle: the client as the proxy names it where there is one, the peer otherwise.
-pub(super) fn peer(app: &App, request: &Request) -> String {
-    let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip().to_string()).unwrap_or_default();
-    if app.options.behind_proxy { forwarded(request.headers()).unwrap_or(direct) } else { direct }
+/// Where an attempt comes from, for the throttle: the client as the proxy names it if there is one, the peer otherwise.
+pub(super) fn origin(app: &App, request: &Request) -> Origin {
+    let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip());
+    let client = if app.options.behind_proxy { forwarded(request.headers()).or(direct) } else { direct };
+    let peer = client.map(|client| network_of(client).to_string()).unwrap_or_default();
+    Origin { peer, browser: app.cookie(request.headers(), BROWSER) }
 }
 
 /// The last address of the list: the one that the proxy itself has added.
-fn forwarded(headers: &HeaderMap) -> Option<String> {
+fn forwarded(headers: &HeaderMap) -> Option<std::net::IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-    let address: std::net::IpAddr = last.rsplit(',').next()?.trim().parse().ok()?;
-    Some(address.to_string())
+    last.rsplit(',').next()?.trim().parse().ok()
 }
 
-pub(super) fn set_cookie(response: &mut Response, app: &App, name: &'static str, value: &str) {
-    let mut cookie = Cookie::build((name, value.to_owned()))
-        .path("/")
-        .http_only(true)
-        .secure(app.over_tls())
-        // A link in a ticket leads here signed in; what changes something carries the form's token besides.
-        .same_site(SameSite::Lax)
-        .build();
-    if value.is_empty() {
-        cookie.make_removal();
-    }
-    if let Ok(header) = HeaderValue::from_str(&cookie.to_string()) {
-        response.headers_mut().append(SET_COOKIE, header);
-    }
+/// Hands the cookies of a new session to the browser.
+pub(super) fn begin(app: &App, response: &mut Response, session: &NewSession) {
+    app.set_cookie(response, SESSION, session.cookie.expose_secret(), Lasts::Session);
+    app.set_cookie(response, BROWSER, &session.browser, Lasts::For(KNOWN_FOR));
 }
 
 #[cfg(test)]
@@ -161,6 +154,12 @@ mod tests {
             ("https://evil.example", "/"),
             ("/\\evil.example", "/"),
             ("/a\r\nSet-Cookie: x", "/"),
+            ("/\t/evil.example", "/"),
+            ("/\u{b}/evil.example", "/"),
+            ("/\0", "/"),
+            ("/a\u{7f}", "/"),
+            ("/a\u{85}", "/"),
+            ("/lookup?orders=Ä", "/lookup?orders=Ä"),
             ("", "/"),
         ] {
             let query: String =

@@ -8,9 +8,8 @@ use askama::Template;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
-use secrecy::ExposeSecret;
 
-use super::login::{peer, set_cookie, throttled};
+use super::login::{begin, origin, throttled};
 use super::{Failure, Page, Shell, rendered};
 use crate::access::{LoginRefused, PASSWORD_AT_LEAST};
 use crate::serve::app::App;
@@ -42,7 +41,7 @@ fn shown(app: &App, caller: &Caller, problem: Option<String>, status: StatusCode
 }
 
 pub(in crate::serve) async fn change(State(app): State<Arc<App>>, request: Request) -> Page {
-    let peer = peer(&app, &request);
+    let origin = origin(&app, &request);
     let Form { caller, fields } = match Form::from_request(request, &app).await {
         Ok(form) => form,
         Err(refused) => return Ok(refused),
@@ -58,7 +57,7 @@ pub(in crate::serve) async fn change(State(app): State<Arc<App>>, request: Reque
     let changed = app.hashed(move |app| {
         app.access(|access| match access {
             Some(access) => {
-                access.change_password(&caller.who.name, &old, &new, &peer, app.clock.now()).map(|it| (it, caller))
+                access.change_password(&caller.who.name, &old, &new, &origin, app.clock.now()).map(|it| (it, caller))
             }
             None => Ok((Err(LoginRefused::Wrong), caller)),
         })
@@ -66,7 +65,7 @@ pub(in crate::serve) async fn change(State(app): State<Arc<App>>, request: Reque
     match changed.await? {
         (Ok(session), _) => {
             let mut response = Redirect::to("/lookup").into_response();
-            set_cookie(&mut response, &app, app.session_cookie(), session.cookie.expose_secret());
+            begin(&app, &mut response, &session);
             Ok(response)
         }
         (Err(LoginRefused::Wrong), caller) => {

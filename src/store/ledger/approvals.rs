@@ -158,7 +158,10 @@ impl Ledger {
     /// Asks for a second person. The same question that is open already is not asked twice.
     pub fn ask_approval(&mut self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
         let (names, known) = (self.actor.names(), self.approvals(now)?);
-        let is_same = |one: &&Approval| one.name == new.name && one.stage == Stage::Asked && shares(&one.names, &names);
+        let has_words = |one: &Approval| (one.reason.as_deref(), one.ticket.as_deref()) == (new.reason, new.ticket);
+        let is_same = |one: &&Approval| {
+            one.name == new.name && has_words(one) && one.stage == Stage::Asked && shares(&one.names, &names)
+        };
         if let Some(open) = known.iter().find(is_same) {
             return Ok(open.clone());
         }

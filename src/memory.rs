@@ -1,0 +1,34 @@
+//! What others could read of this process's memory, where the tokens are: no core dump, and no debugger of the same user.
+
+use std::io;
+
+/// Limits core dumps to nothing and, on Linux, makes the process not dumpable: then no process of the same user may read its
+/// memory either. Called before any secret is read.
+#[cfg(unix)]
+pub fn keep_private() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// Nothing that could be done here.
+#[cfg(not(unix))]
+pub fn keep_private() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+
+    #[test]
+    fn a_private_process_writes_no_core_and_is_not_dumpable() {
+        super::keep_private().expect("a limit can be lowered");
+        let limit = getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+        assert_eq!(dumpable_behavior().expect("it is known"), DumpableBehavior::NotDumpable);
+    }
+}
