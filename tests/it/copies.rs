@@ -1,0 +1,78 @@
+//! The ledger's main file, copied, linked or replaced by people and their tools: nothing is sent twice.
+
+#[cfg(feature = "failpoints")]
+use crate::support::Sim;
+use crate::support::{Home, ready};
+
+/// A home of its own with the main files of another one alone, without what SQLite keeps beside them.
+pub fn main_files_of(home: &Home, copy: Home) -> Home {
+    for name in ["recoup.db", "recoup-ledger.db"] {
+        if home.path(name).exists() {
+            std::fs::copy(home.path(name), copy.path(name)).expect("a copy");
+        }
+    }
+    copy
+}
+
+/// The crash points of a retraction, and whether its DELETE had left.
+#[cfg(feature = "failpoints")]
+const POINTS: [(&str, bool); 7] = [
+    ("planned", false),
+    ("committed", false),
+    ("sending", false),
+    ("answered", true),
+    ("queued", true),
+    ("completed", true),
+    ("proven", true),
+];
+
+#[cfg(feature = "failpoints")]
+fn killed_at(point: &str, sent: bool) -> (Sim, Home, Vec<String>) {
+    let (sim, home) = ready(&[]);
+    let args = ["retract", &sim.example("plain").order_id, "--yes", "--json", "--wait", "1s"].map(str::to_owned);
+    let plain: Vec<&str> = args.iter().map(String::as_str).collect();
+    let home = home.set("RECOUP_CRASH_AT", point);
+    assert_eq!(home.run(&plain).code, None, "{point}: died by a signal");
+    assert_eq!(sim.deletes().len(), usize::from(sent), "{point}");
+    (sim, home, args.to_vec())
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn killed_at_any_step_the_two_main_files_alone_send_nothing_twice() {
+    for (point, sent) in POINTS {
+        let (sim, home, args) = killed_at(point, sent);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let copy = main_files_of(&home, Home::new(&sim));
+        for _ in 0..2 {
+            let again = copy.run(&args);
+            assert!(matches!(again.code, Some(0 | 7)), "{point}: {again:?}");
+            copy.run(&["verify", "--watch", "--wait", "1s"]);
+        }
+        assert!(sim.deletes().len() <= 1, "{point}: {:?}", sim.deletes());
+        copy.check(&["audit", "verify"], 0);
+    }
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn killed_at_any_step_an_older_ledger_beside_the_index_alone_sends_nothing() {
+    for (point, sent) in POINTS {
+        let (sim, home) = ready(&["--participants", "3000"]);
+        home.check(&["retract", &sim.example("redeemed").order_id, "--yes"], 0);
+        let before = std::fs::read(home.ledger()).expect("the older file");
+        let args = ["retract", &sim.example("plain").order_id, "--yes", "--json", "--wait", "1s"];
+        let home = home.set("RECOUP_CRASH_AT", point);
+        assert_eq!(home.run(&args).code, None, "{point}: died by a signal");
+        assert_eq!(sim.deletes().len(), 1 + usize::from(sent), "{point}");
+        let copy = main_files_of(&home, Home::new(&sim));
+        std::fs::write(copy.ledger(), before).expect("the older file");
+        let again = copy.run(&args);
+        // Before the index was told of it nothing had left, and the older ledger is as good.
+        if !matches!(point, "planned" | "committed") {
+            again.expect(3);
+            assert!(again.stderr.contains("older copy"), "{point}: {again:?}");
+        }
+        assert!(sim.deletes().len() <= 2, "{point}: {:?}", sim.deletes());
+    }
+}
