@@ -23,7 +23,7 @@ mod shape;
 mod soundness;
 mod whole;
 
-use file::{create_private, open_as_it_is};
+use file::{check_file, create_private, open_as_it_is};
 pub use lock::ProcessLock;
 use open::{be_patient, check_identity, check_version, look_again, open_reader, open_writer};
 pub use whole::Whole;
@@ -130,6 +130,10 @@ pub(crate) fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -
         Some(ErrorCode::DiskFull) => {
             ("cannot grow: the disk is full", "free some space and run the command again; what was committed is kept")
         }
+        Some(ErrorCode::SystemIoFailure) => (
+            "could not be read or written",
+            "look at the disk, and at limits on the size of a file (`ulimit -f`); what was committed is kept",
+        ),
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             ("cannot be written", "check who owns the file and its folder, or name another with --database")
         }

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "failpoints")]
 use crate::support::Sim;
-use crate::support::{Home, ready};
+use crate::support::{Home, Ran, ready};
 
 /// A home of its own with the main files of another one alone, without what SQLite keeps beside them.
 pub fn main_files_of(home: &Home, copy: Home) -> Home {
@@ -12,6 +12,34 @@ pub fn main_files_of(home: &Home, copy: Home) -> Home {
         }
     }
     copy
+}
+
+#[cfg(unix)]
+#[test]
+fn a_database_with_two_names_is_refused_by_either() {
+    let (sim, home) = ready(&["--complete-delay", "1h"]);
+    let order = sim.example("plain").order_id;
+    home.check(&["retract", &order, "--yes", "--wait", "100ms"], 7);
+    let folder = home.path("elsewhere");
+    std::fs::create_dir(&folder).expect("a folder");
+    for (name, setting) in [("recoup-ledger.db", "RECOUP_LEDGER"), ("recoup.db", "RECOUP_DATABASE")] {
+        let link = folder.join(name);
+        std::fs::hard_link(home.path(name), &link).expect("a second name");
+        for by in [home.path(name), link.clone()] {
+            let args = ["retract", order.as_str(), "--yes", "--json"];
+            let output = home.command(&args).env(setting, &by).output().expect("it runs");
+            let ran = Ran::of(&args, output);
+            ran.expect(3);
+            assert_eq!(ran.error_kind(), "config", "{ran:?}");
+            let folder = std::fs::canonicalize(by.parent().expect("a folder")).expect("is there");
+            for part in ["2 names (hard links)", "-samefile", &folder.display().to_string()] {
+                assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+            }
+        }
+        std::fs::remove_file(link).expect("one name is left");
+    }
+    home.check(&["retract", &order, "--yes", "--wait", "100ms"], 7);
+    assert_eq!(sim.deletes().len(), 1);
 }
 
 /// The crash points of a retraction, and whether its DELETE had left.
