@@ -334,7 +334,7 @@ pub async fn take_lock(ledger: &Path, wait: Duration, clock: &Clock, stop: &Canc
         if began.elapsed() >= wait {
             return Err(Error::new(
                 Kind::Busy,
-                "another process is sending a retraction from this ledger; nothing was sent by this one",
+                "another order is being retracted right now from this ledger; nothing was sent by this process",
             )
             .hint("run the same command again; it is never sent twice"));
         }

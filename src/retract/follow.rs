@@ -30,8 +30,9 @@ pub async fn follow(
     ledger: &mut Ledger,
     retraction: Retraction,
 ) -> Result<Retraction> {
+    let order = retraction.order_id.clone();
     let Some(mut retraction) = wake(reads, ledger, retraction)? else {
-        return Err(Error::new(Kind::Busy, "another process is sending this retraction right now")
+        return Err(Error::new(Kind::Busy, format!("order {order} is being retracted right now by another process"))
             .hint("run `recoup verify` in a moment"));
     };
     if matches!(retraction.state, State::Confirmed | State::Partial) {

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "failpoints")]
 use crate::support::Sim;
-use crate::support::{Home, Ran, ready};
+use crate::support::{Home, Ran, ready, wait_until};
 
 /// A home of its own with the main files of another one alone, without what SQLite keeps beside them.
 pub fn main_files_of(home: &Home, copy: Home) -> Home {
@@ -39,6 +39,24 @@ fn a_database_with_two_names_is_refused_by_either() {
         std::fs::remove_file(link).expect("one name is left");
     }
     home.check(&["retract", &order, "--yes", "--wait", "100ms"], 7);
+    assert_eq!(sim.deletes().len(), 1);
+}
+
+#[test]
+fn whoever_comes_while_an_order_is_sent_hears_that_it_is_being_retracted_right_now() {
+    let (sim, home) = ready(&["--participants", "3000", "--delete-fault", "hang-after"]);
+    home.configure_more("lock_wait = '100ms'");
+    let (order, other) = (sim.example("plain").order_id, sim.example("redeemed").order_id);
+    let first = ["retract", order.as_str(), "--yes", "--wait", "1ms"];
+    let mut sending = home.command(&first).spawn().expect("it starts");
+    wait_until("the DELETE to arrive", || !sim.deletes().is_empty());
+    for (order, code, kind) in [(&order, 7, "not_confirmed"), (&other, 1, "busy")] {
+        let ran = home.check(&["retract", order, "--yes", "--json"], code);
+        assert_eq!(ran.error_kind(), kind, "{ran:?}");
+        assert!(ran.stderr.contains("being retracted right now"), "{ran:?}");
+    }
+    assert!(sending.try_wait().expect("its state").is_none(), "the first one is still at it");
+    sending.wait().expect("it ends");
     assert_eq!(sim.deletes().len(), 1);
 }
 
