@@ -51,6 +51,42 @@ fn an_altered_row_is_found_at_its_event() {
 }
 
 #[test]
+fn a_damaged_index_of_the_ledger_is_a_fault_and_nothing_is_sent_from_it() {
+    let (sim, home, _) = retracted();
+    let conn = Connection::open(home.ledger()).expect("the ledger");
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("one file");
+    let page: i64 = conn
+        .query_row("SELECT rootpage FROM sqlite_master WHERE name = 'events_by_retraction'", [], |row| row.get(0))
+        .expect("a page");
+    conn.close().expect("closes");
+    let mut file = std::fs::read(home.ledger()).expect("the file");
+    // The number of entries in the page: the newest events of the retraction are gone from the index.
+    file[(page as usize - 1) * 4096 + 4] -= 3;
+    std::fs::write(home.ledger(), file).expect("damaged");
+    let ran = home.check(&["audit", "verify", "--json"], 1);
+    assert_eq!(ran.error_kind(), "tampered");
+    assert!(ran.stdout.contains("is damaged"), "{}", ran.stdout);
+    let conn = Connection::open(home.ledger()).expect("the ledger");
+    let order: String = conn.query_row("SELECT order_id FROM retractions", [], |row| row.get(0)).expect("an order");
+    drop(conn);
+    for more in [&[][..], &["--resend", "--reason", "x"]] {
+        home.run(&[&["retract", &order, "--yes", "--wait", "1s"][..], more].concat());
+        assert_eq!(sim.deletes().len(), 1, "{more:?}");
+    }
+}
+
+#[test]
+fn an_audit_says_what_lies_outside_the_chain() {
+    let (_sim, home, _) = retracted();
+    let said = home.check(&["audit", "verify"], 0).stdout;
+    for part in ["the file is sound", "not in the chain: ", "SQLite's indexes", "personal value", "mark of a copy"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let audit = home.check(&["audit", "verify", "--json"], 0).object();
+    assert!(audit["outside_chain"].as_array().is_some_and(|list| list.len() == 4), "{audit}");
+}
+
+#[test]
 fn a_removed_row_is_found_at_the_one_after_it() {
     let (_sim, home, _) = retracted();
     tamper(&home, "DELETE FROM events WHERE id = 2");

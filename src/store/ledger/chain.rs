@@ -42,7 +42,17 @@ pub struct Audit {
     pub head: Head,
     /// What is wrong, in the order of the events.
     pub faults: Vec<Fault>,
+    /// What no hash covers, as sentences.
+    pub outside_chain: &'static [&'static str],
 }
+
+/// What the file holds beside the chain, and what is known of it all the same.
+const OUTSIDE: &[&str] = &[
+    "whom the ledger belongs to, and the mark of a copy: every command compares the first with the settings",
+    "that a personal value is there: each one fits its commitment, and one that is missing reads as forgotten",
+    "tombstones of forgotten accounts, and the list of refunds that wait for their orders",
+    "SQLite's indexes: its integrity check compares them with the tables",
+];
 
 /// One place where the ledger is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -199,7 +209,7 @@ pub(super) fn audit(conn: &Connection, expected: Option<&str>) -> rusqlite::Resu
     }
     let head = Head { sequence: at, hash: hex(&before) };
     let events = at.max(0) as u64;
-    Ok(Audit { ledger_id, events, retractions, personal_kept, head, faults })
+    Ok(Audit { ledger_id, events, retractions, personal_kept, head, faults, outside_chain: OUTSIDE })
 }
 
 /// The chain as it is computed from the table, event by event.
