@@ -1,7 +1,7 @@
 //! What a monitor wants to know: is anything wrong that a person must hear of.
 //!
-//! Four things are: an index that is older than it may be, retractions that are long overdue, credentials that the vendor has
-//! refused, and a wait that a host cannot mean. Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
+//! Five things are: a ledger from which nothing is sent, an index that is older than it may be, retractions that are long
+//! overdue, credentials that the vendor has refused, and a wait that a host cannot mean. Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
 //! metrics have them. Only computes; nothing is read here.
 
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Trouble)]
 pub struct Problem {
-    /// `stale_index`, `overdue_retraction`, `refused_credentials` or `implausible_wait`.
+    /// `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials` or `implausible_wait`.
     pub problem: &'static str,
     /// What exactly, as a sentence.
     pub message: String,
@@ -40,6 +40,9 @@ impl Status {
         let mut problems = Vec::new();
         let mut found = |problem, message| problems.push(Problem { problem, message });
         let max_age = limits.max_age.as_secs() as i64;
+        if let Some(error) = &self.ledger_error {
+            found("ledger", error.message.clone());
+        }
         match self.age_seconds {
             None => found("stale_index", "no crawl has come to its end yet".to_owned()),
             Some(age) if age >= max_age => {

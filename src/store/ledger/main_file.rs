@@ -22,6 +22,14 @@ use crate::store::sql_error;
 const HEAD: &str = "head";
 
 impl Ledger {
+    /// Why the events do not end at the head that the file names, as a sentence; `None` if they do.
+    pub fn gap(&self) -> Result<Option<String>> {
+        self.read(|conn| {
+            let (sequence, hash) = chain::newest(conn)?;
+            gap(conn, sequence, &hash)
+        })
+    }
+
     /// Puts everything that is committed into the main file, on the disk. Nothing may be sent before this has succeeded.
     ///
     /// # Errors
