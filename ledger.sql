@@ -10,7 +10,8 @@
 
 CREATE TABLE identity (
     key   TEXT PRIMARY KEY,             -- tenant, account_sid, advocate_url, brand_url; made at random with the file: ledger_id,
-                                        -- tombstone_key; in a copy made by `recoup backup`: copy_of
+                                        -- tombstone_key; number and hash of the newest event: head; in a copy made by
+                                        -- `recoup backup`: copy_of
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -17,6 +17,9 @@ use crate::extract::{self, KeyCensus};
 use crate::model::LinkKind;
 use crate::report::Report;
 use crate::retract::advice;
+use crate::retract::guard::check_ledger;
+use crate::store::index::IndexReader;
+use crate::store::ledger::Ledger;
 use crate::store::{Whole, check_folder};
 
 /// How many accounts are asked for a sample of rewards.
@@ -102,6 +105,11 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         Some(_) => format!("{} can be read", settings.ledger.display()),
         None => format!("{} will be made by the first retraction", settings.ledger.display()),
     }))?;
+    let goes_with = IndexReader::open(&settings.database, owner)
+        .and_then(|reader| check_ledger(reader.as_ref(), Ledger::open_read_only(&settings.ledger, owner)?.as_ref()));
+    if index.is_ok() && ledger.is_ok() {
+        say(Check::of("ledger of this index", &goes_with, |()| "nothing that was sent is unknown to it".to_owned()))?;
+    }
     for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
         // Where it cannot be read, that is said above.
         let Ok(Some(file)) = file else { continue };
@@ -137,7 +145,7 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         }
         say(Check::of(
             "write token",
-            &settings.writer_options().and_then(|host| host.credentials.secret.read()),
+            &settings.writer_options(None).and_then(|host| host.credentials.secret.read()),
             |_| {
                 "there is one; whether it may reverse actions shows with the first retraction: a refusal does nothing"
                     .to_owned()

@@ -40,11 +40,11 @@ pub struct VerifyArgs {
     /// Numbers of retractions [default: all that are open]
     #[arg(value_name = "ID")]
     pub ids: Vec<i64>,
-    /// Go on until none is open, or --wait has passed
+    /// Go on until none is open
     #[arg(long)]
     pub watch: bool,
-    /// How long to go on with --watch [default: until none is open]
-    #[arg(long, value_name = "TIME", requires = "watch")]
+    /// Go on until none is open, but no longer than this
+    #[arg(long, value_name = "TIME")]
     pub wait: Option<Span>,
     /// Do not wait for the vendor's limit: exit 8
     #[arg(long)]

@@ -16,6 +16,7 @@ use crate::store::ledger::Road;
 pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> {
     let Context { settings, report, .. } = context;
     let identity = settings.identity()?;
+    let within = args.send.wait.map(|span| span.0);
     let wanted = Wanted { amounts: args.sku, quantities: args.quantity, deltas: args.delta, total: args.amount };
     let options = AdjustOptions {
         plan: retract::Options {
@@ -28,8 +29,8 @@ pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> 
     };
     options.check(report.can_ask())?;
     let order_id = lookup::order_id(&args.order)?;
-    let writer = writer(settings)?;
-    let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let writer = writer(settings, within)?;
+    let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);

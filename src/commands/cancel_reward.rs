@@ -14,15 +14,16 @@ pub(super) async fn run(context: &Context<'_>, args: CancelRewardArgs) -> Result
     if args.reward_id.is_empty() || args.reward_id.len() > MOST_BYTES {
         return Err(Error::new(Kind::Usage, "that is no reward ID").hint("`recoup lookup ORDER` shows reward IDs"));
     }
+    let within = args.wait.map(|span| span.0);
     let options = CancelOptions {
         reason: args.reason,
         ticket: args.ticket,
         dry_run: args.dry_run,
         yes: args.yes,
-        follows: retract::follows(settings, args.wait.map(|span| span.0)),
+        follows: retract::follows(settings, within),
     };
     options.check(report.can_ask())?;
-    let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
     let canceller =
         CancellerSettings { host: settings.advocate_options(wishes)?, lock_wait: settings.retract.lock_wait };
     let advocate = context.advocate(wishes)?;

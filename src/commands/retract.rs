@@ -20,6 +20,7 @@ use crate::store::ledger::Road;
 pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
     let Context { settings, stop, report, .. } = context;
     let identity = settings.identity()?;
+    let within = args.send.wait.map(|span| span.0);
     let mut options = retract::Options {
         action_id: args.action_id.map(ActionId::new),
         all: args.all,
@@ -27,6 +28,8 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         resend: args.resend,
         ..options(settings, Road::Reversal, args.disposition, args.send)
     };
+    // A batch waits for the quota as long as it takes; for one order, --wait is all the time there is.
+    let within = within.filter(|_| !args.batch.is_batch());
     // A plan sends nothing either.
     options.dry_run |= args.batch.plan.is_some();
     if args.orders.len() > 1 {
@@ -54,9 +57,9 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
     if options.action_id.is_some() && orders.len() > 1 {
         return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
     }
-    let writer = writer(settings)?;
+    let writer = writer(settings, within)?;
     super::forget::keep_out(context, false)?;
-    let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);
@@ -117,13 +120,15 @@ pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<E
     let Context { settings, report, .. } = context;
     let identity = settings.identity()?;
     super::forget::keep_out(context, false)?;
-    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), ..Wishes::default() };
+    let within = args.wait.map(|span| span.0);
+    let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
     let reads = reads(context, &identity, &advocate, &brand);
     // Without a limit it ends when none is open.
     let follows = follows(settings, Some(args.wait.map_or(Duration::MAX, |span| span.0)));
-    let receipts = retract::verify::run(&reads, &args.ids, args.watch, &follows).await?;
+    let watch = args.watch || args.wait.is_some();
+    let receipts = retract::verify::run(&reads, &args.ids, watch, &follows).await?;
     for receipt in &receipts {
         report.object(receipt)?;
         for line in receipt.lines() {
@@ -154,9 +159,10 @@ pub(super) fn options(settings: &Settings, road: Road, disposition: String, args
     }
 }
 
-pub(super) fn writer(settings: &Settings) -> Result<WriterSettings> {
+/// `within` is how long the command may go on, if a person said so.
+pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<WriterSettings> {
     Ok(WriterSettings {
-        host: settings.writer_options()?,
+        host: settings.writer_options(within)?,
         ir_version: settings.ir_version.clone(),
         lock_wait: settings.retract.lock_wait,
     })

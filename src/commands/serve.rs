@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context<'_>, args: ServeArgs) -> Result<End> {
     let identity = settings.identity()?;
     let wait = Some(Span(MAX_WAIT));
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: wait, ..Wishes::default() };
-    let mut writer = super::retract::writer(settings)?;
+    let mut writer = super::retract::writer(settings, None)?;
     let batch_wait = writer.host.max_wait;
     writer.host.max_wait = writer.host.max_wait.min(MAX_WAIT);
     let desk = DeskOptions {

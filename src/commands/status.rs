@@ -38,6 +38,9 @@ pub(super) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<End> {
     for line in status.lines() {
         report.line(line);
     }
+    if let Some(error) = status.ledger_error {
+        return Ok(End::Said(error));
+    }
     match status.problems.as_deref() {
         None | Some([]) => Ok(End::Done),
         Some([only]) => Ok(End::Said(Error::new(Kind::Failed, only.message.clone()))),

@@ -29,7 +29,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
 use crate::refunds::{Explained, OrderText};
-use crate::retract::{Doubts, REREAD_FOR};
+use crate::retract::{Doubts, PACE, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
 
@@ -356,8 +356,8 @@ impl Settings {
     }
 
     /// The Brand host, for the one capability that may write.
-    pub fn writer_options(&self) -> Result<HostOptions> {
-        let wishes = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
+    pub fn writer_options(&self, within: Option<Duration>) -> Result<HostOptions> {
+        let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
         self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()), wishes)
     }
 
@@ -406,7 +406,8 @@ impl Settings {
             attempts: table.attempts.unwrap_or(5).max(1),
             backoff: span(table.backoff, Duration::from_millis(500)),
             backoff_max: span(table.backoff_max, Duration::from_mins(1)),
-            max_wait: span(wishes.max_wait.or(table.max_wait), Duration::from_hours(1)),
+            max_wait: span(wishes.max_wait.or(table.max_wait), Duration::from_hours(1))
+                .min(wishes.within.map_or(Duration::MAX, |within| within.max(PACE))),
         }
     }
 }
@@ -420,6 +421,8 @@ pub struct Wishes {
     pub rate: Option<Rate>,
     /// The longest wait for the vendor's limit.
     pub max_wait: Option<Span>,
+    /// How long the command may go on (`--wait`): no wait for the limit is longer either.
+    pub within: Option<Duration>,
     /// What the requests are for.
     pub purpose: Purpose,
     /// So many requests at most.

@@ -11,9 +11,9 @@ use super::table;
 use crate::error::{Error, Kind, Result};
 use crate::out_file::{OutFile, Rules};
 use crate::report::{Report, grouped};
-use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Audit, Exported, Fault, Head, Ledger, Whose};
+use crate::store::{Identity, Whole};
 
 /// Digits of a hash.
 const HASH_DIGITS: usize = 64;
@@ -51,15 +51,20 @@ pub struct Written {
     pub head: Head,
 }
 
-/// Computes the chain again, and looks for the head that somebody kept and for the one that the index remembers.
+/// Computes the chain again, lets SQLite check the file, which the chain does not cover as a whole, and looks for the head that
+/// a person kept and for the one that the index remembers.
 pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
     if head.is_some_and(|head| head.len() != HASH_DIGITS || !head.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Err(Error::new(Kind::Usage, format!("a head is {HASH_DIGITS} hexadecimal digits"))
             .hint("it is in the last lines of every receipt"));
     }
     let remembered = IndexReader::open(index, identity)?.map_or(Ok(None), |reader| reader.ledger())?;
+    let file = Whole::ledger(ledger, identity);
     let ledger = open(ledger, identity, remembered.is_some())?;
     let mut audit = ledger.audit(head)?;
+    if let Some(Err(error)) = file?.map(|file| file.inspect()) {
+        audit.faults.push(Fault { sequence: None, retraction: None, what: error.message });
+    }
     if let Some((id, head)) = remembered {
         audit.faults.extend(against(&ledger, &audit, &id, &head)?);
     }
@@ -124,8 +129,9 @@ pub fn lines(audit: &Audit) -> Vec<String> {
         lines.push(format!("FAULT: {place}{}", fault.what));
     }
     if audit.faults.is_empty() {
-        lines.push("the chain holds: no event was altered, removed, added or moved".to_owned());
+        lines.push("the chain holds: no event was altered, removed, added or moved; the file is sound".to_owned());
     }
+    lines.extend(audit.outside_chain.iter().map(|what| format!("not in the chain: {what}")));
     lines
 }
 

@@ -196,15 +196,18 @@ impl Dispatch<'_> {
             retraction
         };
         crash::point("planned");
-        if let Err(error) = self.make_known() {
-            return Ok(Tried::Over(Sent::No(Box::new(retraction), error)));
-        }
         let (message, request) = job.request();
         let details = json!({ "request": request });
         let retraction = match self.ledger.append(&retraction, State::Sending, message, &details, now()) {
             Ok(sending) => sending,
             Err(error) => return Ok(Tried::Over(Sent::No(Box::new(retraction), error))),
         };
+        crash::point("committed");
+        // Whoever has the main file alone, of the ledger or of the index, must know of it before the vendor does.
+        if let Err(error) = self.ledger.put_into_main_file().and_then(|()| self.make_known()) {
+            let text = format!("not sent: {error}; nothing was done");
+            return Ok(self.record_not_done(retraction, State::Planned, &text, &json!({}), error).await);
+        }
         crash::point("sending");
         let answer = job.send(permit).await;
         crash::point("answered");
@@ -331,7 +334,7 @@ pub async fn take_lock(ledger: &Path, wait: Duration, clock: &Clock, stop: &Canc
         if began.elapsed() >= wait {
             return Err(Error::new(
                 Kind::Busy,
-                "another process is sending a retraction from this ledger; nothing was sent by this one",
+                "another order is being retracted right now from this ledger; nothing was sent by this process",
             )
             .hint("run the same command again; it is never sent twice"));
         }

@@ -15,8 +15,9 @@ use super::live::{Known, look, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
 use super::reconcile::{CLOCKS_DIFFER, has_passed};
-use super::{Follows, Reads, Submissions, adjust, cancel, doubt};
+use super::{Follows, PACE, Reads, Submissions, adjust, cancel, doubt};
 use crate::api::SubmissionStatus;
+use crate::clock::signed;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target};
@@ -31,8 +32,9 @@ pub async fn follow(
     ledger: &mut Ledger,
     retraction: Retraction,
 ) -> Result<Retraction> {
+    let order = retraction.order_id.clone();
     let Some(mut retraction) = wake(reads, ledger, retraction)? else {
-        return Err(Error::new(Kind::Busy, "another process is sending this retraction right now")
+        return Err(Error::new(Kind::Busy, format!("order {order} is being retracted right now by another process"))
             .hint("run `recoup verify` in a moment"));
     };
     if matches!(retraction.state, State::Confirmed | State::Partial) {
@@ -44,6 +46,8 @@ pub async fn follow(
         return Ok(retraction);
     }
     let began = Instant::now();
+    // A single look has no time of its own; whoever makes several bounds them all.
+    let end = if follows.wait.is_zero() { None } else { began.checked_add(follows.wait) };
     let mut pause = follows.first_poll;
     let mut reads_since_complete = 0;
     let progress = reads.report.progress("following the submission");
@@ -52,7 +56,8 @@ pub async fn follow(
         let last = over || reads.stop.is_cancelled();
         let time_up = over && follows.concludes;
         let before = retraction.state;
-        match look_once(reads, follows, ledger, &mut retraction, time_up, &mut reads_since_complete).await {
+        let look = Box::pin(look_once(reads, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
+        match within(reads, end, look).await {
             Ok(()) => {}
             // Another process follows the same retraction and wrote first: what it wrote is as good.
             Err(error) if error.kind == Kind::Busy => retraction = ledger.get(retraction.id)?,
@@ -77,6 +82,33 @@ pub async fn follow(
         pause = follows.longer(pause);
     }
     Ok(retraction)
+}
+
+/// Does `work`, but not beyond `end` if all that it does is wait for the vendor's quota: `--wait` bounds that as well.
+pub(super) async fn within<T>(
+    reads: &Reads<'_>,
+    end: Option<Instant>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(end) = end else { return work.await };
+    let mut work = std::pin::pin!(work);
+    let mut look = end;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep_until(look) => look = Instant::now() + PACE,
+        }
+        let waits = [reads.advocate.stats().waiting_until, reads.brand.stats().waiting_until];
+        let Some(until) = waits.into_iter().flatten().max() else { continue };
+        if until.duration_since(reads.clock.now()) > signed(PACE) {
+            return Err(Error::new(
+                Kind::Parked,
+                format!("the quota is used up until {until:.0}, and the time to follow it (`--wait`) is over"),
+            )
+            .hint("run `recoup verify` then; it is never sent twice"));
+        }
+    }
 }
 
 /// A retraction left at *sending* by a dead process becomes *unknown*; `None` where its process lives.

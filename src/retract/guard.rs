@@ -21,6 +21,8 @@ pub enum Trouble {
     Forked,
     /// It is a copy that `recoup backup` made.
     Copy(CopyOf),
+    /// Its events do not end at the head that the file names.
+    Half(String),
 }
 
 impl Trouble {
@@ -32,6 +34,7 @@ impl Trouble {
             Self::Older => "older",
             Self::Forked => "forked",
             Self::Copy(_) => "copy",
+            Self::Half(_) => "half",
         }
     }
 
@@ -43,12 +46,16 @@ impl Trouble {
             Self::Older => "this is an older copy of the ledger that was used with this index".to_owned(),
             Self::Forked => "this ledger has gone another way than the one that was used with this index".to_owned(),
             Self::Copy(of) => format!("this ledger is a copy that was made at {}", of.at),
+            Self::Half(gap) => format!("this ledger is not whole: {gap}"),
         }
     }
 }
 
 /// What is wrong with this ledger, as far as it and the index can tell.
 pub fn trouble(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Option<Trouble>> {
+    if let Some(gap) = ledger.map(Ledger::gap).transpose()?.flatten() {
+        return Ok(Some(Trouble::Half(gap)));
+    }
     let parted = parted(reader, ledger)?;
     // The mark of a copy says since when; but a copy of another ledger, or of one that has gone another way, knows nothing of
     // what this index has seen.
@@ -76,15 +83,21 @@ fn parted(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<Optio
 
 /// Refuses to go on with a ledger that does not know what was sent.
 pub fn check_ledger(reader: Option<&IndexReader>, ledger: Option<&Ledger>) -> Result<()> {
-    match trouble(reader, ledger)? {
-        None => Ok(()),
-        Some(trouble) => Err(Error::new(
-            Kind::Identity,
-            format!("{}; what was sent since could be sent again", trouble.describe()),
-        )
-        .hint(
+    trouble(reader, ledger)?.map_or(Ok(()), |trouble| Err(refusal(&trouble)))
+}
+
+/// Why nothing is sent, and the way out.
+pub fn refusal(trouble: &Trouble) -> Error {
+    let hint = match trouble {
+        Trouble::Half(_) => {
+            "copy the file again together with its `-wal`, or bring the newest backup back; nothing can be accepted on top of \
+             it, and nothing was sent"
+        }
+        _ => {
             "bring the newest ledger back, or name it with RECOUP_LEDGER; where it is lost, run `recoup ledger accept`; \
-             nothing was sent",
-        )),
-    }
+             nothing was sent"
+        }
+    };
+    let message = format!("{}; what was sent since could be sent again", trouble.describe());
+    Error::new(Kind::Identity, message).hint(hint)
 }

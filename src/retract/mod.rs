@@ -58,7 +58,7 @@ use approval::{Demand, Subject};
 use dispatch::Sent;
 pub use doubt::Lists;
 use options::check_can_ask;
-pub use options::{Follows, Options, REREAD_FOR, RefundClaim, Submissions, WriterSettings};
+pub use options::{Follows, Options, PACE, REREAD_FOR, RefundClaim, Submissions, WriterSettings};
 use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;

@@ -44,6 +44,9 @@ pub struct Follows {
 /// How long an *unconfirmed* one is read again, where nobody says otherwise.
 pub const REREAD_FOR: Duration = Duration::from_hours(14 * 24);
 
+/// A wait for the vendor's limit that is no longer than this belongs to the pace of requests, whatever `--wait` says.
+pub const PACE: Duration = Duration::from_secs(5);
+
 /// When the submission of a retraction is asked for. Each question counts against the Brand host's small quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submissions {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::follow::follow;
+use super::follow::{follow, within};
 use super::receipt::Receipt;
 use super::reconcile::has_passed;
 use super::schedule::{Allowance, pause_at, submission_pause_at};
@@ -177,7 +177,9 @@ impl Round<'_> {
             Submissions::EveryLook
         };
         let follows = Follows { wait: Duration::ZERO, concludes: is_over, submissions, ..*follows };
-        let met = match follow(reads, &follows, &mut self.ledger, one.retraction.clone()).await {
+        let end = self.began.checked_add(self.follows.wait);
+        let followed = Box::pin(follow(reads, &follows, &mut self.ledger, one.retraction.clone()));
+        let met = match within(reads, end, followed).await {
             Ok(followed) => {
                 one.retraction = followed;
                 None

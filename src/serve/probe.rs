@@ -1,6 +1,7 @@
 //! What machines ask: is it alive, is it ready, how much of what.
 //!
-//! Alive says nothing but that requests are answered; ready says that the index is younger than its limit. Neither names an
+//! Alive says nothing but that requests are answered; ready says that the index is younger than its limit, and that the ledger is
+//! the one that it was used with. Neither names an
 //! order, an account or a person.
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use crate::lookup::basis;
+use crate::retract::guard::check_ledger;
 use crate::status::Served;
 
 pub(super) async fn alive() -> &'static str {
@@ -20,7 +22,10 @@ pub(super) async fn alive() -> &'static str {
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let coverage = app.index(|reader| reader.map(|reader| reader.coverage()).transpose());
+    let coverage = app.index(|reader| {
+        check_ledger(reader.as_deref(), app.desk.ledger()?.as_ref())?;
+        reader.map(|reader| reader.coverage()).transpose()
+    });
     let (status, text) = match coverage {
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}", error.message)),
         Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "not ready: there is no index yet".to_owned()),

@@ -1,7 +1,8 @@
 //! What a monitor wants to know: is anything wrong that a person must hear of.
 //!
-//! Five things are: an index that is older than it may be, retractions that are long overdue, credentials that the vendor has
-//! refused, a wait that a host cannot mean, and a clock that is far from the vendor's. Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
+//! Six things are: a ledger from which nothing is sent, an index that is older than it may be, retractions that are long
+//! overdue, credentials that the vendor has refused, a wait that a host cannot mean, and a clock that is far from the vendor's.
+//! Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
 //! metrics have them. Only computes; nothing is read here.
 
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Trouble)]
 pub struct Problem {
-    /// `stale_index`, `overdue_retraction`, `refused_credentials`, `implausible_wait` or `clock`.
+    /// `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials`, `implausible_wait` or `clock`.
     pub problem: &'static str,
     /// What exactly, as a sentence.
     pub message: String,
@@ -41,6 +42,9 @@ impl Status {
         let mut problems = Vec::new();
         let mut found = |problem, message| problems.push(Problem { problem, message });
         let max_age = limits.max_age.as_secs() as i64;
+        if let Some(error) = &self.ledger_error {
+            found("ledger", error.message.clone());
+        }
         match self.age_seconds {
             None => found("stale_index", "no crawl has come to its end yet".to_owned()),
             Some(age) if age >= max_age => {

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::WaitReason;
 use crate::model::{Coverage, RewardState};
+use crate::retract::guard::{self, Trouble};
 use crate::retract::receipt::Entry;
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
@@ -56,6 +57,12 @@ pub struct Status {
     /// Which ones, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<Vec<FailedLine>>,
+    /// Why nothing is sent from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half`; `null` if it is the one
+    /// that the index was used with.
+    pub ledger_trouble: Option<&'static str>,
+    /// The same as an error.
+    #[serde(skip)]
+    pub ledger_error: Option<Error>,
     /// How many retractions are in each state.
     pub retractions: std::collections::BTreeMap<&'static str, u64>,
     /// What each host was asked, and may still be asked.
@@ -214,6 +221,8 @@ pub fn gather(
         runs: Vec::new(),
         failed_accounts: 0,
         failed: None,
+        ledger_trouble: None,
+        ledger_error: None,
         retractions: std::collections::BTreeMap::new(),
         quota: quota(database, clock)?,
         open: Vec::new(),
@@ -249,7 +258,11 @@ pub fn gather(
             status.failed = Some(reader.failed_accounts()?.into_iter().map(line).collect());
         }
     }
-    if let Some(ledger) = Ledger::open_read_only(ledger, identity)? {
+    let ledger = Ledger::open_read_only(ledger, identity)?;
+    let trouble = guard::trouble(reader.as_ref(), ledger.as_ref())?;
+    status.ledger_trouble = trouble.as_ref().map(Trouble::as_str);
+    status.ledger_error = trouble.as_ref().map(guard::refusal);
+    if let Some(ledger) = ledger {
         status.retractions = ledger.counts()?.into_iter().map(|(state, n)| (state.as_str(), n)).collect();
         status.open = ledger.open_ones()?.iter().chain(&ledger.unsent_ones()?).map(open_line).collect();
         let since = clock.now().saturating_sub(CONFIRMED_IN).unwrap_or(jiff::Timestamp::MIN);

@@ -41,6 +41,7 @@ impl Status {
         }
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
+        lines.extend(self.ledger_error.as_ref().map(|error| format!("ATTENTION: {}", error.message)));
         if let Some(coverage) = &self.coverage {
             let age = self.age_seconds.map(|s| format!(", {} ago", in_words(s))).unwrap_or_default();
             lines.push(match &coverage.as_of {

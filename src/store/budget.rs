@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, Trans
 
 use super::index::LAYOUT;
 use super::index::log::LAST_RESORT;
-use super::{Identity, check_identity, check_version, look_again, open_as_it_is, open_reader, sql_error};
+use super::{Identity, check_file, check_identity, check_version, look_again, open_as_it_is, open_reader, sql_error};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::{Account, Ask, Budget, Grant, Hold, News, Purpose, Terms, Unavailable, WaitReason};
 
@@ -70,6 +70,7 @@ impl SharedBudget {
         }
         let failed = |error: rusqlite::Error| Unavailable::Failed(sql_error(&error, &LAYOUT, &self.path).message);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        check_file(&self.path, &LAYOUT).map_err(|error| Unavailable::Failed(error.message))?;
         let mut conn = open_as_it_is(&self.path, flags).map_err(failed)?;
         conn.busy_handler(Some(|looks| look_again(looks, BUSY_TIMEOUT))).map_err(failed)?;
         match check_version(&conn, &LAYOUT) {

@@ -9,6 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::Layout;
+use crate::error::{Error, Kind, Result};
+
 /// Held while a file is made, and before one is opened.
 ///
 /// The locks by which SQLite knows who else has a file open belong to the process, not to a connection, and the operating
@@ -49,6 +52,40 @@ fn check_regular(path: &Path) -> std::io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a file that has a second name, and something else than a regular file in its place or in the place of a log.
+///
+/// SQLite's logs and the locks of recoup are files beside the database and go by its name. Two processes that open one file by
+/// two names neither see each other's commits nor wait for each other: both would send.
+pub(super) fn check_file(path: &Path, layout: &Layout) -> Result<()> {
+    let name = layout.name;
+    for log in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(log);
+        let file = Path::new(&file);
+        check_regular(file).map_err(|error| {
+            Error::new(Kind::Storage, format!("failed to open the {name} at {}: {error}", file.display()))
+                .hint("move it away, or name another place with --database or RECOUP_DATABASE")
+        })?;
+    }
+    #[cfg(unix)]
+    if let Ok(found) = std::fs::metadata(path)
+        && std::os::unix::fs::MetadataExt::nlink(&found) > 1
+    {
+        let names = std::os::unix::fs::MetadataExt::nlink(&found);
+        let folder = super::real_path(path).parent().unwrap_or(Path::new("/")).display().to_string();
+        return Err(Error::new(
+            Kind::Config,
+            format!("the {name} at {} has {names} names (hard links), and a database must have one", path.display()),
+        )
+        .hint(format!(
+            "locks and logs go by the name, so an order could be sent once by each; remove the other names (`find {folder} \
+             -samefile {}` lists those in this folder; others are on the same disk), and copy a database instead of linking it",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Opens a file in a folder that cannot be written to. Without a log beside it the file is all there is, and nobody who may

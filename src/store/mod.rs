@@ -23,7 +23,7 @@ mod shape;
 mod soundness;
 mod whole;
 
-use file::{create_private, open_as_it_is};
+use file::{check_file, create_private, open_as_it_is};
 pub use lock::ProcessLock;
 use open::{be_patient, check_identity, check_version, look_again, open_reader, open_writer};
 pub use whole::Whole;
@@ -130,20 +130,26 @@ pub(crate) fn sql_error(error: &rusqlite::Error, layout: &Layout, path: &Path) -
         Some(ErrorCode::DiskFull) => {
             ("cannot grow: the disk is full", "free some space and run the command again; what was committed is kept")
         }
+        Some(ErrorCode::SystemIoFailure) => (
+            "could not be read or written",
+            "look at the disk, and at limits on the size of a file (`ulimit -f`); what was committed is kept",
+        ),
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             ("cannot be written", "check who owns the file and its folder, or name another with --database")
         }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            ("is busy", "another process has been writing for too long; run the command again")
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return busy(layout, path),
         _ => ("failed", "run `recoup doctor`"),
     };
-    let kind = if matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) {
-        Kind::Busy
-    } else {
-        Kind::Storage
-    };
-    Error::new(kind, format!("the {name} at {at} {what} ({error})")).hint(hint)
+    Error::new(Kind::Storage, format!("the {name} at {at} {what} ({error})")).hint(hint)
+}
+
+/// Another process has kept a file for longer than anybody waits. SQLite says "database is locked", which sounds like damage.
+fn busy(layout: &Layout, path: &Path) -> Error {
+    let (name, at) = (layout.name, path.display());
+    let is_sending = name == ledger::LAYOUT.name && matches!(ProcessLock::try_take(path, "send"), Ok(None));
+    let why = if is_sending { "an order is being retracted right now" } else { "another process is writing to it" };
+    Error::new(Kind::Busy, format!("the {name} at {at} is in use: {why}"))
+        .hint("run the command again in a moment; nothing was sent by this one")
 }
 
 /// One path for one file, whatever it is called by: two names of a ledger must not make two locks.
@@ -195,4 +201,30 @@ pub fn ledger_beside(index: &Path) -> PathBuf {
 pub fn access_beside(ledger: &Path) -> PathBuf {
     let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
     ledger.with_file_name(format!("{}-access.db", stem.strip_suffix("-ledger").unwrap_or(&stem)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_is_in_use_while_an_order_is_sent_says_so() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("l.db");
+        let locked = || {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            rusqlite::Error::SqliteFailure(code, Some("database is locked".to_owned()))
+        };
+        for (layout, is_sending, wanted) in [
+            (&ledger::LAYOUT, true, "an order is being retracted right now"),
+            (&ledger::LAYOUT, false, "another process is writing to it"),
+            (&index::LAYOUT, true, "another process is writing to it"),
+        ] {
+            let lock = is_sending.then(|| ProcessLock::try_take(&path, "send").expect("a lock").expect("free"));
+            let error = sql_error(&locked(), layout, &path);
+            drop(lock);
+            assert_eq!(error.kind, Kind::Busy);
+            assert!(error.message.contains(wanted) && !error.message.contains("locked"), "{}", error.message);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::file::{create_private, open_as_it_is, open_immutable};
-use super::{Identity, Layout, sql_error};
+use super::{Identity, Layout, check_file, sql_error};
 use crate::error::{Error, Kind, Result};
 
 /// How long a writer waits for another before it gives up.
@@ -25,6 +25,7 @@ pub(super) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> 
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
     }
+    check_file(path, layout)?;
     create_private(path).map_err(|error| io_error(&error, layout, path))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
@@ -38,8 +39,11 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
     if !path.try_exists().map_err(|error| io_error(&error, layout, path))? {
         return Ok(None);
     }
+    check_file(path, layout)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
+    // Before the first question: another process may be making the file, or recovering its log after a crash.
+    be_patient(&mut conn).map_err(|error| sql_error(&error, layout, path))?;
     let version = match check_version(&conn, layout) {
         Err(OpenError::Sql(error)) if needs_its_folder(&error) && !has_log(path) => {
             conn = open_immutable(path).map_err(|error| sql_error(&error, layout, path))?;
@@ -259,6 +263,15 @@ pub(super) fn check_identity(conn: &Connection, identity: &Identity) -> Result<(
 
 /// Records whom the file belongs to at first use, and refuses another.
 fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), OpenError> {
+    check_identity(conn, identity)?;
+    let mut is_bound = true;
+    for (key, _) in identity.pairs() {
+        is_bound &= read_identity(conn, key)?.is_some();
+    }
+    if is_bound {
+        // A process that only opens the file does not wait for one that writes.
+        return Ok(());
+    }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     check_identity(&tx, identity)?;
     for (key, value) in identity.pairs() {

@@ -78,6 +78,42 @@ fn an_altered_row_is_found_at_its_event() {
 }
 
 #[test]
+fn a_damaged_index_of_the_ledger_is_a_fault_and_nothing_is_sent_from_it() {
+    let (sim, home, _) = retracted();
+    let conn = Connection::open(home.ledger()).expect("the ledger");
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("one file");
+    let page: i64 = conn
+        .query_row("SELECT rootpage FROM sqlite_master WHERE name = 'events_by_retraction'", [], |row| row.get(0))
+        .expect("a page");
+    conn.close().expect("closes");
+    let mut file = std::fs::read(home.ledger()).expect("the file");
+    // The number of entries in the page: the newest events of the retraction are gone from the index.
+    file[(page as usize - 1) * 4096 + 4] -= 3;
+    std::fs::write(home.ledger(), file).expect("damaged");
+    let ran = home.check(&["audit", "verify", "--json"], 1);
+    assert_eq!(ran.error_kind(), "tampered");
+    assert!(ran.stdout.contains("is damaged"), "{}", ran.stdout);
+    let conn = Connection::open(home.ledger()).expect("the ledger");
+    let order: String = conn.query_row("SELECT order_id FROM retractions", [], |row| row.get(0)).expect("an order");
+    drop(conn);
+    for more in [&[][..], &["--resend", "--reason", "x"]] {
+        home.run(&[&["retract", &order, "--yes", "--wait", "1s"][..], more].concat());
+        assert_eq!(sim.deletes().len(), 1, "{more:?}");
+    }
+}
+
+#[test]
+fn an_audit_says_what_lies_outside_the_chain() {
+    let (_sim, home, _) = retracted();
+    let said = home.check(&["audit", "verify"], 0).stdout;
+    for part in ["the file is sound", "not in the chain: ", "SQLite's indexes", "personal value", "mark of a copy"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let audit = home.check(&["audit", "verify", "--json"], 0).object();
+    assert!(audit["outside_chain"].as_array().is_some_and(|list| list.len() == 4), "{audit}");
+}
+
+#[test]
 fn a_removed_row_is_found_at_the_one_after_it() {
     let (_sim, home, _) = retracted();
     tamper(&home, "DELETE FROM events WHERE id = 2");
@@ -87,10 +123,17 @@ fn a_removed_row_is_found_at_the_one_after_it() {
 }
 
 #[test]
-fn a_cut_tail_is_found_by_a_head_that_somebody_kept() {
+fn a_cut_tail_is_found_by_the_file_and_by_a_head_that_somebody_kept() {
     let (_sim, home, head) = retracted();
     tamper(&home, "DELETE FROM events WHERE id = (SELECT max(id) FROM events)");
-    // The index remembers how far it was when something was sent, which was before the tail.
+    let ran = home.check(&["audit", "verify"], 1);
+    assert!(ran.stdout.contains("the file says that it is"), "{}", ran.stdout);
+    // Whoever also writes the head anew. The index remembers how far it was when something was sent, before the tail.
+    tamper(
+        &home,
+        "UPDATE identity SET value = (SELECT id || ' ' || lower(hex(hash)) FROM events ORDER BY id DESC LIMIT 1)
+         WHERE key = 'head'",
+    );
     home.check(&["audit", "verify"], 0);
     let ran = home.check(&["audit", "verify", "--head", &head], 1);
     assert!(ran.stdout.contains("the tail was cut"), "{}", ran.stdout);

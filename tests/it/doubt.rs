@@ -326,3 +326,12 @@ fn a_list_that_cannot_be_read_or_is_not_whole_proves_nothing() {
     assert_eq!(verify_until_named(&home, "2", "queued").object()["retractions"][0]["id"], 2);
     assert_eq!(sim.deletes().len(), 2);
 }
+
+#[test]
+fn verify_goes_on_for_a_time_without_being_told_to_watch() {
+    let (sim, home) = ready(&["--complete-delay", "1s"]);
+    let order = sim.example("plain").order_id;
+    home.check(&["retract", &order, "--yes", "--wait", "1ms"], 7);
+    assert_eq!(home.check(&["verify", "1", "--json"], 7).state(), "queued", "one look");
+    assert_eq!(home.check(&["verify", "1", "--wait", "30s", "--json"], 0).state(), "confirmed");
+}

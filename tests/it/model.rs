@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::copies::main_files_of;
 use crate::support::{Home, Sim, size, wait_until};
 
 const FAULTS: [&str; 9] = ["none", "none", "none", "400", "401", "500-after", "reset-before", "reset-after", "empty"];
@@ -26,12 +27,18 @@ struct Model {
     done: Vec<String>,
 }
 
+/// A home in which the list of submissions may be read at once.
+fn home_of(sim: &Sim) -> Home {
+    let home = Home::new(sim);
+    home.configure_more("list_after = '1ms'");
+    home.configure_more("list_gap = '2ms'");
+    home
+}
+
 impl Model {
     fn new(seed: u64) -> Self {
         let sim = Sim::start(&["--participants", "1500", "--seed", &seed.to_string()]);
-        let home = Home::new(&sim);
-        home.configure_more("list_after = '1ms'");
-        home.configure_more("list_gap = '2ms'");
+        let home = home_of(&sim);
         home.crawl();
         let (mut orders, mut rewards) = (Vec::new(), Vec::new());
         for kind in ["plain", "two_actions", "redeemed", "old_conversion", "already_cancelled", "all_redeemed"] {
@@ -52,6 +59,35 @@ impl Model {
             resends: BTreeMap::new(),
             done: Vec::new(),
         }
+    }
+
+    /// Goes on with the two main files alone, as after `cp` without their logs.
+    fn go_on_with_a_copy(&mut self) {
+        self.done.push("copied the main files alone".to_owned());
+        let copy = main_files_of(&self.home, home_of(&self.sim));
+        let audit = copy.run(&["audit", "verify"]);
+        // A process that was killed in the middle of a checkpoint leaves half a file: that is said, and it is copied with its log.
+        if !audit.stdout.contains("half a copy") {
+            self.home = copy;
+        }
+    }
+
+    /// A ledger with two names sends by neither.
+    fn try_a_second_name(&mut self, order: &str) {
+        if !self.home.ledger().exists() {
+            return;
+        }
+        self.done.push(format!("a hard link to the ledger, and retract {order}"));
+        let link = self.home.path("second-name.db");
+        std::fs::hard_link(self.home.ledger(), &link).expect("a second name");
+        let before = self.sim.deletes().len();
+        for by in [self.home.ledger(), link.clone()] {
+            let args = ["retract", order, "--all", "--yes", "--json"];
+            let ran = self.home.command(&args).env("RECOUP_LEDGER", by).output().expect("it runs");
+            assert_eq!(ran.status.code(), Some(3), "{ran:?}: {:?}", self.done);
+        }
+        assert_eq!(self.sim.deletes().len(), before, "{:?}", self.done);
+        std::fs::remove_file(link).expect("one name is left");
     }
 
     fn order(&mut self) -> String {
@@ -84,7 +120,7 @@ impl Model {
 
     fn step(&mut self) {
         let order = self.order();
-        match self.dice.u8(0..12) {
+        match self.dice.u8(0..15) {
             0 => self.run(&["crawl", "--source", "participants", "--json"]),
             1 | 2 => self.run(&["retract", &order, "--yes", "--json", "--wait", "300ms"]),
             3 => self.run(&["retract", &order, "--all", "--yes", "--json", "--wait", "300ms"]),
@@ -130,6 +166,8 @@ impl Model {
                     "--json",
                 ]);
             }
+            11 | 12 => self.go_on_with_a_copy(),
+            13 => self.try_a_second_name(&order),
             _ => {
                 let folder = self.home.path(&format!("backup-{}", self.done.len())).display().to_string();
                 self.run(&["backup", &folder, "--json"]);

@@ -346,6 +346,13 @@ fn a_database_a_backup_and_a_reversal_file_are_regular_files_or_refused() {
             assert!([ran.stdout.as_str(), &ran.stderr].concat().contains("no regular file"), "{ran:?}");
         }
     }
+    // SQLite opens a log beside the database by itself, and would wait there.
+    let log = home.path("recoup-ledger.db-wal");
+    drop(fs::remove_file(&log));
+    assert!(Command::new("mkfifo").arg(&log).status().expect("mkfifo runs").success());
+    let ran = home.check(&["retract", &order, "--yes"], 1);
+    assert!(ran.stderr.contains("no regular file") && ran.stderr.contains("-wal"), "{ran:?}");
+    fs::remove_file(&log).expect("removed");
     for target in [fifo.as_str(), "/dev/null"] {
         home.check(&["backup", target], 1);
         for force in [&[][..], &["--force"]] {

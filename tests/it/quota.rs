@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Home, Sim, wait_until};
+use crate::support::{Home, Ran, Sim, wait_until};
 
 /// A home with these lines for the two hosts, and a start as careful as by default.
 fn home(sim: &Sim, advocate: &str, brand: &str) -> Home {
@@ -231,4 +231,39 @@ fn what_recoup_has_counted_itself_is_not_cleared() {
     assert!(ran.stdout.contains("not cleared"), "{}", ran.stdout);
     home.check(&["crawl", "--source", "participants", "--park"], 8);
     assert_eq!(sim.requests(), asked);
+}
+
+#[test]
+fn the_time_to_follow_bounds_waits_for_the_quota_as_well() {
+    let sim = Sim::start(&["--participants", "400"]);
+    // Less than the hour is left of the window that a retraction may wait: without the bound each of these takes an hour.
+    let mut parked = 0;
+    for (limit, flag) in [(1, &["--wait", "1s"][..]), (2, &["--wait", "1s"]), (3, &["--wait", "1s"]), (2, &[])] {
+        let home = home(&sim, "", "");
+        home.crawl();
+        configure(&home, "", &format!("quota = '{limit}/h'\nreserve = 0.0"));
+        home.configure_more("wait = '1s'");
+        let order = sim.example("plain").order_id;
+        let before = sim.deletes().len();
+        let retract = [&["retract", &order, "--yes"][..], flag].concat();
+        for args in [&retract[..], &["verify", "1", "--wait", "1s"]] {
+            let mut child = home.command(args).spawn().expect("it starts");
+            wait_until("it ends", || child.try_wait().expect("its state").is_some());
+            let ran = Ran::of(args, child.wait_with_output().expect("it ended"));
+            assert!(matches!(ran.code, Some(0 | 7 | 8)), "{limit}: {ran:?}");
+            if ran.code == Some(8) {
+                assert!(ran.stderr.contains("the quota is used up until"), "{limit}: {ran:?}");
+                parked += 1;
+            }
+            assert!(
+                !flag.is_empty() || sim.deletes().len() > before,
+                "sent, and followed for as long as the settings say"
+            );
+            if sim.deletes().len() == before {
+                // It was parked before the send: there is nothing to verify.
+                break;
+            }
+        }
+    }
+    assert!(parked >= 2, "before the send, and after it: {parked}");
 }

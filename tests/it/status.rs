@@ -1,5 +1,6 @@
 //! What a monitor reads: the check and its exit code, and the metrics file.
 
+use crate::served::Served;
 use crate::support::{Home, Sim, ready};
 
 #[test]
@@ -49,4 +50,59 @@ fn metrics_are_written_whole_and_name_nobody() {
     let nowhere = home.path("no such folder/recoup.prom");
     let ran = home.check(&["status", "--metrics-file", nowhere.to_str().expect("UTF-8"), "--json"], 1);
     assert_eq!(ran.error_kind(), "storage");
+}
+
+/// The trouble, and what makes it: the home afterwards is one from which nothing is sent.
+#[test]
+fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
+    for trouble in ["missing", "older", "another", "copy", "half"] {
+        let (sim, home) = ready(&["--participants", "3000"]);
+        let (first, second) = (sim.example("plain").order_id, sim.example("redeemed").order_id);
+        home.check(&["retract", &first, "--yes"], 0);
+        let older = std::fs::read(home.ledger()).expect("the ledger");
+        home.check(&["retract", &second, "--yes"], 0);
+        let served = Served::start(&home);
+        assert_eq!(served.get("/readyz", &[]).status, 200, "{trouble}");
+        drop(served);
+        home.check(&["status"], 0);
+        let newest = std::fs::read(home.ledger()).expect("the ledger");
+        for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
+            drop(std::fs::remove_file(home.path(file)));
+        }
+        match trouble {
+            "missing" => {}
+            "older" => std::fs::write(home.ledger(), older).expect("a restore"),
+            "another" => {
+                let other = Home::new(&sim);
+                other.crawl();
+                other.check(&["retract", &sim.another("plain").order_id, "--yes"], 0);
+                std::fs::copy(other.ledger(), home.ledger()).expect("another one");
+            }
+            _ => {
+                std::fs::write(home.ledger(), newest).expect("as it was");
+                let conn = rusqlite::Connection::open(home.ledger()).expect("the ledger");
+                conn.execute_batch(if trouble == "half" {
+                    "DROP TRIGGER events_remain; DELETE FROM events WHERE id = (SELECT max(id) FROM events)"
+                } else {
+                    "INSERT INTO identity VALUES ('copy_of', '{}')"
+                })
+                .expect("changed");
+            }
+        }
+        for args in [&["status", "--json"][..], &["status", "--check", "--json"]] {
+            let ran = home.check(args, 3);
+            assert_eq!(ran.error_kind(), "identity", "{trouble}: {ran:?}");
+            assert_eq!(ran.object()["ledger_trouble"], trouble, "{ran:?}");
+        }
+        let problems = home.check(&["status", "--check", "--json"], 3).object()["problems"].clone();
+        assert_eq!(problems[0]["problem"], "ledger", "{trouble}: {problems}");
+        let doctor = home.check(&["doctor", "--json"], 3);
+        assert!(doctor.stdout.contains(r#""check":"ledger of this index","ok":false"#), "{trouble}: {}", doctor.stdout);
+        let served = Served::start(&home);
+        let answer = served.get("/readyz", &[]);
+        assert!(answer.status == 503 && answer.body.contains("ledger"), "{trouble}: {} {}", answer.status, answer.body);
+        let sent = sim.deletes().len();
+        home.check(&["retract", &second, "--yes"], 3);
+        assert_eq!(sim.deletes().len(), sent, "{trouble}");
+    }
 }

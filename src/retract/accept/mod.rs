@@ -94,6 +94,9 @@ pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
     let reader = IndexReader::open(reads.index, Some(reads.identity))?;
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let Some(trouble) = guard::trouble(reader.as_ref(), existing.as_ref())? else { return nothing(existing.as_ref()) };
+    if matches!(trouble, Trouble::Half(_)) {
+        return Err(guard::refusal(&trouble));
+    }
     if !options.yes && !reads.report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was accepted")
             .hint("add --yes to go ahead without a question"));
@@ -176,7 +179,7 @@ fn since(trouble: &Trouble, known: &[Retraction]) -> Option<Timestamp> {
         Trouble::Copy(of) => of.at.parse().ok().or_else(newest),
         // Where they parted nobody knows. An older copy may have been written to since it was put back, so that its newest
         // event says nothing.
-        Trouble::Older | Trouble::Forked | Trouble::Another | Trouble::Missing => None,
+        Trouble::Older | Trouble::Forked | Trouble::Another | Trouble::Missing | Trouble::Half(_) => None,
     }
 }
 

@@ -346,6 +346,7 @@ fn hand_over(
         let message = format!("written into {name}; not done until the vendor has it");
         ledger.append(&planned, State::HandedOver, &message, &json!({ FILE: handed }), now())?;
     }
+    ledger.put_into_main_file()?;
     let mut index = Index::open(reads.index, reads.identity)?;
     index.remember_ledger(&ledger.ledger_id()?, &ledger.head()?)
 }

@@ -71,7 +71,7 @@ fn copy(path: &Path) -> rusqlite::Result<()> {
 }
 
 /// Copies what can be copied without waiting for anybody.
-fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 

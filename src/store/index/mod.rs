@@ -157,10 +157,25 @@ impl Index {
         })
     }
 
+    /// One transaction that outlives a power cut, and is in the main file unless a reader stands in the way: what is
+    /// remembered of the ledger holds as the ledger does. If it is in the log alone, a copy of both main files is still safe:
+    /// the ledger's own says what was sent.
+    fn write_durably<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        self.read(|conn| conn.pragma_update(None, "synchronous", "FULL"))?;
+        let written = self.write(|tx, _| work(tx));
+        self.read(|conn| {
+            if written.is_ok() {
+                log::checkpoint(conn)?;
+            }
+            conn.pragma_update(None, "synchronous", LAYOUT.synchronous)
+        })?;
+        written
+    }
+
     /// Remembers the ledger that goes with this index, and how far it was: another one than the first is refused, and so is
     /// an older copy later, because what was sent from there would be sent again.
     pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
-        let kept: String = self.write(|tx, _| {
+        let kept: String = self.write_durably(|tx| {
             let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2)";
             tx.execute(&format!("{insert} ON CONFLICT DO NOTHING"), ["ledger_id", ledger_id])?;
             let kept: String =
@@ -181,7 +196,7 @@ impl Index {
 
     /// Remembers another ledger than before, or an older one, which a person has accepted.
     pub fn adopt_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
-        self.write(|tx, _| {
+        self.write_durably(|tx| {
             let set =
                 "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
             tx.execute(set, ["ledger_id", ledger_id])?;

@@ -64,31 +64,38 @@ pub struct Exported {
     pub hash: String,
 }
 
+/// Events that are read at a time.
+const PAGE: i64 = 500;
+
 impl Ledger {
-    /// Every event in order, all as of one moment; gives how many there were.
+    /// Every event in order, up to the newest one of now; gives how many there were.
+    ///
+    /// Reads a page at a time and hands it out between two reads: a slow `each`, a pager for example, would otherwise hold
+    /// the ledger in its old state, and nothing could be sent meanwhile. Events never change, so the pages fit together.
     pub fn each_event(&self, whose: Whose, mut each: impl FnMut(Exported) -> Result<()>) -> Result<u64> {
-        let mut stopped = Ok(());
-        let count = self.read(|conn| {
-            let tx = conn.unchecked_transaction()?;
-            let mut select = tx.prepare(
-                "SELECT e.id, e.at, e.retraction_id, r.order_id, r.action_id, r.action_tracker_id, r.program_id, r.road,
-                     r.attempt, r.batch, r.disposition, r.reason, r.ticket, e.person, e.host, e.state, e.kind, e.message,
-                     e.details, e.hash
-                 FROM events e LEFT JOIN retractions r ON r.id = e.retraction_id ORDER BY e.id",
-            )?;
-            let mut rows = select.query([])?;
-            let mut count = 0;
-            while let Some(row) = rows.next()? {
-                stopped = each(exported(&tx, row, whose)?);
-                if stopped.is_err() {
-                    break;
-                }
+        let newest = self.head()?.sequence;
+        let (mut last, mut count) = (0, 0);
+        loop {
+            let page = self.read(|conn| page(conn, last, newest, whose))?;
+            let Some(end) = page.last() else { return Ok(count) };
+            last = end.event;
+            for event in page {
+                each(event)?;
                 count += 1;
             }
-            Ok(count)
-        })?;
-        stopped.map(|()| count)
+        }
     }
+}
+
+fn page(conn: &Connection, after: i64, newest: i64, whose: Whose) -> rusqlite::Result<Vec<Exported>> {
+    let mut select = conn.prepare_cached(
+        "SELECT e.id, e.at, e.retraction_id, r.order_id, r.action_id, r.action_tracker_id, r.program_id, r.road,
+             r.attempt, r.batch, r.disposition, r.reason, r.ticket, e.person, e.host, e.state, e.kind, e.message,
+             e.details, e.hash
+         FROM events e LEFT JOIN retractions r ON r.id = e.retraction_id
+         WHERE e.id > ?1 AND e.id <= ?2 ORDER BY e.id LIMIT ?3",
+    )?;
+    select.query_map([after, newest, PAGE], |row| exported(conn, row, whose))?.collect()
 }
 
 fn exported(conn: &Connection, row: &Row<'_>, whose: Whose) -> rusqlite::Result<Exported> {

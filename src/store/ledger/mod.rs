@@ -7,9 +7,11 @@
 
 mod accept;
 mod approvals;
+mod before_send;
 mod chain;
 mod export;
 mod forget;
+mod main_file;
 mod read;
 mod rows;
 mod seal;
@@ -48,7 +50,7 @@ pub use watch::{Looked, NewWatched, Watched};
 pub(super) const LAYOUT: Layout = Layout {
     name: "ledger",
     schema: include_str!("../../../ledger.sql"),
-    upgrades: &[upgrade::to_version_2, upgrade::to_version_3],
+    upgrades: &[upgrade::to_version_2, upgrade::to_version_3, upgrade::to_version_4],
     synchronous: "FULL",
     application_id: 0x7265_636C, // "recl"
 };
@@ -62,6 +64,8 @@ pub struct Ledger {
     conn: Connection,
     path: PathBuf,
     actor: Actor,
+    /// The chain, as far as this process has computed it before it sent something.
+    walked: Option<chain::Walk>,
 }
 
 impl Ledger {
@@ -69,13 +73,18 @@ impl Ledger {
     pub fn open(path: &Path, identity: &Identity, actor: &Actor) -> Result<Self> {
         let conn = open_writer(path, &LAYOUT, identity)?;
         make_names(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { conn, path: path.to_owned(), actor: actor.clone() })
+        Ok(Self { conn, path: path.to_owned(), actor: actor.clone(), walked: None })
     }
 
     /// Opens it for reading; `None` where nothing was ever retracted.
     pub fn open_read_only(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
         let nobody = Actor::new("", "");
-        Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self { conn, path: path.to_owned(), actor: nobody }))
+        Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self {
+            conn,
+            path: path.to_owned(),
+            actor: nobody,
+            walked: None,
+        }))
     }
 
     /// Where it lies.
@@ -89,6 +98,7 @@ impl Ledger {
     /// [`Kind::Busy`] where the newest attempt may have been received by the vendor, and nobody may send again.
     pub fn begin(&mut self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
         self.may_send()?;
+        self.check_before_planning(new)?;
         match self.transact(|tx, actor| insert(tx, new, &First::PLANNED, actor, now))? {
             Begun::Written(id) => self.get(id),
             Begun::Refused(id, state) => Err(Error::new(
@@ -113,6 +123,7 @@ impl Ledger {
     ) -> Result<Retraction> {
         if matches!(state, State::Sending | State::HandedOver) {
             self.may_send()?;
+            self.check_before_sending(retraction)?;
         }
         let appended = self.transact(|tx, actor| {
             let (newest, from) = newest_of(tx, retraction.id)?;
@@ -175,6 +186,7 @@ impl Ledger {
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx, &self.actor)?;
             tx.commit()?;
+            main_file::checkpoint(&self.conn);
             Ok(value)
         };
         run().map_err(|error| sql_error(&error, &LAYOUT, &self.path))
@@ -337,7 +349,7 @@ fn newest_of(tx: &Connection, retraction_id: i64) -> rusqlite::Result<(Option<i6
 
 /// Writes an event as the next link of the chain.
 fn insert_event(tx: &Connection, entry: &Entry<'_>, actor: &Actor, now: Timestamp) -> rusqlite::Result<()> {
-    let (last, before) = chain::newest(tx)?;
+    let (last, before) = main_file::newest_to_follow(tx)?;
     let (at, details) = (text(now), seal::seal(tx, entry.retraction_id, entry.details)?.to_string());
     let link = chain::Link {
         id: last + 1,
@@ -350,6 +362,7 @@ fn insert_event(tx: &Connection, entry: &Entry<'_>, actor: &Actor, now: Timestam
         person: &actor.person,
         host: &actor.host,
     };
+    let hash = link.hash(&before);
     tx.prepare_cached(
         "INSERT INTO events (id, retraction_id, at, state, kind, message, details, person, host, hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -364,13 +377,18 @@ fn insert_event(tx: &Connection, entry: &Entry<'_>, actor: &Actor, now: Timestam
         link.details,
         link.person,
         link.host,
-        link.hash(&before)
+        hash
     ])?;
-    Ok(())
+    main_file::set_head(tx, link.id, &hash)
 }
 
 /// The ledger's own name, and the key of its tombstones, made at random with the file.
 fn make_names(conn: &Connection) -> rusqlite::Result<()> {
+    let names = "SELECT count(*) FROM identity WHERE key IN ('ledger_id', 'tombstone_key')";
+    if conn.query_row(names, [], |row| row.get::<_, i64>(0))? == 2 {
+        // A process that only opens the ledger does not wait for one that writes.
+        return Ok(());
+    }
     let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     conn.execute(insert, ["ledger_id", &hex(&seal::random::<16>()?)])?;
     conn.execute(insert, ["tombstone_key", &hex(&seal::random::<32>()?)])?;

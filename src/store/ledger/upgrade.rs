@@ -3,7 +3,8 @@
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use super::chain::{Hash, Link, ROW, genesis, row_hash};
+use super::chain::{Hash, Link, ROW, genesis, newest, row_hash};
+use super::main_file::set_head;
 use super::seal::{seal, seal_text};
 use super::{ledger_id, make_names};
 
@@ -19,6 +20,14 @@ pub(super) fn to_version_2(conn: &Connection) -> rusqlite::Result<()> {
 /// Version 3: the list of refunds that wait for their orders holds no reasons.
 pub(super) fn to_version_3(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(include_str!("../../../migrations/ledger-3.sql"))
+}
+
+/// Version 4: the file names its newest event, so that half a copy is told from an older one that is whole.
+pub(super) fn to_version_4(conn: &Connection) -> rusqlite::Result<()> {
+    match newest(conn)? {
+        (0, _) => Ok(()),
+        (sequence, hash) => set_head(conn, sequence, &hash),
+    }
 }
 
 fn seal_retractions(conn: &Connection) -> rusqlite::Result<()> {

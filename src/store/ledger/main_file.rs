@@ -1,0 +1,245 @@
+//! The ledger's main file alone is the ledger: people copy `NAME-ledger.db` without the `-wal` beside it.
+//!
+//! SQLite commits into the write-ahead log (`-wal`) and copies the log into the main file later. So every commit here is
+//! followed by a checkpoint, and a request leaves only after a full checkpoint with its *sending* event, synchronised to the
+//! disk. A rollback journal does not do better: it too writes the main file page by page, and a process that dies between
+//! two pages leaves a file that needs the journal beside it; and its readers block whoever has to write an answer down.
+//!
+//! Either way there are moments in which a copy of the main file alone is half old and half new. Such a copy must not pass
+//! for an older ledger that is whole. So each commit writes the number and the hash of its newest event, the head, into a row
+//! of a table of its own, one page that is old or new as a whole. Before a checkpoint the file holds every event that was
+//! ever sent, and its head is not older than any of them; so a file whose chain of events reaches its head has all of them,
+//! and any other one is refused. Nothing is written on top of a file that does not reach its head.
+
+use rusqlite::{Connection, OptionalExtension, ffi};
+
+use super::chain::{self, Hash};
+use super::{LAYOUT, Ledger, hex};
+use crate::error::{Error, Kind, Result};
+use crate::store::sql_error;
+
+/// The key of the row of `identity` that holds the head.
+const HEAD: &str = "head";
+
+impl Ledger {
+    /// Why the events do not end at the head that the file names, as a sentence; `None` if they do.
+    pub fn gap(&self) -> Result<Option<String>> {
+        self.read(|conn| {
+            let (sequence, hash) = chain::newest(conn)?;
+            gap(conn, sequence, &hash)
+        })
+    }
+
+    /// Puts everything that is committed into the main file, on the disk. Nothing may be sent before this has succeeded.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] if another process reads an older state of the ledger for too long.
+    pub fn put_into_main_file(&self) -> Result<()> {
+        let is_busy = self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
+                Ok(row.get::<_, bool>(0)? || row.get::<_, i64>(1)? != row.get::<_, i64>(2)?)
+            })
+            .map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
+        if !is_busy {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Busy,
+            format!("another process has been reading the ledger at {} for too long", self.path.display()),
+        )
+        .hint("wait until its export, audit or backup is done, then run the command again"))
+    }
+}
+
+/// Copies what was committed into the main file without waiting for readers. If that fails, the commit still holds: it is in
+/// the log, and the next checkpoint copies it.
+pub(super) fn checkpoint(conn: &Connection) {
+    drop(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+}
+
+/// Notes the newest event of the chain as the head.
+pub(super) fn set_head(tx: &Connection, sequence: i64, hash: &Hash) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+    )?
+    .execute([HEAD, &text(sequence, hash)])
+    .map(drop)
+}
+
+/// Why the newest event is not the head that the file names, as a sentence; `None` if it is.
+pub(super) fn gap(conn: &Connection, sequence: i64, hash: &Hash) -> rusqlite::Result<Option<String>> {
+    let head: Option<String> = conn
+        .prepare_cached("SELECT value FROM identity WHERE key = ?1")?
+        .query_row([HEAD], |row| row.get(0))
+        .optional()?;
+    let named = match &head {
+        None if sequence == 0 => return Ok(None),
+        None => "0",
+        Some(head) if *head == text(sequence, hash) => return Ok(None),
+        Some(head) => head.split(' ').next().unwrap_or_default(),
+    };
+    Ok(Some(format!(
+        "its newest event is {sequence}, and the file says that it is {named}: the tail was cut, or the file is half a copy"
+    )))
+}
+
+/// The newest event, to which another one may be added; an error if the file does not reach its head.
+pub(super) fn newest_to_follow(tx: &Connection) -> rusqlite::Result<(i64, Hash)> {
+    let (sequence, hash) = chain::newest(tx)?;
+    match gap(tx, sequence, &hash)? {
+        None => Ok((sequence, hash)),
+        Some(gap) => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(gap))),
+    }
+}
+
+fn text(sequence: i64, hash: &Hash) -> String {
+    format!("{sequence} {}", hex(hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::model::{Actor, OrderId, RewardId, Target};
+    use crate::store::Identity;
+    use crate::store::ledger::{NewRetraction, Road, State};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn open(path: &Path) -> Result<Ledger> {
+        Ledger::open(path, &Identity::of_a_test(), &Actor::new("ann", "desk"))
+    }
+
+    fn order(n: usize) -> NewRetraction {
+        NewRetraction {
+            road: Road::Reversal,
+            target: Target::Action(crate::model::ActionId::new(format!("1.2.{n}"))),
+            order_id: OrderId::new(format!("order {n}")),
+            disposition: "RETRACTION".into(),
+            reason: None,
+            ticket: None,
+            batch: None,
+            program_id: None,
+            rewards: vec![RewardId::new(format!("reward {n}"))],
+            plan: Value::Null,
+        }
+    }
+
+    /// Everything before the request.
+    fn send(ledger: &mut Ledger, n: usize) -> Result<()> {
+        let planned = ledger.begin(&order(n), NOW)?;
+        ledger.append(&planned, State::Sending, "sending", &Value::Null, NOW)?;
+        ledger.put_into_main_file()
+    }
+
+    /// The size of a page in a test of torn files: so small that the trees get a further level after some hundred events.
+    const PAGE: usize = 512;
+
+    /// Files that hold some pages of `old` and some of `new`: every prefix and every suffix of the pages that differ, and
+    /// every one of them alone.
+    fn half_copies(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
+        let page = |bytes: &[u8], n: usize| bytes.get(n * PAGE..(n + 1) * PAGE).map(<[u8]>::to_vec);
+        let differ: Vec<usize> = (0..new.len() / PAGE).filter(|n| page(old, *n) != page(new, *n)).collect();
+        let with = |from_new: &[usize]| {
+            let mut file = old.to_vec();
+            for n in from_new {
+                file.resize(file.len().max((n + 1) * PAGE), 0);
+                file[n * PAGE..(n + 1) * PAGE].copy_from_slice(&new[n * PAGE..(n + 1) * PAGE]);
+            }
+            file
+        };
+        let mut all: Vec<Vec<u8>> = (0..=differ.len()).flat_map(|n| [with(&differ[..n]), with(&differ[n..])]).collect();
+        all.extend(differ.iter().map(|n| with(&[*n])));
+        all
+    }
+
+    #[test]
+    fn the_main_file_alone_has_what_is_committed() {
+        let dir = TempDir::new().expect("a folder");
+        let (path, copy) = (dir.path().join("l.db"), dir.path().join("copy.db"));
+        let mut ledger = open(&path).expect("opens");
+        for n in 0..3 {
+            send(&mut ledger, n).expect("sent");
+            std::fs::copy(&path, &copy).expect("a copy without the log");
+            let head = ledger.head().expect("a head");
+            assert_eq!(open(&copy).expect("opens").head().expect("a head"), head);
+        }
+        let newest = ledger.newest(&order(2).target).expect("reads").expect("is there");
+        ledger.append(&newest, State::Queued, "queued", &Value::Null, NOW).expect("answered");
+        std::fs::copy(&path, &copy).expect("a copy without the log");
+        let copied = open(&copy).expect("opens").get(newest.id).expect("is there");
+        assert_eq!(copied.state, State::Queued, "answers are in the main file too");
+    }
+
+    #[test]
+    fn nothing_is_sent_while_a_reader_keeps_the_main_file_old() {
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("l.db");
+        let mut ledger = open(&path).expect("opens");
+        send(&mut ledger, 0).expect("sent");
+        let mut reader = Connection::open(&path).expect("opens");
+        let held = reader.transaction().expect("begins");
+        held.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).expect("reads");
+        ledger.conn.busy_timeout(std::time::Duration::ZERO).expect("does not wait");
+        let error = send(&mut ledger, 1).expect_err("the main file cannot have it");
+        assert_eq!(error.kind, Kind::Busy);
+        assert!(error.message.contains("reading the ledger"), "{}", error.message);
+        drop(held);
+        ledger.put_into_main_file().expect("no reader is left");
+    }
+
+    /// A process that dies in a checkpoint, or a copy that is made during one, leaves a file of two states.
+    #[test]
+    fn half_a_copy_of_the_main_file_sends_nothing_twice() {
+        let dir = TempDir::new().expect("a folder");
+        let (path, torn) = (dir.path().join("l.db"), dir.path().join("torn.db"));
+        let empty = format!("PRAGMA page_size = {PAGE}; CREATE TABLE x (x); DROP TABLE x; VACUUM");
+        Connection::open(&path).and_then(|conn| conn.execute_batch(&empty)).expect("an empty file");
+        let mut ledger = open(&path).expect("opens");
+        ledger.conn.pragma_update(None, "synchronous", "OFF").expect("this disk is not pulled out");
+        let (mut copies, mut knew) = (0, 0);
+        for n in 0..60 {
+            send(&mut ledger, n).expect("sent");
+            let old = std::fs::read(&path).expect("the file");
+            for _ in 0..4 {
+                let details = json!({ "text": "x".repeat(200) });
+                ledger.note_ledger("test", "x", &details, NOW).expect("written");
+            }
+            let new = std::fs::read(&path).expect("the file");
+            for (which, bytes) in half_copies(&old, &new).into_iter().enumerate() {
+                std::fs::write(&torn, bytes).expect("a copy");
+                // What was sent last is what a file of two states could have lost.
+                let error = open(&torn).and_then(|mut torn| send(&mut torn, n)).expect_err("it was sent before");
+                copies += 1;
+                knew += u32::from(error.kind == Kind::Busy);
+                for log in ["torn.db-wal", "torn.db-shm"] {
+                    drop(std::fs::remove_file(dir.path().join(log)));
+                }
+                let is_refused = matches!(error.kind, Kind::Busy | Kind::Storage | Kind::Tampered);
+                assert!(is_refused, "{n}, {which}: {:?} {}", error.kind, error.message);
+            }
+        }
+        assert!(copies > 1000 && knew >= 60, "{copies} copies, {knew} that knew of it");
+    }
+
+    #[test]
+    fn a_file_whose_tail_is_missing_takes_no_event() {
+        let dir = TempDir::new().expect("a folder");
+        let path = dir.path().join("l.db");
+        let mut ledger = open(&path).expect("opens");
+        send(&mut ledger, 0).expect("sent");
+        ledger.conn.execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 2").expect("a cut");
+        let sent = send(&mut ledger, 0).expect_err("the file does not reach its head");
+        let noted = ledger.note_ledger("test", "x", &Value::Null, NOW).expect_err("it would hide the gap");
+        assert_eq!((sent.kind, noted.kind), (Kind::Tampered, Kind::Storage));
+        for error in [sent, noted] {
+            assert!(error.message.contains("the tail was cut"), "{}", error.message);
+        }
+    }
+}
