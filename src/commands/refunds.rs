@@ -190,7 +190,7 @@ fn list_formats(context: &Context<'_>) -> Result<End> {
     known.push(Known {
         name: LIST_NAME,
         title: "list of refunds".to_owned(),
-        recognised_by: vec!["only columns that recoup knows, or of people and places"],
+        recognised_by: vec!["only columns that recoup knows"],
         grain: "order, or refund",
         in_full_if: "it is listed; if the list has amounts, they add up to the order's total or to the action's amount",
     });

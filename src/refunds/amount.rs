@@ -158,6 +158,11 @@ fn codes_of(sign: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a text is the code of a currency, in either case.
+pub fn is_currency(text: &str) -> bool {
+    CURRENCIES.split_ascii_whitespace().any(|code| code.eq_ignore_ascii_case(text))
+}
+
 /// Whether two names of currencies, codes or signs, may mean the same one. A sign that recoup does not know may mean any.
 pub fn may_be(one: &str, other: &str) -> bool {
     let codes = |name: &str| match codes_of(name) {

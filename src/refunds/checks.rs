@@ -1,7 +1,7 @@
 //! What stops a file that was read: a second list in it, a column that is missing, in doubt or misspelt, orders that were not
 //! refunded; pure.
 
-use super::columns::{Column, Columns, fold, list};
+use super::columns::{Column, Columns, fold, is_own, list};
 use super::decision::Decision;
 use super::formats::Format;
 use super::looks::Doubt;
@@ -55,7 +55,27 @@ pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Re
 /// Refuses a list with a row that names no order beside rows that do: it may be the heading of another list.
 pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
     let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
-    let order = |row: &RawRow| row.cells.get(place).map_or("", |cell| cell.trim()).to_owned();
+    // recoup itself writes an apostrophe before what a spreadsheet would run.
+    let order = |row: &RawRow| {
+        row.cells.get(place).map_or("", |cell| cell.trim().trim_start_matches('\'').trim_start()).to_owned()
+    };
+    // Outcomes that recoup has added before make no difference.
+    let own: Vec<bool> = columns.header.iter().map(|name| is_own(name)).collect();
+    let is_of_shop = |place: usize| !own.get(place).copied().unwrap_or_default();
+    let filled = |row: &RawRow| {
+        row.cells.iter().enumerate().filter(|(place, cell)| is_of_shop(*place) && !cell.trim().is_empty()).count()
+    };
+    let has_blank = |text: &str| text.contains(char::is_whitespace);
+    let most = |is: &dyn Fn(&RawRow) -> bool| rows.iter().filter(|row| is(row)).count() * 3 >= rows.len() * 2;
+    // A text that stands alone in its row, or of several words, among rows that are otherwise.
+    let (are_wide, are_words) = (most(&|row| filled(row) > 1), most(&|row| !has_blank(&order(row))));
+    let stands_out = |row: &&RawRow| {
+        let order = order(row);
+        has_blank(&order) && is_prose(&order) && ((are_wide && filled(row) == 1) || are_words)
+    };
+    if let Some(row) = rows.iter().find(stands_out) {
+        return Err(heading(name, row));
+    }
     let has_digit = |text: &str| text.chars().any(char::is_numeric);
     // `#1001`, `SO/849921/A`: codes of letters may have no digit at all.
     let is_number = |text: &str| {
@@ -67,14 +87,24 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
     }
     let is_heading = |row: &&RawRow| {
         let order = order(row);
-        let filled: Vec<&String> = row.cells.iter().filter(|cell| !cell.trim().is_empty()).collect();
-        if order.is_empty() { filled.len() == 1 && !has_digit(filled[0]) } else { !has_digit(&order) }
+        let mut texts = row.cells.iter().filter(|cell| !cell.trim().is_empty());
+        if order.is_empty() { filled(row) == 1 && !texts.any(|cell| has_digit(cell)) } else { !has_digit(&order) }
     };
-    let Some(row) = rows.iter().find(is_heading) else { return Ok(()) };
+    rows.iter().find(is_heading).map_or(Ok(()), |row| Err(heading(name, row)))
+}
+
+/// Whether a text has words as sentences have: `Week 46 - open`, and not `ORD 24 576`.
+fn is_prose(text: &str) -> bool {
+    let is_word = |word: &&str| word.chars().count() > 1 && word.chars().all(char::is_alphabetic);
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(is_word).collect();
+    words.len() > 1 || words.iter().any(|word| word.chars().any(char::is_lowercase))
+}
+
+fn heading(name: &str, row: &RawRow) -> Error {
     let said = row.cells.iter().map(|cell| cell.trim()).find(|cell| !cell.is_empty()).unwrap_or_default();
     let said: String = said.chars().take(60).collect();
-    Err(Error::new(Kind::Usage, format!("{name}, line {}: {said:?} is no order ID like the others", row.line))
-        .hint("take that line out; if it is the heading of another list, put that list into a file of its own"))
+    Error::new(Kind::Usage, format!("{name}, line {}: {said:?} is no order ID like the others", row.line))
+        .hint("take that line out; if it is the heading of another list, put that list into a file of its own")
 }
 
 /// Refuses a known export without a column that its rule rests on.
@@ -144,8 +174,11 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
     ))
 }
 
+/// Columns in doubt that an error names.
+const MOST_NAMED: usize = 12;
+
 pub(super) fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &str)>) -> Error {
-    let shown = doubts.iter().take(4).map(|doubt| {
+    let shown = doubts.iter().take(MOST_NAMED).map(|doubt| {
         let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
         let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
         format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
@@ -160,7 +193,7 @@ pub(super) fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &s
     let near = nearly.map_or_else(String::new, |(format, missing)| {
         format!("; with a column {missing:?} it would be a {}", format.title)
     });
-    let remedies: Vec<String> = doubts.iter().take(4).map(|doubt| doubt.remedy.clone()).collect();
+    let remedies: Vec<String> = doubts.iter().take(MOST_NAMED).map(|doubt| doubt.remedy.clone()).collect();
     Error::new(Kind::Usage, message).hint(format!(
         "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
         remedies.join("; ")

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::SignedDuration;
 
-use super::amount::may_be;
+use super::amount::{is_currency, may_be};
 use super::columns::{Column, Columns};
 use super::dates::When;
 use super::decision::{Decision, Evidence};
@@ -63,6 +63,7 @@ pub(super) fn decide(
     }
     let mixed: HashSet<&OrderId> =
         named.iter().filter(|(_, named)| **named == [true, true]).map(|(order_id, _)| *order_id).collect();
+    let loose = loose_undoings(rows, columns, &orders, &says);
     let conflicts = in_conflict(rows, columns, &orders);
     let alike = look_alikes(groups.iter().map(|(order_id, _, _)| order_id));
     let decided = groups
@@ -85,6 +86,9 @@ pub(super) fn decide(
                 let cells = Cells::new(&rows[*place], columns);
                 let said = says(&cells);
                 sum.add(&rows[*place], said, &cells);
+            }
+            if let Some((line, amount)) = loose.iter().find(|(_, amount)| sum.has_refunded(*amount)) {
+                sum.unclear(format!("line {line} may undo a refund of {amount}, and names no order"));
             }
             let ordered_at = sum.ordered_at;
             let (decision, evidence, refunded_at) = sum.finish();
@@ -109,6 +113,32 @@ fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a Ord
         same.iter().enumerate().map(|(n, one)| (*one, same[usize::from(n == 0)])).collect()
     };
     by_look.values().filter(|same| same.len() > 1).flat_map(|same| others(same)).collect()
+}
+
+/// Line and amount of each row that may undo a refund and names no order: it may be of any order with that refund.
+fn loose_undoings(
+    rows: &[RefundRow],
+    columns: &Columns,
+    orders: &[Option<&OrderId>],
+    says: &impl Fn(&Cells<'_>) -> Result<Says, String>,
+) -> Vec<(u64, Decimal)> {
+    let mut loose = Vec::new();
+    for (row, _) in rows.iter().zip(orders).filter(|(_, order)| order.is_none()) {
+        let cells = Cells::new(row, columns);
+        let may_undo = match says(&cells) {
+            Err(_) => true,
+            Ok(Says::Money { refunded, .. }) => refunded.is_negative(),
+            Ok(_) => false,
+        };
+        if may_undo {
+            let amounts =
+                [Column::Amount, Column::Debit, Column::Credit].map(|column| cells.amount(column).ok().flatten());
+            loose.extend(
+                amounts.into_iter().flatten().filter(|it| !it.is_zero()).map(|amount| (row.line, amount.abs())),
+            );
+        }
+    }
+    loose
 }
 
 /// The order of each row: its own, else that of the row that it refers to.
@@ -245,6 +275,9 @@ impl Sum {
             return;
         }
         if !currency.is_empty() {
+            if !is_currency(&currency) {
+                self.unclear(format!("line {}: {currency:?} is no currency", row.line));
+            }
             self.currencies.insert(currency);
         }
         self.currencies.append(&mut cells.currencies.borrow_mut());
@@ -303,6 +336,11 @@ impl Sum {
         if let Some(when) = row.refunded_at.filter(|_| !part.is_empty() || !cells.has(Column::Part)) {
             alike.moments.insert((when, format!("{part} {payment}")));
         }
+    }
+
+    /// Whether a refund of it, or all of them together, is of this amount.
+    fn has_refunded(&self, amount: Decimal) -> bool {
+        self.moves.keys().any(|(_, refunded)| *refunded == amount) || self.moved().least_refunded == amount
     }
 
     fn moved(&self) -> Moved {

@@ -99,7 +99,7 @@ impl Explained {
     }
 
     /// What a row says. An error is the reason why its order is unclear.
-    pub(super) fn says(&self, cells: &Cells<'_>, days: DayOrder) -> Result<Says, String> {
+    pub(super) fn says(&self, cells: &Cells<'_>, days: DayOrder, both_signs: bool) -> Result<Says, String> {
         // Exports of orders have such a column too, blank for what was not refunded.
         if cells.has(Column::RefundedAt) {
             let date = cells.text(Column::RefundedAt);
@@ -146,6 +146,9 @@ impl Explained {
             } else {
                 Ok(Says::NewAmount(amount))
             };
+        }
+        if both_signs && !amount.is_zero() {
+            return Err(format!("the amounts of the file have both signs, and {amount} may be a refund or undo one"));
         }
         let total = cells.amount(Column::Total)?;
         if cells.has(Column::Total) && total.is_none() {

@@ -13,9 +13,10 @@ use super::dates::{self, NoDate};
 use super::explained::Explained;
 use super::row::RefundRow;
 use super::words::{
-    AGAINST_VALUES, AMOUNT_NAMES, DATE_NAMES, ITEM_NAMES, NOTE_NAMES, QUANTITY_NAMES, SILENT_NAMES, STATUS_NAMES,
-    STATUS_VALUES, TYPE_NAMES, is_plain_reason, speaks_against,
+    AGAINST_VALUES, AMOUNT_NAMES, DATE_NAMES, ITEM_NAMES, NOTE_NAMES, QUANTITY_NAMES, STATUS_NAMES, STATUS_VALUES,
+    TYPE_NAMES, speaks_against,
 };
+use crate::model::order_text::is_email;
 
 /// What a column looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -117,17 +118,16 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
             // Known by its name, and still in doubt.
             known_and_in_doubt(place, columns, rows, explained)
         } else {
-            // Nobody has looked into an object or a list, whatever its name is.
-            let is_silent = is_made_of(name, SILENT_NAMES)
-                && !rows.iter().any(|row| row.object.is_some() && is_nested(row.cell(place)));
-            let has_values = || rows.iter().any(|row| !row.cell(place).trim().is_empty());
+            let mut values = rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).peekable();
+            let is_blank = values.peek().is_none();
             let otherwise = if is_note(name) { Look::Text } else { Look::Unknown };
-            let by_name = by_name(name);
-            let is_money = || by_values(place, name, rows, is_silent) == Some(Look::Amount);
-            by_name
-                .map(|look| if look == Look::Status && is_money() { Look::Amount } else { look })
-                .or_else(|| by_values(place, name, rows, is_silent))
-                .or_else(|| (!is_silent && has_values()).then_some(otherwise))
+            let by_values = || by_values(place, rows);
+            let by_name = by_name(name).map(|look| {
+                if look == Look::Status && by_values() == Some(Look::Amount) { Look::Amount } else { look }
+            });
+            // Only a column without a value, or of e-mail addresses, can say nothing about a refund.
+            let otherwise = || (!is_blank && !values.all(is_address)).then_some(otherwise);
+            by_name.or_else(by_values).or_else(otherwise)
         };
         let Some(looks_like) = looks_like else { continue };
         let mut examples: Vec<String> = Vec::new();
@@ -156,7 +156,7 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
 /// The columns that a person has set aside although they look as if they said whether an order was refunded.
 pub(super) fn set_aside(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Vec<String> {
     let speaks = |place: usize, name: &str| {
-        let look = by_name(name).or_else(|| by_values(place, name, rows, is_made_of(name, SILENT_NAMES)));
+        let look = by_name(name).or_else(|| by_values(place, rows));
         matches!(look, Some(Look::Status | Look::Type | Look::Amount))
     };
     let ignored = columns.header.iter().enumerate().filter(|(_, name)| explained.ignores(name));
@@ -174,15 +174,19 @@ fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], expla
     let any = |says: &dyn Fn(&str) -> bool| {
         rows.iter().map(|row| row.cell(place).trim()).any(|text| !text.is_empty() && says(text))
     };
-    let is_reason = is(Column::Reason) || is(Column::Disposition);
-    if (is_reason || is(Column::Ticket)) && contradicts(place, rows) {
-        return Some(Look::Status);
-    }
-    if is_reason && any(&|text| !is_known_code(text) && !is_plain_reason(text)) {
-        return Some(Look::Text);
-    }
-    // A ticket has a number.
-    if is(Column::Ticket) && any(&|text| !text.chars().any(char::is_numeric)) {
+    // No list of words can tell that a text says nothing against a refund.
+    let is_text = if is(Column::Reason) {
+        any(&|_| true)
+    } else if is(Column::Disposition) {
+        any(&|text| !is_known_code(text))
+    } else if is(Column::Ticket) {
+        any(&|text| !is_number(text))
+    } else if is(Column::ActionId) || is(Column::ActionTrackerId) {
+        any(&|text| !is_id(text))
+    } else {
+        false
+    };
+    if is_text {
         return Some(Look::Text);
     }
     let says_refund = has(Column::Amount) || has(Column::Status);
@@ -211,12 +215,6 @@ fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) 
     is_bare && !has_negative && columns.get(Column::RefundedAt).is_none()
 }
 
-/// Whether every word of a name is one of the list.
-fn is_made_of(name: &str, list: &str) -> bool {
-    let words = words(name);
-    !words.is_empty() && words.iter().all(|word| list.split_ascii_whitespace().any(|known| known == word))
-}
-
 /// Whether a name is one of texts that people write, whoever writes them.
 fn is_note(name: &str) -> bool {
     words(name).iter().any(|word| NOTE_NAMES.split_ascii_whitespace().any(|known| known == word))
@@ -229,9 +227,20 @@ fn is_known_code(text: &str) -> bool {
     CODES.split_ascii_whitespace().any(|code| code == text)
 }
 
-/// Whether a cell was an object, a list or a yes and no of a JSON file.
-fn is_nested(cell: &str) -> bool {
-    matches!(cell.as_bytes().first(), Some(b'{' | b'[')) || matches!(cell, "true" | "false")
+/// `SUP-4711`, `#4711`: letters, and then nothing but a number.
+fn is_number(text: &str) -> bool {
+    let number = text.trim_start_matches(|c: char| c.is_ascii_alphabetic()).trim_start_matches(['-', '#', '_']);
+    text.len() - number.len() <= 11 && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// An ID of the vendor: no blanks, and a digit.
+fn is_id(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic()) && text.bytes().any(|b| b.is_ascii_digit())
+}
+
+/// An e-mail address.
+fn is_address(text: &str) -> bool {
+    is_email(text) && !text.contains(['{', '[', ',', ';'])
 }
 
 /// The words of a name: `refundTotal_EUR` has three.
@@ -291,11 +300,8 @@ fn contradicts(place: usize, rows: &[RefundRow]) -> bool {
     })
 }
 
-fn by_values(place: usize, name: &str, rows: &[RefundRow], is_silent: bool) -> Option<Look> {
-    // Norway is NO.
-    let is_country = is_made_of(name, "country code land pays país paese");
-    let is_code = |row: &RefundRow| is_country && row.cell(place).trim().len() == 2;
-    if !rows.iter().all(is_code) && contradicts(place, rows) {
+fn by_values(place: usize, rows: &[RefundRow]) -> Option<Look> {
+    if contradicts(place, rows) {
         return Some(Look::Status);
     }
     let values: Vec<&str> =
@@ -319,11 +325,6 @@ fn by_values(place: usize, name: &str, rows: &[RefundRow], is_silent: bool) -> O
     let is_sign = |value: &str| value.chars().count() <= 2 && !value.chars().any(char::is_alphanumeric);
     if most(&is_sign) {
         return Some(Look::Status);
-    }
-    if is_silent {
-        // Phone numbers, postal codes and IDs look like amounts and dates.
-        let has_point = |value: &str| value.contains(['.', ',']) && matches!(amount::parse(value), Ok(Some(_)));
-        return most(&has_point).then_some(Look::Amount);
     }
     let is_date = |value: &str| matches!(dates::parse(value), Ok(Some(_)) | Err(NoDate::Ambiguous));
     if most(&is_date) {
@@ -389,18 +390,6 @@ mod tests {
         }
         for text in ["refunded", "customer rejected the parcel", "arrived too late", "erstattet", "kept it short"] {
             assert!(!speaks_against(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn names_of_people_and_places_are_silent_and_others_are_not() {
-        for name in ["Email", "Customer Name", "E-Mail", "Country", "Bestellnummer", "customer_id", "phone"] {
-            assert!(is_made_of(name, SILENT_NAMES), "{name}");
-        }
-        for name in
-            ["", "x", "note", "No", "zwrot", "ステータス", "step", "customer decision", "tags", "subject", "tila"]
-        {
-            assert!(!is_made_of(name, SILENT_NAMES), "{name}");
         }
     }
 

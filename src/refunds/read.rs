@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::amount;
 use super::checks::{
     check_apart, check_header, check_headings, check_ignored, check_one_table, check_refunded_when, check_required,
     doubtful, refuse_list_of_orders,
@@ -79,6 +80,9 @@ pub struct Reading {
     /// The order of day and month in its dates.
     #[serde(default)]
     pub days: DayOrder,
+    /// Whether its amounts have both signs, so that one of them may undo refunds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub both_signs: bool,
 }
 
 impl Reading {
@@ -105,7 +109,7 @@ impl Reading {
                 }
                 Ok(said)
             }
-            None => self.explained.says(cells, self.days),
+            None => self.explained.says(cells, self.days, self.both_signs),
         }
     }
 }
@@ -265,6 +269,7 @@ fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<Reading> {
         explained,
         order_text: options.order_text.clone(),
         days: DayOrder::Unknown,
+        both_signs: false,
     };
     if let Some(wanted) = &options.format {
         if let Some(format) = formats::named(wanted) {
@@ -343,6 +348,17 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
     }
 }
 
+/// Whether the amounts of a column have both signs.
+fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
+    let values =
+        rows.iter().filter_map(|row| amount::parse(row.cells.get(place)?).ok().flatten()).map(|amount| amount.value);
+    let [mut has_negative, mut has_positive] = [false; 2];
+    for value in values.filter(|value| !value.is_zero()) {
+        *(if value.is_negative() { &mut has_negative } else { &mut has_positive }) = true;
+    }
+    has_negative && has_positive
+}
+
 /// Rows and decisions.
 fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_explained: bool) -> Result<Understood> {
     let format = reading.known();
@@ -386,6 +402,7 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
     let dates = [Column::RefundedAt, Column::OrderedAt].into_iter().filter_map(|column| columns.get(column));
     let cells = dates.flat_map(|place| raw.rows.iter().filter_map(move |row| row.cells.get(place).map(String::as_str)));
     reading.days = DayOrder::of(cells);
+    reading.both_signs = columns.get(Column::Amount).is_some_and(|place| has_both_signs(&raw.rows, place));
     let is_json = raw.syntax == Syntax::Ndjson;
     let mut refunds = Refunds::of(columns, raw.syntax, reading, raw.rows, notes);
     if refunds.reading.known().is_some() {

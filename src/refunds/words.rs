@@ -82,14 +82,6 @@ pub(super) const ITEM_NAMES: &str = "sku ware waren carrier tracking warehouse i
 pub(super) const DATE_NAMES: &str = "date dates time datetime timestamp created updated processed day month datum zeit uhrzeit tag heure fecha \
     hora data ora tijd";
 
-/// Names made of these words say nothing about a refund.
-pub(super) const SILENT_NAMES: &str = "id ids ref reference referenz nr number nummer numéro número numero customer customers client \
-    cliente kunde kunden klant buyer user account agent assignee bearbeiter owner author first last full name nom prénom nombre \
-    nome vorname nachname naam company firma email e mail emails correo courriel phone telephone mobile telefon téléphone \
-    teléfono telefoon address adresse dirección indirizzo adres street straße city stadt ort ville ciudad città zip plz postal \
-    postcode code country land pays país paese shop store branch filiale website site channel language sprache locale bestellnummer \
-    auftragsnummer bestellung order url link of the and und et y";
-
 pub(super) const STATUS_VALUES: &str = "paid unpaid refunded refund refunding partially_refunded partial returned return completed complete \
     pending open closed cancelled canceled failed processing authorized captured voided declined rejected approved shipped fulfilled \
     unfulfilled delivered yes no true false y n active inactive success succeeded expired disputed charge chargeback sale payment \
@@ -106,44 +98,34 @@ pub(super) const AGAINST_VALUES: &str = "paid unpaid pending open failed process
 pub(super) const NOTE_NAMES: &str = "note notes notiz notizen comment comments kommentar kommentare bemerkung commentaire \
     comentario commento nota opmerking message memo remark remarks text";
 
-/// The words of a reason that says why an order was refunded, and nothing else. No word of them can deny a refund.
-const REASON_WORDS: &str = "a an and the of for in from by with was is it its at item items order orders product products \
-    parcel package goods customer client buyer gift size sizing too small large big tight loose short long wide heavy colour \
-    color fit fits quality damaged damage defective defect broken faulty wrong bad poor late arrived \
-    shipping sent back returned return reason duplicate fraud fraudulent \
-    mistake error changed change mind unwanted disliked dislike bought better price cheaper found elsewhere out stock lost \
-    missing goodwill ordered twice double retraction info invalid cons other rma kaputt defekt beschädigt falsch größe farbe \
-    zu klein groß spät rückgabe retoure zurück zurückgesandt";
+/// The words of a title above a list of refunds.
+const TITLE_WORDS: &str = "of for in from january february march april may june july august september october november december jan feb mar \
+    apr jun jul aug sep oct nov dec januar februar märz mai juni juli oktober dezember kw week q1 q2 q3 q4";
+/// The word that such a title begins with.
+const REFUNDS: &str = "refund refunds erstattung erstattungen rückerstattung rückerstattungen remboursements reembolsos rimborsi \
+    terugbetalingen";
+/// The words of a total below it.
+const TOTAL_WORDS: &str = "total totals grand sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale totaal suma end eof file of \
+    usd eur gbp";
 
-/// The words beside *refunded* in a text that says nothing but that.
-const REFUND_WORDS: &str = "refund refunds refunded a an the of for in was is by reason full fully complete completely order item \
-    items customer";
-
-/// Whether a text is made of words that say why an order was refunded.
-pub(super) fn is_plain_reason(text: &str) -> bool {
-    let plain = plain(text);
-    let known = if plain.contains("refund") { REFUND_WORDS } else { REASON_WORDS };
-    let is_known = |word: &str| {
-        word.chars().all(|c| c.is_ascii_digit()) || known.split_ascii_whitespace().any(|known| known == word)
-    };
-    let mut words = plain.split_whitespace().peekable();
-    words.peek().is_some() && words.all(is_known)
-}
-
-/// The words of a title above a list of refunds, or of a total below it.
-const TITLE_WORDS: &str = "refund refunds refunded erstattung erstattungen rückerstattung rückerstattungen remboursements reembolsos rimborsi \
-    terugbetalingen list report export total totals sum subtotal grand grandtotal summe gesamt gesamtsumme gesamtbetrag endsumme \
-    somme totale totaal suma end eof file of for from to the shop shops store all month year week date page on at by and day von vom \
-    bis january february march april may june july august september october november december jan feb mar apr jun jul aug sep \
-    oct nov dec januar februar märz mai juni juli oktober dezember usd eur gbp record records s downloaded generated created seller \
-    id";
-
-/// Whether a line above or below a list says only that it is one of refunds, or what they add up to.
+/// Whether a line above a list says only that these are refunds, and of when; or a line below it only what they add up to.
 pub(super) fn is_plain_title(text: &str) -> bool {
-    let is_known = |word: &str| {
-        word.chars().all(|c| c.is_ascii_digit()) || TITLE_WORDS.split_ascii_whitespace().any(|known| known == word)
+    let is_of = |list: &str, word: &str| {
+        word.bytes().all(|b| b.is_ascii_digit()) || list.split_ascii_whitespace().any(|known| known == word)
     };
-    plain(text).split_whitespace().all(is_known)
+    // A percentage, a question or a sign says more than its words.
+    let is_simple =
+        |c: char| c.is_alphanumeric() || c.is_whitespace() || matches!(c, ',' | '.' | '-' | '<' | '>' | ':');
+    let plain = plain(text);
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let is_title = match words.split_first() {
+        Some((first, rest)) if !text.contains('.') => {
+            REFUNDS.split_ascii_whitespace().any(|known| known == *first)
+                && rest.iter().all(|word| is_of(TITLE_WORDS, word))
+        }
+        _ => false,
+    };
+    text.chars().all(is_simple) && (is_title || words.iter().all(|word| is_of(TOTAL_WORDS, word)))
 }
 
 /// A text in lower case, without marks that are not seen, with one blank for everything that is no letter and no digit.

@@ -118,7 +118,20 @@ fn a_yes_to_other_words_is_none() {
         let other = sim.another("plain").order_id;
         std::fs::write(&file, format!("order_id,reason\n\"{other}\",{reason}\n")).expect("a file");
         let (file, out) = (file.display().to_string(), home.path("out.csv").display().to_string());
-        home.run(&["retract", "--file", &file, "--out", &out, "--force", "--yes", "--reason", "x", "--json"])
+        home.run(&[
+            "retract",
+            "--file",
+            &file,
+            "--out",
+            &out,
+            "--force",
+            "--yes",
+            "--reason",
+            "x",
+            "--ignore-column",
+            "reason",
+            "--json",
+        ])
     };
     assert_eq!(of_file("refunded").error_kind(), "needs_approval");
     let asked = home.check(&["approval", "list", "--json"], 0).objects();

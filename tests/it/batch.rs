@@ -206,12 +206,25 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     let mut rows: Vec<Vec<String>> =
         orders.iter().map(|one| vec![one.order.clone(), "7".to_owned(), one.full()]).collect();
     rows[5][2] = "0.01".to_owned();
-    rows.push(vec!["no such order 9".to_owned(), "8".to_owned(), "5.00".to_owned()]);
+    rows.push(vec!["NO-SUCH-ORDER-9".to_owned(), "8".to_owned(), "5.00".to_owned()]);
     let file = csv_file(&home, "refunds.csv", &["order_id", "customer", "amount"], &rows);
     let plan = home.path("plan.csv");
     let (file, plan_text) = (file.display().to_string(), plan.display().to_string());
-    let ran =
-        home.check(&["retract", "--file", &file, "--plan", &plan_text, "--amount-means", "refunded", "--json"], 0);
+    let ran = home.check(
+        &[
+            "retract",
+            "--file",
+            &file,
+            "--plan",
+            &plan_text,
+            "--amount-means",
+            "refunded",
+            "--ignore-column",
+            "customer",
+            "--json",
+        ],
+        0,
+    );
     assert_eq!(ran.object()["orders"], 5);
     assert_eq!(column(&plan, "recoup_plan")[..6], ["send", "send", "send", "send", "send", "refunded in part"]);
     assert_eq!(sim.deletes().len(), 0);
@@ -381,7 +394,7 @@ fn a_file_keeps_its_dialect_and_what_a_spreadsheet_would_run_is_made_harmless() 
     );
     std::fs::write(&file, text).expect("a file");
     let out = home.path("out.csv");
-    check(&home, &file, &out, &[], 0);
+    check(&home, &file, &out, &["--ignore-column", "kunde_nr", "--ignore-column", "Kunde"], 0);
     let written = String::from_utf8(std::fs::read(&out).expect("outcomes")).expect("UTF-8");
     let first = "\u{feff}kunde_nr;order_id;Kunde;recoup_outcome;";
     assert!(written.starts_with(first), "{written}");
@@ -401,7 +414,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
     let lines = [
         line(&orders[0].order, &serde_json::json!({"a": [1, 2.50]})),
         line(&orders[1].order, &Value::Null),
-        line("no such order 9", &Value::Bool(true)),
+        line("NO-SUCH-ORDER-9", &Value::Bool(true)),
     ];
     std::fs::write(&file, lines.join("\n")).expect("a file");
     let out = home.path("out.ndjson");
@@ -426,14 +439,13 @@ fn only_an_amount_that_is_all_of_the_order_goes_and_a_part_of_it_names_adjust() 
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 6);
     let part = format!("{}.{:02}", (orders[4].cents - 1) / 100, (orders[4].cents - 1) % 100);
-    let amounts =
-        [String::new(), "0".to_owned(), orders[2].full(), format!("-{}", orders[3].full()), part, "1,234".to_owned()];
+    let amounts = [String::new(), "0".to_owned(), orders[2].full(), orders[3].full(), part, "1,234".to_owned()];
     let rows: Vec<Vec<String>> =
         orders.iter().zip(amounts).map(|(one, amount)| vec![one.order.clone(), amount]).collect();
     let file = csv_file(&home, "refunds.csv", &["order_id", "amount"], &rows);
     let out = home.path("out.csv");
     let unsaid = check(&home, &file, &out, &[], 2);
-    assert!(unsaid.stderr.contains("--amount-means"), "amounts of both signs may be transactions: {}", unsaid.stderr);
+    assert!(unsaid.stderr.contains("--amount-means"), "{}", unsaid.stderr);
     check(&home, &file, &out, &["--amount-means", "refunded"], 6);
     let done = outcomes(&out);
     assert!(done[0].starts_with("stopped: unclear: "), "a blank amount is not the whole order: {done:?}");
@@ -514,7 +526,7 @@ fn a_refund_that_came_before_its_order_is_waited_for_and_proposed_after_the_craw
     assert!(late.len() >= 2, "{late:?}");
     let (sim, home) = ready(&flags);
     let at = now().to_string();
-    let rows: Vec<Vec<String>> = [&late[0], &late[1], "never comes 1", "comes too late 2"]
+    let rows: Vec<Vec<String>> = [&late[0], &late[1], "NEVER-COMES-1", "COMES-TOO-LATE-2"]
         .map(|order| vec![order.to_owned(), at.clone()])
         .to_vec();
     let file = csv_file(&home, "refunds.csv", &["order_id", "refunded_at"], &rows[..3]);

@@ -10,11 +10,11 @@ fn rows_of_an_order_that_ask_for_different_things_send_nothing() {
     let row = |order: &str, action: &str, disposition: &str| vec![order.into(), action.into(), disposition.into()];
     let action = |nth: usize| orders[nth].id.clone().expect("an action");
     let rows = [
-        row(&orders[0].order, &action(0), "RETURN"),
-        row(&orders[0].order, &action(0), "FRAUD"),
-        row(&orders[0].order, &action(1), "RETURN"),
-        row(&orders[1].order, &action(1), "RETURN"),
-        row(&orders[1].order, &action(1), "RETURN"),
+        row(&orders[0].order, &action(0), "ITEM_RETURNED"),
+        row(&orders[0].order, &action(0), "CONS_FRAUD"),
+        row(&orders[0].order, &action(1), "ITEM_RETURNED"),
+        row(&orders[1].order, &action(1), "ITEM_RETURNED"),
+        row(&orders[1].order, &action(1), "ITEM_RETURNED"),
     ];
     let file = csv_file(&home, "refunds.csv", &["order_id", "action_id", "disposition"], &rows);
     let out = home.path("out.csv");
@@ -85,7 +85,7 @@ fn a_plan_sends_the_disposition_code_that_it_was_made_with() {
     let orders = plain(&sim, 2);
     let file = orders_file(&home, "refunds.csv", &orders).display().to_string();
     let plan = home.path("plan.csv").display().to_string();
-    home.check(&["retract", "--file", &file, "--plan", &plan, "--disposition", "FRAUD"], 0);
+    home.check(&["retract", "--file", &file, "--plan", &plan, "--disposition", "CONS_FRAUD"], 0);
     let out = home.path("out.csv").display().to_string();
     let ran = home.run(&["retract", "--apply", &plan, "--out", &out, "--yes", "--json"]);
     let codes: Vec<String> =

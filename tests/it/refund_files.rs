@@ -234,7 +234,7 @@ fn json_is_read_in_its_three_shapes() {
 fn encodings_of_spreadsheets_are_read() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 3);
-    let text = |order: &str| format!("order_id\tKunde\r\n{order}\tfür Ännchen\r\n");
+    let text = |order: &str| format!("order_id\tE-Mail\r\n{order}\tännchen@example.com\r\n");
     let utf16: Vec<u8> =
         std::iter::once(0xfeff_u16).chain(text(&orders[0].order).encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let cp1252: Vec<u8> = text(&orders[1].order).chars().map(|c| u8::try_from(u32::from(c)).expect("Latin")).collect();
@@ -411,8 +411,8 @@ fn a_list_that_speaks_against_a_refund_sends_nothing() {
         ("order_id,x\n{0},X\n{1},\n", "that recoup does not know"),
         ("order_id,Tags\n{0},vip\n", "that recoup does not know"),
         ("order_id,xyz\n{0},8000\n", "that recoup does not know"),
-        ("order_id,reason\n{0},PAID\n", "looks like a status"),
-        ("order_id,disposition\n{0},REJECTED\n", "looks like a status"),
+        ("order_id,reason\n{0},PAID\n", "looks like texts"),
+        ("order_id,disposition\n{0},REJECTED\n", "looks like texts"),
     ] {
         let (ran, told) = retract(&home, "list.csv", Three(&orders).fill(text).as_bytes(), &[]);
         assert!(matches!(ran.code, Some(2 | 6)), "{text}: {ran:?}");

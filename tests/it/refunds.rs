@@ -77,7 +77,7 @@ fn a_file_that_is_no_list_is_refused_in_one_sentence_whatever_its_bytes() {
     let path = dir.path().join("refunds.csv");
     let noise: Vec<u8> = (0_u32..200_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let wide = format!("order_id{}\n1\n", ",x".repeat(1500));
-    let cell = format!("order_id,customer\n1,{}\n", "y".repeat(5_000_000));
+    let cell = format!("order_id,E-Mail\n1,{}@example.com\n", "y".repeat(5_000_000));
     let files: [(&[u8], &[i32]); 6] = [
         (&noise, &[2]),
         (wide.as_bytes(), &[2]),

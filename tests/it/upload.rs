@@ -52,7 +52,10 @@ fn orders_export(sim: &Sim, actions: &[Action]) -> String {
 
 /// A file of no known format whose column says where the order stands; the first order is refunded, the second is not.
 fn doubtful_file(actions: &[Action]) -> String {
-    format!("order_id,Zustand,Kunde\n\"{}\",zurück,a\n\"{}\",bezahlt,b\n", actions[0].order, actions[1].order)
+    format!(
+        "order_id,Zustand,E-Mail\n\"{}\",zurück,a@example.com\n\"{}\",bezahlt,b@example.com\n",
+        actions[0].order, actions[1].order
+    )
 }
 
 /// The orders of the actions that were reversed.
@@ -184,7 +187,8 @@ fn a_file_without_a_known_column_of_order_ids_is_explained_in_the_form() {
         let path = taken.header("location").to_owned();
         let form = lead.get(&path).body;
         assert!(form.contains("order ID") && !form.contains("--"), "{form}");
-        let done = lead.post(&format!("{path}/explain"), &[(&format!("column_{place}"), "order")]);
+        let (order, other) = (format!("column_{place}"), format!("column_{}", 1 - place));
+        let done = lead.post(&format!("{path}/explain"), &[(&order, "order"), (&other, "nothing")]);
         assert_eq!(done.status, 303, "{header}: {}", done.body);
         wait_until("it is planned", || lead.get(&path).body.contains(">planned<"));
         assert!(lead.get(&path).body.contains("Retract 1 order"), "{}", lead.get(&path).body);

@@ -156,7 +156,7 @@ pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static For
 /// The format whose signature a header has but for one name, and that name: a column that is missing.
 pub fn nearly(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
     let header = Header::of(header);
-    let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 2;
+    let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 3;
     ALL.into_iter().filter(fits).find_map(|format| match format.missing(&header).as_slice() {
         [only] => Some((format, *only)),
         _ => None,

@@ -19,6 +19,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Amount, GROSS),
         (Column::Currency, &["Currency", "Währung", "Devise", "Divisa", "Valuta", "Moeda"]),
         (Column::RowId, TRANSACTION),
+        (Column::Detail, &["Balance Impact", "Auswirkung auf Guthaben"]),
         (
             Column::Reference,
             &[
@@ -166,6 +167,10 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     if has(REFUND) {
         let is_refund = REFUNDS.contains(&kind.trim()) && !has(UNDO);
         return match (is_refund, amount.is_negative()) {
+            // A line for the record: no money moved.
+            (true, true) if matches!(cells.word(Column::Detail).as_str(), "memo" | "vermerk") => {
+                Err(cells.unknown(Column::Detail))
+            }
             (true, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };

@@ -22,6 +22,9 @@ pub(super) static FORMAT: Format = Format {
         (Column::Amount, &["totalRefundedSet", "refunds", "total_refunded", "totalRefunded"]),
         (Column::Currency, &["currency", "currencyCode"]),
         (Column::Detail, &["test"]),
+        (Column::Type, &["kind"]),
+        (Column::AmountType, &["status"]),
+        (Column::Part, &["transactions"]),
         (Column::OrderedAt, &["created_at", "createdAt"]),
         (Column::RowId, &["id"]),
         (Column::Reference, &["__parentId"]),
@@ -41,8 +44,15 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         "true" => return Ok(Says::NoRefund("a test order".to_owned())),
         _ => return Err(cells.unknown(Column::Detail)),
     }
-    let total = money(cells.text(Column::Total))?;
-    let nested = cells.text(Column::Amount);
+    let (total, nested) = (cells.text(Column::Total), cells.text(Column::Amount));
+    check_transactions(nested)?;
+    check_transactions(cells.text(Column::Part))?;
+    if let (Some(one), Some(other)) = (currency_of(total), currency_of(nested))
+        && one != other
+    {
+        return Err(format!("its refunds are in {other}, and the order in {one}"));
+    }
+    let total = money(total)?;
     let refunded = match nested.as_bytes().first() {
         None => None,
         Some(b'[') => Some(sum_of_refunds(nested, cells.text(Column::Currency))?),
@@ -56,10 +66,47 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
 
 /// A child line of a bulk operation. Its transactions and line items are in the refund's own sum.
 fn child(cells: &Cells<'_>) -> Result<Says, String> {
+    if cells.word(Column::Type) == "refund" && cells.word(Column::AmountType) != "success" {
+        return Err(format!("a refund of it has the status {:?}", cells.text(Column::AmountType)));
+    }
+    check_transactions(cells.text(Column::Amount))?;
+    check_transactions(cells.text(Column::Part))?;
     Ok(match money(cells.text(Column::Amount))? {
         Some(refunded) => Says::Refund { refunded, total: None },
         None => Says::Nothing,
     })
+}
+
+/// The currency of `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
+fn currency_of(text: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    value.get("shopMoney")?.get("currencyCode")?.as_str().map(str::to_uppercase)
+}
+
+/// Fails if a refund transaction anywhere in a nested value did not succeed, or is one of the test mode.
+fn check_transactions(text: &str) -> Result<(), String> {
+    if !text.starts_with(['{', '[']) {
+        return Ok(());
+    }
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else { return Ok(()) };
+    let mut open = vec![&value];
+    while let Some(value) = open.pop() {
+        match value {
+            serde_json::Value::Array(list) => open.extend(list),
+            serde_json::Value::Object(map) => {
+                let word = |key: &str| map.get(key).and_then(|it| it.as_str()).unwrap_or_default().to_lowercase();
+                if word("kind") == "refund" && !matches!(word("status").as_str(), "success" | "failure" | "error") {
+                    return Err(format!("a refund of it has the status {:?}", word("status")));
+                }
+                if map.get("test") == Some(&serde_json::Value::Bool(true)) {
+                    return Err("a refund of it is one of the test mode".to_owned());
+                }
+                open.extend(map.values());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// `"100.00"`, or `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.

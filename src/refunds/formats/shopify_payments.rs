@@ -14,6 +14,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Type, &["Type"]),
         (Column::Amount, &["Amount"]),
         (Column::Currency, &["Currency"]),
+        (Column::Status, &["Payout Status"]),
         (Column::RefundedAt, &["Transaction Date"]),
         (Column::Payment, &["Checkout"]),
     ],
@@ -31,9 +32,15 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             charged => Ok(Says::Money { charged, refunded: Decimal::ZERO }),
         },
         "refund" => match money()? {
-            amount if amount.is_negative() => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+            amount if amount.is_negative() => match cells.word(Column::Status).as_str() {
+                "failed" | "canceled" | "cancelled" => Err(cells.unknown(Column::Status)),
+                _ => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+            },
             amount => Err(format!("a refund of {amount} is not negative, so it took no money back")),
         },
+        "adjustment" | "credit" if !money()?.is_negative() && !cells.text(Column::OrderId).is_empty() => {
+            Err(format!("{kind} of {} may undo a refund", money()?))
+        }
         "chargeback" | "dispute" | "chargeback won" | "dispute reversal" | "adjustment" | "payout"
         | "payout failure" | "reserve" | "reserved funds" | "advance" | "credit" | "debit" | "tax" => {
             Ok(Says::NoRefund(format!("{kind} is no refund")))

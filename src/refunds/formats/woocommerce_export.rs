@@ -1,7 +1,7 @@
 //! The order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
 
 use super::woocommerce_analytics::status_of;
-use super::{Cells, Column, Format, Says, Status, order_of};
+use super::{Cells, Column, Format, Says, Status, fold, order_of};
 
 pub(super) static FORMAT: Format = Format {
     name: "woocommerce-export",
@@ -45,6 +45,17 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         return Err("its refunds are listed, and recoup adds up only a column with the refunded total".to_owned());
     }
     // Without what was refunded, the total proves nothing; its garbage is still a doubt about the row.
-    cells.amount(Column::Total)?;
+    let total = cells.needed(Column::Total)?;
+    if status == Status::Refunded && (total.is_zero() || total.is_negative()) {
+        return Err(format!("what the order cost, {total}, is not more than 0"));
+    }
+    // Those of its items are in the total.
+    let speaks = |(place, name): (usize, &String)| {
+        let name = fold(name);
+        name.contains("refund") && !name.contains("item") && !cells.row.cell(place).trim().is_empty()
+    };
+    if status == Status::Refunded && cells.columns.header.iter().enumerate().any(speaks) {
+        return Err("a column about its refunds is not one that recoup knows".to_owned());
+    }
     Ok(Says::Order { status, refunded: None, total: None })
 }

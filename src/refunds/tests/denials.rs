@@ -256,3 +256,64 @@ fn an_order_of_a_woocommerce_export_whose_refunds_are_only_listed_is_unclear() {
     assert_eq!(with(""), DecisionKind::RefundedInFull);
     assert_eq!(with("id:1|total:-5.00"), DecisionKind::Unclear);
 }
+
+#[test]
+fn a_row_that_may_undo_a_refund_and_names_no_order_makes_every_refund_of_its_amount_unclear() {
+    let refund = "Payment Refund,Completed,EUR,-100.00,R1,P1,1\n";
+    let paypal = |row: &str| decision("paypal-activity", &format!("{PAYPAL}{refund}{row}\n"));
+    assert_eq!(paypal("Refund Reversal,Completed,EUR,100.00,P3,,"), DecisionKind::Unclear);
+    assert_eq!(paypal("Refund Reversal,Completed,EUR,7.00,P3,,"), DecisionKind::RefundedInFull);
+    let header = "Type,Order,Checkout,Payout Status,Amount,Currency\n";
+    let rows = "charge,#1,,paid,80.00,USD\nrefund,#1,,paid,-80.00,USD\n";
+    for row in ["refund_failure,,,paid,80.00,USD", "credit,#1,,paid,80.00,USD"] {
+        assert_eq!(decision("shopify-payments", &format!("{header}{rows}{row}\n")), DecisionKind::Unclear, "{row}");
+    }
+    let failed = "charge,#1,,paid,80.00,USD\nrefund,#1,,failed,-80.00,USD\n";
+    assert_eq!(decision("shopify-payments", &format!("{header}{failed}")), DecisionKind::Unclear);
+    let header = "Psp Reference,Merchant Reference,Type,Modification Reference,Gross Currency,Gross Debit (GC),Gross Credit (GC)\n";
+    let rows = "8,1,Settled,M1,EUR,,80.00\n8,1,Refunded,M2,EUR,80.00,\n9,,RefundedReversed,M2,EUR,,80.00\n";
+    assert_eq!(decision("adyen-settlement", &format!("{header}{rows}")), DecisionKind::Unclear);
+}
+
+#[test]
+fn a_line_for_the_record_of_paypal_moves_no_money() {
+    let header =
+        PAYPAL.replacen("Invoice Number", "Invoice Number,Balance Impact", 1).replacen("P1,,1", "P1,,1,Credit", 1);
+    let with = |impact: &str| {
+        decision("paypal-activity", &format!("{header}Payment Refund,Completed,EUR,-100.00,R1,P1,1,{impact}\n"))
+    };
+    assert_eq!(with("Debit"), DecisionKind::RefundedInFull);
+    assert_eq!(with("Memo"), DecisionKind::Unclear);
+}
+
+#[test]
+fn transactions_of_a_bulk_operation_that_did_not_succeed_are_unclear() {
+    let set = |currency: &str| format!(r#"{{"shopMoney":{{"amount":"80.0","currencyCode":"{currency}"}}}}"#);
+    let with = |currency: &str, child: &str| {
+        let order = format!(
+            r##"{{"id":"A","name":"#1","displayFinancialStatus":"REFUNDED","totalPriceSet":{},"totalRefundedSet":{}}}"##,
+            set("USD"),
+            set(currency)
+        );
+        decision("shopify-json", &format!("{order}\n{child}\n"))
+    };
+    let child = |status: &str| format!(r#"{{"id":"B","kind":"REFUND","status":"{status}","__parentId":"A"}}"#);
+    assert_eq!(with("USD", &child("SUCCESS")), DecisionKind::RefundedInFull);
+    for status in ["FAILURE", "PENDING", ""] {
+        assert_eq!(with("USD", &child(status)), DecisionKind::Unclear, "{status}");
+    }
+    assert_eq!(with("JPY", &child("SUCCESS")), DecisionKind::Unclear);
+}
+
+#[test]
+fn a_woocommerce_export_with_a_refund_column_that_recoup_does_not_know_is_unclear() {
+    let with = |name: &str, cells: &str| {
+        let header = format!("order_id,order_number,status,order_total,{name}\n");
+        decision("woocommerce-export", &format!("{header}9,1,refunded,{cells}\n"))
+    };
+    assert_eq!(with("customer", "80.00,Ann"), DecisionKind::RefundedInFull);
+    assert_eq!(with("refund_amt", "80.00,5.00"), DecisionKind::Unclear);
+    for total in ["", "0.00", "-80.00"] {
+        assert_eq!(with("customer", &format!("{total},Ann")), DecisionKind::Unclear, "{total}");
+    }
+}

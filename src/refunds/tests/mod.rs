@@ -20,9 +20,11 @@ fn read(text: &str) -> Result<Refunds> {
     from_bytes("refunds.csv", text.as_bytes(), &Options::default())
 }
 
-/// Reads a file whose column *note* a person has looked into.
+/// Reads a file whose column *note*, and *Reason* if it has one, a person has looked into.
 fn read_without_note(text: &str) -> Result<Refunds> {
-    let explained = Explained { ignore_columns: vec!["note".to_owned()], ..Explained::default() };
+    let mut ignore_columns = vec!["note".to_owned()];
+    ignore_columns.extend(text.contains("Reason").then(|| "Reason".to_owned()));
+    let explained = Explained { ignore_columns, ..Explained::default() };
     from_bytes("refunds.csv", text.as_bytes(), &Options { explained, ..Options::default() })
 }
 
@@ -52,7 +54,7 @@ prop_compose! {
 
 fn as_list() -> Reading {
     let (explained, order_text) = (Explained::default(), OrderText::default());
-    Reading { format: LIST_NAME.to_owned(), explained, order_text, days: DayOrder::Unknown }
+    Reading { format: LIST_NAME.to_owned(), explained, order_text, days: DayOrder::Unknown, both_signs: false }
 }
 
 /// The decisions, in the order of the orders' first rows.

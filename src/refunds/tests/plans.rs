@@ -72,7 +72,7 @@ fn a_plan_that_was_changed_says_where() {
 fn a_plan_remembers_which_column_a_person_named() {
     let explained = Explained { order_column: Some("Ref".to_owned()), ..Explained::default() };
     let options = Options { explained, ..Options::default() };
-    let refunds = from_bytes("x", b"order_id,ref\nX1,A\n", &options).expect("a file");
+    let refunds = from_bytes("x", b"E-Mail,ref\na@example.com,A\n", &options).expect("a file");
     let plan = open(&seal(&refunds, &[vec![String::new(), String::new()]])).expect("a plan");
     assert_eq!(plan.refunds.reading, refunds.reading);
     assert_eq!(plan.refunds.rows[0].order_id.as_ref().map(ToString::to_string).as_deref(), Some("A"));

@@ -158,8 +158,11 @@ fn an_unknown_column_in_any_language_stops_a_list_until_a_person_says_that_it_is
         let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect(&text);
         assert_eq!(decisions(&refunds), [DecisionKind::RefundedInFull]);
     }
-    read("order_id,Customer Name,E-Mail,phone,Country\nA1,Ann,a@example.com,030 123 456,NO\nA2,Bob,b@example.com,030 123 457,DE\n")
-        .expect("a list");
+    // Names and addresses of people can hold anything, but an e-mail address is only that.
+    for cells in ["Ann (no)", "nothing back yet", "50%", "kept"] {
+        read(&format!("order_id,Customer Name,Country\nA1,{cells},DE\n")).expect_err(cells);
+    }
+    read("order_id,E-Mail,phone\nA1,a@example.com,\nA2,b@example.com,\n").expect("a list");
 }
 
 #[test]
@@ -169,7 +172,7 @@ fn a_value_of_json_that_recoup_cannot_look_into_stops_a_list() {
         let error = from_bytes("refunds.json", text.as_bytes(), &Options::default()).expect_err(value);
         assert!(error.message.contains("\"note\""), "{value}: {error}");
     }
-    let text = "[{\"order_id\":\"1001\",\"customer\":\"Ann\"}]";
+    let text = "[{\"order_id\":\"1001\",\"customer\":\"a@example.com\"}]";
     assert!(from_bytes("refunds.json", text.as_bytes(), &Options::default()).is_ok());
 }
 
@@ -194,11 +197,12 @@ fn texts_that_people_write_stop_a_list_in_any_language_until_a_person_has_read_t
             assert!(from_bytes("x", file.as_bytes(), &options).is_ok(), "{file}");
         }
     }
-    for reason in ["too small", "Damaged", "ITEM_RETURNED", "refunded in full", "Größe falsch", ""] {
-        let file = format!("order_id,reason,ticket\nA1,{reason},SUP-1\n");
+    for cells in ["RETRACTION,SUP-1", "ITEM_RETURNED,#12", ","] {
+        let file = format!("order_id,disposition,ticket\nA1,{cells}\n");
         assert_eq!(decisions(&read(&file).expect(&file)), [DecisionKind::RefundedInFull]);
     }
-    for cells in ["KEEP,", "ORDER_UPDATE,", ",rejected", ",open"] {
+    for cells in ["KEEP,", "ORDER_UPDATE,", ",rejected", ",open", ",SUP-12 bounced", ",kept 10 of 80", ",12退款失败"]
+    {
         read(&format!("order_id,disposition,ticket\nA1,{cells}\n")).expect_err(cells);
     }
 }
@@ -206,13 +210,22 @@ fn texts_that_people_write_stop_a_list_in_any_language_until_a_person_has_read_t
 #[test]
 fn headings_titles_and_footnotes_stop_a_list() {
     for text in [
-        "order_id,customer\nX-1,Ann\nRejected,\nX-3,Bob\n",
-        "order_id,customer\nX-1,Ann\n,Exchanges\nX-3,Bob\n",
+        "order_id,E-Mail\nX-1,a@example.com\nRejected,\nX-3,b@example.com\n",
+        "order_id,ticket\nX-1,T-1\n,Exchanges\nX-3,T-3\n",
         "order_id,customer\n1,Ann\n\nBestellnummer,Kunde\n2,Bob\n",
         "Refund requests\norder_id\n1\n",
         "Orders of November\norder_id\n1\n",
         "Abgelehnte Retouren\norder_id\n1\n",
         "返金拒否\norder_id\n1\n",
+        "To refund\norder_id\n1\n",
+        "Refunds 50%\norder_id\n1\n",
+        "Refunds?\norder_id\n1\n",
+        "!Refunds\norder_id\n1\n",
+        "Refund of 5.00\norder_id\n1\n",
+        "November 2026\norder_id\n1\n",
+        "order_id,E-Mail\nX-1,a@example.com\nKept since 2026-11-01:,\nX-3,b@example.com\n",
+        "order_id\nX-1\nWeek 46 - open\nX-3\n",
+        "order_id,E-Mail\nA1,a@example.com\nA2,b@example.com\n\nA2 was only exchanged\n",
     ] {
         let error = read(text).expect_err(text);
         assert!(error.kind == Kind::Usage && error.hint.is_some(), "{text:?}: {error:?}");
@@ -227,6 +240,10 @@ fn headings_titles_and_footnotes_stop_a_list() {
 
 #[test]
 fn rows_whose_order_ids_only_look_the_same_are_unclear() {
+    let both = "order_id,refund amount,order total,refunded_at\nX1,80,80,2026-11-02\nA2,-80,80,2026-11-02\n";
+    let explained = Explained { amount_means: Some(AmountMeans::Refunded), ..Explained::default() };
+    let refunds = from_bytes("x", both.as_bytes(), &Options { explained, ..Options::default() }).expect("a list");
+    assert_eq!(decisions(&refunds), [DecisionKind::Unclear; 2], "amounts of both signs");
     for other in ["A1\u{a0}", "A1\u{200b}", "\u{ff21}1"] {
         let text = format!("order_id,refund amount,refunded_at\nA1,80.00,2026-11-02\n{other},-80.00,2026-11-05\n");
         let explained = Explained { amount_means: Some(AmountMeans::Refunded), ..Explained::default() };
@@ -237,13 +254,15 @@ fn rows_whose_order_ids_only_look_the_same_are_unclear() {
 
 #[test]
 fn amounts_in_two_currencies_and_dates_of_no_refund_are_unclear() {
-    let header = "order_id,refund amount,order total,refunded_at,ordered_at\n";
+    let header = "order_id,refund amount,order total,refunded_at,ordered_at,currency\n";
     let decision = |cells: &str| decisions(&read(&format!("{header}A1,{cells}\n")).expect(cells))[0];
     assert_eq!(decision("80.00,80.00,2026-11-02,2026-10-30"), DecisionKind::RefundedInFull);
     assert_eq!(decision("$80.00,USD 80.00,2026-11-02,2026-11-02"), DecisionKind::RefundedInFull);
     for cells in [
         "¥80.00,$80.00,2026-11-02,2026-10-30",
         "80.00 USD,80.00 EUR,2026-11-02,2026-10-30",
+        "80.00,80.00,2026-11-02,2026-10-30,store credit",
+        "80.00,80.00,2026-11-02,2026-10-30,points",
         "C$80.00,US$80.00,2026-11-02,2026-10-30",
         "80.00,80.00,1970-01-01,1969-12-30",
         "80.00,80.00,1899-12-30,",
@@ -293,7 +312,10 @@ fn a_text_that_speaks_against_a_refund_stops_a_list() {
     ] {
         let text = format!("order_id,{column}\n");
         let error = read(&text).expect_err(&text);
-        assert!(error.message.contains("looks like a status"), "{error:?}");
+        assert!(
+            error.message.contains("looks like a status") || error.message.contains("looks like texts"),
+            "{error:?}"
+        );
     }
 }
 
@@ -321,7 +343,7 @@ fn a_second_table_in_a_list_is_refused_and_a_header_that_comes_again_is_no_order
         let error = read(text).expect_err(text);
         assert!(error.message.contains("a second table begins here"), "{error:?}");
     }
-    assert_eq!(read("order_id,reason\nA1,too small\norder_id,reason\nA2,damaged\n").expect("one list").orders.len(), 2);
+    assert_eq!(read("order_id,ticket\nA1,T-1\norder_id,ticket\nA2,T-2\n").expect("one list").orders.len(), 2);
 }
 
 #[test]
