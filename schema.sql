@@ -2,6 +2,7 @@
 --
 -- All of it comes from the vendor and can be read again: deleting this file loses time, never proof. Moments are Unix
 -- milliseconds. One writer at a time; a page and its cursor, and an account and its rewards, are each one transaction.
+-- `sum` is a sum over the values of a row: an answer is refused if one does not fit.
 
 -- Whom the file belongs to; recorded at first use, another is refused.
 CREATE TABLE identity (
@@ -28,7 +29,9 @@ CREATE TABLE runs (
     cursor           TEXT,                           -- JSON: where the source stands; null: at its beginning, or it has none
     watermark        INTEGER,                        -- the newest dateModified that was read, the server's; null: no refresh can begin here
     rewards_known    INTEGER,                        -- how many rewards the vendor says there are; null: it does not
-    requests_reread  INTEGER NOT NULL DEFAULT 0      -- of the requests, those for accounts that were due by age alone
+    requests_reread  INTEGER NOT NULL DEFAULT 0,     -- of the requests, those for accounts that were due by age alone
+    sum INTEGER GENERATED ALWAYS AS (row_sum(id, source, state, started_at, finished_at, complete, gaps, accounts_known, accounts_read,
+        rewards_unusable, values_unreadable, base, watermark, rewards_known)) STORED
 ) STRICT;
 
 CREATE INDEX runs_by_state ON runs (state, id);
@@ -73,7 +76,8 @@ CREATE TABLE accounts (
     failed_reason TEXT,
     unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: the failure is that Get Rewards does not know it
     gone_at       INTEGER,                           -- no longer listed, or unknown to the vendor; its rewards stay
-    queued_run    INTEGER NOT NULL DEFAULT 0         -- the last run that is to read it, where a run does not read them all; negative: though it was not listed
+    queued_run    INTEGER NOT NULL DEFAULT 0,        -- the last run that is to read it, where a run does not read them all; negative: though it was not listed
+    sum INTEGER GENERATED ALWAYS AS (row_sum(id, account_id, gone_at)) STORED
 ) STRICT;
 
 CREATE INDEX accounts_failed ON accounts (failed_run) WHERE failed_run IS NOT NULL;
@@ -85,6 +89,7 @@ CREATE TABLE findings (
     order_path  TEXT NOT NULL,                       -- JSONPath; empty: no order ID
     action_path TEXT NOT NULL,                       -- JSONPath; empty: no ActionId
     by_search   INTEGER NOT NULL,                    -- 1: the ActionId was found by its key, not at a configured path
+    sum INTEGER GENERATED ALWAYS AS (row_sum(id, kind, order_path, action_path, by_search)) STORED,
     UNIQUE (kind, order_path, action_path, by_search)
 ) STRICT;
 
@@ -94,6 +99,7 @@ CREATE TABLE run_findings (
     finding INTEGER NOT NULL REFERENCES findings (id),
     rewards INTEGER NOT NULL,
     links   INTEGER NOT NULL,
+    sum INTEGER GENERATED ALWAYS AS (row_sum(run, finding, rewards, links)) STORED,
     PRIMARY KEY (run, finding)
 ) STRICT, WITHOUT ROWID;
 
@@ -107,7 +113,8 @@ CREATE TABLE descriptors (
     name          TEXT,
     currency      TEXT,
     statuses      TEXT,
-    cancellable   INTEGER
+    cancellable   INTEGER,
+    sum INTEGER GENERATED ALWAYS AS (row_sum(id, reward_type, reward_source, unit, program_id, name, currency, statuses, cancellable)) STORED
 ) STRICT;
 
 CREATE INDEX descriptors_by_words ON descriptors (name, program_id, unit, reward_type, reward_source);
@@ -134,7 +141,10 @@ CREATE TABLE rewards (
     date_redeemed      INTEGER,
     unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a fitting key that cannot be taken exactly
     via                INTEGER NOT NULL DEFAULT 0,   -- which API its links are from: 0 Get Rewards, 1 GraphQL, 2 an export
-    date_modified      INTEGER                       -- GraphQL and exports say it, Get Rewards does not
+    date_modified      INTEGER,                      -- GraphQL and exports say it, Get Rewards does not
+    sum INTEGER GENERATED ALWAYS AS (row_sum(id, reward_id, account, finding, descriptor, read_run, read_at, gone_at, account_id, user_id,
+        assigned, redeemed, date_created, date_given, date_scheduled_for, date_expires, date_cancelled,
+        date_redeemed, unreadable, via, date_modified)) STORED
 ) STRICT;
 
 CREATE INDEX rewards_by_account ON rewards (account);
@@ -162,8 +172,10 @@ CREATE TABLE dictionaries (
 CREATE TABLE links (
     reward     INTEGER NOT NULL REFERENCES rewards (id),
     n          INTEGER NOT NULL,                     -- counts the links of one reward
+    count      INTEGER NOT NULL,                     -- how many the reward has
     order_id   TEXT,                                 -- opaque; answers compare it byte for byte
     action_id  TEXT,
+    sum INTEGER GENERATED ALWAYS AS (row_sum(reward, n, count, order_id, action_id)) STORED,
     PRIMARY KEY (reward, n)
 ) STRICT, WITHOUT ROWID;
 
@@ -182,6 +194,27 @@ CREATE TABLE new_link_keys (
     reward INTEGER NOT NULL,
     PRIMARY KEY (key, reward)
 ) STRICT, WITHOUT ROWID;
+
+-- A sum over the keys of both tables, by bucket: the key shifted right by 52 bits. A key that is not in its bucket is not in the
+-- index.
+CREATE TABLE key_sums (
+    bucket INTEGER PRIMARY KEY,
+    sum    INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER link_key_comes AFTER INSERT ON link_keys
+BEGIN INSERT INTO key_sums (bucket, sum) VALUES (new.key >> 52, key_sum(0, new.key, new.reward))
+ON CONFLICT DO UPDATE SET sum = key_sum(sum, new.key, new.reward); END;
+
+CREATE TRIGGER link_key_goes AFTER DELETE ON link_keys
+BEGIN UPDATE key_sums SET sum = key_sum(sum, old.key, old.reward) WHERE bucket = old.key >> 52; END;
+
+CREATE TRIGGER new_link_key_comes AFTER INSERT ON new_link_keys
+BEGIN INSERT INTO key_sums (bucket, sum) VALUES (new.key >> 52, key_sum(0, new.key, new.reward))
+ON CONFLICT DO UPDATE SET sum = key_sum(sum, new.key, new.reward); END;
+
+CREATE TRIGGER new_link_key_goes AFTER DELETE ON new_link_keys
+BEGIN UPDATE key_sums SET sum = key_sum(sum, old.key, old.reward) WHERE bucket = old.key >> 52; END;
 
 -- Accounts that were forgotten, as keyed hashes (HMAC-SHA-256), with the key of the ledger that they are from: no reading
 -- brings them back.

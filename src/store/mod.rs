@@ -39,6 +39,8 @@ pub(crate) struct Layout {
     pub upgrades: &'static [Upgrade],
     /// `FULL` for what cannot be rebuilt, `NORMAL` for what can.
     pub synchronous: &'static str,
+    /// Gives a connection the functions of SQL that the schema uses.
+    pub functions: fn(&Connection) -> rusqlite::Result<()>,
     /// `PRAGMA application_id`, so that a foreign SQLite file is not mistaken for ours.
     pub application_id: i32,
 }

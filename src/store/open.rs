@@ -29,6 +29,7 @@ pub(super) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> 
     create_private(path).map_err(|error| io_error(&error, layout, path))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
+    (layout.functions)(&conn).map_err(|error| sql_error(&error, layout, path))?;
     prepare(&mut conn, layout).and_then(|()| bind(&mut conn, identity)).map_err(|error| error.at(layout, path))?;
     Ok(conn)
 }
@@ -59,7 +60,10 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
     if version < layout.version() {
         conn = upgrade(path, layout)?;
     }
-    be_patient(&mut conn).and_then(|()| plan_once(&conn)).map_err(|error| sql_error(&error, layout, path))?;
+    be_patient(&mut conn)
+        .and_then(|()| plan_once(&conn))
+        .and_then(|()| (layout.functions)(&conn))
+        .map_err(|error| sql_error(&error, layout, path))?;
     if let Some(identity) = identity {
         check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
     }
@@ -71,7 +75,10 @@ fn upgrade(path: &Path, layout: &Layout) -> Result<Connection> {
     let open = |access| open_as_it_is(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let upgraded = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
         .map_err(OpenError::Sql)
-        .and_then(|mut conn| prepare(&mut conn, layout))
+        .and_then(|mut conn| {
+            (layout.functions)(&conn)?;
+            prepare(&mut conn, layout)
+        })
         .and_then(|()| open(OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(OpenError::Sql));
     upgraded.map_err(|error| match error {
         OpenError::Sql(error) if needs_its_folder(&error) => Error::new(
@@ -298,6 +305,7 @@ mod tests {
         schema: "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         upgrades: &[],
         synchronous: "NORMAL",
+        functions: |_| Ok(()),
         application_id: 7,
     };
 

@@ -22,6 +22,9 @@ impl Whole {
         if let Some(finding) = first_finding(&self.conn, check).map_err(failed)? {
             return Err(damaged(self.layout, &self.path, &finding));
         }
+        if is_index && let Some(finding) = index::first_damage(&self.conn).map_err(failed)? {
+            return Err(damaged(self.layout, &self.path, &finding));
+        }
         let lost = if is_index { index::links_without_keys(&self.conn).map_err(failed)? } else { 0 };
         if lost > 0 {
             return Err(damaged(self.layout, &self.path, &format!("{lost} links would not be found")));
@@ -66,6 +69,7 @@ mod tests {
         inspect().expect("sound");
 
         let conn = Connection::open(&path).expect("opens");
+        (index::LAYOUT.functions)(&conn).expect("functions");
         let moved = "INSERT INTO link_keys SELECT * FROM new_link_keys; DELETE FROM new_link_keys;";
         conn.execute_batch(moved).expect("moves");
         inspect().expect("sound");

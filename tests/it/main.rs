@@ -15,6 +15,7 @@ mod chrome;
 mod copies;
 mod crawl;
 mod credentials;
+mod damage;
 mod doubt;
 mod file_road;
 mod forget;

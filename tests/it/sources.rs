@@ -234,6 +234,7 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_asked_again() {
     // A modification that had its moment before the newest one seen, and became visible only after it was read: the index is
     // as it was before that.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
+    recoup::store::index::know_keys(&index).expect("the functions of its schema");
     let newest = "(SELECT id FROM rewards WHERE date_cancelled = (SELECT max(date_cancelled) FROM rewards))";
     for before in [
         format!("UPDATE rewards SET date_cancelled = NULL WHERE id = {newest}"),

@@ -29,6 +29,7 @@ pub(super) const LAYOUT: Layout = Layout {
     schema: include_str!("../../../access.sql"),
     upgrades: &[],
     synchronous: "FULL",
+    functions: |_| Ok(()),
     application_id: 0x7265_6361, // "reca"
 };
 

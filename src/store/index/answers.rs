@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, ToSql, params};
 
-use super::links::led_to;
+use super::links::{action_key, led_to, order_key};
+use super::sums::{check_key, damaged, must_add_up, row_adds_up};
 use super::{IndexReader, Via, moment};
 use crate::error::Result;
 use crate::model::order_text::skeleton;
@@ -59,15 +60,24 @@ macro_rules! which {
                      nullif(coalesce(date_given, date_created), 0), date_scheduled_for, date_expires, date_cancelled,
                      date_redeemed, statuses, accounts.account_id, kind, by_search,
                      rewards.gone_at IS NOT NULL OR accounts.gone_at IS NOT NULL, rewards.read_at, via, date_modified,
-                     rewards.id
-                 FROM rewards JOIN accounts ON accounts.id = account JOIN findings ON findings.id = finding
-                     JOIN descriptors ON descriptors.id = descriptor
+                     rewards.id, ",
+                row_adds_up!(rewards),
+                " AND ",
+                row_adds_up!(accounts),
+                " AND ",
+                row_adds_up!(findings),
+                " AND ",
+                row_adds_up!(descriptors),
+                " FROM rewards LEFT JOIN accounts ON accounts.id = account LEFT JOIN findings ON findings.id = finding
+                     LEFT JOIN descriptors ON descriptors.id = descriptor
                  WHERE rewards.id IN (",
                 $rows,
                 ") ORDER BY rewards.id"
             ),
             links: concat!(
-                "SELECT reward, order_id, action_id FROM links WHERE reward IN (",
+                "SELECT reward, order_id, action_id, count, ",
+                row_adds_up!(links),
+                " FROM links WHERE reward IN (",
                 $rows,
                 ") ORDER BY reward, n"
             ),
@@ -124,7 +134,8 @@ type Pairs = Vec<(Option<OrderId>, Option<ActionId>)>;
 impl IndexReader {
     /// The rewards that carry exactly this order ID, oldest row first.
     pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
-        self.read(|conn| {
+        self.consistent(|conn| {
+            check_key(conn, order_key(order.as_str()))?;
             let mut matches = Vec::new();
             for (indexed, pairs) in rewards(conn, &OF_ORDER, order)? {
                 let actions: Vec<Option<ActionId>> = pairs
@@ -142,12 +153,21 @@ impl IndexReader {
     /// Every reward that carries exactly this order ID, or an ActionId that stands beside it on another reward, oldest row
     /// first: the referrer's and the friend's may carry different halves of the link.
     pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
-        self.read(|conn| Ok(alone(rewards(conn, &OF_ORDER_AND_ITS_ACTIONS, order)?)))
+        self.consistent(|conn| {
+            check_key(conn, order_key(order.as_str()))?;
+            for (indexed, _) in rewards(conn, &OF_ORDER, order)? {
+                for action in indexed.action_ids {
+                    check_key(conn, action_key(action.as_str()))?;
+                }
+            }
+            Ok(alone(rewards(conn, &OF_ORDER_AND_ITS_ACTIONS, order)?))
+        })
     }
 
     /// Order IDs that differ from this one in case, white space, a leading `#` or leading zeros only.
     pub fn suggestions(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
-        self.read(|conn| {
+        self.consistent(|conn| {
+            check_key(conn, order_key(order.as_str()))?;
             let select = concat!(
                 "SELECT DISTINCT order_id FROM links WHERE reward IN (",
                 led_to!("order_key(?1)"),
@@ -163,7 +183,7 @@ impl IndexReader {
 
     /// The reward with this ID.
     pub fn reward(&self, reward: &RewardId) -> Result<Option<IndexedReward>> {
-        self.read(|conn| Ok(alone(rewards(conn, &OF_REWARD, reward)?).pop()))
+        self.consistent(|conn| Ok(alone(rewards(conn, &OF_REWARD, reward)?).pop()))
     }
 
     /// Some order IDs, to see how the shop writes them.
@@ -184,7 +204,8 @@ impl IndexReader {
 
     /// Order IDs that people cannot tell from this one, itself included: those of the same [`skeleton`]. One look-up by key.
     pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
-        self.read(|conn| {
+        self.consistent(|conn| {
+            check_key(conn, order_key(order.as_str()))?;
             let form = skeleton(order.as_str());
             let mut statement = conn.prepare_cached(ALIKE)?;
             let led_to = statement.query_map([order], |row| row.get::<_, OrderId>(0))?;
@@ -197,7 +218,10 @@ impl IndexReader {
 
     /// Every reward that carries exactly this ActionId: the referrer's and the friend's may be in different accounts.
     pub fn rewards_of_action(&self, action: &ActionId) -> Result<Vec<IndexedReward>> {
-        self.read(|conn| Ok(alone(rewards(conn, &OF_ACTION, action)?)))
+        self.consistent(|conn| {
+            check_key(conn, action_key(action.as_str()))?;
+            Ok(alone(rewards(conn, &OF_ACTION, action)?))
+        })
     }
 }
 
@@ -210,31 +234,54 @@ fn alone(rewards: Vec<(IndexedReward, Pairs)>) -> Vec<IndexedReward> {
     rewards.into_iter().map(|(indexed, _)| indexed).collect()
 }
 
-/// Rewards with what each offers, by row.
+/// A reward with what it offers, and how many links it must have.
+struct Offered {
+    row: i64,
+    indexed: IndexedReward,
+    pairs: Pairs,
+    links: Option<i64>,
+}
+
+/// Rewards with what each offers, by row; an error if a row is not what was written, or one is missing.
 fn rewards(conn: &Connection, which: &Which, of: &dyn ToSql) -> rusqlite::Result<Vec<(IndexedReward, Pairs)>> {
-    let mut found: Vec<(i64, (IndexedReward, Pairs))> = conn
+    let mut found: Vec<Offered> = conn
         .prepare_cached(which.rewards)?
-        .query_map([of], |row| Ok((row.get(26)?, (from_row(row)?, Pairs::new()))))?
+        .query_map([of], |row| {
+            must_add_up(row.get(27)?, "a reward")?;
+            Ok(Offered { row: row.get(26)?, indexed: from_row(row)?, pairs: Pairs::new(), links: None })
+        })?
         .collect::<rusqlite::Result<_>>()?;
     let mut links = conn.prepare_cached(which.links)?;
     let mut rows = links.query([of])?;
     // Both come by row, so the place moves on only.
     let mut at = 0;
     while let Some(row) = rows.next()? {
+        must_add_up(row.get(4)?, "a link")?;
         let (reward, order, action): (i64, Option<OrderId>, Option<ActionId>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        while found.get(at).is_some_and(|(known, _)| *known < reward) {
+        while found.get(at).is_some_and(|known| known.row < reward) {
             at += 1;
         }
-        let Some((_, (indexed, pairs))) = found.get_mut(at).filter(|(known, _)| *known == reward) else { continue };
+        let Some(offered) = found.get_mut(at).filter(|known| known.row == reward) else {
+            return Err(damaged("a reward that has links"));
+        };
+        let indexed = &mut offered.indexed;
         if let Some(order) = order.as_ref().filter(|order| !indexed.order_ids.contains(order)) {
             indexed.order_ids.push(order.clone());
         }
         if let Some(action) = action.as_ref().filter(|action| !indexed.action_ids.contains(action)) {
             indexed.action_ids.push(action.clone());
         }
-        pairs.push((order, action));
+        offered.links = row.get(3)?;
+        offered.pairs.push((order, action));
     }
-    Ok(found.into_iter().map(|(_, found)| found).collect())
+    for offered in &found {
+        let has_some = matches!(offered.indexed.link_kind, LinkKind::Both | LinkKind::OrderOnly | LinkKind::ActionOnly);
+        let wanted = offered.links.unwrap_or(i64::from(has_some));
+        if wanted != offered.pairs.len() as i64 {
+            return Err(damaged("the list of links of a reward"));
+        }
+    }
+    Ok(found.into_iter().map(|offered| (offered.indexed, offered.pairs)).collect())
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<IndexedReward> {

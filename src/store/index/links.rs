@@ -11,6 +11,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::pen::{Pen, Sql};
+use super::sums::know_sums;
 use crate::model::{Link, fnv1a};
 
 /// Keys that are collected before they are moved on: about a megabyte.
@@ -23,18 +24,19 @@ const UPGRADED_AT_ONCE: i64 = 250_000;
 /// The key of an order ID: the same for all that differ in case, white space, a leading `#` and leading zeros only. Letters
 /// beyond ASCII do not count, since another version of Unicode may see their case otherwise, and what is in the file must be
 /// found by every build.
-fn order_key(order: &str) -> i64 {
+pub(super) fn order_key(order: &str) -> i64 {
     let counted = order.bytes().filter(|byte| byte.is_ascii() && !byte.is_ascii_whitespace() && *byte != VERTICAL_TAB);
     fnv1a(counted.map(|byte| byte.to_ascii_lowercase()).skip_while(|byte| matches!(byte, b'#' | b'0'))).cast_signed()
 }
 
 /// The key of an ActionId; never that of an order ID with the same text.
-fn action_key(action: &str) -> i64 {
+pub(super) fn action_key(action: &str) -> i64 {
     fnv1a([0].into_iter().chain(action.bytes())).cast_signed()
 }
 
-/// Gives SQL the two kinds of keys, as `order_key` and `action_key`; of null they are null.
-pub(super) fn know_keys(conn: &Connection) -> rusqlite::Result<()> {
+/// Gives SQL the two kinds of keys, as `order_key` and `action_key`, and the sums; the key of null is null.
+pub fn know_keys(conn: &Connection) -> rusqlite::Result<()> {
+    know_sums(conn)?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("order_key", 1, flags, |context| {
         Ok(context.get_raw(0).as_str_or_null()?.map(order_key))
@@ -76,7 +78,7 @@ pub(super) fn write_links(pen: &mut Pen<'_>, row: i64, old: &[Link], new: &[Link
         delete_links(pen, row)?;
     }
     for (n, link) in new.iter().enumerate() {
-        pen.sql(Sql::NewLink)?.execute(params![row, n as i64, link.order_id, link.action_id])?;
+        pen.sql(Sql::NewLink)?.execute(params![row, n as i64, new.len() as i64, link.order_id, link.action_id])?;
         let order = link.order_id.as_ref().map(|order| order_key(order.as_str()));
         let action = link.action_id.as_ref().map(|action| action_key(action.as_str()));
         for key in order.into_iter().chain(action) {

@@ -24,6 +24,7 @@ mod rewards;
 mod rows;
 mod runs;
 mod shared;
+mod sums;
 mod sweeps;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ pub use answers::{IndexedReward, Match};
 pub use copies::Copied;
 pub use forget::Erased;
 pub use jobs::JobRow;
+pub use links::know_keys;
 pub use raw::Reextracted;
 pub use refusals::Refusal;
 pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
@@ -53,11 +55,12 @@ pub use tombstones::Buried;
 pub use vendor_clock::ClockOffset;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
+use links::key_all;
 pub(super) use links::links_without_keys;
-use links::{key_all, know_keys};
 use log::{LAST_RESORT, LogKeeper};
 use pack::Packer;
 use shared::Shared;
+pub(super) use sums::first_damage;
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
@@ -77,8 +80,10 @@ pub(super) const LAYOUT: Layout = Layout {
             key_all(conn)
         },
         |conn| conn.execute_batch(include_str!("../../../migrations/index-6.sql")),
+        |conn| conn.execute_batch(include_str!("../../../migrations/index-7.sql")),
     ],
     synchronous: "NORMAL",
+    functions: know_keys,
     application_id: 0x7265_6378, // "recx"
 };
 
@@ -120,7 +125,6 @@ impl Index {
         // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
         let tuned = conn
             .pragma_update(None, "cache_size", -32 * 1024)
-            .and_then(|()| know_keys(&conn))
             .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", LAST_RESORT, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
@@ -215,7 +219,7 @@ impl IndexReader {
         let Some(conn) = open_reader(path, &LAYOUT, identity)? else { return Ok(None) };
         conn.set_prepared_statement_cache_capacity(64);
         // IDs arrive in no order, so look-ups go all over the file. What one command does not need is not taken.
-        let tuned = conn.pragma_update(None, "cache_size", -16 * 1024).and_then(|()| know_keys(&conn));
+        let tuned = conn.pragma_update(None, "cache_size", -16 * 1024);
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         Ok(Some(Self { conn, path: path.to_owned(), coverage: RefCell::default() }))
     }
@@ -254,6 +258,17 @@ impl IndexReader {
             account_sid: value("account_sid")?,
             advocate_url: value("advocate_url")?,
             brand_url: value("brand_url")?,
+        })
+    }
+
+    /// Several questions as of one moment, of a caller that may have asked for that already: what is compared with each other
+    /// must not be of two states.
+    fn consistent<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.read(|conn| {
+            let held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
+            let answer = work(conn);
+            drop(held);
+            answer
         })
     }
 

@@ -60,7 +60,7 @@ statements! {
     /// The links of a reward.
     LinksOfReward = "SELECT order_id, action_id FROM links WHERE reward = ?1 ORDER BY n";
     /// One link.
-    NewLink = "INSERT INTO links (reward, n, order_id, action_id) VALUES (?1, ?2, ?3, ?4)";
+    NewLink = "INSERT INTO links (reward, n, count, order_id, action_id) VALUES (?1, ?2, ?3, ?4, ?5)";
     /// By what a link is found.
     NewLinkKey = "INSERT OR IGNORE INTO new_link_keys (key, reward) VALUES (?1, ?2)";
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
+use super::sums::{adds_up, must_add_up};
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::Coverage;
@@ -225,13 +226,20 @@ impl IndexReader {
     }
 
     fn read_coverage(&self) -> Result<Coverage> {
-        // The run is chosen first, each time by the end of an index: one row is read, however many runs there were.
-        let sql = "SELECT state = 'finished', complete, started_at, source, accounts_read, accounts_known,
+        // The run is chosen first, from the newest back: few rows are read, however many runs there were.
+        let sql = format!(
+            "SELECT state = 'finished', complete, started_at, source, accounts_read, accounts_known,
                 (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run BETWEEN runs.base AND runs.id), rewards_known,
-                (SELECT count(*) FROM left_out WHERE run BETWEEN runs.base AND runs.id), (SELECT count(*) FROM tombstones)
+                (SELECT count(*) FROM left_out WHERE run BETWEEN runs.base AND runs.id), (SELECT count(*) FROM tombstones),
+                {run} AND (SELECT count(*) FROM run_findings WHERE NOT ({finding})) = 0
              FROM runs WHERE id = coalesce(
-                (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1), (SELECT max(id) FROM runs))";
+                (SELECT id FROM runs NOT INDEXED WHERE state = 'finished' ORDER BY id DESC LIMIT 1),
+                (SELECT max(id) FROM runs))",
+            run = adds_up("runs", "runs"),
+            finding = adds_up("run_findings", "run_findings"),
+        );
         let read = |row: &Row<'_>| {
+            must_add_up(row.get(10)?, "a run")?;
             let finished: bool = row.get(0)?;
             let rewards = row.get::<_, i64>(6)? as u64;
             let left_out = row.get::<_, i64>(8)? as u64;
@@ -250,7 +258,7 @@ impl IndexReader {
             })
         };
         let none = Coverage::default();
-        Ok(self.read(|conn| conn.prepare_cached(sql)?.query_row([], read).optional())?.unwrap_or(none))
+        Ok(self.read(|conn| conn.prepare_cached(&sql)?.query_row([], read).optional())?.unwrap_or(none))
     }
 }
 

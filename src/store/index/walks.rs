@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::accounts::Lineage;
-use super::links::{led_to, move_keys_on};
+use super::links::{led_to, move_keys_on, order_key};
 use super::pen::Pen;
 use super::rows::{Item, Tally};
 use super::runs::RunKey;
+use super::sums::check_key;
 use super::sweeps::{count_accounts, is_few};
 use super::tombstones::leave_out;
 use super::{AccountKey, Index, ReadReward};
@@ -93,12 +94,14 @@ impl Index {
     /// Whether an order is in the index, byte for byte.
     pub fn has_order(&self, order: &OrderId) -> Result<bool> {
         self.read(|conn| {
+            let held = conn.unchecked_transaction()?;
+            check_key(&held, order_key(order.as_str()))?;
             let select = concat!(
                 "SELECT EXISTS (SELECT 1 FROM links WHERE reward IN (",
                 led_to!("order_key(?1)"),
                 ") AND order_id = ?1)"
             );
-            conn.prepare_cached(select)?.query_row(params![order], |row| row.get(0))
+            held.prepare_cached(select)?.query_row(params![order], |row| row.get(0))
         })
     }
 

@@ -52,6 +52,7 @@ pub(super) const LAYOUT: Layout = Layout {
     schema: include_str!("../../../ledger.sql"),
     upgrades: &[upgrade::to_version_2, upgrade::to_version_3, upgrade::to_version_4],
     synchronous: "FULL",
+    functions: |_| Ok(()),
     application_id: 0x7265_636C, // "recl"
 };
 
