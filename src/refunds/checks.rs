@@ -1,6 +1,7 @@
 //! What stops a file that was read: a second list in it, a column that is missing, in doubt or misspelt, orders that were not
 //! refunded; pure.
 
+use super::amount;
 use super::columns::{Column, Columns, fold, is_own, list};
 use super::decision::Decision;
 use super::formats::Format;
@@ -25,10 +26,11 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
         .hint("put each list into a file of its own"))
 }
 
-/// Refuses a line above or below the rows that may say of them that they were not refunded. Exports of platforms have titles of
-/// their own; in a list every title counts.
+/// Refuses a line above or below the rows that may say of them that they were not refunded.
 pub(super) fn check_apart(name: &str, apart: &[(u64, String)], is_export: bool) -> Result<()> {
-    let is_doubtful = |said: &str| speaks_against(said) || !(is_export || is_plain_title(said));
+    // What a platform itself writes below its rows.
+    let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
+    let is_doubtful = |said: &str| !(is_plain_title(said) || is_of_export(said));
     let Some((line, said)) = apart.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
     let said: String = said.chars().take(60).collect();
     Err(Error::new(
@@ -69,8 +71,12 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
     let most = |is: &dyn Fn(&RawRow) -> bool| rows.iter().filter(|row| is(row)).count() * 3 >= rows.len() * 2;
     // A text that stands alone in its row, or of several words, among rows that are otherwise.
     let (are_wide, are_words) = (most(&|row| filled(row) > 1), most(&|row| !has_blank(&order(row))));
+    let are_plain = most(&|row| !is_sum(&order(row)));
     let stands_out = |row: &&RawRow| {
         let order = order(row);
+        if are_plain && is_sum(&order) {
+            return true;
+        }
         has_blank(&order) && is_prose(&order) && ((are_wide && filled(row) == 1) || are_words)
     };
     if let Some(row) = rows.iter().find(stands_out) {
@@ -98,6 +104,24 @@ fn is_prose(text: &str) -> bool {
     let is_word = |word: &&str| word.chars().count() > 1 && word.chars().all(char::is_alphabetic);
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(is_word).collect();
     words.len() > 1 || words.iter().any(|word| word.chars().any(char::is_lowercase))
+}
+
+/// Whether a text is a sum or a share: `-80.00`, `5 EUR`, `50%`. A bare number is an ID.
+fn is_sum(text: &str) -> bool {
+    let is_amount = |text: &str| matches!(amount::parse(text), Ok(Some(_)));
+    match text.strip_suffix('%') {
+        Some(share) => is_amount(share),
+        None => is_amount(text) && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.'),
+    }
+}
+
+/// Refuses an export with a row that holds one text and nothing else: somebody has put a heading there.
+pub(super) fn check_lone_texts(name: &str, rows: &[RawRow]) -> Result<()> {
+    let is_lone_text = |row: &&RawRow| {
+        let mut filled = row.cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty());
+        matches!((filled.next(), filled.next()), (Some(only), None) if row.cells.len() > 3 && is_prose(only))
+    };
+    rows.iter().find(is_lone_text).map_or(Ok(()), |row| Err(heading(name, row)))
 }
 
 fn heading(name: &str, row: &RawRow) -> Error {

@@ -202,6 +202,13 @@ pub(super) fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// Whether a name has nothing but letters, digits and what joins them.
+fn is_plain_name(name: &str) -> bool {
+    name.chars().all(|c| {
+        c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-' | '.' | '/' | '#' | '\'' | '\u{feff}')
+    })
+}
+
 /// The last column of a plan.
 pub(super) const PLAN_MARK: &str = "recoup_plan_mark";
 
@@ -242,7 +249,10 @@ impl Columns {
             }
             for known in *known {
                 let known = fold(known);
-                let mut places = (0..header.len()).filter(|n| folded[*n] == known && !taken.contains(n));
+                // In a list a sign in the name may say more than the name: `refund amount %`, `✗ refunded_at`.
+                let is_name = |n: &usize| !is_list || is_plain_name(&header[*n]);
+                let mut places =
+                    (0..header.len()).filter(|n| folded[*n] == known && !taken.contains(n)).filter(is_name);
                 let Some(first) = places.next() else { continue };
                 if let Some(second) = places.next() {
                     return Err(ambiguous(name, *column, &header[first], &header[second]));

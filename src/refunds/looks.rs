@@ -111,7 +111,9 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
     let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
     let mut doubts = Vec::new();
     for (place, name) in columns.header.iter().enumerate() {
-        if is_own(name) || explained.ignores(name) {
+        // One flag must not set two columns of one name aside.
+        let is_alone = columns.header.iter().filter(|other| *other == name || fold(other) == fold(name)).count() == 1;
+        if is_own(name) || (explained.ignores(name) && is_alone) {
             continue;
         }
         let looks_like = if known.contains(&place) {
@@ -140,7 +142,9 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
                 break;
             }
         }
-        let remedy = if columns.get(Column::Amount) == Some(place) {
+        let remedy = if explained.ignores(name) {
+            format!("rename one of the columns {}", shell_word(name))
+        } else if columns.get(Column::Amount) == Some(place) {
             format!(
                 "--amount-means refunded, or --amount-means new-amount if {} is what the order costs now",
                 shell_word(name)

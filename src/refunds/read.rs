@@ -9,10 +9,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::amount;
+use super::amount::{self, Decimal};
 use super::checks::{
-    check_apart, check_header, check_headings, check_ignored, check_one_table, check_refunded_when, check_required,
-    doubtful, refuse_list_of_orders,
+    check_apart, check_header, check_headings, check_ignored, check_lone_texts, check_one_table, check_refunded_when,
+    check_required, doubtful, refuse_list_of_orders,
 };
 use super::columns::{Column, Columns, LIST, PLAN_MARK, fold, is_own};
 use super::damage;
@@ -103,6 +103,10 @@ impl Reading {
         match self.known() {
             Some(format) => {
                 let said = (format.says)(cells)?;
+                if !format.signed && self.both_signs && cells.amount(Column::Amount)?.is_some_and(Decimal::is_negative)
+                {
+                    return Err("the refunds of the file have both signs, so this one may undo another".to_owned());
+                }
                 let reason = cells.text(Column::Reason);
                 if said.is_refund() && speaks_against(reason) {
                     return Err(format!("its reason {reason:?} speaks against a refund"));
@@ -390,6 +394,8 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
     check_one_table(name, &raw.rows, &columns)?;
     if format.is_none() {
         check_headings(name, &raw.rows, &columns)?;
+    } else if raw.syntax != Syntax::Ndjson {
+        check_lone_texts(name, &raw.rows)?;
     }
     for row in &raw.rows {
         let of_id = [Column::OrderId, Column::ActionId, Column::ActionTrackerId, Column::Disposition];

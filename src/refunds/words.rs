@@ -105,27 +105,31 @@ const TITLE_WORDS: &str = "of for in from january february march april may june 
 const REFUNDS: &str = "refund refunds erstattung erstattungen rückerstattung rückerstattungen remboursements reembolsos rimborsi \
     terugbetalingen";
 /// The words of a total below it.
-const TOTAL_WORDS: &str = "total totals grand sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale totaal suma end eof file of \
-    usd eur gbp";
+const TOTAL_WORDS: &str = "total totals grand sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale totaal suma end eof endoffile file \
+    of subtotal grandtotal";
+/// What may stand beside a total.
+const UNITS: &str = "usd eur gbp record records s downloaded";
 
 /// Whether a line above a list says only that these are refunds, and of when; or a line below it only what they add up to.
 pub(super) fn is_plain_title(text: &str) -> bool {
-    let is_of = |list: &str, word: &str| {
-        word.bytes().all(|b| b.is_ascii_digit()) || list.split_ascii_whitespace().any(|known| known == word)
-    };
+    let is_of = |list: &str, word: &str| list.split_ascii_whitespace().any(|known| known == word);
+    let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+    let is_year = |word: &str| word.len() == 4 && word.starts_with("20") && is_number(word);
     // A percentage, a question or a sign says more than its words.
-    let is_simple =
-        |c: char| c.is_alphanumeric() || c.is_whitespace() || matches!(c, ',' | '.' | '-' | '<' | '>' | ':');
-    let plain = plain(text);
-    let words: Vec<&str> = plain.split_whitespace().collect();
-    let is_title = match words.split_first() {
-        Some((first, rest)) if !text.contains('.') => {
-            REFUNDS.split_ascii_whitespace().any(|known| known == *first)
-                && rest.iter().all(|word| is_of(TITLE_WORDS, word))
-        }
-        _ => false,
+    let is_simple = |c: char| {
+        c.is_alphanumeric() || c.is_whitespace() || matches!(c, ',' | '.' | '-' | '<' | '>' | ':' | '(' | ')')
     };
-    text.chars().all(is_simple) && (is_title || words.iter().all(|word| is_of(TOTAL_WORDS, word)))
+    let plain = plain(text);
+    let Some((first, rest)) = plain.trim_start().split_once(' ').or_else(|| Some((plain.trim(), ""))) else {
+        return false;
+    };
+    let mut rest = rest.split_whitespace();
+    let is_title = is_of(REFUNDS, first) && !text.contains('.');
+    let is_total = is_of(TOTAL_WORDS, first)
+        || (is_number(first) && is_of("record records", rest.clone().next().unwrap_or_default()));
+    text.chars().all(is_simple)
+        && ((is_title && rest.clone().all(|word| is_of(TITLE_WORDS, word) || is_year(word)))
+            || (is_total && rest.all(|word| is_of(TOTAL_WORDS, word) || is_of(UNITS, word) || is_number(word))))
 }
 
 /// A text in lower case, without marks that are not seen, with one blank for everything that is no letter and no digit.

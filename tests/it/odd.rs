@@ -94,7 +94,7 @@ fn an_account_that_is_listed_and_unknown_to_get_rewards_is_a_gap_until_the_list_
 
 #[test]
 fn a_host_that_knows_nobody_stops_the_crawl() {
-    let odd = Odd::new(60, |_| (404, json!({"message": "no"})));
+    let odd = Odd::new(400, |_| (404, json!({"message": "no"})));
     let outcome = odd.crawl(1);
     assert_eq!(outcome["error"]["kind"], "vendor", "{outcome}");
 }

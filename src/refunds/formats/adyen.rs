@@ -26,6 +26,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::RefundedAt, &["Booking Date"]),
     ],
     required: &[Column::Type, Column::Currency],
+    signed: true,
     says,
     ..Format::BASE
 };

@@ -19,6 +19,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::RefundedAt, &["posted-date-time", "posted-date"]),
     ],
     required: &[Column::Type, Column::AmountType, Column::Detail, Column::Amount],
+    signed: true,
     says,
     ..Format::BASE
 };

@@ -67,6 +67,8 @@ pub struct Format {
     pub rule: &'static str,
     /// What a person should know whose file it is; empty if nothing.
     pub caveat: &'static str,
+    /// Whether the sign of its amounts says which way money went. In other formats two signs in one file contradict each other.
+    pub signed: bool,
     /// Whether it is JSON only, or a table only; `None` if it is either.
     pub is_json: Option<bool>,
     /// Whether the name of a column counts only as it is written, without spaces and underscores.
@@ -91,6 +93,7 @@ impl Format {
         grain: "",
         rule: "",
         caveat: "",
+        signed: false,
         is_json: None,
         exact_names: false,
         has_sections: false,

@@ -35,6 +35,7 @@ pub(super) static FORMAT: Format = Format {
         ),
     ],
     required: &[Column::Type, Column::Status, Column::Amount, Column::Currency],
+    signed: true,
     says,
     ..Format::BASE
 };

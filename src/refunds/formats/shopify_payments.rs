@@ -19,6 +19,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::Payment, &["Checkout"]),
     ],
     required: &[Column::Type, Column::Amount, Column::Currency],
+    signed: true,
     says,
     ..Format::BASE
 };

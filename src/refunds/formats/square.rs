@@ -15,6 +15,7 @@ pub(super) static FORMAT: Format = Format {
         (Column::RowId, &["Payment ID"]),
     ],
     required: &[],
+    signed: true,
     says,
     ..Format::BASE
 };

@@ -317,3 +317,32 @@ fn a_woocommerce_export_with_a_refund_column_that_recoup_does_not_know_is_unclea
         assert_eq!(with("customer", &format!("{total},Ann")), DecisionKind::Unclear, "{total}");
     }
 }
+
+#[test]
+fn a_refund_of_the_other_sign_may_undo_one() {
+    let header = "Order ID,Refund By User,Total,Total Refunded\n";
+    let with = |row: &str| decision("ultracart-refunds", &format!("{header}1,ann,80,80\n{row}"));
+    assert_eq!(with(""), DecisionKind::RefundedInFull);
+    assert_eq!(with("1,ann,80,-80\n"), DecisionKind::Unclear);
+}
+
+#[test]
+fn nested_transactions_of_shopify_that_did_not_succeed_or_charged_again_are_unclear() {
+    let set = r#"{"shopMoney":{"amount":"80.0","currencyCode":"USD"}}"#;
+    let graph = |status: &str| {
+        let refunds = format!(r#"[{{"transactions":{{"nodes":[{{"kind":"REFUND","status":"{status}"}}]}}}}]"#);
+        decision(
+            "shopify-json",
+            &format!(
+                r##"{{"name":"#1","displayFinancialStatus":"REFUNDED","totalPriceSet":{set},"totalRefundedSet":{set},"refunds":{refunds}}}"##
+            ),
+        )
+    };
+    assert_eq!(graph("SUCCESS"), DecisionKind::RefundedInFull);
+    assert_eq!(graph("FAILURE"), DecisionKind::Unclear);
+    let again = r#"{"id":3,"kind":"refund","status":"success","amount":"80.00"},{"id":4,"kind":"sale","status":"success","amount":"80.00"}"#;
+    let rest = format!(
+        r##"{{"orders":[{{"id":1,"name":"#1","financial_status":"refunded","total_price":"80.00","refunds":[{{"transactions":[{again}]}}]}}]}}"##
+    );
+    assert_eq!(decision("shopify-json", &rest), DecisionKind::Unclear);
+}
