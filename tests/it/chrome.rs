@@ -108,11 +108,19 @@ impl Chrome {
         self.tell(path, body).unwrap_or_else(|error| panic!("{error} at {}:\n{}", self.path(), self.text()))
     }
 
-    /// The element; `//` begins an XPath, everything else is CSS.
+    /// The element, once the page has it; `//` begins an XPath, everything else is CSS.
     #[track_caller]
     fn element(&self, what: &str) -> String {
         let using = if what.starts_with("//") { "xpath" } else { "css selector" };
-        let found = self.must("/element", &json!({ "using": using, "value": what }));
+        let body = json!({ "using": using, "value": what });
+        let mut found = Value::Null;
+        // A click may have led to a page that is still on its way.
+        wait_for(|| {
+            found = self
+                .tell("/element", &body)
+                .map_err(|error| format!("{error} at {}:\n{}", self.path(), self.text()))?;
+            Ok(())
+        });
         found[ELEMENT].as_str().expect("an element").to_owned()
     }
 
