@@ -181,8 +181,8 @@ impl Advocate {
     /// Every reward that passes a narrow filter, by GraphQL: those of one account, of one referral, of a few IDs.
     ///
     /// # Errors
-    /// As [`Advocate::graph_rewards`]; `Vendor` where a refusal, damage, or a list without an end stands between and the whole.
-    pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Vec<ListedReward>> {
+    /// As [`Advocate::graph_rewards`]; `Vendor` also if a row is damaged or the list has no end.
+    pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Graph<Vec<ListedReward>>> {
         let mut found: Vec<ListedReward> = Vec::new();
         // The same row again is no news; the same reward with other words is a contradiction, which the caller must see.
         let mut known: HashSet<Box<str>> = HashSet::new();
@@ -196,10 +196,7 @@ impl Advocate {
                 attempts: u32::MAX,
             };
             match self.graph_rewards(&asked).await? {
-                Graph::Refused(refusal) => {
-                    let kind = if refusal == Refusal::Scope { Kind::Scope } else { Kind::Vendor };
-                    return Err(Error::new(kind, refusal.as_str()));
-                }
+                Graph::Refused(refusal) => return Ok(Graph::Refused(refusal)),
                 Graph::Answer(page) if !page.damaged.is_empty() => {
                     return Err(Error::new(Kind::Vendor, "GraphQL answered with errors in some rewards"));
                 }
@@ -209,7 +206,7 @@ impl Advocate {
                     found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.raw.get().into())));
                     // A server that ignores the offset gives the same again and again.
                     if found.len() == before || page.total.is_some_and(|total| offset >= total) {
-                        return Ok(found);
+                        return Ok(Graph::Answer(found));
                     }
                 }
             }
