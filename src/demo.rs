@@ -22,14 +22,14 @@ use crate::retract::{self, Follows, Reads, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Road;
-use crate::{crawl, lookup, simulator};
+use crate::{crawl, lookup};
 
 /// Runs simulator, crawl, lookup and retraction; the receipt is the answer.
 pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<End> {
-    let options = simulator::Options { participants, seed, ..simulator::Options::default() };
+    let options = impact_simulator::Options { participants, seed, ..impact_simulator::Options::default() };
     let (tenant, account_sid, token) = (options.tenant.clone(), options.account_sid.clone(), options.token.clone());
     let server_stop = CancellationToken::new();
-    let running = simulator::start(options, server_stop.clone())
+    let running = impact_simulator::start(options, server_stop.clone())
         .await
         .map_err(|error| Error::new(Kind::Failed, format!("failed to start the simulator: {error}")))?;
     let _guard = server_stop.drop_guard();

@@ -64,10 +64,6 @@ pub mod doctor;
 // Use case: the whole job against the simulator.
 pub mod demo;
 
-// Both vendor APIs in one process; imports no other module.
-#[expect(clippy::disallowed_methods, reason = "it stands alone and imports no clock; it is the other side of the wire")]
-pub mod simulator;
-
 // All output.
 pub mod report;
 

@@ -23,7 +23,6 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Rate, Span, Until};
-use crate::simulator;
 
 pub use adjust::AdjustArgs;
 pub use approval::{ApprovalCommand, DecideArgs, LimitsArgs};
@@ -91,7 +90,7 @@ pub enum Command {
     /// Do the whole job against a built-in simulator: crawl, look up, retract, prove. Needs no account
     Demo(DemoArgs),
     /// Serve both vendor APIs from this machine, to try, train and test
-    Simulate(Box<simulator::Options>),
+    Simulate(Box<impact_simulator::Options>),
     /// Check credentials, scopes, both hosts, the clock, the mapping and both files, and say what to do
     Doctor,
     /// Build or refresh the index: every participant's rewards, once. An unfinished run goes on

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::report::{self, Report};
 use crate::store::index::Index;
-use crate::{demo, doctor, memory, signal, simulator};
+use crate::{demo, doctor, memory, signal};
 
 mod adjust;
 mod approval;
@@ -226,12 +226,12 @@ fn remember_clock(context: &Context<'_>) {
     }
 }
 
-async fn simulate(options: simulator::Options, report: &Report, stop: CancellationToken) -> Result<End> {
+async fn simulate(options: impact_simulator::Options, report: &Report, stop: CancellationToken) -> Result<End> {
     let hints = format!(
         "RECOUP_TENANT={} RECOUP_ACCOUNT_SID={} RECOUP_AUTH_TOKEN={}",
         options.tenant, options.account_sid, options.token
     );
-    let running = simulator::start(options, stop).await.map_err(|error| {
+    let running = impact_simulator::start(options, stop).await.map_err(|error| {
         Error::new(Kind::Failed, format!("failed to serve: {error}"))
             .hint("choose another --port, or 0 for any that is free")
     })?;

@@ -11,7 +11,7 @@ use super::verify::{check, parse};
 use super::*;
 
 fn pair() -> RsaKeyPair {
-    RsaKeyPair::from_pkcs8(include_bytes!("../simulator/hook_key.p8")).expect("a key")
+    RsaKeyPair::from_pkcs8(include_bytes!("../../simulator/src/hook_key.p8")).expect("a key")
 }
 
 fn sign(header: &serde_json::Value, body: &[u8], raw: bool) -> String {

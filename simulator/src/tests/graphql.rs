@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde_json::{Value, json};
 
 use super::{of, world};
-use crate::simulator::{
+use crate::{
     LinkIn, LinkNames, Options,
     graphql::Graphql,
     keys::{ActionKey, Side},
@@ -211,7 +211,7 @@ fn the_event_is_the_buyer_s_and_carries_the_link() {
             sides.entry(event_id.clone()).or_default().insert(key.pack());
             events.insert(event_id, (event["fields"].clone(), row["referralId"].clone()));
             let mut rest = Vec::new();
-            world.style.write(&mut rest, data, key, crate::simulator::facts::Touch::default());
+            world.style.write(&mut rest, data, key, crate::facts::Touch::default());
             let rest: Value = serde_json::from_slice(&rest).expect("JSON");
             assert!(rest["userEvent"].is_null() && rest["orderId"].is_null() && rest["Oid"].is_null(), "{rest}");
             assert!(rest["referralId"].is_null() || rest["referralId"] == row["referralId"]);
@@ -234,7 +234,7 @@ fn the_event_is_the_buyer_s_and_carries_the_link() {
 #[test]
 fn a_lookup_of_an_order_leads_over_its_event_to_both_rewards() {
     let tenant = Tenant::new(&of(2000));
-    let examples = crate::simulator::Examples::find(&tenant.world);
+    let examples = crate::Examples::find(&tenant.world);
     for example in [&examples.plain[0], &examples.two_actions[0]] {
         let filter = json!({"filter": {"fields": {"orderId_eq": example.order_id}}});
         let found = tenant.ask(EVENTS, &filter)["data"]["userEvents"].clone();

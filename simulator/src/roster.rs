@@ -172,7 +172,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::options::Options;
+    use crate::options::Options;
 
     fn walk(roster: &Roster, size: u64) -> Vec<u64> {
         let mut all = Vec::new();

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{of, options};
-use crate::simulator::{DeleteFault, FaultKind, Options, auth::Keys, start};
+use crate::{DeleteFault, FaultKind, Options, auth::Keys, start};
 
 pub(super) struct Server {
     addr: SocketAddr,

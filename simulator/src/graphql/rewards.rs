@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{Part, document::Field};
-use crate::simulator::{
+use crate::{
     facts::{Facts, Touch},
     keys::{ActionKey, RewardKey, Side},
     timeline::Entry,

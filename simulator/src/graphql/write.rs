@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{Part, document::Field, events::KEY, rewards::Page};
-use crate::simulator::{
+use crate::{
     facts::{State, Touch},
     keys::{ActionKey, RewardKey, Side},
     options::LinkIn,

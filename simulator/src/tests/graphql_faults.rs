@@ -7,7 +7,7 @@ use super::{
     of, options,
     server::{Answer, Server},
 };
-use crate::simulator::{GraphqlSchema, OnOff, Options, UserEvents, auth::Keys};
+use crate::{GraphqlSchema, OnOff, Options, UserEvents, auth::Keys};
 
 const SHORT: &str = "query Q($limit: Int! = 20) { rewards(limit: $limit) { data { id userEvent { id } } } }";
 

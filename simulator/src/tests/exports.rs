@@ -9,7 +9,7 @@ use super::{
     of,
     server::{Answer, Server},
 };
-use crate::simulator::{ExportColumns, ExportFault, OnOff, Options, auth::Keys};
+use crate::{ExportColumns, ExportFault, OnOff, Options, auth::Keys};
 
 const EXPORT: &str = "/api/v1/simulator/export";
 

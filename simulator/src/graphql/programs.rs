@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Part, document::Field, rewards, write};
-use crate::simulator::{
+use crate::{
     keys::Side,
     reward_json::{Object, quoted},
     world::World,
@@ -94,7 +94,7 @@ pub(super) fn referral(out: &mut Vec<u8>, world: &World, field: &Field) {
         let reward_of = |side: Side| all.iter().find(|(key, _)| key.side == side);
         match field.name.as_str() {
             "id" => quoted(object.key(name), |out| data.write_referral_id(out, buyer, order)),
-            "programId" => object.text(name, Some(crate::simulator::programs::ID)),
+            "programId" => object.text(name, Some(crate::programs::ID)),
             "dateReferralStarted" | "dateModerated" => object.number(name, Some(dates.started)),
             "dateConverted" => object.number(name, dates.converted),
             "dateModified" => object.number(name, Some(dates.modified)),

@@ -8,7 +8,7 @@ use super::{
     of,
     server::{Server, quick},
 };
-use crate::simulator::{FileErrors, Options};
+use crate::{FileErrors, Options};
 
 async fn send(server: &Server, name: &str, content: &str) -> Value {
     let answer = server.send("POST", &format!("/_simulator/file?name={name}"), "", content).await.expect("an answer");
@@ -102,8 +102,7 @@ async fn columns_are_found_by_any_of_the_vendor_s_spellings() {
         rows.iter().map(|row| row["FileName"].as_str().unwrap_or_default().to_owned()).collect()
     };
     assert_eq!(names(server.get(list).await.json()), ["b.csv", "a.csv"]);
-    let day =
-        |days: i64| crate::simulator::time::iso(crate::simulator::time::now_ms() + days * crate::simulator::data::DAY);
+    let day = |days: i64| crate::time::iso(crate::time::now_ms() + days * crate::data::DAY);
     for (query, found) in [
         (format!("SubmissionDateStart={}", day(-1)), 2),
         (format!("SubmissionDateStart={}", day(1)), 0),

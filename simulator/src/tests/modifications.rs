@@ -8,7 +8,7 @@ use super::{
     of,
     server::{Server, quick},
 };
-use crate::simulator::{DeleteFault, Options, SubmissionsList};
+use crate::{DeleteFault, Options, SubmissionsList};
 
 /// Long enough for everything that [`quick`] delays.
 async fn settle() {
@@ -133,8 +133,8 @@ async fn an_order_level_amount_is_absolute_and_wrong_numbers_are_refused() {
         );
     }
     let program = action.split('.').next().expect("a program").to_owned();
-    let now = crate::simulator::time::now_ms();
-    let date = |days: i64| crate::simulator::time::iso(now + days * crate::simulator::data::DAY);
+    let now = crate::time::now_ms();
+    let date = |days: i64| crate::time::iso(now + days * crate::data::DAY);
     let updates = |query: String| {
         let server = &server;
         async move { server.get(&format!("/Advertisers/SIMULATOR/ActionUpdates?{query}")).await }
@@ -167,8 +167,8 @@ async fn an_order_level_amount_is_absolute_and_wrong_numbers_are_refused() {
 #[tokio::test]
 async fn a_page_leads_to_the_next_with_the_same_question() {
     let server = Server::start(of(2000)).await;
-    let now = crate::simulator::time::now_ms();
-    let date = |days: i64| crate::simulator::time::iso(now + days * crate::simulator::data::DAY);
+    let now = crate::time::now_ms();
+    let date = |days: i64| crate::time::iso(now + days * crate::data::DAY);
     let mut path = format!(
         "/Advertisers/SIMULATOR/ActionUpdates?CampaignId=4711&ActionDateStart={}&ActionDateEnd={}&PageSize=9",
         date(-40),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::{of, world};
-use crate::simulator::{
+use crate::{
     Examples, LinkIn, LinkNames, Options, data,
     facts::Touch,
     keys::{ActionKey, Class, RewardKey, Side},
@@ -194,7 +194,7 @@ fn examples_are_what_their_kind_says() {
     let world = world(&of(2000));
     let data = &world.data;
     let examples = Examples::find(&world);
-    let keys = |list: &[crate::simulator::Example]| -> Vec<ActionKey> {
+    let keys = |list: &[crate::Example]| -> Vec<ActionKey> {
         list.iter().flat_map(|one| one.action_ids.iter().filter_map(|id| data.find_action(id))).collect()
     };
     let days = |key: &ActionKey| (data.today - data.ordered(key.buyer, key.order)) / data::DAY;
@@ -208,7 +208,7 @@ fn examples_are_what_their_kind_says() {
             assert!(world.style.link(data, reward).orders.contains(&next));
         }
     }
-    let stuck = |list: &[crate::simulator::Example]| {
+    let stuck = |list: &[crate::Example]| {
         list.iter().all(|one| {
             one.reward_ids.iter().filter_map(|id| world.reward(id)).any(|(key, touch)| {
                 let facts = data.facts(key, touch, false);

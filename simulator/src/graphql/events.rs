@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::Part;
-use crate::simulator::{
+use crate::{
     keys::ActionKey,
     options::{LinkIn, LinkNames},
     world::World,

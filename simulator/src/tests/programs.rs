@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{graphql::Tenant, of, server::Server};
-use crate::simulator::{
+use crate::{
     Examples, OnOff, Options, ProgramRule, ReferralAfter, ReferralRewards, advocate::Advocate, keys::Side,
     record::Endpoint, referrals,
 };

@@ -77,7 +77,7 @@ fn request(path: &str, query: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::options::even_mix;
+    use crate::options::even_mix;
 
     #[test]
     fn faults_repeat_from_the_seed_and_every_request_gets_through() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{of, server::Server, world};
-use crate::simulator::{
+use crate::{
     Options,
     data::DAY,
     facts::Touch,

@@ -1,8 +1,8 @@
-//! `recoup simulate`: both vendor APIs in one process, to try, test and train without an account.
+//! impact.com's Advocate and Brand APIs in one process, to try, test and train without an account.
 //!
-//! Written from the vendor's documents and sharing no type with the modules that read them, so that one misreading
-//! cannot cancel out another. It imports no other module of the crate, prints nothing, and must never be reachable from
-//! outside: it binds 127.0.0.1 only.
+//! Written from the vendor's documents and sharing no type with recoup, so that one misreading cannot cancel out another. It
+//! depends on nothing of recoup, prints nothing, and must never be reachable from outside: it binds 127.0.0.1 only. `recoup
+//! simulate` starts it, and so does the program `impact-simulator`.
 //!
 //! In reading order: `options` (flags) → `mix`, `data`, `rewarded`, `names`, `orders`, `items`, `late`, `facts` (the data set
 //! as formulas) → `roster`, `timeline`, `book`, `programs`, `referrals`,
@@ -10,6 +10,8 @@
 //! `graphql`, `export`, `export_file`, `storage`, `brand`, `actions`, `reversal`, `files`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `rewrites`, `wire` (the
 //! weather) → `record`, `truth`, `examples`, `control` (what tests see). A request passes through `serve`: recorded → admitted →
 //! limited → broken → answered.
+
+#![expect(clippy::disallowed_methods, reason = "it is the other side of the wire, with a clock of its own")]
 
 mod actions;
 mod advocate;
