@@ -39,8 +39,8 @@ pub enum Kind {
     Tenant,
     /// The database belongs to another tenant, account or host.
     Identity,
-    /// The database was written by a newer recoup.
-    NewerDatabase,
+    /// The database was written by another version of recoup.
+    OtherVersion,
     /// The order is not in the index.
     NotIndexed,
     /// The order leads to several actions, or a reward offers several links.
@@ -74,7 +74,7 @@ impl Kind {
             | Self::Busy
             | Self::Tampered => 1,
             Self::Usage => 2,
-            Self::Config | Self::Credentials | Self::Scope | Self::Tenant | Self::Identity | Self::NewerDatabase => 3,
+            Self::Config | Self::Credentials | Self::Scope | Self::Tenant | Self::Identity | Self::OtherVersion => 3,
             Self::NotIndexed => 4,
             Self::Ambiguous | Self::Refused | Self::Declined | Self::NeedsApproval => 5,
             Self::SomeFailed => 6,
@@ -101,7 +101,7 @@ impl Kind {
             Self::Scope => "scope",
             Self::Tenant => "tenant",
             Self::Identity => "identity",
-            Self::NewerDatabase => "newer_database",
+            Self::OtherVersion => "other_version",
             Self::NotIndexed => "not_indexed",
             Self::Ambiguous => "ambiguous",
             Self::Refused => "refused",

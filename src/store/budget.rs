@@ -1,6 +1,6 @@
 //! The request quota of each host, kept in the index file so that every process on it shares one.
 //!
-//! One exchange is one short IMMEDIATE transaction on a connection of its own. The file is never created or upgraded here:
+//! One exchange is one short IMMEDIATE transaction on a connection of its own. The file is never created here:
 //! where there is none yet, the caller paces itself alone. What the numbers mean is in `model::budget`; nothing here decides.
 
 use std::path::{Path, PathBuf};
@@ -74,9 +74,9 @@ impl SharedBudget {
         let mut conn = open_as_it_is(&self.path, flags).map_err(failed)?;
         conn.busy_handler(Some(|looks| look_again(looks, BUSY_TIMEOUT))).map_err(failed)?;
         match check_version(&conn, &LAYOUT) {
-            Ok(version) if version == LAYOUT.version() => {}
-            // Whoever writes the index makes or upgrades it; until then it has no budget.
-            Ok(_) => return Err(Unavailable::NoDatabase),
+            Ok(true) => {}
+            // The process that writes the index makes its schema; until then it has no budget.
+            Ok(false) => return Err(Unavailable::NoDatabase),
             Err(error) => return Err(Unavailable::Failed(error.at(&LAYOUT, &self.path).message)),
         }
         if let Some(owner) = &self.owner

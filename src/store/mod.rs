@@ -1,6 +1,6 @@
 //! The only code that speaks SQL: the index, the ledger, and who may use the page.
 //!
-//! `open` brings a file up to date, sets the pragmas and binds it to one tenant; [`index`], [`ledger`] and [`access`] say what
+//! `open` makes a file where it is missing, sets the pragmas and binds it to one tenant; [`index`], [`ledger`] and [`access`] say what
 //! is in them, and this module what they have in common: whose they are, where they lie, and what is said where one fails. Two
 //! files are never opened on one connection and no transaction spans both: the ledger is written first, the index can be rebuilt.
 
@@ -18,8 +18,6 @@ pub mod index;
 pub mod ledger;
 mod lock;
 mod open;
-#[cfg(test)]
-mod shape;
 mod soundness;
 mod whole;
 
@@ -34,25 +32,14 @@ pub(crate) struct Layout {
     pub name: &'static str,
     /// The schema of today, whole: what a new file is made with, at once.
     pub schema: &'static str,
-    /// What takes an older file there. Appended to: the first takes a file from `user_version` 1 to 2, and so on. Runs with
-    /// foreign keys off, because a table that is made anew is gone for a moment; they are checked at the end.
-    pub upgrades: &'static [Upgrade],
+    /// The `user_version` of a file with this schema: one more with each release that changes it.
+    pub version: usize,
     /// `FULL` for what cannot be rebuilt, `NORMAL` for what can.
     pub synchronous: &'static str,
     /// Gives a connection the functions of SQL that the schema uses.
     pub functions: fn(&Connection) -> rusqlite::Result<()>,
     /// `PRAGMA application_id`, so that a foreign SQLite file is not mistaken for ours.
     pub application_id: i32,
-}
-
-/// One step from a version to the next, within the transaction of the whole upgrade.
-pub(crate) type Upgrade = fn(&Connection) -> rusqlite::Result<()>;
-
-impl Layout {
-    /// The `user_version` of a file with the schema of today.
-    fn version(&self) -> usize {
-        1 + self.upgrades.len()
-    }
 }
 
 /// Whom a file belongs to. Recorded at first use; another one is refused, so that simulator, test and live never mix.

@@ -1,7 +1,6 @@
-//! Opening a file: made where it is missing, brought to the schema of today, and bound to one tenant.
+//! Opening a file: made if it is missing, and bound to one tenant.
 //!
-//! A file written by an older recoup is upgraded as soon as it is opened by one who may write to it; one written by a newer
-//! recoup, or by another program, is refused and stays as it is, never guessed at.
+//! A file of another version of the schema, or of another program, is refused and stays as it is.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +19,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// SQLite's own waiting looks ten times a second in the end, and would miss nearly all of them.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Opens a file for writing, creates it where it is missing (mode 0600), migrates it and checks whom it belongs to.
+/// Opens a file for writing, creates it if it is missing (mode 0600), and checks whom it belongs to.
 pub(super) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
@@ -45,7 +44,7 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
     let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
     // Before the first question: another process may be making the file, or recovering its log after a crash.
     be_patient(&mut conn).map_err(|error| sql_error(&error, layout, path))?;
-    let version = match check_version(&conn, layout) {
+    let is_made = match check_version(&conn, layout) {
         Err(OpenError::Sql(error)) if needs_its_folder(&error) && !has_log(path) => {
             conn = open_immutable(path).map_err(|error| sql_error(&error, layout, path))?;
             check_version(&conn, layout)
@@ -53,12 +52,9 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
         checked => checked,
     }
     .map_err(|error| error.at(layout, path))?;
-    if version == 0 {
+    if !is_made {
         // Created, and the first writer has not got to the schema yet: the same as not there.
         return Ok(None);
-    }
-    if version < layout.version() {
-        conn = upgrade(path, layout)?;
     }
     be_patient(&mut conn)
         .and_then(|()| plan_once(&conn))
@@ -68,26 +64,6 @@ pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identi
         check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
     }
     Ok(Some(conn))
-}
-
-/// Upgrades a file that is to be read, and opens it again: an answer must not wait for the next crawl.
-fn upgrade(path: &Path, layout: &Layout) -> Result<Connection> {
-    let open = |access| open_as_it_is(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    let upgraded = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .map_err(OpenError::Sql)
-        .and_then(|mut conn| {
-            (layout.functions)(&conn)?;
-            prepare(&mut conn, layout)
-        })
-        .and_then(|()| open(OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(OpenError::Sql));
-    upgraded.map_err(|error| match error {
-        OpenError::Sql(error) if needs_its_folder(&error) => Error::new(
-            Kind::Storage,
-            format!("the {} at {} was written by an older recoup and must be upgraded", layout.name, path.display()),
-        )
-        .hint("run `recoup status` once as a user who may write to the file and its folder"),
-        error => error.at(layout, path),
-    })
 }
 
 /// Whether a file could not be read because SQLite may not make its `-shm` beside it.
@@ -129,20 +105,20 @@ fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
-/// The pragmas, each with its reason, and the schema of today in one exclusive transaction.
+/// The pragmas, each with its reason, and the schema in one exclusive transaction.
 fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
     be_patient(conn)?;
     plan_once(conn)?;
-    // First of all: the next pragma changes the file, and a file that is not ours, or is newer, must stay as it is.
-    let version = check_version(conn, layout)?;
+    // First of all: the next pragma changes the file, and a file that is not ours, or of another version, must stay as it is.
+    let is_made = check_version(conn, layout)?;
     // Readers go on while a crawl writes, and a commit is one append.
     keep_a_log(conn)?;
     // The ledger must survive a power cut with its last row (FULL); the index may lose its last batch, never its form.
     conn.pragma_update(None, "synchronous", layout.synchronous)?;
     // Sorting and temporary tables of a crawl stay off a disk that may be full.
     conn.pragma_update(None, "temp_store", "memory")?;
-    if version < layout.version() {
-        bring_up_to_date(conn, layout)?;
+    if !is_made {
+        make_schema(conn, layout)?;
     }
     // Rows refer to each other; a dangling one is a bug to hear of at once.
     conn.pragma_update(None, "foreign_keys", true)?;
@@ -179,31 +155,15 @@ pub(super) fn look_again(looks: i32, within: Duration) -> bool {
     is_early
 }
 
-/// All the way to the schema of today, or not at all.
-fn bring_up_to_date(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
-    conn.pragma_update(None, "foreign_keys", false)?;
+/// The whole schema, or nothing.
+fn make_schema(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    // Another process may have been here while this one waited for the lock.
-    match check_version(&tx, layout)? {
-        0 => tx.execute_batch(layout.schema)?,
-        version => {
-            for upgrade in layout.upgrades.iter().skip(version - 1) {
-                upgrade(&tx)?;
-            }
-        }
+    // Another process may have made it while this one waited for the lock.
+    if !check_version(&tx, layout)? {
+        tx.execute_batch(layout.schema)?;
+        tx.pragma_update(None, "user_version", layout.version as i64)?;
+        tx.pragma_update(None, "application_id", layout.application_id)?;
     }
-    let dangling = tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get::<_, i64>(0))?;
-    if dangling > 0 {
-        return Err(OpenError::Ours(
-            Error::new(
-                Kind::Storage,
-                format!("the {} cannot be upgraded: {dangling} rows refer to nothing", layout.name),
-            )
-            .hint("nothing was changed; run `recoup doctor`"),
-        ));
-    }
-    tx.pragma_update(None, "user_version", layout.version() as i64)?;
-    tx.pragma_update(None, "application_id", layout.application_id)?;
     tx.commit()?;
     Ok(())
 }
@@ -213,8 +173,8 @@ fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
         .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-/// The version of the file; refuses a newer one and a file that is not ours.
-pub(super) fn check_version(conn: &Connection, layout: &Layout) -> Result<usize, OpenError> {
+/// Whether the file has its schema; `false` for an empty one. Refuses another version of the schema and a file that is not ours.
+pub(super) fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, OpenError> {
     let names = || -> rusqlite::Result<(usize, i32)> {
         Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
     };
@@ -230,20 +190,25 @@ pub(super) fn check_version(conn: &Connection, layout: &Layout) -> Result<usize,
                 .hint("name another file with --database or RECOUP_DATABASE"),
         ));
     }
-    if version > layout.version() {
-        return Err(OpenError::Ours(
-            Error::new(
-                Kind::NewerDatabase,
-                format!(
-                    "the {} was written by a newer recoup (schema {version}, this one knows {})",
-                    layout.name,
-                    layout.version()
-                ),
-            )
-            .hint("upgrade recoup; nothing was changed"),
-        ));
+    if version != 0 && version != layout.version {
+        return Err(OpenError::Ours(other_version(layout, version)));
     }
-    Ok(version)
+    Ok(version != 0)
+}
+
+fn other_version(layout: &Layout, found: usize) -> Error {
+    let hint = match layout.name {
+        "index" => {
+            "use the recoup that wrote it, or move the file away and run `recoup crawl`: the index can be rebuilt"
+        }
+        "ledger" => "use the recoup that wrote it; do not delete the ledger: it is the only record of what was sent",
+        _ => "use the recoup that wrote it, or move the file away and add its users again with `recoup user add`",
+    };
+    let (name, known) = (layout.name, layout.version);
+    let message = format!(
+        "the {name} was written by another version of recoup (schema {found}, and this one has schema {known})"
+    );
+    Error::new(Kind::OtherVersion, message).hint(hint)
 }
 
 fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
@@ -303,7 +268,7 @@ mod tests {
     const LAYOUT: Layout = Layout {
         name: "index",
         schema: "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
-        upgrades: &[],
+        version: 1,
         synchronous: "NORMAL",
         functions: |_| Ok(()),
         application_id: 7,

@@ -49,7 +49,7 @@ fn what_was_sent_is_in_the_outcomes_also_where_the_index_fails_in_the_middle() {
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let child = home.command(&list).spawn().expect("it starts");
     wait_until("something is sent", || !sim.deletes().is_empty());
-    // A newer recoup has taken the index over.
+    // Another version of recoup has taken the index over.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
     index.pragma_update(None, "user_version", 99).expect("another version");
     let ran = Ran::of(&list, child.wait_with_output().expect("it ends"));

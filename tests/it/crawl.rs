@@ -282,7 +282,7 @@ fn a_rate_of_our_own_is_kept() {
 }
 
 #[test]
-fn a_database_of_another_tenant_a_newer_or_a_damaged_one_is_refused() {
+fn a_database_of_another_tenant_another_version_or_a_damaged_one_is_refused() {
     let sim = Sim::start(&["--participants", "60"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -296,11 +296,18 @@ fn a_database_of_another_tenant_a_newer_or_a_damaged_one_is_refused() {
         assert_eq!(home.check(&args, 3).error_kind(), "identity");
     }
     let home = home.set("RECOUP_ADVOCATE_URL", &format!("http://{}/api/v1", sim.addr));
-    let conn = rusqlite::Connection::open(home.database()).expect("the index");
-    conn.pragma_update(None, "user_version", 999).expect("a newer schema");
-    drop(conn);
-    assert_eq!(home.check(&["lookup", "1", "--json"], 3).error_kind(), "newer_database");
-    assert_eq!(home.check(&["crawl", "--source", "participants", "--json"], 3).error_kind(), "newer_database");
+    for version in [2, 999] {
+        let conn = rusqlite::Connection::open(home.database()).expect("the index");
+        conn.pragma_update(None, "user_version", version).expect("another schema");
+        drop(conn);
+        let before = std::fs::read(home.database()).expect("the file");
+        for args in [vec!["lookup", "1", "--json"], vec!["crawl", "--source", "participants", "--json"]] {
+            let ran = home.check(&args, 3);
+            assert_eq!(ran.error_kind(), "other_version");
+            assert!(ran.stdout.contains("move the file away and run `recoup crawl`"), "{}", ran.stdout);
+        }
+        assert!(std::fs::read(home.database()).expect("the file") == before, "it stays as it is");
+    }
     std::fs::write(home.database(), "this is no database at all, not even a little".repeat(200)).expect("rubbish");
     for file in ["recoup.db-wal", "recoup.db-shm"] {
         drop(std::fs::remove_file(home.path(file)));

@@ -27,7 +27,7 @@ pub use users::UserRow;
 pub(super) const LAYOUT: Layout = Layout {
     name: "access file",
     schema: include_str!("../../../access.sql"),
-    upgrades: &[],
+    version: 1,
     synchronous: "FULL",
     functions: |_| Ok(()),
     application_id: 0x7265_6361, // "reca"

@@ -18,8 +18,6 @@ use crate::model::{Link, fnv1a};
 const MANY: i64 = 1 << 16;
 /// White space to Unicode, not to ASCII.
 const VERTICAL_TAB: u8 = 11;
-/// Rewards whose links get their keys at once, when a file of an older recoup is brought up to date.
-const UPGRADED_AT_ONCE: i64 = 250_000;
 
 /// The key of an order ID: the same for all that differ in case, white space, a leading `#` and leading zeros only. Letters
 /// beyond ASCII do not count, since another version of Unicode may see their case otherwise, and what is in the file must be
@@ -126,24 +124,6 @@ pub(in crate::store) fn links_without_keys(conn: &Connection) -> rusqlite::Resul
         "SELECT count(*) FROM links WHERE order_id IS NOT NULL AND NOT {order} OR action_id IS NOT NULL AND NOT {action}"
     );
     conn.query_row(&select, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-}
-
-/// Keys for the links of a file that was written without.
-pub(super) fn key_all(conn: &Connection) -> rusqlite::Result<()> {
-    let last: i64 = conn.query_row("SELECT coalesce(max(reward), 0) FROM links", [], |row| row.get(0))?;
-    let mut insert = conn.prepare(
-        "INSERT OR IGNORE INTO link_keys (key, reward)
-         SELECT order_key(order_id), reward FROM links WHERE reward BETWEEN ?1 AND ?2 AND order_id IS NOT NULL
-         UNION ALL
-         SELECT action_key(action_id), reward FROM links WHERE reward BETWEEN ?1 AND ?2 AND action_id IS NOT NULL
-         ORDER BY 1, 2",
-    )?;
-    let mut first = 0;
-    while first <= last {
-        insert.execute([first, first + UPGRADED_AT_ONCE - 1])?;
-        first += UPGRADED_AT_ONCE;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

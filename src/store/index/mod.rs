@@ -31,8 +31,6 @@ mod sweeps;
 #[cfg(test)]
 mod tests;
 mod tombstones;
-#[cfg(test)]
-mod upgrade_tests;
 mod vendor_clock;
 mod walks;
 
@@ -59,7 +57,6 @@ pub use tombstones::Buried;
 pub use vendor_clock::ClockOffset;
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
-use links::key_all;
 pub(super) use links::links_without_keys;
 use log::{LAST_RESORT, LogKeeper};
 use pack::Packer;
@@ -74,19 +71,7 @@ use crate::store::ledger::Head;
 pub(super) const LAYOUT: Layout = Layout {
     name: "index",
     schema: include_str!("../../../schema.sql"),
-    upgrades: &[
-        |conn| conn.execute_batch(include_str!("../../../migrations/index-2.sql")),
-        |conn| conn.execute_batch(include_str!("../../../migrations/index-3.sql")),
-        |conn| conn.execute_batch(include_str!("../../../migrations/index-4.sql")),
-        |conn| {
-            conn.execute_batch(include_str!("../../../migrations/index-5.sql"))?;
-            know_keys(conn)?;
-            key_all(conn)
-        },
-        |conn| conn.execute_batch(include_str!("../../../migrations/index-6.sql")),
-        |conn| conn.execute_batch(include_str!("../../../migrations/index-7.sql")),
-        |conn| conn.execute_batch(include_str!("../../../migrations/index-8.sql")),
-    ],
+    version: 1,
     synchronous: "NORMAL",
     functions: know_keys,
     application_id: 0x7265_6378, // "recx"
@@ -240,7 +225,7 @@ impl IndexReader {
     }
 
     /// The ledger that was used with this index and how far it was; `None` before the first retraction. The hash is empty
-    /// where an older recoup wrote it down.
+    /// if the ledger has no event.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {
         let value = |conn: &Connection, key: &str| -> rusqlite::Result<Option<String>> {
             conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()

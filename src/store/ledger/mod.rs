@@ -20,9 +20,6 @@ mod state;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod upgrade;
-#[cfg(test)]
-mod upgrade_tests;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -50,7 +47,7 @@ pub use watch::{Looked, NewWatched, Watched};
 pub(super) const LAYOUT: Layout = Layout {
     name: "ledger",
     schema: include_str!("../../../ledger.sql"),
-    upgrades: &[upgrade::to_version_2, upgrade::to_version_3, upgrade::to_version_4],
+    version: 1,
     synchronous: "FULL",
     functions: |_| Ok(()),
     application_id: 0x7265_636C, // "recl"

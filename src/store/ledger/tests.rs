@@ -79,7 +79,7 @@ fn rows_cannot_be_changed_or_removed() -> Result<()> {
 }
 
 #[test]
-fn another_tenant_and_a_newer_schema_are_refused() -> Result<()> {
+fn another_tenant_and_another_schema_are_refused() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("l.db");
     let ledger = Ledger::open(&path, &identity(), &ann())?;
@@ -87,7 +87,7 @@ fn another_tenant_and_a_newer_schema_are_refused() -> Result<()> {
     assert_eq!(Ledger::open(&path, &other, &ann()).expect_err("another tenant").kind, Kind::Identity);
     ledger.conn.pragma_update(None, "user_version", 99).expect("pragma");
     drop(ledger);
-    assert_eq!(Ledger::open(&path, &identity(), &ann()).expect_err("newer").kind, Kind::NewerDatabase);
+    assert_eq!(Ledger::open(&path, &identity(), &ann()).expect_err("another version").kind, Kind::OtherVersion);
     Ok(())
 }
 
