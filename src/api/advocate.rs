@@ -288,7 +288,7 @@ pub(crate) fn reward_text(body: &Bytes, id: &RewardId) -> Option<String> {
         id: &'a RawValue,
     }
     let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
-    (text(wire.id)?.trim() == id.as_str()).then(|| object_text(body)).flatten()
+    (text(wire.id)? == id.as_str()).then(|| object_text(body)).flatten()
 }
 
 /// The text of a body that is one JSON object.

@@ -27,7 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
 use crate::store::index::{IndexReader, Via};
-use crate::store::ledger::{Event, Ledger, NewRetraction, Retraction, Road, State};
+use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -368,6 +368,12 @@ pub async fn read_again(reads: &Reads<'_>, before: &[Snapshot]) -> Result<Vec<Sn
         rewards.push(match reads.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
             Some(raw) => {
                 let live = read_own(reads, &raw, None, Via::Rest)?;
+                let account = live.extracted.reward.account_id.as_str();
+                // Without an account of its own it cannot be told from another tenant's or a cache's.
+                if was.account_id != FORGOTTEN && account != was.account_id {
+                    return Err(Error::new(Kind::Vendor, "the reward was read in another account than before")
+                        .hint("compare it with the vendor's Reward Feed (Show more)"));
+                }
                 live.snapshot(reads.vendor_now()?.as_millisecond())
             }
             None => Snapshot { state: MISSING.to_owned(), ended_at: None, ..was.clone() },

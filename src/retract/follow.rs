@@ -264,6 +264,7 @@ pub(super) async fn rewards_now(
         }
     }
     let seen = look(reads, &known).await?;
+    seen.check_sources()?;
     if let Some(trouble) = seen.trouble {
         return Err(trouble);
     }

@@ -109,7 +109,7 @@ pub async fn look(reads: &Reads<'_>, known: &[Known]) -> Result<Look> {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
                 known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
-            let asked = if by_graphql { ask_by_graphql(reads, &reward.account_id).await? } else { None };
+            let asked = if by_graphql { ask_by_graphql(reads, &reward.account_id, known).await? } else { None };
             accounts.push(match asked {
                 Some(asked) => asked,
                 None => ask(reads, &reward.account_id).await?,
@@ -158,7 +158,7 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     let mut kept: HashMap<RewardId, Kept> = HashMap::new();
     for (at, live) in accounts.iter().flat_map(|asked| asked.rewards.iter().flatten()).enumerate() {
         let (reward, links) = (&live.extracted.reward, &live.extracted.links);
-        let weight = weight(reward, now_ms);
+        let weight = reward.weight(now_ms);
         match kept.entry(reward.reward_id.clone()) {
             Entry::Vacant(free) => {
                 free.insert(Kept { weight, at, links: links.clone(), is_linked_otherwise: false });
@@ -190,21 +190,6 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     }
 }
 
-/// How much a statement speaks against a cancellation; the smallest weight the most. Of two ends the one with more redeemed
-/// comes first, then the earlier one.
-fn weight(reward: &Reward, now_ms: i64) -> (u8, i64, i64) {
-    let rank = match reward.state(now_ms) {
-        RewardState::Available | RewardState::Pending => 0,
-        RewardState::Unclear => 1,
-        RewardState::PartlyRedeemed => 2,
-        RewardState::Redeemed => 3,
-        RewardState::Expired => 4,
-        RewardState::Cancelled => 5,
-    };
-    let redeemed = reward.redeemed.unwrap_or(0);
-    (rank, redeemed.saturating_neg(), reward.ended_at(now_ms).unwrap_or(i64::MIN))
-}
-
 impl Place {
     pub(super) fn of(live: LiveReward, known: &Known) -> Self {
         let account = &live.extracted.reward.account_id;
@@ -227,15 +212,23 @@ async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
 
 /// `None` if the server refuses the question: Get Rewards shows the rewards, if not their links. An answer that is damaged is an
 /// error, because another API would hide what it says.
-async fn ask_by_graphql(reads: &Reads<'_>, account: &AccountId) -> Result<Option<AccountLook>> {
+///
+/// The filter is the server's, and it may let rewards of other accounts through, which say nothing about this one: unless one is
+/// a known reward, is listed for this account as well, or names no account.
+async fn ask_by_graphql(reads: &Reads<'_>, account: &AccountId, known: &[Known]) -> Result<Option<AccountLook>> {
     let asked_at = reads.clock.now();
     let listed = match reads.advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await? {
         Graph::Answer(listed) => listed,
         Graph::Refused(_) => return Ok(None),
     };
-    // The filter is the server's; what it let through of other accounts says nothing about this one.
-    let own = listed.into_iter().filter(|reward| reward.account.as_ref() == Some(account));
-    let own = own.map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
+    let (own, others): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|reward| reward.account.as_ref() == Some(account));
+    let is_asked =
+        |id: &RewardId| known.iter().any(|known| known.reward_id == *id) || own.iter().any(|reward| reward.id == *id);
+    if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
+        return Err(foreign("another account"));
+    }
+    let own = own.iter().map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
     Ok(Some(AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at }))
 }
 
@@ -266,10 +259,6 @@ pub(super) fn own(
     let nowhere = AccountId::new("");
     let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
         .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
-    let foreign = |what: &str| {
-        Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
-            .hint("run the same command again; a cache or a proxy in between may mix answers up")
-    };
     if asked.is_some_and(|asked| *asked != extracted.reward.account_id) {
         return Err(foreign("another account"));
     }
@@ -278,6 +267,11 @@ pub(super) fn own(
         return Err(foreign("another tenant"));
     }
     Ok(LiveReward { raw: raw.to_owned(), extracted, via })
+}
+
+fn foreign(what: &str) -> Error {
+    Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
+        .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
 /// A reward as the ledger and the receipt keep it.
@@ -293,6 +287,22 @@ pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
         linked: true,
         ended_at: reward.ended_at(now_ms),
         by_graphql: false,
+    }
+}
+
+impl Look {
+    /// An error if a reward that came by GraphQL was not read by GraphQL this time: Get Rewards does not know everything that may
+    /// have happened to it.
+    pub fn check_sources(&self) -> Result<()> {
+        let is_by_another = |(known, place): &(Known, Place)| match place {
+            Place::Home(live) | Place::Elsewhere(live) => known.via == Via::GraphQl && live.via != Via::GraphQl,
+            Place::Missing => false,
+        };
+        if !self.found.iter().any(is_by_another) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Vendor, "the rewards were read by GraphQL before, and GraphQL does not show them now")
+            .hint("nothing is concluded from Get Rewards alone, which does not show every redemption; run `recoup verify` later"))
     }
 }
 

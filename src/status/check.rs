@@ -1,7 +1,7 @@
 //! What a monitor wants to know: is anything wrong that a person must hear of.
 //!
-//! Six things are: a ledger from which nothing is sent, an index that is older than it may be, retractions that are long
-//! overdue, credentials that the vendor has refused, a wait that a host cannot mean, and a clock that is far from the vendor's.
+//! Seven things are: a ledger from which nothing is sent, an index that is older than it may be, retractions that are long
+//! overdue, credentials that the vendor has refused, a proof that a newer crawl contradicts, a wait that a host cannot mean, and a clock that is far from the vendor's.
 //! Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
 //! metrics have them. Only computes; nothing is read here.
 
@@ -55,6 +55,13 @@ impl Status {
         for open in self.overdue(limits.overdue, now) {
             let (id, order, state, since) = (open.id, &open.order_id, open.state.as_str(), &open.since);
             found("overdue_retraction", format!("retraction {id} of order {order} has been {state} since {since}"));
+        }
+        for again in &self.standing_again {
+            let (id, order, reward) = (again.id, &again.order_id, &again.reward_id);
+            let message = format!(
+                "retraction {id} of order {order} was proven, but reward {reward} does not read as cancelled; run `recoup verify {id}`"
+            );
+            found("standing_again", message);
         }
         for refusal in &self.refusals {
             found(

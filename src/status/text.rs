@@ -114,7 +114,7 @@ impl Status {
             let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
             lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));
         }
-        for again in &self.standing_again {
+        for again in self.standing_again.iter().filter(|_| self.problems.is_none()) {
             lines.push(format!(
                 "ATTENTION: retraction {} of order {} was proven, but reward {} does not read as cancelled; run `recoup verify {}`",
                 again.id, again.order_id, again.reward_id, again.id

@@ -105,8 +105,8 @@ pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
     let Some(list) = answer.data.and_then(|data| data.rewards) else {
         return errors.first().map(|error| Graph::Refused(error.refusal()));
     };
-    // An error that says nothing of where it belongs may belong to any row: the page is as good as broken.
-    if errors.iter().any(|error| error.row().is_none()) {
+    // An error that names no row of the page may belong to any of them: the page is as good as broken.
+    if errors.iter().any(|error| error.row().is_none_or(|row| row >= list.data.len())) {
         return None;
     }
     let hurt: Vec<usize> = errors.iter().filter_map(ErrorWire::row).collect();

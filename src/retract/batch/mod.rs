@@ -335,7 +335,10 @@ impl Intent {
             lines.push(format!("{} actions will be adjusted for a refund in part", self.adjustments));
         }
         if self.followed > 0 {
-            lines.push(format!("{} were sent before and are only looked at", self.followed));
+            lines.push(format!(
+                "{} were sent before: what is still open is looked at, and nothing is sent again",
+                self.followed
+            ));
         }
         lines
     }
