@@ -91,12 +91,20 @@ fn health_is_red_when_the_ledger_its_folder_or_its_lock_cannot_be_written() {
             "an index that is read-only" => Some((home.database(), 0o400)),
             _ => Some((folder, 0o500)),
         };
+        // With its logs in place a database can be written to in a folder that cannot; and logs have the mode of their database.
+        let remove_logs = || {
+            for log in ["recoup.db-wal", "recoup.db-shm", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
+                drop(std::fs::remove_file(home.path(log)));
+            }
+        };
         if let Some((path, mode)) = &changed {
+            remove_logs();
             chmod(path, *mode);
         }
         everything_is_red(&sim, &home, "ledger", says, 1);
         if let Some((path, _)) = &changed {
             chmod(path, 0o700);
+            remove_logs();
             everything_is_green(&home);
         }
     }
