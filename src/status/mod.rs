@@ -19,7 +19,7 @@ use crate::retract::receipt::Entry;
 use crate::retract::sendable;
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
-use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, Refusal, Run};
+use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, Run};
 use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 pub use check::{Limits, Problem};
@@ -82,6 +82,8 @@ pub struct Status {
     pub time_to_confirm: Option<Spread>,
     /// How far this machine's clock was ahead of the vendor's by the newest answer; `null` before the first.
     pub clock: Option<ClockOffset>,
+    /// By which clock expiry is judged.
+    pub judged_by: JudgedBy,
     /// Accounts that webhooks have named and that wait to be read again.
     pub accounts_waiting: u64,
     /// When each scheduled job last went well, RFC 3339.
@@ -237,17 +239,22 @@ pub fn gather(
         refusals: Vec::new(),
         time_to_confirm: None,
         clock: None,
+        judged_by: JudgedBy::default(),
         accounts_waiting: 0,
         jobs: std::collections::BTreeMap::new(),
         problems: None,
     };
     let reader = IndexReader::open(database, identity)?;
+    let mut now_ms = clock.now_ms();
     if let Some(reader) = &reader {
         let owner = reader.identity()?;
         let coverage = reader.coverage()?;
         let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let now = reader.judged_now(clock.now())?;
-        status.age = as_of.map(|then| now.at.duration_since(then));
+        status.judged_by = now.by;
+        now_ms = now.at.as_millisecond();
+        // What a crawl is as of is the earlier of both clocks, too.
+        status.age = as_of.map(|then| now.at.min(clock.now()).duration_since(then));
         status.age_seconds = status.age.map(|age| age.as_secs());
         status.coverage = Some(coverage);
         status.tenant = Some(owner.tenant);
@@ -284,7 +291,7 @@ pub fn gather(
         for retraction in ledger.all()? {
             took.extend(time_to_confirm(&retraction, since));
             if let Some(reader) = &reader {
-                status.standing_again.extend(contradicted(reader, &retraction, clock.now_ms())?);
+                status.standing_again.extend(contradicted(reader, &retraction, now_ms)?);
             }
         }
         status.time_to_confirm = Spread::of(took);

@@ -83,6 +83,7 @@ impl Status {
                 }
             });
         }
+        lines.extend(self.judged_by.doubt().map(str::to_owned));
         if self.failed_accounts > 0 {
             lines.push(format!(
                 "{} account(s) could not be read; list them with --failed-accounts",

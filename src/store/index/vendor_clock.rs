@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::OptionalExtension;
 use serde::Serialize;
 
-use super::{Index, IndexReader};
+use super::{Index, IndexReader, moment};
 use crate::error::Result;
 
 /// The key beside the identity; its value is the seconds, or [`NO_DATE`], and the moment, parted by a blank.
@@ -15,6 +15,9 @@ const NO_DATE: &str = "none";
 
 /// What was heard longer ago says nothing about the clocks of today.
 const HOLDS: SignedDuration = SignedDuration::from_hours(48);
+
+/// Clocks are set back by a little all the time.
+const SET_BACK_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 
 /// The same offset is written again only after this time.
 const REPEATED_AFTER: SignedDuration = SignedDuration::from_mins(10);
@@ -49,6 +52,14 @@ pub struct JudgedNow {
     pub at: Timestamp,
     /// By which clock.
     pub by: JudgedBy,
+}
+
+impl JudgedBy {
+    /// A sentence for a person who relies on it; `None` if there is nothing to say.
+    pub fn doubt(self) -> Option<&'static str> {
+        let doubt = "expiry is judged by this machine's clock, which is behind the newest crawl: set it, then run `recoup doctor`";
+        (self == Self::Suspect).then_some(doubt)
+    }
 }
 
 impl ClockOffset {
@@ -115,7 +126,7 @@ impl IndexReader {
             let sql = "SELECT max(max(started_at, coalesce(finished_at, 0))) FROM runs";
             conn.prepare_cached(sql)?.query_row([], |row| row.get(0))
         })?;
-        let is_behind = seen.is_some_and(|seen| local.as_millisecond() < seen);
+        let is_behind = seen.is_some_and(|seen| moment(seen).duration_since(local) > SET_BACK_AT_MOST);
         Ok(JudgedNow { at: local, by: if is_behind { JudgedBy::Suspect } else { JudgedBy::Local } })
     }
 }
@@ -123,6 +134,31 @@ impl IndexReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Identity;
+    use crate::store::index::NewRun;
+
+    #[test]
+    fn a_clock_behind_the_newest_crawl_is_suspect_until_the_vendor_s_is_heard() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("recoup.db");
+        let at = |minutes: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        let mut index = Index::open(&path, &Identity::of_a_test()).expect("opens");
+        let judged = |minutes| {
+            let reader = IndexReader::open(&path, None).expect("opens").expect("is there");
+            let now = reader.judged_now(at(minutes)).expect("reads");
+            (now.by, now.at)
+        };
+        assert_eq!(judged(0), (JudgedBy::Local, at(0)));
+        let (run, _) = index.begin_run(NewRun::of("participants"), at(60)).expect("begins");
+        index.finish_run(run, &[], at(70)).expect("finishes");
+        assert_eq!(judged(66), (JudgedBy::Local, at(66)), "clocks are set back by a little");
+        assert_eq!(judged(60), (JudgedBy::Suspect, at(60)));
+        index.remember_clock(Some(-600), at(60)).expect("is kept");
+        assert_eq!(judged(60), (JudgedBy::Vendor, at(70)));
+        index.remember_clock(None, at(60)).expect("is kept");
+        assert_eq!(judged(60), (JudgedBy::Suspect, at(60)));
+        assert!(JudgedBy::Suspect.doubt().is_some_and(|doubt| doubt.contains("this machine's clock")));
+    }
 
     #[test]
     fn an_offset_holds_for_two_days_and_no_date_is_none() {
