@@ -58,3 +58,23 @@ fn status_judges_a_lost_reward_by_the_vendor_s_clock() {
     assert_eq!(status["judged_by"], "vendor");
     assert_eq!(status["standing_again"], json!([]), "it was lost then, and is lost now");
 }
+
+#[test]
+fn a_crawl_is_as_of_the_earlier_of_both_clocks() {
+    for source in ["participants", "graphql", "export"] {
+        let sim = Sim::start(&["--participants", "200", "--clock=-10m"]);
+        let home = Home::new(&sim);
+        home.check(&["crawl", "--source", source, "--json"], 0);
+        let coverage = home.check(&["lookup", "no such order", "--json"], 4).object()["coverage"].clone();
+        let as_of: jiff::Timestamp = coverage["as_of"].as_str().expect("a moment").parse().expect("a moment");
+        let by_the_vendor = now() - jiff::SignedDuration::from_mins(10);
+        assert!(as_of <= by_the_vendor, "{source}: {as_of}, and it is {by_the_vendor} there");
+        let age = home.run(&["status", "--json"]).object()["age_seconds"].as_i64().expect("seconds");
+        assert!((0..120).contains(&age), "{source}: {age}");
+    }
+    // If this machine's clock is behind, its own time is the earlier one.
+    let (_sim, home) = ready(&["--clock=10m"]);
+    let coverage = home.check(&["lookup", "no such order", "--json"], 4).object()["coverage"].clone();
+    let as_of: jiff::Timestamp = coverage["as_of"].as_str().expect("a moment").parse().expect("a moment");
+    assert!(as_of <= now(), "{as_of}");
+}
