@@ -268,17 +268,11 @@ fn clock_check(heard: Option<HeardClock>) -> Check {
     if let Some(trouble) = clock_trouble(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }
-    match heard.ahead.unwrap_or_default() {
-        skew if skew.abs() <= CLOCK_SKEW => {
-            Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)))
-        }
-        skew => Check::wrong(
-            "clock",
-            &Error::new(
-                Kind::Failed,
-                format!("this clock is {} s {} the vendor's", skew.abs(), if skew > 0 { "ahead of" } else { "behind" }),
-            )
-            .hint("set this machine's clock: waits and ages are computed with it"),
-        ),
+    let skew = heard.ahead.unwrap_or_default();
+    if skew.abs() <= CLOCK_SKEW {
+        return Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)));
     }
+    let way = if skew > 0 { "ahead of" } else { "behind" };
+    let error = Error::new(Kind::Failed, format!("this clock is {} s {way} the vendor's", skew.abs()));
+    Check::wrong("clock", &error.hint("set this machine's clock: waits and ages are computed with it"))
 }
