@@ -87,13 +87,12 @@ impl Ledger {
             return Ok(());
         }
         let before = Stamp::of(&self.path);
-        match first_finding(&self.conn, "integrity_check").map_err(|error| sql_error(&error, &LAYOUT, &self.path))? {
-            Some(finding) => Err(damaged(&LAYOUT, &self.path, &finding)),
-            None => {
-                keep_sound(&self.path, before);
-                Ok(())
-            }
+        let finding = first_finding(&self.conn, "integrity_check");
+        if let Some(finding) = finding.map_err(|error| sql_error(&error, &LAYOUT, &self.path))? {
+            return Err(damaged(&LAYOUT, &self.path, &finding));
         }
+        keep_sound(&self.path, before);
+        Ok(())
     }
 
     pub(super) fn is_as_it_was_sound(&self) -> bool {
