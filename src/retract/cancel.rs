@@ -13,14 +13,13 @@ use tokio::time::Instant;
 use super::approval::{self, Demand, Subject};
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::follow;
-use super::guard::check_ledger;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::{read_own, snapshot};
 use super::plan::Kept;
 use super::receipt::Receipt;
 use super::reconcile::has_passed;
 use super::verdict::{Check, Findings};
-use super::{Follows, Reads, advice, seen};
+use super::{Follows, Reads, advice, seen, sendable};
 use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
@@ -80,10 +79,10 @@ pub async fn run(
     reward_id: &RewardId,
     options: &CancelOptions,
 ) -> Result<Receipt> {
+    sendable::check(reads)?;
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let mut coverage = Coverage::default();
     if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
-        check_ledger(Some(&reader), existing.as_ref())?;
         coverage = reader.coverage()?;
     }
     let before = existing.as_ref().map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
-use super::{Options, Reads, WriterSettings, seen};
+use super::{Options, Reads, WriterSettings, seen, sendable};
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::refunds::{DecisionKind, Refunds};
@@ -118,6 +118,7 @@ impl<'a> Batch<'a> {
         template: &Options,
         undated: Timestamp,
     ) -> Result<Self> {
+        sendable::check(reads)?;
         let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
         let mut items = rows::items(refunds, template);
         if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))?

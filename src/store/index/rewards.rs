@@ -18,7 +18,7 @@ use super::rows::{Item, Tally, old_rewards};
 use super::shared::Shared;
 use super::sweeps::count_accounts;
 use super::{AccountKey, Index, RunKey, Sweep};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
 
@@ -66,15 +66,25 @@ impl ReadReward {
     }
 
     /// What Get Rewards answered for an account; and how many of the rewards cannot be kept, because they have no id.
-    pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
+    ///
+    /// # Errors
+    /// [`Kind::Vendor`] if a reward names another account: then the answer is not about the one that was asked, and nothing of it
+    /// is kept.
+    pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> Result<(Vec<Self>, u64)> {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
             match extract::read(raw.get(), account, mapping) {
+                Ok(extracted) if extracted.reward.account_id != *account => {
+                    let what =
+                        "Advocate Get Rewards answered with rewards of another account than the one that was asked for";
+                    return Err(Error::new(Kind::Vendor, what)
+                        .hint("run the same command again; a cache or a proxy in between may mix answers up"));
+                }
                 Ok(extracted) => rewards.push(Self { extracted, raw: raw.into(), via: Via::Rest }),
                 Err(_no_id) => unusable += 1,
             }
         }
-        (rewards, unusable)
+        Ok((rewards, unusable))
     }
 
     /// The same, having come by another API than Get Rewards.
