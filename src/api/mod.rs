@@ -19,6 +19,7 @@ mod oddity;
 pub mod options;
 mod pace;
 pub mod rate_headers;
+pub mod referrals;
 pub mod retry;
 pub mod reward_canceller;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use modification::{
 };
 pub(crate) use oddity::Oddities;
 pub use options::{HostOptions, check_base};
+pub use referrals::{Referral, ReferralAnswer};
 pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
 pub use webhooks::{Change as SubscriptionChange, Subscriber, Subscription, fetch_public};
 

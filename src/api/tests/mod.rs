@@ -5,5 +5,6 @@ mod fixtures;
 mod lists;
 mod questions;
 mod reads;
+mod referrals;
 mod server;
 mod writes;
