@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod decimal;
 pub mod order_text;
+pub mod program_rule;
 mod reward;
 pub mod time_left;
 

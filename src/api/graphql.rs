@@ -17,14 +17,15 @@ use super::advocate::Advocate;
 use super::referrals::ReferralAnswer;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, OrderId, RewardId, UserId};
+pub(super) use answer::{AnswerWire, ErrorWire};
 pub(crate) use answer::{event_list, page_and_referral, reward_page};
 
 /// A GraphQL document that only reads. There is no way to make one of anything else.
-struct Query(&'static str);
+pub(super) struct Query(&'static str);
 
 impl Query {
     /// Fails to compile unless the document's operation is a query and it has no other.
-    const fn new(text: &'static str) -> Self {
+    pub(super) const fn new(text: &'static str) -> Self {
         let (bytes, word) = (text.as_bytes(), b"query ");
         let mut at = 0;
         while at < word.len() {
@@ -38,8 +39,8 @@ impl Query {
 /// What is needed of a reward. Names and addresses are not asked for.
 macro_rules! reward_fields {
     () => {
-        "id type unit value name currency cancellable statuses rewardSource programId referralId assignedCredit redeemedCredit \
-         dateCreated dateGiven dateScheduledFor dateExpires dateCancelled dateRedeemed dateModified \
+        "id type unit value name currency cancellable statuses rewardSource programId programRewardKey referralId \
+         assignedCredit redeemedCredit dateCreated dateGiven dateScheduledFor dateExpires dateCancelled dateRedeemed dateModified \
          user { id accountId } userEvent { id key fields } meta { customMeta }"
     };
 }
@@ -268,7 +269,7 @@ impl Advocate {
         self.graph("GraphQL userEvents", &EVENTS, variables, u32::MAX, event_list).await
     }
 
-    async fn graph<T>(
+    pub(super) async fn graph<T>(
         &self,
         endpoint: &'static str,
         query: &Query,

@@ -13,11 +13,11 @@ use crate::api::referrals::{ReferralAnswer, referral};
 use crate::model::{AccountId, RewardId, UserId};
 
 #[derive(Deserialize)]
-struct AnswerWire<'a, T> {
+pub(in crate::api) struct AnswerWire<'a, T> {
     #[serde(default = "none", bound(deserialize = "T: Deserialize<'de>"))]
-    data: Option<T>,
+    pub(in crate::api) data: Option<T>,
     #[serde(borrow, default)]
-    errors: Option<Vec<ErrorWire<'a>>>,
+    pub(in crate::api) errors: Option<Vec<ErrorWire<'a>>>,
 }
 
 fn none<T>() -> Option<T> {
@@ -25,7 +25,7 @@ fn none<T>() -> Option<T> {
 }
 
 #[derive(Deserialize)]
-struct ErrorWire<'a> {
+pub(in crate::api) struct ErrorWire<'a> {
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
     #[serde(default)]
@@ -36,7 +36,7 @@ struct ErrorWire<'a> {
 
 impl ErrorWire<'_> {
     /// The place in the list that the error speaks of: `["rewards", "data", 3, "userEvent"]`.
-    fn row(&self) -> Option<usize> {
+    pub(in crate::api) fn row(&self) -> Option<usize> {
         let path = self.path.as_ref()?;
         path.iter().find_map(|step| usize::try_from(step.as_u64()?).ok())
     }
@@ -46,7 +46,7 @@ impl ErrorWire<'_> {
         self.path.as_ref().and_then(|path| path.first()).is_some_and(|first| first == field)
     }
 
-    fn refusal(&self) -> Refusal {
+    pub(in crate::api) fn refusal(&self) -> Refusal {
         let message = self.message.and_then(text).unwrap_or_default().to_ascii_lowercase();
         let code = self.extensions.as_ref().and_then(|it| it["code"].as_str()).unwrap_or_default().to_ascii_uppercase();
         let says = |words: &[&str]| words.iter().any(|word| message.contains(word));

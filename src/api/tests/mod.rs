@@ -3,6 +3,7 @@
 mod cancels;
 mod fixtures;
 mod lists;
+mod programs;
 mod questions;
 mod reads;
 mod referrals;
