@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use reward::{Reward, RewardState};
+pub use reward::{Reward, RewardState, UNREADABLE, VENDOR_TIME_INEXACT_MS};
 
 /// A merchant's order ID. Opaque: compared byte for byte, never folded, trimmed or repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]

@@ -54,16 +54,15 @@ pub fn start_log(verbose: u8, json: bool) {
 /// Writes each event of the log, which comes in one piece, as one line.
 struct LogLine<W> {
     out: W,
-    /// JSON is escaped by itself.
     json: bool,
 }
 
 impl<W: Write> Write for LogLine<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
         if self.json {
-            self.out.write_all(event)?;
+            self.out.write_all(escaped_json(text.into_owned()).as_bytes())?;
         } else {
-            let text = String::from_utf8_lossy(event);
             // Escape characters that are left are the log's own colours.
             let shown = shown(text.trim_end_matches('\n'), |c| is_unsafe(c) && c != '\u{1b}');
             self.out.write_all(format!("{shown}\n").as_bytes())?;
@@ -131,8 +130,7 @@ impl Report {
         if !self.json {
             return Ok(());
         }
-        let text = serde_json::to_string(value)
-            .map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))?;
+        let text = json_line(value)?;
         self.out(|| write_line(io::stdout().lock(), &text));
         Ok(())
     }
@@ -360,6 +358,26 @@ fn shown(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
+/// A value as JSON on one line, whatever takes a line to end: JSON escapes line feeds and the other ASCII control characters, but
+/// not U+0085, U+2028 or the marks that turn text around.
+///
+/// # Errors
+/// `Kind::Failed` if the value cannot be written as JSON.
+pub fn json_line(value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))?;
+    Ok(escaped_json(text))
+}
+
+/// Only texts and keys can hold such a character, and there it may be written as an escape. A line break that ends the JSON stays.
+fn escaped_json(text: String) -> String {
+    let is_raw = |c: char| is_unsafe(c) && c != '\n';
+    if !text.contains(is_raw) {
+        return text;
+    }
+    text.chars().map(|c| if is_raw(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+}
+
 /// Whether a character ends a line, controls a terminal, or changes the direction of what stands around it.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -374,6 +392,15 @@ fn write_line(mut out: impl Write, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_one_line_and_says_the_same() {
+        let said = "a\u{85}b\u{2028}c\u{2029}d\u{202e}e\u{2066}f\u{7f}g\n\u{1b}Grüße, 東京";
+        let value = serde_json::json!({ said: [said] });
+        let line = json_line(&value).expect("JSON");
+        assert!(!line.chars().any(is_unsafe), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON"), value);
+    }
 
     #[test]
     fn control_characters_of_the_vendor_do_not_reach_the_terminal() {
@@ -398,6 +425,6 @@ mod tests {
         };
         let forged = "\u{1b}[32mINFO\u{1b}[0m the vendor says x\nINFO forged\u{2028}\r\n";
         assert_eq!(written(false, forged), "\u{1b}[32mINFO\u{1b}[0m the vendor says x\\nINFO forged\\u{2028}\\r\n");
-        assert_eq!(written(true, "{\"a\":\"\u{2028}\"}\n"), "{\"a\":\"\u{2028}\"}\n");
+        assert_eq!(written(true, "{\"a\":\"\u{2028}\"}\n"), "{\"a\":\"\\u2028\"}\n");
     }
 }

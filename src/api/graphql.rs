@@ -222,16 +222,20 @@ impl Advocate {
     /// Every reward that passes a narrow filter, by GraphQL: those of one account, of one referral, of a few IDs.
     ///
     /// # Errors
-    /// As [`Advocate::graph_rewards`]; `Vendor` where a refusal, damage, or a list without an end stands between and the whole.
-    pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Vec<ListedReward>> {
+    /// As [`Advocate::graph_rewards`]; `Vendor` also if a row is damaged or the list has no end.
+    pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Graph<Vec<ListedReward>>> {
         match self.graph_rewards(&RewardQuery::few(filter, 0)).await? {
-            Graph::Refused(refusal) => Err(refused(refusal)),
+            Graph::Refused(refusal) => Ok(Graph::Refused(refusal)),
             Graph::Answer(page) => self.graph_rewards_after(filter, page).await,
         }
     }
 
     /// The same, where the first page is there already.
-    pub(super) async fn graph_rewards_after(&self, filter: &Value, first: RewardPage) -> Result<Vec<ListedReward>> {
+    pub(super) async fn graph_rewards_after(
+        &self,
+        filter: &Value,
+        first: RewardPage,
+    ) -> Result<Graph<Vec<ListedReward>>> {
         let mut found: Vec<ListedReward> = Vec::new();
         // The same row again is no news; the same reward with other words is a contradiction, which the caller must see.
         let mut known: HashSet<Box<str>> = HashSet::new();
@@ -245,10 +249,10 @@ impl Advocate {
             found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.raw.get().into())));
             // A server that ignores the offset gives the same again and again.
             if found.len() == before || page.total.is_some_and(|total| offset >= total) {
-                return Ok(found);
+                return Ok(Graph::Answer(found));
             }
             page = match self.graph_rewards(&RewardQuery::few(filter, offset)).await? {
-                Graph::Refused(refusal) => return Err(refused(refusal)),
+                Graph::Refused(refusal) => return Ok(Graph::Refused(refusal)),
                 Graph::Answer(page) => page,
             };
         }
@@ -287,11 +291,6 @@ impl Advocate {
             Err(error) => Err(error),
         }
     }
-}
-
-fn refused(refusal: Refusal) -> Error {
-    let kind = if refusal == Refusal::Scope { Kind::Scope } else { Kind::Vendor };
-    Error::new(kind, refusal.as_str())
 }
 
 /// Rewards in a page of a narrow question, and pages at most.

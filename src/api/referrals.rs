@@ -96,7 +96,7 @@ impl Advocate {
         &self,
         filter: &Value,
         id: &str,
-    ) -> Result<(Vec<ListedReward>, ReferralAnswer)> {
+    ) -> Result<Graph<(Vec<ListedReward>, ReferralAnswer)>> {
         let mut refusal = self.referral_refusal();
         if refusal.is_none() {
             let asked = RewardQuery::few(filter, 0);
@@ -108,7 +108,10 @@ impl Advocate {
                         }
                         referral => referral,
                     };
-                    return Ok((self.graph_rewards_after(filter, page).await?, referral));
+                    return Ok(match self.graph_rewards_after(filter, page).await? {
+                        Graph::Answer(rewards) => Graph::Answer((rewards, referral)),
+                        Graph::Refused(refusal) => Graph::Refused(refusal),
+                    });
                 }
                 Graph::Refused(why) => {
                     if why == Refusal::Schema {
@@ -118,8 +121,12 @@ impl Advocate {
                 }
             }
         }
-        let rewards = self.graph_rewards_of(filter).await?;
-        Ok((rewards, ReferralAnswer::refused(refusal.unwrap_or(Refusal::Unnamed))))
+        Ok(match self.graph_rewards_of(filter).await? {
+            Graph::Answer(rewards) => {
+                Graph::Answer((rewards, ReferralAnswer::refused(refusal.unwrap_or(Refusal::Unnamed))))
+            }
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        })
     }
 }
 

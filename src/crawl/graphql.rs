@@ -283,11 +283,12 @@ async fn settle_owed(job: &Arc<Job>, state: &mut State) -> Result<()> {
         match job.advocate.graph_rewards_of(&json!({"id_in": ids})).await {
             // What does not come any more is gone, and a full walk will say so. The cursor that is stored with what came
             // still has everything that did not.
-            Ok(found) => {
+            Ok(Graph::Answer(found)) => {
                 state.owed.drain(still_owed..until);
                 commit(job, state, found, asked_at).await?;
             }
-            Err(error) if concerns_one_request(&error) || error.kind == Kind::Scope => still_owed = until,
+            Ok(Graph::Refused(_)) => still_owed = until,
+            Err(error) if concerns_one_request(&error) => still_owed = until,
             Err(error) => {
                 job.stop_for(error);
                 return Ok(());

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::json::{Json, Object};
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Reward, RewardId, UserId};
+use crate::model::{AccountId, Reward, RewardId, UNREADABLE, UserId};
 
 /// Reads the fields that recoup acts on or shows.
 pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Reward> {
@@ -29,6 +29,8 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
     let assigned = [Known::AssignedCredit, Known::Value, Known::Amount, Known::DiscountPercent]
         .iter()
         .find_map(|name| whole(map.get(*name)?));
+    let redeemed = redeemed(&map);
+    let is_state_readable = redeemed.is_ok() && are_dates_readable(&map);
     Ok(Reward {
         reward_id: RewardId::new(id),
         account_id,
@@ -40,7 +42,7 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
         name: map.text(Known::Name),
         currency: map.text(Known::Currency),
         assigned,
-        redeemed: redeemed(&map),
+        redeemed: redeemed.unwrap_or(None),
         cancellable: map.get(Known::Cancellable).and_then(truth),
         date_created: map.date(Known::DateCreated),
         date_given: map.date(Known::DateGiven),
@@ -49,7 +51,7 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
         date_cancelled: map.date(Known::DateCancelled),
         date_redeemed: map.date(Known::DateRedeemed),
         date_modified: map.date(Known::DateModified),
-        statuses: statuses(&map),
+        statuses: statuses(&map, is_state_readable),
     })
 }
 
@@ -214,14 +216,19 @@ fn exact(float: f64) -> Option<i64> {
     (float.fract() == 0.0 && float.abs() < SAFE).then_some(float as i64)
 }
 
-/// Unix milliseconds, or the same moment written as RFC 3339. Zero and below is how some systems write "never": a reward
-/// with `dateCancelled: 0` has not been cancelled in 1970.
+/// Unix milliseconds. Zero and below is how some systems write "never": a reward with `dateCancelled: 0` has not been cancelled
+/// in 1970.
 fn date(value: &Json<'_>) -> Option<i64> {
+    moment(value).filter(|ms| *ms > 0)
+}
+
+/// Unix milliseconds, or the same moment written as RFC 3339.
+fn moment(value: &Json<'_>) -> Option<i64> {
     let written = || {
         let moment: Timestamp = value.as_str()?.trim().parse().ok()?;
         Some(moment.as_millisecond())
     };
-    whole(value).or_else(written).filter(|ms| *ms > 0)
+    whole(value).or_else(written)
 }
 
 fn truth(value: &Json<'_>) -> Option<bool> {
@@ -233,32 +240,73 @@ fn truth(value: &Json<'_>) -> Option<bool> {
     }
 }
 
-/// What was redeemed. The published sample has `redeemedCredit: 0` beside a redemption of 2,000: the larger one counts,
-/// because a redeemed reward cannot be cancelled and a person should hear of it before, not after.
-fn redeemed(map: &Named<'_, '_>) -> Option<i64> {
-    let stated = map.get(Known::RedeemedCredit).and_then(whole);
-    let listed = map.get(Known::Redemptions).and_then(Json::as_list).map(|list| {
-        let quantity = |item: &Json<'_>| whole(get(item.as_object()?, "quantityRedeemed")?);
-        list.iter().filter_map(quantity).fold(0_i64, i64::saturating_add)
-    });
-    stated.max(listed)
+/// What was redeemed; an error if it cannot be read. The published sample has `redeemedCredit: 0` beside a redemption of 2,000:
+/// the larger one counts, because a redeemed reward cannot be cancelled and a person should hear of it before, not after.
+fn redeemed(map: &Named<'_, '_>) -> std::result::Result<Option<i64>, Unreadable> {
+    let stated = match map.get(Known::RedeemedCredit) {
+        Some(value) if !is_blank(value) => Some(whole(value).filter(|amount| *amount >= 0).ok_or(Unreadable)?),
+        _ => None,
+    };
+    let listed = match map.get(Known::Redemptions) {
+        Some(value) if !is_blank(value) => {
+            let quantity =
+                |item: &Json<'_>| whole(get(item.as_object()?, "quantityRedeemed")?).filter(|amount| *amount > 0);
+            let all = value.as_list().ok_or(Unreadable)?.iter();
+            let all = all.map(|item| quantity(item).map(i128::from).ok_or(Unreadable));
+            Some(all.sum::<std::result::Result<i128, _>>()?)
+        }
+        _ => None,
+    };
+    let listed = listed.map(|sum| i64::try_from(sum).unwrap_or(i64::MAX));
+    Ok(stated.max(listed))
+}
+
+/// A value that is there and says nothing that can be read.
+#[derive(Debug, Clone, Copy)]
+struct Unreadable;
+
+/// Whether every date that decides the state is absent or can be read.
+fn are_dates_readable(map: &Named<'_, '_>) -> bool {
+    let dates = [
+        Known::DateCreated,
+        Known::DateGiven,
+        Known::DateScheduledFor,
+        Known::DateExpires,
+        Known::DateCancelled,
+        Known::DateRedeemed,
+    ];
+    let is_date = |value: &Json<'_>| is_blank(value) || moment(value).is_some();
+    dates.iter().all(|name| map.get(*name).is_none_or(is_date))
+}
+
+fn is_blank(value: &Json<'_>) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// GraphQL's `statuses`, or a single `status` if there are none: in capitals, joined by commas, whether they came as a list or as
-/// the text of an export's cell.
-fn statuses(map: &Named<'_, '_>) -> Option<String> {
+/// the text of an export's cell. What is no word counts as [`UNREADABLE`], as does the rest of the state if it cannot be read.
+fn statuses(map: &Named<'_, '_>, is_rest_readable: bool) -> Option<String> {
     let is_stated = map.is_exact[Known::Statuses as usize];
     let stated = map.get(Known::Statuses);
     let said = if is_stated { stated } else { stated.or_else(|| map.get(Known::Status)) };
     let mut words: Vec<String> = Vec::new();
-    let mut add = |text: &str| {
+    let mut add = |value: &Json<'_>| {
+        let text = value.as_str().unwrap_or("?");
         let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        let before = words.len();
         words.extend(parts.map(str::to_uppercase));
+        if words.len() == before {
+            words.push(UNREADABLE.to_owned());
+        }
     };
-    match said? {
-        Json::Text(text) => add(text),
-        Json::List(list) => list.iter().filter_map(Json::as_str).for_each(add),
+    match said {
+        Some(Json::List(list)) => list.iter().for_each(&mut add),
+        Some(value) if !is_blank(value) => add(value),
         _ => {}
     }
+    if !is_rest_readable {
+        words.push(UNREADABLE.to_owned());
+    }
+    words.dedup();
     (!words.is_empty()).then(|| words.join(","))
 }

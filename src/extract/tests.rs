@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::UserId;
+use crate::model::{RewardState, UserId};
 
 fn account() -> AccountId {
     AccountId::new("asked")
@@ -153,6 +153,70 @@ fn a_date_of_zero_is_no_date() {
         let raw = format!("{{\"id\": \"r\", \"dateCancelled\": {written}}}");
         let found = read(&raw, &account(), &Mapping::default()).expect("a reward");
         assert_eq!(found.reward.date_cancelled, cancelled, "{written}");
+    }
+}
+
+#[test]
+fn what_decides_the_state_and_cannot_be_read_makes_it_unclear() {
+    const NOW: i64 = 1_790_000_000_000;
+    let state = |key: &str, value: &Value| {
+        let mut reward = json!({
+            "id": "r", "assignedCredit": 500, "redeemedCredit": 0, "dateGiven": NOW - 9_000_000,
+            "dateCancelled": NOW - 1_000_000,
+        });
+        reward[key] = value.clone();
+        search(&reward).reward.state(NOW)
+    };
+    for (key, value) in [
+        ("redeemedCredit", json!("3.5")),
+        ("redeemedCredit", json!(3.5)),
+        ("redeemedCredit", json!("1,200")),
+        ("redeemedCredit", json!(true)),
+        ("redeemedCredit", json!({"v": 5})),
+        ("redeemedCredit", json!([])),
+        ("redeemedCredit", json!(-1)),
+        ("redeemedCredit", json!(18_446_744_073_709_551_615_u64)),
+        ("redemptions", json!("all")),
+        ("redemptions", json!({"quantityRedeemed": 5})),
+        ("redemptions", json!([5])),
+        ("redemptions", json!([{}])),
+        ("redemptions", json!([{"quantityRedeemed": 5}, {"quantityRedeemed": null}])),
+        ("redemptions", json!([{"quantityRedeemed": 0}])),
+        ("statuses", json!([["AVAILABLE"]])),
+        ("statuses", json!([{"status": "AVAILABLE"}])),
+        ("statuses", json!({"available": true})),
+        ("statuses", json!(5)),
+        ("statuses", json!(true)),
+        ("statuses", json!(["REINSTATED"])),
+        ("statuses", json!(["CANCELLED", null])),
+        ("statuses", json!(["CANCELLED", "-"])),
+        ("statuses", json!("CANCELLED, then reinstated")),
+        ("dateRedeemed", json!(NOW - 500_000)),
+        ("dateRedeemed", json!("yesterday")),
+        ("dateRedeemed", json!(true)),
+        ("dateCancelled", json!({"ms": NOW})),
+        ("dateCancelled", json!("2026-09-21")),
+        ("dateExpires", json!([])),
+        ("dateGiven", json!("soon")),
+    ] {
+        assert_eq!(state(key, &value), RewardState::Unclear, "{key}: {value}");
+    }
+    for (key, value, expected) in [
+        ("redeemedCredit", json!(null), RewardState::Cancelled),
+        ("redeemedCredit", json!(" "), RewardState::Cancelled),
+        ("redeemedCredit", json!("200"), RewardState::Cancelled),
+        ("redeemedCredit", json!(500), RewardState::Redeemed),
+        ("redemptions", json!([]), RewardState::Cancelled),
+        ("redemptions", json!([{"quantityRedeemed": 200}, {"quantityRedeemed": "300"}]), RewardState::Redeemed),
+        ("redemptions", json!([{"quantityRedeemed": i64::MAX}, {"quantityRedeemed": i64::MAX}]), RewardState::Redeemed),
+        ("statuses", json!([]), RewardState::Cancelled),
+        ("statuses", json!("cancelled"), RewardState::Cancelled),
+        ("statuses", json!(["CANCELLED", "EXPIRED"]), RewardState::Cancelled),
+        ("dateRedeemed", json!(""), RewardState::Cancelled),
+        ("dateCancelled", json!(null), RewardState::Available),
+        ("dateCancelled", json!("0"), RewardState::Available),
+    ] {
+        assert_eq!(state(key, &value), expected, "{key}: {value}");
     }
 }
 

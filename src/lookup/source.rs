@@ -178,8 +178,9 @@ impl Look<'_> {
             }
             let asked_at = self.clock.now();
             let found = match self.advocate.graph_rewards_of(&filter).await {
-                Ok(found) => found,
-                Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => return Ok(kept),
+                Ok(Graph::Answer(found)) => found,
+                Ok(Graph::Refused(_)) => return Ok(kept),
+                Err(error) if error.kind == Kind::Vendor => return Ok(kept),
                 Err(error) => return Err(error),
             };
             let of_event: Vec<ListedReward> =

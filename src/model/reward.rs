@@ -51,16 +51,22 @@ pub struct Reward {
     /// Unix milliseconds; `None` from REST, which does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_modified: Option<i64>,
-    /// GraphQL's list of statuses, joined by commas; `None` from REST.
+    /// GraphQL's list of statuses, joined by commas; `None` from REST. [`UNREADABLE`] is among them if one of the values that
+    /// decide the state cannot be read.
     pub statuses: Option<String>,
 }
+
+/// The status of a reward that says something about its state that recoup cannot read. The vendor publishes five statuses
+/// (`RewardStatus` of the GraphQL schema); this word, like every other one, makes the state unclear.
+pub const UNREADABLE: &str = "UNREADABLE";
 
 /// The earliest moment that a reward can have ended, 2008-01-01 in Unix milliseconds: the day that an ActionId counts from. An
 /// earlier date is a default value or seconds in place of milliseconds.
 const EARLIEST_END_MS: i64 = 1_199_145_600_000;
 
-/// How far two clocks of the vendor may differ, in milliseconds.
-pub const VENDOR_CLOCKS_DIFFER_MS: i64 = 60_000;
+/// How exactly the vendor's time is known, in milliseconds: the `Date` of its answers has whole seconds, and so has the offset
+/// that is kept of it.
+pub const VENDOR_TIME_INEXACT_MS: i64 = 5_000;
 
 /// Where a reward stands, derived from its dates and amounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -78,7 +84,7 @@ pub enum RewardState {
     Expired,
     /// Taken back.
     Cancelled,
-    /// Its dates are impossible, or they contradict its statuses: whether it stands is not known, and it proves nothing.
+    /// Its dates, amounts or statuses cannot be read or contradict each other: whether it stands is not known, and it proves nothing.
     Unclear,
 }
 
@@ -104,27 +110,36 @@ impl fmt::Display for RewardState {
 }
 
 impl Reward {
-    /// The state at `now_ms` (Unix milliseconds, by the vendor's clock), whatever source the reward came from. A cancellation
-    /// outranks everything, a redemption outranks an expiry. Of two statements the one that stands counts: a cancellation or an
-    /// expiry that the statuses deny, and one at an impossible moment, is [`RewardState::Unclear`].
+    /// The state at `now_ms` (Unix milliseconds, by the vendor's clock), whatever source the reward came from.
+    ///
+    /// A reward that was redeemed whole is redeemed, whatever else is said. Otherwise a cancellation outranks a redemption, and
+    /// a redemption an expiry. Everything that contradicts itself is [`RewardState::Unclear`]: an end that a status denies, one at
+    /// an impossible moment, a redemption after the cancellation or without an amount, a status that recoup does not know.
     pub fn state(&self, now_ms: i64) -> RewardState {
         let says = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
         let stands = says("AVAILABLE") || says("PENDING");
-        let ended = says("REDEEMED") || says("EXPIRED");
         let redeemed = self.redeemed.unwrap_or(0);
-        if let Some(at) = self.date_cancelled {
-            let is_denied = stands || (ended && !says("CANCELLED"));
-            let is_future = at > now_ms.saturating_add(VENDOR_CLOCKS_DIFFER_MS);
-            return if is_denied || is_future || !self.can_end_at(at) {
+        if self.has_unknown_status() {
+            return RewardState::Unclear;
+        }
+        if redeemed > 0 && self.assigned.is_some_and(|all| redeemed >= all) {
+            return RewardState::Redeemed;
+        }
+        if self.date_cancelled.is_some() || says("CANCELLED") {
+            let ends_otherwise = (says("REDEEMED") || says("EXPIRED")) && !says("CANCELLED");
+            let is_impossible = self.date_cancelled.is_some_and(|at| {
+                at > now_ms.saturating_add(VENDOR_TIME_INEXACT_MS)
+                    || !self.can_end_at(at)
+                    || self.date_redeemed.is_some_and(|redeemed_at| redeemed_at > at)
+            });
+            let redeems_nothing = redeemed == 0 && (says("REDEEMED") || self.date_redeemed.is_some());
+            return if stands || ends_otherwise || is_impossible || redeems_nothing {
                 RewardState::Unclear
             } else {
                 RewardState::Cancelled
             };
         }
-        if says("CANCELLED") {
-            return if stands { RewardState::Unclear } else { RewardState::Cancelled };
-        }
-        if (says("REDEEMED") && !stands) || (redeemed > 0 && self.assigned.is_some_and(|all| redeemed >= all)) {
+        if says("REDEEMED") && !stands {
             return RewardState::Redeemed;
         }
         if redeemed > 0 || says("REDEEMED") {
@@ -148,6 +163,12 @@ impl Reward {
             _ if self.date_scheduled_for.is_some_and(|at| at > now_ms) || says("PENDING") => RewardState::Pending,
             _ => RewardState::Available,
         }
+    }
+
+    /// Whether a status is none of those that the vendor publishes.
+    fn has_unknown_status(&self) -> bool {
+        let known = ["PENDING", "CANCELLED", "EXPIRED", "REDEEMED", "AVAILABLE"];
+        self.statuses.as_deref().is_some_and(|list| list.split(',').any(|status| !known.contains(&status)))
     }
 
     /// When it was cancelled or expired, in Unix milliseconds; `None` if it was not, or if the vendor gives no date.
@@ -205,7 +226,9 @@ mod tests {
             (32_472_144_000_000, RewardState::Unclear),
             (i64::MAX, RewardState::Unclear),
             (NOW + DAY, RewardState::Unclear),
-            (NOW + 1_000, RewardState::Cancelled),
+            (NOW + 30_000, RewardState::Unclear),
+            (NOW + VENDOR_TIME_INEXACT_MS + 1, RewardState::Unclear),
+            (NOW + VENDOR_TIME_INEXACT_MS, RewardState::Cancelled),
             (NOW - DAY, RewardState::Cancelled),
             (NOW - 8 * DAY, RewardState::Cancelled),
             (NOW - 8 * DAY - 1, RewardState::Unclear),
@@ -234,7 +257,13 @@ mod tests {
         let (past, future) = (Some(NOW - DAY), Some(NOW + DAY));
         for (date_cancelled, date_expires, statuses, state) in [
             (cancelled, None, "CANCELLED", Cancelled),
-            (cancelled, None, "SOMETHING_NEW", Cancelled),
+            (cancelled, None, "REINSTATED", Unclear),
+            (cancelled, None, "CANCELLED,REINSTATED", Unclear),
+            (cancelled, None, "cancelled", Unclear),
+            (cancelled, None, UNREADABLE, Unclear),
+            (None, None, UNREADABLE, Unclear),
+            (None, None, "", Unclear),
+            (cancelled, None, "CANCELLED,REDEEMED", Unclear),
             (cancelled, None, "CANCELLED,EXPIRED", Cancelled),
             (cancelled, None, "AVAILABLE", Unclear),
             (cancelled, None, "CANCELLED,AVAILABLE", Unclear),
@@ -252,6 +281,26 @@ mod tests {
         ] {
             let found = Reward { date_cancelled, date_expires, statuses: Some(statuses.to_owned()), ..reward() };
             assert_eq!(found.state(NOW), state, "{date_cancelled:?} {date_expires:?} {statuses}");
+        }
+    }
+
+    #[test]
+    fn a_cancelled_reward_that_was_redeemed_is_not_simply_cancelled() {
+        use RewardState::{Cancelled, Redeemed, Unclear};
+        let (before, after) = (Some(NOW - 2 * DAY), Some(NOW - DAY / 2));
+        for (redeemed, date_redeemed, state) in [
+            (0, None, Cancelled),
+            // What was redeemed before is lost, and the rest was cancelled.
+            (200, None, Cancelled),
+            (200, before, Cancelled),
+            (200, after, Unclear),
+            (500, None, Redeemed),
+            (900, after, Redeemed),
+            (0, before, Unclear),
+            (0, after, Unclear),
+        ] {
+            let found = Reward { date_cancelled: Some(NOW - DAY), redeemed: Some(redeemed), date_redeemed, ..reward() };
+            assert_eq!(found.state(NOW), state, "{redeemed} redeemed at {date_redeemed:?}");
         }
     }
 }

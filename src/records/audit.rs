@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::table;
 use crate::error::{Error, Kind, Result};
 use crate::out_file::{OutFile, Rules};
-use crate::report::{Report, grouped};
+use crate::report::{Report, grouped, json_line};
 use crate::store::index::IndexReader;
-use crate::store::ledger::{Audit, Exported, Fault, Head, Ledger, Whose};
+use crate::store::ledger::{Audit, Fault, Head, Ledger, Whose};
 use crate::store::{Identity, Whole};
 
 /// Digits of a hash.
@@ -167,7 +167,7 @@ pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, repor
     let progress = export.out.as_ref().map(|_| report.progress("events exported"));
     let events = ledger.each_event(export.whose, |event| {
         put(match export.format {
-            Format::Ndjson => json(&event)?,
+            Format::Ndjson => json_line(&event)?,
             Format::Csv => table::line(&event)?,
         })?;
         head = Head { sequence: event.event, hash: event.hash };
@@ -179,9 +179,4 @@ pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, repor
     let Some(mut out) = out else { return Ok(None) };
     out.finish(false)?;
     Ok(Some(Written { events, file: out.path().display().to_string(), head }))
-}
-
-fn json(event: &Exported) -> Result<String> {
-    serde_json::to_string(event)
-        .map_err(|error| Error::new(Kind::Failed, format!("failed to write event {} as JSON: {error}", event.event)))
 }

@@ -203,7 +203,9 @@ async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
         RewardState::Redeemed => "it was redeemed, and what was redeemed cannot be cancelled",
         RewardState::PartlyRedeemed => "it was redeemed in part, and what cancelling does to the rest is not published",
         RewardState::Expired => "it has expired and is worth nothing",
-        RewardState::Unclear => "its dates or statuses contradict each other, so whether it stands is not clear",
+        RewardState::Unclear => {
+            "its dates, amounts or statuses cannot be read or contradict each other, so whether it stands is not clear"
+        }
     };
     if !why.is_empty() {
         return Err(refused(format!("reward {reward_id}: {why}; nothing was sent")));

@@ -20,7 +20,7 @@ use crate::api::SubmissionStatus;
 use crate::clock::signed;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, RewardId, Target};
+use crate::model::{AccountId, RewardId, Target, VENDOR_TIME_INEXACT_MS};
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
@@ -126,16 +126,13 @@ fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
     }
 }
 
-/// Reads the rewards of a proven retraction once more: a reward that no longer reads as cancelled takes the proof away.
+/// Reads the rewards of a proven retraction once more: a reward that no longer reads as cancelled takes the proof away. Rewards
+/// that cannot be read are an error: an old proof is not repeated as if it had been looked at.
 async fn check_again(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Retraction> {
-    let rewards = match rewards_now(reads, ledger, &retraction).await {
-        Ok((_, rewards)) => rewards,
-        Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => {
-            reads.report.warn(format!("its rewards could not be read again just now: {error}"));
-            return Ok(retraction);
-        }
-        Err(error) => return Err(error),
-    };
+    let (_, rewards) = rewards_now(reads, ledger, &retraction).await.map_err(|error| {
+        let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
+        error.context(format!("it was proven at {at}, and its rewards could not be read again now"))
+    })?;
     let proof: Vec<Snapshot> =
         retraction.detail("rewards").and_then(|kept| serde_json::from_value(kept.clone()).ok()).unwrap_or_default();
     match contradiction(&proof, &rewards, &gone(reads, &retraction)?) {
@@ -164,17 +161,15 @@ fn indexed_rewards(reads: &Reads<'_>, target: &Target) -> Result<Vec<IndexedRewa
 
 /// When it was sent, in Unix milliseconds of the vendor's clock; the earliest possible moment if the clocks' difference is not known.
 pub(super) fn sent_at_ms(retraction: &Retraction, kept: &Kept) -> i64 {
-    /// The vendor's `Date` and the offset are whole seconds, and the vendor's own clocks differ a little.
-    const INEXACT_MS: i64 = 5_000;
     // The vendor's own date of a submission that was taken over from its list.
     if let Some(at) = retraction.text("submitted_at").and_then(|at| at.parse::<Timestamp>().ok()) {
-        return at.as_millisecond() - INEXACT_MS;
+        return at.as_millisecond() - VENDOR_TIME_INEXACT_MS;
     }
     let handed_over = || retraction.events.iter().find(|event| event.state == State::HandedOver)?.moment();
     let sent = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()).or_else(handed_over);
     let sent = sent.or_else(|| retraction.events.first()?.moment()).unwrap_or(Timestamp::MAX).as_millisecond();
     match kept.clock_ahead {
-        Some(ahead) => sent.saturating_sub(ahead.saturating_mul(1_000)).saturating_sub(INEXACT_MS),
+        Some(ahead) => sent.saturating_sub(ahead.saturating_mul(1_000)).saturating_sub(VENDOR_TIME_INEXACT_MS),
         None => sent.saturating_sub(CLOCKS_DIFFER.as_millis() as i64),
     }
 }

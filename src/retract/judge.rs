@@ -165,7 +165,7 @@ impl Says {
             Self::Missing
         } else {
             // *Unclear*, and every state that a newer recoup may have written.
-            Self::Unproven("cannot be told to be cancelled: its dates or statuses contradict each other")
+            Self::Unproven("has dates, amounts or statuses that cannot be read or contradict each other")
         }
     }
 }
@@ -263,21 +263,13 @@ pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) 
     Tally::of(before, rewards, sent_at).is_proof()
 }
 
-/// What a later read says against a retraction that was proven once: every reward must read as cancelled, unless the proof
-/// itself has named it as lost. `gone` are rewards that a whole crawl has found to be deleted at the vendor.
+/// What a later read of all rewards says against a retraction that was proven once. `gone` are rewards that a whole crawl has
+/// found to be deleted at the vendor.
 pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]) -> Option<String> {
-    let was_lost = |reward: &Snapshot| {
-        let ended = |was: &Snapshot| was.was_redeemed() || was.is(RewardState::Expired);
-        let is_lost = reward.was_redeemed() || reward.is(RewardState::Expired);
-        is_lost && proof.iter().any(|was| was.reward_id == reward.reward_id && ended(was))
-    };
     let is_gone =
         |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
-    let against: Vec<String> = rewards
-        .iter()
-        .filter(|reward| !reward.is(RewardState::Cancelled) && !was_lost(reward) && !is_gone(reward))
-        .map(|reward| format!("reward {} is {}", reward.reward_id, reward.state.replace('_', " ")))
-        .collect();
+    let read = rewards.iter().filter(|reward| !is_gone(reward));
+    let against: Vec<String> = read.filter_map(|reward| objection(proof, reward)).collect();
     let all = rewards.len();
     (!against.is_empty()).then(|| {
         format!(
@@ -286,6 +278,23 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
             against.join(", ")
         )
     })
+}
+
+/// What a later read of one reward says against the proof: it must read as cancelled, at a known moment and with nothing redeemed,
+/// unless the proof itself says otherwise of it.
+pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
+    let was = proof.iter().find(|was| was.reward_id == reward.reward_id);
+    let id = &reward.reward_id;
+    if reward.is(RewardState::Cancelled) {
+        if reward.redeemed.unwrap_or(0) > was.and_then(|was| was.redeemed).unwrap_or(0) {
+            return Some(format!("of reward {id} more was redeemed since"));
+        }
+        let has_lost_its_date = reward.ended_at.is_none() && was.is_some_and(|was| was.ended_at.is_some());
+        return has_lost_its_date.then(|| format!("reward {id} has no date of its cancellation any more"));
+    }
+    let is_lost = |at: &Snapshot| at.was_redeemed() || at.is(RewardState::Expired);
+    let is_named = is_lost(reward) && was.is_some_and(is_lost);
+    (!is_named).then(|| format!("reward {id} is {}", reward.state.replace('_', " ")))
 }
 
 fn done(sight: &Sight, tally: &Tally) -> Decision {
@@ -515,6 +524,17 @@ mod tests {
         ] {
             let found = contradiction(&named(proof), &named(now), &[]);
             assert_eq!(found.is_some(), contradicts, "{proof:?} {now:?} {found:?}");
+        }
+        let cancelled = |redeemed, ended_at| vec![Snapshot { redeemed, ended_at, ..reward("cancelled") }];
+        let proof = cancelled(Some(200), Some(SENT + 1));
+        for (redeemed, ended_at, contradicts) in [
+            (Some(200), Some(SENT + 1), false),
+            (None, Some(SENT + 1), false),
+            (Some(201), Some(SENT + 1), true),
+            (Some(200), None, true),
+        ] {
+            let found = contradiction(&proof, &cancelled(redeemed, ended_at), &[]);
+            assert_eq!(found.is_some(), contradicts, "{redeemed:?} {ended_at:?} {found:?}");
         }
         // What a whole crawl has found deleted at the vendor is no reward any more.
         assert_eq!(contradiction(&named(&["cancelled"]), &named(&["missing"]), &[RewardId::new("r0")]), None);

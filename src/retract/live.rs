@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::Reads;
 use super::judge::{MISSING, Snapshot};
 use crate::api::Rewards;
+use crate::api::graphql::Graph;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
@@ -148,7 +149,7 @@ pub(super) fn listed(accounts: &[AccountLook], known: &Known) -> Option<Place> {
 /// against a cancellation. Links that differ make it ambiguous.
 pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     struct Kept {
-        weight: (u8, i64),
+        weight: (u8, i64, i64),
         at: usize,
         /// What any of the statements links it to.
         links: Vec<Link>,
@@ -189,8 +190,9 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     }
 }
 
-/// How much a statement speaks against a cancellation; the smallest weight the most, and of two ends the earlier one.
-fn weight(reward: &Reward, now_ms: i64) -> (u8, i64) {
+/// How much a statement speaks against a cancellation; the smallest weight the most. Of two ends the one with more redeemed
+/// comes first, then the earlier one.
+fn weight(reward: &Reward, now_ms: i64) -> (u8, i64, i64) {
     let rank = match reward.state(now_ms) {
         RewardState::Available | RewardState::Pending => 0,
         RewardState::Unclear => 1,
@@ -199,7 +201,8 @@ fn weight(reward: &Reward, now_ms: i64) -> (u8, i64) {
         RewardState::Expired => 4,
         RewardState::Cancelled => 5,
     };
-    (rank, reward.ended_at(now_ms).unwrap_or(i64::MIN))
+    let redeemed = reward.redeemed.unwrap_or(0);
+    (rank, redeemed.saturating_neg(), reward.ended_at(now_ms).unwrap_or(i64::MIN))
 }
 
 impl Place {
@@ -222,13 +225,13 @@ async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
     Ok(AccountLook { account: account.clone(), rewards, asked_at })
 }
 
-/// `None` where GraphQL cannot be asked just now: Get Rewards can, and shows the rewards if not their links.
+/// `None` if the server refuses the question: Get Rewards shows the rewards, if not their links. An answer that is damaged is an
+/// error, because another API would hide what it says.
 async fn ask_by_graphql(reads: &Reads<'_>, account: &AccountId) -> Result<Option<AccountLook>> {
     let asked_at = reads.clock.now();
-    let listed = match reads.advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await {
-        Ok(listed) => listed,
-        Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => return Ok(None),
-        Err(error) => return Err(error),
+    let listed = match reads.advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await? {
+        Graph::Answer(listed) => listed,
+        Graph::Refused(_) => return Ok(None),
     };
     // The filter is the server's; what it let through of other accounts says nothing about this one.
     let own = listed.into_iter().filter(|reward| reward.account.as_ref() == Some(account));

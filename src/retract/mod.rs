@@ -57,6 +57,7 @@ mod windows;
 use approval::{Demand, Subject};
 use dispatch::Sent;
 pub use doubt::Lists;
+pub use live::snapshot;
 use options::check_can_ask;
 pub use options::{Follows, Options, PACE, REREAD_FOR, RefundClaim, Submissions, WriterSettings};
 use overrides::Override;

@@ -171,7 +171,7 @@ fn judge_rewards(findings: &mut Findings, rewards: &[Snapshot], coverage: &Cover
     let unclear: Vec<&str> = rewards.iter().filter(|r| r.state == "unclear").map(|r| r.reward_id.as_str()).collect();
     if !unclear.is_empty() {
         let evidence = format!(
-            "reward {}: its dates or statuses contradict each other, so whether it is cancelled is not clear",
+            "reward {}: its dates, amounts or statuses cannot be read or contradict each other, so whether it is cancelled is not clear",
             unclear.join(", ")
         );
         let remedy = "compare it with the vendor's Reward Feed (Show more), and ask the vendor about it";

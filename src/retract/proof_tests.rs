@@ -69,7 +69,8 @@ struct Statement {
     cancelled_again: Said,
     alias: Said,
     expires: Option<At>,
-    redeemed: i64,
+    /// As JSON text.
+    redeemed: &'static str,
     statuses: Option<Vec<&'static str>>,
 }
 
@@ -110,7 +111,8 @@ impl Statement {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
         let is_cancelled = word == "CANCELLED";
         let is_other = !is_cancelled && (says("CANCELLED") || self.expires.is_some());
-        self.is_expired() && says(word) && !says("AVAILABLE") && !is_other
+        let is_odd = self.redeemed != "0" || says("REINSTATED");
+        self.is_expired() && says(word) && !says("AVAILABLE") && !is_other && !is_odd
     }
 
     /// Whether its end is no cancellation.
@@ -122,6 +124,10 @@ impl Statement {
     /// How it ended, by everything that it says; `None` if that is not certain.
     fn end(&self) -> Option<At> {
         let says = |word: &str| self.statuses.as_ref().is_some_and(|words| words.contains(&word));
+        // Something of it was redeemed, or a word that nobody has published says something of it.
+        if self.redeemed != "0" || says("REINSTATED") {
+            return None;
+        }
         let stated = self.cancelled.or(self.cancelled_again);
         let cancelled = stated.or(self.alias).flatten().filter(|at| *at != At::Zero);
         let is_denied = says("AVAILABLE") || (says("EXPIRED") && !says("CANCELLED"));
@@ -129,7 +135,7 @@ impl Statement {
             Some(At::AfterTheSend | At::BeforeTheSend) if !is_denied => cancelled,
             Some(_) => None,
             // Without a date of its own nothing is known of when it was cancelled.
-            None if says("CANCELLED") || self.redeemed > 0 => None,
+            None if says("CANCELLED") => None,
             None => self.expires.filter(|at| *at == At::BeforeTheSend),
         }
     }
@@ -326,7 +332,7 @@ fn seldom<T: std::fmt::Debug + Clone + 'static>(value: impl Strategy<Value = T> 
 
 fn any_statement(id: usize) -> impl Strategy<Value = Statement> {
     let said = || prop_oneof![6 => any_at().prop_map(Some), 1 => Just(None)];
-    let words = prop::sample::subsequence(vec!["AVAILABLE", "CANCELLED", "EXPIRED"], 1..=2);
+    let words = prop::sample::subsequence(vec!["AVAILABLE", "CANCELLED", "EXPIRED", "REINSTATED"], 1..=2);
     let id = prop_oneof![40 => Just(id), 1 => 0..4_usize];
     let places = (
         prop_oneof![30 => Just(true), 1 => Just(false)],
@@ -336,12 +342,13 @@ fn any_statement(id: usize) -> impl Strategy<Value = Statement> {
     );
     let dates =
         (prop_oneof![12 => said().prop_map(Some), 1 => Just(None)], seldom(said()), seldom(said()), seldom(any_at()));
-    let rest = (seldom(prop_oneof![Just(200_i64), Just(500)]), seldom(words));
+    let amounts = prop::sample::select(vec!["200", "500", "-1", "\"3.5\"", "true", "{}", "[[]]"]);
+    let rest = (seldom(amounts), seldom(words));
     (id, places, dates, rest).prop_map(
         |(id, (at_home, named, tenant, action), (cancelled, again, alias, expires), rest)| {
             let (redeemed, statuses) = rest;
             let account = if at_home { named.then(|| account(id)) } else { Some("somebody") };
-            let redeemed = redeemed.unwrap_or(0);
+            let redeemed = redeemed.unwrap_or("0");
             Statement {
                 id,
                 account,

@@ -39,7 +39,7 @@ pub enum Check {
     Ambiguous,
     /// What is live is not what the index says.
     Changed,
-    /// A reward whose dates are impossible, or contradict its statuses.
+    /// A reward whose dates, amounts or statuses cannot be read or contradict each other.
     Unclear,
     /// This machine's clock and the vendor's are far apart, or the vendor's is not known.
     #[serde(rename = "clock")]

@@ -13,10 +13,12 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::model::Coverage;
 use crate::model::budget::WaitReason;
-use crate::model::{Coverage, RewardState};
 use crate::retract::guard::{self, Trouble};
+use crate::retract::judge::{Snapshot, objection};
 use crate::retract::receipt::Entry;
+use crate::retract::snapshot;
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
 use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, Refusal, Run};
@@ -386,25 +388,16 @@ fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> R
     }
     let proof = retraction.events.iter().rev().find(|event| event.state == retraction.state && event.changes_state());
     let proven_at = proof.and_then(|event| event.at.parse::<jiff::Timestamp>().ok());
-    let proven: Vec<(&str, &str)> = proof
-        .and_then(|event| event.details["rewards"].as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(|reward| Some((reward["reward_id"].as_str()?, reward["state"].as_str()?)))
-        .collect();
+    let proven: Vec<Snapshot> =
+        proof.and_then(|event| serde_json::from_value(event.details["rewards"].clone()).ok()).unwrap_or_default();
     let known = match &retraction.action_id {
         Some(action_id) => reader.rewards_of_action(action_id)?,
         None => reader.find(&retraction.order_id)?.into_iter().map(|found| found.indexed).collect(),
     };
     let standing = known.into_iter().filter(|indexed| {
-        use RewardState::{Expired, PartlyRedeemed, Redeemed};
-        let state = indexed.reward.state(now_ms);
-        let then = proven.iter().find(|(id, _)| *id == indexed.reward.reward_id.as_str());
-        let is_lost = [Expired, PartlyRedeemed, Redeemed].contains(&state)
-            && then
-                .is_some_and(|(_, was)| [Expired, PartlyRedeemed, Redeemed].iter().any(|lost| lost.as_str() == *was));
-        let is_news = then.is_none() || proven_at.is_none_or(|proven_at| indexed.read_at > proven_at);
-        state != RewardState::Cancelled && !is_lost && !indexed.gone && is_news
+        let is_of_the_proof = proven.iter().any(|was| was.reward_id == indexed.reward.reward_id.as_str());
+        let is_news = !is_of_the_proof || proven_at.is_none_or(|proven_at| indexed.read_at > proven_at);
+        is_news && !indexed.gone && objection(&proven, &snapshot(&indexed.reward, now_ms)).is_some()
     });
     Ok(standing
         .map(|indexed| StandingLine {

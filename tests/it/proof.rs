@@ -165,6 +165,12 @@ fn a_reward_that_no_longer_reads_as_cancelled_takes_an_old_proof_away() {
         (json!({"dateCancelled": null, "assignedCredit": 500, "redeemedCredit": 200}), "partly_redeemed"),
         (json!({"dateCancelled": null, "dateGiven": at - 9 * DAY, "dateExpires": at - DAY}), "expired"),
         (json!({"dateCancelled": YEAR_3000}), "unclear"),
+        // It keeps its date, and was used up all the same.
+        (json!({"dateCancelled": at, "assignedCredit": 500, "redeemedCredit": 500, "dateRedeemed": at}), "redeemed"),
+        (json!({"dateCancelled": at, "assignedCredit": 500, "redeemedCredit": 200}), "cancelled"),
+        (json!({"dateCancelled": at, "dateRedeemed": at + 50, "redeemedCredit": 0}), "unclear"),
+        // Without the date that the proof rests on.
+        (json!({"dateCancelled": null, "statuses": ["CANCELLED"]}), "cancelled"),
     ] {
         sent.honest_answers_prove_it();
         sent.say(&json!({"set": set}));
@@ -174,11 +180,91 @@ fn a_reward_that_no_longer_reads_as_cancelled_takes_an_old_proof_away() {
         assert_eq!(reward(&ran, &sent.order.reward_ids[1])["after"], after, "{set}");
     }
     // The status sees it too, once a crawl has read it.
+    for cancelled in [json!(null), json!(at)] {
+        sent.honest_answers_prove_it();
+        sent.say(&json!({"set": {"dateCancelled": cancelled, "assignedCredit": 500, "redeemedCredit": 200}}));
+        sent.home.check(&["crawl", "--source", "participants", "--full"], 0);
+        let status = sent.home.check(&["status"], 0).stdout;
+        assert!(status.contains("does not read as cancelled"), "{cancelled}: {status}");
+    }
+}
+
+#[test]
+fn a_redemption_or_a_status_that_cannot_be_read_blocks_proof() {
+    let sent = Sent::new(&[]);
+    let at = sent.at + 100;
+    for (key, value) in [
+        ("redeemedCredit", json!("3.5")),
+        ("redeemedCredit", json!("1,200")),
+        ("redeemedCredit", json!(true)),
+        ("redeemedCredit", json!({"v": 5})),
+        ("redeemedCredit", json!(-1)),
+        ("redemptions", json!([{"id": "x"}])),
+        ("dateRedeemed", json!(at + 50)),
+        ("statuses", json!([["AVAILABLE"]])),
+        ("statuses", json!([{"status": "AVAILABLE"}])),
+        ("statuses", json!({"available": true})),
+        ("statuses", json!(5)),
+        ("statuses", json!(["REINSTATED"])),
+    ] {
+        sent.is_no_proof(&json!({"set": {"dateCancelled": at, key: value}}));
+    }
     sent.honest_answers_prove_it();
-    sent.say(&json!({"set": {"dateCancelled": null, "assignedCredit": 500, "redeemedCredit": 500}}));
-    sent.home.check(&["crawl", "--source", "participants", "--full"], 0);
-    let status = sent.home.check(&["status"], 0).stdout;
-    assert!(status.contains("does not read as cancelled"), "{status}");
+}
+
+#[test]
+fn a_reward_that_is_listed_as_cancelled_and_as_redeemed_is_partial_in_either_order() {
+    for is_first in [true, false] {
+        let sent = Sent::new(&[]);
+        let cancelled = json!({"dateCancelled": sent.at + 100, "assignedCredit": 500, "redeemedCredit": 0});
+        let redeemed = json!({"dateCancelled": sent.at + 100, "assignedCredit": 500, "redeemedCredit": 200});
+        let (one, other) = if is_first { (&cancelled, &redeemed) } else { (&redeemed, &cancelled) };
+        sent.say(&json!({"set": one, "also": other}));
+        let ran = sent.verify();
+        assert_eq!(ran.state(), "partial", "{ran:?}");
+        assert!(ran.stdout.contains("redeemed, and lost: 200"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_cancellation_that_lies_ahead_of_the_vendor_s_clock_is_no_proof_yet() {
+    let sent = Sent::new(&[]);
+    // Ten minutes, so that a slow test does not reach it; the limit of five seconds has a test beside the code.
+    sent.is_no_proof(&json!({"set": {"dateCancelled": sent.at + 600_000}}));
+    sent.honest_answers_prove_it();
+}
+
+#[test]
+fn an_old_proof_whose_rewards_cannot_be_read_again_is_no_success() {
+    let sent = Sent::new(&[]);
+    sent.honest_answers_prove_it();
+    sent.say(&json!({"set": {"accountId": "ann@example.com"}}));
+    let ran = sent.verify();
+    ran.expect(1);
+    assert_eq!(ran.state(), "confirmed", "what the ledger says stays");
+    assert!(ran.stderr.contains("its rewards could not be read again now"), "{}", ran.stderr);
+    let ran = sent.home.run(&["verify", "1"]);
+    assert!(ran.stderr.contains("it was proven at 20"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_damaged_answer_by_graphql_is_not_hidden_by_asking_get_rewards() {
+    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-missing"]);
+    let home = Home::new(&sim);
+    home.check(&["crawl", "--source", "graphql"], 0);
+    let order = sim.example("plain");
+    home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
+    let at = sim.deletes()[0]["at_ms"].as_i64().expect("a moment") + 100;
+    let cancelled = json!({"set": {"dateCancelled": at, "statuses": ["CANCELLED"]}});
+    sim.rewrite(&order.reward_ids[0], &cancelled);
+    // Get Rewards says that it is cancelled; GraphQL says two things under one key.
+    let mut twice = cancelled.clone();
+    twice["repeat"] = json!({"dateModified": 1});
+    sim.rewrite(&order.reward_ids[1], &twice);
+    let ran = home.run(&["verify", "1", "--json"]);
+    assert_ne!(ran.state(), "confirmed", "{ran:?}");
+    sim.rewrite(&order.reward_ids[1], &cancelled);
+    assert_eq!(home.run(&["verify", "1", "--json"]).state(), "confirmed");
 }
 
 #[test]

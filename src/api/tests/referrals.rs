@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Reply, Server};
-use crate::api::{Advocate, ListedReward, Referral, ReferralAnswer};
+use crate::api::{Advocate, Graph, ListedReward, Referral, ReferralAnswer};
 use crate::clock::Clock;
 use crate::error::{Kind, Result};
 
@@ -94,7 +94,14 @@ const REFERRAL: &str =
     r#"{"id":"f1","dateReferralStarted":5,"dateConverted":7,"dateModified":8,"rewards":[{"id":"r1"},{"id":"r2"}]}"#;
 
 async fn graph(server: &Server) -> Result<(Vec<ListedReward>, ReferralAnswer)> {
-    advocate(server).graph_rewards_and_referral(&json!({"accountId_eq": "a"}), "f1").await
+    both_of(&advocate(server)).await
+}
+
+async fn both_of(advocate: &Advocate) -> Result<(Vec<ListedReward>, ReferralAnswer)> {
+    match advocate.graph_rewards_and_referral(&json!({"accountId_eq": "a"}), "f1").await? {
+        Graph::Answer(answer) => Ok(answer),
+        Graph::Refused(refusal) => panic!("{refusal:?}"),
+    }
 }
 
 #[tokio::test]
@@ -116,7 +123,7 @@ async fn a_referral_that_graphql_refuses_leaves_the_rewards_and_is_not_asked_for
     let server = Server::saying([Reply::json(200, refused), Reply::json(200, &alone)]).await;
     let advocate = advocate(&server);
     for requests in [2, 3] {
-        let answer = advocate.graph_rewards_and_referral(&json!({}), "f1").await.expect("an answer");
+        let answer = both_of(&advocate).await.expect("an answer");
         assert_eq!((answer.0.len(), server.asked().len()), (1, requests));
         assert!(why(Ok(answer.1)).contains("does not have referrals"));
     }
