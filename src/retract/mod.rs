@@ -45,6 +45,7 @@ mod preflight;
 mod proof_tests;
 pub mod receipt;
 mod reconcile;
+pub mod referral;
 mod resend;
 mod resolve;
 mod schedule;

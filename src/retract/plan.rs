@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::guard;
 use super::judge::Snapshot;
 use super::preflight::{Question, preflight};
+use super::referral::ReferralSnapshot;
 use super::resend::{self, Again};
 use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
 use super::verdict::{Check, Finding, Findings};
@@ -21,7 +22,7 @@ use super::{Options, Reads};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, basis};
 use crate::model::{Coverage, OrderId, RewardId, Target};
-use crate::store::index::IndexReader;
+use crate::store::index::{IndexReader, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
 /// What is to be done about one action.
@@ -46,6 +47,8 @@ pub struct ActionPlan {
     pub step: Step,
     /// Its rewards as they are now, and those of the same order that have no ActionId.
     pub rewards: Vec<Snapshot>,
+    /// The referrals of its rewards, as they are now.
+    pub referrals: Vec<ReferralSnapshot>,
     /// Which of them are linked to this action for certain.
     pub linked: Vec<RewardId>,
     /// The program of its rewards, where they name one.
@@ -63,9 +66,18 @@ pub struct ActionPlan {
 impl ActionPlan {
     /// A plan for an action of which nothing was read.
     fn new(target: Target, step: Step, findings: Findings) -> Self {
-        let (rewards, linked) = (Vec::new(), Vec::new());
-        let facts = ActionFacts::default();
-        Self { target, step, rewards, linked, program_id: None, event_at: None, findings, facts, again: None }
+        Self {
+            target,
+            step,
+            rewards: Vec::new(),
+            referrals: Vec::new(),
+            linked: Vec::new(),
+            program_id: None,
+            event_at: None,
+            findings,
+            facts: ActionFacts::default(),
+            again: None,
+        }
     }
 }
 
@@ -89,6 +101,9 @@ pub struct Plan {
 pub struct Kept {
     /// The rewards before.
     pub rewards: Vec<Snapshot>,
+    /// The referrals of the rewards before.
+    #[serde(default)]
+    pub referrals: Vec<ReferralSnapshot>,
     /// What the person saw.
     #[serde(default)]
     pub findings: Vec<Finding>,
@@ -127,6 +142,7 @@ impl Kept {
     pub fn json(plan: &Plan, action: &ActionPlan) -> Value {
         json!({
             "rewards": action.rewards,
+            "referrals": action.referrals,
             "findings": action.findings.list(),
             "overridden": action.findings.overridden(),
             "coverage": plan.coverage,
@@ -202,7 +218,17 @@ pub async fn from_index(
         let mut findings = Findings::new(&options.overrides);
         check_links(&mut findings, order_id, &target, &known, options);
         check_age(&mut findings, &known, &coverage, reads.clock.now(), options.max_index_age);
-        let question = Question { order_id, target: &target, indexed: &known, coverage: &coverage, several, options };
+        let by_graphql = known.iter().filter(|indexed| indexed.via == Via::GraphQl);
+        let referrals = reader.referral_ids(by_graphql.map(|indexed| &indexed.reward.reward_id))?;
+        let question = Question {
+            order_id,
+            target: &target,
+            indexed: &known,
+            coverage: &coverage,
+            referrals: &referrals,
+            several,
+            options,
+        };
         let mut action = preflight(reads, question, findings).await?;
         resend::apply(ledger, &mut action, again)?;
         actions.push(action);

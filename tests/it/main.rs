@@ -30,6 +30,7 @@ mod output;
 mod proof;
 mod quota;
 mod reconcile;
+mod referral;
 mod refund_files;
 mod refunds;
 mod retract;

@@ -12,6 +12,7 @@ use crate::retract::file::{Handed, handed_of};
 use crate::retract::judge::Snapshot;
 use crate::retract::plan::{ActionPlan, Kept};
 use crate::retract::reconcile::LOOK;
+use crate::retract::referral::{ReferralLine, ReferralSnapshot};
 use crate::retract::resend::Earlier;
 use crate::retract::verdict::{Finding, Findings, Verdict};
 use crate::store::ledger::{Event, Retraction, Road, State};
@@ -62,6 +63,8 @@ pub struct Entry {
     pub file: Option<Handed>,
     /// The rewards, before and after.
     pub rewards: Vec<RewardLine>,
+    /// The referrals of these rewards, before and after.
+    pub referrals: Vec<ReferralLine>,
     /// Whether it may go; `null` for what is in the ledger already.
     pub verdict: Option<Verdict>,
     /// What was found, each with its evidence and its remedy.
@@ -154,6 +157,11 @@ impl Entry {
             .detail("rewards")
             .and_then(|value| serde_json::from_value(value.clone()).ok())
             .unwrap_or_default();
+        let referrals_after: Vec<ReferralSnapshot> = retraction
+            .detail("referrals")
+            .and_then(|value| serde_json::from_value(value.clone()).ok())
+            .unwrap_or_default();
+        let referrals_before = kept.as_ref().map(|kept| kept.referrals.as_slice()).unwrap_or_default();
         let state = retraction.state;
         let done = |wanted: &[State]| {
             let reached = |event: &&Event| wanted.contains(&event.state) && event.changes_state();
@@ -205,6 +213,7 @@ impl Entry {
                 .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
                 .chain(after.iter().filter(|now| is_new(now, before)).map(|now| reward_line(None, Some(now))))
                 .collect(),
+            referrals: ReferralLine::all(referrals_before, &referrals_after),
             verdict: None,
             findings: if findings.is_empty() { kept_findings.to_vec() } else { findings.to_vec() },
             check,
@@ -223,6 +232,7 @@ impl Entry {
             action_id: action.target.action_id().map(ToString::to_string),
             action_tracker_id: tracker,
             attempts_before: again.map(|again| again.attempts.clone()).unwrap_or_default(),
+            referrals: ReferralLine::all(&action.referrals, &[]),
             ..Self::unsent_with(&action.rewards, &action.findings, state, message)
         }
     }
@@ -249,6 +259,7 @@ impl Entry {
             change: None,
             file: None,
             rewards: rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
+            referrals: Vec::new(),
             verdict: Some(findings.verdict()),
             findings: findings.list().to_vec(),
             check: Vec::new(),

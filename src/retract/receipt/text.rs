@@ -6,6 +6,7 @@ use crate::model::{Coverage, Target};
 use crate::report::{one_line, table};
 use crate::retract::file::Handed;
 use crate::retract::plan::{Plan, Step};
+use crate::retract::referral::ReferralLine;
 use crate::retract::verdict::Finding;
 use crate::retract::{Options, advice};
 use crate::store::Identity;
@@ -67,6 +68,7 @@ impl Entry {
         lines.extend(
             table(["reward", "source", "amount", "before", "after"], rows).lines().map(|line| format!("  {line}")),
         );
+        lines.extend(self.referrals.iter().flat_map(ReferralLine::lines).map(|line| format!("  {line}")));
         lines.extend(self.findings.iter().flat_map(|finding| finding_lines(finding, "  ")));
         lines.extend(self.check.iter().map(|step| format!("  check: {step}")));
         each_one_line(lines)
@@ -174,6 +176,8 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
         });
         lines
             .extend(table(["reward", "source", "amount", "state now"], rows).lines().map(|line| format!("    {line}")));
+        let referrals = ReferralLine::all(&action.referrals, &[]);
+        lines.extend(referrals.iter().flat_map(ReferralLine::lines).map(|line| format!("    {line}")));
         lines.extend(action.findings.list().iter().flat_map(|finding| finding_lines(finding, "    ")));
     }
     if first {

@@ -7,6 +7,7 @@ use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
 use crate::retract::Earlier;
 use crate::retract::receipt::{Entry, Receipt};
+use crate::retract::referral::ReferralLine;
 use crate::retract::verdict::{Finding, Verdict};
 use crate::serve::wording::{Surface, fitted};
 use crate::serve::words;
@@ -219,6 +220,8 @@ pub(super) struct Planned {
     pub(super) message: String,
     pub(super) findings: Vec<(&'static str, String, String)>,
     pub(super) rewards: Vec<[String; 4]>,
+    /// Lines about the referrals of the rewards.
+    pub(super) referrals: Vec<String>,
     pub(super) before: Vec<String>,
 }
 
@@ -285,6 +288,7 @@ impl Planned {
             message,
             findings: entry.findings.iter().map(finding).collect(),
             rewards: rewards.collect(),
+            referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
             before: entry.attempts_before.iter().map(Earlier::line).collect(),
         }
     }
