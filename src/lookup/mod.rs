@@ -8,6 +8,7 @@
 pub mod absence;
 pub mod candidates;
 mod live;
+pub mod referral;
 mod related;
 mod source;
 mod texts;
@@ -23,6 +24,7 @@ use crate::store::index::{IndexReader, Match};
 
 pub use candidates::{KnownCandidate, unclear};
 pub use live::{Looked, participant};
+pub use referral::KnownReferral;
 pub use related::{Participants, Related, RelatedKind};
 pub use source::{Searched, search};
 pub use texts::{expand, typed};
@@ -55,6 +57,9 @@ pub struct Answer {
     pub verdict: Verdict,
     /// Every reward that carries it, once for each ActionId.
     pub matches: Vec<Found>,
+    /// The referrals of these rewards, as they were last read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrals: Vec<KnownReferral>,
     /// Order IDs that look like it.
     pub suggestions: Vec<OrderId>,
     /// Orders of the index that the text may mean, if the index has none of exactly this ID. Offered, never acted on.
@@ -171,6 +176,7 @@ fn answers(
         let mut answer = Answer::nothing(order_id(order.as_str())?, coverage.clone());
         let Some(reader) = reader else { return Ok(answer.judged()) };
         answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now)).collect();
+        answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
         answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
         if !answer.is_found() {
             answer.candidates = candidates::known(reader, order)?;
@@ -240,6 +246,7 @@ impl Answer {
             order_id,
             verdict: Verdict::NotFoundYet,
             matches: Vec::new(),
+            referrals: Vec::new(),
             suggestions: Vec::new(),
             candidates: Vec::new(),
             related: None,
@@ -289,7 +296,10 @@ impl Answer {
         let basis = basis(&self.coverage);
         let order = visible(self.order_id.as_str());
         let mut text = match (self.verdict, &self.unclear) {
-            (Verdict::Found | Verdict::Several, _) => format!("order {order}\n{}\n{basis}", self.table()),
+            (Verdict::Found | Verdict::Several, _) => {
+                let referrals: String = self.referrals.iter().map(|known| format!("{}\n", known.line())).collect();
+                format!("order {order}\n{}\n{referrals}{basis}", self.table())
+            }
             (_, Some(unclear)) => format!("order {order}: {unclear}\n{basis}"),
             (Verdict::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
             _ if self.is_without_index() => {

@@ -184,3 +184,41 @@ fn an_order_costs_one_request_more_before_and_one_after_by_rest_and_none_by_grap
     // Every referral came beside rewards that were asked for anyway.
     assert_eq!(asked(&sim, "POST graphql"), graphql("rewards") + graphql("programs"), "{record}");
 }
+
+#[test]
+fn a_look_up_shows_the_referral_as_it_was_last_read_and_where_to_look() {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain");
+    let never = home.check(&["lookup", &order.order_id], 0);
+    let shows = "the vendor shows it under Engage → Reporting → Referral Feed";
+    assert!(never.stdout.contains(": not read yet;") && never.stdout.contains(shows), "{}", never.stdout);
+    home.check(&["retract", &order.order_id, "--dry-run"], 0);
+    let planned = home.check(&["lookup", &order.order_id], 0);
+    assert!(planned.stdout.contains(": converted, as read 20"), "{}", planned.stdout);
+    retracted(&sim, &home, 0);
+    let found = home.check(&["lookup", &order.order_id, "--json"], 0).object();
+    let referral = &found["referrals"][0];
+    assert_eq!((&referral["state"], &referral["converted_at"]), (&json!("started"), &Value::Null), "{found}");
+    assert!(referral["read_at"].is_string() && referral["modified_at"].is_string(), "{referral}");
+    assert_eq!(asked(&sim, "GET referral by id"), 3, "a look-up asks the vendor for nothing");
+}
+
+#[test]
+fn reconcile_counts_refunded_orders_whose_referral_is_still_converted() {
+    let (sim, home) = ready(&["--referral-after", "converted"]);
+    let (order, _) = retracted(&sim, &home, 0);
+    let other = sim.another("plain");
+    home.check(&["retract", &other.order_id, "--yes", "--wait", "5s"], 0);
+    std::fs::write(home.path("refunds.csv"), format!("order_id\n\"{}\"\n\"{}\"\n", order.order_id, other.order_id))
+        .expect("a file");
+    let file = home.path("refunds.csv");
+    let file = file.to_str().expect("UTF-8");
+    let text = home.run(&["reconcile", file]);
+    assert!(text.stdout.contains("2 of them with a referral that was still converted"), "{text:?}");
+    let object = home.run(&["reconcile", file, "--json"]).object();
+    assert_eq!(object["referrals_still_converted"], 2, "{object}");
+    sim.post("set?referral-after=started");
+    home.check(&["verify", "1", "2"], 0);
+    let object = home.run(&["reconcile", file, "--json"]).object();
+    assert_eq!(object["referrals_still_converted"], 0, "a later reading counts: {object}");
+}

@@ -1,7 +1,7 @@
 //! Answers and receipts as the templates show them: words, no decisions.
 
 use super::masked::masked;
-use crate::lookup::{Answer, Found, Verdict as Answered, basis};
+use crate::lookup::{Answer, Found, KnownReferral, Verdict as Answered, basis};
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
@@ -23,6 +23,8 @@ pub(super) struct Order {
     pub(super) id: String,
     pub(super) link: String,
     pub(super) actions: Vec<Action>,
+    /// Lines about the referrals of the rewards.
+    pub(super) referrals: Vec<String>,
     /// The ID as a heading: marks that nobody sees are written out.
     pub(super) heading: String,
     /// Why there is none, in a sentence or two.
@@ -99,6 +101,7 @@ impl Order {
             heading: visible(answer.order_id.as_str()).into_owned(),
             link: in_link(answer.order_id.as_str()),
             actions,
+            referrals: answer.referrals.iter().map(KnownReferral::line).collect(),
             nothing: nothing(answer),
             basis: basis(&answer.coverage),
             candidates: candidates.collect(),
