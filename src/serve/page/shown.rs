@@ -220,6 +220,8 @@ pub(super) struct Planned {
     pub(super) findings: Vec<(&'static str, String, String)>,
     pub(super) rewards: Vec<[String; 4]>,
     pub(super) before: Vec<String>,
+    /// What was seen of the program rule.
+    pub(super) rules: Vec<String>,
 }
 
 impl Verdicts {
@@ -286,6 +288,7 @@ impl Planned {
             findings: entry.findings.iter().map(finding).collect(),
             rewards: rewards.collect(),
             before: entry.attempts_before.iter().map(Earlier::line).collect(),
+            rules: entry.rule_lines(),
         }
     }
 }
