@@ -114,7 +114,7 @@ async fn read(reads: &Reads<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     }
     // The index is a cache: what it cannot say, the vendor can.
     if let Ok(Some(reader)) = IndexReader::open(reads.index, Some(reads.identity)) {
-        let kept = missing.iter().filter_map(|id| kept(reader.program_rule(id).ok()??, now));
+        let kept = missing.iter().filter_map(|id| kept(&reader.program_rule(id).ok()??, now));
         found.extend(kept.inspect(|(program, at)| reads.rules.put(program.clone(), *at)));
         missing.retain(|id| is_missing(&found, id));
     }
@@ -138,7 +138,7 @@ async fn read(reads: &Reads<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
 }
 
 /// What the index has of a program, if that still holds.
-fn kept(read: RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
+fn kept(read: &RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     let is_missing = program.judge(&[], "").state == RuleState::NoSuchRule;
     (program.id == read.program_id && holds(read.read_at, now) && !is_missing).then_some((program, read.read_at))
