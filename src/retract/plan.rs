@@ -21,6 +21,7 @@ use super::windows::ActionFacts;
 use super::{Options, Reads};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, basis};
+use crate::model::program_rule::ProgramRule;
 use crate::model::{Coverage, OrderId, RewardId, Target};
 use crate::store::index::{IndexReader, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
@@ -53,6 +54,8 @@ pub struct ActionPlan {
     pub linked: Vec<RewardId>,
     /// The program of its rewards, where they name one.
     pub program_id: Option<String>,
+    /// The rules of the programs of the rewards that are to be taken back.
+    pub rules: Vec<ProgramRule>,
     /// When it happened, as far as that is known; read where there is something to send.
     pub event_at: Option<Timestamp>,
     /// What speaks against it, and what a person should know before saying yes.
@@ -73,6 +76,7 @@ impl ActionPlan {
             referrals: Vec::new(),
             linked: Vec::new(),
             program_id: None,
+            rules: Vec::new(),
             event_at: None,
             findings,
             facts: ActionFacts::default(),
@@ -119,6 +123,9 @@ pub struct Kept {
     /// Set where it was a further attempt.
     #[serde(default)]
     pub again: Option<Again>,
+    /// The program rules that were seen before.
+    #[serde(default)]
+    pub program_rules: Vec<ProgramRule>,
     /// How far this clock was ahead of the vendor's, in seconds: the ledger's dates are this machine's.
     #[serde(default)]
     pub clock_ahead: Option<i64>,
@@ -147,6 +154,7 @@ impl Kept {
             "overridden": action.findings.overridden(),
             "coverage": plan.coverage,
             "again": action.again,
+            "program_rules": action.rules,
             "clock_ahead": plan.clock_ahead,
         })
     }

@@ -14,6 +14,7 @@ use super::options::RefundClaim;
 use super::plan::{ActionPlan, Step};
 use super::referral::{self, About};
 use super::resolve::{is_linked, linked_elsewhere};
+use super::rule;
 use super::verdict::{Check, Findings, Verdict};
 use super::windows::{self, ActionFacts};
 use super::{Options, Reads};
@@ -134,10 +135,13 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
     }
     rewards.sort_by(|a, b| a.reward_id.cmp(&b.reward_id));
     let mut step = judge_rewards(&mut findings, &rewards, coverage);
-    let (mut event_at, mut facts) = (None, ActionFacts::default());
+    let (mut event_at, mut facts, mut rules) = (None, ActionFacts::default(), Vec::new());
     if step == Step::Send {
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
         what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
+        if options.needs_the_rule() {
+            rules = rule::check(reads, seen.relevant(target), &rewards, &mut findings).await?;
+        }
         let now = seen.now;
         facts = action_facts(reads, target, options, now, &mut findings).await?;
         event_at = windows::event_at(target.action_id(), &live, &facts, now);
@@ -162,7 +166,8 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
     let target = target.clone();
-    Ok(ActionPlan { target, step, rewards, referrals, linked, program_id, event_at, findings, facts, again: None })
+    let again = None;
+    Ok(ActionPlan { target, step, rewards, referrals, linked, program_id, rules, event_at, findings, facts, again })
 }
 
 /// What the rewards as they are say: send, nothing to send, or too late.

@@ -27,6 +27,7 @@ mod odd;
 mod operation;
 #[cfg(unix)]
 mod output;
+mod program_rule;
 mod proof;
 mod quota;
 mod reconcile;

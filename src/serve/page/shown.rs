@@ -226,6 +226,8 @@ pub(super) struct Planned {
     /// Lines about the referrals of the rewards.
     pub(super) referrals: Vec<String>,
     pub(super) before: Vec<String>,
+    /// What was seen of the program rule.
+    pub(super) rules: Vec<String>,
 }
 
 impl Verdicts {
@@ -293,6 +295,7 @@ impl Planned {
             rewards: rewards.collect(),
             referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
             before: entry.attempts_before.iter().map(Earlier::line).collect(),
+            rules: entry.rule_lines(),
         }
     }
 }
