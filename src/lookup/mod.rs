@@ -297,8 +297,9 @@ impl Answer {
         let order = visible(self.order_id.as_str());
         let mut text = match (self.verdict, &self.unclear) {
             (Verdict::Found | Verdict::Several, _) => {
-                let referrals: String = self.referrals.iter().map(|known| format!("{}\n", known.line())).collect();
-                format!("order {order}\n{}\n{referrals}{basis}", self.table())
+                let referrals = self.referrals.iter().map(KnownReferral::line);
+                let lines: Vec<String> = [self.table()].into_iter().chain(referrals).chain([basis]).collect();
+                format!("order {order}\n{}", lines.join("\n"))
             }
             (_, Some(unclear)) => format!("order {order}: {unclear}\n{basis}"),
             (Verdict::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
