@@ -298,3 +298,22 @@ CREATE TABLE webhook_queue (
     tries      INTEGER NOT NULL,                     -- readings that have failed
     due        INTEGER NOT NULL                      -- not before this
 ) STRICT, WITHOUT ROWID;
+
+-- What the vendor's program rules said when they were last read, one row a program. A retraction reads a rule again once it is
+-- an hour old.
+CREATE TABLE program_rules (
+    program_id TEXT PRIMARY KEY,
+    answer     TEXT NOT NULL,                        -- JSON: what recoup read out of the program, or why it could not
+    read_at    INTEGER NOT NULL,
+    sum INTEGER GENERATED ALWAYS AS (row_sum(program_id, answer, read_at)) STORED
+) STRICT;
+
+-- The referrals of rewards as they were last read: IDs and dates, no person.
+CREATE TABLE referrals (
+    referral_id  TEXT PRIMARY KEY,
+    started_at   INTEGER,                            -- the vendor's dates; null: it gives none
+    converted_at INTEGER,                            -- null: the referral is not converted
+    modified_at  INTEGER,
+    read_at      INTEGER NOT NULL,
+    sum INTEGER GENERATED ALWAYS AS (row_sum(referral_id, started_at, converted_at, modified_at, read_at)) STORED
+) STRICT;

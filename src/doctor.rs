@@ -9,16 +9,17 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Advocate, Brand, HeardClock, Rewards};
+use crate::api::{Advocate, Brand, HeardClock, Programs, Rewards};
 use crate::clock::Clock;
 use crate::commands::End;
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeyCensus};
 use crate::model::LinkKind;
+use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::report::Report;
-use crate::retract::advice;
 use crate::retract::sendable::{check_files, clock_trouble};
+use crate::retract::{advice, rule};
 use crate::store::{Whole, check_folder};
 
 /// How many accounts are asked for a sample of rewards.
@@ -128,6 +129,7 @@ pub async fn run(
         say(Check::of(name, &sound, |()| "sound".to_owned()))?;
     }
 
+    let mut is_every_rule_found = false;
     if owner.is_some() {
         match settings
             .advocate_options(Wishes::default())
@@ -135,6 +137,11 @@ pub async fn run(
         {
             Ok(advocate) => {
                 for check in advocate_checks(&advocate, settings).await {
+                    say(check)?;
+                }
+                let rules = rules(&advocate, clock).await;
+                is_every_rule_found = rules.as_ref().is_ok_and(|rules| rule::is_found(rules));
+                for check in rule_checks(rules) {
                     say(check)?;
                 }
                 say(clock_check(advocate.clock_heard()))?;
@@ -161,9 +168,11 @@ pub async fn run(
             },
         ))?;
     }
-    report.note("not visible by API, so check it once by hand:");
-    for step in advice::PROGRAM_RULE {
-        report.note(format!("     {step}"));
+    if !is_every_rule_found {
+        report.note("the rule was not found in every program, so look at it by hand:");
+        for step in advice::PROGRAM_RULE {
+            report.note(format!("     {step}"));
+        }
     }
     match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
         None => Ok(End::Done),
@@ -211,6 +220,42 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
         Err(error) => Check::wrong("mapping", &error),
     });
     checks
+}
+
+/// The rule of every program of the tenant; one line that says why, if none can be read.
+async fn rules(advocate: &Advocate, clock: &Clock) -> Result<Vec<ProgramRule>> {
+    let read_at = format!("{:.0}", clock.now());
+    Ok(match advocate.program_rules(None).await? {
+        Programs::Read(programs) => programs.iter().map(|program| program.judge(&[], &read_at)).collect(),
+        Programs::NotReadable { why, .. } => vec![RuledProgram::unread("", why).judge(&[], &read_at)],
+    })
+}
+
+/// One line a program. A program that is not live may do without the rule.
+fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
+    const NAME: &str = "program rule";
+    let rules = match rules {
+        Ok(rules) if rules.is_empty() => return vec![Check::fine(NAME, "the vendor lists no program")],
+        Ok(rules) => rules,
+        Err(error) => return vec![Check::wrong(NAME, &error)],
+    };
+    let check = |rule: &ProgramRule| match rule.state {
+        RuleState::NoSuchRule if rule.status.as_deref() == Some("LIVE") => Check::wrong(
+            NAME,
+            &Error::new(Kind::Failed, rule.line())
+                .hint("no reward of this program is taken back until the rule is set up"),
+        ),
+        RuleState::Found | RuleState::NoSuchRule => Check::fine(NAME, rule.line()),
+        RuleState::FoundBut => Check {
+            remedy: Some("look at the rule under Engage → Program rules".to_owned()),
+            ..Check::fine(NAME, rule.line())
+        },
+        RuleState::NotReadable => Check {
+            remedy: Some("look whether it exists: Engage → Program rules".to_owned()),
+            ..Check::fine(NAME, rule.line())
+        },
+    };
+    rules.iter().map(check).collect()
 }
 
 /// What a sample of live rewards says about where the link is.

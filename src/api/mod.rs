@@ -18,7 +18,9 @@ pub mod modification;
 mod oddity;
 pub mod options;
 mod pace;
+pub mod programs;
 pub mod rate_headers;
+pub mod referrals;
 pub mod retry;
 pub mod reward_canceller;
 #[cfg(test)]
@@ -45,6 +47,8 @@ pub use modification::{
 };
 pub(crate) use oddity::Oddities;
 pub use options::{HostOptions, check_base};
+pub use programs::Programs;
+pub use referrals::{Referral, ReferralAnswer};
 pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
 pub use webhooks::{Change as SubscriptionChange, Subscriber, Subscription, fetch_public};
 

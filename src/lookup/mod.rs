@@ -8,6 +8,7 @@
 pub mod absence;
 pub mod candidates;
 mod live;
+pub mod referral;
 mod related;
 mod source;
 mod texts;
@@ -23,6 +24,7 @@ use crate::store::index::{IndexReader, JudgedBy, JudgedNow, Match};
 
 pub use candidates::{KnownCandidate, unclear};
 pub use live::{Looked, participant};
+pub use referral::KnownReferral;
 pub use related::{Participants, Related, RelatedKind};
 pub use source::{Searched, search};
 pub use texts::{expand, typed};
@@ -55,6 +57,9 @@ pub struct Answer {
     pub verdict: Verdict,
     /// Every reward that carries it, once for each ActionId.
     pub matches: Vec<Found>,
+    /// The referrals of these rewards, as they were last read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrals: Vec<KnownReferral>,
     /// Order IDs that look like it.
     pub suggestions: Vec<OrderId>,
     /// Orders of the index that the text may mean, if the index has none of exactly this ID. Offered, never acted on.
@@ -178,6 +183,7 @@ fn answers(
         let Some(reader) = reader else { return Ok(answer.judged()) };
         answer.clock = now.by;
         answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
+        answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
         answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
         if !answer.is_found() {
             answer.candidates = candidates::known(reader, order)?;
@@ -247,6 +253,7 @@ impl Answer {
             order_id,
             verdict: Verdict::NotFoundYet,
             matches: Vec::new(),
+            referrals: Vec::new(),
             suggestions: Vec::new(),
             candidates: Vec::new(),
             related: None,
@@ -297,7 +304,11 @@ impl Answer {
         let basis = basis(&self.coverage);
         let order = visible(self.order_id.as_str());
         let mut text = match (self.verdict, &self.unclear) {
-            (Verdict::Found | Verdict::Several, _) => format!("order {order}\n{}\n{basis}", self.table()),
+            (Verdict::Found | Verdict::Several, _) => {
+                let referrals = self.referrals.iter().map(KnownReferral::line);
+                let lines: Vec<String> = [self.table()].into_iter().chain(referrals).chain([basis]).collect();
+                format!("order {order}\n{}", lines.join("\n"))
+            }
             (_, Some(unclear)) => format!("order {order}: {unclear}\n{basis}"),
             (Verdict::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
             _ if self.is_without_index() => {

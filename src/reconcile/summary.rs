@@ -117,6 +117,8 @@ pub struct Reconciliation {
     /// Further rows of orders.
     pub repeated: u64,
     counts: Vec<Count>,
+    /// Orders refunded in full whose referral was still converted when it was last read.
+    pub referrals_still_converted: u64,
     totals: Shares,
     hours: Times,
     /// From when on retractions were looked for in the file; `null`: all of them.
@@ -149,6 +151,7 @@ impl Reconciliation {
             refunds: rows.len() as u64 - repeated,
             repeated,
             counts: counts.collect(),
+            referrals_still_converted: rows.iter().filter(|row| row.referral_converted).count() as u64,
             totals: totals.shares,
             hours: Times {
                 refund_to_confirmed: Hours::of(totals.from_refund),
@@ -214,6 +217,12 @@ impl Reconciliation {
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
         let counts = counts.map(|count| [count.class.words().to_owned(), grouped(count.refunds)]);
         section(&mut lines, "", &table(["", "refunds"], counts));
+        if self.referrals_still_converted > 0 {
+            lines.push(format!(
+                "  {} of them with a referral that was still converted when it was last read",
+                grouped(self.referrals_still_converted)
+            ));
+        }
         self.totals(&mut lines);
         self.times(&mut lines);
         self.for_a_person(&mut lines);

@@ -101,6 +101,13 @@ pub struct Sight {
     pub settled: bool,
 }
 
+impl Sight {
+    /// How many rewards are neither cancelled nor lost, as far as anybody can tell.
+    pub fn open(&self) -> usize {
+        Tally::of(&self.before, &self.rewards, self.sent_at).open()
+    }
+}
+
 /// What to write down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {

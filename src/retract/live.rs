@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::Reads;
 use super::judge::{MISSING, Snapshot};
-use crate::api::Rewards;
 use crate::api::graphql::Graph;
+use crate::api::{ReferralAnswer, Rewards};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
@@ -65,6 +65,8 @@ pub struct Look {
     pub now: Timestamp,
     /// Why nothing may be concluded from dates.
     pub trouble: Option<Error>,
+    /// The referrals that came in one document with rewards, by their IDs.
+    pub referrals: Vec<(String, ReferralAnswer)>,
 }
 
 impl Look {
@@ -102,14 +104,27 @@ pub struct AccountLook {
 
 /// Reads every known reward: one question per distinct account, one more for each reward that is not there. An account with
 /// a reward whose link came by GraphQL is asked by GraphQL, where the link can be seen again.
-pub async fn look(reads: &Reads<'_>, known: &[Known]) -> Result<Look> {
+///
+/// Of the referrals, as many come with it as accounts are asked by GraphQL: one document holds an account's rewards and one
+/// referral.
+pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> Result<Look> {
     let mut accounts: Vec<AccountLook> = Vec::new();
+    let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
     // Nobody is asked about an account that was forgotten: its rewards are read by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
                 known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
-            let asked = if by_graphql { ask_by_graphql(reads, &reward.account_id, known).await? } else { None };
+            let asked = if by_graphql {
+                let referral = wanted.next();
+                let both = ask_by_graphql(reads, &reward.account_id, known, referral).await?;
+                both.map(|(asked, answer)| {
+                    answered.extend(referral.cloned().zip(answer));
+                    asked
+                })
+            } else {
+                None
+            };
             accounts.push(match asked {
                 Some(asked) => asked,
                 None => ask(reads, &reward.account_id).await?,
@@ -127,7 +142,7 @@ pub async fn look(reads: &Reads<'_>, known: &[Known]) -> Result<Look> {
         found.push((reward.clone(), place));
     }
     let (now, trouble) = vendor_time(reads);
-    Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()) })
+    Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
 }
 
 /// The time by the vendor's clock; by this machine's, and why, if the vendor's cannot be used.
@@ -215,12 +230,24 @@ async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
 ///
 /// The filter is the server's, and it may let rewards of other accounts through, which say nothing about this one: unless one is
 /// a known reward, is listed for this account as well, or names no account.
-async fn ask_by_graphql(reads: &Reads<'_>, account: &AccountId, known: &[Known]) -> Result<Option<AccountLook>> {
-    let asked_at = reads.clock.now();
-    let listed = match reads.advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await? {
-        Graph::Answer(listed) => listed,
-        Graph::Refused(_) => return Ok(None),
+async fn ask_by_graphql(
+    reads: &Reads<'_>,
+    account: &AccountId,
+    known: &[Known],
+    referral: Option<&String>,
+) -> Result<Option<(AccountLook, Option<ReferralAnswer>)>> {
+    let (asked_at, filter) = (reads.clock.now(), json!({"accountId_eq": account.as_str()}));
+    let answer = match referral {
+        None => match reads.advocate.graph_rewards_of(&filter).await? {
+            Graph::Answer(listed) => Graph::Answer((listed, None)),
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        },
+        Some(id) => match reads.advocate.graph_rewards_and_referral(&filter, id).await? {
+            Graph::Answer((listed, referral)) => Graph::Answer((listed, Some(referral))),
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        },
     };
+    let Graph::Answer((listed, referral)) = answer else { return Ok(None) };
     let (own, others): (Vec<_>, Vec<_>) =
         listed.into_iter().partition(|reward| reward.account.as_ref() == Some(account));
     let is_asked =
@@ -229,7 +256,8 @@ async fn ask_by_graphql(reads: &Reads<'_>, account: &AccountId, known: &[Known])
         return Err(foreign("another account"));
     }
     let own = own.iter().map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
-    Ok(Some(AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at }))
+    let looked = AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at };
+    Ok(Some((looked, referral)))
 }
 
 async fn by_id(reads: &Reads<'_>, reward: &Known) -> Result<Place> {

@@ -45,8 +45,10 @@ mod preflight;
 mod proof_tests;
 pub mod receipt;
 mod reconcile;
+pub mod referral;
 mod resend;
 mod resolve;
+pub mod rule;
 mod schedule;
 mod seen;
 mod send;
@@ -92,6 +94,8 @@ pub struct Reads<'a> {
     pub report: &'a Report,
     /// The programs of the account, once they were asked for.
     pub programs: OnceCell<Vec<Program>>,
+    /// The programs whose rules this process has read.
+    pub rules: rule::KnownPrograms,
     /// What this process has read of the vendor's list of submissions.
     pub lists: Lists,
     /// The index, open for writing, once something was read that it should know.

@@ -285,6 +285,7 @@ impl Desk {
             stop: &self.stop,
             report,
             programs: OnceCell::new(),
+            rules: retract::rule::KnownPrograms::default(),
             lists: retract::Lists::default(),
             freshened: RefCell::default(),
         }

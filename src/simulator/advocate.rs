@@ -9,6 +9,7 @@ use super::{
     options::Options,
     query,
     record::{Endpoint, Record},
+    referrals,
     reply::{JSON, Reply, advocate_error},
     reward_json::{Object, integer},
     time,
@@ -38,6 +39,7 @@ impl Advocate {
             "graphql" if post => Endpoint::Graphql,
             _ if get && path.starts_with("account/") => Endpoint::User,
             _ if get && path.starts_with("reward/") => Endpoint::Reward,
+            _ if get && path.starts_with("referrals/") => Endpoint::Referral,
             _ if post && path.starts_with("reward/") && path.ends_with("/cancel") => Endpoint::CancelReward,
             _ if get || post => super::export::Exports::endpoint(get, path).unwrap_or(Endpoint::Other),
             _ => Endpoint::Other,
@@ -50,6 +52,7 @@ impl Advocate {
             Endpoint::Users => self.users(world, query),
             Endpoint::User => user(world, path),
             Endpoint::Reward => reward(world, path, false),
+            Endpoint::Referral => referrals::answer(world, path),
             _ => advocate_error(404, "There is nothing here.", None, None),
         }
     }
@@ -136,7 +139,7 @@ fn matches(world: &World, person: u64, text: &str) -> bool {
     [name, data.user_id(person), data.email(person)].iter().any(|field| field.to_lowercase().contains(text))
 }
 
-fn write_user(out: &mut Vec<u8>, world: &World, person: u64) {
+pub(super) fn write_user(out: &mut Vec<u8>, world: &World, person: u64) {
     let data = &world.data;
     let look = data.hash(Tag::Look, person, 1);
     let tidy = world.style.tidy;

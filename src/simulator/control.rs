@@ -122,6 +122,8 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     let mut live = super::lock::read(&simulator.reversals.live).clone();
     let mut exports = super::lock::read(&simulator.exports.live).clone();
     let mut graphql = super::lock::read(&simulator.graphql.live).clone();
+    let mut programs = *super::lock::read(&simulator.world.programs.live);
+    let mut referrals = *super::lock::read(&simulator.world.referrals.live);
     let mut link = *super::lock::read(&simulator.files.link);
     let (mut rates, mut churn, mut reward_churn) = (None, 0, 0);
     for (key, value) in query::pairs(query) {
@@ -136,7 +138,8 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
             "file-errors" => FileErrors::from_str(&value, true).map(|to| link = to).is_ok(),
             "clock" => clock(&value).map(time::set_clock).is_ok(),
             "date" => OnOff::from_str(&value, true).map(|on| time::set_date(on == OnOff::On)).is_ok(),
-            "rule-missing" => value.parse().map(|missing| live.rule_missing = missing).is_ok(),
+            "rule-missing" | "program-rule" | "rule-works" => programs.set(&key, &value),
+            "referral-after" | "referral-rewards" => referrals.set(&key, &value),
             "submission-error" => {
                 live.submission_error = value;
                 true
@@ -152,6 +155,8 @@ fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
         }
     }
     *write(&simulator.reversals.live) = live;
+    *write(&simulator.world.programs.live) = programs;
+    *write(&simulator.world.referrals.live) = referrals;
     *write(&simulator.files.link) = link;
     *write(&simulator.exports.live) = exports;
     *write(&simulator.graphql.live) = graphql;

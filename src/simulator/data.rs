@@ -313,6 +313,7 @@ impl Data {
         let RewardKey { buyer, order, action, side } = key;
         match side {
             Side::Manual => order == 0 && action == 0 && self.manual(buyer),
+            Side::Third | Side::Loose => order < self.orders(buyer) && action == 0,
             Side::Friend | Side::Referrer => {
                 let (friend, referrer) = self.sides(buyer, order);
                 let rewarded = if side == Side::Friend { friend } else { referrer };

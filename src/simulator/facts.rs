@@ -102,6 +102,7 @@ impl Data {
         let created = self.created(key);
         let roll = self.hash(Tag::Kind, packed, 0);
         let kind = match roll % 100 {
+            _ if key.side.is_unlisted() => Kind::Credit,
             0..70 => Kind::Credit,
             70..80 => Kind::Discount,
             80..92 => Kind::FuelTank,
@@ -120,7 +121,7 @@ impl Data {
             _ => State::Available,
         };
         let late = self.late_reward(key).is_some();
-        if late && state != State::Pending {
+        if key.side.is_unlisted() || (late && state != State::Pending) {
             // What was given just now has not come to its end yet.
             state = State::Available;
         }
@@ -156,7 +157,7 @@ impl Data {
         let is_kept = key.side != Side::Manual && self.class(key.buyer, key.order) == Class::Kept;
         let cancellable = state.cancellable() && kind != Kind::Integration && !is_kept;
         let source = match (key.side, tidy) {
-            (Side::Friend, _) => "REFERRED",
+            (Side::Friend | Side::Third | Side::Loose, _) => "REFERRED",
             (Side::Referrer, _) => "FRIEND_SIGNUP",
             (Side::Manual, false) if spread.is_multiple_of(3) => "AUTOMATED",
             (Side::Manual, _) => "MANUAL",

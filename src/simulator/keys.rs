@@ -9,6 +9,22 @@ pub(super) enum Side {
     Referrer,
     /// Given by hand: no order behind it.
     Manual,
+    /// One more reward of the buyer for the same action, which only the referral and its own ID lead to.
+    Third,
+    /// One more reward of the buyer for the same referral, without a link to any order.
+    Loose,
+}
+
+impl Side {
+    /// Whether the reward carries the order and the action that it was given for.
+    pub(super) fn is_linked(self) -> bool {
+        !matches!(self, Self::Manual | Self::Loose)
+    }
+
+    /// Whether no list of rewards has it.
+    pub(super) fn is_unlisted(self) -> bool {
+        matches!(self, Self::Third | Self::Loose)
+    }
 }
 
 /// One reward: which action of which order of which buyer, and whose side.
@@ -27,6 +43,8 @@ impl RewardKey {
             Side::Friend => 0,
             Side::Referrer => 1,
             Side::Manual => 2,
+            Side::Third => 3,
+            Side::Loose => 4,
         };
         self.buyer | self.order << 32 | self.action << 42 | side << 44
     }
@@ -37,6 +55,8 @@ impl RewardKey {
             0 => Side::Friend,
             1 => Side::Referrer,
             2 => Side::Manual,
+            3 => Side::Third,
+            4 => Side::Loose,
             _ => return None,
         };
         Some(Self { buyer: packed & 0xffff_ffff, order: packed >> 32 & 0x3ff, action: packed >> 42 & 3, side })

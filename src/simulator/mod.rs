@@ -5,7 +5,8 @@
 //! outside: it binds 127.0.0.1 only.
 //!
 //! In reading order: `options` (flags) → `mix`, `data`, `rewarded`, `names`, `orders`, `items`, `late`, `facts` (the data set
-//! as formulas) → `roster`, `timeline`, `book`, `world`, `change` (what has changed since) → `reward_json`, `advocate`,
+//! as formulas) → `roster`, `timeline`, `book`, `programs`, `referrals`,
+//! `world`, `change` (what has changed since) → `reward_json`, `advocate`,
 //! `graphql`, `export`, `export_file`, `storage`, `brand`, `actions`, `reversal`, `files`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `rewrites`, `wire` (the
 //! weather) → `record`, `truth`, `examples`, `control` (what tests see). A request passes through `serve`: recorded → admitted →
 //! limited → broken → answered.
@@ -36,8 +37,10 @@ mod mix;
 mod names;
 mod options;
 mod orders;
+mod programs;
 mod query;
 mod record;
+mod referrals;
 mod reply;
 mod reversal;
 mod reward_json;
@@ -78,7 +81,7 @@ use tokio_util::sync::CancellationToken;
 pub use examples::{Example, Examples, Participant};
 pub use options::{
     DeleteFault, ExportColumns, ExportFault, FaultKind, FileErrors, GraphqlSchema, LimitHeader, LinkIn, LinkNames,
-    OnOff, Options, OrderScope, SubmissionsList, UserEvents,
+    OnOff, Options, OrderScope, ProgramRule, ReferralAfter, ReferralRewards, SubmissionsList, UserEvents,
 };
 
 /// Everything that answers.

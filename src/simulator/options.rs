@@ -12,7 +12,7 @@ use jiff::{SignedDuration, civil::Date};
 
 pub use choices::{
     DeleteFault, ExportColumns, ExportFault, FaultKind, FileErrors, GraphqlSchema, LimitHeader, LinkIn, LinkNames,
-    OnOff, OrderScope, SubmissionsList, UserEvents,
+    OnOff, OrderScope, ProgramRule, ReferralAfter, ReferralRewards, SubmissionsList, UserEvents,
 };
 
 /// Serves both vendor APIs in one process, to try, train and test without an account
@@ -123,9 +123,21 @@ pub struct Options {
     /// Disposition codes that are known, comma-separated; any other gets 400. Without it, every code is taken
     #[arg(long, value_delimiter = ',', value_name = "CODES")]
     pub known_dispositions: Vec<String>,
-    /// The program rule is missing: submissions complete, and no reward cancels
+    /// The program rule is missing, to see as well as in effect: submissions complete, and no reward cancels
     #[arg(long)]
     pub rule_missing: bool,
+    /// What can be read of the program rule, and what the rule says
+    #[arg(long, value_enum, default_value_t = ProgramRule::Found)]
+    pub program_rule: ProgramRule,
+    /// Whether the program rule takes anything back, whatever can be read of it
+    #[arg(long, value_enum, default_value_t = OnOff::On)]
+    pub rule_works: OnOff,
+    /// What can be read of a referral after its action was taken back
+    #[arg(long, value_enum, default_value_t = ReferralAfter::Started)]
+    pub referral_after: ReferralAfter,
+    /// Which rewards a referral has besides those that lists show
+    #[arg(long, value_enum, default_value_t = ReferralRewards::Listed)]
+    pub referral_rewards: ReferralRewards,
     /// Error on the completed submission, or `none`; with any other code than ACTION_NOT_FOUND nothing cancels
     #[arg(long, default_value = "ACTION_NOT_FOUND", value_name = "CODE")]
     pub submission_error: String,

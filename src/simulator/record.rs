@@ -32,6 +32,7 @@ pub(super) enum Endpoint {
     Rewards,
     Reward,
     CancelReward,
+    Referral,
     Graphql,
     DeleteActions,
     PutActions,
@@ -52,12 +53,13 @@ pub(super) enum Endpoint {
     Other,
 }
 
-const ENDPOINTS: [(Endpoint, &str); 23] = [
+const ENDPOINTS: [(Endpoint, &str); 24] = [
     (Endpoint::Users, "GET users"),
     (Endpoint::User, "GET user"),
     (Endpoint::Rewards, "GET reward"),
     (Endpoint::Reward, "GET reward by id"),
     (Endpoint::CancelReward, "POST reward cancel"),
+    (Endpoint::Referral, "GET referral by id"),
     (Endpoint::Graphql, "POST graphql"),
     (Endpoint::DeleteActions, "DELETE actions"),
     (Endpoint::PutActions, "PUT actions"),
@@ -79,7 +81,7 @@ const ENDPOINTS: [(Endpoint, &str); 23] = [
 ];
 
 /// The root fields of GraphQL.
-const GRAPHQL: [&str; 4] = ["rewards", "userEvents", "reward", "users"];
+const GRAPHQL: [&str; 7] = ["rewards", "userEvents", "reward", "users", "programs", "program", "referral"];
 
 /// What a request changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

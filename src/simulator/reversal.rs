@@ -1,7 +1,7 @@
 //! Reversing and modifying actions: what is accepted, what it is queued as, and what comes of it later.
 //!
 //! Accepted is not done: a submission goes from Queued over In Progress to Complete, and only after that do the rewards
-//! of its actions cancel, if the program rule exists. The submission may carry ACTION_NOT_FOUND all the same, which the
+//! of its actions cancel, if the program rule exists (`programs`). The submission may carry ACTION_NOT_FOUND all the same, which the
 //! refund guide calls normal. What is processed here is processed whatever the client is told about it.
 
 use std::{
@@ -30,7 +30,6 @@ pub(super) struct Live {
     pub(super) delete_fault: DeleteFault,
     pub(super) put_fault: DeleteFault,
     pub(super) cancel_fault: DeleteFault,
-    pub(super) rule_missing: bool,
     pub(super) submission_error: String,
     pub(super) submissions_list: SubmissionsList,
     /// How long a submission is in no list after it arrived.
@@ -113,7 +112,6 @@ impl Reversals {
             cancel_fault: options.cancel_fault,
             submissions_list: options.submissions_list,
             submissions_late: options.submissions_late,
-            rule_missing: options.rule_missing,
             submission_error: options.submission_error.clone(),
         };
         Self {
@@ -215,7 +213,7 @@ impl Reversals {
 
     /// Lets what was asked for happen to each action when its time has come, and then to the rewards.
     pub(super) fn follow_up(&self, world: &Arc<World>, acts: Vec<(ActionKey, Act)>, code: &str) {
-        let (world, live, stop) = (world.clone(), self.live.clone(), self.stop.clone());
+        let (world, stop) = (world.clone(), self.stop.clone());
         let ([queue, complete, cancel], code) = (self.delays, code.to_owned());
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             tokio::time::sleep(queue + complete).await;
@@ -232,10 +230,8 @@ impl Reversals {
                 }
             }
             tokio::time::sleep(cancel).await;
-            if !read(&live).rule_missing {
-                for action in taken_back {
-                    world.cancel_action(action, time::now_ms());
-                }
+            for action in taken_back {
+                world.retract(action, time::now_ms());
             }
         }));
     }

@@ -42,7 +42,7 @@ impl Style {
     /// The order IDs and the ActionId that this reward offers.
     pub(super) fn link(self, data: &Data, key: RewardKey) -> Link {
         let RewardKey { buyer, order, action, side } = key;
-        if side == Side::Manual {
+        if !side.is_linked() {
             return Link::default();
         }
         let mut orders = vec![data.order_id(buyer, order)];
@@ -120,7 +120,7 @@ impl Style {
     /// The link, where `--link-in` says. Rewards without an order show the empty place or nothing, as it comes.
     fn write_link(self, object: &mut Object<'_>, look: u64, data: &Data, key: RewardKey) {
         let names = self.spelling(look);
-        let manual = key.side == Side::Manual;
+        let manual = !key.side.is_linked();
         match self.link_in {
             LinkIn::None | LinkIn::Graphql => {}
             LinkIn::Reward => write_link_keys(object, names, data, key),
@@ -177,7 +177,7 @@ pub(super) fn worth(facts: Facts) -> (i64, &'static str, Option<&'static str>) {
 
 fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: RewardKey) {
     let RewardKey { buyer, order, action, side } = key;
-    if side == Side::Manual {
+    if !side.is_linked() {
         object.null(names.0);
         object.null(names.2);
         return;
@@ -198,7 +198,11 @@ fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: Rewa
 
 /// Which of the program's rewards a side gets.
 pub(super) fn program_reward_key(side: Side) -> &'static str {
-    if side == Side::Friend { "referredReward" } else { "referrerReward" }
+    match side {
+        Side::Friend => "referredReward",
+        Side::Third | Side::Loose => "bonusReward",
+        Side::Referrer | Side::Manual => "referrerReward",
+    }
 }
 
 fn write_value(object: &mut Object<'_>, facts: Facts, data: &Data, key: RewardKey) {

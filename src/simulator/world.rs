@@ -20,7 +20,9 @@ use super::{
     lock::{read, write},
     mix::Tag,
     options::Options,
-    reward_json::Style,
+    programs::Programs,
+    referrals::Referrals,
+    reward_json::{Style, program_reward_key},
     roster::Roster,
     time,
     timeline::{Entry, Shift, Timeline},
@@ -53,6 +55,10 @@ pub(super) struct World {
     pub(super) style: Style,
     /// What has been changed of actions.
     pub(super) book: Book,
+    /// The program and its rules.
+    pub(super) programs: Programs,
+    /// What has become of referrals.
+    pub(super) referrals: Referrals,
     /// Accounts whose rewards cannot be read.
     failing: HashSet<u64>,
     /// Accounts that Get Rewards does not know any more.
@@ -82,6 +88,8 @@ impl World {
         Self {
             style: Style { tidy: options.tidy, link_in: options.link_in, names: options.link_names },
             book: Book::default(),
+            programs: Programs::new(options),
+            referrals: Referrals::new(options),
             failing,
             vanished: Vanished::default(),
             changed: AtomicBool::new(false),
@@ -189,13 +197,27 @@ impl World {
         let key = self.data.find_reward(id)?;
         let touch = self.touch_of(key);
         let owner = touch.moved_to.unwrap_or_else(|| self.data.owner(self.data.holder(key)));
-        (!touch.deleted && self.is_here(owner)).then_some((key, touch))
+        let is_there = !touch.deleted && self.is_here(owner) && self.referrals.has(key.side);
+        is_there.then_some((key, touch))
     }
 
-    /// The rewards an action gave that exist now.
+    /// The rewards an action gave that exist now, as far as lists show them.
     pub(super) fn rewards_of_action(&self, action: ActionKey) -> Vec<(RewardKey, Touch)> {
-        [Side::Friend, Side::Referrer]
-            .into_iter()
+        self.rewards_of_sides(action, &[Side::Friend, Side::Referrer])
+    }
+
+    /// Every reward of a referral that exists now.
+    pub(super) fn rewards_of_referral(&self, buyer: u64, order: u64) -> Vec<(RewardKey, Touch)> {
+        let sides = [Side::Friend, Side::Referrer, Side::Third, Side::Loose];
+        (0..self.data.actions(buyer, order))
+            .flat_map(|action| self.rewards_of_sides(ActionKey { buyer, order, action }, &sides))
+            .collect()
+    }
+
+    fn rewards_of_sides(&self, action: ActionKey, sides: &[Side]) -> Vec<(RewardKey, Touch)> {
+        sides
+            .iter()
+            .copied()
             .map(|side| action.reward(side))
             .filter(|key| self.data.is_real(*key))
             .filter_map(|key| self.reward(&self.data.reward_id(key)))
@@ -218,8 +240,10 @@ impl World {
         change(&mut new, now);
         new.modified = Some(now);
         changes.touched.insert(key.pack(), new);
-        let (was, is) = (self.entry(key, old), self.entry(key, new));
-        changes.shift.put(was, is);
+        if !key.side.is_unlisted() {
+            let (was, is) = (self.entry(key, old), self.entry(key, new));
+            changes.shift.put(was, is);
+        }
         self.changed.store(true, Ordering::Release);
     }
 
@@ -324,9 +348,24 @@ impl World {
         (action.buyer < self.data.people || self.is_here(action.buyer)).then_some(action)
     }
 
-    /// Cancels what can be cancelled of an action.
+    /// Cancels what can be cancelled of an action, and takes its referral back.
     pub(super) fn cancel_action(&self, action: ActionKey, now: i64) -> usize {
-        self.rewards_of_action(action).into_iter().filter(|(key, _)| self.cancel_reward(*key, now)).count()
+        self.referrals.take_back(action, now);
+        self.cancel_rewards_of(action, now, |_| true)
+    }
+
+    /// What the program rule does about an action that was reversed.
+    pub(super) fn retract(&self, action: ActionKey, now: i64) {
+        let effect = self.programs.effect();
+        if effect.conversion {
+            self.referrals.take_back(action, now);
+        }
+        self.cancel_rewards_of(action, now, |side| effect.reward_keys.contains(&program_reward_key(side)));
+    }
+
+    fn cancel_rewards_of(&self, action: ActionKey, now: i64, takes: impl Fn(Side) -> bool) -> usize {
+        let rewards = self.rewards_of_sides(action, &[Side::Friend, Side::Referrer, Side::Third]);
+        rewards.into_iter().filter(|(key, _)| takes(key.side) && self.cancel_reward(*key, now)).count()
     }
 
     /// The actions of an order under one event type, newest last.

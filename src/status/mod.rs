@@ -15,12 +15,13 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::model::budget::WaitReason;
+use crate::model::program_rule::{ProgramRule, RuledProgram};
 use crate::retract::judge::{Snapshot, objection};
 use crate::retract::receipt::Entry;
 use crate::retract::{sendable, snapshot};
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
-use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, Run};
+use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, RuleRead, Run};
 use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 pub use check::{Limits, Problem};
@@ -79,6 +80,8 @@ pub struct Status {
     pub standing_again: Vec<StandingLine>,
     /// Commands whose credentials the vendor has refused, and not accepted since.
     pub refusals: Vec<Refusal>,
+    /// The rule of each program, as a retraction last read it.
+    pub program_rules: Vec<ProgramRule>,
     /// How long it took from sending to proof, over the last 30 days; `null` where nothing was proven.
     pub time_to_confirm: Option<Spread>,
     /// How far this machine's clock was ahead of the vendor's by the newest answer; `null` before the first.
@@ -238,6 +241,7 @@ pub fn gather(
         open: Vec::new(),
         standing_again: Vec::new(),
         refusals: Vec::new(),
+        program_rules: Vec::new(),
         time_to_confirm: None,
         clock: None,
         judged_by: JudgedBy::default(),
@@ -262,6 +266,7 @@ pub fn gather(
         status.account_sid = Some(owner.account_sid);
         status.runs = reader.runs(RUNS)?.into_iter().map(run_line).collect();
         status.refusals = reader.refusals()?;
+        status.program_rules = reader.program_rules()?.iter().filter_map(rule_line).collect();
         status.clock = reader.clock_offset()?;
         status.accounts_waiting = reader.waiting_count()?;
         let job = |job: JobRow| (job.name, job.ok_at.map(|at| format!("{at:.0}")));
@@ -298,6 +303,12 @@ pub fn gather(
         status.time_to_confirm = Spread::of(took);
     }
     Ok(status)
+}
+
+/// The rule of a program by itself; `None` if another version of recoup has kept it.
+fn rule_line(read: &RuleRead) -> Option<ProgramRule> {
+    let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
+    Some(program.judge(&[], &format!("{:.0}", read.read_at)))
 }
 
 fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {

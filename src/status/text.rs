@@ -2,6 +2,7 @@
 
 use super::{QuotaLine, Status};
 use crate::model::budget::WaitReason;
+use crate::model::program_rule::ProgramRule;
 use crate::report::table;
 
 impl QuotaLine {
@@ -114,6 +115,7 @@ impl Status {
                 table(["id", "order", "action", "state", "since"], rows).lines().map(|line| format!("  {line}")),
             );
         }
+        lines.extend(self.program_rules.iter().map(ProgramRule::dated_line));
         // The problems say the same again.
         for refusal in self.refusals.iter().filter(|_| self.problems.is_none()) {
             let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);

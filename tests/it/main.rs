@@ -28,9 +28,11 @@ mod odd;
 mod operation;
 #[cfg(unix)]
 mod output;
+mod program_rule;
 mod proof;
 mod quota;
 mod reconcile;
+mod referral;
 mod refund_files;
 mod refunds;
 mod retract;

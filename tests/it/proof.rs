@@ -21,7 +21,7 @@ struct Sent {
 
 impl Sent {
     fn new(flags: &[&str]) -> Self {
-        let mut all = vec!["--rule-missing"];
+        let mut all = vec!["--rule-works", "off"];
         all.extend(flags);
         let (sim, home) = ready(&all);
         let order = sim.example("plain");

@@ -3,7 +3,9 @@
 mod cancels;
 mod fixtures;
 mod lists;
+mod programs;
 mod questions;
 mod reads;
+mod referrals;
 mod server;
 mod writes;

@@ -16,6 +16,7 @@ use super::approval::{self, Demand, Subject};
 use super::{Options, Reads, WriterSettings, seen, sendable};
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
+use crate::model::program_rule::ProgramRule;
 use crate::refunds::{DecisionKind, Refunds};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
@@ -95,6 +96,8 @@ pub struct Intent {
     pub value: BTreeMap<String, i64>,
     /// Orders that are sent first and waited for.
     pub trial: usize,
+    /// The rule of each program that has orders in the file.
+    pub program_rules: Vec<ProgramRule>,
     /// What was sent before and is only looked at.
     pub followed: usize,
     /// Actions that will be adjusted for a refund in part.
@@ -170,6 +173,7 @@ impl<'a> Batch<'a> {
             orders: candidates.len(),
             value: choose::value(&candidates),
             trial: choose::trial(&candidates, &self.trusted()?).len(),
+            program_rules: self.reads.rules.rules(),
             followed: self.items.iter().filter(|item| !item.before.is_empty() && item.done.is_none()).count(),
             adjustments: self.adjustments(),
         })
@@ -326,10 +330,12 @@ impl Intent {
         if let Some(example) = &self.example {
             lines.push(format!("for example order {}: {}", visible(&example.order_id), example.evidence));
         }
+        lines.extend(self.program_rules.iter().map(ProgramRule::dated_line));
         if self.trial > 0 {
             let trial = self.trial;
             lines.push(format!(
-                "{trial} of them go first and are waited for: nothing was confirmed in their program lately"
+                "{trial} of them go first and are waited for: the rule of their program was not found without a flaw, and nothing \
+                 was confirmed in it lately"
             ));
         }
         if self.adjustments > 0 {

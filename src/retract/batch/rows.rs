@@ -21,7 +21,7 @@ use crate::retract::adjust::command_for;
 use crate::retract::judge::losses;
 use crate::retract::plan::{self, Plan, Step};
 use crate::retract::verdict::Verdict;
-use crate::retract::{Options, Reads, RefundClaim};
+use crate::retract::{Options, Reads, RefundClaim, rule};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
@@ -93,6 +93,7 @@ impl Item<'_> {
         Some(Candidate {
             row,
             program: sends().find_map(|action| action.program_id.clone()).unwrap_or_default(),
+            rule_found: sends().all(|action| rule::is_found(&action.rules)),
             verdict: sends().map(|action| action.findings.verdict()).max().unwrap_or(Verdict::Go),
             event_at: sends().filter_map(|action| action.event_at).min(),
             value,

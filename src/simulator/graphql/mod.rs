@@ -1,11 +1,12 @@
-//! GraphQL on the Advocate side: rewards of the whole tenant, and the events behind them.
+//! GraphQL on the Advocate side: rewards of the whole tenant, the events behind them, referrals, and the program's rules.
 //!
 //! Read from the vendor's published schema (`advocate-api.md` §3): one POST, lists by limit and offset, errors beside
 //! data, unknown fields refused with 200. A mutation is never carried out and always recorded. In reading order:
-//! `document` (the text) → `schema` (what may be asked) → `rewards`, `events` (what is asked for) → `write` (the answer).
+//! `document` (the text) → `schema` (what may be asked) → `rewards`, `events`, `programs` (what is asked for) → `write` (the answer).
 
 mod document;
 mod events;
+mod programs;
 mod rewards;
 mod schema;
 mod write;
@@ -24,7 +25,7 @@ use super::{
     change::READS,
     lock::{hold, read},
     mix::{Tag, hash},
-    options::{GraphqlSchema, OnOff, Options, UserEvents, rate},
+    options::{GraphqlSchema, OnOff, Options, ReferralAfter, UserEvents, rate},
     record::Record,
     reply::{JSON, Reply, advocate_error},
     world::World,
@@ -147,7 +148,12 @@ impl Graphql {
             record.violation("a GraphQL document that is no query was sent");
             return Err(Early::Error("Only queries are answered here.".to_owned()));
         }
-        schema::check(&operation.fields, "Query", live.schema == GraphqlSchema::Old)?;
+        let lacks = schema::Lacks {
+            events: live.schema == GraphqlSchema::Old,
+            rules: world.programs.lacks_rules(),
+            referral: world.referrals.after() == ReferralAfter::NoField,
+        };
+        schema::check(&operation.fields, "Query", lacks)?;
         let (mut out, mut errors) = (b"{\"data\":{".to_vec(), Vec::new());
         for (place, field) in operation.fields.iter().enumerate() {
             record.graphql(&field.name);
@@ -184,6 +190,13 @@ impl Graphql {
                         None => out.extend_from_slice(b"null"),
                     }
                 }
+                "programs" => programs::list(&mut out, world, field, part(field, live)?, &mut errors),
+                "program" => programs::one(&mut out, world, field, &mut errors),
+                "referral" if world.referrals.after() == ReferralAfter::Forbidden => {
+                    errors.push(programs::referral_forbidden(field));
+                    out.extend_from_slice(b"null");
+                }
+                "referral" => programs::referral(&mut out, world, field),
                 "users" => write::users(&mut out, world, field, part(field, live)?),
                 "userEvents" => {
                     let part = part(field, live)?;

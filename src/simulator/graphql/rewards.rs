@@ -214,6 +214,15 @@ pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, Str
     Ok(Page { rows, total })
 }
 
+/// Those of these rewards that pass a filter.
+pub(super) fn passing(world: &World, filter: Option<&Value>, of: Vec<(RewardKey, Touch)>) -> Vec<(RewardKey, Touch)> {
+    let filter = Filter::new(world, filter.unwrap_or(&Value::Null));
+    let passes = |(key, touch): &(RewardKey, Touch)| {
+        filter.passes(world, *key, *touch, &world.data.facts(*key, *touch, world.style.tidy))
+    };
+    of.into_iter().filter(passes).collect()
+}
+
 /// A piece of the timeline.
 fn range(world: &World, range: Range, descending: bool, limit: usize, offset: usize) -> Page {
     world.timeline(|timeline, touch| {

@@ -19,6 +19,9 @@ const QUERY: &[Known] = &[
     ("reward", &["id"], "FlatReward"),
     ("users", &["filter", "query", "limit", "offset", "sortBy", "timeZone", "timeZoneOffset"], "UserList"),
     ("userEvents", &["filter", "limit", "offset", "sortBy"], "UserEventDataList"),
+    ("programs", &["filter", "timeZone", "timeZoneOffset", "limit", "offset"], "ProgramList"),
+    ("program", &["id"], "Program"),
+    ("referral", &["id"], "Referral"),
 ];
 
 const FLAT_REWARD: &[Known] = &[
@@ -65,6 +68,38 @@ const EVENT: &[Known] = &[
     ("dateProcessed", NONE, ""),
 ];
 
+const PROGRAM: &[Known] = &[
+    ("id", NONE, ""),
+    ("name", NONE, ""),
+    ("status", NONE, ""),
+    ("templateId", NONE, ""),
+    ("rules", NONE, ""),
+    ("dateCreated", NONE, ""),
+    ("lastActivatedDate", NONE, ""),
+];
+
+const REFERRAL: &[Known] = &[
+    ("id", NONE, ""),
+    ("programId", NONE, ""),
+    ("referredUser", NONE, "User"),
+    ("referrerUser", NONE, "User"),
+    ("referredReward", NONE, "FlatReward"),
+    ("referrerReward", NONE, "FlatReward"),
+    ("moderationStatus", NONE, ""),
+    ("referredModerationStatus", NONE, ""),
+    ("referrerModerationStatus", NONE, ""),
+    ("dateReferralStarted", NONE, ""),
+    ("dateReferralPaid", NONE, ""),
+    ("dateReferralEnded", NONE, ""),
+    ("dateModerated", NONE, ""),
+    ("dateUserModified", NONE, ""),
+    ("dateConverted", NONE, ""),
+    ("dateModified", NONE, ""),
+    ("referralCodeUsed", NONE, ""),
+    ("shareLinkUsed", NONE, ""),
+    ("rewards", &["filter"], "FlatReward"),
+];
+
 const META: &[Known] = &[("status", NONE, ""), ("message", NONE, ""), ("customMeta", NONE, "")];
 
 const REWARD_FILTER: &[&str] = &[
@@ -83,6 +118,8 @@ const REWARD_FILTER: &[&str] = &[
 ];
 const EVENT_FILTER: &[&str] =
     &["key", "id_eq", "userId_eq", "accountId_eq", "dateTriggered_gte", "dateTriggered_lt", "fields"];
+const PROGRAM_FILTER: &[&str] =
+    &["AND", "OR", "id_eq", "id_in", "name_eq", "name_in", "status_eq", "status_ne", "status_in"];
 const USER_FILTER: &[&str] = &["id_eq", "accountId_eq", "email_eq"];
 
 fn fields_of(kind: &str) -> &'static [Known] {
@@ -90,6 +127,9 @@ fn fields_of(kind: &str) -> &'static [Known] {
         "FlatRewardList" => &[("data", NONE, "FlatReward"), ("count", NONE, ""), ("totalCount", NONE, "")],
         "UserList" => &[("data", NONE, "User"), ("count", NONE, ""), ("totalCount", NONE, "")],
         "UserEventDataList" => &[("data", NONE, "UserEventData"), ("count", NONE, "")],
+        "ProgramList" => &[("data", NONE, "Program"), ("count", NONE, ""), ("totalCount", NONE, "")],
+        "Program" => PROGRAM,
+        "Referral" => REFERRAL,
         "FlatReward" => FLAT_REWARD,
         "User" => USER,
         "UserEventData" => EVENT,
@@ -98,12 +138,32 @@ fn fields_of(kind: &str) -> &'static [Known] {
     }
 }
 
+/// What the schema in force does not have of the published one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lacks {
+    pub(super) events: bool,
+    /// Of programs.
+    pub(super) rules: bool,
+    pub(super) referral: bool,
+}
+
+impl Lacks {
+    fn field(self, kind: &str, name: &str) -> bool {
+        match (kind, name) {
+            (_, "userEvent" | "userEvents") => self.events,
+            ("Program", "rules") => self.rules,
+            ("Query", "referral") => self.referral,
+            _ => false,
+        }
+    }
+}
+
 /// Whether these fields can be asked of this type, and their arguments given; an error is the message for the client.
-pub(super) fn check(fields: &[Field], kind: &str, old: bool) -> Result<(), String> {
+pub(super) fn check(fields: &[Field], kind: &str, lacks: Lacks) -> Result<(), String> {
     for field in fields.iter().filter(|field| field.name != "__typename") {
         let known = fields_of(kind).iter().find(|known| {
             let (name, ..) = known;
-            *name == field.name && !(old && matches!(*name, "userEvent" | "userEvents"))
+            *name == field.name && !lacks.field(kind, name)
         });
         let Some((name, arguments, holds)) = known else {
             return Err(format!("Cannot query field \"{}\" on type \"{kind}\".", field.name));
@@ -115,11 +175,11 @@ pub(super) fn check(fields: &[Field], kind: &str, old: bool) -> Result<(), Strin
             let must = if holds.is_empty() { "must not" } else { "must" };
             return Err(format!("Field \"{name}\" of type \"{holds}\" {must} have a selection of subfields."));
         }
-        if *name == "reward" && !field.arguments.get("id").is_some_and(Value::is_string) {
-            return Err("Field \"reward\" argument \"id\" of type \"ID!\" is required.".to_owned());
+        if arguments.first() == Some(&"id") && !field.arguments.get("id").is_some_and(Value::is_string) {
+            return Err(format!("Field \"{name}\" argument \"id\" of type \"ID!\" is required."));
         }
         check_filter(name, field.arguments.get("filter"))?;
-        check(&field.fields, holds, old)?;
+        check(&field.fields, holds, lacks)?;
     }
     Ok(())
 }
@@ -129,6 +189,7 @@ fn check_filter(field: &str, filter: Option<&Value>) -> Result<(), String> {
         "rewards" => (REWARD_FILTER, "RewardFilterInput"),
         "userEvents" => (EVENT_FILTER, "UserEventDataFilterInput"),
         "users" => (USER_FILTER, "UserFilterInput"),
+        "programs" => (PROGRAM_FILTER, "ProgramFilterInput"),
         _ => return Ok(()),
     };
     check_input(filter, known, kind, 0)
@@ -152,7 +213,7 @@ fn check_input(input: Option<&Value>, known: &[&str], kind: &str, depth: usize) 
         }
         let fits = match key.as_str() {
             "AND" | "OR" | "fields" => true,
-            "id_in" => value.as_array().is_some_and(|ids| ids.iter().all(Value::is_string)),
+            key if key.ends_with("_in") => value.as_array().is_some_and(|ids| ids.iter().all(Value::is_string)),
             key if key.starts_with("date") => value.is_i64(),
             _ => value.is_string(),
         };

@@ -88,7 +88,7 @@ pub(super) fn users(out: &mut Vec<u8>, world: &World, field: &Field, part: Part)
     list(out, field, "UserList", total, &people, |out, fields, _, person| user(out, world, fields, *person, None));
 }
 
-fn user(out: &mut Vec<u8>, world: &World, fields: &[Field], person: u64, account: Option<u64>) {
+pub(super) fn user(out: &mut Vec<u8>, world: &World, fields: &[Field], person: u64, account: Option<u64>) {
     let data = &world.data;
     let mut object = Object::new(out, true, false);
     for field in fields {
@@ -171,23 +171,16 @@ pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: Re
                 object.raw(name, if redeemable { "true" } else { "false" });
             }
             "programId" => object.text(name, (!manual).then_some("friends-and-family")),
-            "programRewardKey" => object.text(
-                name,
-                match key.side {
-                    Side::Friend => Some("referredReward"),
-                    Side::Referrer => Some("referrerReward"),
-                    Side::Manual => None,
-                },
-            ),
+            "programRewardKey" => object.text(name, (!manual).then(|| reward_json::program_reward_key(key.side))),
             "referralId" if manual => object.null(name),
             "referralId" => quoted(object.key(name), |out| data.write_referral_id(out, key.buyer, key.order)),
             "statuses" => object.raw(name, statuses(facts.state)),
             "assignedCredit" => object.number(name, facts.assigned),
             "redeemedCredit" => object.number(name, facts.redeemed),
             "user" => user(object.key(name), world, &field.fields, holder, touch.moved_to),
-            "userEvent" if manual || damaged => object.null(name),
+            "userEvent" if !key.side.is_linked() || damaged => object.null(name),
             "userEvent" => event(object.key(name), world, &field.fields, action),
-            "meta" if manual || world.style.link_in != LinkIn::Meta => object.null(name),
+            "meta" if !key.side.is_linked() || world.style.link_in != LinkIn::Meta => object.null(name),
             "meta" => meta(object.key(name), world, &field.fields, action),
             _ => object.text(name, Some("FlatReward")),
         }

@@ -240,3 +240,52 @@ pub enum OrderScope {
     /// All, as the refund guide says
     All,
 }
+
+/// What can be read of the program rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgramRule {
+    /// The rule for refunds on the purchase event, with every reward
+    Found,
+    /// The rule is on another event, so nothing is taken back
+    WrongEvent,
+    /// The rule acts on a participant's first refund only; here every refund is one
+    FirstTimeOnly,
+    /// The rule has a condition; here it always holds
+    Condition,
+    /// The rule takes back the friend's rewards only, and nothing else is taken back
+    PartialKeys,
+    /// The rule as usual, in a program that is paused; it acts all the same
+    Paused,
+    /// A program of another template, whose rules have another shape; everything is taken back all the same
+    OtherTemplate,
+    /// The rules of the program are null; everything is taken back all the same
+    Null,
+    /// GraphQL has no such field as the program's rules; everything is taken back all the same
+    NoField,
+    /// The token may not read the program's rules; everything is taken back all the same
+    Forbidden,
+}
+
+/// What can be read of a referral after its action was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReferralAfter {
+    /// It is started again, without a date of conversion
+    Started,
+    /// It is still converted
+    Converted,
+    /// No referral can be read: this token may not
+    Forbidden,
+    /// No referral can be read: 404 by REST, and GraphQL has no such field
+    NoField,
+}
+
+/// Which rewards a referral has besides those that lists show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReferralRewards {
+    /// None
+    Listed,
+    /// One more for the same action; only GraphQL's referral names it
+    Third,
+    /// One more without a link to any order; only GraphQL's referral names it
+    Loose,
+}

@@ -7,6 +7,7 @@ mod formulas;
 mod graphql;
 mod graphql_faults;
 mod modifications;
+mod programs;
 mod server;
 
 use super::{

@@ -16,7 +16,9 @@ mod links;
 pub(super) mod log;
 mod pack;
 mod pen;
+mod program_rules;
 mod raw;
+mod referrals;
 #[cfg(test)]
 mod refresh_tests;
 mod refusals;
@@ -46,7 +48,9 @@ pub use copies::Copied;
 pub use forget::Erased;
 pub use jobs::JobRow;
 pub use links::know_keys;
+pub use program_rules::RuleRead;
 pub use raw::Reextracted;
+pub use referrals::ReferralRead;
 pub use refusals::Refusal;
 pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
@@ -81,6 +85,7 @@ pub(super) const LAYOUT: Layout = Layout {
         },
         |conn| conn.execute_batch(include_str!("../../../migrations/index-6.sql")),
         |conn| conn.execute_batch(include_str!("../../../migrations/index-7.sql")),
+        |conn| conn.execute_batch(include_str!("../../../migrations/index-8.sql")),
     ],
     synchronous: "NORMAL",
     functions: know_keys,

@@ -19,7 +19,7 @@ use crate::model::fnv1a;
 const IN_BUCKET: i64 = 52;
 
 /// The tables whose rows have sums, and what these are over. A test compares the columns with `schema.sql`.
-pub(super) const SUMMED: [(&str, &str); 7] = [
+pub(super) const SUMMED: [(&str, &str); 9] = [
     ("runs", RUNS),
     ("accounts", "id, account_id, gone_at"),
     ("findings", "id, kind, order_path, action_path, by_search"),
@@ -27,6 +27,8 @@ pub(super) const SUMMED: [(&str, &str); 7] = [
     ("descriptors", "id, reward_type, reward_source, unit, program_id, name, currency, statuses, cancellable"),
     ("rewards", REWARDS),
     ("links", "reward, n, count, order_id, action_id"),
+    ("program_rules", "program_id, answer, read_at"),
+    ("referrals", "referral_id, started_at, converted_at, modified_at, read_at"),
 ];
 
 const RUNS: &str = "id, source, state, started_at, finished_at, complete, gaps, accounts_known, accounts_read, \

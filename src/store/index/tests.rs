@@ -16,7 +16,7 @@ fn identity() -> Identity {
     }
 }
 
-fn open(dir: &TempDir) -> (Index, IndexReader) {
+pub(super) fn open(dir: &TempDir) -> (Index, IndexReader) {
     let path = dir.path().join("recoup.db");
     let index = Index::open(&path, &identity()).expect("opens");
     let reader = IndexReader::open(&path, Some(&identity())).expect("opens").expect("exists");

@@ -131,6 +131,9 @@ fn an_upgraded_file_gives_the_answers_it_gave() {
     assert_eq!(reader.ledger().expect("reads"), Some(("abc".to_owned(), Head { sequence: 7, hash: String::new() })));
     let coverage = reader.coverage().expect("reads");
     assert_eq!((coverage.complete, coverage.accounts_read, coverage.rewards_read), (true, 2, 2));
+    // What an older recoup did not read.
+    assert_eq!(reader.program_rules().expect("reads"), []);
+    assert_eq!(reader.referral("r").expect("reads"), None);
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! Reading the programs of a tenant with their rules, by GraphQL: the only published way to see the rule without which a
+//! reversal takes nothing back (`program-rules.md`).
+//!
+//! Whatever keeps the rules from being read is an answer of its own, and no error: a retraction goes on with the steps by hand.
+//! It must never ask for more of a program than its rule needs.
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::graphql::{AnswerWire, ErrorWire, Graph, Query, Refusal};
+use super::json::text;
+use crate::api::Advocate;
+use crate::error::{Kind, Result};
+use crate::model::program_rule::RuledProgram;
+
+const PROGRAMS: Query = Query::new(
+    "query Programs($filter: ProgramFilterInput, $limit: Int!, $offset: Int!) { \
+     programs(filter: $filter, limit: $limit, offset: $offset) { totalCount data { \
+     id name status templateId rules lastActivatedDate } } }",
+);
+
+/// Programs in a page, and pages at most.
+const PAGE: u32 = 20;
+const PAGES: u32 = 50;
+
+/// Tries of one page. The rule supports a retraction; it is not worth a long wait.
+const ATTEMPTS: u32 = 2;
+
+/// The programs, or why they cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Programs {
+    /// Every program that was asked for, each once.
+    Read(Vec<RuledProgram>),
+    /// None can be read.
+    NotReadable {
+        /// Why: a fragment of a sentence.
+        why: String,
+        /// Whether the next question may be answered: the host or the network has trouble.
+        passes: bool,
+    },
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct ProgramPage {
+    programs: Vec<RuledProgram>,
+    rows: u64,
+    total: Option<u64>,
+}
+
+impl Advocate {
+    /// These programs with their rules; every program of the tenant if `ids` is `None`. A program that the vendor does not list
+    /// is not readable.
+    ///
+    /// # Errors
+    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`.
+    pub async fn program_rules(&self, ids: Option<&[String]>) -> Result<Programs> {
+        let filter = ids.map(|ids| json!({ "id_in": ids }));
+        let mut found: Vec<RuledProgram> = Vec::new();
+        let mut offset = 0;
+        for _ in 0..PAGES {
+            let variables = json!({ "filter": filter, "limit": PAGE, "offset": offset });
+            let page = match self.graph("GraphQL programs", &PROGRAMS, variables, ATTEMPTS, program_page).await {
+                Ok(Graph::Answer(page)) => page,
+                Ok(Graph::Refused(refusal)) => return Ok(not_readable(why(refusal), false)),
+                Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => {
+                    return Ok(not_readable(&error.message, true));
+                }
+                Err(error) => return Err(error),
+            };
+            offset += page.rows;
+            let before = found.len();
+            for program in page.programs {
+                match found.iter_mut().find(|known| known.id == program.id) {
+                    Some(known) if *known != program => {
+                        *known = RuledProgram::unread(program.id, "the vendor lists it twice, in different words");
+                    }
+                    Some(_) => {}
+                    None => found.push(program),
+                }
+            }
+            let is_end = match page.total {
+                Some(total) => offset >= total,
+                None => page.rows < u64::from(PAGE),
+            };
+            // A server that ignores the offset gives the same again and again.
+            if is_end || found.len() == before {
+                return Ok(Programs::Read(of_those_asked(found, ids)));
+            }
+        }
+        Ok(not_readable("the vendor lists more programs than recoup reads", false))
+    }
+}
+
+/// The filter is the server's: what it let through of other programs is no answer, and what it left out has none.
+fn of_those_asked(found: Vec<RuledProgram>, ids: Option<&[String]>) -> Vec<RuledProgram> {
+    let Some(ids) = ids else { return found };
+    let of = |id: &String| {
+        let program = found.iter().find(|program| program.id == *id).cloned();
+        program.unwrap_or_else(|| RuledProgram::unread(id, "the vendor lists no program of this ID"))
+    };
+    ids.iter().map(of).collect()
+}
+
+fn not_readable(why: &str, passes: bool) -> Programs {
+    Programs::NotReadable { why: why.to_owned(), passes }
+}
+
+fn why(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NoEndpoint => "this tenant has no GraphQL endpoint",
+        Refusal::Schema => "the GraphQL schema in force does not have the rules of programs",
+        Refusal::Scope => "the token may not read the rules of programs",
+        Refusal::Unnamed => "the server answers the question with an error",
+    }
+}
+
+#[derive(Deserialize)]
+struct ProgramsData<'a> {
+    #[serde(borrow, default)]
+    programs: Option<ProgramsList<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ProgramsList<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    #[serde(borrow, default, rename = "totalCount")]
+    total_count: Option<&'a RawValue>,
+}
+
+/// One page, or the reason why there is none. `None` where the body is neither, which is tried again.
+fn program_page(body: &[u8]) -> Option<Graph<ProgramPage>> {
+    let answer: AnswerWire<'_, ProgramsData<'_>> = serde_json::from_slice(body).ok()?;
+    let errors = answer.errors.unwrap_or_default();
+    let Some(list) = answer.data.and_then(|data| data.programs) else {
+        return errors.first().map(|error| Graph::Refused(error.refusal()));
+    };
+    // An error that names no row may be about any of them.
+    if let Some(error) = errors.iter().find(|error| error.row().is_none()) {
+        return Some(Graph::Refused(error.refusal()));
+    }
+    let rows = list.data.len() as u64;
+    let refused = |row: usize| errors.iter().find(|error| error.row() == Some(row)).map(ErrorWire::refusal);
+    let programs = list.data.into_iter().enumerate().filter_map(|(row, raw)| {
+        let program = RuledProgram::of(raw.get())?;
+        Some(match refused(row) {
+            Some(refusal) => RuledProgram { name: program.name, ..RuledProgram::unread(program.id, why(refusal)) },
+            None => program,
+        })
+    });
+    let programs = programs.collect();
+    let total = list.total_count.and_then(text).and_then(|total| total.trim().parse().ok());
+    Some(Graph::Answer(ProgramPage { programs, rows, total }))
+}

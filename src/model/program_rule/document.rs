@@ -1,0 +1,190 @@
+//! Reading the rules of a program strictly, by the schema that the vendor publishes for referral programs (version 4.0.0 of
+//! `obj-referral-program/rules.schema.json`).
+//!
+//! A document of any other form is not readable. A word that the schema does not have makes nothing a rule, and leaves open
+//! whether there is one.
+
+use serde_json::{Map, Value};
+
+use super::{Retraction, Rules, Takes, short};
+
+/// The version of the schema.
+const VERSION: &str = "4.0.0";
+
+/// What the schema has beside a refund's rule: anything else may change what the rule does.
+const OBJECTIVE: &[&str] = &["key", "name", "actions", "trigger", "performsConversion", "referrerProgramRewardLimit"];
+const TRIGGER: &[&str] = &["triggerType", "eventKey", "intent", "firstTimeOnly", "condition"];
+const ACTION: &[&str] = &[
+    "key",
+    "name",
+    "actionType",
+    "subType",
+    "retractedRewardKeys",
+    "sourceEventKey",
+    "sourceEventFilter",
+    "firstTimeOnly",
+    "condition",
+];
+const OTHER_ACTIONS: &[&str] = &["tieredRewardsAndEmail", "rewardAndEmail", "email", "exchangeReward"];
+
+type Read<T> = Result<T, String>;
+
+/// The rules of a program, read whole or not at all.
+pub(super) fn read(rules: &Value) -> Rules {
+    match retractions(rules) {
+        Ok((retractions, doubt)) => Rules::Read { retractions, doubt },
+        Err(why) => Rules::NotReadable { why },
+    }
+}
+
+/// The refund rules, and what leaves open whether there are more.
+fn retractions(rules: &Value) -> Read<(Vec<Retraction>, Option<String>)> {
+    if rules.is_null() {
+        return Err("the vendor gives no rules for this program".to_owned());
+    }
+    let rules = object(rules, "the rules")?;
+    match rules.get("version") {
+        None => {}
+        Some(Value::String(version)) if version == VERSION => {}
+        Some(other) => return Err(format!("its rules are of version {}, which recoup does not know", shown(other))),
+    }
+    let conversion = rules.get("conversionRule").ok_or("its rules have another form than the published one")?;
+    let objectives = object(conversion, "conversionRule")?
+        .get("objectives")
+        .and_then(Value::as_array)
+        .filter(|objectives| !objectives.is_empty())
+        .ok_or("its rules have no list of objectives")?;
+    let (mut found, mut doubt) = (Vec::new(), None);
+    for objective in objectives {
+        match of_objective(objective)? {
+            Objective::Refund(retractions) => found.extend(retractions),
+            Objective::Other => {}
+            Objective::Unknown(word) => doubt = doubt.or(Some(word)),
+        }
+    }
+    let extra = unknown_key(rules, &["version", "conversionRule"])
+        .or_else(|| unknown_key(object(conversion, "conversionRule").ok()?, &["objectives"]));
+    doubt = doubt.or(extra.map(|key| format!("its rules have a part that recoup does not know: {key}")));
+    Ok((found, doubt))
+}
+
+enum Objective {
+    /// A refund is its trigger, and these are its retractions; none if it only does other things.
+    Refund(Vec<Retraction>),
+    /// Another trigger.
+    Other,
+    /// A word that the schema does not have.
+    Unknown(String),
+}
+
+fn of_objective(objective: &Value) -> Read<Objective> {
+    let objective = object(objective, "an objective")?;
+    let trigger = object(objective.get("trigger").unwrap_or(&Value::Null), "the trigger of an objective")?;
+    match text(trigger, "triggerType")?.ok_or("a trigger has no type")? {
+        "eventTrigger" => {}
+        "criteriaTrigger" | "referralTrigger" => return Ok(Objective::Other),
+        other => return Ok(Objective::Unknown(format!("recoup does not know the trigger {}", quoted(other)))),
+    }
+    match text(trigger, "intent")? {
+        Some("REFUND") => {}
+        None | Some("PURCHASE" | "OTHER") => return Ok(Objective::Other),
+        Some(other) => return Ok(Objective::Unknown(format!("recoup does not know the intent {}", quoted(other)))),
+    }
+    let event_key = text(trigger, "eventKey")?.ok_or("a refund trigger names no event")?.to_owned();
+    let name = text(objective, "name")?.or(text(objective, "key")?).unwrap_or("of no name").to_owned();
+    let mut shared = limits(trigger, "the trigger")?;
+    shared.extend(unknown_setting(objective, OBJECTIVE, "the rule"));
+    shared.extend(unknown_setting(trigger, TRIGGER, "the trigger"));
+    let none = Vec::new();
+    let actions = match objective.get("actions") {
+        None => &none,
+        Some(actions) => actions.as_array().ok_or("the actions of a refund are not a list")?,
+    };
+    let (mut found, mut unknown) = (Vec::new(), None);
+    for action in actions {
+        let action = object(action, "an action of a refund")?;
+        let kind = text(action, "actionType")?.ok_or("an action of a refund has no type")?;
+        if OTHER_ACTIONS.contains(&kind) {
+            continue;
+        }
+        if kind != "retraction" {
+            unknown = Some(format!("recoup does not know the action {}", quoted(kind)));
+            continue;
+        }
+        let mut limits = [shared.clone(), limits(action, "the retraction")?].concat();
+        limits.extend(unknown_setting(action, ACTION, "the retraction"));
+        let takes = match text(action, "subType")?.ok_or("a retraction does not say what it takes back")? {
+            "rewards" => Takes::Rewards { keys: reward_keys(action)? },
+            "referral" => Takes::Referral,
+            "conversion" => Takes::Conversion,
+            "event" => {
+                let key = text(action, "sourceEventKey")?.ok_or("a retraction of an event names no event")?.to_owned();
+                if let Some(filter) = text(action, "sourceEventFilter")?.filter(|filter| !filter.trim().is_empty()) {
+                    limits
+                        .push(format!("the retraction takes back only events that pass a filter: {}", quoted(filter)));
+                }
+                Takes::Event { key }
+            }
+            other => {
+                unknown = Some(format!("recoup does not know what a retraction of {} takes back", quoted(other)));
+                continue;
+            }
+        };
+        found.push(Retraction { name: name.clone(), event_key: event_key.clone(), takes, limits });
+    }
+    Ok(match unknown {
+        // It may be the very action that the guide asks for.
+        Some(unknown) if found.is_empty() => Objective::Unknown(unknown),
+        _ => Objective::Refund(found),
+    })
+}
+
+fn reward_keys(action: &Map<String, Value>) -> Read<Vec<String>> {
+    let keys = action.get("retractedRewardKeys").and_then(Value::as_array);
+    let keys = keys.ok_or("a retraction of rewards does not list their keys")?;
+    let key = |key: &Value| key.as_str().map(str::to_owned);
+    keys.iter().map(key).collect::<Option<_>>().ok_or_else(|| "a key of rewards is not a text".to_owned())
+}
+
+/// What keeps a trigger or an action from running with every refund.
+fn limits(of: &Map<String, Value>, what: &str) -> Read<Vec<String>> {
+    let mut limits = Vec::new();
+    match of.get("firstTimeOnly") {
+        None | Some(Value::Null | Value::Bool(false)) => {}
+        Some(Value::Bool(true)) => limits.push(format!("{what} runs for the first time only (firstTimeOnly)")),
+        Some(_) => return Err("firstTimeOnly is neither true nor false".to_owned()),
+    }
+    if let Some(condition) = text(of, "condition")?.filter(|condition| !condition.trim().is_empty()) {
+        limits.push(format!("{what} has a condition: {}", quoted(condition)));
+    }
+    Ok(limits)
+}
+
+fn unknown_setting(of: &Map<String, Value>, known: &[&str], what: &str) -> Option<String> {
+    unknown_key(of, known).map(|key| format!("{what} has a setting that recoup does not know: {key}"))
+}
+
+fn unknown_key(of: &Map<String, Value>, known: &[&str]) -> Option<String> {
+    of.keys().find(|key| !known.contains(&key.as_str())).map(|key| quoted(key))
+}
+
+fn object<'a>(value: &'a Value, what: &str) -> Read<&'a Map<String, Value>> {
+    value.as_object().ok_or_else(|| format!("{what} is not an object"))
+}
+
+/// The text of a key; `None` if it is missing or null.
+fn text<'a>(of: &'a Map<String, Value>, key: &str) -> Read<Option<&'a str>> {
+    match of.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("{key} is not a text")),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("{:?}", short(text))
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| "that is no text".to_owned(), quoted)
+}
