@@ -262,7 +262,7 @@ fn a_damaged_answer_by_graphql_is_not_hidden_by_asking_get_rewards() {
 
 /// A retraction that was sent, with rewards that were read by GraphQL; the first is cancelled, and the second is not.
 fn sent_by_graphql() -> (Sim, Home, Example, Value) {
-    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-missing"]);
+    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-works", "off"]);
     let home = Home::new(&sim);
     home.check(&["crawl", "--source", "graphql"], 0);
     let order = sim.example("plain");
