@@ -249,7 +249,7 @@ fn an_old_proof_whose_rewards_cannot_be_read_again_is_no_success() {
 
 #[test]
 fn a_damaged_answer_by_graphql_is_not_hidden_by_asking_get_rewards() {
-    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-missing"]);
+    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-works", "off"]);
     let home = Home::new(&sim);
     home.check(&["crawl", "--source", "graphql"], 0);
     let order = sim.example("plain");
