@@ -94,6 +94,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         stop,
         report,
         programs: OnceCell::new(),
+        rules: retract::rule::KnownPrograms::default(),
         lists: retract::Lists::default(),
         freshened: RefCell::default(),
     };

@@ -3,23 +3,23 @@
 //! Reads only: a few participants, a sample of their rewards, the list of programs, both files from end to end. It must never
 //! send anything that changes something, and never names a participant.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Advocate, Brand, Rewards};
+use crate::api::{Advocate, Brand, HeardClock, Programs, Rewards};
 use crate::clock::Clock;
 use crate::commands::End;
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeyCensus};
 use crate::model::LinkKind;
+use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::report::Report;
-use crate::retract::advice;
-use crate::retract::guard::check_ledger;
-use crate::store::index::IndexReader;
-use crate::store::ledger::Ledger;
+use crate::retract::sendable::{check_files, clock_trouble};
+use crate::retract::{advice, rule};
 use crate::store::{Whole, check_folder};
 
 /// How many accounts are asked for a sample of rewards.
@@ -65,7 +65,15 @@ impl Check {
 }
 
 /// Runs every check that can be run, and says each at once.
-pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<End> {
+///
+/// `asked` gets the client of the Advocate host, which hears the vendor's clock.
+pub async fn run(
+    settings: &Settings,
+    clock: &Clock,
+    stop: &CancellationToken,
+    report: &Report,
+    asked: &OnceLock<Advocate>,
+) -> Result<End> {
     let mut problems = Vec::new();
     let mut say = |check: Check| -> Result<()> {
         report.object(&check)?;
@@ -105,10 +113,11 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         Some(_) => format!("{} can be read", settings.ledger.display()),
         None => format!("{} will be made by the first retraction", settings.ledger.display()),
     }))?;
-    let goes_with = IndexReader::open(&settings.database, owner)
-        .and_then(|reader| check_ledger(reader.as_ref(), Ledger::open_read_only(&settings.ledger, owner)?.as_ref()));
     if index.is_ok() && ledger.is_ok() {
-        say(Check::of("ledger of this index", &goes_with, |()| "nothing that was sent is unknown to it".to_owned()))?;
+        let fit = check_files(&settings.database, &settings.ledger, owner);
+        say(Check::of("ledger of this index", &fit, |()| {
+            "nothing that was sent is unknown to it, and a send could be written down".to_owned()
+        }))?;
     }
     for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
         // Where it cannot be read, that is said above.
@@ -120,6 +129,7 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         say(Check::of(name, &sound, |()| "sound".to_owned()))?;
     }
 
+    let mut is_every_rule_found = false;
     if owner.is_some() {
         match settings
             .advocate_options(Wishes::default())
@@ -129,7 +139,13 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
                 for check in advocate_checks(&advocate, settings).await {
                     say(check)?;
                 }
-                say(clock_check(advocate.stats().clock_ahead))?;
+                let rules = rules(&advocate, clock).await;
+                is_every_rule_found = rules.as_ref().is_ok_and(|rules| rule::is_found(rules));
+                for check in rule_checks(rules) {
+                    say(check)?;
+                }
+                say(clock_check(advocate.clock_heard()))?;
+                let _first = asked.get_or_init(|| advocate.clone());
             }
             Err(error) => say(Check::wrong("Advocate host", &error))?,
         }
@@ -152,9 +168,11 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
             },
         ))?;
     }
-    report.note("not visible by API, so check it once by hand:");
-    for step in advice::PROGRAM_RULE {
-        report.note(format!("     {step}"));
+    if !is_every_rule_found {
+        report.note("the rule was not found in every program, so look at it by hand:");
+        for step in advice::PROGRAM_RULE {
+            report.note(format!("     {step}"));
+        }
     }
     match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
         None => Ok(End::Done),
@@ -202,6 +220,42 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
         Err(error) => Check::wrong("mapping", &error),
     });
     checks
+}
+
+/// The rule of every program of the tenant; one line that says why, if none can be read.
+async fn rules(advocate: &Advocate, clock: &Clock) -> Result<Vec<ProgramRule>> {
+    let read_at = format!("{:.0}", clock.now());
+    Ok(match advocate.program_rules(None).await? {
+        Programs::Read(programs) => programs.iter().map(|program| program.judge(&[], &read_at)).collect(),
+        Programs::NotReadable { why, .. } => vec![RuledProgram::unread("", why).judge(&[], &read_at)],
+    })
+}
+
+/// One line a program. A program that is not live may do without the rule.
+fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
+    const NAME: &str = "program rule";
+    let rules = match rules {
+        Ok(rules) if rules.is_empty() => return vec![Check::fine(NAME, "the vendor lists no program")],
+        Ok(rules) => rules,
+        Err(error) => return vec![Check::wrong(NAME, &error)],
+    };
+    let check = |rule: &ProgramRule| match rule.state {
+        RuleState::NoSuchRule if rule.status.as_deref() == Some("LIVE") => Check::wrong(
+            NAME,
+            &Error::new(Kind::Failed, rule.line())
+                .hint("no reward of this program is taken back until the rule is set up"),
+        ),
+        RuleState::Found | RuleState::NoSuchRule => Check::fine(NAME, rule.line()),
+        RuleState::FoundBut => Check {
+            remedy: Some("look at the rule under Engage → Program rules".to_owned()),
+            ..Check::fine(NAME, rule.line())
+        },
+        RuleState::NotReadable => Check {
+            remedy: Some("look whether it exists: Engage → Program rules".to_owned()),
+            ..Check::fine(NAME, rule.line())
+        },
+    };
+    rules.iter().map(check).collect()
 }
 
 /// What a sample of live rewards says about where the link is.
@@ -253,19 +307,17 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::api::Use
     ))
 }
 
-fn clock_check(skew: Option<i64>) -> Check {
-    match skew {
-        None => Check::fine("clock", "the vendor did not say what time it is"),
-        Some(skew) if skew.abs() <= CLOCK_SKEW => {
-            Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)))
-        }
-        Some(skew) => Check::wrong(
-            "clock",
-            &Error::new(
-                Kind::Failed,
-                format!("this clock is {} s {} the vendor's", skew.abs(), if skew > 0 { "ahead of" } else { "behind" }),
-            )
-            .hint("set this machine's clock: waits and ages are computed with it"),
-        ),
+fn clock_check(heard: Option<HeardClock>) -> Check {
+    let Some(heard) = heard else { return Check::fine("clock", "no answer of the vendor could be compared with it") };
+    // What keeps everything from being sent is said in the words of `recoup retract`.
+    if let Some(trouble) = clock_trouble(heard.ahead) {
+        return Check::wrong("clock", &trouble);
     }
+    let skew = heard.ahead.unwrap_or_default();
+    if skew.abs() <= CLOCK_SKEW {
+        return Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)));
+    }
+    let way = if skew > 0 { "ahead of" } else { "behind" };
+    let error = Error::new(Kind::Failed, format!("this clock is {} s {way} the vendor's", skew.abs()));
+    Check::wrong("clock", &error.hint("set this machine's clock: waits and ages are computed with it"))
 }

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod decimal;
 pub mod order_text;
 pub mod program_rule;
+mod referral;
 mod reward;
 pub mod time_left;
 
@@ -15,6 +16,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use referral::ReferralState;
 pub use reward::{Reward, RewardState, UNREADABLE, VENDOR_TIME_INEXACT_MS};
 
 /// A merchant's order ID. Opaque: compared byte for byte, never folded, trimmed or repaired.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::json::text;
-use super::{Client, Host, HostOptions, Stats, check_base};
+use super::{Client, HeardClock, Host, HostOptions, Refusal, Stats, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Participant, RewardId, UserId, fnv1a};
@@ -40,6 +41,8 @@ struct Inner {
     root: String,
     /// Get Rewards without its query: read once, for it is asked a million times.
     rewards: Url,
+    /// GraphQL has refused a document because of its referral.
+    refuses_referrals: AtomicBool,
 }
 
 /// One page of participants.
@@ -82,7 +85,13 @@ impl Advocate {
         let root = tenant_root(options, tenant)?;
         let rewards = parse(&format!("{root}/reward"))?;
         let client = Client::new(HOST, options, None, clock, stop)?;
-        Ok(Self(Arc::new(Inner { client, tenant: tenant.to_owned(), root, rewards })))
+        Ok(Self(Arc::new(Inner {
+            client,
+            tenant: tenant.to_owned(),
+            root,
+            rewards,
+            refuses_referrals: AtomicBool::new(false),
+        })))
     }
 
     /// One page of participants: at most `limit` rows (the server may give fewer), from row `offset`. `query` is the
@@ -128,14 +137,23 @@ impl Advocate {
         &self.0.tenant
     }
 
-    /// How far this clock is ahead of the host's, in seconds; `None` if no answer has said what time it is.
-    pub fn clock_ahead(&self) -> Option<i64> {
-        self.0.client.clock_ahead()
+    /// What the newest answer says about the host's clock; `None` before the first.
+    pub fn clock_heard(&self) -> Option<HeardClock> {
+        self.0.client.clock_heard()
     }
 
     /// What the client has done and is doing.
     pub fn stats(&self) -> Stats {
         self.0.client.stats()
+    }
+
+    /// Why GraphQL is not asked for referrals any more.
+    pub(super) fn referral_refusal(&self) -> Option<Refusal> {
+        self.0.refuses_referrals.load(Ordering::Relaxed).then_some(Refusal::Schema)
+    }
+
+    pub(super) fn refuse_referrals(&self) {
+        self.0.refuses_referrals.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -288,7 +306,7 @@ pub(crate) fn reward_text(body: &Bytes, id: &RewardId) -> Option<String> {
         id: &'a RawValue,
     }
     let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
-    (text(wire.id)?.trim() == id.as_str()).then(|| object_text(body)).flatten()
+    (text(wire.id)? == id.as_str()).then(|| object_text(body)).flatten()
 }
 
 /// The text of a body that is one JSON object.

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use super::Question;
 use super::advocate::Advocate;
+use super::referrals::ReferralAnswer;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, OrderId, RewardId, UserId};
 pub(super) use answer::{AnswerWire, ErrorWire};
-pub(crate) use answer::{event_list, reward_page};
+pub(crate) use answer::{event_list, page_and_referral, reward_page};
 
 /// A GraphQL document that only reads. There is no way to make one of anything else.
 pub(super) struct Query(&'static str);
@@ -35,14 +36,31 @@ impl Query {
     }
 }
 
-/// What a crawl needs of a reward. Names and addresses are not asked for.
-const REWARDS: Query = Query::new(
+/// What is needed of a reward. Names and addresses are not asked for.
+macro_rules! reward_fields {
+    () => {
+        "id type unit value name currency cancellable statuses rewardSource programId programRewardKey referralId \
+         assignedCredit redeemedCredit dateCreated dateGiven dateScheduledFor dateExpires dateCancelled dateRedeemed dateModified \
+         user { id accountId } userEvent { id key fields } meta { customMeta }"
+    };
+}
+
+const REWARDS: Query = Query::new(concat!(
     "query Rewards($filter: RewardFilterInput, $limit: Int!, $offset: Int!, $sortBy: [RSSortByInput!]) { \
-     rewards(filter: $filter, limit: $limit, offset: $offset, sortBy: $sortBy) { totalCount data { \
-     id type unit value name currency cancellable statuses rewardSource programId programRewardKey referralId assignedCredit redeemedCredit \
-     dateCreated dateGiven dateScheduledFor dateExpires dateCancelled dateRedeemed dateModified \
-     user { id accountId } userEvent { id key fields } meta { customMeta } } } }",
-);
+     rewards(filter: $filter, limit: $limit, offset: $offset, sortBy: $sortBy) { totalCount data { ",
+    reward_fields!(),
+    " } } }",
+));
+
+const REWARDS_AND_REFERRAL: Query = Query::new(concat!(
+    "query RewardsAndReferral($filter: RewardFilterInput, $limit: Int!, $offset: Int!, $sortBy: [RSSortByInput!], \
+     $referral: ID!) { \
+     rewards(filter: $filter, limit: $limit, offset: $offset, sortBy: $sortBy) { totalCount data { ",
+    reward_fields!(),
+    " } } referral(id: $referral) { id dateReferralStarted dateConverted dateModified moderationStatus rewards { ",
+    reward_fields!(),
+    " } } }",
+));
 
 const EVENTS: Query = Query::new(
     "query UserEvents($filter: UserEventDataFilterInput, $limit: Int!, $offset: Int!) { \
@@ -105,6 +123,21 @@ pub struct RewardQuery {
     pub offset: u64,
     /// Tries at most, for a page that may be too large to be answered.
     pub attempts: u32,
+}
+
+impl RewardQuery {
+    /// A page of a narrow question.
+    pub(super) fn few(filter: &Value, offset: u64) -> Self {
+        Self { filter: filter.clone(), sort: Sort::OldestFirst, limit: PAGE_OF_FEW, offset, attempts: u32::MAX }
+    }
+
+    fn variables(&self) -> Value {
+        let order = if self.sort == Sort::OldestFirst { "ASC" } else { "DESC" };
+        json!({
+            "filter": self.filter, "limit": self.limit, "offset": self.offset,
+            "sortBy": [{"field": "dateModified", "order": order}],
+        })
+    }
 }
 
 /// One page of rewards.
@@ -171,12 +204,19 @@ impl Advocate {
     /// `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, `Vendor` (an outage; a page that is too large may look
     /// like one).
     pub async fn graph_rewards(&self, asked: &RewardQuery) -> Result<Graph<RewardPage>> {
-        let order = if asked.sort == Sort::OldestFirst { "ASC" } else { "DESC" };
-        let variables = json!({
-            "filter": asked.filter, "limit": asked.limit, "offset": asked.offset,
-            "sortBy": [{"field": "dateModified", "order": order}],
-        });
-        self.graph("GraphQL rewards", &REWARDS, variables, asked.attempts, reward_page).await
+        self.graph("GraphQL rewards", &REWARDS, asked.variables(), asked.attempts, reward_page).await
+    }
+
+    /// One page of rewards and a referral, in one request.
+    pub(super) async fn graph_page_and_referral(
+        &self,
+        asked: &RewardQuery,
+        referral: &str,
+    ) -> Result<Graph<(RewardPage, ReferralAnswer)>> {
+        let mut variables = asked.variables();
+        variables["referral"] = referral.into();
+        let endpoint = "GraphQL rewards and referral";
+        self.graph(endpoint, &REWARDS_AND_REFERRAL, variables, asked.attempts, page_and_referral).await
     }
 
     /// Every reward that passes a narrow filter, by GraphQL: those of one account, of one referral, of a few IDs.
@@ -184,33 +224,40 @@ impl Advocate {
     /// # Errors
     /// As [`Advocate::graph_rewards`]; `Vendor` also if a row is damaged or the list has no end.
     pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Graph<Vec<ListedReward>>> {
+        match self.graph_rewards(&RewardQuery::few(filter, 0)).await? {
+            Graph::Refused(refusal) => Ok(Graph::Refused(refusal)),
+            Graph::Answer(page) => self.graph_rewards_after(filter, page).await,
+        }
+    }
+
+    /// The same, where the first page is there already.
+    pub(super) async fn graph_rewards_after(
+        &self,
+        filter: &Value,
+        first: RewardPage,
+    ) -> Result<Graph<Vec<ListedReward>>> {
         let mut found: Vec<ListedReward> = Vec::new();
         // The same row again is no news; the same reward with other words is a contradiction, which the caller must see.
         let mut known: HashSet<Box<str>> = HashSet::new();
-        let mut offset = 0;
+        let (mut offset, mut page) = (0, first);
         for _ in 0..PAGES_OF_FEW {
-            let asked = RewardQuery {
-                filter: filter.clone(),
-                sort: Sort::OldestFirst,
-                limit: PAGE_OF_FEW,
-                offset,
-                attempts: u32::MAX,
-            };
-            match self.graph_rewards(&asked).await? {
-                Graph::Refused(refusal) => return Ok(Graph::Refused(refusal)),
-                Graph::Answer(page) if !page.damaged.is_empty() => {
-                    return Err(Error::new(Kind::Vendor, "GraphQL answered with errors in some rewards"));
-                }
-                Graph::Answer(page) => {
-                    offset += page.rows;
-                    let before = found.len();
-                    found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.raw.get().into())));
-                    // A server that ignores the offset gives the same again and again.
-                    if found.len() == before || page.total.is_some_and(|total| offset >= total) {
-                        return Ok(Graph::Answer(found));
-                    }
-                }
+            if !page.damaged.is_empty() {
+                return Err(Error::new(Kind::Vendor, "GraphQL answered with errors in some rewards"));
             }
+            offset += page.rows;
+            let before = found.len();
+            found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.raw.get().into())));
+            if found.len() == before && page.total.is_some_and(|total| total > found.len() as u64) {
+                return Err(Error::new(Kind::Vendor, "GraphQL counts more rewards than it gives"));
+            }
+            // A server that ignores the offset gives the same again and again.
+            if found.len() == before || page.total.is_some_and(|total| offset >= total) {
+                return Ok(Graph::Answer(found));
+            }
+            page = match self.graph_rewards(&RewardQuery::few(filter, offset)).await? {
+                Graph::Refused(refusal) => return Ok(Graph::Refused(refusal)),
+                Graph::Answer(page) => page,
+            };
         }
         Err(Error::new(
             Kind::Vendor,

@@ -20,6 +20,7 @@ pub mod options;
 mod pace;
 pub mod programs;
 pub mod rate_headers;
+pub mod referrals;
 pub mod retry;
 pub mod reward_canceller;
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub use brand::{
     SubmissionStatus, UpdateFilter,
 };
 pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
-pub use client::Stats;
+pub use client::{HeardClock, Stats};
 pub use counts::answers;
 pub use exports::{Export, ExportStatus, ExportType};
 pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
@@ -47,6 +48,7 @@ pub use modification::{
 pub(crate) use oddity::Oddities;
 pub use options::{HostOptions, check_base};
 pub use programs::Programs;
+pub use referrals::{Referral, ReferralAnswer};
 pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
 pub use webhooks::{Change as SubscriptionChange, Subscriber, Subscription, fetch_public};
 

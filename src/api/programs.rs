@@ -21,8 +21,8 @@ const PROGRAMS: Query = Query::new(
 );
 
 /// Programs in a page, and pages at most.
-const PAGE: u32 = 100;
-const PAGES: u32 = 20;
+const PAGE: u32 = 20;
+const PAGES: u32 = 50;
 
 /// Tries of one page. The rule supports a retraction; it is not worth a long wait.
 const ATTEMPTS: u32 = 2;

@@ -199,6 +199,7 @@ pub(super) fn reads<'a>(
         stop,
         report,
         programs: OnceCell::new(),
+        rules: retract::rule::KnownPrograms::default(),
         lists: retract::Lists::default(),
         freshened: RefCell::default(),
     }

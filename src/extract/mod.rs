@@ -8,12 +8,14 @@
 mod census;
 mod fields;
 mod json;
+mod referral;
 mod search;
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
 pub use census::KeyCensus;
+pub use referral::referral_id;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward};

@@ -8,6 +8,7 @@
 pub mod absence;
 pub mod candidates;
 mod live;
+pub mod referral;
 mod related;
 mod source;
 mod texts;
@@ -19,10 +20,11 @@ use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState, UserId};
 use crate::report::{grouped, table};
-use crate::store::index::{IndexReader, Match};
+use crate::store::index::{IndexReader, JudgedBy, JudgedNow, Match};
 
 pub use candidates::{KnownCandidate, unclear};
 pub use live::{Looked, participant};
+pub use referral::KnownReferral;
 pub use related::{Participants, Related, RelatedKind};
 pub use source::{Searched, search};
 pub use texts::{expand, typed};
@@ -55,6 +57,9 @@ pub struct Answer {
     pub verdict: Verdict,
     /// Every reward that carries it, once for each ActionId.
     pub matches: Vec<Found>,
+    /// The referrals of these rewards, as they were last read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrals: Vec<KnownReferral>,
     /// Order IDs that look like it.
     pub suggestions: Vec<OrderId>,
     /// Orders of the index that the text may mean, if the index has none of exactly this ID. Offered, never acted on.
@@ -71,6 +76,8 @@ pub struct Answer {
     pub orders: Vec<Answer>,
     /// What the answer rests on.
     pub coverage: Coverage,
+    /// By which clock the states of its rewards are judged.
+    pub clock: JudgedBy,
     /// How far the vendor was asked for it just now, where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub searched: Option<Searched>,
@@ -167,10 +174,16 @@ fn answers(
         Some(reader) => reader.coverage()?,
         None => Coverage::default(),
     };
+    let now = match reader {
+        Some(reader) => reader.judged_now(now)?,
+        None => JudgedNow { at: now, by: JudgedBy::Local },
+    };
     let answer = |order: &OrderId| {
         let mut answer = Answer::nothing(order_id(order.as_str())?, coverage.clone());
         let Some(reader) = reader else { return Ok(answer.judged()) };
-        answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now)).collect();
+        answer.clock = now.by;
+        answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
+        answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
         answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
         if !answer.is_found() {
             answer.candidates = candidates::known(reader, order)?;
@@ -240,12 +253,14 @@ impl Answer {
             order_id,
             verdict: Verdict::NotFoundYet,
             matches: Vec::new(),
+            referrals: Vec::new(),
             suggestions: Vec::new(),
             candidates: Vec::new(),
             related: None,
             unclear: None,
             orders: Vec::new(),
             coverage,
+            clock: JudgedBy::default(),
             searched: None,
         }
     }
@@ -289,7 +304,11 @@ impl Answer {
         let basis = basis(&self.coverage);
         let order = visible(self.order_id.as_str());
         let mut text = match (self.verdict, &self.unclear) {
-            (Verdict::Found | Verdict::Several, _) => format!("order {order}\n{}\n{basis}", self.table()),
+            (Verdict::Found | Verdict::Several, _) => {
+                let referrals = self.referrals.iter().map(KnownReferral::line);
+                let lines: Vec<String> = [self.table()].into_iter().chain(referrals).chain([basis]).collect();
+                format!("order {order}\n{}", lines.join("\n"))
+            }
             (_, Some(unclear)) => format!("order {order}: {unclear}\n{basis}"),
             (Verdict::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
             _ if self.is_without_index() => {
@@ -302,6 +321,10 @@ impl Answer {
             let list: Vec<_> = self.suggestions.iter().map(|order| visible(order.as_str())).collect();
             text.push_str("\nsimilar, and not the same: ");
             text.push_str(&list.join(", "));
+        }
+        if let Some(doubt) = self.clock.doubt().filter(|_| self.is_found()) {
+            text.push('\n');
+            text.push_str(doubt);
         }
         if let Some(searched) = &self.searched {
             text.push('\n');

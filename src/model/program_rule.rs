@@ -134,6 +134,8 @@ pub struct ProgramRule {
     pub program_id: String,
     /// Its name; empty if it is not known.
     pub program: String,
+    /// `LIVE`, `PAUSED` or `ARCHIVED`; `null` if it is not known.
+    pub status: Option<String>,
     /// What is known of the rule.
     pub state: RuleState,
     /// The rules that were seen: name, event, and what each takes back.
@@ -183,6 +185,7 @@ impl RuledProgram {
         let mut rule = ProgramRule {
             program_id: self.id.clone(),
             program: self.name.clone(),
+            status: self.status.clone(),
             state: RuleState::NotReadable,
             rules: Vec::new(),
             reasons: Vec::new(),
@@ -242,11 +245,15 @@ fn why_out_of_reach(retractions: &[Retraction], reward: &RuledReward) -> String 
         reward.event_key.as_ref().filter(|event| retractions.iter().all(|one| one.event_key != **event))
     {
         let events: BTreeSet<&str> = retractions.iter().map(|one| one.event_key.as_str()).collect();
-        let events: Vec<&str> = events.into_iter().collect();
-        return format!("the rule is for the event {}, and reward {id} was given for {event}", events.join(", "));
+        let events: Vec<String> = events.into_iter().map(short).collect();
+        return format!(
+            "the rule is for the event {}, and reward {id} was given for {}",
+            events.join(", "),
+            short(event)
+        );
     }
     match &reward.key {
-        RewardKey::Named(key) => format!("the retraction leaves out reward {id}, whose key is {key}"),
+        RewardKey::Named(key) => format!("the retraction leaves out reward {id}, whose key is {}", short(key)),
         _ => format!("the retraction goes by reward keys, and reward {id} has none"),
     }
 }
@@ -270,12 +277,27 @@ impl Retraction {
     fn sentence(&self) -> String {
         let takes = match &self.takes {
             Takes::Rewards { keys } if keys.is_empty() => "no reward".to_owned(),
-            Takes::Rewards { keys } => format!("the rewards with the keys {}", keys.join(", ")),
+            Takes::Rewards { keys } => {
+                let keys: Vec<String> = keys.iter().map(|key| short(key)).collect();
+                format!("the rewards with the keys {}", keys.join(", "))
+            }
             Takes::Referral => "the referral".to_owned(),
             Takes::Conversion => "the conversion".to_owned(),
-            Takes::Event { key } => format!("the event {key}"),
+            Takes::Event { key } => format!("the event {}", short(key)),
         };
-        format!("{:?}: a refund of the event {} retracts {takes}", self.name, self.event_key)
+        format!("{:?}: a refund of the event {} retracts {takes}", short(&self.name), short(&self.event_key))
+    }
+}
+
+/// The vendor's words as a receipt repeats them: not without end, and no address, which may be a person's.
+fn short(text: &str) -> String {
+    const SHOWN: usize = 80;
+    if text.contains('@') {
+        return "(not shown: it may hold an address)".to_owned();
+    }
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -285,7 +307,7 @@ impl ProgramRule {
         match (self.program_id.as_str(), self.program.as_str()) {
             ("", _) => "program of no name".to_owned(),
             (id, "") => format!("program {id}"),
-            (id, name) => format!("program {id} ({name})"),
+            (id, name) => format!("program {id} ({})", short(name)),
         }
     }
 
@@ -310,5 +332,10 @@ impl ProgramRule {
     /// The whole as a line.
     pub fn line(&self) -> String {
         format!("{}: {}", self.title(), self.words())
+    }
+
+    /// The same, with when it was read.
+    pub fn dated_line(&self) -> String {
+        format!("{} (read {})", self.line(), self.read_at)
     }
 }

@@ -13,9 +13,9 @@ use super::worth::{Unit, Worth};
 use crate::error::Result;
 use crate::lookup;
 use crate::lookup::absence::not_proven;
-use crate::model::{ActionId, Coverage, OrderId, RewardState};
+use crate::model::{ActionId, Coverage, OrderId, RewardId, RewardState};
 use crate::refunds::{Column, Decision, DecisionKind, OrderRefund, Problem, RefundRow, Refunds, Weight, When};
-use crate::store::index::{IndexReader, IndexedReward};
+use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
 use crate::store::ledger::{Outline, Road};
 
 /// The columns that are added to the shop's.
@@ -56,6 +56,8 @@ pub struct Row {
     pub state: String,
     /// When its last action was proven.
     pub confirmed_at: Option<Timestamp>,
+    /// Its referral was converted when it was last read, though the order was refunded in full.
+    pub referral_converted: bool,
     /// What a person should know.
     pub note: String,
     /// What the file proves of its order; `null` if the row names none.
@@ -88,8 +90,8 @@ pub struct Basis<'a> {
     pub coverage: &'a Coverage,
     /// When that was so.
     pub as_of: Option<Timestamp>,
-    /// Now, Unix milliseconds.
-    pub now_ms: i64,
+    /// Now, and by which clock.
+    pub now: JudgedNow,
     /// A refund without a date happened before this.
     pub undated: Timestamp,
 }
@@ -120,6 +122,10 @@ impl Basis<'_> {
             known.clear();
         }
         (row.decision, row.evidence) = (Some(order.decision.kind()), order.evidence.sentence());
+        if is_sure && let Some(read_at) = self.converted_as_read(&known)? {
+            row.referral_converted = true;
+            add_note(&mut row, &format!("its referral was still converted when it was read {}", moment(read_at)));
+        }
         if !is_sure && let Some(why) = &order.evidence.why {
             add_note(&mut row, why);
         }
@@ -174,12 +180,24 @@ impl Basis<'_> {
             retraction: leading.map(|outline| outline.id),
             state: leading.map_or_else(|| states(&known), |outline| outline.state.as_str().to_owned()),
             confirmed_at: done().map(|outline| outline.since).max().filter(|_| proven),
+            referral_converted: false,
             note: notes.join("; "),
             ..empty(refund)
         };
         let retractions = about.iter().map(|outline| outline.id).collect();
         let begun_at = done().map(|outline| outline.created_at).min();
         Ok(Compared { row, known, retractions, begun_at })
+    }
+
+    /// When a referral of these rewards was last read as converted; `None` if none was.
+    fn converted_as_read(&self, known: &[Known]) -> Result<Option<Timestamp>> {
+        let rewards: Vec<RewardId> = known.iter().map(|known| RewardId::new(known.reward_id.as_str())).collect();
+        for id in self.reader.referral_ids(&rewards)? {
+            if let Some(read) = self.reader.referral(&id)?.filter(|read| read.converted_at.is_some()) {
+                return Ok(Timestamp::from_millisecond(read.read_at).ok());
+            }
+        }
+        Ok(None)
     }
 
     fn about(&self, refund: &RefundRow, order_id: &OrderId, indexed: &[IndexedReward]) -> Vec<&Outline> {
@@ -200,7 +218,7 @@ impl Basis<'_> {
         for indexed in indexed {
             let reward = &indexed.reward;
             let reward_id = reward.reward_id.as_str();
-            let by_index = reward.state(self.now_ms);
+            let by_index = reward.state(self.now.at.as_millisecond());
             let later = readings.remove(reward_id).filter(|(at, ..)| *at > indexed.read_at);
             let (state, redeemed) = match later {
                 // The ledger does not say when a reward runs out.
@@ -291,6 +309,7 @@ impl Row {
             duplicate_of: Some(self.line),
             refunded_at: refund.refunded_at,
             worth: Worth::default(),
+            referral_converted: false,
             note: format!("the same order as line {}, and counted there", self.line),
             ..self.clone()
         }
@@ -331,6 +350,7 @@ fn empty(refund: &RefundRow) -> Row {
         retraction: None,
         state: String::new(),
         confirmed_at: None,
+        referral_converted: false,
         note: String::new(),
         decision: None,
         evidence: String::new(),

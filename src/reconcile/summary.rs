@@ -18,6 +18,7 @@ use crate::lookup::basis as in_words;
 use crate::model::Coverage;
 use crate::refunds::Refunds;
 use crate::report::{grouped, table};
+use crate::store::index::JudgedBy;
 use crate::store::ledger::{Outline, Road, State};
 
 /// How many rows are shown; more are no list that a person reads.
@@ -107,6 +108,8 @@ pub struct Reconciliation {
     pub format: String,
     /// What the answer rests on.
     pub coverage: Coverage,
+    /// By which clock the states of rewards are judged.
+    pub clock: JudgedBy,
     /// The index was read after every refund of the file, as far as they are dated.
     pub index_is_newer: bool,
     /// Orders: rows without those that repeat an order.
@@ -114,6 +117,8 @@ pub struct Reconciliation {
     /// Further rows of orders.
     pub repeated: u64,
     counts: Vec<Count>,
+    /// Orders refunded in full whose referral was still converted when it was last read.
+    pub referrals_still_converted: u64,
     totals: Shares,
     hours: Times,
     /// From when on retractions were looked for in the file; `null`: all of them.
@@ -141,10 +146,12 @@ impl Reconciliation {
             file: file.display().to_string(),
             format: refunds.reading.title(),
             coverage: basis.coverage.clone(),
+            clock: basis.now.by,
             index_is_newer: basis.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
             refunds: rows.len() as u64 - repeated,
             repeated,
             counts: counts.collect(),
+            referrals_still_converted: rows.iter().filter(|row| row.referral_converted).count() as u64,
             totals: totals.shares,
             hours: Times {
                 refund_to_confirmed: Hours::of(totals.from_refund),
@@ -206,9 +213,16 @@ impl Reconciliation {
             format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
             format!("rests on the index {}", in_words(&self.coverage)),
         ];
+        lines.extend(self.clock.doubt().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
         let counts = counts.map(|count| [count.class.words().to_owned(), grouped(count.refunds)]);
         section(&mut lines, "", &table(["", "refunds"], counts));
+        if self.referrals_still_converted > 0 {
+            lines.push(format!(
+                "  {} of them with a referral that was still converted when it was last read",
+                grouped(self.referrals_still_converted)
+            ));
+        }
         self.totals(&mut lines);
         self.times(&mut lines);
         self.for_a_person(&mut lines);

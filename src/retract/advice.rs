@@ -1,7 +1,9 @@
 //! What the vendor's guide asks for outside the API, in the guide's order.
 //!
-//! Text only. What is said of the vendor restates the refund guide (sections A, D and F) and its help centre; nothing may be
-//! added that they do not say.
+//! Text only. What is said of the vendor restates the refund guide (sections A, D and F), its help centre, and what was read of
+//! the program's rules; nothing may be added that they do not say.
+
+use crate::model::program_rule::{ProgramRule, RuleState};
 
 /// Where the result of a retraction is shown.
 pub const WHERE_TO_LOOK: &str = "the vendor shows the result under Engage → Reporting → Referral Feed: status Started, with the date of the retraction";
@@ -14,14 +16,18 @@ pub const PROGRAM_RULE: &[&str] = &[
     "select the action to take, name it, Next; review and Save",
 ];
 
-/// What to check when a reward stays, in the guide's order.
-pub fn why_it_may_stand(sent_by_action_id: bool) -> Vec<String> {
-    let mut steps = vec![
+/// What to check when a reward stays, in the guide's order. `rules`: what was seen of the program rule before the send.
+pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<String> {
+    let mut steps: Vec<String> =
+        rules.iter().map(|rule| format!("seen before it was sent, {}", rule.dated_line())).collect();
+    let rule = if rules.iter().any(|rule| rule.state != RuleState::Found) || rules.is_empty() {
         "1. is there a program rule with the trigger Friend refunds a purchase for this purchase event? Engage → Program rules \
          → Add Rule → Friend refunds a purchase → the purchase event → Next → the action → Next → Save"
-            .to_owned(),
-        "2. did the call carry Amount=0? It did: recoup always sends it".to_owned(),
-    ];
+    } else {
+        "1. the program rule was found: is it still there, and is it for this purchase event? Engage → Program rules → Friend \
+         refunds a purchase"
+    };
+    steps.extend([rule.to_owned(), "2. did the call carry Amount=0? It did: recoup always sends it".to_owned()]);
     steps.push(if sent_by_action_id {
         "3. is it the right ActionId? Compare it with the event in the vendor's Reward Feed (Show more)".to_owned()
     } else {

@@ -6,7 +6,7 @@
 //! proven before is read again, so that an old proof never outlives the facts. This module must never send anything.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::dispatch::presume_dead;
@@ -15,8 +15,9 @@ use super::live::{Known, look, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
 use super::reconcile::{CLOCKS_DIFFER, has_passed};
+use super::referral::{self, About, ReferralSnapshot};
 use super::{Follows, PACE, Reads, Submissions, adjust, cancel, doubt};
-use crate::api::SubmissionStatus;
+use crate::api::{ReferralAnswer, SubmissionStatus};
 use crate::clock::signed;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
@@ -129,16 +130,19 @@ fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
 /// Reads the rewards of a proven retraction once more: a reward that no longer reads as cancelled takes the proof away. Rewards
 /// that cannot be read are an error: an old proof is not repeated as if it had been looked at.
 async fn check_again(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Retraction> {
-    let (_, rewards) = rewards_now(reads, ledger, &retraction).await.map_err(|error| {
+    let RewardsNow { mut rewards, referrals, .. } = read_now(reads, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
         error.context(format!("it was proven at {at}, and its rewards could not be read again now"))
     })?;
+    let before = Kept::of(&retraction)?.referrals;
+    let (after, new) = referrals_after(reads, &retraction, &before, referrals, &rewards).await?;
+    rewards.extend(new);
     let proof: Vec<Snapshot> =
         retraction.detail("rewards").and_then(|kept| serde_json::from_value(kept.clone()).ok()).unwrap_or_default();
     match contradiction(&proof, &rewards, &gone(reads, &retraction)?) {
         None => Ok(retraction),
         Some(message) => {
-            let details = json!({ "rewards": rewards });
+            let details = proof_details(&rewards, &after);
             ledger.append(&retraction, State::Unconfirmed, &message, &details, reads.clock.now())
         }
     }
@@ -203,8 +207,9 @@ async fn look_once(
     if seen == SubmissionSeen::Open && sparing.is_none() {
         return Ok(());
     }
-    let (before, rewards) = rewards_now(reads, ledger, retraction).await?;
-    let sent_at = sent_at_ms(retraction, &Kept::of(retraction)?);
+    let RewardsNow { before, rewards, referrals } = read_now(reads, ledger, retraction).await?;
+    let kept = Kept::of(retraction)?;
+    let sent_at = sent_at_ms(retraction, &kept);
     if sparing.is_some_and(|ask| ask || reads_cancelled(&before, &rewards, sent_at)) {
         seen = submission(reads, follows, ledger, retraction).await?;
     }
@@ -217,10 +222,23 @@ async fn look_once(
     let settled = submission == SubmissionSeen::Unreadable
         || completed.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
     let reads_since_complete = *reads_since_complete;
-    let sight = Sight { submission, sent_at, before, rewards, reads_since_complete, time_up, settled };
-    if let Decision::Become(state, message) = judge(retraction.state, &sight) {
+    let mut sight = Sight { submission, sent_at, before, rewards, reads_since_complete, time_up, settled };
+    let mut decision = judge(retraction.state, &sight);
+    let mut after = Vec::new();
+    if concludes(&decision) {
+        let new;
+        (after, new) = referrals_after(reads, retraction, &kept.referrals, referrals, &sight.rewards).await?;
+        if !new.is_empty() {
+            sight.rewards.extend(new);
+            decision = judge(retraction.state, &sight);
+        }
+    }
+    if let Decision::Become(state, mut message) = decision {
+        if let Some(beside) = referral::beside(state, &kept.referrals, &after, sight.open()) {
+            message = format!("{message}; {beside}");
+        }
         crash::point("proven");
-        let details = json!({ "rewards": sight.rewards });
+        let details = proof_details(&sight.rewards, &after);
         *retraction = ledger.append(retraction, state, &message, &details, reads.clock.now())?;
     }
     if retraction.state == State::Unknown {
@@ -229,16 +247,58 @@ async fn look_once(
     Ok(())
 }
 
-/// The rewards as they were before, and every known reward of the action now: those of the plan, those that the index has
-/// learnt of since, and those that turn up in the same accounts.
+/// What the ledger keeps of a conclusion: rewards, and referrals if any was read.
+fn proof_details(rewards: &[Snapshot], referrals: &[ReferralSnapshot]) -> Value {
+    if referrals.is_empty() {
+        json!({ "rewards": rewards })
+    } else {
+        json!({ "rewards": rewards, "referrals": referrals })
+    }
+}
+
+/// Whether a decision says what became of the rewards: only then is a referral read, which costs a request by REST.
+fn concludes(decision: &Decision) -> bool {
+    matches!(decision, Decision::Become(State::Confirmed | State::Partial | State::Unconfirmed, _))
+}
+
+/// The referrals of the plan as they are now, and rewards of the action that only they name.
+async fn referrals_after(
+    reads: &Reads<'_>,
+    retraction: &Retraction,
+    before: &[ReferralSnapshot],
+    answered: Vec<(String, ReferralAnswer)>,
+    rewards: &[Snapshot],
+) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
+    let target = retraction.target();
+    let about = About { target: &target, order_id: &retraction.order_id };
+    referral::after(reads, about, before, answered, rewards).await
+}
+
+/// What one read of a retraction's rewards found.
+struct RewardsNow {
+    /// The rewards as they were before anything was sent.
+    before: Vec<Snapshot>,
+    /// Every known reward now.
+    rewards: Vec<Snapshot>,
+    /// The referrals that came with them.
+    referrals: Vec<(String, ReferralAnswer)>,
+}
+
+/// The rewards as they were before, and every known reward of the action now.
 pub(super) async fn rewards_now(
     reads: &Reads<'_>,
     ledger: &Ledger,
     retraction: &Retraction,
 ) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
+    read_now(reads, ledger, retraction).await.map(|now| (now.before, now.rewards))
+}
+
+/// The rewards of the plan, those that the index has learnt of since, and those that turn up in the same accounts.
+async fn read_now(reads: &Reads<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
     let kept = Kept::of(retraction)?;
     if retraction.road == Road::Reward {
-        return Ok((kept.rewards.clone(), cancel::read_again(reads, &kept.rewards).await?));
+        let rewards = cancel::read_again(reads, &kept.rewards).await?;
+        return Ok(RewardsNow { before: kept.rewards, rewards, referrals: Vec::new() });
     }
     let target = retraction.target();
     let indexed = indexed_rewards(reads, &target)?;
@@ -263,7 +323,9 @@ pub(super) async fn rewards_now(
             known.push(Known { reward_id: indexed.reward.reward_id, account_id: indexed.listed_by, via: indexed.via });
         }
     }
-    let seen = look(reads, &known).await?;
+    let referrals: Vec<String> = kept.referrals.iter().map(|referral| referral.referral_id.clone()).collect();
+    let mut seen = look(reads, &known, &referrals).await?;
+    seen.check_sources()?;
     if let Some(trouble) = seen.trouble {
         return Err(trouble);
     }
@@ -276,7 +338,7 @@ pub(super) async fn rewards_now(
         let alone = ledger.attempts_by(Road::Reward, &reward.reward_id)?;
         reward.linked = !alone.iter().any(|cancelled| cancelled.state.may_have_been_sent());
     }
-    Ok((kept.rewards, rewards))
+    Ok(RewardsNow { before: kept.rewards, rewards, referrals: std::mem::take(&mut seen.referrals) })
 }
 
 /// How far the submission is; its completion is written down once.

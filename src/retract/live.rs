@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::Reads;
 use super::judge::{MISSING, Snapshot};
-use crate::api::Rewards;
 use crate::api::graphql::Graph;
+use crate::api::{ReferralAnswer, Rewards};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
@@ -65,6 +65,8 @@ pub struct Look {
     pub now: Timestamp,
     /// Why nothing may be concluded from dates.
     pub trouble: Option<Error>,
+    /// The referrals that came in one document with rewards, by their IDs.
+    pub referrals: Vec<(String, ReferralAnswer)>,
 }
 
 impl Look {
@@ -102,14 +104,27 @@ pub struct AccountLook {
 
 /// Reads every known reward: one question per distinct account, one more for each reward that is not there. An account with
 /// a reward whose link came by GraphQL is asked by GraphQL, where the link can be seen again.
-pub async fn look(reads: &Reads<'_>, known: &[Known]) -> Result<Look> {
+///
+/// Of the referrals, as many come with it as accounts are asked by GraphQL: one document holds an account's rewards and one
+/// referral.
+pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> Result<Look> {
     let mut accounts: Vec<AccountLook> = Vec::new();
+    let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
     // Nobody is asked about an account that was forgotten: its rewards are read by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
                 known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
-            let asked = if by_graphql { ask_by_graphql(reads, &reward.account_id).await? } else { None };
+            let asked = if by_graphql {
+                let referral = wanted.next();
+                let both = ask_by_graphql(reads, &reward.account_id, known, referral).await?;
+                both.map(|(asked, answer)| {
+                    answered.extend(referral.cloned().zip(answer));
+                    asked
+                })
+            } else {
+                None
+            };
             accounts.push(match asked {
                 Some(asked) => asked,
                 None => ask(reads, &reward.account_id).await?,
@@ -127,7 +142,7 @@ pub async fn look(reads: &Reads<'_>, known: &[Known]) -> Result<Look> {
         found.push((reward.clone(), place));
     }
     let (now, trouble) = vendor_time(reads);
-    Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()) })
+    Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
 }
 
 /// The time by the vendor's clock; by this machine's, and why, if the vendor's cannot be used.
@@ -158,7 +173,7 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     let mut kept: HashMap<RewardId, Kept> = HashMap::new();
     for (at, live) in accounts.iter().flat_map(|asked| asked.rewards.iter().flatten()).enumerate() {
         let (reward, links) = (&live.extracted.reward, &live.extracted.links);
-        let weight = weight(reward, now_ms);
+        let weight = reward.weight(now_ms);
         match kept.entry(reward.reward_id.clone()) {
             Entry::Vacant(free) => {
                 free.insert(Kept { weight, at, links: links.clone(), is_linked_otherwise: false });
@@ -190,21 +205,6 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     }
 }
 
-/// How much a statement speaks against a cancellation; the smallest weight the most. Of two ends the one with more redeemed
-/// comes first, then the earlier one.
-fn weight(reward: &Reward, now_ms: i64) -> (u8, i64, i64) {
-    let rank = match reward.state(now_ms) {
-        RewardState::Available | RewardState::Pending => 0,
-        RewardState::Unclear => 1,
-        RewardState::PartlyRedeemed => 2,
-        RewardState::Redeemed => 3,
-        RewardState::Expired => 4,
-        RewardState::Cancelled => 5,
-    };
-    let redeemed = reward.redeemed.unwrap_or(0);
-    (rank, redeemed.saturating_neg(), reward.ended_at(now_ms).unwrap_or(i64::MIN))
-}
-
 impl Place {
     pub(super) fn of(live: LiveReward, known: &Known) -> Self {
         let account = &live.extracted.reward.account_id;
@@ -227,16 +227,37 @@ async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
 
 /// `None` if the server refuses the question: Get Rewards shows the rewards, if not their links. An answer that is damaged is an
 /// error, because another API would hide what it says.
-async fn ask_by_graphql(reads: &Reads<'_>, account: &AccountId) -> Result<Option<AccountLook>> {
-    let asked_at = reads.clock.now();
-    let listed = match reads.advocate.graph_rewards_of(&json!({"accountId_eq": account.as_str()})).await? {
-        Graph::Answer(listed) => listed,
-        Graph::Refused(_) => return Ok(None),
+///
+/// The filter is the server's, and it may let rewards of other accounts through, which say nothing about this one: unless one is
+/// a known reward, is listed for this account as well, or names no account.
+async fn ask_by_graphql(
+    reads: &Reads<'_>,
+    account: &AccountId,
+    known: &[Known],
+    referral: Option<&String>,
+) -> Result<Option<(AccountLook, Option<ReferralAnswer>)>> {
+    let (asked_at, filter) = (reads.clock.now(), json!({"accountId_eq": account.as_str()}));
+    let answer = match referral {
+        None => match reads.advocate.graph_rewards_of(&filter).await? {
+            Graph::Answer(listed) => Graph::Answer((listed, None)),
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        },
+        Some(id) => match reads.advocate.graph_rewards_and_referral(&filter, id).await? {
+            Graph::Answer((listed, referral)) => Graph::Answer((listed, Some(referral))),
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        },
     };
-    // The filter is the server's; what it let through of other accounts says nothing about this one.
-    let own = listed.into_iter().filter(|reward| reward.account.as_ref() == Some(account));
-    let own = own.map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
-    Ok(Some(AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at }))
+    let Graph::Answer((listed, referral)) = answer else { return Ok(None) };
+    let (own, others): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|reward| reward.account.as_ref() == Some(account));
+    let is_asked =
+        |id: &RewardId| known.iter().any(|known| known.reward_id == *id) || own.iter().any(|reward| reward.id == *id);
+    if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
+        return Err(foreign("another account"));
+    }
+    let own = own.iter().map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
+    let looked = AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at };
+    Ok(Some((looked, referral)))
 }
 
 async fn by_id(reads: &Reads<'_>, reward: &Known) -> Result<Place> {
@@ -266,10 +287,6 @@ pub(super) fn own(
     let nowhere = AccountId::new("");
     let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
         .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
-    let foreign = |what: &str| {
-        Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
-            .hint("run the same command again; a cache or a proxy in between may mix answers up")
-    };
     if asked.is_some_and(|asked| *asked != extracted.reward.account_id) {
         return Err(foreign("another account"));
     }
@@ -278,6 +295,11 @@ pub(super) fn own(
         return Err(foreign("another tenant"));
     }
     Ok(LiveReward { raw: raw.to_owned(), extracted, via })
+}
+
+fn foreign(what: &str) -> Error {
+    Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
+        .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
 /// A reward as the ledger and the receipt keep it.
@@ -293,6 +315,22 @@ pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
         linked: true,
         ended_at: reward.ended_at(now_ms),
         by_graphql: false,
+    }
+}
+
+impl Look {
+    /// An error if a reward that came by GraphQL was not read by GraphQL this time: Get Rewards does not know everything that may
+    /// have happened to it.
+    pub fn check_sources(&self) -> Result<()> {
+        let is_by_another = |(known, place): &(Known, Place)| match place {
+            Place::Home(live) | Place::Elsewhere(live) => known.via == Via::GraphQl && live.via != Via::GraphQl,
+            Place::Missing => false,
+        };
+        if !self.found.iter().any(is_by_another) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Vendor, "the rewards were read by GraphQL before, and GraphQL does not show them now")
+            .hint("nothing is concluded from Get Rewards alone, which does not show every redemption; run `recoup verify` later"))
     }
 }
 

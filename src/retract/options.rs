@@ -185,6 +185,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether rewards are to go by the program rule: an adjustment takes none back, and neither does a refund in part.
+    pub(super) fn needs_the_rule(&self) -> bool {
+        let is_in_part = |claim: &RefundClaim| matches!(claim.decision, Decision::InPart { .. });
+        self.road.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
+    }
+
     /// What was asked for of this order, as an approval keeps it. A reason is kept apart.
     pub(super) fn wish(&self, order_id: &OrderId) -> Value {
         json!({

@@ -22,6 +22,8 @@ pub enum Override {
     Unfamiliar,
     /// A Performance action past its locking date
     Locked,
+    /// The program has no rule that takes rewards back after a refund: the action is reversed, and its rewards stay
+    NoRule,
     /// Sent again within 24 hours of the submission's completion
     Early,
 }
@@ -41,6 +43,7 @@ impl Override {
             Self::Stale => "stale",
             Self::Unfamiliar => "unfamiliar",
             Self::Locked => "locked",
+            Self::NoRule => "no-rule",
             Self::Early => "early",
         }
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::guard;
 use super::judge::Snapshot;
 use super::preflight::{Question, preflight};
+use super::referral::ReferralSnapshot;
 use super::resend::{self, Again};
 use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
 use super::verdict::{Check, Finding, Findings};
@@ -20,8 +21,9 @@ use super::windows::ActionFacts;
 use super::{Options, Reads};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, basis};
+use crate::model::program_rule::ProgramRule;
 use crate::model::{Coverage, OrderId, RewardId, Target};
-use crate::store::index::IndexReader;
+use crate::store::index::{IndexReader, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
 /// What is to be done about one action.
@@ -46,10 +48,14 @@ pub struct ActionPlan {
     pub step: Step,
     /// Its rewards as they are now, and those of the same order that have no ActionId.
     pub rewards: Vec<Snapshot>,
+    /// The referrals of its rewards, as they are now.
+    pub referrals: Vec<ReferralSnapshot>,
     /// Which of them are linked to this action for certain.
     pub linked: Vec<RewardId>,
     /// The program of its rewards, where they name one.
     pub program_id: Option<String>,
+    /// The rules of the programs of the rewards that are to be taken back.
+    pub rules: Vec<ProgramRule>,
     /// When it happened, as far as that is known; read where there is something to send.
     pub event_at: Option<Timestamp>,
     /// What speaks against it, and what a person should know before saying yes.
@@ -63,9 +69,19 @@ pub struct ActionPlan {
 impl ActionPlan {
     /// A plan for an action of which nothing was read.
     fn new(target: Target, step: Step, findings: Findings) -> Self {
-        let (rewards, linked) = (Vec::new(), Vec::new());
-        let facts = ActionFacts::default();
-        Self { target, step, rewards, linked, program_id: None, event_at: None, findings, facts, again: None }
+        Self {
+            target,
+            step,
+            rewards: Vec::new(),
+            referrals: Vec::new(),
+            linked: Vec::new(),
+            program_id: None,
+            rules: Vec::new(),
+            event_at: None,
+            findings,
+            facts: ActionFacts::default(),
+            again: None,
+        }
     }
 }
 
@@ -89,6 +105,9 @@ pub struct Plan {
 pub struct Kept {
     /// The rewards before.
     pub rewards: Vec<Snapshot>,
+    /// The referrals of the rewards before.
+    #[serde(default)]
+    pub referrals: Vec<ReferralSnapshot>,
     /// What the person saw.
     #[serde(default)]
     pub findings: Vec<Finding>,
@@ -104,6 +123,9 @@ pub struct Kept {
     /// Set where it was a further attempt.
     #[serde(default)]
     pub again: Option<Again>,
+    /// The program rules that were seen before.
+    #[serde(default)]
+    pub program_rules: Vec<ProgramRule>,
     /// How far this clock was ahead of the vendor's, in seconds: the ledger's dates are this machine's.
     #[serde(default)]
     pub clock_ahead: Option<i64>,
@@ -127,10 +149,12 @@ impl Kept {
     pub fn json(plan: &Plan, action: &ActionPlan) -> Value {
         json!({
             "rewards": action.rewards,
+            "referrals": action.referrals,
             "findings": action.findings.list(),
             "overridden": action.findings.overridden(),
             "coverage": plan.coverage,
             "again": action.again,
+            "program_rules": action.rules,
             "clock_ahead": plan.clock_ahead,
         })
     }
@@ -202,7 +226,17 @@ pub async fn from_index(
         let mut findings = Findings::new(&options.overrides);
         check_links(&mut findings, order_id, &target, &known, options);
         check_age(&mut findings, &known, &coverage, reads.clock.now(), options.max_index_age);
-        let question = Question { order_id, target: &target, indexed: &known, coverage: &coverage, several, options };
+        let by_graphql = known.iter().filter(|indexed| indexed.via == Via::GraphQl);
+        let referrals = reader.referral_ids(by_graphql.map(|indexed| &indexed.reward.reward_id))?;
+        let question = Question {
+            order_id,
+            target: &target,
+            indexed: &known,
+            coverage: &coverage,
+            referrals: &referrals,
+            several,
+            options,
+        };
         let mut action = preflight(reads, question, findings).await?;
         resend::apply(ledger, &mut action, again)?;
         actions.push(action);

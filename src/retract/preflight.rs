@@ -12,7 +12,9 @@ use super::judge::Snapshot;
 use super::live::{Known, LiveReward, Look, Place, look};
 use super::options::RefundClaim;
 use super::plan::{ActionPlan, Step};
+use super::referral::{self, About};
 use super::resolve::{is_linked, linked_elsewhere};
+use super::rule;
 use super::verdict::{Check, Findings, Verdict};
 use super::windows::{self, ActionFacts};
 use super::{Options, Reads};
@@ -31,6 +33,8 @@ pub struct Question<'a> {
     pub indexed: &'a [IndexedReward],
     /// How much of the tenant the index has.
     pub coverage: &'a Coverage,
+    /// The referrals that the index knows these rewards to be of.
+    pub referrals: &'a [String],
     /// Whether the order has several actions.
     pub several: bool,
     /// What was asked for.
@@ -39,12 +43,13 @@ pub struct Question<'a> {
 
 /// Reads every known reward of the action as it is now, and the action itself where there is something to send.
 pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: Findings) -> Result<ActionPlan> {
-    let Question { order_id, target, indexed, coverage, several, options } = question;
+    let Question { order_id, target, indexed, coverage, referrals, several, options } = question;
     let known: Vec<Known> = indexed
         .iter()
         .map(|r| Known { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone(), via: r.via })
         .collect();
-    let seen = look(reads, &known).await?;
+    let mut seen = look(reads, &known, referrals).await?;
+    let (referrals, of_referral) = referral::before(reads, About { target, order_id }, &mut seen).await?;
     if let Some(trouble) = &seen.trouble {
         findings.stop(Check::ClocksApart, trouble.message.clone(), trouble.hint.clone().unwrap_or_default());
     }
@@ -120,12 +125,23 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
             linked.push(id.clone());
         }
     }
+    for now in of_referral {
+        findings.warn(
+            Check::NoActionId,
+            format!("reward {} of the same referral carries this order without an ActionId", now.reward_id),
+            "it is read afterwards, and must cancel too",
+        );
+        rewards.push(now);
+    }
     rewards.sort_by(|a, b| a.reward_id.cmp(&b.reward_id));
     let mut step = judge_rewards(&mut findings, &rewards, coverage);
-    let (mut event_at, mut facts) = (None, ActionFacts::default());
+    let (mut event_at, mut facts, mut rules) = (None, ActionFacts::default(), Vec::new());
     if step == Step::Send {
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
         what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
+        if options.needs_the_rule() {
+            rules = rule::check(reads, seen.relevant(target), &rewards, &mut findings).await?;
+        }
         let now = seen.now;
         facts = action_facts(reads, target, options, now, &mut findings).await?;
         event_at = windows::event_at(target.action_id(), &live, &facts, now);
@@ -146,10 +162,12 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
     } else {
         // Only now: a look that ended in a refusal must not change what the next one finds.
         refresh_index(reads, target, &seen);
+        referral::keep(reads, &referrals);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
     let target = target.clone();
-    Ok(ActionPlan { target, step, rewards, linked, program_id, event_at, findings, facts, again: None })
+    let again = None;
+    Ok(ActionPlan { target, step, rewards, referrals, linked, program_id, rules, event_at, findings, facts, again })
 }
 
 /// What the rewards as they are say: send, nothing to send, or too late.
@@ -337,17 +355,8 @@ fn what_to_know(findings: &mut Findings, target: &Target, coverage: &Coverage) {
 /// What was just read is newer than the index, so it goes there: the rewards that were asked about, and no verdict about
 /// any that was not found, or that names another account: only that account's list shows that it has moved. The index is a cache: not being able to write it stops nothing, and none is made here.
 pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
-    if !reads.index.exists() {
-        return;
-    }
     let asked_at = look.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| reads.clock.now());
-    // Kept open: a file of refunds refreshes thousands of rewards one by one.
-    let mut kept = reads.freshened.borrow_mut();
-    let opened = match kept.take() {
-        Some(index) => Ok(index),
-        None => Index::open(reads.index, reads.identity),
-    };
-    let refreshed = opened.and_then(|mut index| {
+    in_index(reads, |index| {
         let at_home = look.found.iter().filter_map(|(_, place)| match place {
             Place::Home(live) => Some(&**live),
             Place::Elsewhere(_) | Place::Missing => None,
@@ -357,9 +366,22 @@ pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
             let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
             index.record_reward(&reward, asked_at)?;
         }
-        Ok(index)
+        Ok(())
     });
-    match refreshed {
+}
+
+/// Writes into the index if there is one. It is a cache: not being able to write it is said, and stops nothing.
+pub(super) fn in_index(reads: &Reads<'_>, work: impl FnOnce(&mut Index) -> Result<()>) {
+    if !reads.index.exists() {
+        return;
+    }
+    // Kept open: a file of refunds refreshes thousands of rewards one by one.
+    let mut kept = reads.freshened.borrow_mut();
+    let opened = match kept.take() {
+        Some(index) => Ok(index),
+        None => Index::open(reads.index, reads.identity),
+    };
+    match opened.and_then(|mut index| work(&mut index).map(|()| index)) {
         Ok(index) => *kept = Some(index),
         Err(error) => reads.report.warn(format!("the index was not refreshed with what was read: {error}")),
     }

@@ -217,7 +217,7 @@ impl Case {
             found.push((known, place));
         }
         let before: Vec<Snapshot> = self.before.iter().enumerate().map(|(id, was)| snapshot(id, *was)).collect();
-        let look = Look { found, accounts, now, trouble: None };
+        let look = Look { found, accounts, now, trouble: None, referrals: Vec::new() };
         let rewards = snapshots(&look, &Target::Action(ActionId::new(ACTION)), &before);
         let sight = Sight {
             submission: SubmissionSeen::Complete,

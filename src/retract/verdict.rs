@@ -62,6 +62,10 @@ pub enum Check {
     Unfamiliar,
     /// See [`Override::Locked`].
     Locked,
+    /// See [`Override::NoRule`].
+    NoRule,
+    /// The program rule is there, and something keeps it from taking every reward back.
+    RuleLimits,
     /// The event is older than two years (`brand-api.md` §6).
     OldEvent,
     /// The conversion is older than 30 days (`brand-api.md` §6).
@@ -115,6 +119,8 @@ impl Check {
             Self::Stale => "stale",
             Self::Unfamiliar => "unfamiliar",
             Self::Locked => "locked",
+            Self::NoRule => "no-rule",
+            Self::RuleLimits => "rule-limits",
             Self::OldEvent => "old-event",
             Self::OldConversion => "old-conversion",
             Self::AmountZero => "amount-zero",
@@ -144,6 +150,7 @@ impl Check {
             Self::Stale => Some(Override::Stale),
             Self::Unfamiliar => Some(Override::Unfamiliar),
             Self::Locked => Some(Override::Locked),
+            Self::NoRule => Some(Override::NoRule),
             _ => None,
         }
     }
@@ -263,12 +270,14 @@ mod tests {
         for (check, name) in [
             (Check::Redeemed, Some(Override::Redeemed)),
             (Check::Shared, Some(Override::Shared)),
+            (Check::NoRule, Some(Override::NoRule)),
+            (Check::RuleLimits, None),
             (Check::Changed, None),
             (Check::Ambiguous, None),
             (Check::Incomplete, None),
         ] {
             assert_eq!(check.overridable(), name);
-            for given in [Override::Redeemed, Override::Shared, Override::Early] {
+            for given in [Override::Redeemed, Override::Shared, Override::NoRule, Override::Early] {
                 let mut findings = Findings::new(&[given]);
                 findings.stop(check, "seen", "do");
                 let goes = Some(given) == name;
@@ -305,12 +314,20 @@ mod tests {
             Check::ByOrder,
             Check::ClocksApart,
             Check::Unclear,
+            Check::NoRule,
+            Check::RuleLimits,
         ] {
             assert_eq!(serde_json::to_value(check).expect("a word"), check.as_str());
         }
-        for check in
-            [Check::Redeemed, Check::NotCancellable, Check::Shared, Check::Stale, Check::Unfamiliar, Check::Locked]
-        {
+        for check in [
+            Check::Redeemed,
+            Check::NotCancellable,
+            Check::Shared,
+            Check::Stale,
+            Check::Unfamiliar,
+            Check::Locked,
+            Check::NoRule,
+        ] {
             assert_eq!(check.overridable().expect("one").as_str(), check.as_str());
         }
     }

@@ -328,8 +328,8 @@ fn more_orders_or_value_than_allowed_is_refused_by_the_flags_name_and_nothing_is
 }
 
 #[test]
-fn without_the_program_rule_three_orders_go_and_the_rest_are_not_attempted() {
-    let (sim, home) = ready(&["--participants", "3000", "--rule-missing"]);
+fn without_a_rule_that_can_be_read_three_orders_go_and_the_rest_are_not_attempted() {
+    let (sim, home) = ready(&["--participants", "3000", "--rule-works", "off", "--program-rule", "forbidden"]);
     let orders = plain(&sim, 10);
     let file = orders_file(&home, "refunds.csv", &orders[..8]);
     let out = home.path("out.csv");
@@ -342,8 +342,8 @@ fn without_the_program_rule_three_orders_go_and_the_rest_are_not_attempted() {
     assert_eq!(done.iter().filter(|one| matches!(one.as_str(), "unconfirmed" | "pending")).count(), 3, "{done:?}");
     assert_eq!(ran.object()["outcomes"]["not attempted"], 5);
 
-    // With the rule in place everything that is left goes, after three of it.
-    sim.post("set?rule-missing=false");
+    // With the rule at work everything that is left goes, after three of it.
+    sim.post("set?rule-works=on");
     let ran = run(&home, &file, &out, &["--force", "--wait", "2s"]);
     assert!(ran.stderr.contains("3 of them go first"), "{}", ran.stderr);
     assert_eq!(sim.deletes().len(), 8, "{ran:?}");
@@ -501,12 +501,12 @@ fn a_large_batch_asks_brand_about_twice_an_order_and_sends_the_oldest_first() {
     check(&home, &file, &home.path("out.csv"), &["--max-count", "200", "--wait", "60s"], 0);
     let asked = brand_requests(&sim);
     assert!(asked <= 105 * 2 + 30, "{asked} requests for 105 orders: {}", sim.record()["requests"]);
-    // The trial has a turn of its own, and then come the others.
     let sent: Vec<u64> = deleted(&sim).iter().map(|id| day(id)).collect();
     assert_eq!(sent.len(), 105);
-    let turns = sent.windows(2).filter(|two| two[0] > two[1]).count();
-    assert!(turns <= 1, "the oldest conversion goes first: {sent:?}");
-    assert_eq!(sent.first(), orders.iter().map(Action::day).min().as_ref());
+    // Orders whose rewards name no program are tried first, and then come the others.
+    let turns: Vec<&[u64]> = sent.chunk_by(|one, next| one <= next).collect();
+    assert!(turns.len() <= 2, "the oldest conversion goes first: {sent:?}");
+    assert_eq!(turns.last().and_then(|turn| turn.first()), orders.iter().map(Action::day).min().as_ref());
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());
 }
 
@@ -610,7 +610,7 @@ fn ctrl_c_in_the_middle_writes_the_outcomes_and_the_same_file_goes_on() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_while_a_trial_is_waited_for_is_no_trial_that_failed() {
-    let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "1h"]);
+    let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "1h", "--program-rule", "forbidden"]);
     let orders = plain(&sim, 6);
     let file = orders_file(&home, "refunds.csv", &orders);
     let out = home.path("out.csv");

@@ -64,7 +64,7 @@ fn what_was_sent_is_in_the_outcomes_also_where_the_index_fails_in_the_middle() {
 #[test]
 fn a_row_by_action_tracker_is_planned_again_for_that_tracker_after_a_long_trial() {
     // A plan holds for ten seconds, and the trial before it takes longer.
-    let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "11s"]);
+    let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "11s", "--program-rule", "forbidden"]);
     let order = sim.example("no_action");
     let all: Vec<serde_json::Value> =
         sim.get("actions").lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

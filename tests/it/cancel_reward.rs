@@ -74,7 +74,7 @@ fn two_people_at_once_cancel_once() {
 
 #[test]
 fn a_reward_that_was_cancelled_by_itself_proves_no_retraction() {
-    let (sim, home) = ready(&["--rule-missing"]);
+    let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--wait", "200ms"], 7);
     for reward in &order.reward_ids {

@@ -135,11 +135,11 @@ fn one_list_serves_every_retraction_in_doubt() {
 
 #[test]
 fn a_person_may_send_an_unconfirmed_one_again_after_a_day_or_by_name() {
-    let (sim, home) = ready(&["--rule-missing"]);
+    let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain").order_id;
     let ran = home.check(&["retract", &order, "--yes", "--json", "--wait", "200ms"], 7);
     assert_eq!(ran.state(), "unconfirmed");
-    sim.post("set?rule-missing=false");
+    sim.post("set?rule-works=on");
     let resend = ["retract", order.as_str(), "--yes", "--json", "--resend", "--reason", "the rule was missing"];
     let refused = home.check(&resend, 5);
     assert!(refused.stderr.contains("less than 24 hours ago"), "{}", refused.stderr);
@@ -161,7 +161,7 @@ fn a_person_may_send_an_unconfirmed_one_again_after_a_day_or_by_name() {
 
 #[test]
 fn a_second_attempt_that_met_a_limit_leaves_the_day_of_the_first_as_it_was() {
-    let (sim, home) = ready(&["--rule-missing"]);
+    let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes", "--wait", "200ms"], 7);
     sim.post("set?delete-fault=429");
@@ -183,10 +183,10 @@ fn a_second_attempt_that_met_a_limit_leaves_the_day_of_the_first_as_it_was() {
 
 #[test]
 fn a_second_attempt_waits_a_limit_out_and_goes_on() {
-    let (sim, home) = ready(&["--rule-missing"]);
+    let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes", "--wait", "200ms"], 7);
-    sim.post("set?rule-missing=false");
+    sim.post("set?rule-works=on");
     sim.post("set?delete-fault=429");
     let ran = home.check(
         &["retract", &order, "--yes", "--json", "--resend", "--reason", "the rule was missing", "--override", "early"],
@@ -199,7 +199,7 @@ fn a_second_attempt_waits_a_limit_out_and_goes_on() {
 
 #[test]
 fn rewards_that_cancelled_meanwhile_are_confirmed_and_not_sent_again() {
-    let (sim, home) = ready(&["--rule-missing"]);
+    let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--wait", "200ms"], 7);
     sim.post(&format!("cancel?action={}", order.action_ids[0]));
@@ -250,7 +250,7 @@ fn two_verifications_at_once_agree() {
 
 #[test]
 fn an_unconfirmed_one_is_given_up_after_its_time_and_that_is_said_once() {
-    let (sim, home) = ready(&["--rule-missing"]);
+    let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--wait", "200ms"], 7);
     assert_eq!(home.check(&["verify", "--json"], 7).state(), "unconfirmed");

@@ -174,7 +174,7 @@ fn an_error_of_another_kind_is_a_refusal_and_the_order_goes_again_only_with_a_re
 
 #[test]
 fn rewards_that_stay_after_all_the_time_are_unconfirmed() {
-    let (sim, home) = ready(&["--rule-missing"]);
+    let (sim, home) = ready(&["--rule-works", "off"]);
     home.configure_more("settle = '1ms'");
     let (order, _) = plain(&sim, 1).remove(0);
     write(&home, &[&order], &[]).expect(0);
@@ -329,7 +329,7 @@ fn what_the_vendor_refused_by_the_api_does_not_go_by_file() {
 
 #[test]
 fn a_line_whose_file_the_vendor_took_under_another_name_is_not_released() {
-    let (sim, home) = ready(&["--participants", "3000", "--rule-missing"]);
+    let (sim, home) = ready(&["--participants", "3000", "--rule-works", "off"]);
     home.configure_more("settle = '1ms'");
     let (order, _) = plain(&sim, 1).remove(0);
     write(&home, &[&order], &[]).expect(0);

@@ -37,8 +37,8 @@ fn from_order_to_proof() {
 }
 
 #[test]
-fn the_first_receipt_explains_the_program_rule_and_no_receipt_names_a_person() {
-    let (sim, home) = ready(&[]);
+fn the_first_receipt_explains_a_rule_that_cannot_be_read_and_no_receipt_names_a_person() {
+    let (sim, home) = ready(&["--program-rule", "forbidden"]);
     let order = sim.example("plain");
     let first = home.check(&["retract", &order.order_id, "--yes"], 0);
     assert!(first.stdout.contains("Friend refunds a purchase"), "{}", first.stdout);
@@ -193,8 +193,8 @@ fn a_host_that_cannot_be_reached_leaves_it_planned() {
 }
 
 #[test]
-fn a_missing_program_rule_ends_unconfirmed_and_verify_carries_it_on() {
-    let (sim, home) = ready(&["--rule-missing"]);
+fn a_program_rule_that_does_nothing_ends_unconfirmed_and_verify_carries_it_on() {
+    let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain");
     let ran = home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
     assert!(ran.stdout.contains(": unconfirmed"), "{}", ran.stdout);

@@ -285,7 +285,7 @@ fn an_attempt_that_was_never_sent_does_not_hide_the_refusal_before_it() {
 
 #[test]
 fn a_submission_that_is_gone_with_standing_rewards_ends_unconfirmed() {
-    let (sim, home) = ready(&["--queued-uri-host", "http://127.0.0.1:9", "--rule-missing"]);
+    let (sim, home) = ready(&["--queued-uri-host", "http://127.0.0.1:9", "--rule-works", "off"]);
     home.configure_more("settle = '1ms'");
     let order = sim.example("plain");
     home.run(&["retract", &order.order_id, "--yes", "--wait", "200ms"]);

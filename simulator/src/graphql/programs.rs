@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// An error beside the data.
-fn forbidden(path: Vec<Value>) -> Value {
+fn forbidden(path: &[Value]) -> Value {
     json!({"message": "Not authorised", "path": path})
 }
 
@@ -29,7 +29,7 @@ pub(super) fn list(out: &mut Vec<u8>, world: &World, field: &Field, part: Part, 
                 let rows: Vec<Value> = rows
                     .iter()
                     .enumerate()
-                    .map(|(row, one)| selected(world, one, field_of_list, path(row), errors))
+                    .map(|(row, one)| selected(world, one, field_of_list, &path(row), errors))
                     .collect();
                 object.raw(name, &Value::Array(rows).to_string());
             }
@@ -45,19 +45,19 @@ pub(super) fn list(out: &mut Vec<u8>, world: &World, field: &Field, part: Part, 
 pub(super) fn one(out: &mut Vec<u8>, world: &World, field: &Field, errors: &mut Vec<Value>) {
     let one = world.programs.program(world.data.today);
     let found = if field.arguments.get("id") == Some(&one["id"]) {
-        selected(world, &one, field, vec![json!(field.alias)], errors)
+        selected(world, &one, field, &[json!(field.alias)], errors)
     } else {
         Value::Null
     };
     out.extend_from_slice(found.to_string().as_bytes());
 }
 
-fn selected(world: &World, one: &Value, field: &Field, path: Vec<Value>, errors: &mut Vec<Value>) -> Value {
+fn selected(world: &World, one: &Value, field: &Field, path: &[Value], errors: &mut Vec<Value>) -> Value {
     let mut row = Map::new();
     for wanted in &field.fields {
         let value = if wanted.name == "__typename" { "Program".into() } else { one[&wanted.name].clone() };
         if wanted.name == "rules" && world.programs.hides_rules() {
-            errors.push(forbidden([path.clone(), vec![json!(wanted.alias)]].concat()));
+            errors.push(forbidden(&[path, &[json!(wanted.alias)]].concat()));
         }
         row.insert(wanted.alias.clone(), value);
     }
@@ -135,5 +135,5 @@ pub(super) fn referral(out: &mut Vec<u8>, world: &World, field: &Field) {
 
 /// The error that comes with a referral that may not be read.
 pub(super) fn referral_forbidden(field: &Field) -> Value {
-    forbidden(vec![json!(field.alias)])
+    forbidden(&[json!(field.alias)])
 }

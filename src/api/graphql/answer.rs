@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
 use crate::api::json::text;
+use crate::api::referrals::{ReferralAnswer, referral};
 use crate::model::{AccountId, RewardId, UserId};
 
 #[derive(Deserialize)]
@@ -40,6 +41,11 @@ impl ErrorWire<'_> {
         path.iter().find_map(|step| usize::try_from(step.as_u64()?).ok())
     }
 
+    /// Whether the error is about this root field.
+    fn is_of(&self, field: &str) -> bool {
+        self.path.as_ref().and_then(|path| path.first()).is_some_and(|first| first == field)
+    }
+
     pub(in crate::api) fn refusal(&self) -> Refusal {
         let message = self.message.and_then(text).unwrap_or_default().to_ascii_lowercase();
         let code = self.extensions.as_ref().and_then(|it| it["code"].as_str()).unwrap_or_default().to_ascii_uppercase();
@@ -62,6 +68,14 @@ impl ErrorWire<'_> {
 struct RewardsData<'a> {
     #[serde(borrow, default)]
     rewards: Option<RewardsList<'a>>,
+}
+
+#[derive(Deserialize)]
+struct BothData<'a> {
+    #[serde(borrow, default)]
+    rewards: Option<RewardsList<'a>>,
+    #[serde(borrow, default)]
+    referral: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -105,11 +119,36 @@ pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
     let Some(list) = answer.data.and_then(|data| data.rewards) else {
         return errors.first().map(|error| Graph::Refused(error.refusal()));
     };
-    // An error that says nothing of where it belongs may belong to any row: the page is as good as broken.
-    if errors.iter().any(|error| error.row().is_none()) {
+    page(list, &errors.iter().collect::<Vec<_>>()).map(Graph::Answer)
+}
+
+/// One page and a referral, or the reason why there is neither. An error in the referral says nothing about the rewards.
+pub(crate) fn page_and_referral(body: &[u8]) -> Option<Graph<(RewardPage, ReferralAnswer)>> {
+    let answer: AnswerWire<'_, BothData<'_>> = serde_json::from_slice(body).ok()?;
+    let errors = answer.errors.unwrap_or_default();
+    let (of_referral, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.is_of("referral"));
+    let Some((data, list)) = answer.data.and_then(|mut data| data.rewards.take().map(|list| (data, list))) else {
+        // What refuses both is more than what is wrong with the referral.
+        return others.first().or(of_referral.first()).map(|error| Graph::Refused(error.refusal()));
+    };
+    let page = page(list, &others)?;
+    let referral = match (of_referral.first(), data.referral) {
+        (Some(error), _) => ReferralAnswer::refused(error.refusal()),
+        (None, None) => ReferralAnswer::unreadable("the vendor does not know it"),
+        (None, Some(raw)) => {
+            let read = referral(raw.get(), true);
+            read.unwrap_or_else(|| ReferralAnswer::unreadable("the vendor's answer about it cannot be read"))
+        }
+    };
+    Some(Graph::Answer((page, referral)))
+}
+
+fn page(list: RewardsList<'_>, errors: &[&ErrorWire<'_>]) -> Option<RewardPage> {
+    // An error that names no row of the page may belong to any of them: the page is as good as broken.
+    if errors.iter().any(|error| error.row().is_none_or(|row| row >= list.data.len())) {
         return None;
     }
-    let hurt: Vec<usize> = errors.iter().filter_map(ErrorWire::row).collect();
+    let hurt: Vec<usize> = errors.iter().filter_map(|error| error.row()).collect();
     let rows = list.data.len() as u64;
     let (mut rewards, mut damaged) = (Vec::with_capacity(list.data.len()), Vec::new());
     for (place, raw) in list.data.into_iter().enumerate() {
@@ -120,7 +159,7 @@ pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
         }
     }
     let total = list.total_count.and_then(text).and_then(|total| total.trim().parse().ok());
-    Some(Graph::Answer(RewardPage { rewards, rows, damaged, total }))
+    Some(RewardPage { rewards, rows, damaged, total })
 }
 
 fn listed(raw: &RawValue) -> Option<ListedReward> {

@@ -6,5 +6,6 @@ mod lists;
 mod programs;
 mod questions;
 mod reads;
+mod referrals;
 mod server;
 mod writes;

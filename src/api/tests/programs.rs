@@ -54,7 +54,7 @@ async fn programs_are_asked_for_as_the_schema_has_them_and_held_against_what_was
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].line, "POST /base/t/graphql");
     let body: Value = serde_json::from_str(&asked[0].body).expect("JSON");
-    assert_eq!(body["variables"], json!({"filter": {"id_in": ["a", "c"]}, "limit": 100, "offset": 0}));
+    assert_eq!(body["variables"], json!({"filter": {"id_in": ["a", "c"]}, "limit": 20, "offset": 0}));
     let query = body["query"].as_str().expect("a text");
     assert!(query.contains("data { id name status templateId rules lastActivatedDate }"), "{query}");
 }

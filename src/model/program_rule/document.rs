@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Retraction, Rules, Takes};
+use super::{Retraction, Rules, Takes, short};
 
 /// The version of the schema.
 const VERSION: &str = "4.0.0";
@@ -181,15 +181,8 @@ fn text<'a>(of: &'a Map<String, Value>, key: &str) -> Read<Option<&'a str>> {
     }
 }
 
-/// Characters of the vendor's words that are repeated.
-const REPEATED: usize = 80;
-
 fn quoted(text: &str) -> String {
-    let mut short: String = text.chars().take(REPEATED).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    format!("{short:?}")
+    format!("{:?}", short(text))
 }
 
 fn shown(value: &Value) -> String {

@@ -80,6 +80,21 @@ fn text_that_can_be_read_in_two_ways_or_in_none_is_not_readable() {
     }
 }
 
+#[test]
+fn what_a_rule_says_is_repeated_without_addresses_and_not_without_end() {
+    let mut program = cases().swap_remove(0).program;
+    let trigger = "/rules/conversionRule/objectives/1/trigger";
+    for (condition, says) in [
+        ("user.email = 'ann@shop.example'", "a condition: \"(not shown"),
+        (&"x".repeat(500), &format!("a condition: \"{}…\"", "x".repeat(80))),
+    ] {
+        program.pointer_mut(trigger).expect("a trigger")["condition"] = condition.into();
+        program["name"] = condition.into();
+        let line = judged(&program, &[]).line();
+        assert!(line.contains(says) && !line.contains('@') && line.len() < 700, "{line}");
+    }
+}
+
 /// Every object of a document that has what the guide's rule needs, wherever it stands.
 fn has_refund_with_retraction(rules: &Value, event: Option<&str>) -> bool {
     let Some(objectives) = rules["conversionRule"]["objectives"].as_array() else { return false };

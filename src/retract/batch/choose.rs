@@ -1,7 +1,7 @@
 //! Which rows go first, and whether so many may go at all. Pure.
 //!
-//! A program in which nothing was confirmed lately is tried with three orders first: without the vendor's program rule nothing
-//! is taken back, and eight hundred reversals that do nothing help nobody.
+//! A program in which nothing was confirmed lately is tried with three orders first, unless its rule was found: without the
+//! vendor's program rule nothing is taken back, and eight hundred reversals that do nothing help nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,8 @@ pub struct Candidate {
     pub row: usize,
     /// Its program; empty where the rewards name none.
     pub program: String,
+    /// Whether the program rule was found for all of its rewards.
+    pub rule_found: bool,
     /// *Go*, or *go with warning*.
     pub verdict: Verdict,
     /// When it happened, where that is known.
@@ -35,11 +37,12 @@ pub fn in_order(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates
 }
 
-/// The rows that are sent first and waited for. `trusted`: programs in which something was confirmed lately. Orders without a
+/// The rows that are sent first and waited for. `trusted`: programs in which something was confirmed lately. A row for which
+/// the program rule was found needs no trial. Orders without a
 /// warning are taken where there are any: what they show is about the program and not about themselves.
 pub fn trial(candidates: &[Candidate], trusted: &BTreeSet<String>) -> BTreeSet<usize> {
     let mut programs: BTreeMap<&str, Vec<&Candidate>> = BTreeMap::new();
-    for one in candidates.iter().filter(|one| !trusted.contains(&one.program)) {
+    for one in candidates.iter().filter(|one| !one.rule_found && !trusted.contains(&one.program)) {
         programs.entry(&one.program).or_default().push(one);
     }
     let rows = programs.into_values().flat_map(|of_program| {
@@ -104,6 +107,7 @@ mod tests {
         Candidate {
             row,
             program: program.to_owned(),
+            rule_found: false,
             verdict,
             event_at: (day >= 0).then(|| Timestamp::from_second(day * 86_400).expect("a moment")),
             value: BTreeMap::from([("CENTS".to_owned(), 500)]),
@@ -135,6 +139,15 @@ mod tests {
         let trusted = BTreeSet::from(["c".to_owned()]);
         assert_eq!(trial(&list, &trusted).into_iter().collect::<Vec<_>>(), [1, 2, 3, 5, 6, 9]);
         assert_eq!(trial(&[], &trusted).len(), 0);
+    }
+
+    #[test]
+    fn a_row_for_which_the_rule_was_found_needs_no_trial() {
+        let found = |row| Candidate { rule_found: true, ..candidate(row, "a", Verdict::Go, 0) };
+        let mut list: Vec<Candidate> = (0..5).map(found).collect();
+        assert_eq!(trial(&list, &BTreeSet::new()).len(), 0);
+        list.push(candidate(5, "a", Verdict::Go, 0));
+        assert_eq!(trial(&list, &BTreeSet::new()).into_iter().collect::<Vec<_>>(), [5]);
     }
 
     #[test]

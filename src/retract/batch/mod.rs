@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
-use super::{Options, Reads, WriterSettings, seen};
+use super::{Options, Reads, WriterSettings, seen, sendable};
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
+use crate::model::program_rule::ProgramRule;
 use crate::refunds::{DecisionKind, Refunds};
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
@@ -95,6 +96,8 @@ pub struct Intent {
     pub value: BTreeMap<String, i64>,
     /// Orders that are sent first and waited for.
     pub trial: usize,
+    /// The rule of each program that has orders in the file.
+    pub program_rules: Vec<ProgramRule>,
     /// What was sent before and is only looked at.
     pub followed: usize,
     /// Actions that will be adjusted for a refund in part.
@@ -118,6 +121,7 @@ impl<'a> Batch<'a> {
         template: &Options,
         undated: Timestamp,
     ) -> Result<Self> {
+        sendable::check(reads)?;
         let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
         let mut items = rows::items(refunds, template);
         if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))?
@@ -169,6 +173,7 @@ impl<'a> Batch<'a> {
             orders: candidates.len(),
             value: choose::value(&candidates),
             trial: choose::trial(&candidates, &self.trusted()?).len(),
+            program_rules: self.reads.rules.rules(),
             followed: self.items.iter().filter(|item| !item.before.is_empty() && item.done.is_none()).count(),
             adjustments: self.adjustments(),
         })
@@ -325,17 +330,22 @@ impl Intent {
         if let Some(example) = &self.example {
             lines.push(format!("for example order {}: {}", visible(&example.order_id), example.evidence));
         }
+        lines.extend(self.program_rules.iter().map(ProgramRule::dated_line));
         if self.trial > 0 {
             let trial = self.trial;
             lines.push(format!(
-                "{trial} of them go first and are waited for: nothing was confirmed in their program lately"
+                "{trial} of them go first and are waited for: the rule of their program was not found without a flaw, and nothing \
+                 was confirmed in it lately"
             ));
         }
         if self.adjustments > 0 {
             lines.push(format!("{} actions will be adjusted for a refund in part", self.adjustments));
         }
         if self.followed > 0 {
-            lines.push(format!("{} were sent before and are only looked at", self.followed));
+            lines.push(format!(
+                "{} were sent before: what is still open is looked at, and nothing is sent again",
+                self.followed
+            ));
         }
         lines
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::error::Kind;
 use crate::model::Target;
+use crate::model::program_rule::ProgramRule;
 use crate::retract::adjust::change_of;
 use crate::retract::adjust::preview::Preview;
 use crate::retract::advice;
@@ -12,6 +13,7 @@ use crate::retract::file::{Handed, handed_of};
 use crate::retract::judge::Snapshot;
 use crate::retract::plan::{ActionPlan, Kept};
 use crate::retract::reconcile::LOOK;
+use crate::retract::referral::{ReferralLine, ReferralSnapshot};
 use crate::retract::resend::Earlier;
 use crate::retract::verdict::{Finding, Findings, Verdict};
 use crate::store::ledger::{Event, Retraction, Road, State};
@@ -62,6 +64,10 @@ pub struct Entry {
     pub file: Option<Handed>,
     /// The rewards, before and after.
     pub rewards: Vec<RewardLine>,
+    /// The referrals of these rewards, before and after.
+    pub referrals: Vec<ReferralLine>,
+    /// The program rules that were seen before it was sent: without one the vendor takes no reward back.
+    pub program_rules: Vec<ProgramRule>,
     /// Whether it may go; `null` for what is in the ledger already.
     pub verdict: Option<Verdict>,
     /// What was found, each with its evidence and its remedy.
@@ -149,11 +155,17 @@ impl Entry {
     pub fn of(retraction: &Retraction, findings: &[Finding]) -> Self {
         let kept = Kept::of(retraction).ok();
         let before = kept.as_ref().map(|kept| kept.rewards.as_slice()).unwrap_or_default();
+        let program_rules = kept.as_ref().map(|kept| kept.program_rules.as_slice()).unwrap_or_default();
         let kept_findings = kept.as_ref().map(|kept| kept.findings.as_slice()).unwrap_or_default();
         let after: Vec<Snapshot> = retraction
             .detail("rewards")
             .and_then(|value| serde_json::from_value(value.clone()).ok())
             .unwrap_or_default();
+        let referrals_after: Vec<ReferralSnapshot> = retraction
+            .detail("referrals")
+            .and_then(|value| serde_json::from_value(value.clone()).ok())
+            .unwrap_or_default();
+        let referrals_before = kept.as_ref().map(|kept| kept.referrals.as_slice()).unwrap_or_default();
         let state = retraction.state;
         let done = |wanted: &[State]| {
             let reached = |event: &&Event| wanted.contains(&event.state) && event.changes_state();
@@ -168,7 +180,7 @@ impl Entry {
             State::Unconfirmed | State::Unknown | State::Sending if retraction.road == Road::Reward => {
                 advice::why_a_reward_may_stand()
             }
-            State::Unconfirmed => advice::why_it_may_stand(retraction.action_id.is_some()),
+            State::Unconfirmed => advice::why_it_may_stand(retraction.action_id.is_some(), program_rules),
             State::Unknown | State::Sending => advice::what_unknown_means(look),
             State::NotReceived => advice::what_not_received_means(),
             _ => Vec::new(),
@@ -205,6 +217,8 @@ impl Entry {
                 .map(|was| reward_line(Some(was), after.iter().find(|now| now.reward_id == was.reward_id)))
                 .chain(after.iter().filter(|now| is_new(now, before)).map(|now| reward_line(None, Some(now))))
                 .collect(),
+            referrals: ReferralLine::all(referrals_before, &referrals_after),
+            program_rules: program_rules.to_vec(),
             verdict: None,
             findings: if findings.is_empty() { kept_findings.to_vec() } else { findings.to_vec() },
             check,
@@ -223,6 +237,8 @@ impl Entry {
             action_id: action.target.action_id().map(ToString::to_string),
             action_tracker_id: tracker,
             attempts_before: again.map(|again| again.attempts.clone()).unwrap_or_default(),
+            referrals: ReferralLine::all(&action.referrals, &[]),
+            program_rules: action.rules.clone(),
             ..Self::unsent_with(&action.rewards, &action.findings, state, message)
         }
     }
@@ -249,6 +265,8 @@ impl Entry {
             change: None,
             file: None,
             rewards: rewards.iter().map(|reward| reward_line(Some(reward), None)).collect(),
+            referrals: Vec::new(),
+            program_rules: Vec::new(),
             verdict: Some(findings.verdict()),
             findings: findings.list().to_vec(),
             check: Vec::new(),

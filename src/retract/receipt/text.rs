@@ -2,12 +2,14 @@
 //! name an account.
 
 use super::{Entry, Mark, Receipt};
+use crate::model::program_rule::{ProgramRule, RuleState};
 use crate::model::{Coverage, Target};
 use crate::report::{one_line, table};
 use crate::retract::file::Handed;
 use crate::retract::plan::{Plan, Step};
-use crate::retract::verdict::Finding;
-use crate::retract::{Options, advice};
+use crate::retract::referral::ReferralLine;
+use crate::retract::verdict::{Check, Finding};
+use crate::retract::{Options, advice, rule};
 use crate::store::Identity;
 use crate::store::ledger::Road;
 
@@ -67,9 +69,19 @@ impl Entry {
         lines.extend(
             table(["reward", "source", "amount", "before", "after"], rows).lines().map(|line| format!("  {line}")),
         );
+        lines.extend(self.referrals.iter().flat_map(ReferralLine::lines).map(|line| format!("  {line}")));
+        lines.extend(self.rule_lines().into_iter().map(|line| format!("  {line}")));
         lines.extend(self.findings.iter().flat_map(|finding| finding_lines(finding, "  ")));
         lines.extend(self.check.iter().map(|step| format!("  check: {step}")));
         each_one_line(lines)
+    }
+
+    /// What was seen of the program rule; what a finding or the list to check says is not said twice.
+    pub fn rule_lines(&self) -> Vec<String> {
+        if self.state == "unconfirmed" {
+            return Vec::new();
+        }
+        unsaid(&self.program_rules, &self.findings).map(ProgramRule::dated_line).collect()
     }
 
     /// The same, with everything that happened.
@@ -103,8 +115,11 @@ impl Receipt {
         lines.extend(self.ledger.as_ref().map(Mark::line));
         // An unconfirmed entry names the rule among what to check.
         let unsettled = self.retractions.iter().any(|entry| entry.state == "unconfirmed");
-        if !unsettled && self.first && self.retractions.iter().any(|entry| entry.sent_now) {
-            lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("program rule: {step}")));
+        let mut sent = self.retractions.iter().filter(|entry| entry.sent_now).peekable();
+        if !unsettled && self.first && sent.peek().is_some() {
+            if !sent.all(|entry| rule::is_found(&entry.program_rules)) {
+                lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("program rule: {step}")));
+            }
             lines.push(format!("proof at the vendor: {}", advice::WHERE_TO_LOOK));
         }
         each_one_line(lines)
@@ -114,6 +129,12 @@ impl Receipt {
 /// The lines, whatever somebody or the vendor has put into their words: nobody forges one.
 fn each_one_line(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| one_line(&line).into_owned()).collect()
+}
+
+/// The rules that no finding names already.
+fn unsaid<'a>(rules: &'a [ProgramRule], findings: &[Finding]) -> impl Iterator<Item = &'a ProgramRule> {
+    let is_said = findings.iter().any(|finding| matches!(finding.check, Check::NoRule | Check::RuleLimits));
+    rules.iter().filter(move |rule| !is_said || matches!(rule.state, RuleState::Found | RuleState::NotReadable))
 }
 
 /// A finding, and what to do about it.
@@ -174,9 +195,14 @@ pub fn plan_lines(plan: &Plan, identity: &Identity, options: &Options, first: bo
         });
         lines
             .extend(table(["reward", "source", "amount", "state now"], rows).lines().map(|line| format!("    {line}")));
-        lines.extend(action.findings.list().iter().flat_map(|finding| finding_lines(finding, "    ")));
+        let referrals = ReferralLine::all(&action.referrals, &[]);
+        lines.extend(referrals.iter().flat_map(ReferralLine::lines).map(|line| format!("    {line}")));
+        let findings = action.findings.list();
+        lines.extend(unsaid(&action.rules, findings).map(|rule| format!("    {}", rule.dated_line())));
+        lines.extend(findings.iter().flat_map(|finding| finding_lines(finding, "    ")));
     }
-    if first {
+    let mut sends = plan.actions.iter().filter(|action| action.step == Step::Send);
+    if first && !sends.all(|action| rule::is_found(&action.rules)) {
         lines.push("this is the first retraction from this ledger, so make sure of this once:".to_owned());
         lines.extend(advice::PROGRAM_RULE.iter().map(|step| format!("  {step}")));
     }

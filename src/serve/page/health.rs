@@ -12,6 +12,7 @@ use super::shown::{count, minute};
 use super::{Page, Shell, rendered};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::basis;
+use crate::model::program_rule::RuleState;
 use crate::serve::app::App;
 use crate::serve::asked::Caller;
 use crate::status::{Bucket, QuotaLine, Spread, Status, in_words};
@@ -27,6 +28,8 @@ struct HealthPage {
     open: usize,
     standing: Vec<(i64, String)>,
     refusals: Vec<String>,
+    /// What is known of each program's rule, and whether that is good.
+    rules: Vec<(bool, String)>,
     quota: Vec<Quota>,
     runs: Vec<Run>,
     crawls: String,
@@ -83,6 +86,11 @@ fn page_of(status: &Status, shell: Shell) -> Result<HealthPage> {
             .refusals
             .iter()
             .map(|one| format!("recoup {} at {}: {}", one.command, one.at, one.message))
+            .collect(),
+        rules: status
+            .program_rules
+            .iter()
+            .map(|rule| (rule.state != RuleState::NoSuchRule, rule.dated_line()))
             .collect(),
         quota: status.quota.iter().enumerate().map(quota_line).collect::<Result<_>>()?,
         runs: status.runs.iter().map(run_line).collect(),

@@ -18,6 +18,7 @@ use super::{Page, Shell, rendered};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::retract::receipt::{Entry, Receipt};
+use crate::retract::referral::ReferralLine;
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Query};
 use crate::serve::wording::{Surface, fitted};
@@ -57,6 +58,8 @@ struct Steps {
     sent_at: String,
     confirmed_at: String,
     rewards: Vec<[String; 5]>,
+    /// Lines about the referrals of the rewards.
+    referrals: Vec<String>,
     check: Vec<String>,
     events: Vec<(String, String, String)>,
 }
@@ -151,6 +154,7 @@ impl Steps {
             sent_at: entry.sent_at.as_deref().map(minute).unwrap_or_default(),
             confirmed_at: entry.confirmed_at.as_deref().map(minute).unwrap_or_default(),
             rewards: rewards.collect(),
+            referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
             check: entry.check.iter().map(|step| fitted(step, Surface::Page)).collect(),
             events: events.collect(),
         }

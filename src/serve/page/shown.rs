@@ -1,12 +1,13 @@
 //! Answers and receipts as the templates show them: words, no decisions.
 
 use super::masked::masked;
-use crate::lookup::{Answer, Found, Verdict as Answered, basis};
+use crate::lookup::{Answer, Found, KnownReferral, Verdict as Answered, basis};
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
 use crate::retract::Earlier;
 use crate::retract::receipt::{Entry, Receipt};
+use crate::retract::referral::ReferralLine;
 use crate::retract::verdict::{Finding, Verdict};
 use crate::serve::wording::{Surface, fitted};
 use crate::serve::words;
@@ -22,6 +23,8 @@ pub(super) struct Order {
     pub(super) id: String,
     pub(super) link: String,
     pub(super) actions: Vec<Action>,
+    /// Lines about the referrals of the rewards.
+    pub(super) referrals: Vec<String>,
     /// The ID as a heading: marks that nobody sees are written out.
     pub(super) heading: String,
     /// Why there is none, in a sentence or two.
@@ -98,6 +101,7 @@ impl Order {
             heading: visible(answer.order_id.as_str()).into_owned(),
             link: in_link(answer.order_id.as_str()),
             actions,
+            referrals: answer.referrals.iter().map(KnownReferral::line).collect(),
             nothing: nothing(answer),
             basis: basis(&answer.coverage),
             candidates: candidates.collect(),
@@ -219,7 +223,11 @@ pub(super) struct Planned {
     pub(super) message: String,
     pub(super) findings: Vec<(&'static str, String, String)>,
     pub(super) rewards: Vec<[String; 4]>,
+    /// Lines about the referrals of the rewards.
+    pub(super) referrals: Vec<String>,
     pub(super) before: Vec<String>,
+    /// What was seen of the program rule.
+    pub(super) rules: Vec<String>,
 }
 
 impl Verdicts {
@@ -285,7 +293,9 @@ impl Planned {
             message,
             findings: entry.findings.iter().map(finding).collect(),
             rewards: rewards.collect(),
+            referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
             before: entry.attempts_before.iter().map(Earlier::line).collect(),
+            rules: entry.rule_lines(),
         }
     }
 }

@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::sums::{adds_up, must_add_up};
 use super::{Index, IndexReader};
 use crate::error::Result;
+use crate::extract::referral_id;
+use crate::model::RewardId;
 
 /// A referral as it was read. Dates are Unix milliseconds, the vendor's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,19 @@ impl Index {
 }
 
 impl IndexReader {
+    /// The referrals that these rewards name, each once.
+    pub fn referral_ids<'a>(&self, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<String>> {
+        let mut ids: Vec<String> = Vec::new();
+        for reward in rewards {
+            if let Some(id) = self.raw(reward)?.as_deref().and_then(referral_id)
+                && !ids.contains(&id)
+            {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
     /// A referral as it was last read; `None` if it never was.
     pub fn referral(&self, referral_id: &str) -> Result<Option<ReferralRead>> {
         self.read(|conn| select(conn, referral_id))

@@ -1,0 +1,195 @@
+//! Reading one referral: by REST, or by GraphQL in one document with a list of rewards.
+//!
+//! Sources: `program-rules.md`, the vendor's referral document. A referral holds the names and addresses of two people; only
+//! its ID, its dates and its rewards leave this module. No referral that can be read is never an error that stops a
+//! retraction: the rewards are the proof, and the referral supports it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::advocate::segment;
+use super::graphql::{ListedReward, Refusal, RewardQuery};
+use super::json::text;
+use super::{Advocate, Graph, Question};
+use crate::error::{Error, Kind, Result};
+
+/// A referral, without its people. Dates are Unix milliseconds.
+#[derive(Clone)]
+pub struct Referral {
+    /// Its ID.
+    pub id: String,
+    /// When it started.
+    pub started: i64,
+    /// When it converted; `None` if it is not converted.
+    pub converted: Option<i64>,
+    /// When it was modified.
+    pub modified: Option<i64>,
+    /// The raw JSON of its rewards: two at most by REST, all by GraphQL.
+    pub rewards: Vec<Box<RawValue>>,
+}
+
+impl fmt::Debug for Referral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Referral({}, {} rewards)", self.id, self.rewards.len())
+    }
+}
+
+/// What became of asking for a referral.
+#[derive(Debug, Clone)]
+pub enum ReferralAnswer {
+    /// It was read.
+    Read(Referral),
+    /// It was not: why, as a fragment of a sentence.
+    Unreadable(String),
+}
+
+impl ReferralAnswer {
+    pub(super) fn unreadable(why: impl Into<String>) -> Self {
+        Self::Unreadable(why.into())
+    }
+
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self::unreadable(match refusal {
+            Refusal::NoEndpoint => "this tenant has no GraphQL endpoint",
+            Refusal::Schema => "the GraphQL schema in force does not have referrals as they are published",
+            Refusal::Scope => "the token may not read referrals",
+            Refusal::Unnamed => "the server answers the question about it with an error",
+        })
+    }
+}
+
+/// Tries at most: a referral is worth a second question, not a long wait.
+const ATTEMPTS: u32 = 2;
+
+impl Advocate {
+    /// One referral, by REST.
+    ///
+    /// # Errors
+    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Everything else is [`ReferralAnswer::Unreadable`].
+    pub async fn referral(&self, id: &str) -> Result<ReferralAnswer> {
+        let Some(escaped) = segment(id) else {
+            return Ok(ReferralAnswer::unreadable("its ID is empty or made of dots"));
+        };
+        let url = self.url(&format!("referrals/{escaped}"), &[])?;
+        let question = Question { endpoint: "referral", attempts: ATTEMPTS, also: None };
+        match self.client().get_with(question, &url, |_, body: &Bytes| rest_referral(body, id)).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Ok(ReferralAnswer::unreadable("the vendor does not know it")),
+            Err(error) if error.kind == Kind::Scope => Ok(ReferralAnswer::refused(Refusal::Scope)),
+            Err(error) if matches!(error.kind, Kind::Vendor | Kind::Network) => {
+                Ok(ReferralAnswer::Unreadable(error.message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Advocate::graph_rewards_of`], with a referral in the same document: one request for both. If the server refuses the
+    /// document, it is asked for the rewards alone, and for no referral again.
+    ///
+    /// # Errors
+    /// As [`Advocate::graph_rewards_of`].
+    pub async fn graph_rewards_and_referral(
+        &self,
+        filter: &Value,
+        id: &str,
+    ) -> Result<Graph<(Vec<ListedReward>, ReferralAnswer)>> {
+        let mut refusal = self.referral_refusal();
+        if refusal.is_none() {
+            let asked = RewardQuery::few(filter, 0);
+            match self.graph_page_and_referral(&asked, id).await? {
+                Graph::Answer((page, referral)) => {
+                    let referral = match referral {
+                        ReferralAnswer::Read(read) if read.id != id => {
+                            return Err(Error::new(Kind::Vendor, "GraphQL answered with another referral"));
+                        }
+                        referral => referral,
+                    };
+                    return Ok(match self.graph_rewards_after(filter, page).await? {
+                        Graph::Answer(rewards) => Graph::Answer((rewards, referral)),
+                        Graph::Refused(refusal) => Graph::Refused(refusal),
+                    });
+                }
+                Graph::Refused(why) => {
+                    if why == Refusal::Schema {
+                        self.refuse_referrals();
+                    }
+                    refusal = Some(why);
+                }
+            }
+        }
+        Ok(match self.graph_rewards_of(filter).await? {
+            Graph::Answer(rewards) => {
+                Graph::Answer((rewards, ReferralAnswer::refused(refusal.unwrap_or(Refusal::Unnamed))))
+            }
+            Graph::Refused(refusal) => Graph::Refused(refusal),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReferralWire<'a> {
+    #[serde(borrow)]
+    id: &'a RawValue,
+    // A key that is not there says nothing: only a null says that a referral is not converted.
+    #[serde(borrow, default)]
+    date_referral_started: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "with_null")]
+    date_converted: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    date_modified: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    referred_reward: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    referrer_reward: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    rewards: Option<Vec<&'a RawValue>>,
+}
+
+/// `Some` also for a null.
+fn with_null<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// The body of REST. `None` where it is not this referral, which is tried again.
+fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
+    let read = referral(std::str::from_utf8(body).ok()?, false)?;
+    match read {
+        ReferralAnswer::Read(referral) if referral.id != id => None,
+        read => Some(read),
+    }
+}
+
+/// A referral as either API writes it; `None` where it is no JSON object with an ID, or has a key twice.
+pub(super) fn referral(raw: &str, by_graphql: bool) -> Option<ReferralAnswer> {
+    let wire: ReferralWire<'_> = serde_json::from_str(raw).ok()?;
+    let id = text(wire.id).filter(|id| !id.is_empty())?;
+    let moment = |raw: &RawValue| text(raw)?.trim().parse::<i64>().ok().filter(|ms| *ms > 0);
+    let started = wire.date_referral_started.and_then(moment);
+    let converted = match wire.date_converted {
+        None => None,
+        Some(raw) if raw.get() == "null" => Some(None),
+        Some(raw) => moment(raw).map(Some),
+    };
+    let (Some(started), Some(converted)) = (started, converted) else {
+        return Some(ReferralAnswer::unreadable("its dates do not say whether it is converted"));
+    };
+    let rewards: Vec<Box<RawValue>> = match (wire.rewards, by_graphql) {
+        (Some(rewards), true) => rewards.into_iter().map(ToOwned::to_owned).collect(),
+        (None, true) => return Some(ReferralAnswer::unreadable("it comes without its rewards")),
+        (_, false) => {
+            [wire.referred_reward, wire.referrer_reward].into_iter().flatten().map(ToOwned::to_owned).collect()
+        }
+    };
+    Some(ReferralAnswer::Read(Referral {
+        id,
+        started,
+        converted,
+        modified: wire.date_modified.and_then(moment),
+        rewards,
+    }))
+}

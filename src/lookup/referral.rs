@@ -1,0 +1,51 @@
+//! The referrals of an order's rewards, as they were last read for a retraction. A look-up asks the vendor for none.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::rfc3339;
+use crate::error::Result;
+use crate::model::{ReferralState, RewardId};
+use crate::store::index::IndexReader;
+
+/// A referral that the rewards of an order name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct KnownReferral {
+    /// Its ID.
+    pub referral_id: String,
+    /// Where it stood when it was last read; `null` if it never was.
+    pub state: Option<ReferralState>,
+    /// When it was last read, RFC 3339; `null` if it never was.
+    pub read_at: Option<String>,
+    /// When it converted; `null` if it was not converted then.
+    pub converted_at: Option<String>,
+    /// When the vendor last changed it, as of then.
+    pub modified_at: Option<String>,
+}
+
+/// The referrals that these rewards name, each once.
+pub fn of<'a>(reader: &IndexReader, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<KnownReferral>> {
+    let known = |id: String| {
+        let read = reader.referral(&id)?;
+        Ok(KnownReferral {
+            referral_id: id,
+            state: read.as_ref().map(|read| ReferralState::of(read.converted_at)),
+            read_at: read.as_ref().and_then(|read| rfc3339(Some(read.read_at))),
+            converted_at: read.as_ref().and_then(|read| rfc3339(read.converted_at)),
+            modified_at: read.as_ref().and_then(|read| rfc3339(read.modified_at)),
+        })
+    };
+    reader.referral_ids(rewards)?.into_iter().map(known).collect()
+}
+
+impl KnownReferral {
+    /// The referral as a line for a person, with where the vendor shows it: no address of its page is published.
+    pub fn line(&self) -> String {
+        let minute = |text: &str| text.parse::<Timestamp>().map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
+        let stood = match (self.state, self.read_at.as_deref().map(minute)) {
+            (Some(state), Some(Ok(read_at))) => format!("{state}, as read {read_at}"),
+            _ => "not read yet".to_owned(),
+        };
+        format!("referral {}: {stood}; the vendor shows it under Engage → Reporting → Referral Feed", self.referral_id)
+    }
+}

@@ -1,0 +1,413 @@
+//! The referral behind an action's rewards: read before something is sent and after, compared, and put into words.
+//!
+//! The vendor's guide ends with a look at the Referral Feed: a retracted referral shows *Started*. That `dateConverted` goes
+//! back to null with it is inferred (`program-rules.md`), so a referral supports a proof and never replaces the rewards. Its
+//! list of rewards finds what the index does not know: a reward of the same action or order becomes part of the proof. This
+//! module must never keep anything about the two people of a referral.
+
+use serde::{Deserialize, Serialize};
+
+use super::Reads;
+use super::judge::Snapshot;
+use super::live::{AccountLook, LiveReward, Look, Place, own};
+use super::preflight::in_index;
+use crate::api::{Referral, ReferralAnswer};
+use crate::error::{Kind, Result};
+use crate::extract::referral_id;
+use crate::model::{OrderId, ReferralState, RewardId, Target};
+use crate::store::index::{ReadReward, ReferralRead, Via};
+use crate::store::ledger::State;
+
+/// A referral as the ledger, the plan and the receipt keep it. Dates are Unix milliseconds, the vendor's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferralSnapshot {
+    /// Its ID.
+    pub referral_id: String,
+    /// Where it stands.
+    pub state: ReferralState,
+    /// Why it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<i64>,
+    /// When it converted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted_at: Option<i64>,
+    /// When it was modified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_at: Option<i64>,
+    /// Rewards of it that carry neither an order nor an action.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlinked: Vec<UnlinkedReward>,
+}
+
+/// A reward of a referral that carries neither an order nor an action: whether it belongs to the retracted one is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UnlinkedReward {
+    /// The reward.
+    pub reward_id: String,
+    /// Where it stands.
+    pub state: String,
+}
+
+/// Referrals as they were read, and the rewards that nobody knew.
+#[derive(Debug, Default)]
+pub struct ReferralReading {
+    /// Each referral.
+    pub referrals: Vec<ReferralSnapshot>,
+    /// Rewards of the same action that were not known.
+    of_action: Vec<LiveReward>,
+    /// Rewards of the same order that were not known and carry no ActionId.
+    of_order: Vec<LiveReward>,
+}
+
+/// What referrals are read for.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// What is taken back.
+    pub target: &'a Target,
+    /// Its order.
+    pub order_id: &'a OrderId,
+}
+
+/// What a reward of a referral has to do with the retraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belongs {
+    /// It carries the action.
+    Action,
+    /// It carries the order, and no action.
+    Order,
+    /// It carries neither order nor action.
+    Unlinked,
+    /// It carries another order or another action.
+    Elsewhere,
+}
+
+impl About<'_> {
+    fn belongs(self, live: &LiveReward) -> Belongs {
+        let links = &live.extracted.links;
+        let names_order = links.iter().any(|link| link.order_id.as_ref() == Some(self.order_id));
+        let names_action = links.iter().any(|link| link.action_id.is_some());
+        match self.target {
+            _ if links.is_empty() => Belongs::Unlinked,
+            Target::Action(id) if links.iter().any(|link| link.action_id.as_ref() == Some(id)) => Belongs::Action,
+            Target::Order { .. } if names_order => Belongs::Action,
+            Target::Action(_) if names_order && !names_action => Belongs::Order,
+            _ => Belongs::Elsewhere,
+        }
+    }
+}
+
+/// Reads the referrals of a look's rewards, those that came with the look excepted. A reward of the action that nobody knew
+/// becomes part of the look; those of the order without an ActionId are returned, as snapshots.
+pub async fn before(
+    reads: &Reads<'_>,
+    about: About<'_>,
+    look: &mut Look,
+) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
+    let mut ids: Vec<String> = Vec::new();
+    let home = look.found.iter().filter_map(|(_, place)| match place {
+        Place::Home(live) => Some(&**live),
+        Place::Elsewhere(_) | Place::Missing => None,
+    });
+    for id in home.chain(look.of_target(about.target)).filter_map(|live| referral_id(&live.raw)) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    let known: Vec<RewardId> =
+        look.relevant(about.target).map(|live| live.extracted.reward.reward_id.clone()).collect();
+    let now_ms = look.now.as_millisecond();
+    let reading = read(reads, about, &ids, std::mem::take(&mut look.referrals), &known, now_ms).await?;
+    let of_order = reading.of_order.iter().map(|live| Snapshot { linked: false, ..live.snapshot(now_ms) }).collect();
+    for live in reading.of_action {
+        let account = live.extracted.reward.account_id.clone();
+        look.accounts.push(AccountLook { account, rewards: Some(vec![live]), asked_at: reads.clock.now() });
+    }
+    Ok((reading.referrals, of_order))
+}
+
+/// Reads the referrals of the plan again, those that came with the rewards excepted. Rewards of the action or the order that
+/// nobody knew go into the index, and are returned.
+pub async fn after(
+    reads: &Reads<'_>,
+    about: About<'_>,
+    before: &[ReferralSnapshot],
+    answered: Vec<(String, ReferralAnswer)>,
+    rewards: &[Snapshot],
+) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
+    let ids: Vec<String> = before.iter().map(|was| was.referral_id.clone()).collect();
+    let known: Vec<RewardId> = rewards.iter().map(|reward| RewardId::new(reward.reward_id.as_str())).collect();
+    let (now_ms, asked_at) = (reads.vendor_now()?.as_millisecond(), reads.clock.now());
+    let reading = read(reads, about, &ids, answered, &known, now_ms).await?;
+    keep(reads, &reading.referrals);
+    in_index(reads, |index| {
+        let new = reading.of_action.iter().chain(&reading.of_order);
+        for live in new.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
+            let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
+            index.record_reward(&reward, asked_at)?;
+        }
+        Ok(())
+    });
+    let of_action = reading.of_action.iter().map(|live| live.snapshot(now_ms));
+    let of_order = reading.of_order.iter().map(|live| Snapshot { linked: false, ..live.snapshot(now_ms) });
+    Ok((reading.referrals, of_action.chain(of_order).collect()))
+}
+
+/// What was read of referrals goes into the index, for look-ups.
+pub fn keep(reads: &Reads<'_>, referrals: &[ReferralSnapshot]) {
+    let read_at = reads.clock.now_ms();
+    let read = referrals.iter().filter(|referral| referral.state != ReferralState::NotReadable);
+    let rows: Vec<ReferralRead> = read
+        .map(|referral| ReferralRead {
+            referral_id: referral.referral_id.clone(),
+            started_at: referral.started_at,
+            converted_at: referral.converted_at,
+            modified_at: referral.modified_at,
+            read_at,
+        })
+        .collect();
+    if !rows.is_empty() {
+        in_index(reads, |index| rows.iter().try_for_each(|row| index.put_referral(row)));
+    }
+}
+
+async fn read(
+    reads: &Reads<'_>,
+    about: About<'_>,
+    ids: &[String],
+    mut answered: Vec<(String, ReferralAnswer)>,
+    known: &[RewardId],
+    now_ms: i64,
+) -> Result<ReferralReading> {
+    let mut reading = ReferralReading::default();
+    for id in ids {
+        let place = answered.iter().position(|(answered, _)| answered == id);
+        let (answer, via) = match place {
+            Some(place) => (answered.swap_remove(place).1, Via::GraphQl),
+            None => (by_rest(reads, id).await?, Via::Rest),
+        };
+        let snapshot = match answer {
+            ReferralAnswer::Unreadable(why) => unreadable(id, why),
+            ReferralAnswer::Read(referral) => {
+                let fresh = unknown(reads, about, &referral, via, known).await?;
+                match fresh {
+                    None => unreadable(id, "one of its rewards cannot be read".to_owned()),
+                    Some(fresh) => reading.take(about, referral, fresh, now_ms),
+                }
+            }
+        };
+        reading.referrals.push(snapshot);
+    }
+    Ok(reading)
+}
+
+/// By REST. The quota and a signal are no reason to lose what the rewards prove.
+async fn by_rest(reads: &Reads<'_>, id: &str) -> Result<ReferralAnswer> {
+    match reads.advocate.referral(id).await {
+        Err(error) if matches!(error.kind, Kind::Parked | Kind::Interrupted) => {
+            Ok(ReferralAnswer::Unreadable(error.message))
+        }
+        answer => answer,
+    }
+}
+
+/// The rewards of a referral that are not known; `None` if one of them cannot be read. By REST each is read by its ID, since a
+/// referral need not show all of it.
+async fn unknown(
+    reads: &Reads<'_>,
+    about: About<'_>,
+    referral: &Referral,
+    via: Via,
+    known: &[RewardId],
+) -> Result<Option<Vec<LiveReward>>> {
+    let mut fresh: Vec<LiveReward> = Vec::new();
+    for raw in &referral.rewards {
+        let Ok(mut live) = own(raw.get(), None, reads.advocate.tenant(), reads.mapping, via) else { return Ok(None) };
+        let id = live.extracted.reward.reward_id.clone();
+        let is_known = known.contains(&id) || fresh.iter().any(|one| one.extracted.reward.reward_id == id);
+        if is_known || about.belongs(&live) == Belongs::Elsewhere {
+            continue;
+        }
+        if via == Via::Rest {
+            match reads.advocate.reward(&id).await {
+                Ok(Some(raw)) => match own(&raw, None, reads.advocate.tenant(), reads.mapping, via) {
+                    Ok(read) => live = read,
+                    Err(_) => return Ok(None),
+                },
+                Err(error) if !matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => return Err(error),
+                // What the referral shows of it is all that can be known.
+                Ok(None) | Err(_) => {}
+            }
+        }
+        fresh.push(live);
+    }
+    Ok(Some(fresh))
+}
+
+fn unreadable(id: &str, why: String) -> ReferralSnapshot {
+    ReferralSnapshot {
+        referral_id: id.to_owned(),
+        state: ReferralState::NotReadable,
+        why: Some(why),
+        started_at: None,
+        converted_at: None,
+        modified_at: None,
+        unlinked: Vec::new(),
+    }
+}
+
+impl ReferralReading {
+    fn take(&mut self, about: About<'_>, read: Referral, fresh: Vec<LiveReward>, now_ms: i64) -> ReferralSnapshot {
+        let mut unlinked = Vec::new();
+        for live in fresh {
+            match about.belongs(&live) {
+                Belongs::Action => self.of_action.push(live),
+                Belongs::Order => self.of_order.push(live),
+                Belongs::Unlinked => {
+                    let reward = &live.extracted.reward;
+                    let state = reward.state(now_ms).as_str().to_owned();
+                    unlinked.push(UnlinkedReward { reward_id: reward.reward_id.as_str().to_owned(), state });
+                }
+                Belongs::Elsewhere => {}
+            }
+        }
+        ReferralSnapshot {
+            referral_id: read.id,
+            state: ReferralState::of(read.converted),
+            why: None,
+            started_at: Some(read.started),
+            converted_at: read.converted,
+            modified_at: read.modified,
+            unlinked,
+        }
+    }
+}
+
+/// What the referrals say beside a conclusion about the rewards, as the end of a sentence.
+pub fn beside(state: State, before: &[ReferralSnapshot], after: &[ReferralSnapshot], open: usize) -> Option<String> {
+    let is = |wanted: ReferralState| after.iter().any(|now| now.state == wanted);
+    if let Some(now) = after.iter().find(|now| now.state == ReferralState::NotReadable) {
+        return Some(format!("its referral could not be read: {}", now.why.as_deref().unwrap_or("no reason is known")));
+    }
+    let was_converted = before.iter().all(|was| was.state == ReferralState::Converted);
+    match state {
+        _ if after.is_empty() => None,
+        State::Confirmed | State::Partial if is(ReferralState::Converted) => {
+            Some(format!("its referral still reads as converted; {STILL_CONVERTED}"))
+        }
+        State::Confirmed if was_converted => {
+            Some("and its referral went from converted back to started: the strongest proof there is".to_owned())
+        }
+        State::Partial if was_converted => Some("its referral went from converted back to started".to_owned()),
+        State::Confirmed | State::Partial if before.iter().all(|was| was.state == ReferralState::Started) => {
+            Some("its referral reads as started, as it did before, which proves nothing more".to_owned())
+        }
+        State::Confirmed | State::Partial => Some("its referral reads as started".to_owned()),
+        _ if is(ReferralState::Converted) => Some("its referral still reads as converted".to_owned()),
+        _ if open == 0 => Some("its referral reads as started".to_owned()),
+        _ => Some(format!(
+            "its referral reads as started, but {open} reward(s) do not read as cancelled, and only the rewards are the proof"
+        )),
+    }
+}
+
+/// What a referral that stays converted means.
+pub const STILL_CONVERTED: &str = "the vendor takes the conversion itself back within 30 days of it only, and the rewards \
+                                   are the proof";
+
+/// A referral of a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ReferralLine {
+    /// Its ID.
+    pub referral_id: String,
+    /// Before anything was sent; `null` if it was not read.
+    pub before: Option<ReferralState>,
+    /// As last read; `null` if it was not read since.
+    pub after: Option<ReferralState>,
+    /// Why it could not be read last; `null` if it was.
+    pub why: Option<String>,
+    /// When it converted, as last read, in Unix milliseconds; `null` if it is not converted or could not be read.
+    pub converted_at: Option<i64>,
+    /// When it was modified, as last read, in Unix milliseconds.
+    pub modified_at: Option<i64>,
+    /// Rewards of it that carry neither an order nor an action.
+    pub unlinked: Vec<UnlinkedReward>,
+}
+
+impl ReferralLine {
+    /// Each referral, before and after.
+    pub fn all(before: &[ReferralSnapshot], after: &[ReferralSnapshot]) -> Vec<Self> {
+        let line = |id: &str| {
+            let was = before.iter().find(|was| was.referral_id == id);
+            let now = after.iter().find(|now| now.referral_id == id);
+            let newest = now.or(was)?;
+            Some(Self {
+                referral_id: id.to_owned(),
+                before: was.map(|was| was.state),
+                after: now.map(|now| now.state),
+                why: newest.why.clone(),
+                converted_at: newest.converted_at,
+                modified_at: newest.modified_at,
+                unlinked: newest.unlinked.clone(),
+            })
+        };
+        let new = after.iter().filter(|now| before.iter().all(|was| was.referral_id != now.referral_id));
+        before.iter().chain(new).filter_map(|one| line(&one.referral_id)).collect()
+    }
+
+    /// The referral as lines for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let word = |state: Option<ReferralState>| state.map_or("not read", ReferralState::as_str);
+        let how = match self.after {
+            Some(after) => format!("{} → {after}", word(self.before)),
+            None => word(self.before).to_owned(),
+        };
+        let why = self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let mut lines = vec![format!("Referral: {how} ({}){why}", self.referral_id)];
+        lines.extend(self.unlinked.iter().map(|reward| {
+            format!(
+                "reward {} ({}) is of the same referral and carries neither an order nor an action: whether it belongs to this \
+                 one is not known, look at it yourself",
+                reward.reward_id,
+                reward.state.replace('_', " ")
+            )
+        }));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn referral(state: ReferralState) -> ReferralSnapshot {
+        ReferralSnapshot { state, ..unreadable("f1", "the token may not read referrals".to_owned()) }
+    }
+
+    #[test]
+    fn each_combination_has_its_sentence() {
+        use ReferralState::{Converted, NotReadable, Started};
+        for (state, was, now, says) in [
+            (State::Confirmed, Converted, Started, "the strongest proof there is"),
+            (State::Confirmed, Started, Started, "started, as it did before"),
+            (State::Confirmed, NotReadable, Started, "its referral reads as started"),
+            (State::Confirmed, Converted, Converted, "within 30 days of it only"),
+            (State::Confirmed, Converted, NotReadable, "could not be read: the token may not"),
+            (State::Partial, Converted, Started, "from converted back to started"),
+            (State::Partial, Converted, Converted, "still reads as converted"),
+            (State::Unconfirmed, Converted, Started, "but 1 reward(s) do not read as cancelled"),
+            (State::Unconfirmed, Converted, Converted, "still reads as converted"),
+            (State::Unconfirmed, Converted, NotReadable, "could not be read"),
+        ] {
+            let said = beside(state, &[referral(was)], &[referral(now)], 1).expect("a sentence");
+            assert!(said.contains(says), "{state:?} {was} → {now}: {said}");
+            let is_strongest = (state, was, now) == (State::Confirmed, Converted, Started);
+            assert_eq!(said.contains("strongest"), is_strongest, "{state:?} {was} → {now}: {said}");
+        }
+        assert_eq!(beside(State::Confirmed, &[], &[], 0), None);
+        let lines = ReferralLine::all(&[referral(Converted)], &[ReferralSnapshot { why: None, ..referral(Started) }]);
+        assert_eq!(lines[0].lines(), ["Referral: converted → started (f1)"]);
+    }
+}

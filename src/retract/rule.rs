@@ -1,0 +1,188 @@
+//! The program rule, read before anything is sent: without it the vendor accepts a reversal and takes no reward back.
+//!
+//! One GraphQL request per program and hour. What was read is kept for the process and in the index; *no such rule* is read again
+//! by the next command, so that a rule that was just set up counts at once. The rule stops or warns. It never lets anything go
+//! that another check stops, and proves nothing: only the rewards do.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::Reads;
+use super::judge::Snapshot;
+use super::live::LiveReward;
+use super::verdict::{Check, Findings};
+use crate::api::Programs;
+use crate::error::Result;
+use crate::model::program_rule::{ProgramRule, RewardKey, RuleState, RuledProgram, RuledReward};
+use crate::store::index::{Index, IndexReader, RuleRead};
+
+/// How long what was read of a program is not read again.
+const HOLDS: SignedDuration = SignedDuration::from_hours(1);
+
+/// The programs that this process has read, by their IDs.
+#[derive(Debug, Default)]
+pub struct KnownPrograms {
+    read: RefCell<BTreeMap<String, (RuledProgram, Timestamp)>>,
+    /// Held while the vendor is asked: the rows of a file are looked at together, and ask once.
+    asking: Mutex<()>,
+}
+
+impl KnownPrograms {
+    /// The rule of each program by itself, in the order of their IDs.
+    pub(super) fn rules(&self) -> Vec<ProgramRule> {
+        self.read.borrow().values().map(|(program, at)| program.judge(&[], &said(*at))).collect()
+    }
+
+    fn get(&self, id: &str, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
+        self.read.borrow().get(id).filter(|(_, at)| holds(*at, now)).cloned()
+    }
+
+    fn put(&self, program: RuledProgram, at: Timestamp) {
+        self.read.borrow_mut().insert(program.id.clone(), (program, at));
+    }
+}
+
+/// Holds the rule of each program against the rewards that are to be taken back; what is found stops or warns.
+pub(super) async fn check<'a>(
+    reads: &Reads<'_>,
+    live: impl Iterator<Item = &'a LiveReward>,
+    rewards: &[Snapshot],
+    findings: &mut Findings,
+) -> Result<Vec<ProgramRule>> {
+    let is_wanted = |id: &str| {
+        let mut wanted = rewards.iter().filter(|reward| reward.linked);
+        wanted.any(|reward| reward.reward_id == id && (reward.stands() || reward.state == "partly_redeemed"))
+    };
+    let mut programs: BTreeMap<Option<String>, Vec<RuledReward>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for one in live {
+        let reward = &one.extracted.reward;
+        if is_wanted(reward.reward_id.as_str()) && seen.insert(reward.reward_id.clone()) {
+            programs.entry(reward.program_id.clone()).or_default().push(ruled(one));
+        }
+    }
+    let ids: Vec<String> = programs.keys().flatten().cloned().collect();
+    let read = read(reads, &ids).await?;
+    let mut rules = Vec::new();
+    for (id, rewards) in &programs {
+        let known = id.as_ref().and_then(|id| read.iter().find(|(program, _)| program.id == *id));
+        rules.push(match known {
+            Some((program, at)) => program.judge(rewards, &said(*at)),
+            None => RuledProgram::unread("", "its rewards name no program").judge(rewards, &said(reads.clock.now())),
+        });
+    }
+    for rule in &rules {
+        match rule.state {
+            RuleState::NoSuchRule => findings.stop(
+                Check::NoRule,
+                format!("{}; the vendor would accept the reversal, and the rewards would stay", rule.line()),
+                "set the rule up under Engage → Program rules → Add Rule: trigger Friend refunds a purchase, the purchase \
+                 event, the action to take; then try again",
+            ),
+            RuleState::FoundBut => findings.warn(
+                Check::RuleLimits,
+                match rule.left_out.as_slice() {
+                    [] => rule.line(),
+                    left_out => format!("{}; expected to stay: reward {}", rule.line(), left_out.join(", ")),
+                },
+                "look at the rule under Engage → Program rules",
+            ),
+            RuleState::Found | RuleState::NotReadable => {}
+        }
+    }
+    Ok(rules)
+}
+
+/// Whether the rule was found for every program of these; what was not read was not found.
+pub fn is_found(rules: &[ProgramRule]) -> bool {
+    !rules.is_empty() && rules.iter().all(|rule| rule.state == RuleState::Found)
+}
+
+/// These programs, as they were read within the hour or as they are now.
+async fn read(reads: &Reads<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
+    let _asking = reads.rules.asking.lock().await;
+    let now = reads.clock.now();
+    let mut found: Vec<(RuledProgram, Timestamp)> = ids.iter().filter_map(|id| reads.rules.get(id, now)).collect();
+    let is_missing = |found: &[(RuledProgram, Timestamp)], id: &String| found.iter().all(|(known, _)| known.id != *id);
+    let mut missing: Vec<String> = ids.iter().filter(|id| is_missing(&found, id)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    // The index is a cache: what it cannot say, the vendor can.
+    if let Ok(Some(reader)) = IndexReader::open(reads.index, Some(reads.identity)) {
+        let kept = missing.iter().filter_map(|id| kept(&reader.program_rule(id).ok()??, now));
+        found.extend(kept.inspect(|(program, at)| reads.rules.put(program.clone(), *at)));
+        missing.retain(|id| is_missing(&found, id));
+    }
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let (programs, is_kept) = match reads.advocate.program_rules(Some(&missing)).await? {
+        Programs::Read(programs) => (programs, true),
+        Programs::NotReadable { why, passes } => {
+            (missing.iter().map(|id| RuledProgram::unread(id, why.as_str())).collect(), !passes)
+        }
+    };
+    for program in programs {
+        if is_kept {
+            keep(reads, &program, now);
+        }
+        reads.rules.put(program.clone(), now);
+        found.push((program, now));
+    }
+    Ok(found)
+}
+
+/// What the index has of a program, if that still holds.
+fn kept(read: &RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
+    let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
+    let is_missing = program.judge(&[], "").state == RuleState::NoSuchRule;
+    (program.id == read.program_id && holds(read.read_at, now) && !is_missing).then_some((program, read.read_at))
+}
+
+fn holds(read_at: Timestamp, now: Timestamp) -> bool {
+    read_at <= now && now.duration_since(read_at) < HOLDS
+}
+
+fn keep(reads: &Reads<'_>, program: &RuledProgram, now: Timestamp) {
+    if !reads.index.exists() {
+        return;
+    }
+    let mut open = reads.freshened.borrow_mut();
+    let opened = match open.take() {
+        Some(index) => Ok(index),
+        None => Index::open(reads.index, reads.identity),
+    };
+    let written = opened.and_then(|mut index| {
+        let answer = serde_json::to_string(program).unwrap_or_default();
+        index.put_program_rule(&program.id, &answer, now)?;
+        Ok(index)
+    });
+    match written {
+        Ok(index) => *open = Some(index),
+        Err(error) => reads.report.warn(format!("the index does not keep the program rule that was read: {error}")),
+    }
+}
+
+/// What a reward's answer says of its key and its event. Get Rewards names no event.
+fn ruled(live: &LiveReward) -> RuledReward {
+    let raw: Value = serde_json::from_str(&live.raw).unwrap_or_default();
+    let key = match raw.get("programRewardKey") {
+        Some(Value::String(key)) => RewardKey::Named(key.clone()),
+        Some(Value::Null) => RewardKey::None,
+        _ => RewardKey::Unknown,
+    };
+    RuledReward {
+        reward_id: live.extracted.reward.reward_id.as_str().to_owned(),
+        key,
+        event_key: raw["userEvent"]["key"].as_str().map(str::to_owned),
+    }
+}
+
+fn said(at: Timestamp) -> String {
+    format!("{at:.0}")
+}
