@@ -205,7 +205,7 @@ impl LinkKind {
 pub enum Target {
     /// One action.
     Action(ActionId),
-    /// Every action (the guide), or the newest (the help centre), of an order and an action tracker (`contradictions.md` 1).
+    /// Every action (the guide), or the newest (the help centre), of an order and an action tracker (`docs/vendor/contradictions.md` 1).
     Order {
         /// The order ID.
         order_id: OrderId,
@@ -270,7 +270,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// How much of the tenant an answer rests on. A negative answer without it is worthless (decision 10).
+/// How much of the tenant an answer rests on. A negative answer without it is worthless.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Coverage {
     /// Whether the last finished crawl read every account that it knew.

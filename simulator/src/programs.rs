@@ -1,6 +1,6 @@
 //! The tenant's one program, its rules as GraphQL shows them, and what its refund rule takes back.
 //!
-//! The rules follow the schema that the vendor publishes for referral programs with objectives (`program-rules.md`). What
+//! The rules follow the schema that the vendor publishes for referral programs with objectives (`docs/vendor/program-rules.md`). What
 //! can be read and what happens are two settings, because a client must not take one for the other.
 
 use std::sync::RwLock;

@@ -1,6 +1,6 @@
 //! Reading the Advocate API: participants and rewards.
 //!
-//! Sources: `advocate-api.md` §2, §6, §9. Rewards leave as raw JSON text, because where the order ID and the ActionId are in
+//! Sources: `docs/vendor/advocate.md` §2, §6, §9. Rewards leave as raw JSON text, because where the order ID and the ActionId are in
 //! them is `extract`'s question, not this module's. It must never guess at a missing list: no rewards and no readable
 //! answer are different things.
 
@@ -50,7 +50,7 @@ struct Inner {
 pub struct UsersPage {
     /// The usable rows, in the order they came.
     pub users: Vec<Participant>,
-    /// Rows received, unusable ones included: what `offset` advances by (`contradictions.md` 34).
+    /// Rows received, unusable ones included: what `offset` advances by (`docs/vendor/contradictions.md` 34).
     pub rows: u64,
     /// `totalCount`: all participants, where the answer says so.
     pub total: Option<u64>,
@@ -108,7 +108,7 @@ impl Advocate {
         })
     }
 
-    /// Get Rewards: every reward of one account, or of one user in it. There is no paging (`advocate-api.md` §2).
+    /// Get Rewards: every reward of one account, or of one user in it. There is no paging (`docs/vendor/advocate.md` §2).
     ///
     /// # Errors
     /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Tenant`, `Network`, `Vendor`.
@@ -284,7 +284,7 @@ struct RewardsWire<'a> {
     count: Option<&'a RawValue>,
 }
 
-/// A bare array, or `{rewards: […]}` from an older schema (`contradictions.md` 36). Anything else is no list: taking it for
+/// A bare array, or `{rewards: […]}` from an older schema (`docs/vendor/contradictions.md` 36). Anything else is no list: taking it for
 /// an empty one would lose an account's rewards in silence. So would taking a page for the whole: Get Rewards is published
 /// without paging, so an envelope that counts more rewards than it holds cannot be read.
 pub(crate) fn reward_list(body: &Bytes) -> Option<Vec<Box<RawValue>>> {

@@ -94,7 +94,7 @@ impl fmt::Debug for Secret {
 }
 
 /// User and secret of one host. The Brand API takes Account SID and Auth Token; the Advocate API takes the same pair, or
-/// an empty user with the tenant's API key (`advocate-api.md` §7).
+/// an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
 #[derive(Clone)]
 pub struct Credentials {
     /// The Account SID, or empty.

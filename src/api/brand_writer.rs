@@ -1,6 +1,6 @@
 //! Reversing and modifying actions: the capability that moves other people's money back.
 //!
-//! Sources: `refund-guide.md` B and C, `brand-api.md` §1 and §2, `contradictions.md` 1 to 9. One call puts one DELETE or PUT
+//! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1 to 9. One call puts one DELETE or PUT
 //! on the wire, by way of `dispatch`, and reports what is certain about it. It must never call anything success but QUEUED.
 
 use std::fmt;
@@ -28,7 +28,7 @@ const HOST: Host = Host {
 const REVERSE: Act = Act { endpoint: "Reverse an Action", lacking: "saying QUEUED and where" };
 const MODIFY: Act = Act { endpoint: "Update an Action", lacking: "saying QUEUED and where" };
 
-/// How a target is named: by ActionId, or by event type and order (`refund-guide.md` C).
+/// How a target is named: by ActionId, or by event type and order (`docs/vendor/refund-guide.md` C).
 pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
     match target {
         Target::Action(action_id) => vec![("ActionId", action_id.as_str().to_owned())],
@@ -38,8 +38,8 @@ pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
     }
 }
 
-/// The exact parameters of the DELETE. `Amount=0` always: it makes the call a full retraction (`refund-guide.md` B5).
-/// The disposition code is sent as it is (`contradictions.md` 2).
+/// The exact parameters of the DELETE. `Amount=0` always: it makes the call a full retraction (`docs/vendor/refund-guide.md` B5).
+/// The disposition code is sent as it is (`docs/vendor/contradictions.md` 2).
 pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, String)> {
     let mut form = identifiers(target);
     form.extend([("Amount", "0".to_owned()), ("DispositionCode", disposition.to_owned())]);
@@ -49,7 +49,7 @@ pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, S
 /// What is certain about one reversal or modification. Its `Debug` leaves the vendor's texts out: they name the account.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Reversal {
-    /// Accepted into the vendor's queue. Not done: only the submission and the rewards tell (`contradictions.md` 11).
+    /// Accepted into the vendor's queue. Not done: only the submission and the rewards tell (`docs/vendor/contradictions.md` 11).
     Queued {
         /// Where to ask about it, as given.
         queued_uri: String,

@@ -393,7 +393,7 @@ fn readable<T>(
 }
 
 /// RS033 (rate limit) and RS017, RS020 (internal error, to be tried again) are published without a status
-/// (`advocate-api.md` §6): the code outranks the status that carries it.
+/// (`docs/vendor/advocate.md` §6): the code outranks the status that carries it.
 pub(super) fn effective_status(status: u16, complaint: &Complaint) -> u16 {
     if status != 401 && complaint.is_rs(&["RS033"]) {
         429

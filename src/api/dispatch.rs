@@ -1,6 +1,6 @@
 //! Sending what must arrive at most once: one request, and what is certain about it afterwards.
 //!
-//! Reversals, modifications and cancelled rewards share this judgement (`contradictions.md` 8: no idempotency key is
+//! Reversals, modifications and cancelled rewards share this judgement (`docs/vendor/contradictions.md` 8: no idempotency key is
 //! documented). It must never repeat a request whose effect is not known, nor follow a redirect. The one second request it
 //! may send is after a 401, which did nothing, and only with a token that has changed in its file since.
 

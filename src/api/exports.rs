@@ -1,6 +1,6 @@
 //! Exports of the Advocate API: asked for, waited for, and downloaded piece by piece.
 //!
-//! Source: `advocate-api.md` §4. The download answers with a redirect to a signed address on a storage host of somebody
+//! Source: `docs/vendor/advocate.md` §4. The download answers with a redirect to a signed address on a storage host of somebody
 //! else: it is followed by a client that has no credentials to send, and by no other. The file is handed on in pieces and
 //! never held whole.
 

@@ -1,8 +1,8 @@
 //! Reading the Advocate API by GraphQL: rewards of the whole tenant, and the events that caused them.
 //!
-//! Sources: `advocate-api.md` §3, `contradictions.md` 29 to 34. The schema that is published is of 2022, the one in force is
+//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The schema that is published is of 2022, the one in force is
 //! not: what is gone is recognised and said, never guessed at. Only documents whose operation is `query` can be sent at all
-//! (`Query`): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`contradictions.md` 33).
+//! (`Query`): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`docs/vendor/contradictions.md` 33).
 
 mod answer;
 
@@ -266,7 +266,7 @@ impl Advocate {
     }
 
     /// The events whose field of this name is exactly this order ID. The server is known to filter loosely
-    /// (`contradictions.md` 32): whoever calls this looks at the fields again.
+    /// (`docs/vendor/contradictions.md` 32): whoever calls this looks at the fields again.
     ///
     /// # Errors
     /// As [`Advocate::graph_rewards`].

@@ -1,7 +1,7 @@
 //! Lenient reading of the vendor's JSON, and of what arrives in its place.
 //!
 //! Numbers and strings are taken for one another, IDs stay text to the last digit, keys of error envelopes are found
-//! without case, a missing key is a null (`contradictions.md` 23, 24, 38). Pure, and it must never repeat a body in an error:
+//! without case, a missing key is a null (`docs/vendor/contradictions.md` 23, 24, 38). Pure, and it must never repeat a body in an error:
 //! bodies hold personal data.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(crate) fn is_json(body: &[u8]) -> bool {
 
 /// What a body is, where it is not the JSON that was asked for; a fragment of a sentence.
 ///
-/// The Brand API answers XML unless JSON is asked for (`brand-api.md` §7); proxies answer HTML pages.
+/// The Brand API answers XML unless JSON is asked for (`docs/vendor/brand.md` §7); proxies answer HTML pages.
 pub(crate) fn what_instead(body: &[u8]) -> &'static str {
     match start_of(body).first() {
         None => "an empty body",
@@ -99,7 +99,7 @@ fn title(body: &[u8]) -> Option<String> {
     if words.is_empty() { None } else { Some(words.join(" ")) }
 }
 
-/// The vendor's explanation of an error, from any of its three envelopes (`contradictions.md` 24).
+/// The vendor's explanation of an error, from any of its three envelopes (`docs/vendor/contradictions.md` 24).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Complaint {
     /// Brand's or Advocate's `message`, with the fields it names. May hold IDs: never goes into an [`crate::error::Error`].
@@ -141,7 +141,7 @@ impl Complaint {
     }
 
     /// Whether the vendor does not know the tenant: TENANT_NOT_FOUND, RS015 and RS038 (alias missing or unknown), RS031
-    /// (tenant deleted), RS045 (`advocate-api.md` §6).
+    /// (tenant deleted), RS045 (`docs/vendor/advocate.md` §6).
     pub(crate) fn is_tenant(&self) -> bool {
         self.api_error_code.as_deref() == Some("TENANT_NOT_FOUND") || self.is_rs(&["RS015", "RS031", "RS038", "RS045"])
     }

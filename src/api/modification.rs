@@ -1,6 +1,6 @@
 //! What a modification asks for, as the exact parameters of the PUT.
 //!
-//! Source: `brand-api.md` §2 (Actions v14: ActionModificationRequest), `contradictions.md` 5 and 9. Pure. It must never put
+//! Source: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and 9. Pure. It must never put
 //! an order-level and an item-level amount into one request: both are called `Amount`, and the vendor would read one for the
 //! other.
 
@@ -11,7 +11,7 @@ use super::brand_writer::identifiers;
 use crate::model::Target;
 use crate::model::decimal::Decimal;
 
-/// The reason that the vendor names for changed orders and their items (`brand-api.md` §2).
+/// The reason that the vendor names for changed orders and their items (`docs/vendor/brand.md` §2).
 pub const ORDER_UPDATE: &str = "ORDER_UPDATE";
 
 /// A change of an action that is not simply taking it back.
@@ -58,7 +58,7 @@ pub enum ItemMoney {
 
 impl Modification {
     /// The same code as `Reason` and as `DispositionCode`: old and new versions of the API each require one of them
-    /// (`contradictions.md` 5).
+    /// (`docs/vendor/contradictions.md` 5).
     pub fn new(code: impl Into<String>, change: Change) -> Self {
         let code = code.into();
         Self { reason: code.clone(), disposition: code, change }

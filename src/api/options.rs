@@ -48,8 +48,8 @@ pub struct HostOptions {
 }
 
 impl HostOptions {
-    /// Options with careful defaults: 2 requests in flight growing to 8 (`contradictions.md` 41), 30 s per request, 5
-    /// attempts, back-off from 0.5 s to a minute, waits up to an hour (`contradictions.md` 20).
+    /// Options with careful defaults: 2 requests in flight growing to 8 (`docs/vendor/contradictions.md` 41), 30 s per request, 5
+    /// attempts, back-off from 0.5 s to a minute, waits up to an hour (`docs/vendor/contradictions.md` 20).
     pub fn new(base: Url, credentials: Credentials) -> Self {
         Self {
             base,

@@ -1,5 +1,5 @@
 //! Reading the programs of a tenant with their rules, by GraphQL: the only published way to see the rule without which a
-//! reversal takes nothing back (`program-rules.md`).
+//! reversal takes nothing back (`docs/vendor/program-rules.md`).
 //!
 //! Whatever keeps the rules from being read is an answer of its own, and no error: a retraction goes on with the steps by hand.
 //! It must never ask for more of a program than its rule needs.

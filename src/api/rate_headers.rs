@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no async, no clock of its own. Only a moment in the future counts as an answer; everything else is
 //! garbage and answers `None`, so that the caller backs off instead of hammering on or waiting for a date long past.
-//! Sources: `contradictions.md` 20 and 21, `brand-api.md` §7.
+//! Sources: `docs/vendor/contradictions.md` 20 and 21, `docs/vendor/brand.md` §7.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AGE, DATE, HeaderMap, RETRY_AFTER};
@@ -21,7 +21,7 @@ const REMAINING: [&str; 4] =
 const WINDOWS: [(&str, i64); 5] =
     [("", 0), ("-second", 1_000), ("-minute", 60_000), ("-hour", 3_600_000), ("-day", 86_400_000)];
 
-/// Above this a reset is an epoch second, below it a number of seconds (`contradictions.md` 20).
+/// Above this a reset is an epoch second, below it a number of seconds (`docs/vendor/contradictions.md` 20).
 const EPOCH_FROM: f64 = 1e9;
 
 /// The moment until which the host asks to wait, where it says so in a usable form: Retry-After first (it is meant for

@@ -1,6 +1,6 @@
 //! Reading one referral: by REST, or by GraphQL in one document with a list of rewards.
 //!
-//! Sources: `program-rules.md`, the vendor's referral document. A referral holds the names and addresses of two people; only
+//! Sources: `docs/vendor/program-rules.md`, the vendor's referral document. A referral holds the names and addresses of two people; only
 //! its ID, its dates and its rewards leave this module. No referral that can be read is never an error that stops a
 //! retraction: the rewards are the proof, and the referral supports it.
 

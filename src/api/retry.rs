@@ -86,7 +86,7 @@ pub enum Verdict {
 /// The verdict on a read. `attempt` counts the attempts so far, this one included; an answer of 429 is none.
 ///
 /// 429 waits; 408, 5xx, broken connections and unreadable bodies are tried again; every other 4xx and every redirect
-/// fails at once (`brand-api.md` §7, `advocate-api.md` §6).
+/// fails at once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
 pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Timestamp) -> Verdict {
     let backoff = || Wait::Backoff(policy.backoff_after(attempt));
     let (wait, counts) = match outcome {
@@ -131,7 +131,7 @@ pub enum Dispatch {
 
 /// The verdict on a DELETE or PUT. `queued` says whether a 2xx had a readable body that says QUEUED with a QueuedUri.
 ///
-/// The vendor documents no idempotency key (`contradictions.md` 8), so there is no verdict that means "again".
+/// The vendor documents no idempotency key (`docs/vendor/contradictions.md` 8), so there is no verdict that means "again".
 pub fn judge_dispatch(outcome: Outcome<'_>, queued: bool, now: Timestamp) -> Dispatch {
     match outcome {
         Outcome::Status { status: 200..=299, .. } if queued => Dispatch::Queued,

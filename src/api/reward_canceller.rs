@@ -1,9 +1,9 @@
 //! Cancelling one reward by its ID: the last resort, where a retraction did not reach it.
 //!
-//! Source: `advocate-api.md` §2 (`POST /reward/{id}/cancel`: 200 reward, 400 not cancellable, 404). It does not reverse the
+//! Source: `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 reward, 400 not cancellable, 404). It does not reverse the
 //! action behind the reward. A capability of its own, never part of the reading `Advocate`. It must never send a request
 //! twice whose effect is not known, and never call a reward cancelled: the published answer still shows `dateCancelled:
-//! null` (`contradictions.md` 37), so the reward is read again by whoever called.
+//! null` (`docs/vendor/contradictions.md` 37), so the reward is read again by whoever called.
 
 use std::fmt;
 
@@ -160,7 +160,7 @@ impl RewardCanceller {
     }
 }
 
-/// A 400 that complains about how the question was put (`advocate-api.md` §6) says nothing of the reward.
+/// A 400 that complains about how the question was put (`docs/vendor/advocate.md` §6) says nothing of the reward.
 fn is_about_the_request(complaint: &Complaint) -> bool {
     matches!(complaint.api_error_code.as_deref(), Some("VALIDATION_FAILED" | "INVALID_JSON_REQUEST"))
 }

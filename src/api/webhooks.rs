@@ -1,6 +1,6 @@
 //! Webhook subscriptions of a tenant, and the vendor's public keys.
 //!
-//! Sources: `brand-advocate-webhook-v13.yaml` (subscriptions), `advocate-api.md` §5 (keys). What changes a subscription is sent
+//! Sources: `docs/vendor/advocate.md` §2 (subscriptions) and §5 (keys). What changes a subscription is sent
 //! once, as everything that changes something. The keys are public: no credentials go with that question.
 
 use bytes::Bytes;

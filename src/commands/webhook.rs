@@ -15,7 +15,7 @@ use crate::store::index::Index;
 use crate::webhook;
 
 /// Events that hint at rewards: one that was given, and a balance that has moved, as it does when one is cancelled
-/// (`advocate-api.md` §5).
+/// (`docs/vendor/advocate.md` §5).
 const TYPES: [&str; 2] = ["reward.created", "user.reward.balance.changed"];
 
 pub(super) async fn run(context: &Context<'_>, command: WebhookCommand) -> Result<End> {

@@ -35,7 +35,7 @@ use crate::store::{Identity, access_beside, check_length, ledger_beside, real_pa
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
-/// The Brand API's default limit (`brand-api.md` §7). Advocate publishes none.
+/// The Brand API's default limit (`docs/vendor/brand.md` §7). Advocate publishes none.
 const BRAND_QUOTA: Quota = Quota { limit: 1_000, window_ms: 3_600_000 };
 
 /// How long retractions are followed, and what stops them.
@@ -327,7 +327,7 @@ impl Settings {
         }
     }
 
-    /// Where the vendor's keys for webhooks are: by default at their place on the Advocate host (`advocate-api.md` §5).
+    /// Where the vendor's keys for webhooks are: by default at their place on the Advocate host (`docs/vendor/advocate.md` §5).
     pub fn jwks_url(&self) -> Result<Url> {
         if let Some(text) = &self.jwks_url {
             return base_url(text, "[webhook] jwks_url");
@@ -340,7 +340,7 @@ impl Settings {
     /// The Advocate host, with a crawl's own wishes.
     pub fn advocate_options(&self, wishes: Wishes) -> Result<HostOptions> {
         let (user, secret) = match (&self.advocate_token, &self.auth_token) {
-            // The tenant's API key goes with an empty user name (`contradictions.md` 42).
+            // The tenant's API key goes with an empty user name (`docs/vendor/contradictions.md` 42).
             (Some(key), _) => (String::new(), key.clone()),
             (None, Some(token)) => (self.account_sid()?.to_owned(), token.clone()),
             (None, None) => return Err(no_token()),

@@ -1,7 +1,7 @@
 //! The source *export*: a REWARD export as the list of accounts that have rewards, then Get Rewards for those alone.
 //!
 //! Where the file itself carries order ID and ActionId, its rows are the rewards and no account is asked. Which columns it
-//! has is not published (`advocate-api.md` §4), so they are looked for by name; a file without accounts is followed by a
+//! has is not published (`docs/vendor/advocate.md` §4), so they are looked for by name; a file without accounts is followed by a
 //! USER export, which lists everybody. The file is never in memory: it lies in an unnamed temporary file beside the index,
 //! gone with the process, and what it said is in the queue by then. A refresh asks for what was modified since.
 

@@ -1,6 +1,6 @@
 //! The source *participants*, the vendor's own way: pages of `/users`, and Get Rewards for each distinct account.
 //!
-//! Accounts, not users: rewards belong to accounts (`advocate-api.md` §9). The list is walked (`walk` decides), its accounts
+//! Accounts, not users: rewards belong to accounts (`docs/vendor/advocate.md` §9). The list is walked (`walk` decides), its accounts
 //! are read meanwhile; after reading, it is walked again until nothing has moved, or often enough: completeness speaks of
 //! everything that existed when the last full walk began. Pages go through the writer; nothing here touches the database.
 

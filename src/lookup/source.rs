@@ -1,6 +1,6 @@
 //! An order that the index does not have, asked for at the vendor: directly where that is possible, by reading on where not.
 //!
-//! GraphQL's `userEvents` can be asked for an order ID (`advocate-api.md` §3; whether a tenant allows it only shows on the
+//! GraphQL's `userEvents` can be asked for an order ID (`docs/vendor/advocate.md` §3; whether a tenant allows it only shows on the
 //! way), and leads from the event to the rewards that it caused. Otherwise what is newest is read, as far as a budget of
 //! requests goes. What is found goes into the index; an order that is not found is not said not to exist: the answer says how
 //! far this looked.

@@ -9,7 +9,7 @@ use std::ops::{Add, Neg, Sub};
 
 use serde::{Serialize, Serializer};
 
-/// Digits after the point that are kept; the vendor writes two (`brand-api.md` §1, Transport).
+/// Digits after the point that are kept; the vendor writes two (`docs/vendor/brand.md` §1, Transport).
 const PLACES: usize = 6;
 const UNIT: i128 = 1_000_000;
 /// Digits before the point: far more than the vendor's eight, far fewer than would overflow a sum of a year's orders.

@@ -1,7 +1,7 @@
 //! The program rule without which a reversal takes nothing back, as far as a program's rules show it. Pure: no I/O, no clock.
 //!
 //! The vendor's guide calls the rule *Friend refunds a purchase*. That it is an objective with an event trigger of the intent
-//! `REFUND` and an action of the type `retraction` is inferred from the published schema (`program-rules.md`), so an answer
+//! `REFUND` and an action of the type `retraction` is inferred from the published schema (`docs/vendor/program-rules.md`), so an answer
 //! supports a retraction and never replaces what its rewards read as. It must never say *rule found* without both, nor *no such
 //! rule* of a document that it does not know whole.
 

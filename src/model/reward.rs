@@ -8,7 +8,7 @@ use super::{AccountId, RewardId, UserId};
 
 /// The parts of a reward that recoup acts on or shows; the whole JSON is kept beside it.
 ///
-/// REST has no status field (`advocate-api.md` §8): [`Reward::state`] derives it. Dates are Unix milliseconds, amounts are in the
+/// REST has no status field (`docs/vendor/advocate.md` §8): [`Reward::state`] derives it. Dates are Unix milliseconds, amounts are in the
 /// reward's own unit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reward {

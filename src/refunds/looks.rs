@@ -224,7 +224,7 @@ fn is_note(name: &str) -> bool {
     words(name).iter().any(|word| NOTE_NAMES.split_ascii_whitespace().any(|known| known == word))
 }
 
-/// The vendor's disposition codes (`docs/retraction.md`), and the guide's own, but those that may deny a refund.
+/// The vendor's disposition codes (`docs/vendor/brand.md` §1), and the guide's own, but those that may deny a refund.
 fn is_known_code(text: &str) -> bool {
     const CODES: &str = "RETRACTION CONS_INFO_INVALID CONS_ERROR CONS_FRAUD ITEM_RETURNED ITEM_OUT_OF_STOCK ORDER_ERROR TEST_ACTION \
         MP_RETURNED OTHER";

@@ -1,6 +1,6 @@
-//! The vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row (`refund-guide.md` E).
+//! The vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row (`docs/vendor/refund-guide.md` E).
 //!
-//! Encoding, quoting, and the largest file are not published (`contradictions.md` 19), so only what needs none of that is
+//! Encoding, quoting, and the largest file are not published (`docs/vendor/contradictions.md` 19), so only what needs none of that is
 //! written: UTF-8 without a byte order mark, plain commas, no quotes. A row that would need more, or that lacks something, is
 //! handed back with the reason. Cells are never made harmless for spreadsheets here: the vendor would take the apostrophe for
 //! part of the order ID.
@@ -19,11 +19,11 @@ use crate::model::{ActionId, OrderId};
 /// The header, exactly as the guide has it.
 pub const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
-/// Longest order ID in a file, in characters (`brand-api.md` §1).
+/// Longest order ID in a file, in characters (`docs/vendor/brand.md` §1).
 pub const MOST_ORDER_ID: usize = 64;
 
-/// The reasons that are documented for files (`brand-api.md` §5: as for a modification, §2). `RESET` and `APPROVED` are left
-/// out, because they undo a reversal; `RETRACTION` is in no list for files.
+/// The reasons that are documented for files (`docs/vendor/brand.md` §5: as for a modification, §2). `RESET` and `APPROVED` are left
+/// out, because a file of reversals takes nothing back; `RETRACTION` is in no list for files.
 pub const REASONS: [&str; 13] = [
     "ORDER_UPDATE",
     "ITEM_RETURNED",
@@ -206,7 +206,7 @@ impl FileLine {
     }
 }
 
-/// Reads a reversal file in any of the published spellings of its header (`contradictions.md` 18). `name` is how the file is
+/// Reads a reversal file in any of the published spellings of its header (`docs/vendor/contradictions.md` 18). `name` is how the file is
 /// called in errors.
 pub fn read(name: &str, bytes: &[u8], most_rows: usize) -> Result<Vec<FileLine>> {
     let known = ["actionid", "actiontrackerid", "orderid", "oid", "amount", "reason"];

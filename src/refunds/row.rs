@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ActionId, OrderId};
 
-/// Longest disposition code, in characters (`brand-api.md` §1).
+/// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
 const MOST_DISPOSITION: usize = 64;
 
 /// How an order ID of the file becomes the one that the vendor knows, as a person says.

@@ -233,7 +233,7 @@ struct ActionSeen {
     reversed_since: Option<String>,
 }
 
-/// The action and its log, where the vendor shows them; Advocate's actions need not be there (`brand-api.md` §3).
+/// The action and its log, where the vendor shows them; Advocate's actions need not be there (`docs/vendor/brand.md` §3).
 async fn action_now(reads: &Reads<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
     let action = match reads.brand.action(id).await {
         Ok(Some(action)) => action,

@@ -1,7 +1,7 @@
 //! What has been seen decides where a retraction stands. Pure: no I/O, no clock.
 //!
 //! This is the only place that says *confirmed*. It must never say so on the word of a submission alone: done is a
-//! completed submission **and** every known reward of the action reading as cancelled (decision 8).
+//! completed submission **and** every known reward of the action reading as cancelled (`docs/decisions/0003-proof-by-rewards.md`).
 
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +76,7 @@ pub enum SubmissionSeen {
     Open,
     /// There is one, and it has not been readable for so long that the rewards alone have to tell.
     Unreadable,
-    /// Complete, without an error or with `ACTION_NOT_FOUND` alone, which proves nothing (contradiction 15).
+    /// Complete, without an error or with `ACTION_NOT_FOUND` alone, which proves nothing (`docs/vendor/contradictions.md` 15).
     Complete,
     /// Complete with an error of another kind.
     Refused(String),

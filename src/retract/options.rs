@@ -17,7 +17,7 @@ use crate::refunds::amount::may_be;
 use crate::refunds::{Decision, OrderRefund, When};
 use crate::store::ledger::Road;
 
-/// The longest disposition code, in characters (`brand-api.md` §1).
+/// The longest disposition code, in characters (`docs/vendor/brand.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;
 
 /// How long and how often to look.

@@ -258,7 +258,7 @@ fn what_is_not_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: 
     }
 }
 
-/// The action itself, where the Brand API shows it: most Advocate events are no actions there (`brand-api.md` §3).
+/// The action itself, if the Brand API shows it: whether it has an Advocate event is not published (`docs/vendor/brand.md` §3).
 async fn action_facts(
     reads: &Reads<'_>,
     target: &Target,

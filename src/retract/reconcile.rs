@@ -97,7 +97,7 @@ pub fn looks_of(retraction: &Retraction) -> Vec<ListLook> {
     looks.filter_map(|event| serde_json::from_value(event.details["list"].clone()).ok()).collect()
 }
 
-/// The row's own names: its batch ID, and the last part of its link, which need not be the same (`contradictions.md` 12).
+/// The row's own names: its batch ID, and the last part of its link, which need not be the same (`docs/vendor/contradictions.md` 12).
 pub fn names_of(row: &Submission) -> impl Iterator<Item = String> {
     let linked = link_of(row).and_then(|link| last_part(&link).map(str::to_owned));
     row.batch_id.clone().into_iter().chain(linked)
@@ -186,7 +186,7 @@ fn compare(question: &Question<'_>, row: &Submission) -> Option<Result<(), &'sta
     if let Some(form) = question.change {
         return compare_change(form, row);
     }
-    // The vendor's newest schema does not know Amount on this call (`contradictions.md` 3) and may leave it out.
+    // The vendor's newest schema does not know Amount on this call (`docs/vendor/contradictions.md` 3) and may leave it out.
     let zero = row.sent("Amount").is_none_or(|amount| amount.trim().parse::<f64>().is_ok_and(|amount| amount == 0.0));
     let same_code =
         row.sent("DispositionCode").map(|code| code.trim().eq_ignore_ascii_case(question.disposition.trim()));
@@ -195,7 +195,7 @@ fn compare(question: &Question<'_>, row: &Submission) -> Option<Result<(), &'sta
         // An amount of its own makes it a change, and not this request.
         (_, false) => None,
         (None, true) => Some(Err("a submission for the same action does not say its disposition code")),
-        // With an original amount of 0 a reversal is listed as a modification (`contradictions.md` 4), but never with a code
+        // With an original amount of 0 a reversal is listed as a modification (`docs/vendor/contradictions.md` 4), but never with a code
         // that was not sent.
         (Some(false), true) if is("Modification") => None,
         (Some(false), true) => Some(Err("the same action was reversed with another disposition code")),

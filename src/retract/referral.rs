@@ -1,7 +1,7 @@
 //! The referral behind an action's rewards: read before something is sent and after, compared, and put into words.
 //!
 //! The vendor's guide ends with a look at the Referral Feed: a retracted referral shows *Started*. That `dateConverted` goes
-//! back to null with it is inferred (`program-rules.md`), so a referral supports a proof and never replaces the rewards. Its
+//! back to null with it is inferred (`docs/vendor/program-rules.md`), so a referral supports a proof and never replaces the rewards. Its
 //! list of rewards finds what the index does not know: a reward of the same action or order becomes part of the proof. This
 //! module must never keep anything about the two people of a referral.
 

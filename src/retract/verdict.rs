@@ -66,11 +66,11 @@ pub enum Check {
     NoRule,
     /// The program rule is there, and something keeps it from taking every reward back.
     RuleLimits,
-    /// The event is older than two years (`brand-api.md` §6).
+    /// The event is older than two years (`docs/vendor/brand.md` §6).
     OldEvent,
-    /// The conversion is older than 30 days (`brand-api.md` §6).
+    /// The conversion is older than 30 days (`docs/vendor/brand.md` §6).
     OldConversion,
-    /// The action's amount is 0 already: the vendor records a modification and reverses nothing (`contradictions.md` 4).
+    /// The action's amount is 0 already: the vendor records a modification and reverses nothing (`docs/vendor/contradictions.md` 4).
     AmountZero,
     /// The action reads as reversed, and its rewards do not read as cancelled.
     Reversed,
@@ -94,9 +94,9 @@ pub enum Check {
     NotIndexed,
     /// What an adjustment changes could not be read before it.
     ItemsUnread,
-    /// Advocate evaluates item-level fields, and the order's amount is changed (`refund-guide.md` D1, D2).
+    /// Advocate evaluates item-level fields, and the order's amount is changed (`docs/vendor/refund-guide.md` D1, D2).
     OrderAmount,
-    /// The guide asks for item prices, and the call carries none (`contradictions.md` 9).
+    /// The guide asks for item prices, and the call carries none (`docs/vendor/contradictions.md` 9).
     ItemPrice,
     /// A warning that recoup 0.1 wrote down.
     Earlier,

@@ -1,6 +1,6 @@
 //! What the dates and amounts of an action and its rewards say about a retraction. Pure: no I/O; now is given.
 //!
-//! Sources: `brand-api.md` §6 and §8, `contradictions.md` 4, 10, 28 and 43, `advocate-api.md` §8. The windows warn and do not
+//! Sources: `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43, `docs/vendor/advocate.md` §8. The windows warn and do not
 //! stop, except where the vendor is known not to change an action any more.
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +19,7 @@ const CONVERSION_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How long before the end of a window a person hears of it.
 const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 
-/// The day that an ActionId counts from, 2008-01-01, in seconds (`brand-api.md` §8).
+/// The day that an ActionId counts from, 2008-01-01, in seconds (`docs/vendor/brand.md` §8).
 const DAY_ZERO: i64 = 1_199_145_600;
 
 /// What is known of the action itself, where the Brand API shows it.
@@ -80,7 +80,7 @@ pub fn age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     }
 }
 
-/// The day in the middle of an ActionId: a hint, and never more (`contradictions.md` 28).
+/// The day in the middle of an ActionId: a hint, and never more (`docs/vendor/contradictions.md` 28).
 fn day_of(action_id: &ActionId) -> Option<Timestamp> {
     if !action_id.is_familiar() {
         return None;

@@ -1,6 +1,6 @@
 //! `POST /webhooks/advocate`: a delivery comes in, is held against the vendor's keys, written down, and answered.
 //!
-//! Anything but 200 is a failure for the vendor, which then tries hourly, up to 72 times (`advocate-api.md` §5): so what was taken,
+//! Anything but 200 is a failure for the vendor, which then tries hourly, up to 72 times (`docs/vendor/advocate.md` §5): so what was taken,
 //! is known already, or means nothing here is a 200, and what could be taken later is not. It answers nothing but a word. Anybody
 //! can send what is refused, so it is counted, and the log has a line of it once a minute at most.
 

@@ -25,7 +25,7 @@ use crate::store::index::{Index, ReadReward};
 /// Bytes of a delivery at most.
 pub const BODY_AT_MOST: usize = 256 * 1024;
 
-/// A delivery of an event that is older is a replay: the vendor tries for 72 hours (`advocate-api.md` §5).
+/// A delivery of an event that is older is a replay: the vendor tries for 72 hours (`docs/vendor/advocate.md` §5).
 const OLDEST: SignedDuration = SignedDuration::from_hours(4 * 24);
 
 /// So far the vendor's clock may be ahead.
@@ -34,7 +34,7 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// Accounts that are read in one go.
 const AT_ONCE: usize = 200;
 
-/// The envelope of every event (`advocate-api.md` §5). `data` differs by type; what is needed of it is looked for.
+/// The envelope of every event (`docs/vendor/advocate.md` §5). `data` differs by type; what is needed of it is looked for.
 #[derive(Debug, Deserialize)]
 struct Envelope {
     id: String,

@@ -270,6 +270,26 @@ fn every_dependency_says_what_it_is_for() {
     none(&dependencies_with_reasons(&read("simulator/Cargo.toml")));
 }
 
+/// The documents that a text cites, as `docs/….md`.
+fn missing_documents(path: &str, text: &str) -> Vec<String> {
+    let cited = text.match_indices(".md").filter_map(|(end, _)| {
+        let start =
+            text[..end].rfind(|c: char| !c.is_ascii_alphanumeric() && !"-_./".contains(c)).map_or(0, |at| at + 1);
+        Some(&text[start..end + 3]).filter(|name| name.len() > 3)
+    });
+    let is_missing = |name: &&str| !root().join(name).exists();
+    cited.filter(is_missing).map(|name| format!("{path} cites {name}, which is not in the repository")).collect()
+}
+
+#[test]
+fn no_file_cites_a_document_that_is_not_here() {
+    let all = [sources(), sources_in("simulator/src"), sources_in("tests/it"), sources_in("benches")];
+    let cited = |file: &Source| missing_documents(&file.path, &file.text);
+    // This file has the samples of the rule.
+    none(&all.iter().flatten().filter(|file| file.path != "tidy.rs").flat_map(cited).collect::<Vec<_>>());
+    assert_eq!(missing_documents("x.rs", "see `docs/nowhere.md` §3, `README.md`, and `advocate-api.md`").len(), 2);
+}
+
 #[test]
 fn the_simulator_depends_on_nothing_of_recoup() {
     // One misreading of the vendor's documents must not be on both sides of the wire.

@@ -1,6 +1,6 @@
 //! GraphQL on the Advocate side: rewards of the whole tenant, the events behind them, referrals, and the program's rules.
 //!
-//! Read from the vendor's published schema (`advocate-api.md` §3): one POST, lists by limit and offset, errors beside
+//! Read from the vendor's published schema (`docs/vendor/advocate.md` §3): one POST, lists by limit and offset, errors beside
 //! data, unknown fields refused with 200. A mutation is never carried out and always recorded. In reading order:
 //! `document` (the text) → `schema` (what may be asked) → `rewards`, `events`, `programs` (what is asked for) → `write` (the answer).
 

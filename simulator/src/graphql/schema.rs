@@ -1,6 +1,6 @@
 //! The part of the schema that is served, and whether a selection fits it.
 //!
-//! Types, fields and arguments as the published schema of 2022 names them (`advocate-api.md` §3), without those that nothing
+//! Types, fields and arguments as the published schema of 2022 names them (`docs/vendor/advocate.md` §3), without those that nothing
 //! here could answer; `--graphql-schema old` leaves events out as the schema of 2020 does. Nothing here knows the data.
 
 use serde_json::{Map, Value};

@@ -1,6 +1,6 @@
 //! Reading actions: one of them, its items, and the log of what was changed.
 //!
-//! Source: `brand-api.md` §2, §3 (Actions v14: Action, ActionItem, ActionUpdate). Whether an Advocate event is an action at
+//! Source: `docs/vendor/brand.md` §2, §3 (Actions v14: Action, ActionItem, ActionUpdate). Whether an Advocate event is an action at
 //! all is not published, so *none* is a normal answer. Texts and amounts stay as they came; it must never search by order
 //! ID, which no version of the API can.
 
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::model::{ActionId, OrderId};
 
-/// The longest range of dates that the vendor takes in one question (`brand-api.md` §3).
+/// The longest range of dates that the vendor takes in one question (`docs/vendor/brand.md` §3).
 const RANGE: SignedDuration = SignedDuration::from_hours(45 * 24);
 
 /// One action, as far as recoup looks at it. Texts are as they came.
@@ -33,7 +33,7 @@ pub struct Action {
     pub delta_amount: Option<String>,
     /// The currency of all of them, as an ISO 4217 code.
     pub currency: Option<String>,
-    /// The order ID: `Oid` in answers, `OrderId` in requests (`contradictions.md` 25).
+    /// The order ID: `Oid` in answers, `OrderId` in requests (`docs/vendor/contradictions.md` 25).
     pub oid: Option<OrderId>,
     /// After it the action cannot be changed.
     pub locking_date: Option<String>,
@@ -70,7 +70,7 @@ impl Action {
     }
 
     /// Whether its amount was 0 from the start, so that `Amount=0` counts as a modification and reverses nothing
-    /// (`contradictions.md` 4). `None` where no amount can be read.
+    /// (`docs/vendor/contradictions.md` 4). `None` where no amount can be read.
     pub fn was_always_zero(&self) -> Option<bool> {
         let before = self.intended_amount.as_ref().or(self.amount.as_ref())?;
         Decimal::parse(before).map(Decimal::is_zero)
@@ -112,7 +112,7 @@ pub struct ActionUpdate {
     pub id: String,
     /// The action; where the entry does not say, all of `id` before its last dot.
     pub action_id: ActionId,
-    /// The state at this entry. `REVERSED` is what the Performance side shows of a reversal (`brand-api.md` §3).
+    /// The state at this entry. `REVERSED` is what the Performance side shows of a reversal (`docs/vendor/brand.md` §3).
     pub state: Option<String>,
     /// The code that was given, `ORDER_UPDATE` for one.
     pub disposition: Option<String>,
@@ -163,8 +163,8 @@ pub struct UpdateFilter {
 }
 
 impl Brand {
-    /// One action; `None` where the vendor does not know it, which is normal for Advocate (`brand-api.md` §3). Another action is
-    /// no answer.
+    /// One action; `None` if the vendor does not know it, which may be so for every Advocate event (`docs/vendor/brand.md` §3).
+    /// Another action is no answer.
     ///
     /// # Errors
     /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.

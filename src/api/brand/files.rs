@@ -1,7 +1,7 @@
 //! What became of files that were handed over by FTP or e-mail: the list, one of them, its errors line by line.
 //!
-//! Source: `brand-api.md` §5 (Submissions v14: FtpSubmission, FtpErrorDetail). Files are sent by the operator's own tools:
-//! it must never send one. `ACTION_NOT_FOUND` on a line is normal for Advocate and proves nothing (`refund-guide.md` F2).
+//! Source: `docs/vendor/brand.md` §5 (Submissions v14: FtpSubmission, FtpErrorDetail). Files are sent by the operator's own tools:
+//! it must never send one. `ACTION_NOT_FOUND` on a line is normal for Advocate and proves nothing (`docs/vendor/refund-guide.md` F2).
 
 use std::fmt;
 
@@ -74,7 +74,7 @@ pub struct FileError {
     pub sku: Option<String>,
     /// `Validation`, `Contract Error` or anything newer.
     pub status: Option<String>,
-    /// A code of an open set, or a sentence (`contradictions.md` 14), as it came.
+    /// A code of an open set, or a sentence (`docs/vendor/contradictions.md` 14), as it came.
     pub reason: Option<String>,
 }
 
@@ -119,7 +119,7 @@ impl Brand {
     }
 
     /// The errors of a file. Its `ErrorsUri` is followed; where that is missing, leads to another host or to nothing, the
-    /// documented path is asked (`contradictions.md` 17). `None` where that is not there either.
+    /// documented path is asked (`docs/vendor/contradictions.md` 17). `None` where that is not there either.
     ///
     /// # Errors
     /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.

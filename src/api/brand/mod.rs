@@ -1,6 +1,6 @@
 //! Reading the Brand API: the client, programs, and what every list of the vendor's has in common.
 //!
-//! Sources: `brand-api.md` §3, §4, §5, §7, §9. A link that the vendor returns is followed as given, to the host it came from
+//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. A link that the vendor returns is followed as given, to the host it came from
 //! and nowhere else. It must never change anything at the vendor; `brand_writer` is a separate type for that. The questions
 //! lie beside it: `actions`, `submissions`, `files`; `paging` walks a list and says whether it saw all of it.
 
@@ -28,13 +28,13 @@ pub use paging::Listed;
 use paging::{Page, page};
 pub use submissions::{Submission, SubmissionStatus};
 
-/// The version of the Brand API that is asked for unless configured otherwise (`brand-api.md` §7).
+/// The version of the Brand API that is asked for unless configured otherwise (`docs/vendor/brand.md` §7).
 pub const IR_VERSION: &str = "14";
 
 /// Pages of a short list that are followed; programs of one brand are a handful.
 const PAGES: usize = 50;
 
-/// The reason that is normal for Advocate lines and proves nothing either way (`contradictions.md` 15).
+/// The reason that is normal for Advocate lines and proves nothing either way (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 const HOST: Host = Host {
@@ -137,7 +137,7 @@ fn missing(list: &str) -> Error {
         .hint(format!("check {} and RECOUP_ACCOUNT_SID", HOST.url_hint))
 }
 
-/// A moment as the vendor writes it in queries: `2024-01-01T00:00:00Z` (`brand-api.md` §3).
+/// A moment as the vendor writes it in queries: `2024-01-01T00:00:00Z` (`docs/vendor/brand.md` §3).
 fn moment(at: Timestamp) -> String {
     format!("{at:.0}")
 }
@@ -161,7 +161,7 @@ pub(crate) fn unusable_base(cause: url::ParseError) -> Error {
     Error::new(Kind::Config, format!("the Brand base URL cannot be used: {cause}")).hint("check RECOUP_BRAND_URL")
 }
 
-/// A link of the vendor's, resolved against the host it came from (`contradictions.md` 12). The client signs every request,
+/// A link of the vendor's, resolved against the host it came from (`docs/vendor/contradictions.md` 12). The client signs every request,
 /// so a link to anywhere else would hand the token to a stranger: it is refused, not followed without a token.
 pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     let refused =

@@ -1,6 +1,6 @@
 //! Walking a list of the Brand API to its end, and being honest about whether that was reached.
 //!
-//! `@nextpageuri` is followed until it is empty (`contradictions.md` 26); pages are never computed. A list proves an absence
+//! `@nextpageuri` is followed until it is empty (`docs/vendor/contradictions.md` 26); pages are never computed. A list proves an absence
 //! only if all of it was seen, so whatever leaves a doubt (a bound, a row that cannot be read, a total that does not add
 //! up, a link that leads back) makes it incomplete. It must never turn a doubt into an error or into silence.
 

@@ -1,6 +1,6 @@
 //! What became of what was sent: one submission by its link, and the list of all of them.
 //!
-//! Sources: `brand-api.md` §4, `contradictions.md` 11 to 16. `Complete` may carry errors, `ACTION_NOT_FOUND` proves nothing,
+//! Sources: `docs/vendor/brand.md` §4, `docs/vendor/contradictions.md` 11 to 16. `Complete` may carry errors, `ACTION_NOT_FOUND` proves nothing,
 //! and reasons are an open set. It must never say that an action was reversed: no submission knows.
 
 use std::fmt;
@@ -24,7 +24,7 @@ pub enum SubmissionStatus {
     Queued,
     /// Begun.
     InProgress,
-    /// Ended, perhaps with errors (`contradictions.md` 13).
+    /// Ended, perhaps with errors (`docs/vendor/contradictions.md` 13).
     Complete,
     /// A status that is not published, as it came.
     Other(String),
@@ -47,11 +47,11 @@ pub struct Submission {
     pub action_tracker_id: Option<String>,
     /// The program's ID.
     pub campaign_id: Option<String>,
-    /// The form that was sent, as far as it can be read: an ActionId is here and nowhere else (`brand-api.md` §4).
+    /// The form that was sent, as far as it can be read: an ActionId is here and nowhere else (`docs/vendor/brand.md` §4).
     pub payload: Vec<(String, String)>,
     /// `Validation`, `Contract Error` or anything newer.
     pub error_type: Option<String>,
-    /// The reasons, split on spaces; an open set, shown as they came (`contradictions.md` 14).
+    /// The reasons, split on spaces; an open set, shown as they came (`docs/vendor/contradictions.md` 14).
     pub error_reasons: Vec<String>,
     /// When it ended, as the vendor writes it.
     pub completion_date: Option<String>,
@@ -129,7 +129,7 @@ impl Submission {
     }
 
     /// Whether it may be what this URL was asked for: either of its names, batch ID and URI, is that of the URL, or it has none.
-    /// The two differ in a published sample (`contradictions.md` 12).
+    /// The two differ in a published sample (`docs/vendor/contradictions.md` 12).
     fn is_asked_for_by(&self, url: &Url) -> bool {
         let wanted = name_in(url.path());
         let own = self.uri.as_deref().map(name_in);
@@ -179,7 +179,7 @@ impl Brand {
     }
 
     /// Every submission of the last 90 days, from at most `pages` pages. No filter and no order is published for this list,
-    /// and the vendor discourages asking for it (`brand-api.md` §4): ask sparingly, and compare dates here. Only a complete
+    /// and the vendor discourages asking for it (`docs/vendor/brand.md` §4): ask sparingly, and compare dates here. Only a complete
     /// list can show that a request never arrived.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl Brand {
     }
 }
 
-/// The list sits under `APISubmission` (`brand-api.md` §3); a plural would surprise nobody.
+/// The list sits under `APISubmission` (`docs/vendor/brand.md` §3); a plural would surprise nobody.
 pub(crate) fn submission_page(body: &Bytes) -> Option<Page<Submission>> {
     page(body, &["APISubmission", "APISubmissions"], one_submission)
 }

@@ -1,4 +1,4 @@
-//! The vendor's own reversal file (`refund-guide.md` E). Its Amount is the new amount: 0 takes the whole action back.
+//! The vendor's own reversal file (`docs/vendor/refund-guide.md` E). Its Amount is the new amount: 0 takes the whole action back.
 
 use super::{Cells, Column, Format, Says};
 

@@ -31,7 +31,7 @@ use sort::{Missing, Sorted, sort};
 /// Pages of the vendor's list that are read.
 const PAGES: usize = 1000;
 
-/// The vendor keeps submissions for 90 days at most (`brand-api.md` §4).
+/// The vendor keeps submissions for 90 days at most (`docs/vendor/brand.md` §4).
 const KEPT_DAYS: i64 = 90;
 
 /// What was asked for.

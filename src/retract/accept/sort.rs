@@ -66,7 +66,7 @@ pub fn sort(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction])
         let road = match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
             // One without a type could be one.
             None | Some("reversal") => Road::Reversal,
-            // A reversal of an action whose amount is 0 already is listed as a modification (`contradictions.md` 4).
+            // A reversal of an action whose amount is 0 already is listed as a modification (`docs/vendor/contradictions.md` 4).
             Some("modification") if is_reversal_by_its_form(row) => Road::Reversal,
             Some("modification") => Road::Modification,
             Some(_) => continue,

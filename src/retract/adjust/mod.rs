@@ -2,7 +2,7 @@
 //!
 //! It goes the way of a retraction: the same plan and preflight, the same ledger, one PUT at most, and following by reading.
 //! Its end is *processed* and never *confirmed*: no published read proves what a modification does to a reward
-//! (`contradictions.md` 9). It must never empty an action, which is a retraction, nor send the same change twice by itself.
+//! (`docs/vendor/contradictions.md` 9). It must never empty an action, which is a retraction, nor send the same change twice by itself.
 
 pub mod follow;
 mod guard;
@@ -259,7 +259,8 @@ async fn fit(
     Ok(preview)
 }
 
-/// What is there before, where the vendor shows it: most Advocate events are no actions there (`brand-api.md` §3).
+/// What is there before, if the vendor shows it: whether the Brand API has an Advocate event is not published
+/// (`docs/vendor/brand.md` §3).
 async fn read_before(reads: &Reads<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
     if matches!(change, Change::Order(_)) {
         return Ok(match &action.facts.amount {

@@ -7,11 +7,11 @@ use crate::api::{Change, ItemChange, ItemMoney};
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 
-/// Digits that the vendor takes before and after the point (`brand-api.md` §1, Transport).
+/// Digits that the vendor takes before and after the point (`docs/vendor/brand.md` §1, Transport).
 const WHOLE: usize = 8;
 const PLACES: usize = 2;
 
-/// The longest SKU, in characters (`brand-api.md` §1, Transport: text of 255 characters).
+/// The longest SKU, in characters (`docs/vendor/brand.md` §1, Transport: text of 255 characters).
 const SKU_AT_MOST: usize = 255;
 
 /// The flags, as they were given.

@@ -1,7 +1,7 @@
 //! Reading back what became of the files: the vendor's file submissions and their errors, and then the rewards of every line.
 //!
 //! The vendor's list says that a file was processed and which lines it complains about; `ACTION_NOT_FOUND` on a line is normal
-//! for Advocate and proves nothing (`refund-guide.md` F2). Only the rewards confirm a line, by the same judgement as any
+//! for Advocate and proves nothing (`docs/vendor/refund-guide.md` F2). Only the rewards confirm a line, by the same judgement as any
 //! retraction. This must never send anything, and never take an error of another file for one of this line.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::store::ledger::{Ledger, Retraction, Road, State};
 /// The kind of note that holds what the vendor's list says.
 const SEEN: &str = "file_submission";
 
-/// The reason that is normal for Advocate lines (`contradictions.md` 15).
+/// The reason that is normal for Advocate lines (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 /// What was asked for.

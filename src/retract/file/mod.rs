@@ -2,7 +2,7 @@
 //!
 //! `write` checks every order as a retraction would, writes each line into the ledger as *handed over*, and then the file;
 //! `written` says what came of that; `check` reads back what became of the file; `release` is a person's word that a line was
-//! not handed in. recoup sends no file: that stays with the operator's own tools (`brand-api.md` §5). One order never goes both
+//! not handed in. recoup sends no file: that stays with the operator's own tools (`docs/vendor/brand.md` §5). One order never goes both
 //! roads: each asks the ledger for the other's lines, under the one lock. Nothing here may call a line done but for its
 //! rewards.
 

@@ -9,7 +9,7 @@ use super::{Index, IndexReader};
 use crate::error::Result;
 use crate::model::AccountId;
 
-/// A delivery is remembered this long: the vendor tries for 72 hours (`advocate-api.md` §5).
+/// A delivery is remembered this long: the vendor tries for 72 hours (`docs/vendor/advocate.md` §5).
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// An account is let go after so many readings that failed: the next crawl reads it anyway.
