@@ -76,10 +76,10 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
         &["store/file.rs"],
         "files are opened in one place, which spares the locks of those that are open",
     ),
-    (&["reqwest", "hyper_rustls"], &["api/"], "only api speaks HTTP"),
+    (&["reqwest"], &["api/"], "only api speaks HTTP"),
     (
         &["hyper", "hyper_util"],
-        &["api/wire/reader.rs", "simulator/", "serve/listen.rs"],
+        &["api/wire/", "simulator/", "serve/listen.rs"],
         "only api speaks HTTP, and only the simulator and the service serve",
     ),
     (&["axum", "askama"], &["serve/"], "only serve knows pages"),

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::{redirect, retry};
+use reqwest::retry;
 use url::Url;
 
-use super::writer::classify;
-use super::{Failure, USER_AGENT, install_crypto, no_https};
+use super::{Failure, classify, no_https, plain_builder};
 use crate::error::{Error, Result};
 
 /// The longest silence in the middle of a download.
@@ -18,14 +17,8 @@ pub(crate) struct Storage(reqwest::Client);
 impl Storage {
     /// `open`: the host is this machine, and plain http will do.
     pub(crate) fn new(open: bool) -> Result<Self> {
-        install_crypto();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(SILENCE);
+        let mut builder =
+            plain_builder().retry(retry::never()).connect_timeout(Duration::from_secs(10)).read_timeout(SILENCE);
         builder = if open { builder.no_proxy().tls_certs_only([]) } else { builder.https_only(true) };
         Ok(Self(builder.build().map_err(|error| no_https(&error))?))
     }
