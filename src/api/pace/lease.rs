@@ -263,6 +263,12 @@ impl Leases {
         self.is_open.store(false, Ordering::Release);
     }
 
+    /// The rate in force, where 429s taught it.
+    pub(super) fn learned_rate(&self) -> Option<f64> {
+        let account = lock(&self.desk).account;
+        account.rate_learned.filter(|learned| account.rate.is_some_and(|rate| rate >= *learned))
+    }
+
     /// Whether a rate is in force.
     pub(super) fn has_rate(&self) -> bool {
         lock(&self.desk).account.rate.is_some()

@@ -19,6 +19,7 @@ mod deadline;
 mod gauge;
 mod lease;
 mod limiter;
+mod newest;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
