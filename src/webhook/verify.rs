@@ -3,7 +3,8 @@
 //! `X-Hook-JWS-RFC-7797` holds `HEADER..SIGNATURE`; what is signed is `HEADER.BASE64URL(body)`, over the body as it came, and the
 //! key is found by `kid` (`docs/vendor/advocate.md` §5). Which algorithm the vendor uses is not published. The key decides: an RSA key is
 //! for RS256 and a P-256 key for ES256, and a delivery that names another algorithm is refused. A sender must never choose how it
-//! is checked.
+//! is checked. No JWT crate: the payload is detached and holds no claims, and `jsonwebtoken` would bring a second implementation
+//! of RSA and ECDSA beside ring's.
 
 use std::collections::BTreeMap;
 

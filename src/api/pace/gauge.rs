@@ -1,12 +1,14 @@
 //! What the answers say about a host, and how many requests may be in flight because of it.
 //!
-//! Two things answer to trouble, and never to the same: a 429 at a known rate takes the rate back, everything else the
-//! requests in flight. A rate that is not known yet is learned from the first 429.
+//! Two things answer to trouble, and never to the same: 429s at a known rate take the rate back, everything else the
+//! requests in flight. A rate that is not known yet is learned from 429s. One that names no moment, among answers that
+//! succeed, is no limit: it delays the request that met it.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::accepted::Accepted;
+use super::newest::Newest;
 use super::{Pacer, jittered};
 use crate::model::budget::{Hold, Limited, WaitReason};
 
@@ -21,6 +23,13 @@ const HEALTHY_PER_SLOT: usize = 4;
 
 /// The same where the rate is known: it keeps the pace, and slots that are missing only keep it from being reached.
 const HEALTHY_PER_SLOT_AT_A_RATE: usize = 1;
+
+/// 429s that come singly take a learned rate back to this share of it at most. The rate is near the limit by its nature, so that
+/// one may mean it. If they go on at this share of the rate, the host refuses requests by chance.
+const SINGLY: f64 = 0.92;
+
+/// Requests that started with one that met a limit, or after it: if so many were answered and most were taken, it was none.
+const TAKEN: u32 = 8;
 
 /// What an answer says about the host's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +54,9 @@ pub(super) struct Gauge {
     /// The back-off that set the current deadline; `None` once an answer after it was healthy.
     step: Option<Duration>,
     accepted: Accepted,
+    newest: Newest,
+    /// The least that single 429s leave of the learned rate; `None` until the first since a limit was met.
+    floor: Option<f64>,
     /// The last 429 that ended a round, and what came of the others that were started with it or after it.
     round: Option<Round>,
 }
@@ -60,6 +72,8 @@ impl Gauge {
             was_troubled: false,
             step: None,
             accepted: Accepted::default(),
+            newest: Newest::default(),
+            floor: None,
             round: None,
         }
     }
@@ -104,6 +118,9 @@ impl Pacer {
         if is_old {
             return;
         }
+        if health != Health::Troubled {
+            gauge.newest.push(health == Health::Limited);
+        }
         match health {
             Health::Good => {
                 gauge.in_a_row = 0;
@@ -120,7 +137,12 @@ impl Pacer {
                 gauge.in_a_row = 0;
                 self.shrink(&mut gauge);
             }
-            Health::Limited => self.limited(&mut gauge, admitted_ms),
+            Health::Limited if gauge.newest.say_limit() => self.limited(&mut gauge, admitted_ms),
+            Health::Limited => {
+                if !self.limited_once(&mut gauge, admitted_ms) {
+                    return;
+                }
+            }
         }
         let step = gauge.step.map_or(self.backoff, |step| step.saturating_mul(2)).min(self.backoff_max);
         gauge.step = Some(step);
@@ -136,9 +158,23 @@ impl Pacer {
         if !has_rate {
             self.shrink(gauge);
         }
+        gauge.newest.forget();
+        gauge.floor = None;
         gauge.round = Some(Round { at_ms: admitted_ms, answers: 0, refused: 0 });
         let estimate = gauge.accepted.rate_at(admitted_ms).filter(|_| has_rate);
         self.leases.limited(Limited { at_ms: admitted_ms, estimate });
+    }
+
+    /// A 429 among answers that succeed. Whether anybody waits for it but the request that met it: if the rate was learned, it may
+    /// be the limit, and the rate is taken back a little.
+    fn limited_once(&self, gauge: &mut Gauge, admitted_ms: i64) -> bool {
+        let Some(rate) = self.leases.learned_rate().filter(|_| !gauge.newest.is_stray()) else { return false };
+        if rate <= *gauge.floor.get_or_insert(rate * SINGLY) {
+            gauge.newest.stray();
+            return false;
+        }
+        self.leases.limited(Limited { at_ms: admitted_ms, estimate: Some(rate) });
+        true
     }
 
     /// An answer to a request from before the deadline makes the estimate better.
@@ -147,6 +183,9 @@ impl Pacer {
         if admitted_ms >= round.at_ms {
             round.answers += 1;
             round.refused += u32::from(health == Health::Limited);
+            if round.answers == TAKEN && !round.is_full() {
+                gauge.newest.stray();
+            }
         }
         let counts = round.is_full() || self.leases.has_rate();
         self.leases.estimate(|refused_ms| gauge.accepted.rate_at(refused_ms).filter(|_| counts));

@@ -3,6 +3,7 @@
 //! Every request draws from a lease in memory; the shared budget is asked about twice a second, off the async path, while
 //! the rest of the lease in hand lasts. Where the budget cannot be reached, a copy of what was last known of it goes on in
 //! this process, and what was spent meanwhile is told as soon as it can be. What is not used is given back at the end.
+//! A lease says how many requests and at what rate; `limiter` says when each may start.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::deadline::Deadline;
+use super::limiter::Limiter;
 use crate::clock::Clock;
 use crate::model::budget::{Account, Ask, Budget, Grant, Hold, Limited, News, Purpose, Terms, Told, Unavailable};
-
-/// How late a slot may be taken, in microseconds: timers are late, and a busy machine is later. What is older is lost, so
-/// that a process that slept does not come back with a burst.
-const CATCH_UP: i64 = 250_000;
 
 /// How often a lease without a limit is accounted for, in microseconds.
 const REPORT_EVERY: i64 = 1_000_000;
@@ -41,7 +39,6 @@ struct Lease {
     left: u64,
     size: u64,
     grant: Grant,
-    next_us: f64,
     /// When one without a limit is accounted for.
     report_us: i64,
 }
@@ -50,6 +47,8 @@ struct Lease {
 struct Desk {
     lease: Option<Lease>,
     next: Option<Lease>,
+    /// The rate of the lease in hand, from its first request on.
+    limiter: Option<Limiter>,
     /// An exchange is under way.
     is_pending: bool,
     /// Leases of an older generation are void: a limit was learned since.
@@ -131,21 +130,30 @@ impl Leases {
             };
             let is_void = lease.grant.void_at_ms.is_some_and(|end| end * 1_000 <= now_us);
             if lease.left == 0 || is_void {
+                if is_void {
+                    desk.limiter = None;
+                }
                 let over = desk.lease.take();
                 desk.lease = desk.next.take();
                 if let Some(over) = over {
                     desk.put_back(&over);
                 }
+                desk.follow();
                 continue;
             }
-            if lease.next_us > now_us as f64 {
-                return Draw::At(lease.next_us.ceil() as i64);
+            if lease.grant.starts_us > now_us {
+                return Draw::At(lease.grant.starts_us);
             }
-            let unlimited = !lease.grant.counted;
-            if !unlimited {
-                lease.left -= 1;
-                lease.next_us = lease.next_us.max((now_us - CATCH_UP) as f64) + lease.grant.spacing_us;
+            let (grant, unlimited) = (lease.grant, !lease.grant.counted);
+            if grant.spacing_us > 0.0 {
+                let late_us = now_us - grant.starts_us;
+                let limiter = desk.limiter.get_or_insert_with(|| Limiter::new(&grant, late_us));
+                if let Err(wait) = limiter.check() {
+                    return Draw::At(now_us.saturating_add(wait.as_nanos().div_ceil(1_000) as i64));
+                }
             }
+            let Some(lease) = &mut desk.lease else { continue };
+            lease.left -= u64::from(!unlimited);
             let runs_out = if unlimited { lease.report_us <= now_us } else { lease.left <= lease.size / 2 };
             desk.started += 1;
             desk.news.sent += 1;
@@ -248,10 +256,17 @@ impl Leases {
 
     fn void(&self, desk: &mut Desk) {
         desk.generation += 1;
+        desk.limiter = None;
         for lease in [desk.lease.take(), desk.next.take()].into_iter().flatten() {
             desk.put_back(&lease);
         }
         self.is_open.store(false, Ordering::Release);
+    }
+
+    /// The rate in force, where 429s taught it.
+    pub(super) fn learned_rate(&self) -> Option<f64> {
+        let account = lock(&self.desk).account;
+        account.rate_learned.filter(|learned| account.rate.is_some_and(|rate| rate >= *learned))
     }
 
     /// Whether a rate is in force.
@@ -352,21 +367,30 @@ impl Desk {
     }
 
     fn take(&mut self, grant: &Grant, generation: u64, now_us: i64) {
-        let lease = Lease {
-            left: grant.requests,
-            size: grant.requests,
-            grant: *grant,
-            next_us: grant.starts_us as f64,
-            report_us: now_us + REPORT_EVERY,
-        };
+        let lease =
+            Lease { left: grant.requests, size: grant.requests, grant: *grant, report_us: now_us + REPORT_EVERY };
         if generation != self.generation || self.closed {
             self.put_back(&lease);
         } else if grant.requests == 0 {
             self.refused = grant.hold;
         } else if self.lease.is_none_or(|lease| !lease.grant.counted) {
             self.lease = Some(lease);
+            self.follow();
         } else {
             self.next = Some(lease);
+        }
+    }
+
+    /// Keeps the limiter where the lease in hand goes on with it.
+    fn follow(&mut self) {
+        let goes_on = match (&self.lease, &mut self.limiter) {
+            (Some(lease), Some(limiter)) => limiter.goes_on_with(&lease.grant),
+            // No lease yet: the next one may follow on the last.
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        if !goes_on {
+            self.limiter = None;
         }
     }
 

@@ -6,7 +6,8 @@
 //! deadline that moved during the wait is seen. Slots come first because leave taken by somebody who then waits for a
 //! slot would be spent in a burst later; the price is that waiting callers hold slots nobody else could use.
 //!
-//! `gauge` says what the answers make of the host, `lease` what the budget allows.
+//! `gauge` says what the answers make of the host, `lease` how many requests the budget allows and at what rate, `limiter` when
+//! each may start.
 //!
 //! A wait is waited out in full or not at all: farther away than `max_wait`, admission ends with `Kind::Parked` and the
 //! time to come back; so it does at the bounds that were set for the process. Nothing here sends, judges or knows what is
@@ -17,6 +18,8 @@ mod bounds;
 mod deadline;
 mod gauge;
 mod lease;
+mod limiter;
+mod newest;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

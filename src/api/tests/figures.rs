@@ -30,10 +30,13 @@ struct Bucket {
     filled_ms: i64,
     passed: u64,
     refused: u64,
+    stray: f64,
 }
 
 struct Case {
     limit: Option<f64>,
+    /// The share of 429s that speak of no limit.
+    stray: f64,
     configured: Option<f64>,
     tells: Tells,
     latency: Duration,
@@ -59,6 +62,7 @@ async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
         filled_ms: clock.now_ms(),
         passed: 0,
         refused: 0,
+        stray: case.stray,
     }));
     let set = LocalSet::new();
     for _ in 0..case.concurrency * 2 {
@@ -104,11 +108,12 @@ fn case_limit(bucket: &Rc<RefCell<Bucket>>) -> f64 {
 
 impl Bucket {
     fn take(&mut self, now_ms: i64, counts: bool) -> (bool, u64) {
-        let takes = self.rate.is_none_or(|rate| {
-            self.tokens = (self.tokens + (now_ms - self.filled_ms) as f64 / 1_000.0 * rate).min(rate.max(1.0));
-            self.filled_ms = now_ms;
-            self.tokens >= 1.0
-        });
+        let takes = (self.stray == 0.0 || fastrand::f64() >= self.stray)
+            && self.rate.is_none_or(|rate| {
+                self.tokens = (self.tokens + (now_ms - self.filled_ms) as f64 / 1_000.0 * rate).min(rate.max(1.0));
+                self.filled_ms = now_ms;
+                self.tokens >= 1.0
+            });
         if takes {
             self.tokens -= 1.0;
             self.passed += u64::from(counts);
@@ -125,6 +130,7 @@ async fn a_configured_rate_is_used_and_never_met() {
         for latency in [2, 100] {
             let case = Case {
                 limit: Some(rate),
+                stray: 0.0,
                 configured: Some(rate),
                 tells: Tells::Nothing,
                 latency: Duration::from_millis(latency),
@@ -147,6 +153,7 @@ async fn a_rate_that_has_to_be_learned_is_used_and_seldom_met() {
                 fastrand::seed(7);
                 let case = Case {
                     limit: Some(rate),
+                    stray: 0.0,
                     configured: None,
                     tells,
                     latency: Duration::from_millis(latency),
@@ -162,10 +169,32 @@ async fn a_rate_that_has_to_be_learned_is_used_and_seldom_met() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stray_429s_cost_their_own_requests_and_no_more() {
+    let latency = Duration::from_millis(100);
+    for seed in [1, 7, 23] {
+        for (limit, configured) in [(None, Some(200.0)), (Some(200.0), Some(200.0)), (Some(200.0), None)] {
+            let case = Case { limit, stray: 0.03, configured, tells: Tells::Nothing, latency, concurrency: 64 };
+            // At first, nobody knows that they are stray.
+            for (skipped, at_least) in [(0, 0.5), (600, 0.9)] {
+                fastrand::seed(seed);
+                let (passed, _) = minute(&case, skipped).await;
+                let used = passed as f64 / (200.0 * 60.0);
+                assert!(used >= at_least, "{limit:?} {configured:?} after {skipped} s: {used}");
+            }
+        }
+        fastrand::seed(seed);
+        let case = Case { limit: None, stray: 0.03, configured: None, tells: Tells::Nothing, latency, concurrency: 64 };
+        let (passed, _) = minute(&case, 30).await;
+        let used = passed as f64 / (60.0 * 64.0 / latency.as_secs_f64());
+        assert!(used >= 0.9, "no limit at all: {used}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_limit_no_slot_is_idle() {
     for concurrency in [8, 64, 256] {
         let latency = Duration::from_millis(100);
-        let case = Case { limit: None, configured: None, tells: Tells::Nothing, latency, concurrency };
+        let case = Case { limit: None, stray: 0.0, configured: None, tells: Tells::Nothing, latency, concurrency };
         let (passed, _) = minute(&case, 5).await;
         let used = passed as f64 / (60.0 * concurrency as f64 / latency.as_secs_f64());
         assert!(used >= 0.95, "{concurrency} in flight: {used}");

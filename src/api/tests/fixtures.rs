@@ -196,3 +196,91 @@ fn every_fixture_is_in_the_table() {
         assert!(decode(&ours(), &name).is_some(), "{name} does not decode");
     }
 }
+
+#[test]
+fn identifiers_stay_text_to_the_last_digit() {
+    let page = users_page(&read(&ours(), "users-page.json")).expect("a page");
+    assert_eq!(page.users[1].user_id.as_str(), "7002");
+    assert_eq!(page.users[1].account_id.as_str(), "12345678901234567890123");
+    assert_eq!(page.users[1].email, None);
+}
+
+#[test]
+fn an_envelope_that_counts_more_than_it_holds_is_no_list() {
+    for (text, rows) in [
+        (r#"{"rewards":[{"id":"a"}]}"#, Some(1)),
+        (r#"{"rewards":[{"id":"a"}],"count":1,"totalCount":"1"}"#, Some(1)),
+        (r#"{"rewards":[{"id":"a"}],"count":1,"totalCount":2}"#, None),
+        (r#"{"rewards":[],"totalCount":"7"}"#, None),
+        (r#"{"rewards":[{"id":"a"}],"count":9}"#, None),
+        (r#"{"rewards":[],"count":null,"totalCount":null}"#, Some(0)),
+    ] {
+        assert_eq!(reward_list(&Bytes::from_static(text.as_bytes())).map(|list| list.len()), rows, "{text}");
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_used_are_counted_and_lists_that_are_none_are_refused() {
+    let page = |text: &'static str| users_page(&Bytes::from_static(text.as_bytes()));
+    let mixed = page(
+        r#"{"users":[null,7,"x",[],{"id":"","accountId":"a"},{"id":{},"accountId":"a"},{"id":1,"accountId":"a"}]}"#,
+    );
+    assert_eq!(mixed.map(|p| (p.rows, p.users.len(), p.unusable.len(), p.total)), Some((7, 1, 6, None)));
+    for text in ["", "{}", "[]", "null", r#"{"users":null}"#, r#"{"users":{}}"#, r#"{"users":[]} x"#] {
+        assert_eq!(page(text), None, "{text}");
+    }
+    for text in ["", "{}", "null", "7", r#"{"rewards":null}"#, "[] []", "[1"] {
+        assert!(reward_list(&Bytes::from_static(text.as_bytes())).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn a_submission_is_clean_complete_or_inconclusive() {
+    let read = |text: &'static str| submission(&Bytes::from_static(text.as_bytes()));
+    for (text, status, clean, inconclusive) in [
+        (r#"{"Status":"Complete","ErrorType":"","ErrorReason":""}"#, SubmissionStatus::Complete, true, false),
+        (r#"{"status":"COMPLETE","errorType":null}"#, SubmissionStatus::Complete, true, false),
+        (r#"{"Status":"Complete","ErrorType":"Validation"}"#, SubmissionStatus::Complete, false, false),
+        (r#"{"Status":"Complete","ErrorReason":"ACTION_NOT_FOUND"}"#, SubmissionStatus::Complete, false, true),
+        (r#"{"Status":"Complete","ErrorReason":["ACTION_NOT_FOUND"]}"#, SubmissionStatus::Complete, false, true),
+        (
+            r#"{"Status":"Complete","ErrorReason":"ACTION_NOT_FOUND OID_MISSING"}"#,
+            SubmissionStatus::Complete,
+            false,
+            false,
+        ),
+        (r#"{"Status":"Complete","ErrorReason":"OID_MISSING"}"#, SubmissionStatus::Complete, false, false),
+        (r#"{"Status":"In Progress"}"#, SubmissionStatus::InProgress, true, false),
+        (r#"{"Status":"QUEUED"}"#, SubmissionStatus::Queued, true, false),
+        (r#"{"Status":"Held"}"#, SubmissionStatus::Other("Held".into()), true, false),
+    ] {
+        let s = read(text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!((s.is_clean(), s.is_inconclusive()), (clean, inconclusive), "{text}");
+        assert_eq!(s.is_complete(), status == SubmissionStatus::Complete, "{text}");
+        assert_eq!(s.status, status, "{text}");
+    }
+    assert_eq!(read("{}"), None);
+}
+
+#[test]
+fn a_submission_says_what_it_is_about() {
+    let rows = submission_page(&read(&ours(), "api-submissions-page.json")).expect("a page").into_rows();
+    let order =
+        |id: &str, tracker: &str| Target::Order { order_id: OrderId::new(id), action_tracker_id: tracker.into() };
+    for (target, expected) in [
+        (Target::Action(ActionId::new("3000.6272.1700")), vec!["A-1"]),
+        (Target::Action(ActionId::new("3000.6272.1701")), vec![]),
+        (order("000123", "5000"), vec!["A-2", "A-3"]),
+        (order("123", "5000"), vec![]),
+        (order("000123", "5001"), vec![]),
+        (order("000124", "5000"), vec!["A-4"]),
+    ] {
+        let about: Vec<&str> =
+            rows.iter().filter(|s| s.is_about(&target)).filter_map(|s| s.batch_id.as_deref()).collect();
+        assert_eq!(about, expected, "{target:?}");
+    }
+    assert_eq!(rows[0].sent("dispositioncode"), Some("my Code"));
+    let moments = (rows[0].submitted_at().map(|at| at.to_string()), rows[0].completed_at().map(|at| at.to_string()));
+    assert_eq!(moments, (Some("2025-03-09T13:10:00Z".into()), Some("2025-03-09T13:14:11Z".into())));
+    assert!(!format!("{:?}", rows[0]).contains("3000.6272"), "what was sent is not printed");
+}

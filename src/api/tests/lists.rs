@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::reads::packed;
 use super::server::{Reply, Server};
 use crate::api::graphql::{Graph, Refusal, RewardPage, RewardQuery, Sort};
 use crate::api::{Advocate, ExportStatus, ExportType};
@@ -174,5 +175,27 @@ async fn a_file_that_is_gone_or_breaks_off_is_no_file() {
     for broken in [Reply::truncated("id\nr1"), Reply::Close, Reply::new(500, &[], "")] {
         let (file, _, _) = download("STORE/f", broken).await;
         assert_eq!(file.map_err(|error: Error| error.kind), Err(Kind::Network));
+    }
+}
+
+#[tokio::test]
+async fn a_packed_export_of_several_members_is_read_whole_or_not_at_all() {
+    let (first, second) = (packed(b"id\nr1\n"), packed(b"r2\n"));
+    let whole = [first.clone(), second.clone()].concat();
+    let reply = |encoding: &str, body: &[u8]| {
+        let head = format!("HTTP/1.1 200 X\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\n\r\n", body.len());
+        Reply::Bytes([head.as_bytes(), body].concat())
+    };
+    let (file, _, _) = download("STORE/f", reply("gzip", &whole)).await;
+    assert_eq!(file, Ok(Some("id\nr1\nr2\n".to_owned())));
+    let cut = whole.len() - second.len();
+    for (encoding, body) in [
+        ("gzip", &whole[..whole.len() - 1]),
+        ("gzip", &whole[..cut + 5]),
+        ("gzip", &b"id\nr1\n"[..]),
+        ("br", &whole[..]),
+    ] {
+        let (file, _, _) = download("STORE/f", reply(encoding, body)).await;
+        assert_eq!(file.map_err(|error: Error| error.kind), Err(Kind::Network), "{encoding} {}", body.len());
     }
 }

@@ -210,8 +210,8 @@ async fn requests_in_flight_grow_while_healthy_and_halve_on_429() {
     assert_eq!(pacer.gauge().limit, 8);
     let eight = admit_many(&pacer, 8).await;
     assert_eq!(pacer.in_flight(), 8);
-    for _ in 0..3 {
-        eight[0].learn(Health::Limited, None);
+    for permit in &eight {
+        permit.learn(Health::Limited, None);
     }
     assert_eq!(pacer.gauge().limit, 4, "answers to requests of one round halve once");
     drop(eight);
@@ -220,6 +220,30 @@ async fn requests_in_flight_grow_while_healthy_and_halve_on_429() {
         admit(&pacer).await.finish(Health::Good, None);
     }
     assert_eq!((pacer.gauge().limit, pacer.slots.available_permits()), (8, 8), "and it recovers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_now_and_then_stops_nobody_else_and_a_share_of_them_does() {
+    let (pacer, clock, _stop) = gate(&HostOptions { terms: rate(200.0), ..options() });
+    for _ in 0..100 {
+        for _ in 0..10 {
+            admit(&pacer).await.finish(Health::Good, None);
+        }
+        admit(&pacer).await.finish(Health::Limited, None);
+        assert!(pacer.waiting().is_none());
+    }
+    assert_eq!((pacer.account().rate, pacer.gauge().limit), (Some(200.0), 64));
+    admit(&pacer).await.finish(Health::Limited, None);
+    assert!(pacer.waiting().is_none());
+    admit(&pacer).await.finish(Health::Limited, None);
+    assert!((0.5..0.7).contains(&closed_for(&pacer, clock)), "a quarter of the newest twelve mean it");
+    admit(&pacer).await.finish(Health::Good, None);
+    let lowered = pacer.account().rate.expect("a rate");
+    assert!(lowered < 200.0);
+    for _ in 0..200 * 600 {
+        admit(&pacer).await.finish(Health::Good, None);
+    }
+    assert_eq!(pacer.account().rate, Some(200.0), "and it recovers");
 }
 
 #[tokio::test(start_paused = true)]

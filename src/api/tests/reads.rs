@@ -1,7 +1,10 @@
 //! Reading: what is tried again, what ends the matter, and what an error may say.
 
+use std::io::Write;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -117,6 +120,37 @@ async fn survivable_faults_are_survived() {
         assert_eq!(list, [r#"{"id":"r1"}"#, r#"{"id":"r2","orderId":12345678901234567890123}"#], "{name}");
         assert_eq!((advocate.stats().requests, advocate.stats().retries), (3, 2), "{name}");
     }
+}
+
+pub(super) fn packed(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).expect("packs");
+    encoder.finish().expect("packs")
+}
+
+#[tokio::test]
+async fn what_was_packed_comes_out_and_no_more_than_the_limit() {
+    let answered = |body: Vec<u8>| async move {
+        let head = format!("HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
+        let server = Server::saying([Reply::Bytes([head.into_bytes(), body].concat())]).await;
+        let options = HostOptions { timeout: Duration::from_mins(1), attempts: 1, ..server.options() };
+        rewards(&options).await
+    };
+    assert_eq!(listed(answered(packed(b"[]")).await), [""; 0]);
+    let whole = packed(br#"[{"id":"r1"}]"#);
+    assert_eq!(listed(answered(whole.clone()).await), [r#"{"id":"r1"}"#]);
+    for kept in [8, whole.len() - 8, whole.len() - 1] {
+        let error = answered(whole[..kept].to_vec()).await.map(|_| ()).expect_err("not all of it");
+        assert!(error.message.contains("could not be unpacked"), "{kept}: {error:?}");
+    }
+    // No answer is taken for whole that is not: reqwest reads one part of several.
+    let parts = [packed(b"[{\"id\":"), packed(b"\"r1\"}]")].concat();
+    assert_eq!(answered(parts).await.map(|_| ()).map_err(|error| error.kind), Err(Kind::Vendor));
+    let bomb = packed(&vec![b' '; (64 << 20) + 1]);
+    assert!(bomb.len() < 1 << 20);
+    let error = answered(bomb).await.map(|_| ()).expect_err("too much");
+    assert_eq!(error.kind, Kind::Vendor);
+    assert!(error.message.contains("larger than 64 MiB"), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
-//! One request on the wire and the answer as bytes, in the three ways that recoup asks.
+//! One request on the wire and the answer as bytes, in the three ways that recoup asks. reqwest does the work.
 //!
 //! [`Reader`] asks a host many questions over connections that are kept; [`Writer`] sends what must arrive once, each over a
-//! connection of its own; [`Storage`] fetches a file from a host that gets no credentials. All of them: TLS by rustls and ring,
-//! redirects never followed (one would repeat a DELETE, or carry the token elsewhere), no silent repetition, a cap on what
-//! is read. They must never judge an answer, wait, or put a URL, a token or an ID into a failure's text.
+//! connection of its own; [`Storage`] fetches a file from a host that gets no credentials. No client follows a redirect: one
+//! would repeat a DELETE, or carry the token elsewhere. No client reads an answer of any size. They must never judge an answer,
+//! wait, or put a URL, a token or an ID into a failure's text.
 
+mod proxy;
 mod reader;
 mod storage;
 mod writer;
@@ -12,8 +13,11 @@ mod writer;
 use std::sync::Once;
 
 use bytes::{Bytes, BytesMut};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{ClientBuilder, Response, redirect};
 
+use super::options::{HostOptions, check_base, is_loopback};
 use super::retry::TransportFailure;
 use crate::error::{Error, Kind, Result};
 
@@ -47,20 +51,8 @@ impl Failure {
         Self { kind, detail: detail.into() }
     }
 
-    fn no_connection(error: &dyn std::error::Error) -> Self {
-        Self::new(TransportFailure::NeverConnected, format!("no connection: {}", root_cause(error)))
-    }
-
-    fn timed_out() -> Self {
-        Self::new(TransportFailure::TimedOut, "no complete answer in time")
-    }
-
     fn unreadable() -> Self {
         Self::new(TransportFailure::Unreadable, "the answer broke off or could not be unpacked")
-    }
-
-    fn broken(error: &dyn std::error::Error) -> Self {
-        Self::new(TransportFailure::Broken, format!("the connection broke: {}", root_cause(error)))
     }
 
     fn too_large() -> Self {
@@ -97,6 +89,61 @@ impl Body {
         whole.extend_from_slice(&self.first);
         whole.extend_from_slice(&self.rest);
         whole.freeze()
+    }
+}
+
+/// What the clients that read and write one host have in common.
+///
+/// # Errors
+/// `Kind::Config` for an unsafe base URL, a proxy that cannot be used, and a version that is no header value.
+fn builder(options: &HostOptions, version: Option<&str>) -> Result<ClientBuilder> {
+    check_base(&options.base)?;
+    let mut builder = plain_builder()
+        .default_headers(common_headers(version)?)
+        .timeout(options.timeout)
+        .connect_timeout(options.connect_timeout);
+    if is_loopback(&options.base) {
+        builder = builder.no_proxy();
+    } else {
+        proxy::check_proxy(&options.base, &Matcher::from_env())?;
+    }
+    // A loopback host needs no certificates, and a bare container may have none to load.
+    let is_plain = options.base.scheme() == "http";
+    Ok(if is_plain { builder.tls_certs_only([]) } else { builder.https_only(true) })
+}
+
+/// What every client has in common.
+fn plain_builder() -> ClientBuilder {
+    install_crypto();
+    reqwest::Client::builder().user_agent(USER_AGENT).redirect(redirect::Policy::none()).referer(false)
+}
+
+/// Reads the answer, up to the limit.
+async fn answer(mut response: Response) -> Answer {
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    Answer { status, headers, body: read_body(response).await }
+}
+
+async fn read_body(mut response: Response) -> Result<Bytes, Failure> {
+    let mut body = Body::default();
+    // Each piece is unpacked already, so that the limit holds for what a packed answer becomes.
+    while let Some(piece) = response.chunk().await.map_err(|error| classify(&error))? {
+        body.push(piece)?;
+    }
+    Ok(body.whole())
+}
+
+fn classify(error: &reqwest::Error) -> Failure {
+    if error.is_connect() || error.is_builder() {
+        Failure::new(TransportFailure::NeverConnected, format!("no connection: {}", root_cause(error)))
+    } else if error.is_timeout() {
+        Failure::new(TransportFailure::TimedOut, "no complete answer in time")
+    } else if error.is_decode() {
+        // reqwest calls every failure while it reads a body by this name.
+        Failure::unreadable()
+    } else {
+        Failure::new(TransportFailure::Broken, format!("the connection broke: {}", root_cause(error)))
     }
 }
 

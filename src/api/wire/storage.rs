@@ -1,12 +1,17 @@
 //! A file from a host of somebody else, piece by piece.
+//!
+//! It is unpacked here and not by reqwest, which ends without an error after the first of several gzip members: a crawl would take
+//! the rest of an export for missing rows.
 
+use std::io::Write;
 use std::time::Duration;
 
-use reqwest::{redirect, retry};
+use flate2::write::MultiGzDecoder;
+use reqwest::header::CONTENT_ENCODING;
+use reqwest::retry;
 use url::Url;
 
-use super::writer::classify;
-use super::{Failure, USER_AGENT, install_crypto, no_https};
+use super::{Failure, classify, no_https, plain_builder};
 use crate::error::{Error, Result};
 
 /// The longest silence in the middle of a download.
@@ -18,12 +23,9 @@ pub(crate) struct Storage(reqwest::Client);
 impl Storage {
     /// `open`: the host is this machine, and plain http will do.
     pub(crate) fn new(open: bool) -> Result<Self> {
-        install_crypto();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(redirect::Policy::none())
+        let mut builder = plain_builder()
+            .no_gzip()
             .retry(retry::never())
-            .referer(false)
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(SILENCE);
         builder = if open { builder.no_proxy().tls_certs_only([]) } else { builder.https_only(true) };
@@ -41,8 +43,25 @@ impl Storage {
         if !response.status().is_success() {
             return Ok(Err(response.status().as_u16()));
         }
+        let encoding =
+            response.headers().get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
+        let mut packed = match encoding.as_deref() {
+            None | Some(b"identity") => None,
+            Some(b"gzip") => Some(MultiGzDecoder::new(Vec::new())),
+            Some(_) => return Err(Err(Failure::unreadable())),
+        };
         while let Some(piece) = response.chunk().await.map_err(|e| Err(classify(&e)))? {
-            take(&piece).map_err(Ok)?;
+            let Some(decoder) = &mut packed else {
+                take(&piece).map_err(Ok)?;
+                continue;
+            };
+            decoder.write_all(&piece).map_err(|_broken| Err(Failure::unreadable()))?;
+            take(decoder.get_ref()).map_err(Ok)?;
+            decoder.get_mut().clear();
+        }
+        if let Some(decoder) = packed {
+            let rest = decoder.finish().map_err(|_cut_off| Err(Failure::unreadable()))?;
+            take(&rest).map_err(Ok)?;
         }
         Ok(Ok(()))
     }
