@@ -3,12 +3,13 @@
 //! Reads only: a few participants, a sample of their rewards, the list of programs, both files from end to end. It must never
 //! send anything that changes something, and never names a participant.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Advocate, Brand, Programs, Rewards};
+use crate::api::{Advocate, Brand, HeardClock, Programs, Rewards};
 use crate::clock::Clock;
 use crate::commands::End;
 use crate::config::{Settings, Wishes};
@@ -17,10 +18,8 @@ use crate::extract::{self, KeyCensus};
 use crate::model::LinkKind;
 use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::report::Report;
-use crate::retract::guard::check_ledger;
+use crate::retract::sendable::{check_files, clock_trouble};
 use crate::retract::{advice, rule};
-use crate::store::index::IndexReader;
-use crate::store::ledger::Ledger;
 use crate::store::{Whole, check_folder};
 
 /// How many accounts are asked for a sample of rewards.
@@ -66,7 +65,15 @@ impl Check {
 }
 
 /// Runs every check that can be run, and says each at once.
-pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<End> {
+///
+/// `asked` gets the client of the Advocate host, which hears the vendor's clock.
+pub async fn run(
+    settings: &Settings,
+    clock: &Clock,
+    stop: &CancellationToken,
+    report: &Report,
+    asked: &OnceLock<Advocate>,
+) -> Result<End> {
     let mut problems = Vec::new();
     let mut say = |check: Check| -> Result<()> {
         report.object(&check)?;
@@ -106,10 +113,11 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
         Some(_) => format!("{} can be read", settings.ledger.display()),
         None => format!("{} will be made by the first retraction", settings.ledger.display()),
     }))?;
-    let goes_with = IndexReader::open(&settings.database, owner)
-        .and_then(|reader| check_ledger(reader.as_ref(), Ledger::open_read_only(&settings.ledger, owner)?.as_ref()));
     if index.is_ok() && ledger.is_ok() {
-        say(Check::of("ledger of this index", &goes_with, |()| "nothing that was sent is unknown to it".to_owned()))?;
+        let fit = check_files(&settings.database, &settings.ledger, owner);
+        say(Check::of("ledger of this index", &fit, |()| {
+            "nothing that was sent is unknown to it, and a send could be written down".to_owned()
+        }))?;
     }
     for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
         // Where it cannot be read, that is said above.
@@ -136,7 +144,8 @@ pub async fn run(settings: &Settings, clock: &Clock, stop: &CancellationToken, r
                 for check in rule_checks(rules) {
                     say(check)?;
                 }
-                say(clock_check(advocate.stats().clock_ahead))?;
+                say(clock_check(advocate.clock_heard()))?;
+                let _first = asked.get_or_init(|| advocate.clone());
             }
             Err(error) => say(Check::wrong("Advocate host", &error))?,
         }
@@ -298,19 +307,17 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::api::Use
     ))
 }
 
-fn clock_check(skew: Option<i64>) -> Check {
-    match skew {
-        None => Check::fine("clock", "the vendor did not say what time it is"),
-        Some(skew) if skew.abs() <= CLOCK_SKEW => {
-            Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)))
-        }
-        Some(skew) => Check::wrong(
-            "clock",
-            &Error::new(
-                Kind::Failed,
-                format!("this clock is {} s {} the vendor's", skew.abs(), if skew > 0 { "ahead of" } else { "behind" }),
-            )
-            .hint("set this machine's clock: waits and ages are computed with it"),
-        ),
+fn clock_check(heard: Option<HeardClock>) -> Check {
+    let Some(heard) = heard else { return Check::fine("clock", "no answer of the vendor could be compared with it") };
+    // What keeps everything from being sent is said in the words of `recoup retract`.
+    if let Some(trouble) = clock_trouble(heard.ahead) {
+        return Check::wrong("clock", &trouble);
     }
+    let skew = heard.ahead.unwrap_or_default();
+    if skew.abs() <= CLOCK_SKEW {
+        return Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)));
+    }
+    let way = if skew > 0 { "ahead of" } else { "behind" };
+    let error = Error::new(Kind::Failed, format!("this clock is {} s {way} the vendor's", skew.abs()));
+    Check::wrong("clock", &error.hint("set this machine's clock: waits and ages are computed with it"))
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::json::text;
-use super::{Client, Host, HostOptions, Refusal, Stats, check_base};
+use super::{Client, HeardClock, Host, HostOptions, Refusal, Stats, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Participant, RewardId, UserId, fnv1a};
@@ -137,9 +137,9 @@ impl Advocate {
         &self.0.tenant
     }
 
-    /// How far this clock is ahead of the host's, in seconds; `None` if no answer has said what time it is.
-    pub fn clock_ahead(&self) -> Option<i64> {
-        self.0.client.clock_ahead()
+    /// What the newest answer says about the host's clock; `None` before the first.
+    pub fn clock_heard(&self) -> Option<HeardClock> {
+        self.0.client.clock_heard()
     }
 
     /// What the client has done and is doing.
@@ -306,7 +306,7 @@ pub(crate) fn reward_text(body: &Bytes, id: &RewardId) -> Option<String> {
         id: &'a RawValue,
     }
     let wire: Wire<'_> = serde_json::from_slice(body).ok()?;
-    (text(wire.id)?.trim() == id.as_str()).then(|| object_text(body)).flatten()
+    (text(wire.id)? == id.as_str()).then(|| object_text(body)).flatten()
 }
 
 /// The text of a body that is one JSON object.

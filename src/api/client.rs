@@ -18,6 +18,7 @@ use super::auth::Keyring;
 use super::counts;
 use super::json::{Complaint, foreign, is_json, what_instead};
 use super::pace::{Health, Pacer, jittered};
+use super::rate_headers::HostDate;
 use super::retry::{Outcome, Policy, TransportFailure, Verdict, Wait, judge_read};
 use super::wire::{Answer, Failure, Reader};
 use super::{
@@ -44,10 +45,17 @@ pub struct Stats {
     pub wait_reason: Option<WaitReason>,
     /// Requests that failed and wait to be tried again, each by itself.
     pub backing_off: usize,
-    /// How far this clock is ahead of the host's, in seconds, by its newest answer that has a date; `None` if none had.
-    pub clock_ahead: Option<i64>,
     /// What is known of the quota that every process shares.
     pub quota: Account,
+}
+
+/// What the newest answer of a host says about its clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeardClock {
+    /// How far this clock is ahead of the host's, in seconds; `None` if that answer carries no date.
+    pub ahead: Option<i64>,
+    /// When the answer came, by this machine's clock.
+    pub at: Timestamp,
 }
 
 #[derive(Default)]
@@ -56,7 +64,7 @@ struct Counts {
     retries: AtomicU64,
     rate_limited: AtomicU64,
     backing_off: AtomicUsize,
-    clock_ahead: Mutex<Option<i64>>,
+    clock: Mutex<Option<HeardClock>>,
 }
 
 /// Counts a request that waits before it is tried again, until it is dropped.
@@ -138,14 +146,23 @@ impl Client {
             waiting_until: waiting.map(|(moment, _)| moment),
             wait_reason: waiting.map(|(_, reason)| reason),
             backing_off: self.counts.backing_off.load(Ordering::Relaxed),
-            clock_ahead: self.clock_ahead(),
             quota: self.pacer.account(),
         }
     }
 
-    /// See [`Stats::clock_ahead`].
-    pub(crate) fn clock_ahead(&self) -> Option<i64> {
-        *self.counts.clock_ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the newest answer says about the host's clock; `None` before the first.
+    pub(crate) fn clock_heard(&self) -> Option<HeardClock> {
+        *self.counts.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear_clock(&self, answer: &Answer, asked_at: Timestamp, at: Timestamp) {
+        let ahead = match rate_headers::host_date(&answer.headers, asked_at, at) {
+            HostDate::Ahead(ahead) => Some(ahead),
+            // An error may be a proxy's own answer, which says nothing about the dates of the host's.
+            HostDate::Missing if (200..=299).contains(&answer.status) => None,
+            HostDate::Missing | HostDate::Cached => return,
+        };
+        *self.counts.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(HeardClock { ahead, at });
     }
 
     /// Why the quota is not shared with other processes, where that is so.
@@ -225,9 +242,7 @@ impl Client {
                 if let Some(told) = rate_headers::told(&answer.headers, now) {
                     self.pacer.hear(told);
                 }
-                if let Some(ahead) = rate_headers::clock_ahead(&answer.headers, asked_at, now) {
-                    *self.counts.clock_ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
-                }
+                self.hear_clock(answer, asked_at, now);
             }
 
             // Decode first: a 2xx whose body cannot be read is judged as a failure on the way.

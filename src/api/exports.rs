@@ -95,13 +95,13 @@ impl Advocate {
         made.ok_or_else(|| Error::new(Kind::Vendor, "Advocate export answered 404: this tenant has no exports"))
     }
 
-    /// Where an export stands; `None` where the vendor does not know it.
+    /// Where an export stands; `None` where the vendor does not know it. Another export is no answer.
     ///
     /// # Errors
     /// As [`Advocate::exports`].
     pub async fn export(&self, id: &str) -> Result<Option<Export>> {
         let url = self.url(&format!("export/{}", id_segment(id)?), &[])?;
-        self.client().get("export", &url, |body| export(body)).await
+        self.client().get("export", &url, |body| export(body).filter(|export| export.id == id)).await
     }
 
     /// Downloads a completed export, piece by piece. `None` where it can no longer be downloaded.

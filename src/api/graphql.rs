@@ -247,6 +247,9 @@ impl Advocate {
             offset += page.rows;
             let before = found.len();
             found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.raw.get().into())));
+            if found.len() == before && page.total.is_some_and(|total| total > found.len() as u64) {
+                return Err(Error::new(Kind::Vendor, "GraphQL counts more rewards than it gives"));
+            }
             // A server that ignores the offset gives the same again and again.
             if found.len() == before || page.total.is_some_and(|total| offset >= total) {
                 return Ok(Graph::Answer(found));

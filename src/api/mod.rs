@@ -38,7 +38,7 @@ pub use brand::{
     SubmissionStatus, UpdateFilter,
 };
 pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
-pub use client::Stats;
+pub use client::{HeardClock, Stats};
 pub use counts::answers;
 pub use exports::{Export, ExportStatus, ExportType};
 pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};

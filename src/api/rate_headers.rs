@@ -103,17 +103,27 @@ fn number(text: &str) -> Option<f64> {
     if plain && text.len() <= 20 { text.parse().ok() } else { None }
 }
 
-/// How far this clock is ahead of the host's at least, in whole seconds, by the `Date` of an answer that was made after `asked`
-/// and read at `now`. `None` if there is no such header, and for an answer out of a cache (`Age`), whose date is an old one.
-pub fn clock_ahead(headers: &HeaderMap, asked: Timestamp, now: Timestamp) -> Option<i64> {
+/// What the `Date` of an answer says about the host's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostDate {
+    /// How far this clock is ahead of the host's at least, in whole seconds.
+    Ahead(i64),
+    /// The answer carries no date that can be read.
+    Missing,
+    /// The answer is out of a cache (`Age`), so its date is an old one and says nothing about now.
+    Cached,
+}
+
+/// Reads the `Date` of an answer that was made after `asked` and read at `now`.
+pub fn host_date(headers: &HeaderMap, asked: Timestamp, now: Timestamp) -> HostDate {
     if values(headers, AGE.as_str()).any(|age| number(age) != Some(0.0)) {
-        return None;
+        return HostDate::Cached;
     }
-    let text = headers.get(DATE)?.to_str().ok()?;
-    let theirs = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
+    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let Some(theirs) = date.and_then(|date| Timestamp::try_from(date).ok()) else { return HostDate::Missing };
     // The header says whole seconds, rounded down.
     let (least, most) = (asked.duration_since(theirs).as_secs() - 1, now.duration_since(theirs).as_secs());
-    Some(if least > 0 { least } else { most.min(0) })
+    HostDate::Ahead(if least > 0 { least } else { most.min(0) })
 }
 
 #[cfg(test)]
@@ -229,18 +239,18 @@ mod tests {
     fn the_clock_of_the_host_is_its_date_and_not_that_of_a_cache() {
         let date = "Tue, 14 Nov 2023 22:13:20 GMT";
         for (pairs, asked, now, ahead) in [
-            (&[("Date", date)][..], 0, 0, Some(0)),
-            (&[("Date", date)], 0, 30, Some(0)),
-            (&[("Date", date)], 1, 1, Some(0)),
-            (&[("Date", date)], 691_200, 691_201, Some(691_199)),
-            (&[("Date", date)], -3_600, -3_590, Some(-3_590)),
-            (&[("Date", date), ("Age", "0")], 60, 60, Some(59)),
-            (&[("Date", date), ("Age", "700")], 700, 700, None),
-            (&[("Date", "yesterday")], 0, 0, None),
-            (&[], 0, 0, None),
+            (&[("Date", date)][..], 0, 0, HostDate::Ahead(0)),
+            (&[("Date", date)], 0, 30, HostDate::Ahead(0)),
+            (&[("Date", date)], 1, 1, HostDate::Ahead(0)),
+            (&[("Date", date)], 691_200, 691_201, HostDate::Ahead(691_199)),
+            (&[("Date", date)], -3_600, -3_590, HostDate::Ahead(-3_590)),
+            (&[("Date", date), ("Age", "0")], 60, 60, HostDate::Ahead(59)),
+            (&[("Date", date), ("Age", "700")], 700, 700, HostDate::Cached),
+            (&[("Date", "yesterday")], 0, 0, HostDate::Missing),
+            (&[], 0, 0, HostDate::Missing),
         ] {
             let at = |seconds| Timestamp::from_second(NOW + seconds).expect("a moment");
-            assert_eq!(clock_ahead(&headers(pairs), at(asked), at(now)), ahead, "{pairs:?} {asked} {now}");
+            assert_eq!(host_date(&headers(pairs), at(asked), at(now)), ahead, "{pairs:?} {asked} {now}");
         }
     }
 

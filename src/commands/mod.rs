@@ -139,33 +139,42 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     let actor = known(&settings, whoever_runs_this());
     let context =
         Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor, asked: OnceLock::new() };
-    match cli.command {
+    let ended = command(&context, cli.command).await;
+    remember_clock(&context);
+    ended
+}
+
+async fn command(context: &Context<'_>, command: Command) -> Result<End> {
+    match command {
         Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(End::Done),
-        Command::Doctor => doctor::run(&settings, &clock, &stop, report).await,
-        Command::Crawl(args) => remember_refusal(&context, "crawl", crawl::run(&context, &args).await),
-        Command::Lookup(args) => lookup::run(&context, args).await,
-        Command::Retract(args) => remember_refusal(&context, "retract", retract::retract(&context, *args).await),
-        Command::Adjust(args) => remember_refusal(&context, "adjust", adjust::run(&context, *args).await),
-        Command::File(args) => remember_refusal(&context, "file", file::run(&context, args).await),
-        Command::Verify(args) => remember_refusal(&context, "verify", retract::verify(&context, &args).await),
-        Command::Watch(command) => watch::run(&context, &command),
-        Command::CancelReward(args) => {
-            remember_refusal(&context, "cancel-reward", cancel_reward::run(&context, args).await)
+        Command::Doctor => {
+            let Context { settings, clock, stop, report, asked, .. } = context;
+            doctor::run(settings, clock, stop, report, asked).await
         }
-        Command::Reconcile(args) => reconcile::run(&context, &args),
-        Command::Refunds(command) => refunds::run(&context, command),
-        Command::Status(args) => status::run(&context, &args),
-        Command::Quota(command) => quota::run(&context, command).await,
-        Command::Schedule(command) => schedule::run(&context, command).await,
-        Command::Webhook(command) => webhook::run(&context, command).await,
-        Command::User(command) => user::run(&context, command),
-        Command::Approval(command) => approval::run(&context, &command),
-        Command::Serve(args) => serve::run(&context, args).await,
-        Command::Audit(args) => audit::run(&context, args),
-        Command::Backup(args) => backup::run(&context, &args).await,
-        Command::Ledger(args) => ledger::run(&context, args).await,
-        Command::Forget(args) => forget::run(&context, args).await,
-        Command::Mistake(args) => mistake::run(&context, args),
+        Command::Crawl(args) => remember_refusal(context, "crawl", crawl::run(context, &args).await),
+        Command::Lookup(args) => lookup::run(context, args).await,
+        Command::Retract(args) => remember_refusal(context, "retract", retract::retract(context, *args).await),
+        Command::Adjust(args) => remember_refusal(context, "adjust", adjust::run(context, *args).await),
+        Command::File(args) => remember_refusal(context, "file", file::run(context, args).await),
+        Command::Verify(args) => remember_refusal(context, "verify", retract::verify(context, &args).await),
+        Command::Watch(command) => watch::run(context, &command),
+        Command::CancelReward(args) => {
+            remember_refusal(context, "cancel-reward", cancel_reward::run(context, args).await)
+        }
+        Command::Reconcile(args) => reconcile::run(context, &args),
+        Command::Refunds(command) => refunds::run(context, command),
+        Command::Status(args) => status::run(context, &args),
+        Command::Quota(command) => quota::run(context, command).await,
+        Command::Schedule(command) => schedule::run(context, command).await,
+        Command::Webhook(command) => webhook::run(context, command).await,
+        Command::User(command) => user::run(context, command),
+        Command::Approval(command) => approval::run(context, &command),
+        Command::Serve(args) => serve::run(context, args).await,
+        Command::Audit(args) => audit::run(context, args),
+        Command::Backup(args) => backup::run(context, &args).await,
+        Command::Ledger(args) => ledger::run(context, args).await,
+        Command::Forget(args) => forget::run(context, args).await,
+        Command::Mistake(args) => mistake::run(context, args),
     }
 }
 
@@ -194,7 +203,6 @@ pub(crate) fn whoever_runs_this() -> Actor {
 /// Leaves word for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again.
 /// Nobody watches a timer at night. Where even that cannot be written, the command's own end is what there is to say.
 fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) -> Result<End> {
-    remember_clock(context);
     let refused = match &ended {
         Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
         Ok(_) => None,
@@ -214,15 +222,18 @@ fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) ->
     ended
 }
 
-/// Leaves word for `recoup status` how far this clock is from the vendor's, if the command has heard the time there.
+/// Leaves word how far this clock is from the vendor's, or that the vendor's answers carry no date, if the command has asked it.
 fn remember_clock(context: &Context<'_>) {
-    let Context { settings, clock, .. } = context;
-    if let Some(ahead) = context.asked.get().and_then(Advocate::clock_ahead)
+    let settings = context.settings;
+    if let Some(heard) = context.asked.get().and_then(Advocate::clock_heard)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {
         // The next command says it again.
-        drop(Index::open(&settings.database, &identity).and_then(|mut index| index.remember_clock(ahead, clock.now())));
+        drop(
+            Index::open(&settings.database, &identity)
+                .and_then(|mut index| index.remember_clock(heard.ahead, heard.at)),
+        );
     }
 }
 

@@ -69,6 +69,7 @@ impl Work for Scheduled {
                     super::backup::run(&context, &args).await
                 }
             };
+            super::remember_clock(&context);
             match done {
                 Ok(_) => Ok(()),
                 // The quota is used up and the state is saved, something is still on its way, somebody else is at it, or the

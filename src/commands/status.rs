@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<End> {
     for line in status.lines() {
         report.line(line);
     }
-    if let Some(error) = status.ledger_error {
+    if let Some(error) = status.block {
         return Ok(End::Said(error));
     }
     match status.problems.as_deref() {

@@ -196,7 +196,8 @@ impl Crawl<'_> {
         if self.stop.is_cancelled() {
             return Err(interrupted("run `recoup crawl` again: it goes on where it was"));
         }
-        finish(index, run, resumed, began, self.clock).map(|outcome| Ended::Outcome(Box::new(outcome)))
+        let ahead = self.advocate.clock_heard().and_then(|heard| heard.ahead).unwrap_or_default();
+        finish(index, run, resumed, began, self.clock, ahead).map(|outcome| Ended::Outcome(Box::new(outcome)))
     }
 
     fn say_what_begins(&self, source: Source, run: &Run, resumed: bool) {
@@ -239,9 +240,18 @@ async fn work(source: Source, job: &Arc<Job>) -> Result<Worked> {
 }
 
 /// Says what the run came to and what is in doubt about it.
-fn finish(mut index: Index, run: RunKey, resumed: bool, began: jiff::Timestamp, clock: &Clock) -> Result<Outcome> {
+/// `ahead`: how far this clock is ahead of the vendor's, in seconds.
+fn finish(
+    mut index: Index,
+    run: RunKey,
+    resumed: bool,
+    began: jiff::Timestamp,
+    clock: &Clock,
+    ahead: i64,
+) -> Result<Outcome> {
     index.recount(run)?;
     let state = index.run(run)?.ok_or_else(lost_run)?;
+    let started_at = state.started_at;
     let sweeps = index.sweeps(run)?;
     let rows_unusable = sweeps.last().map_or(0, |sweep| sweep.rows_unusable);
     let no_links = examine(&index, &state)?;
@@ -262,6 +272,9 @@ fn finish(mut index: Index, run: RunKey, resumed: bool, began: jiff::Timestamp, 
     if no_links.is_some() {
         gaps.say(NO_LINKS.to_owned());
     }
+    // The begin of a run by an export may be the vendor's own date already, and stays.
+    let by_this_clock = if resumed { started_at.min(began) } else { began };
+    index.begun_by(run, by_the_earlier_clock(by_this_clock, ahead))?;
     index.finish_run(run, &gaps.into_vec(), clock.now())?;
     if let Some(error) = no_links {
         return Err(error);
@@ -269,10 +282,18 @@ fn finish(mut index: Index, run: RunKey, resumed: bool, began: jiff::Timestamp, 
     let state = index.run(run)?.ok_or_else(lost_run)?;
     let mut outcome = Outcome::new(&state, clock.now().duration_since(began).as_secs_f64());
     outcome.resumed = resumed;
-    outcome.accounts_gone = index.accounts_gone_since(state.started_at)?;
+    outcome.accounts_gone = index.accounts_gone_since(started_at)?;
     outcome.unusable += rows_unusable;
     outcome.sweeps = sweeps.len() as u64;
     Ok(outcome)
+}
+
+/// A run is as of its begin, and orders and refunds are dated by other clocks. If this machine's is ahead of the vendor's, an order
+/// that is newer than the run could seem older, and be called no referral. So the earlier of both clocks counts.
+fn by_the_earlier_clock(at: jiff::Timestamp, ahead: i64) -> jiff::Timestamp {
+    // The offset is the least that the vendor's answer allows, and both of its ends are whole seconds.
+    let most = if ahead > 0 { ahead.saturating_add(2) } else { 0 };
+    at.saturating_sub(jiff::SignedDuration::from_secs(most)).unwrap_or(jiff::Timestamp::MIN)
 }
 
 /// The loud failure of a run over rewards that found no order ID, with the keys that rewards do have.

@@ -72,10 +72,10 @@ impl Waiting {
             Self::Page { sweep, page, at } => return Entry::Page { sweep, page, at },
         };
         let answer = match heard {
-            Heard::Rewards(raw) => {
-                let (rewards, unusable) = ReadReward::all(raw, &of.account, mapping);
-                AccountAnswer::Listed { rewards, unusable }
-            }
+            Heard::Rewards(raw) => match ReadReward::all(raw, &of.account, mapping) {
+                Ok((rewards, unusable)) => AccountAnswer::Listed { rewards, unusable },
+                Err(error) => AccountAnswer::Failed(error.message),
+            },
             Heard::Other(answer) => answer,
         };
         Entry::Read(AccountRead { key: of.key, asked_at, answer })

@@ -19,6 +19,10 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
     let id = map.text(Known::Id).ok_or_else(|| Error::new(Kind::Vendor, "a reward has no id"))?;
     let user = map.get(Known::User).and_then(Json::as_object);
     let of_user = user.and_then(|user| text(get(user, "accountId")?));
+    let is_unreadable = |value: Option<&Json<'_>>| value.is_some_and(|value| !is_blank(value) && text(value).is_none());
+    if is_unreadable(map.get(Known::AccountId)) || is_unreadable(user.and_then(|user| get(user, "accountId"))) {
+        return Err(Error::new(Kind::Vendor, "a reward names its account in a form that cannot be read"));
+    }
     let account_id = match (map.text(Known::AccountId), of_user) {
         (Some(own), Some(of_user)) if own != of_user => {
             return Err(Error::new(Kind::Vendor, "a reward names two accounts"));
@@ -30,7 +34,7 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
         .iter()
         .find_map(|name| whole(map.get(*name)?));
     let redeemed = redeemed(&map);
-    let is_state_readable = redeemed.is_ok() && are_dates_readable(&map);
+    let is_state_readable = redeemed.is_ok() && are_dates_readable(&map) && !map.contradicts(DECIDES_STATE);
     Ok(Reward {
         reward_id: RewardId::new(id),
         account_id,
@@ -123,13 +127,28 @@ struct Named<'a, 'j> {
     values: [Option<&'a Json<'j>>; NAMES],
     /// The documented name is there, with a value or null.
     is_exact: [bool; NAMES],
+    /// Another spelling of the documented name is there as well, and says something else.
+    is_contradicted: [bool; NAMES],
 }
+
+/// What the state of a reward is derived from.
+const DECIDES_STATE: &[Known] = &[
+    Known::DateCreated,
+    Known::DateGiven,
+    Known::DateScheduledFor,
+    Known::DateExpires,
+    Known::DateCancelled,
+    Known::DateRedeemed,
+    Known::RedeemedCredit,
+    Known::Redemptions,
+    Known::Statuses,
+];
 
 impl<'a, 'j> Named<'a, 'j> {
     /// A key may be in whatever case and separators. The documented spelling decides alone, also when it is null; two other
     /// spellings that disagree are an error.
     fn of(map: &'a Object<'j>) -> Result<Self> {
-        let mut named = Self { values: [None; NAMES], is_exact: [false; NAMES] };
+        let mut named = Self { values: [None; NAMES], is_exact: [false; NAMES], is_contradicted: [false; NAMES] };
         let mut others: [Option<&'a Json<'j>>; NAMES] = [None; NAMES];
         let mut disagreeing = [false; NAMES];
         for (key, value) in map.iter() {
@@ -141,13 +160,25 @@ impl<'a, 'j> Named<'a, 'j> {
                 disagreeing[name as usize] |= *other != value;
             }
         }
-        for at in (0..NAMES).filter(|at| !named.is_exact[*at]) {
+        for at in 0..NAMES {
+            let other = others[at].filter(|value| !value.is_null());
+            if named.is_exact[at] {
+                named.is_contradicted[at] =
+                    other.is_some_and(|other| disagreeing[at] || named.values[at] != Some(other));
+                continue;
+            }
             if disagreeing[at] {
                 return Err(Error::new(Kind::Vendor, "a reward says one thing twice, in different ways"));
             }
-            named.values[at] = others[at].filter(|value| !value.is_null());
+            named.values[at] = other;
         }
         Ok(named)
+    }
+
+    /// Whether one of these names is spelled in two ways that say different things: the documented one decides, and the other one
+    /// may be what speaks against it.
+    fn contradicts(&self, names: &[Known]) -> bool {
+        names.iter().any(|name| self.is_contradicted[*name as usize])
     }
 
     fn get(&self, name: Known) -> Option<&'a Json<'j>> {
@@ -250,7 +281,7 @@ fn redeemed(map: &Named<'_, '_>) -> std::result::Result<Option<i64>, Unreadable>
     let listed = match map.get(Known::Redemptions) {
         Some(value) if !is_blank(value) => {
             let quantity =
-                |item: &Json<'_>| whole(get(item.as_object()?, "quantityRedeemed")?).filter(|amount| *amount > 0);
+                |item: &Json<'_>| whole(get(item.as_object()?, "quantityRedeemed")?).filter(|amount| *amount >= 0);
             let all = value.as_list().ok_or(Unreadable)?.iter();
             let all = all.map(|item| quantity(item).map(i128::from).ok_or(Unreadable));
             Some(all.sum::<std::result::Result<i128, _>>()?)
@@ -267,16 +298,10 @@ struct Unreadable;
 
 /// Whether every date that decides the state is absent or can be read.
 fn are_dates_readable(map: &Named<'_, '_>) -> bool {
-    let dates = [
-        Known::DateCreated,
-        Known::DateGiven,
-        Known::DateScheduledFor,
-        Known::DateExpires,
-        Known::DateCancelled,
-        Known::DateRedeemed,
-    ];
-    let is_date = |value: &Json<'_>| is_blank(value) || moment(value).is_some();
-    dates.iter().all(|name| map.get(*name).is_none_or(is_date))
+    let dates = DECIDES_STATE
+        .iter()
+        .filter(|name| !matches!(name, Known::RedeemedCredit | Known::Redemptions | Known::Statuses));
+    dates.filter_map(|name| map.get(*name)).all(|value| is_blank(value) || moment(value).is_some())
 }
 
 fn is_blank(value: &Json<'_>) -> bool {
@@ -284,7 +309,7 @@ fn is_blank(value: &Json<'_>) -> bool {
 }
 
 /// GraphQL's `statuses`, or a single `status` if there are none: in capitals, joined by commas, whether they came as a list or as
-/// the text of an export's cell. What is no word counts as [`UNREADABLE`], as does the rest of the state if it cannot be read.
+/// the text of an export's cell. Beside `statuses`, a `status` counts only as far as it speaks against a cancellation. What is no word counts as [`UNREADABLE`], as does the rest of the state if it cannot be read.
 fn statuses(map: &Named<'_, '_>, is_rest_readable: bool) -> Option<String> {
     let is_stated = map.is_exact[Known::Statuses as usize];
     let stated = map.get(Known::Statuses);
@@ -303,6 +328,12 @@ fn statuses(map: &Named<'_, '_>, is_rest_readable: bool) -> Option<String> {
         Some(Json::List(list)) => list.iter().for_each(&mut add),
         Some(value) if !is_blank(value) => add(value),
         _ => {}
+    }
+    if is_stated && let Some(status) = map.get(Known::Status).filter(|value| !is_blank(value)) {
+        match status.as_str() {
+            Some(word) if word.trim().eq_ignore_ascii_case("CANCELLED") => {}
+            _ => add(status),
+        }
     }
     if !is_rest_readable {
         words.push(UNREADABLE.to_owned());

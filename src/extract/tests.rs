@@ -181,7 +181,10 @@ fn what_decides_the_state_and_cannot_be_read_makes_it_unclear() {
         ("redemptions", json!([5])),
         ("redemptions", json!([{}])),
         ("redemptions", json!([{"quantityRedeemed": 5}, {"quantityRedeemed": null}])),
-        ("redemptions", json!([{"quantityRedeemed": 0}])),
+        ("redemptions", json!([{"quantityRedeemed": -5}])),
+        ("redeemed_credit", json!(500)),
+        ("RedeemedCredit", json!("500")),
+        ("date_cancelled", json!(NOW - 900_000)),
         ("statuses", json!([["AVAILABLE"]])),
         ("statuses", json!([{"status": "AVAILABLE"}])),
         ("statuses", json!({"available": true})),
@@ -207,6 +210,9 @@ fn what_decides_the_state_and_cannot_be_read_makes_it_unclear() {
         ("redeemedCredit", json!("200"), RewardState::Cancelled),
         ("redeemedCredit", json!(500), RewardState::Redeemed),
         ("redemptions", json!([]), RewardState::Cancelled),
+        ("redemptions", json!([{"quantityRedeemed": 0}]), RewardState::Cancelled),
+        ("redeemed_credit", json!(0), RewardState::Cancelled),
+        ("redeemed_credit", json!(null), RewardState::Cancelled),
         ("redemptions", json!([{"quantityRedeemed": 200}, {"quantityRedeemed": "300"}]), RewardState::Redeemed),
         ("redemptions", json!([{"quantityRedeemed": i64::MAX}, {"quantityRedeemed": i64::MAX}]), RewardState::Redeemed),
         ("statuses", json!([]), RewardState::Cancelled),
@@ -217,6 +223,41 @@ fn what_decides_the_state_and_cannot_be_read_makes_it_unclear() {
         ("dateCancelled", json!("0"), RewardState::Available),
     ] {
         assert_eq!(state(key, &value), expected, "{key}: {value}");
+    }
+}
+
+#[test]
+fn another_spelling_or_a_status_that_speaks_against_a_cancellation_makes_it_unclear() {
+    const NOW: i64 = 1_790_000_000_000;
+    let at = NOW - 1_000_000;
+    for (rest, expected) in [
+        (json!({"statuses": null, "status": "AVAILABLE"}), RewardState::Unclear),
+        (json!({"statuses": [], "status": "REDEEMED"}), RewardState::Unclear),
+        (json!({"statuses": ["CANCELLED"], "status": "AVAILABLE"}), RewardState::Unclear),
+        (json!({"statuses": ["CANCELLED"], "status": 5}), RewardState::Unclear),
+        (json!({"statuses": ["CANCELLED"], "status": "cancelled"}), RewardState::Cancelled),
+        (json!({"statuses": ["CANCELLED"], "Statuses": ["AVAILABLE"]}), RewardState::Unclear),
+        (json!({"statuses": null, "STATUSES": "AVAILABLE"}), RewardState::Unclear),
+        (json!({"redeemedCredit": null, "redeemed-credit": 500}), RewardState::Unclear),
+        (json!({"dateRedeemed": null, "date_redeemed": at + 1}), RewardState::Unclear),
+        (json!({"redemptions": null, "Redemptions": [{"quantityRedeemed": 500}]}), RewardState::Unclear),
+        (json!({"statuses": ["CANCELLED"], "Statuses": ["CANCELLED"]}), RewardState::Cancelled),
+    ] {
+        let mut reward = json!({"id": "r", "assignedCredit": 500, "dateCancelled": at});
+        reward.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
+        assert_eq!(search(&reward).reward.state(NOW), expected, "{rest}");
+    }
+    // An alias alone cancels nothing beside the documented name that says nothing.
+    let alias = search(&json!({"id": "r", "dateCancelled": null, "date_cancelled": at})).reward;
+    assert_eq!((alias.date_cancelled, alias.state(NOW)), (None, RewardState::Unclear));
+}
+
+#[test]
+fn an_account_in_a_form_that_cannot_be_read_is_no_account() {
+    for account in [json!([]), json!({"id": "a"}), json!(1.5), json!(true)] {
+        for reward in [json!({"id": "r", "accountId": account}), json!({"id": "r", "user": {"accountId": account}})] {
+            assert!(read(&reward.to_string(), &self::account(), &Mapping::default()).is_err(), "{reward}");
+        }
     }
 }
 

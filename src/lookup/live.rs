@@ -123,7 +123,7 @@ pub async fn participant(
             // Listed a moment ago, so this does not say that it is gone.
             Rewards::NoSuchAccount => looked.unknown += 1,
             Rewards::Listed(raw) => {
-                let (rewards, unusable) = ReadReward::all(raw, &account, mapping);
+                let (rewards, unusable) = ReadReward::all(raw, &account, mapping)?;
                 looked.rewards += rewards.len() as u64;
                 index.record_live(&account, rewards, unusable, asked_at)?;
             }

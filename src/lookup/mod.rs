@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState, UserId};
 use crate::report::{grouped, table};
-use crate::store::index::{IndexReader, Match};
+use crate::store::index::{IndexReader, JudgedBy, JudgedNow, Match};
 
 pub use candidates::{KnownCandidate, unclear};
 pub use live::{Looked, participant};
@@ -76,6 +76,8 @@ pub struct Answer {
     pub orders: Vec<Answer>,
     /// What the answer rests on.
     pub coverage: Coverage,
+    /// By which clock the states of its rewards are judged.
+    pub clock: JudgedBy,
     /// How far the vendor was asked for it just now, where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub searched: Option<Searched>,
@@ -172,10 +174,15 @@ fn answers(
         Some(reader) => reader.coverage()?,
         None => Coverage::default(),
     };
+    let now = match reader {
+        Some(reader) => reader.judged_now(now)?,
+        None => JudgedNow { at: now, by: JudgedBy::Local },
+    };
     let answer = |order: &OrderId| {
         let mut answer = Answer::nothing(order_id(order.as_str())?, coverage.clone());
         let Some(reader) = reader else { return Ok(answer.judged()) };
-        answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now)).collect();
+        answer.clock = now.by;
+        answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
         answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
         answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
         if !answer.is_found() {
@@ -253,6 +260,7 @@ impl Answer {
             unclear: None,
             orders: Vec::new(),
             coverage,
+            clock: JudgedBy::default(),
             searched: None,
         }
     }
@@ -313,6 +321,10 @@ impl Answer {
             let list: Vec<_> = self.suggestions.iter().map(|order| visible(order.as_str())).collect();
             text.push_str("\nsimilar, and not the same: ");
             text.push_str(&list.join(", "));
+        }
+        if let Some(doubt) = self.clock.doubt().filter(|_| self.is_found()) {
+            text.push('\n');
+            text.push_str(doubt);
         }
         if let Some(searched) = &self.searched {
             text.push('\n');

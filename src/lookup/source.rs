@@ -249,12 +249,15 @@ impl Look<'_> {
                 break;
             }
             let asked_at = self.clock.now();
-            let answer = match self.advocate.rewards(&account, None).await {
+            let answer = self.advocate.rewards(&account, None).await.and_then(|answer| match answer {
+                Rewards::Listed(raw) => ReadReward::all(raw, &account, self.mapping).map(Some),
+                Rewards::NoSuchAccount => Ok(None),
+            });
+            let answer = match answer {
                 Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => continue,
                 answer => answer?,
             };
-            if let Rewards::Listed(raw) = answer {
-                let (rewards, unusable) = ReadReward::all(raw, &account, self.mapping);
+            if let Some((rewards, unusable)) = answer {
                 searched.rewards += rewards.len() as u64;
                 self.index.record_live(&account, rewards, unusable, asked_at)?;
             }

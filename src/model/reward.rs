@@ -129,7 +129,7 @@ impl Reward {
             let ends_otherwise = (says("REDEEMED") || says("EXPIRED")) && !says("CANCELLED");
             let is_impossible = self.date_cancelled.is_some_and(|at| {
                 at > now_ms.saturating_add(VENDOR_TIME_INEXACT_MS)
-                    || !self.can_end_at(at)
+                    || !self.can_end_at(at, now_ms)
                     || self.date_redeemed.is_some_and(|redeemed_at| redeemed_at > at)
             });
             let redeems_nothing = redeemed == 0 && (says("REDEEMED") || self.date_redeemed.is_some());
@@ -149,7 +149,7 @@ impl Reward {
             return RewardState::Redeemed;
         }
         match self.date_expires {
-            Some(at) if !self.can_end_at(at) => RewardState::Unclear,
+            Some(at) if !self.can_end_at(at, now_ms) => RewardState::Unclear,
             // The statuses were read at some time before now, and say nothing of what has passed since.
             Some(at) if at <= now_ms => RewardState::Expired,
             Some(_) if says("EXPIRED") => RewardState::Unclear,
@@ -180,9 +180,26 @@ impl Reward {
         }
     }
 
-    /// Whether it can have ended at this moment: not about 1970, and not before it was given.
-    fn can_end_at(&self, at_ms: i64) -> bool {
-        at_ms >= EARLIEST_END_MS && self.date_given.or(self.date_created).is_none_or(|given| at_ms >= given)
+    /// Whether it can have ended at this moment: not about 1970, and not before it was given. A pending reward, which is given
+    /// later, can end from its creation on.
+    fn can_end_at(&self, at_ms: i64, now_ms: i64) -> bool {
+        let given = self.date_given.filter(|given| *given <= now_ms).or(self.date_created);
+        at_ms >= EARLIEST_END_MS && given.is_none_or(|given| at_ms >= given)
+    }
+
+    /// How much a statement about a reward speaks against its cancellation, to choose among several about one reward: the
+    /// smallest weight speaks the most. Of two ends the one with more redeemed comes first, then the earlier one.
+    pub fn weight(&self, now_ms: i64) -> (u8, i64, i64) {
+        let rank = match self.state(now_ms) {
+            RewardState::Available | RewardState::Pending => 0,
+            RewardState::Unclear => 1,
+            RewardState::PartlyRedeemed => 2,
+            RewardState::Redeemed => 3,
+            RewardState::Expired => 4,
+            RewardState::Cancelled => 5,
+        };
+        let redeemed = self.redeemed.unwrap_or(0);
+        (rank, redeemed.saturating_neg(), self.ended_at(now_ms).unwrap_or(i64::MIN))
     }
 }
 
@@ -236,6 +253,11 @@ mod tests {
             let cancelled = Reward { date_cancelled: Some(at), ..reward() };
             assert_eq!(cancelled.state(NOW), state, "cancelled at {at}");
             assert_eq!(cancelled.ended_at(NOW), (state == RewardState::Cancelled).then_some(at));
+        }
+        // One that is given in the future was pending when it was cancelled.
+        let pending = Reward { date_given: Some(NOW + DAY), date_scheduled_for: Some(NOW + DAY), ..reward() };
+        for (at, state) in [(NOW - DAY, RewardState::Cancelled), (NOW - 10 * DAY, RewardState::Unclear)] {
+            assert_eq!(Reward { date_cancelled: Some(at), ..pending.clone() }.state(NOW), state);
         }
         // Without the moment at which it was given, its creation counts.
         let older = Reward { date_given: None, date_cancelled: Some(NOW - 10 * DAY), ..reward() };

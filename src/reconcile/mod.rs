@@ -77,7 +77,8 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
     let reconciliation = reader.at_one_moment(|reader| {
         let coverage = reader.coverage()?;
         let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-        let basis = Basis { reader, sent: &sent, coverage: &coverage, as_of, now_ms: clock.now_ms(), undated };
+        let now = reader.judged_now(clock.now())?;
+        let basis = Basis { reader, sent: &sent, coverage: &coverage, as_of, now, undated };
         compare(job, &refunds, &basis, stop, report)
     })?;
     if let Some(mut out) = out {

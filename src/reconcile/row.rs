@@ -15,7 +15,7 @@ use crate::lookup;
 use crate::lookup::absence::not_proven;
 use crate::model::{ActionId, Coverage, OrderId, RewardId, RewardState};
 use crate::refunds::{Column, Decision, DecisionKind, OrderRefund, Problem, RefundRow, Refunds, Weight, When};
-use crate::store::index::{IndexReader, IndexedReward};
+use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
 use crate::store::ledger::{Outline, Road};
 
 /// The columns that are added to the shop's.
@@ -90,8 +90,8 @@ pub struct Basis<'a> {
     pub coverage: &'a Coverage,
     /// When that was so.
     pub as_of: Option<Timestamp>,
-    /// Now, Unix milliseconds.
-    pub now_ms: i64,
+    /// Now, and by which clock.
+    pub now: JudgedNow,
     /// A refund without a date happened before this.
     pub undated: Timestamp,
 }
@@ -218,7 +218,7 @@ impl Basis<'_> {
         for indexed in indexed {
             let reward = &indexed.reward;
             let reward_id = reward.reward_id.as_str();
-            let by_index = reward.state(self.now_ms);
+            let by_index = reward.state(self.now.at.as_millisecond());
             let later = readings.remove(reward_id).filter(|(at, ..)| *at > indexed.read_at);
             let (state, redeemed) = match later {
                 // The ledger does not say when a reward runs out.

@@ -18,6 +18,7 @@ use crate::lookup::basis as in_words;
 use crate::model::Coverage;
 use crate::refunds::Refunds;
 use crate::report::{grouped, table};
+use crate::store::index::JudgedBy;
 use crate::store::ledger::{Outline, Road, State};
 
 /// How many rows are shown; more are no list that a person reads.
@@ -107,6 +108,8 @@ pub struct Reconciliation {
     pub format: String,
     /// What the answer rests on.
     pub coverage: Coverage,
+    /// By which clock the states of rewards are judged.
+    pub clock: JudgedBy,
     /// The index was read after every refund of the file, as far as they are dated.
     pub index_is_newer: bool,
     /// Orders: rows without those that repeat an order.
@@ -143,6 +146,7 @@ impl Reconciliation {
             file: file.display().to_string(),
             format: refunds.reading.title(),
             coverage: basis.coverage.clone(),
+            clock: basis.now.by,
             index_is_newer: basis.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
             refunds: rows.len() as u64 - repeated,
             repeated,
@@ -209,6 +213,7 @@ impl Reconciliation {
             format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
             format!("rests on the index {}", in_words(&self.coverage)),
         ];
+        lines.extend(self.clock.doubt().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
         let counts = counts.map(|count| [count.class.words().to_owned(), grouped(count.refunds)]);
         section(&mut lines, "", &table(["", "refunds"], counts));

@@ -13,21 +13,20 @@ use tokio::time::Instant;
 use super::approval::{self, Demand, Subject};
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::follow;
-use super::guard::check_ledger;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::{read_own, snapshot};
 use super::plan::Kept;
 use super::receipt::Receipt;
 use super::reconcile::has_passed;
 use super::verdict::{Check, Findings};
-use super::{Follows, Reads, advice, seen};
+use super::{Follows, Reads, advice, seen, sendable};
 use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
 use crate::store::index::{IndexReader, Via};
-use crate::store::ledger::{Event, Ledger, NewRetraction, Retraction, Road, State};
+use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -80,10 +79,10 @@ pub async fn run(
     reward_id: &RewardId,
     options: &CancelOptions,
 ) -> Result<Receipt> {
+    sendable::check(reads)?;
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let mut coverage = Coverage::default();
     if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
-        check_ledger(Some(&reader), existing.as_ref())?;
         coverage = reader.coverage()?;
     }
     let before = existing.as_ref().map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();
@@ -368,6 +367,12 @@ pub async fn read_again(reads: &Reads<'_>, before: &[Snapshot]) -> Result<Vec<Sn
         rewards.push(match reads.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
             Some(raw) => {
                 let live = read_own(reads, &raw, None, Via::Rest)?;
+                let account = live.extracted.reward.account_id.as_str();
+                // Without an account of its own it cannot be told from another tenant's or a cache's.
+                if was.account_id != FORGOTTEN && account != was.account_id {
+                    return Err(Error::new(Kind::Vendor, "the reward was read in another account than before")
+                        .hint("compare it with the vendor's Reward Feed (Show more)"));
+                }
                 live.snapshot(reads.vendor_now()?.as_millisecond())
             }
             None => Snapshot { state: MISSING.to_owned(), ended_at: None, ..was.clone() },

@@ -325,6 +325,7 @@ async fn read_now(reads: &Reads<'_>, ledger: &Ledger, retraction: &Retraction) -
     }
     let referrals: Vec<String> = kept.referrals.iter().map(|referral| referral.referral_id.clone()).collect();
     let mut seen = look(reads, &known, &referrals).await?;
+    seen.check_sources()?;
     if let Some(trouble) = seen.trouble {
         return Err(trouble);
     }

@@ -157,7 +157,9 @@ impl Says {
                 None => Self::Unproven("reads as cancelled without a date"),
             }
         } else if is(RewardState::Expired) {
-            if ended_before || (reward.ended_at.is_none() && had(RewardState::Expired)) {
+            // One that stood in the plan had no expiry in the past.
+            let is_before = ended_before || (reward.ended_at.is_none() && had(RewardState::Expired));
+            if is_before && !was.is_some_and(Snapshot::stands) {
                 Self::ExpiredBefore
             } else {
                 Self::Unproven("has expired since and was not cancelled")
@@ -287,42 +289,48 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
     })
 }
 
-/// What a later read of one reward says against the proof: it must read as cancelled, at a known moment and with nothing redeemed,
-/// unless the proof itself says otherwise of it.
+/// What a later read of one reward says against the proof: it must read as cancelled, at the moment that the proof knows and with
+/// nothing more redeemed, or still be in the state in which the proof names it as lost.
 pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
     let was = proof.iter().find(|was| was.reward_id == reward.reward_id);
     let id = &reward.reward_id;
-    if reward.is(RewardState::Cancelled) {
-        if reward.redeemed.unwrap_or(0) > was.and_then(|was| was.redeemed).unwrap_or(0) {
-            return Some(format!("of reward {id} more was redeemed since"));
+    if !reward.is(RewardState::Cancelled) {
+        let is_lost = |at: &Snapshot| at.was_redeemed() || at.is(RewardState::Expired);
+        if !was.is_some_and(|was| was.state == reward.state && is_lost(was)) {
+            return Some(format!("reward {id} is {}", reward.state.replace('_', " ")));
         }
-        let has_lost_its_date = reward.ended_at.is_none() && was.is_some_and(|was| was.ended_at.is_some());
-        return has_lost_its_date.then(|| format!("reward {id} has no date of its cancellation any more"));
     }
-    let is_lost = |at: &Snapshot| at.was_redeemed() || at.is(RewardState::Expired);
-    let is_named = is_lost(reward) && was.is_some_and(is_lost);
-    (!is_named).then(|| format!("reward {id} is {}", reward.state.replace('_', " ")))
+    if reward.redeemed.unwrap_or(0) > was.and_then(|was| was.redeemed).unwrap_or(0) {
+        return Some(format!("of reward {id} more was redeemed since"));
+    }
+    match (was.and_then(|was| was.ended_at), reward.ended_at) {
+        (Some(_), None) => Some(format!("reward {id} has no date of its end any more")),
+        (Some(then), Some(now)) if now < then => Some(format!("the end of reward {id} has an earlier date now")),
+        _ => None,
+    }
 }
 
 fn done(sight: &Sight, tally: &Tally) -> Decision {
     let total = sight.rewards.len();
-    let redeemed: Vec<&Snapshot> = sight.rewards.iter().filter(|r| r.was_redeemed()).collect();
     let (expired, earlier) = (tally.count(Says::ExpiredBefore), tally.count(Says::CancelledBefore));
     let named = |count: usize, what: &str| if count > 0 { format!("; {count} {what}") } else { String::new() };
     let also = named(earlier, "had been cancelled already before it was sent") + &named(expired, "had expired");
     let cancelled = tally.proofs() + tally.count(Says::Cancelled { proves: false });
-    if redeemed.is_empty() {
+    if !sight.rewards.iter().any(Snapshot::was_redeemed) {
         let all = total - expired - earlier;
         return Decision::Become(
             State::Confirmed,
             format!("{cancelled} of {all} cancellable reward(s) read as cancelled{also}"),
         );
     }
-    let lost: Vec<String> = redeemed.iter().map(|r| describe_loss(r)).collect();
-    Decision::Become(
-        State::Partial,
-        format!("{cancelled} of {total} reward(s) read as cancelled{also}; redeemed, and lost: {}", lost.join(", ")),
-    )
+    let lost = losses(&sight.rewards);
+    Decision::Become(State::Partial, format!("{cancelled} of {total} reward(s) read as cancelled{also}{lost}"))
+}
+
+/// What of these rewards was redeemed, as the end of a sentence; empty if nothing was.
+pub fn losses(rewards: &[Snapshot]) -> String {
+    let lost: Vec<String> = rewards.iter().filter(|reward| reward.was_redeemed()).map(describe_loss).collect();
+    if lost.is_empty() { String::new() } else { format!("; redeemed, and lost: {}", lost.join(", ")) }
 }
 
 fn describe_loss(reward: &Snapshot) -> String {
@@ -517,7 +525,12 @@ mod tests {
             (&["cancelled", "cancelled"][..], &["cancelled", "cancelled"][..], false),
             (&["cancelled", "redeemed"], &["cancelled", "redeemed"], false),
             (&["cancelled", "expired"], &["cancelled", "expired"], false),
-            (&["cancelled", "partly_redeemed"], &["cancelled", "redeemed"], false),
+            (&["cancelled", "partly_redeemed"], &["cancelled", "redeemed"], true),
+            (&["cancelled", "partly_redeemed"], &["cancelled", "partly_redeemed"], false),
+            (&["cancelled", "expired"], &["cancelled", "redeemed"], true),
+            (&["cancelled", "expired"], &["cancelled", "cancelled"], false),
+            (&["cancelled", "redeemed"], &["cancelled", "expired"], true),
+            (&["cancelled", "redeemed"], &["cancelled", "missing"], true),
             (&["cancelled"], &["cancelled", "cancelled"], false),
             (&["cancelled"], &["available"], true),
             (&["cancelled"], &["pending"], true),
@@ -539,6 +552,7 @@ mod tests {
             (None, Some(SENT + 1), false),
             (Some(201), Some(SENT + 1), true),
             (Some(200), None, true),
+            (Some(200), Some(SENT - 1), true),
         ] {
             let found = contradiction(&proof, &cancelled(redeemed, ended_at), &[]);
             assert_eq!(found.is_some(), contradicts, "{redeemed:?} {ended_at:?} {found:?}");

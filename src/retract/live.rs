@@ -117,7 +117,7 @@ pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> R
                 known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
             let asked = if by_graphql {
                 let referral = wanted.next();
-                let both = ask_by_graphql(reads, &reward.account_id, referral).await?;
+                let both = ask_by_graphql(reads, &reward.account_id, known, referral).await?;
                 both.map(|(asked, answer)| {
                     answered.extend(referral.cloned().zip(answer));
                     asked
@@ -131,6 +131,8 @@ pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> R
             });
         }
     }
+    let of_referrals = known_in_referrals(reads, &answered, known);
+    accounts.extend(of_referrals);
     let (now, _) = vendor_time(reads);
     keep_what_stands(&mut accounts, now.as_millisecond());
     let mut found = Vec::with_capacity(known.len());
@@ -143,6 +145,22 @@ pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> R
     }
     let (now, trouble) = vendor_time(reads);
     Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
+}
+
+/// What the referrals say of known rewards: one that no list has is read there by the API that its link came by.
+fn known_in_referrals(reads: &Reads<'_>, answered: &[(String, ReferralAnswer)], known: &[Known]) -> Vec<AccountLook> {
+    let rewards = answered.iter().flat_map(|(_, answer)| match answer {
+        ReferralAnswer::Read(referral) => referral.rewards.as_slice(),
+        ReferralAnswer::Unreadable(_) => &[],
+    });
+    let read = rewards.filter_map(|raw| read_own(reads, raw.get(), None, Via::GraphQl).ok());
+    let of_known = read.filter(|live| known.iter().any(|known| known.reward_id == live.extracted.reward.reward_id));
+    let asked_at = reads.clock.now();
+    let account = |live: LiveReward| {
+        let account = live.extracted.reward.account_id.clone();
+        AccountLook { account, rewards: Some(vec![live]), asked_at }
+    };
+    of_known.map(account).collect()
 }
 
 /// The time by the vendor's clock; by this machine's, and why, if the vendor's cannot be used.
@@ -173,7 +191,7 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     let mut kept: HashMap<RewardId, Kept> = HashMap::new();
     for (at, live) in accounts.iter().flat_map(|asked| asked.rewards.iter().flatten()).enumerate() {
         let (reward, links) = (&live.extracted.reward, &live.extracted.links);
-        let weight = weight(reward, now_ms);
+        let weight = reward.weight(now_ms);
         match kept.entry(reward.reward_id.clone()) {
             Entry::Vacant(free) => {
                 free.insert(Kept { weight, at, links: links.clone(), is_linked_otherwise: false });
@@ -205,21 +223,6 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     }
 }
 
-/// How much a statement speaks against a cancellation; the smallest weight the most. Of two ends the one with more redeemed
-/// comes first, then the earlier one.
-fn weight(reward: &Reward, now_ms: i64) -> (u8, i64, i64) {
-    let rank = match reward.state(now_ms) {
-        RewardState::Available | RewardState::Pending => 0,
-        RewardState::Unclear => 1,
-        RewardState::PartlyRedeemed => 2,
-        RewardState::Redeemed => 3,
-        RewardState::Expired => 4,
-        RewardState::Cancelled => 5,
-    };
-    let redeemed = reward.redeemed.unwrap_or(0);
-    (rank, redeemed.saturating_neg(), reward.ended_at(now_ms).unwrap_or(i64::MIN))
-}
-
 impl Place {
     pub(super) fn of(live: LiveReward, known: &Known) -> Self {
         let account = &live.extracted.reward.account_id;
@@ -242,9 +245,13 @@ async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
 
 /// `None` if the server refuses the question: Get Rewards shows the rewards, if not their links. An answer that is damaged is an
 /// error, because another API would hide what it says.
+///
+/// The filter is the server's, and it may let rewards of other accounts through, which say nothing about this one: unless one is
+/// a known reward, is listed for this account as well, or names no account.
 async fn ask_by_graphql(
     reads: &Reads<'_>,
     account: &AccountId,
+    known: &[Known],
     referral: Option<&String>,
 ) -> Result<Option<(AccountLook, Option<ReferralAnswer>)>> {
     let (asked_at, filter) = (reads.clock.now(), json!({"accountId_eq": account.as_str()}));
@@ -259,9 +266,14 @@ async fn ask_by_graphql(
         },
     };
     let Graph::Answer((listed, referral)) = answer else { return Ok(None) };
-    // The filter is the server's; what it let through of other accounts says nothing about this one.
-    let own = listed.into_iter().filter(|reward| reward.account.as_ref() == Some(account));
-    let own = own.map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
+    let (own, others): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|reward| reward.account.as_ref() == Some(account));
+    let is_asked =
+        |id: &RewardId| known.iter().any(|known| known.reward_id == *id) || own.iter().any(|reward| reward.id == *id);
+    if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
+        return Err(foreign("another account"));
+    }
+    let own = own.iter().map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
     let looked = AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at };
     Ok(Some((looked, referral)))
 }
@@ -293,10 +305,6 @@ pub(super) fn own(
     let nowhere = AccountId::new("");
     let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
         .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
-    let foreign = |what: &str| {
-        Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
-            .hint("run the same command again; a cache or a proxy in between may mix answers up")
-    };
     if asked.is_some_and(|asked| *asked != extracted.reward.account_id) {
         return Err(foreign("another account"));
     }
@@ -305,6 +313,11 @@ pub(super) fn own(
         return Err(foreign("another tenant"));
     }
     Ok(LiveReward { raw: raw.to_owned(), extracted, via })
+}
+
+fn foreign(what: &str) -> Error {
+    Error::new(Kind::Vendor, format!("the vendor's answer is about {what} than the one that was asked for"))
+        .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
 /// A reward as the ledger and the receipt keep it.
@@ -320,6 +333,22 @@ pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
         linked: true,
         ended_at: reward.ended_at(now_ms),
         by_graphql: false,
+    }
+}
+
+impl Look {
+    /// An error if a reward that came by GraphQL was not read by GraphQL this time: Get Rewards does not know everything that may
+    /// have happened to it.
+    pub fn check_sources(&self) -> Result<()> {
+        let is_by_another = |(known, place): &(Known, Place)| match place {
+            Place::Home(live) | Place::Elsewhere(live) => known.via == Via::GraphQl && live.via != Via::GraphQl,
+            Place::Missing => false,
+        };
+        if !self.found.iter().any(is_by_another) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Vendor, "the rewards were read by GraphQL before, and GraphQL does not show them now")
+            .hint("nothing is concluded from Get Rewards alone, which does not show every redemption; run `recoup verify` later"))
     }
 }
 

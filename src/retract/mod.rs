@@ -52,6 +52,7 @@ pub mod rule;
 mod schedule;
 mod seen;
 mod send;
+pub mod sendable;
 pub mod verdict;
 pub mod verify;
 mod windows;
@@ -105,30 +106,19 @@ pub struct Reads<'a> {
 pub const CLOCKS_APART: i64 = 300;
 
 impl Reads<'_> {
-    /// How far this clock is ahead of the vendor's, in seconds; `None` if no answer has said what time it is.
+    /// How far this clock is ahead of the vendor's, in seconds; `None` if its newest answer does not say what time it is.
     pub fn clock_ahead(&self) -> Option<i64> {
-        self.advocate.clock_ahead().or_else(|| self.brand.clock_ahead())
+        self.advocate.clock_heard().or_else(|| self.brand.clock_heard())?.ahead
     }
 
     /// The time by the vendor's clock, which decides what has expired and which window has passed. An error if its answers carry
     /// no date, or if the two clocks are far apart: then what the ledger dates and what the vendor dates cannot be compared.
     pub fn vendor_now(&self) -> Result<Timestamp> {
-        let Some(ahead) = self.clock_ahead() else {
-            return Err(Error::new(
-                Kind::Vendor,
-                "the vendor's answers carry no Date, so nothing can be concluded from the dates of its rewards",
-            )
-            .hint("a proxy in between may remove the header; let it through, then run the same command again"));
-        };
-        if ahead.abs() > CLOCKS_APART {
-            let way = if ahead > 0 { "ahead of" } else { "behind" };
-            let message = format!(
-                "this machine's clock is {} s {way} the vendor's, so nothing can be concluded from dates",
-                ahead.abs()
-            );
-            return Err(Error::new(Kind::Failed, message)
-                .hint("set this machine's clock, then run the same command again; `recoup doctor` shows both"));
+        let ahead = self.clock_ahead();
+        if let Some(trouble) = sendable::clock_trouble(ahead) {
+            return Err(trouble);
         }
+        let ahead = ahead.unwrap_or_default();
         Ok(self.clock.now().saturating_sub(SignedDuration::from_secs(ahead)).unwrap_or(Timestamp::MIN))
     }
 }
@@ -137,6 +127,7 @@ impl Reads<'_> {
 ///
 /// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
 pub async fn run(reads: &Reads<'_>, writer: &WriterSettings, order_id: &OrderId, options: &Options) -> Result<Receipt> {
+    sendable::check(reads)?;
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let first = existing.as_ref().map_or(Ok(true), |ledger| ledger.has_confirmed().map(|any| !any))?;
     let plan = plan::make(reads, existing.as_ref(), order_id, options, None).await?;

@@ -200,14 +200,29 @@ impl Desk {
         };
         options.check(false)?;
         self.keep_out(&actor, &report, false)?;
-        retract::run(&self.reads(&actor, &report), &self.options.writer, &wish.order_id, &options).await
+        let ran = retract::run(&self.reads(&actor, &report), &self.options.writer, &wish.order_id, &options).await;
+        self.remember_clock();
+        ran
+    }
+
+    /// Leaves word how far this clock is from the vendor's, or that the vendor's answers carry no date.
+    pub(super) fn remember_clock(&self) {
+        let DeskOptions { index, identity, .. } = &self.options;
+        let clients = [&self.advocate, &self.search, &self.patient.0];
+        let newest = clients.into_iter().filter_map(Advocate::clock_heard).max_by_key(|heard| heard.at);
+        if let Some(heard) = newest.filter(|_| index.exists()) {
+            // The next request says it again.
+            drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
+        }
     }
 
     /// Follows these until they are proven or the time is up.
     pub(super) async fn follow(&self, who: &Who, ids: &[i64]) -> Result<Vec<Receipt>> {
         let (actor, report) = (self.actor(who), Report::silent());
         let follows = Follows { submissions: Submissions::EveryLook, ..self.options.follows };
-        retract::verify::run(&self.reads_patiently(&actor, &report), ids, true, &follows).await
+        let ran = retract::verify::run(&self.reads_patiently(&actor, &report), ids, true, &follows).await;
+        self.remember_clock();
+        ran
     }
 
     /// Asks the vendor for an order that the index does not have.
@@ -216,7 +231,10 @@ impl Desk {
         self.keep_out(&self.actor(who), &Report::silent(), true)?;
         let mut index = Index::open(&self.options.index, &self.options.identity)?;
         let (mapping, clock) = (&self.options.mapping, &self.clock);
-        lookup::search(&self.search, &mut index, mapping, clock, order_id, SEARCH_REQUESTS).await
+        let found = lookup::search(&self.search, &mut index, mapping, clock, order_id, SEARCH_REQUESTS).await;
+        drop(index);
+        self.remember_clock();
+        found
     }
 
     /// Before anything is read into the index: whom the ledger has forgotten stays out.

@@ -1,8 +1,7 @@
 //! What machines ask: is it alive, is it ready, how much of what.
 //!
-//! Alive says nothing but that requests are answered; ready says that the index is younger than its limit, and that the ledger is
-//! the one that it was used with. Neither names an
-//! order, an account or a person.
+//! Alive says nothing but that requests are answered; ready says that the index is younger than its limit, and that nothing
+//! keeps every retraction from being sent. Neither names an order, an account or a person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use crate::lookup::basis;
-use crate::retract::guard::check_ledger;
 use crate::status::Served;
 
 pub(super) async fn alive() -> &'static str {
@@ -22,27 +20,27 @@ pub(super) async fn alive() -> &'static str {
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let coverage = app.index(|reader| {
-        check_ledger(reader.as_deref(), app.desk.ledger()?.as_ref())?;
-        reader.map(|reader| reader.coverage()).transpose()
-    });
-    let (status, text) = match coverage {
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}", error.message)),
-        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "not ready: there is no index yet".to_owned()),
-        Ok(Some(coverage)) => {
-            let as_of = coverage.as_of.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-            let age = as_of.map(|at| app.clock.now().duration_since(at));
-            let limit = crate::clock::signed(app.options.ready_max_age);
-            match age {
-                Some(age) if age <= limit => (StatusCode::OK, format!("ready: {}", basis(&coverage))),
-                Some(_) => {
-                    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: the index is old: {}", basis(&coverage)))
-                }
-                None => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}", basis(&coverage))),
-            }
-        }
+    let (status, text) = match readiness(&app).await {
+        Ok(basis) => (StatusCode::OK, format!("ready: {basis}")),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}")),
     };
     (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text + "\n").into_response()
+}
+
+/// What readiness rests on, or why there is none.
+async fn readiness(app: &Arc<App>) -> Result<String, String> {
+    let status = app.status().await.map_err(|error| error.message)?;
+    if let Some(block) = status.blocked.first() {
+        return Err(format!("nothing can be sent: {}", block.message));
+    }
+    let coverage = status.coverage.as_ref().ok_or("there is no index yet")?;
+    let basis = basis(coverage);
+    let limit = crate::clock::signed(app.options.ready_max_age);
+    match status.age {
+        Some(age) if age <= limit => Ok(basis),
+        Some(_) => Err(format!("the index is old: {basis}")),
+        None => Err(basis),
+    }
 }
 
 /// How long a retraction may be open before it counts as overdue.

@@ -1,7 +1,8 @@
 //! What a monitor wants to know: is anything wrong that a person must hear of.
 //!
-//! Six things are: a ledger from which nothing is sent, an index that is older than it may be, retractions that are long
-//! overdue, credentials that the vendor has refused, a wait that a host cannot mean, and a clock that is far from the vendor's.
+//! These are: whatever keeps everything from being sent (a ledger that is not fit, a clock that is far from the vendor's or not
+//! known), an index that is older than it may be, retractions that are long overdue, credentials that the vendor has refused, a
+//! proof that a newer crawl contradicts, and a wait that a host cannot mean.
 //! Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
 //! metrics have them. Only computes; nothing is read here.
 
@@ -14,7 +15,6 @@ use super::Status;
 use super::text::in_words;
 use crate::clock::signed;
 use crate::model::budget::WaitReason;
-use crate::retract::CLOCKS_APART;
 use crate::store::ledger::State;
 
 /// How old things may get.
@@ -30,7 +30,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Trouble)]
 pub struct Problem {
-    /// `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials`, `implausible_wait` or `clock`.
+    /// `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials`, `standing_again`, `implausible_wait` or `clock`.
     pub problem: &'static str,
     /// What exactly, as a sentence.
     pub message: String,
@@ -39,12 +39,9 @@ pub struct Problem {
 impl Status {
     /// Everything that is wrong.
     pub fn check(&self, limits: Limits, now: Timestamp) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.blocked.clone();
         let mut found = |problem, message| problems.push(Problem { problem, message });
         let max_age = limits.max_age.as_secs() as i64;
-        if let Some(error) = &self.ledger_error {
-            found("ledger", error.message.clone());
-        }
         match self.age_seconds {
             None => found("stale_index", "no crawl has come to its end yet".to_owned()),
             Some(age) if age >= max_age => {
@@ -56,6 +53,13 @@ impl Status {
             let (id, order, state, since) = (open.id, &open.order_id, open.state.as_str(), &open.since);
             found("overdue_retraction", format!("retraction {id} of order {order} has been {state} since {since}"));
         }
+        for again in &self.standing_again {
+            let (id, order, reward) = (again.id, &again.order_id, &again.reward_id);
+            let message = format!(
+                "retraction {id} of order {order} was proven, but reward {reward} does not read as cancelled; run `recoup verify {id}`"
+            );
+            found("standing_again", message);
+        }
         for refusal in &self.refusals {
             found(
                 "refused_credentials",
@@ -66,13 +70,6 @@ impl Status {
             let until = line.waiting_until.as_deref().unwrap_or_default();
             let why = "it asked for more than a day; `recoup quota clear` ends the wait";
             found("implausible_wait", format!("no request goes to {} before {until}: {why}", line.host));
-        }
-        if let Some(clock) = self.clock.as_ref().filter(|clock| clock.seconds.abs() > CLOCKS_APART) {
-            let (seconds, at) = (clock.seconds, &clock.at);
-            let message = format!(
-                "this machine's clock was {seconds} s ahead of the vendor's at {at}: nothing is sent or proven"
-            );
-            found("clock", message);
         }
         problems
     }

@@ -42,6 +42,11 @@ impl Status {
                 registry.register(name, help, gauge);
             }
         };
+        gauge(
+            "can_send",
+            "1: nothing keeps every retraction from being sent",
+            Some(i64::from(self.blocked.is_empty())),
+        );
         let coverage = self.coverage.as_ref();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         gauge("index_age_seconds", "Since the newest crawl that came to its end began", self.age_seconds);

@@ -16,13 +16,12 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::model::budget::WaitReason;
 use crate::model::program_rule::{ProgramRule, RuledProgram};
-use crate::retract::guard::{self, Trouble};
 use crate::retract::judge::{Snapshot, objection};
 use crate::retract::receipt::Entry;
-use crate::retract::snapshot;
+use crate::retract::{sendable, snapshot};
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, budgets};
-use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, Refusal, RuleRead, Run};
+use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, JudgedBy, Refusal, RuleRead, Run};
 use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 pub use check::{Limits, Problem};
@@ -53,6 +52,9 @@ pub struct Status {
     pub coverage: Option<Coverage>,
     /// How old the newest finished crawl is, in seconds.
     pub age_seconds: Option<i64>,
+    /// The same, exactly.
+    #[serde(skip)]
+    pub age: Option<jiff::SignedDuration>,
     /// The newest runs, newest first.
     pub runs: Vec<RunLine>,
     /// Accounts that the last run could not read.
@@ -60,12 +62,14 @@ pub struct Status {
     /// Which ones, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<Vec<FailedLine>>,
-    /// Why nothing is sent from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half`; `null` if it is the one
-    /// that the index was used with.
+    /// Why nothing is sent from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half` if it is not the one that the
+    /// index was used with, `damaged`, or `not_writable` by whoever asks; `null` if it is fit.
     pub ledger_trouble: Option<&'static str>,
-    /// The same as an error.
+    /// Why nothing can be sent now; empty if something can.
+    pub blocked: Vec<Problem>,
+    /// The first of these as an error.
     #[serde(skip)]
-    pub ledger_error: Option<Error>,
+    pub block: Option<Error>,
     /// How many retractions are in each state.
     pub retractions: std::collections::BTreeMap<&'static str, u64>,
     /// What each host was asked, and may still be asked.
@@ -80,8 +84,10 @@ pub struct Status {
     pub program_rules: Vec<ProgramRule>,
     /// How long it took from sending to proof, over the last 30 days; `null` where nothing was proven.
     pub time_to_confirm: Option<Spread>,
-    /// How far this machine's clock was ahead of the vendor's when a command last heard the time there; `null` before that.
+    /// How far this machine's clock was ahead of the vendor's by the newest answer; `null` before the first.
     pub clock: Option<ClockOffset>,
+    /// By which clock expiry is judged.
+    pub judged_by: JudgedBy,
     /// Accounts that webhooks have named and that wait to be read again.
     pub accounts_waiting: u64,
     /// When each scheduled job last went well, RFC 3339.
@@ -223,11 +229,13 @@ pub fn gather(
         account_sid: None,
         coverage: None,
         age_seconds: None,
+        age: None,
         runs: Vec::new(),
         failed_accounts: 0,
         failed: None,
         ledger_trouble: None,
-        ledger_error: None,
+        blocked: Vec::new(),
+        block: None,
         retractions: std::collections::BTreeMap::new(),
         quota: quota(database, clock)?,
         open: Vec::new(),
@@ -236,16 +244,23 @@ pub fn gather(
         program_rules: Vec::new(),
         time_to_confirm: None,
         clock: None,
+        judged_by: JudgedBy::default(),
         accounts_waiting: 0,
         jobs: std::collections::BTreeMap::new(),
         problems: None,
     };
     let reader = IndexReader::open(database, identity)?;
+    let mut now_ms = clock.now_ms();
     if let Some(reader) = &reader {
         let owner = reader.identity()?;
         let coverage = reader.coverage()?;
         let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        status.age_seconds = as_of.map(|then| clock.now().duration_since(then).as_secs());
+        let now = reader.judged_now(clock.now())?;
+        status.judged_by = now.by;
+        now_ms = now.at.as_millisecond();
+        // What a crawl is as of is the earlier of both clocks, too.
+        status.age = as_of.map(|then| now.at.min(clock.now()).duration_since(then));
+        status.age_seconds = status.age.map(|age| age.as_secs());
         status.coverage = Some(coverage);
         status.tenant = Some(owner.tenant);
         status.account_sid = Some(owner.account_sid);
@@ -265,11 +280,16 @@ pub fn gather(
             status.failed = Some(reader.failed_accounts()?.into_iter().map(line).collect());
         }
     }
-    let ledger = Ledger::open_read_only(ledger, identity)?;
-    let trouble = guard::trouble(reader.as_ref(), ledger.as_ref())?;
-    status.ledger_trouble = trouble.as_ref().map(Trouble::as_str);
-    status.ledger_error = trouble.as_ref().map(guard::refusal);
-    if let Some(ledger) = ledger {
+    let open = Ledger::open_read_only(ledger, identity)?;
+    let in_the_files = sendable::in_the_files(reader.as_ref(), open.as_ref(), database, ledger)?;
+    status.ledger_trouble = in_the_files.as_ref().map(|obstacle| obstacle.name);
+    let by_the_clock = status.clock.as_ref().and_then(sendable::by_the_clock);
+    for (problem, obstacle) in [("ledger", in_the_files), ("clock", by_the_clock)] {
+        let Some(obstacle) = obstacle else { continue };
+        status.blocked.push(Problem { problem, message: obstacle.error.message.clone() });
+        status.block.get_or_insert(obstacle.error);
+    }
+    if let Some(ledger) = open {
         status.retractions = ledger.counts()?.into_iter().map(|(state, n)| (state.as_str(), n)).collect();
         status.open = ledger.open_ones()?.iter().chain(&ledger.unsent_ones()?).map(open_line).collect();
         let since = clock.now().saturating_sub(CONFIRMED_IN).unwrap_or(jiff::Timestamp::MIN);
@@ -277,7 +297,7 @@ pub fn gather(
         for retraction in ledger.all()? {
             took.extend(time_to_confirm(&retraction, since));
             if let Some(reader) = &reader {
-                status.standing_again.extend(contradicted(reader, &retraction, clock.now_ms())?);
+                status.standing_again.extend(contradicted(reader, &retraction, now_ms)?);
             }
         }
         status.time_to_confirm = Spread::of(took);

@@ -42,7 +42,9 @@ impl Status {
         }
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
-        lines.extend(self.ledger_error.as_ref().map(|error| format!("ATTENTION: {}", error.message)));
+        // The problems say the same again.
+        let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
+        lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.message)));
         if let Some(coverage) = &self.coverage {
             let age = self.age_seconds.map(|s| format!(", {} ago", in_words(s))).unwrap_or_default();
             lines.push(match &coverage.as_of {
@@ -73,13 +75,16 @@ impl Status {
         }
         lines.extend(self.quota.iter().map(QuotaLine::text));
         if let Some(clock) = &self.clock {
-            let way = if clock.seconds < 0 { "behind" } else { "ahead of" };
-            let apart = clock.seconds.abs();
-            lines.push(match apart {
-                0 => format!("clock: this machine's agreed with the vendor's at {}", clock.at),
-                _ => format!("clock: this machine's was {apart} s {way} the vendor's at {}", clock.at),
+            lines.push(match clock.seconds {
+                None => format!("clock: the vendor's answers carry no date, as of {}", clock.at),
+                Some(0) => format!("clock: this machine's agreed with the vendor's at {}", clock.at),
+                Some(seconds) => {
+                    let (apart, way) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
+                    format!("clock: this machine's was {apart} s {way} the vendor's at {}", clock.at)
+                }
             });
         }
+        lines.extend(self.judged_by.doubt().map(str::to_owned));
         if self.failed_accounts > 0 {
             lines.push(format!(
                 "{} account(s) could not be read; list them with --failed-accounts",
@@ -116,7 +121,7 @@ impl Status {
             let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
             lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));
         }
-        for again in &self.standing_again {
+        for again in self.standing_again.iter().filter(|_| self.problems.is_none()) {
             lines.push(format!(
                 "ATTENTION: retraction {} of order {} was proven, but reward {} does not read as cancelled; run `recoup verify {}`",
                 again.id, again.order_id, again.reward_id, again.id

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::create_private;
+use super::{check_folder, create_private};
 use crate::error::{Error, Kind, Result};
 
 /// A lock that dies with its process: a file beside the database, locked by the operating system.
@@ -29,6 +29,14 @@ impl ProcessLock {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
+    }
+
+    /// Fails if nobody could take the lock. One that another process has is usable; a lock file that is not there is not made.
+    pub fn check(database: &Path, purpose: &str) -> Result<()> {
+        if lock_path(database, purpose).exists() {
+            return Self::try_take(database, purpose).map(drop);
+        }
+        check_folder(database)
     }
 }
 

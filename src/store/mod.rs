@@ -22,11 +22,13 @@ mod open;
 mod shape;
 mod soundness;
 mod whole;
+mod writable;
 
 use file::{check_file, create_private, open_as_it_is};
 pub use lock::ProcessLock;
 use open::{be_patient, check_identity, check_version, look_again, open_reader, open_writer};
 pub use whole::Whole;
+pub use writable::check_writable;
 
 /// What a file is: its name in messages, its schema, and how hard it tries to survive a power cut.
 pub(crate) struct Layout {

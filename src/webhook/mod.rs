@@ -145,15 +145,18 @@ pub async fn work(advocate: &Advocate, index: &mut Index, mapping: &Mapping, clo
         }
         for (account, due) in waiting {
             let asked_at = clock.now();
-            match advocate.rewards(&account, None).await {
-                Ok(Rewards::Listed(raw)) => {
-                    let (rewards, unusable) = ReadReward::all(raw, &account, mapping);
+            let answer = advocate.rewards(&account, None).await.and_then(|answer| match answer {
+                Rewards::Listed(raw) => ReadReward::all(raw, &account, mapping).map(Some),
+                Rewards::NoSuchAccount => Ok(None),
+            });
+            match answer {
+                Ok(Some((rewards, unusable))) => {
                     index.record_live(&account, rewards, unusable, asked_at)?;
                     index.account_was_read(&account, due)?;
                     worked.read += 1;
                 }
                 // A webhook may name somebody who is gone; whether they are, the next crawl finds out.
-                Ok(Rewards::NoSuchAccount) => {
+                Ok(None) => {
                     index.account_was_read(&account, due)?;
                     worked.unknown += 1;
                 }

@@ -1,6 +1,6 @@
 //! Crawls: whatever the weather, the index ends equal to the truth, or says that it does not.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::index::{assert_index_is_truth, indexed, open, truth};
 use crate::support::{Home, Ran, Sim, wait_until};
@@ -106,6 +106,44 @@ fn accounts_that_cannot_be_read_are_said_listed_and_exit_6() {
     let answer = home.check(&["lookup", "no such order", "--json"], 4).object();
     assert_eq!(answer["coverage"]["complete"], false);
     assert!(home.check(&["lookup", "no such order"], 4).stdout.contains("not in what has been read so far"));
+}
+
+#[test]
+fn an_answer_about_another_account_is_a_gap_that_is_named_and_read_again() {
+    let sim = Sim::start(&["--participants", "300", "--query-returns-all"]);
+    let home = Home::new(&sim);
+    let order = sim.another("plain");
+    // A cache answers for one account with the rewards of another.
+    for id in &order.reward_ids {
+        sim.rewrite(id, &json!({"set": {"accountId": "other@example.com"}, "only": "rest"}));
+    }
+    home.check(&["crawl", "--source", "participants", "--json"], 6);
+    let status = home.check(&["status", "--failed-accounts", "--json"], 0).object();
+    let failed = status["failed"].as_array().expect("a list").clone();
+    assert_eq!(status["failed_accounts"], failed.len());
+    assert!(
+        !failed.is_empty() && failed.iter().all(|it| it["reason"].to_string().contains("another account")),
+        "{status}"
+    );
+    let stored = |home: &Home| -> usize {
+        let conn = rusqlite::Connection::open(home.database()).expect("the index");
+        conn.query_row("SELECT count(*) FROM rewards", [], |row| row.get::<_, i64>(0)).expect("reads") as usize
+    };
+    let kept = stored(&home);
+    assert!(kept + 2 <= sim.truth().len(), "nothing of these answers is kept");
+    let ran = home.check(&["lookup", &order.order_id, "--json"], 4);
+    assert_eq!(ran.object()["verdict"], "not_found_yet", "{ran:?}");
+    // A live look believes it no more than a crawl.
+    let account = failed[0]["account_id"].as_str().expect("an account");
+    let live = home.check(&["lookup", &order.order_id, "--participant", account, "--json"], 1);
+    assert!(live.stdout.contains("another account"), "{live:?}");
+    assert_eq!(stored(&home), kept);
+    for id in &order.reward_ids {
+        sim.rewrite(id, &json!({}));
+    }
+    home.crawl();
+    assert_eq!(stored(&home), sim.truth().len());
+    home.check(&["lookup", &order.order_id], 0);
 }
 
 #[test]

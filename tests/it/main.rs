@@ -12,6 +12,7 @@ mod batch_rows;
 mod browser;
 mod cancel_reward;
 mod chrome;
+mod clocks;
 mod copies;
 mod crawl;
 mod credentials;

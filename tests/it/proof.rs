@@ -249,14 +249,7 @@ fn an_old_proof_whose_rewards_cannot_be_read_again_is_no_success() {
 
 #[test]
 fn a_damaged_answer_by_graphql_is_not_hidden_by_asking_get_rewards() {
-    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-works", "off"]);
-    let home = Home::new(&sim);
-    home.check(&["crawl", "--source", "graphql"], 0);
-    let order = sim.example("plain");
-    home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
-    let at = sim.deletes()[0]["at_ms"].as_i64().expect("a moment") + 100;
-    let cancelled = json!({"set": {"dateCancelled": at, "statuses": ["CANCELLED"]}});
-    sim.rewrite(&order.reward_ids[0], &cancelled);
+    let (sim, home, order, cancelled) = sent_by_graphql();
     // Get Rewards says that it is cancelled; GraphQL says two things under one key.
     let mut twice = cancelled.clone();
     twice["repeat"] = json!({"dateModified": 1});
@@ -265,6 +258,75 @@ fn a_damaged_answer_by_graphql_is_not_hidden_by_asking_get_rewards() {
     assert_ne!(ran.state(), "confirmed", "{ran:?}");
     sim.rewrite(&order.reward_ids[1], &cancelled);
     assert_eq!(home.run(&["verify", "1", "--json"]).state(), "confirmed");
+}
+
+/// A retraction that was sent, with rewards that were read by GraphQL; the first is cancelled, and the second is not.
+fn sent_by_graphql() -> (Sim, Home, Example, Value) {
+    let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-works", "off"]);
+    let home = Home::new(&sim);
+    home.check(&["crawl", "--source", "graphql"], 0);
+    let order = sim.example("plain");
+    home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
+    let at = sim.deletes()[0]["at_ms"].as_i64().expect("a moment") + 100;
+    let cancelled = json!({"set": {"dateCancelled": at, "statuses": ["CANCELLED"]}});
+    sim.rewrite(&order.reward_ids[0], &cancelled);
+    (sim, home, order, cancelled)
+}
+
+#[test]
+fn a_statement_of_a_list_under_another_account_or_none_is_heard() {
+    let (sim, home, order, cancelled) = sent_by_graphql();
+    for user in
+        [json!(null), json!({"id": "u", "accountId": "other"}), json!({"id": "u", "accountId": " x"}), json!({})]
+    {
+        let mut said = cancelled.clone();
+        said["also"] = json!({"user": user, "dateCancelled": null, "statuses": ["AVAILABLE"]});
+        sim.rewrite(&order.reward_ids[1], &said);
+        let ran = home.run(&["verify", "1", "--json"]);
+        assert_ne!(ran.state(), "confirmed", "{user}: {ran:?}");
+        assert_ne!(ran.code, Some(0), "{user}: {ran:?}");
+    }
+    sim.rewrite(&order.reward_ids[1], &cancelled);
+    assert_eq!(home.run(&["verify", "1", "--json"]).state(), "confirmed");
+}
+
+#[test]
+fn what_was_planned_by_graphql_is_not_proven_by_get_rewards_alone() {
+    let (sim, home, order, cancelled) = sent_by_graphql();
+    sim.rewrite(&order.reward_ids[1], &cancelled);
+    sim.post("set?graphql-schema=old");
+    let ran = home.run(&["verify", "1", "--json"]);
+    assert_ne!(ran.state(), "confirmed", "{ran:?}");
+    assert!(ran.stderr.contains("read by GraphQL before"), "{}", ran.stderr);
+    sim.post("set?graphql-schema=current");
+    assert_eq!(home.run(&["verify", "1", "--json"]).state(), "confirmed");
+}
+
+#[test]
+fn a_crawl_keeps_the_statement_that_stands() {
+    let sent = Sent::new(&[]);
+    let (cancelled, standing) = (json!({"dateCancelled": sent.at + 100}), json!({"dateCancelled": null}));
+    for (one, other) in [(&cancelled, &standing), (&standing, &cancelled)] {
+        sent.honest_answers_prove_it();
+        sent.say(&json!({"set": one, "also": other}));
+        sent.home.check(&["crawl", "--source", "participants", "--full"], 0);
+        let status = sent.home.run(&["status", "--check"]);
+        assert_eq!(status.code, Some(1), "{status:?}");
+        assert!(status.stdout.contains("PROBLEM: retraction 1 of order"), "{}", status.stdout);
+    }
+}
+
+#[test]
+fn an_action_that_was_cancelled_elsewhere_names_what_was_lost() {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain");
+    let redeemed = json!({"set": {"dateCancelled": 1_750_000_000_000_i64, "dateGiven": 1_700_000_000_000_i64,
+        "dateCreated": 1_700_000_000_000_i64, "assignedCredit": 9000, "redeemedCredit": 500}});
+    for id in &order.reward_ids {
+        sim.rewrite(id, &redeemed);
+    }
+    let ran = home.check(&["retract", &order.order_id, "--yes"], 0);
+    assert!(ran.stdout.contains("cancelled already") && ran.stdout.contains("lost: 500"), "{}", ran.stdout);
 }
 
 #[test]

@@ -1,7 +1,129 @@
 //! What a monitor reads: the check and its exit code, and the metrics file.
 
 use crate::served::Served;
-use crate::support::{Home, Sim, ready};
+use crate::support::{Home, Sim, ready, skipped};
+
+/// Nothing can be sent: `retract` refuses with this exit code, and everything that speaks of health fails and says why.
+#[track_caller]
+fn everything_is_red(sim: &Sim, home: &Home, problem: &str, says: &str, refused: i32) {
+    let sent = sim.deletes().len();
+    let order = sim.another("plain").order_id;
+    let ran = home.check(&["retract", &order, "--yes"], refused);
+    assert!(ran.stdout.contains(says) || ran.stderr.contains(says), "{says}: {ran:?}");
+    assert_eq!(sim.deletes().len(), sent, "{says}");
+    let plain = home.run(&["status"]);
+    assert_ne!(plain.code, Some(0), "{says}: {plain:?}");
+    assert!(
+        plain.stdout.contains("ATTENTION: nothing can be sent: ") && plain.stdout.contains(says),
+        "{says}: {plain:?}"
+    );
+    assert!(problem != "clock" || !plain.stdout.contains("agreed"), "{plain:?}");
+    let check = home.run(&["status", "--check", "--json"]);
+    assert_ne!(check.code, Some(0), "{says}: {check:?}");
+    assert_eq!(check.object()["problems"][0]["problem"], problem, "{says}: {check:?}");
+    let doctor = home.run(&["doctor", "--json"]);
+    assert_ne!(doctor.code, Some(0), "{says}: {doctor:?}");
+    assert!(doctor.objects().iter().any(|line| line["ok"] == false && line["message"].to_string().contains(says)));
+    let answer = Served::start(home).get("/readyz", &[]);
+    assert!(answer.status == 503 && answer.body.contains(says), "{says}: {} {}", answer.status, answer.body);
+}
+
+/// The opposite of [`everything_is_red`], after a command has asked the vendor.
+#[track_caller]
+fn everything_is_green(home: &Home) {
+    home.check(&["doctor"], 0);
+    home.check(&["status", "--check"], 0);
+    assert_eq!(Served::start(home).get("/readyz", &[]).status, 200);
+}
+
+#[test]
+fn health_is_red_when_the_vendor_s_answers_carry_no_date() {
+    let (sim, home) = ready(&[]);
+    everything_is_green(&home);
+    sim.post("set?date=off");
+    everything_is_red(&sim, &home, "clock", "carry no Date", 5);
+    assert_eq!(home.run(&["status", "--json"]).object()["clock"]["seconds"], serde_json::Value::Null);
+    sim.post("set?date=on");
+    everything_is_green(&home);
+}
+
+#[test]
+fn health_is_red_when_the_clock_is_ten_minutes_off() {
+    for clock in ["10m", "-10m"] {
+        let (sim, home) = ready(&[]);
+        sim.post(&format!("set?clock={clock}"));
+        everything_is_red(&sim, &home, "clock", "nothing can be concluded from dates", 5);
+        sim.post("set?clock=0s");
+        everything_is_green(&home);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn health_is_red_when_the_ledger_its_folder_or_its_lock_cannot_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let chmod = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("modes are changed");
+    };
+    for (obstacle, says) in [
+        ("a folder as the lock", "failed to lock"),
+        ("a lock of somebody else", "failed to lock"),
+        ("a ledger that is read-only", "cannot be written"),
+        ("a folder that is read-only", "cannot be written"),
+        ("an index that is read-only", "cannot be written"),
+    ] {
+        let (sim, mut home) = ready(&[]);
+        home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
+        if !home.give_away_what_is_root_s() {
+            skipped("files that cannot be written: nobody cannot run the binary");
+            return;
+        }
+        everything_is_green(&home);
+        let (lock, folder) = (home.path("recoup-ledger.db.send.lock"), home.ledger().with_file_name(""));
+        let changed = match obstacle {
+            "a folder as the lock" => {
+                std::fs::remove_file(&lock).expect("the lock");
+                std::fs::create_dir(&lock).expect("a folder");
+                None
+            }
+            "a lock of somebody else" => Some((lock, 0o000)),
+            "a ledger that is read-only" => Some((home.ledger(), 0o400)),
+            "an index that is read-only" => Some((home.database(), 0o400)),
+            _ => Some((folder, 0o500)),
+        };
+        // With its logs in place a database can be written to in a folder that cannot; and logs have the mode of their database.
+        let remove_logs = || {
+            for log in ["recoup.db-wal", "recoup.db-shm", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
+                drop(std::fs::remove_file(home.path(log)));
+            }
+        };
+        if let Some((path, mode)) = &changed {
+            remove_logs();
+            chmod(path, *mode);
+        }
+        everything_is_red(&sim, &home, "ledger", says, 1);
+        if let Some((path, _)) = &changed {
+            chmod(path, 0o700);
+            remove_logs();
+            everything_is_green(&home);
+        }
+    }
+}
+
+#[test]
+fn health_is_red_and_another_order_is_not_sent_when_a_page_of_the_ledger_is_damaged() {
+    let (sim, home) = ready(&[]);
+    home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
+    let mut file = std::fs::read(home.ledger()).expect("the ledger");
+    let end = file.len();
+    file[end - 4096..].fill(0);
+    std::fs::write(home.ledger(), &file).expect("damaged");
+    everything_is_red(&sim, &home, "ledger", "is damaged", 1);
+    home.check(&["retract", &sim.another("plain").order_id, "--dry-run"], 1);
+    let out = home.path("out.csv");
+    home.check(&["file", "write", &sim.another("plain").order_id, "--out", out.to_str().expect("UTF-8"), "--yes"], 1);
+    assert!(!out.exists());
+}
 
 #[test]
 fn a_check_finds_a_stale_index_and_refused_credentials_and_nothing_else() {

@@ -173,16 +173,22 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// A user who owns nothing.
+#[cfg(unix)]
+const NOBODY: u32 = 65_534;
+
 /// A home of its own, and the environment that points the binary at a simulator.
 pub struct Home {
     dir: TempDir,
     env: Vec<(String, String)>,
+    /// Whether commands run as nobody.
+    is_nobodys: bool,
 }
 
 impl Home {
     /// A home with the simulator's address and credentials, and time-outs fit for a test.
     pub fn new(sim: &Sim) -> Self {
-        let home = Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new() };
+        let home = Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new(), is_nobodys: false };
         let host = "timeout = '2s'\nbackoff = '5ms'\nbackoff_max = '50ms'\nattempts = 8\nstart_concurrency = 8\n";
         home.configure(&format!(
             "[advocate]\n{host}concurrency = 32\n[brand]\n{host}[retract]\nfirst_poll = '10ms'\nmax_poll = '50ms'\nwait = '5s'\nsettle = '10s'\n"
@@ -246,7 +252,28 @@ impl Home {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        #[cfg(unix)]
+        if self.is_nobodys {
+            std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
+        }
         command
+    }
+
+    /// Gives everything to a user for whom the modes of files count, if root runs these tests; `false` if that user cannot run
+    /// the binary.
+    #[cfg(unix)]
+    pub fn give_away_what_is_root_s(&mut self) -> bool {
+        if std::fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).ok() != Some(0) {
+            return true;
+        }
+        let mut paths: Vec<PathBuf> =
+            self.dir.path().read_dir().expect("the home").map(|entry| entry.expect("an entry").path()).collect();
+        paths.push(self.dir.path().to_owned());
+        for path in paths {
+            std::os::unix::fs::chown(&path, Some(NOBODY), None).expect("root may");
+        }
+        self.is_nobodys = true;
+        self.command(&["--version"]).output().is_ok()
     }
 
     /// Runs the binary to its end.

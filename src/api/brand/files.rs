@@ -108,13 +108,14 @@ impl Brand {
         list.ok_or_else(|| missing("file submissions"))
     }
 
-    /// One file; `None` where the vendor does not know it.
+    /// One file; `None` where the vendor does not know it. Another file is no answer.
     ///
     /// # Errors
     /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.
     pub async fn file_submission(&self, batch_id: &str) -> Result<Option<FileSubmission>> {
         let url = self.url(&file_path(batch_id)?)?;
-        self.0.client.get("file submission", &url, file).await
+        let own = |body: &Bytes| file(body).filter(|file| file.batch_id.eq_ignore_ascii_case(batch_id));
+        self.0.client.get("file submission", &url, own).await
     }
 
     /// The errors of a file. Its `ErrorsUri` is followed; where that is missing, leads to another host or to nothing, the

@@ -19,7 +19,7 @@ use url::Url;
 use super::advocate::segment;
 use super::json::Fields;
 use super::pace::Pacer;
-use super::{Client, Host, HostOptions, Stats, check_base};
+use super::{Client, HeardClock, Host, HostOptions, Stats, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 pub use actions::{Action, ActionItem, ActionUpdate, UpdateFilter};
@@ -95,9 +95,9 @@ impl Brand {
         Err(Error::new(Kind::Vendor, format!("the list of programs has no end within {PAGES} pages")))
     }
 
-    /// How far this clock is ahead of the host's, in seconds; `None` if no answer has said what time it is.
-    pub fn clock_ahead(&self) -> Option<i64> {
-        self.0.client.clock_ahead()
+    /// What the newest answer says about the host's clock; `None` before the first.
+    pub fn clock_heard(&self) -> Option<HeardClock> {
+        self.0.client.clock_heard()
     }
 
     /// What the client has done and is doing.

@@ -7,7 +7,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
+use url::Url;
 
 use super::super::json::{Fields, text};
 use super::paging::{Listed, Page, page};
@@ -53,6 +55,8 @@ pub struct Submission {
     pub error_reasons: Vec<String>,
     /// When it ended, as the vendor writes it.
     pub completion_date: Option<String>,
+    /// Where it is, as given.
+    pub uri: Option<String>,
     /// The whole answer.
     pub raw: String,
 }
@@ -86,6 +90,7 @@ impl Submission {
             error_type: None,
             error_reasons: Vec::new(),
             completion_date: None,
+            uri: None,
             raw: String::new(),
         }
     }
@@ -123,6 +128,15 @@ impl Submission {
         }
     }
 
+    /// Whether it may be what this URL was asked for: either of its names, batch ID and URI, is that of the URL, or it has none.
+    /// The two differ in a published sample (`contradictions.md` 12).
+    fn is_asked_for_by(&self, url: &Url) -> bool {
+        let wanted = name_in(url.path());
+        let own = self.uri.as_deref().map(name_in);
+        let mut names = self.batch_id.iter().map(|id| id.trim().to_owned()).chain(own).peekable();
+        names.peek().is_none() || names.any(|name| name.eq_ignore_ascii_case(&wanted))
+    }
+
     /// Whether the vendor has finished with it.
     pub fn is_complete(&self) -> bool {
         self.status == SubmissionStatus::Complete
@@ -153,13 +167,15 @@ impl SubmissionStatus {
 }
 
 impl Brand {
-    /// The submission behind a QueuedUri; `None` where the vendor does not know it (it is kept at most 90 days).
+    /// The submission behind a QueuedUri; `None` where the vendor does not know it (it is kept at most 90 days). The body of
+    /// another submission is no answer.
     ///
     /// # Errors
     /// `Vendor` for a link to another host; otherwise `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.
     pub async fn submission(&self, queued_uri: &str) -> Result<Option<Submission>> {
         let url = self.follow(queued_uri)?;
-        self.0.client.get("submission", &url, submission).await
+        let own = |body: &Bytes| submission(body).filter(|answer| answer.is_asked_for_by(&url));
+        self.0.client.get("submission", &url, own).await
     }
 
     /// Every submission of the last 90 days, from at most `pages` pages. No filter and no order is published for this list,
@@ -198,8 +214,19 @@ fn one_submission(fields: &Fields, raw: &str) -> Option<Submission> {
         error_type: fields.text("ErrorType").filter(|t| !t.trim().is_empty()),
         error_reasons: reasons(fields),
         completion_date: fields.text("CompletionDate"),
+        uri: fields.text("Uri"),
         raw: raw.to_owned(),
     })
+}
+
+/// The ID at the end of a path: decoded, without a query and without the form that is asked for.
+fn name_in(path: &str) -> String {
+    let path = path.split(['?', '#']).next().unwrap_or_default().trim().trim_end_matches('/');
+    let name = percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
+    match name.strip_suffix(".json") {
+        Some(bare) => bare.to_owned(),
+        None => name,
+    }
 }
 
 fn reasons(fields: &Fields) -> Vec<String> {

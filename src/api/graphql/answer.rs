@@ -144,8 +144,8 @@ pub(crate) fn page_and_referral(body: &[u8]) -> Option<Graph<(RewardPage, Referr
 }
 
 fn page(list: RewardsList<'_>, errors: &[&ErrorWire<'_>]) -> Option<RewardPage> {
-    // An error that says nothing of where it belongs may belong to any row: the page is as good as broken.
-    if errors.iter().any(|error| error.row().is_none()) {
+    // An error that names no row of the page may belong to any of them: the page is as good as broken.
+    if errors.iter().any(|error| error.row().is_none_or(|row| row >= list.data.len())) {
         return None;
     }
     let hurt: Vec<usize> = errors.iter().filter_map(|error| error.row()).collect();

@@ -162,3 +162,29 @@ async fn a_file_is_found_and_its_errors_where_it_says_or_where_they_are_document
         ]
     );
 }
+
+#[tokio::test]
+async fn another_submission_or_file_than_the_one_that_was_asked_for_is_no_answer() {
+    let of = |names: &str| Reply::json(200, &format!(r#"{{{names}"Status":"Complete"}}"#));
+    for (asked, names, is_believed) in [
+        ("/base/SID42/APISubmissions/A-1", r#""BatchId":"A-1","#, true),
+        ("/base/SID42/APISubmissions/A-1?x=A-2", r#""BatchId":"a-1 ","#, true),
+        ("/base/SID42/APISubmissions/A%2D1.json", r#""BatchId":"A-1","#, true),
+        ("/base/SID42/APISubmissions/A-1", r#""BatchId":"B-7","Uri":"/Advertisers/SID42/APISubmissions/A-1","#, true),
+        ("/base/SID42/APISubmissions/A-1", "", true),
+        ("/base/SID42/APISubmissions/A-1", r#""BatchId":"A-2","#, false),
+        ("/base/SID42/APISubmissions/A-1", r#""BatchId":"A-12","#, false),
+        ("/base/SID42/APISubmissions/A-1", r#""Uri":"/Advertisers/SID42/APISubmissions/A-2","#, false),
+        ("/base/SID42/APISubmissions/A-1", r#""BatchId":"A-2","Uri":"/Advertisers/SID42/APISubmissions/A-2","#, false),
+        ("/QueuedStatus/test123", r#""BatchId":"A-2","#, false),
+    ] {
+        let (_server, brand) = brand([of(names)]).await;
+        let answer = brand.submission(asked).await;
+        match answer {
+            Ok(answer) => assert!(is_believed && answer.is_some(), "{asked} {names}"),
+            Err(error) => assert!(!is_believed && error.kind == Kind::Vendor, "{asked} {names}: {}", error.message),
+        }
+    }
+    let (_server, brand) = brand([of(r#""BatchId":"F-2","#)]).await;
+    assert_eq!(brand.file_submission("F-1").await.map_err(|error| error.kind), Err(Kind::Vendor));
+}

@@ -35,6 +35,26 @@ fn listed(rewards: Result<Rewards, Error>) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_date_takes_back_what_an_earlier_one_said_about_the_clock() {
+    let json = ("content-type", "application/json");
+    let date = ("date", "Tue, 14 Nov 2023 22:13:20 GMT");
+    let server = Server::saying([
+        Reply::new(200, &[json, date], "[]"),
+        Reply::new(200, &[json, date, ("age", "700")], "[]"),
+        Reply::new(403, &[json], "{}"),
+        Reply::json(200, "[]"),
+        Reply::new(200, &[json, date], "[]"),
+    ])
+    .await;
+    let advocate = advocate(&server.options());
+    assert_eq!(advocate.clock_heard(), None);
+    for knows in [true, true, true, false, true] {
+        drop(advocate.rewards(&AccountId::new(EMAIL), None).await);
+        assert_eq!(advocate.clock_heard().map(|heard| heard.ahead.is_some()), Some(knows));
+    }
+}
+
+#[tokio::test]
 async fn requests_are_as_the_vendor_publishes_them() {
     let server = Server::saying([
         Reply::json(200, r#"{"count":0,"totalCount":7,"users":[]}"#),

@@ -22,7 +22,7 @@ use super::dispatch::{Dispatch, Sent};
 use super::plan::{self, ActionPlan, Plan, Step};
 use super::receipt::{Receipt, finding_lines};
 use super::verdict::Check;
-use super::{Options, Reads, WriterSettings, confirm, seen};
+use super::{Options, Reads, WriterSettings, confirm, seen, sendable};
 use crate::api::{BrandWriter, Change, Modification, is_full_retraction};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
@@ -71,6 +71,7 @@ pub async fn run(
     order_id: &OrderId,
     options: &AdjustOptions,
 ) -> Result<Receipt> {
+    sendable::check(reads)?;
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let mut plan = plan::make(reads, existing.as_ref(), order_id, &options.plan, None).await?;
     let mut receipt = Receipt::new(reads.identity, order_id, &plan.coverage, false);

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
-use super::{Options, Reads, WriterSettings, seen};
+use super::{Options, Reads, WriterSettings, seen, sendable};
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::program_rule::ProgramRule;
@@ -121,6 +121,7 @@ impl<'a> Batch<'a> {
         template: &Options,
         undated: Timestamp,
     ) -> Result<Self> {
+        sendable::check(reads)?;
         let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
         let mut items = rows::items(refunds, template);
         if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))?
@@ -341,7 +342,10 @@ impl Intent {
             lines.push(format!("{} actions will be adjusted for a refund in part", self.adjustments));
         }
         if self.followed > 0 {
-            lines.push(format!("{} were sent before and are only looked at", self.followed));
+            lines.push(format!(
+                "{} were sent before: what is still open is looked at, and nothing is sent again",
+                self.followed
+            ));
         }
         lines
     }

@@ -160,8 +160,13 @@ impl Done {
             return Self::new(Outcome::NotAttempted, "nothing was to be done");
         };
         let outcome = judged(worst);
-        let is_done = matches!(outcome, Outcome::Confirmed | Outcome::AlreadyRetracted);
-        let message = if is_done { String::new() } else { worst.0.message.clone() };
+        let message = match (outcome, worst.0.id) {
+            (Outcome::Confirmed, _) => String::new(),
+            (Outcome::AlreadyRetracted, Some(id)) => {
+                format!("proven before: {}; not read again now, which `recoup verify {id}` does", worst.0.message)
+            }
+            _ => worst.0.message.clone(),
+        };
         let mut done = Self::new(outcome, message);
         for (entry, _) in entries {
             done.actions.extend(entry.action_id.clone());

@@ -18,6 +18,7 @@ use crate::model::decimal::Decimal;
 use crate::model::{Coverage, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
 use crate::retract::adjust::command_for;
+use crate::retract::judge::losses;
 use crate::retract::plan::{self, Plan, Step};
 use crate::retract::verdict::Verdict;
 use crate::retract::{Options, Reads, RefundClaim, rule};
@@ -215,7 +216,8 @@ impl Item<'_> {
         if let Some(error) = plan.actions.iter().find_map(|action| action.findings.error()) {
             self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::Stopped, with_the_way_out(error)) });
         } else if plan.actions.iter().all(|action| action.step == Step::AlreadyCancelled) {
-            let message = "every known reward is cancelled already, and not by this ledger";
+            let lost: String = plan.actions.iter().map(|action| losses(&action.rewards)).collect();
+            let message = format!("every known reward is cancelled already, and not by this ledger{lost}");
             self.done = Some(Done { actions: names(&plan), ..Done::new(Outcome::AlreadyRetracted, message) });
         }
         self.unsent = plan.actions.iter().filter(|action| action.step == Step::Send).count();

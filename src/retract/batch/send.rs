@@ -273,7 +273,7 @@ impl Item<'_> {
                 (Some(done), _) => (done.outcome.words().to_owned(), done.message.clone()),
                 (None, Some(_)) => ("same order as above".to_owned(), String::new()),
                 (None, None) if !self.before.is_empty() => {
-                    ("sent before".to_owned(), "it is only looked at".to_owned())
+                    ("sent before".to_owned(), "nothing is sent again".to_owned())
                 }
                 (None, None) => (String::new(), String::new()),
             };

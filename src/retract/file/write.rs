@@ -23,7 +23,7 @@ use crate::retract::approval::{self, Demand, Granted, Subject};
 use crate::retract::dispatch::take_lock;
 use crate::retract::plan::{self, ActionPlan, Kept, Step, handed_over, sent_before};
 use crate::retract::receipt::Mark;
-use crate::retract::{Options, Reads, confirm, seen};
+use crate::retract::{Options, Reads, confirm, seen, sendable};
 use crate::store::index::{Index, IndexReader};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 
@@ -46,6 +46,7 @@ pub struct WriteOptions {
 
 /// Checks every order, and writes the file. An error means that nothing was handed over.
 pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], options: &WriteOptions) -> Result<Written> {
+    sendable::check(reads)?;
     let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
     let path = place(existing.as_ref(), options)?;
     make_folder(&options.out)?;

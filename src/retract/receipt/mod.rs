@@ -8,7 +8,7 @@ mod text;
 use serde::Serialize;
 
 use super::adjust::preview::Preview;
-use super::judge::Snapshot;
+use super::judge::{Snapshot, losses};
 use super::plan::{ActionPlan, Step};
 use super::verdict::{Finding, Findings};
 use crate::error::{Error, Kind};
@@ -107,8 +107,11 @@ impl Receipt {
                 self.retractions.push(Entry::unsent(action, "stopped", &format!("{why}; nothing was sent")));
             }
             Step::AlreadyCancelled => {
-                let message = "every known reward of it is cancelled already, and not by this ledger; nothing was sent";
-                self.retractions.push(Entry::unsent(action, "already_cancelled", message));
+                let lost = losses(&action.rewards);
+                let message = format!(
+                    "every known reward of it is cancelled already, and not by this ledger{lost}; nothing was sent"
+                );
+                self.retractions.push(Entry::unsent(action, "already_cancelled", &message));
             }
         }
     }

@@ -40,6 +40,7 @@ pub(super) async fn plan(
     desk.keep_out(&actor, report, false)?;
     let now = desk.now();
     let planned = batch::Batch::plan(&reads, refunds, &options, now).await?;
+    desk.remember_clock();
     if let Some(error) = planned.ended() {
         return Err(error.clone());
     }
@@ -71,6 +72,7 @@ pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch
         }
         work.end_early(error);
     }
+    desk.remember_clock();
     let outcomes = work.outcomes(false)?;
     let (summary, _) = work.summary(&outcomes);
     batch.sent += summary.sent;

@@ -56,7 +56,7 @@ pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
 pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
 pub use tombstones::Buried;
-pub use vendor_clock::ClockOffset;
+pub use vendor_clock::{ClockOffset, JudgedBy, JudgedNow};
 pub use walks::{RewardRows, RowsCommitted, Unseen};
 
 use links::key_all;

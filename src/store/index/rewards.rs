@@ -3,7 +3,9 @@
 //! What an account no longer lists is marked as gone; what another account listed before moves. An answer that was asked
 //! for before a newer one never overwrites it.
 
-use foldhash::{HashSet, HashSetExt};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;
@@ -16,7 +18,7 @@ use super::rows::{Item, Tally, old_rewards};
 use super::shared::Shared;
 use super::sweeps::count_accounts;
 use super::{AccountKey, Index, RunKey, Sweep};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
 
@@ -64,15 +66,25 @@ impl ReadReward {
     }
 
     /// What Get Rewards answered for an account; and how many of the rewards cannot be kept, because they have no id.
-    pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> (Vec<Self>, u64) {
+    ///
+    /// # Errors
+    /// [`Kind::Vendor`] if a reward names another account: then the answer is not about the one that was asked, and nothing of it
+    /// is kept.
+    pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> Result<(Vec<Self>, u64)> {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
             match extract::read(raw.get(), account, mapping) {
+                Ok(extracted) if extracted.reward.account_id != *account => {
+                    let what =
+                        "Advocate Get Rewards answered with rewards of another account than the one that was asked for";
+                    return Err(Error::new(Kind::Vendor, what)
+                        .hint("run the same command again; a cache or a proxy in between may mix answers up"));
+                }
                 Ok(extracted) => rewards.push(Self { extracted, raw: raw.into(), via: Via::Rest }),
                 Err(_no_id) => unusable += 1,
             }
         }
-        (rewards, unusable)
+        Ok((rewards, unusable))
     }
 
     /// The same, having come by another API than Get Rewards.
@@ -292,13 +304,9 @@ fn record_account(
         }
         AccountAnswer::Listed { rewards, unusable } => {
             let mut before_rewards = old_rewards(pen, read.key)?;
-            let mut done: HashSet<&RewardId> = HashSet::with_capacity(rewards.len());
-            for reward in rewards {
+            let chosen = one_statement_each(rewards.iter(), asked_at);
+            for reward in rewards.iter().filter(|reward| is_chosen(&chosen, reward)) {
                 let id = &reward.extracted.reward.reward_id;
-                // The same reward twice in one answer is one reward.
-                if !done.insert(id) {
-                    continue;
-                }
                 let old = before_rewards.remove(id);
                 let listed_by = &before.account_id;
                 let item = Item { lineage, key: read.key, listed_by, asked_at: read.asked_at, reward };
@@ -321,6 +329,32 @@ fn record_account(
         }
     }
     Ok(())
+}
+
+/// Of several statements about one reward in one answer, the one that speaks the most against a cancellation.
+pub(super) fn one_statement_each<'a>(
+    rewards: impl Iterator<Item = &'a ReadReward>,
+    now_ms: i64,
+) -> HashMap<&'a RewardId, &'a ReadReward> {
+    let mut chosen: HashMap<&RewardId, &ReadReward> = HashMap::new();
+    for one in rewards {
+        match chosen.entry(&one.extracted.reward.reward_id) {
+            Slot::Vacant(free) => {
+                free.insert(one);
+            }
+            Slot::Occupied(mut kept) => {
+                if one.extracted.reward.weight(now_ms) < kept.get().extracted.reward.weight(now_ms) {
+                    kept.insert(one);
+                }
+            }
+        }
+    }
+    chosen
+}
+
+/// Whether it is the statement that was chosen of its reward.
+pub(super) fn is_chosen(chosen: &HashMap<&RewardId, &ReadReward>, reward: &ReadReward) -> bool {
+    chosen.get(&reward.extracted.reward.reward_id).is_some_and(|chosen| std::ptr::eq(*chosen, reward))
 }
 
 /// The account could not be read in this run; the next walk and the last try decide what becomes of it.

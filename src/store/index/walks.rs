@@ -11,6 +11,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::accounts::Lineage;
 use super::links::{led_to, move_keys_on, order_key};
 use super::pen::Pen;
+use super::rewards::{is_chosen, one_statement_each};
 use super::rows::{Item, Tally};
 use super::runs::RunKey;
 use super::sums::check_key;
@@ -57,7 +58,8 @@ impl Index {
             let mut tally = Tally::default();
             let mut accounts: HashMap<&AccountId, AccountKey> = HashMap::new();
             let pen = &mut Pen::new(tx);
-            for (account, reward) in &page.rewards {
+            let chosen = one_statement_each(page.rewards.iter().map(|(_, reward)| reward), asked_at.as_millisecond());
+            for (account, reward) in page.rewards.iter().filter(|(_, reward)| is_chosen(&chosen, reward)) {
                 if shared.forgotten.has(account.as_str()) {
                     let Reward { reward_id, date_modified, .. } = &reward.extracted.reward;
                     leave_out(tx, &shared.forgotten, run.0, reward_id, *date_modified)?;

@@ -35,12 +35,14 @@ impl Ledger {
     /// # Errors
     /// [`Kind::Busy`] if another process reads an older state of the ledger for too long.
     pub fn put_into_main_file(&self) -> Result<()> {
+        let is_sound = self.is_as_it_was_sound();
         let is_busy = self
             .conn
             .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
                 Ok(row.get::<_, bool>(0)? || row.get::<_, i64>(1)? != row.get::<_, i64>(2)?)
             })
             .map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
+        self.stays_sound(is_sound);
         if !is_busy {
             return Ok(());
         }

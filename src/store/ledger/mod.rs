@@ -183,6 +183,7 @@ impl Ledger {
     }
 
     fn transact<T>(&mut self, work: impl FnOnce(&Connection, &Actor) -> rusqlite::Result<T>) -> Result<T> {
+        let is_sound = self.is_as_it_was_sound();
         let run = || {
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx, &self.actor)?;
@@ -190,7 +191,9 @@ impl Ledger {
             main_file::checkpoint(&self.conn);
             Ok(value)
         };
-        run().map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+        let done = run().map_err(|error| sql_error(&error, &LAYOUT, &self.path));
+        self.stays_sound(is_sound);
+        done
     }
 }
 
