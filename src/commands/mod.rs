@@ -139,7 +139,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     let actor = known(&settings, whoever_runs_this());
     let context =
         Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor, asked: OnceLock::new() };
-    let ended = command(&context, cli.command).await;
+    let ended = Box::pin(command(&context, cli.command)).await;
     remember_clock(&context);
     ended
 }
