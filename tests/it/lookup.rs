@@ -54,8 +54,10 @@ fn an_answer_has_the_shape_of_the_contract() {
     let order = sim.example("plain");
     let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
     let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-    let expected = ["candidates", "clock", "coverage", "matches", "order_id", "referrals", "suggestions", "verdict"];
-    assert_eq!(keys(&answer), expected);
+    assert_eq!(
+        keys(&answer),
+        ["candidates", "clock", "coverage", "matches", "order_id", "referrals", "suggestions", "verdict"]
+    );
     assert_eq!(
         keys(&answer["coverage"]),
         ["accounts_known", "accounts_read", "as_of", "complete", "rewards_known", "rewards_read", "source"]
