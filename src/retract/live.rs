@@ -131,6 +131,8 @@ pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> R
             });
         }
     }
+    let of_referrals = known_in_referrals(reads, &answered, known);
+    accounts.extend(of_referrals);
     let (now, _) = vendor_time(reads);
     keep_what_stands(&mut accounts, now.as_millisecond());
     let mut found = Vec::with_capacity(known.len());
@@ -143,6 +145,22 @@ pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> R
     }
     let (now, trouble) = vendor_time(reads);
     Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
+}
+
+/// What the referrals say of known rewards: one that no list has is read there by the API that its link came by.
+fn known_in_referrals(reads: &Reads<'_>, answered: &[(String, ReferralAnswer)], known: &[Known]) -> Vec<AccountLook> {
+    let rewards = answered.iter().flat_map(|(_, answer)| match answer {
+        ReferralAnswer::Read(referral) => referral.rewards.as_slice(),
+        ReferralAnswer::Unreadable(_) => &[],
+    });
+    let read = rewards.filter_map(|raw| read_own(reads, raw.get(), None, Via::GraphQl).ok());
+    let of_known = read.filter(|live| known.iter().any(|known| known.reward_id == live.extracted.reward.reward_id));
+    let asked_at = reads.clock.now();
+    let account = |live: LiveReward| {
+        let account = live.extracted.reward.account_id.clone();
+        AccountLook { account, rewards: Some(vec![live]), asked_at }
+    };
+    of_known.map(account).collect()
 }
 
 /// The time by the vendor's clock; by this machine's, and why, if the vendor's cannot be used.
