@@ -78,7 +78,13 @@ fn a_flipped_byte_in_the_index_never_gives_a_complete_answer_that_is_wrong() {
         }
         match answers(&home, &copy, &texts) {
             None => refused += 1,
-            Some(found) => {
+            Some(mut found) => {
+                // The offset of the vendor's clock may be lost, and then the answer says so.
+                for (found, good) in found.iter_mut().zip(&good) {
+                    if found["clock"] == "local" {
+                        found["clock"] = good["clock"].clone();
+                    }
+                }
                 same += u32::from(found == good);
                 let claims = found
                     .iter()

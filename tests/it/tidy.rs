@@ -273,7 +273,7 @@ fn missing_documents(path: &str, text: &str) -> Vec<String> {
             text[..end].rfind(|c: char| !c.is_ascii_alphanumeric() && !"-_./".contains(c)).map_or(0, |at| at + 1);
         Some(&text[start..end + 3]).filter(|name| name.len() > 3)
     });
-    let is_missing = |name: &&str| !root().join(name).exists();
+    let is_missing = |name: &&str| !root().join(name.trim_start_matches('/')).exists();
     cited.filter(is_missing).map(|name| format!("{path} cites {name}, which is not in the repository")).collect()
 }
 

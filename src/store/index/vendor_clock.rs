@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
+use crate::model::fnv1a;
 
-/// The key beside the identity; its value is the seconds, or [`NO_DATE`], and the moment, parted by a blank.
+/// The key beside the identity; its value is the seconds, or [`NO_DATE`], the moment, and a sum over both, parted by blanks.
 const KEY: &str = "clock_ahead";
 
 /// The value if the newest answer carried no date.
@@ -63,14 +64,20 @@ impl JudgedBy {
 }
 
 impl ClockOffset {
+    /// `None` also if the sum does not fit: a damaged offset is not known.
     fn read(value: &str) -> Option<Self> {
-        let (seconds, at) = value.split_once(' ')?;
+        let (said, sum) = value.rsplit_once(' ')?;
+        if sum != format!("{:x}", fnv1a(said.bytes())) {
+            return None;
+        }
+        let (seconds, at) = said.split_once(' ')?;
         let seconds = if seconds == NO_DATE { None } else { Some(seconds.parse().ok()?) };
         Some(Self { seconds, at: at.to_owned() })
     }
 
     fn value(seconds: Option<i64>, at: Timestamp) -> String {
-        format!("{} {at:.0}", seconds.map_or_else(|| NO_DATE.to_owned(), |seconds| seconds.to_string()))
+        let said = format!("{} {at:.0}", seconds.map_or_else(|| NO_DATE.to_owned(), |seconds| seconds.to_string()));
+        format!("{said} {:x}", fnv1a(said.bytes()))
     }
 
     /// Now by the vendor's clock; `None` if the offset is not known any more.
@@ -171,6 +178,12 @@ mod tests {
         let none = ClockOffset::read(&ClockOffset::value(None, at(0))).expect("is read");
         assert_eq!((none.seconds, none.now(at(1))), (None, None));
         assert!(none.says(None, at(0)) && !none.says(Some(0), at(0)));
-        assert_eq!(ClockOffset::read("3 2026-01-01T00:00:00Z").and_then(|it| it.seconds), Some(3));
+        let value = ClockOffset::value(Some(3), at(0));
+        assert_eq!(ClockOffset::read(&value).and_then(|it| it.seconds), Some(3));
+        for at in 0..value.len() {
+            let mut damaged = value.clone().into_bytes();
+            damaged[at] ^= 1;
+            assert_eq!(ClockOffset::read(&String::from_utf8_lossy(&damaged)), None, "byte {at}");
+        }
     }
 }

@@ -42,7 +42,8 @@ fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String
         complaints.push(format!("README does not have --{flag}"));
     }
     // cargo's own, and those of the benches, are in the blocks that build, test and measure.
-    let foreign = ["release", "features", "locked", "path", "bench", "rounds", "links", "kills", "test", "ignored"];
+    let foreign =
+        ["release", "features", "locked", "path", "bench", "rounds", "links", "kills", "test", "ignored", "workspace"];
     for flag in shown.iter().filter(|flag| !all_flags.contains(flag) && !foreign.contains(&flag.as_str())) {
         complaints.push(format!("README has --{flag}, which does not exist"));
     }
