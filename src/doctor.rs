@@ -1,7 +1,7 @@
 //! Use case: does everything that recoup needs work, and what to do where it does not.
 //!
-//! Reads only: a few participants, a sample of their rewards, the list of programs, both files from end to end. It must never
-//! send anything that changes something, and never names a participant.
+//! Reads a few participants, a sample of their rewards, the programs with their rules, and both files from end to end. It keeps the
+//! rules in the index, as a retraction does. It must never send anything that changes something, and never names a participant.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -20,7 +20,9 @@ use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::report::Report;
 use crate::retract::sendable::{check_files, clock_trouble};
 use crate::retract::{advice, rule};
-use crate::store::{Whole, check_folder};
+use crate::store::index::Index;
+use crate::store::ledger::Ledger;
+use crate::store::{Identity, Whole, check_folder};
 
 /// How many accounts are asked for a sample of rewards.
 const SAMPLE_ACCOUNTS: usize = 25;
@@ -129,6 +131,17 @@ pub async fn run(
         say(Check::of(name, &sound, |()| "sound".to_owned()))?;
     }
 
+    if let Ok(Some(ledger)) = Ledger::open_read_only(&settings.ledger, owner) {
+        let chain = ledger.audit(None).and_then(|audit| match audit.faults.first() {
+            None => Ok(audit.events),
+            Some(fault) => {
+                Err(Error::new(Kind::Tampered, format!("the ledger is not what was written: {}", fault.what))
+                    .hint("run `recoup audit verify`; nothing is sent from this ledger"))
+            }
+        });
+        say(Check::of("chain of the ledger", &chain, |events| format!("{events} event(s), as they were written")))?;
+    }
+
     let mut is_every_rule_found = false;
     if owner.is_some() {
         match settings
@@ -139,7 +152,7 @@ pub async fn run(
                 for check in advocate_checks(&advocate, settings).await {
                     say(check)?;
                 }
-                let rules = rules(&advocate, clock).await;
+                let rules = rules(&advocate, settings, owner, clock).await;
                 is_every_rule_found = rules.as_ref().is_ok_and(|rules| rule::is_found(rules));
                 for check in rule_checks(rules) {
                     say(check)?;
@@ -223,9 +236,27 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
 }
 
 /// The rule of every program of the tenant; one line that says why, if none can be read.
-async fn rules(advocate: &Advocate, clock: &Clock) -> Result<Vec<ProgramRule>> {
+/// The rule of each program. What was read replaces what the index has kept of it, so that a retraction does not rely on less.
+async fn rules(
+    advocate: &Advocate,
+    settings: &Settings,
+    owner: Option<&Identity>,
+    clock: &Clock,
+) -> Result<Vec<ProgramRule>> {
     let read_at = format!("{:.0}", clock.now());
+    let keep = |programs: &[RuledProgram]| -> Result<()> {
+        let Some(owner) = owner.filter(|_| settings.database.exists()) else { return Ok(()) };
+        let mut index = Index::open(&settings.database, owner)?;
+        let put = |program: &RuledProgram| {
+            index.put_program_rule(&program.id, &serde_json::to_string(program).unwrap_or_default(), clock.now())
+        };
+        programs.iter().try_for_each(put)
+    };
     Ok(match advocate.program_rules(None).await? {
+        Programs::Read(programs) if keep(&programs).is_err() => {
+            return Err(Error::new(Kind::Storage, "the index does not keep the program rules that were read")
+                .hint("a retraction may rely on what was read within the last hour; look at the index above"));
+        }
         Programs::Read(programs) => programs.iter().map(|program| program.judge(&[], &read_at)).collect(),
         Programs::NotReadable { why, .. } => vec![RuledProgram::unread("", why).judge(&[], &read_at)],
     })

@@ -15,7 +15,7 @@ use super::advocate::segment;
 use super::graphql::{ListedReward, Refusal, RewardQuery};
 use super::json::text;
 use super::{Advocate, Graph, Question};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 
 /// A referral, without its people. Dates are Unix milliseconds.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl Advocate {
                 Graph::Answer((page, referral)) => {
                     let referral = match referral {
                         ReferralAnswer::Read(read) if read.id != id => {
-                            return Err(Error::new(Kind::Vendor, "GraphQL answered with another referral"));
+                            ReferralAnswer::unreadable("GraphQL answered with another referral")
                         }
                         referral => referral,
                     };

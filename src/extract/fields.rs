@@ -329,7 +329,9 @@ fn statuses(map: &Named<'_, '_>, is_rest_readable: bool) -> Option<String> {
         Some(value) if !is_blank(value) => add(value),
         _ => {}
     }
-    if is_stated && let Some(status) = map.get(Known::Status).filter(|value| !is_blank(value)) {
+    if (is_stated || stated.is_some())
+        && let Some(status) = map.get(Known::Status).filter(|value| !is_blank(value))
+    {
         match status.as_str() {
             Some(word) if word.trim().eq_ignore_ascii_case("CANCELLED") => {}
             _ => add(status),

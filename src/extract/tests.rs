@@ -235,6 +235,7 @@ fn another_spelling_or_a_status_that_speaks_against_a_cancellation_makes_it_uncl
         (json!({"statuses": [], "status": "REDEEMED"}), RewardState::Unclear),
         (json!({"statuses": ["CANCELLED"], "status": "AVAILABLE"}), RewardState::Unclear),
         (json!({"statuses": ["CANCELLED"], "status": 5}), RewardState::Unclear),
+        (json!({"Statuses": ["CANCELLED"], "status": "AVAILABLE"}), RewardState::Unclear),
         (json!({"statuses": ["CANCELLED"], "status": "cancelled"}), RewardState::Cancelled),
         (json!({"statuses": ["CANCELLED"], "Statuses": ["AVAILABLE"]}), RewardState::Unclear),
         (json!({"statuses": null, "STATUSES": "AVAILABLE"}), RewardState::Unclear),

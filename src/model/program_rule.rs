@@ -36,6 +36,9 @@ pub enum Rules {
     Read {
         /// What they retract after a refund.
         retractions: Vec<Retraction>,
+        /// The events of the purchases that they reward.
+        #[serde(default)]
+        purchases: Vec<String>,
         /// A word or a part that recoup does not know, and that may be a further rule.
         doubt: Option<String>,
     },
@@ -194,8 +197,8 @@ impl RuledProgram {
             why: None,
             read_at: read_at.to_owned(),
         };
-        let (retractions, doubt) = match &self.rules {
-            Rules::Read { retractions, doubt } => (retractions, doubt),
+        let (retractions, purchases, doubt) = match &self.rules {
+            Rules::Read { retractions, purchases, doubt } => (retractions, purchases, doubt),
             Rules::NotReadable { why } => return ProgramRule { why: Some(why.clone()), ..rule },
         };
         if retractions.is_empty() {
@@ -217,6 +220,18 @@ impl RuledProgram {
         }
         if rewards.is_empty() && retractions.iter().all(|one| !one.limits.is_empty()) {
             reasons.extend(retractions.iter().flat_map(|one| one.limits.clone()));
+        }
+        // Rewards by REST do not name their event: then it must be one for which the program gives rewards.
+        let is_event_known = !rewards.is_empty() && rewards.iter().all(|reward| reward.event_key.is_some());
+        let is_for_a_purchase = |one: &Retraction| purchases.is_empty() || purchases.contains(&one.event_key);
+        if !is_event_known && !retractions.iter().any(is_for_a_purchase) {
+            reasons.insert(format!(
+                "no refund rule is for an event whose purchases the program rewards ({})",
+                purchases.iter().map(|event| short(event)).collect::<Vec<_>>().join(", ")
+            ));
+        }
+        if retractions.iter().all(|one| matches!(&one.takes, Takes::Rewards { keys } if keys.is_empty())) {
+            reasons.insert("its retractions take no reward back".to_owned());
         }
         match self.status.as_deref() {
             Some("LIVE") => {}

@@ -102,6 +102,13 @@ pub fn is_found(rules: &[ProgramRule]) -> bool {
     !rules.is_empty() && rules.iter().all(|rule| rule.state == RuleState::Found)
 }
 
+/// Whether the rule was found for every program of these, and nothing about it had to be left open but the event, which rewards by
+/// REST do not name: only then a file needs no trial.
+pub fn needs_no_trial(rules: &[ProgramRule]) -> bool {
+    let is_open = |rule: &ProgramRule| rule.not_compared.iter().any(|what| !what.starts_with("the purchase event"));
+    is_found(rules) && !rules.iter().any(is_open)
+}
+
 /// These programs, as they were read within the hour or as they are now.
 async fn read(reads: &Reads<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
     let _asking = reads.rules.asking.lock().await;

@@ -75,6 +75,8 @@ fn an_altered_row_is_found_at_its_event() {
     let ran = home.check(&["audit", "verify", "--json"], 1);
     assert_eq!(ran.error_kind(), "tampered");
     assert_eq!(ran.object()["faults"][0]["sequence"], 3);
+    let doctor = home.check(&["doctor"], 1);
+    assert!(doctor.stdout.contains("chain of the ledger: the ledger is not what was written"), "{}", doctor.stdout);
 }
 
 #[test]

@@ -68,6 +68,33 @@ fn no_such_rule_stops_unless_a_person_overrides_it_by_name() {
 }
 
 #[test]
+fn a_rule_for_an_event_that_no_purchase_has_is_seen_also_where_rewards_name_no_event() {
+    let (sim, home) = ready(&["--participants", "3000", "--program-rule", "wrong-event"]);
+    let order = sim.example("plain").order_id;
+    let ran = home.check(&["retract", &order, "--dry-run", "--json"], 0);
+    assert_eq!(rule(&ran)["state"], "found_but", "Get Rewards does not name the event: {}", rule(&ran));
+    assert!(text(&rule(&ran)["reasons"]).contains("purchases the program rewards"), "{}", rule(&ran));
+    let doctor = home.run(&["doctor"]);
+    assert!(doctor.stdout.contains("rule found, but no refund rule is for an event"), "{}", doctor.stdout);
+    let file = orders_file(&home, "refunds.csv", &plain(&sim, 5));
+    let ran = check_batch(&home, &file, &home.path("out.csv"), &["--wait", "400ms"], 6);
+    assert!(ran.stderr.contains("3 of them go first"), "the trial stays: {}", ran.stderr);
+    assert_eq!(sim.deletes().len(), 3);
+}
+
+#[test]
+fn what_doctor_has_read_is_what_a_retraction_relies_on() {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain").order_id;
+    home.check(&["retract", &order, "--dry-run"], 0);
+    sim.post("set?rule-missing=true");
+    let doctor = home.check(&["doctor"], 1);
+    assert!(doctor.stdout.contains("no such rule"), "{}", doctor.stdout);
+    home.check(&["retract", &order, "--yes"], 5);
+    assert!(sim.deletes().is_empty());
+}
+
+#[test]
 fn a_rule_that_was_just_set_up_counts_at_once() {
     let (sim, home) = ready(&["--rule-missing"]);
     let order = sim.example("plain").order_id;

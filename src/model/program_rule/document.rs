@@ -32,13 +32,19 @@ type Read<T> = Result<T, String>;
 /// The rules of a program, read whole or not at all.
 pub(super) fn read(rules: &Value) -> Rules {
     match retractions(rules) {
-        Ok((retractions, doubt)) => Rules::Read { retractions, doubt },
+        Ok(Known { retractions, purchases, doubt }) => Rules::Read { retractions, purchases, doubt },
         Err(why) => Rules::NotReadable { why },
     }
 }
 
-/// The refund rules, and what leaves open whether there are more.
-fn retractions(rules: &Value) -> Read<(Vec<Retraction>, Option<String>)> {
+/// The refund rules, the events of the purchases that are rewarded, and what leaves open whether there are more rules.
+struct Known {
+    retractions: Vec<Retraction>,
+    purchases: Vec<String>,
+    doubt: Option<String>,
+}
+
+fn retractions(rules: &Value) -> Read<Known> {
     if rules.is_null() {
         return Err("the vendor gives no rules for this program".to_owned());
     }
@@ -54,10 +60,11 @@ fn retractions(rules: &Value) -> Read<(Vec<Retraction>, Option<String>)> {
         .and_then(Value::as_array)
         .filter(|objectives| !objectives.is_empty())
         .ok_or("its rules have no list of objectives")?;
-    let (mut found, mut doubt) = (Vec::new(), None);
+    let (mut found, mut purchases, mut doubt) = (Vec::new(), Vec::new(), None);
     for objective in objectives {
         match of_objective(objective)? {
             Objective::Refund(retractions) => found.extend(retractions),
+            Objective::Purchase(event) => purchases.push(event),
             Objective::Other => {}
             Objective::Unknown(word) => doubt = doubt.or(Some(word)),
         }
@@ -65,12 +72,16 @@ fn retractions(rules: &Value) -> Read<(Vec<Retraction>, Option<String>)> {
     let extra = unknown_key(rules, &["version", "conversionRule"])
         .or_else(|| unknown_key(object(conversion, "conversionRule").ok()?, &["objectives"]));
     doubt = doubt.or(extra.map(|key| format!("its rules have a part that recoup does not know: {key}")));
-    Ok((found, doubt))
+    purchases.sort_unstable();
+    purchases.dedup();
+    Ok(Known { retractions: found, purchases, doubt })
 }
 
 enum Objective {
     /// A refund is its trigger, and these are its retractions; none if it only does other things.
     Refund(Vec<Retraction>),
+    /// A purchase with this event is its trigger, and it gives rewards.
+    Purchase(String),
     /// Another trigger.
     Other,
     /// A word that the schema does not have.
@@ -87,7 +98,8 @@ fn of_objective(objective: &Value) -> Read<Objective> {
     }
     match text(trigger, "intent")? {
         Some("REFUND") => {}
-        None | Some("PURCHASE" | "OTHER") => return Ok(Objective::Other),
+        Some("OTHER") => return Ok(Objective::Other),
+        None | Some("PURCHASE") => return Ok(purchase(objective, trigger)),
         Some(other) => return Ok(Objective::Unknown(format!("recoup does not know the intent {}", quoted(other)))),
     }
     let event_key = text(trigger, "eventKey")?.ok_or("a refund trigger names no event")?.to_owned();
@@ -137,6 +149,19 @@ fn of_objective(objective: &Value) -> Read<Objective> {
         Some(unknown) if found.is_empty() => Objective::Unknown(unknown),
         _ => Objective::Refund(found),
     })
+}
+
+fn purchase(objective: &Map<String, Value>, trigger: &Map<String, Value>) -> Objective {
+    let actions = objective.get("actions").and_then(Value::as_array);
+    let rewards = |action: &Value| {
+        matches!(action["actionType"].as_str(), Some("tieredRewardsAndEmail" | "rewardAndEmail" | "exchangeReward"))
+    };
+    match trigger.get("eventKey").and_then(Value::as_str) {
+        Some(event) if actions.is_some_and(|actions| actions.iter().any(rewards)) => {
+            Objective::Purchase(event.to_owned())
+        }
+        _ => Objective::Other,
+    }
 }
 
 fn reward_keys(action: &Map<String, Value>) -> Read<Vec<String>> {

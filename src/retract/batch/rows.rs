@@ -93,7 +93,7 @@ impl Item<'_> {
         Some(Candidate {
             row,
             program: sends().find_map(|action| action.program_id.clone()).unwrap_or_default(),
-            rule_found: sends().all(|action| rule::is_found(&action.rules)),
+            rule_found: sends().all(|action| rule::needs_no_trial(&action.rules)),
             verdict: sends().map(|action| action.findings.verdict()).max().unwrap_or(Verdict::Go),
             event_at: sends().filter_map(|action| action.event_at).min(),
             value,
