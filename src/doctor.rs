@@ -182,7 +182,7 @@ pub async fn run(
         ))?;
     }
     if !is_every_rule_found {
-        report.note("the rule was not found in every program, so look at it by hand:");
+        report.note("for a program whose rule was not found, or could not be read, the steps by hand are:");
         for step in advice::PROGRAM_RULE {
             report.note(format!("     {step}"));
         }

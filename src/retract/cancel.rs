@@ -209,6 +209,16 @@ async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
     if !why.is_empty() {
         return Err(refused(format!("reward {reward_id}: {why}; nothing was sent")));
     }
+    let indexed = IndexReader::open(reads.index, Some(reads.identity))?
+        .map(|reader| reader.reward(reward_id))
+        .transpose()?
+        .flatten();
+    if indexed.is_some_and(|indexed| indexed.reward.account_id != extracted.reward.account_id) {
+        return Err(refused(format!(
+            "reward {reward_id} is in another account than the index has it in; nothing was sent"
+        ))
+        .hint("run `recoup crawl`, then try again; if it stays, compare the reward with the vendor's Reward Feed"));
+    }
     Ok(Standing { snapshot: snapshot(&extracted.reward, now_ms), extracted, read_at: Instant::now() })
 }
 

@@ -39,6 +39,18 @@ fn one_reward_is_cancelled_once_and_proven() {
 }
 
 #[test]
+fn a_reward_that_has_moved_to_another_account_is_not_cancelled() {
+    let (sim, home) = ready(&[]);
+    let order = sim.example("plain");
+    let reward = order.reward_ids[0].as_str();
+    sim.rewrite(reward, &serde_json::json!({"set": {"accountId": "ann@example.com"}}));
+    let ran = home.check(&args(reward, &["--yes", "--json"]), 5);
+    assert!(ran.stderr.contains("in another account than the index has it in"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("ann@") && !ran.stdout.contains("ann@"), "{ran:?}");
+    assert_eq!(posts(&sim), 0);
+}
+
+#[test]
 fn it_needs_a_ticket_and_a_reason_and_a_reward_that_stands() {
     let (sim, home) = ready(&["--participants", "5000"]);
     let plain = sim.example("plain");

@@ -62,6 +62,9 @@ fn no_such_rule_stops_unless_a_person_overrides_it_by_name() {
     assert!(sim.deletes().is_empty(), "another name overrides nothing");
     let ran = home.check(&["retract", &order, "--yes", "--json", "--override", "no-rule", "--wait", "200ms"], 7);
     assert_eq!(ran.state(), "unconfirmed");
+    let next = home.check(&["verify", "1"], 7);
+    assert!(next.stdout.contains("there was no program rule for refunds when this was sent"), "{}", next.stdout);
+    assert!(!next.stdout.contains("is there a program rule"), "it is known: {}", next.stdout);
     let kept = home.check(&["status", "--retraction", "1", "--json"], 0).object();
     assert!(text(&kept["findings"]).contains(r#""check":"no-rule""#), "{kept}");
     assert!(text(&kept["findings"]).contains(r#""overridden":true"#), "{kept}");
