@@ -22,6 +22,8 @@ pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<S
         rules.iter().map(|rule| format!("seen before it was sent, {}", rule.dated_line())).collect();
     let rule = if rules.iter().any(|rule| rule.state == RuleState::NoSuchRule) {
         "1. there was no program rule for refunds when this was sent, so its rewards are expected to stay: set the rule up under          Engage → Program rules → Add Rule → Friend refunds a purchase → the purchase event → Next → the action → Next → Save;          then send it again with `recoup retract ORDER --resend --reason TEXT`, from 24 hours after the submission completed"
+    } else if rules.iter().any(|rule| rule.state == RuleState::FoundBut) {
+        "1. the program rule has the limits named above, and may leave rewards out: look at it under Engage → Program rules"
     } else if rules.iter().any(|rule| rule.state != RuleState::Found) || rules.is_empty() {
         "1. is there a program rule with the trigger Friend refunds a purchase for this purchase event? Engage → Program rules \
          → Add Rule → Friend refunds a purchase → the purchase event → Next → the action → Next → Save"
