@@ -12,6 +12,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::damaged_raw;
 use crate::error::Result;
+use crate::model::fnv1a;
 
 /// Rewards that a dictionary is made from.
 const ENOUGH: u64 = 2000;
@@ -60,11 +61,13 @@ impl Packer {
             self.buffer.clear();
             self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
             if compressor.compress_to_buffer(raw.as_bytes(), &mut self.buffer).is_ok() {
+                self.buffer.extend(sum(raw.as_bytes()));
                 return (Some(*id), &self.buffer);
             }
         }
         self.without += 1;
         self.buffer = lz4_flex::block::compress_prepend_size(raw.as_bytes());
+        self.buffer.extend(sum(raw.as_bytes()));
         (None, &self.buffer)
     }
 
@@ -110,6 +113,12 @@ impl Packer {
     }
 }
 
+/// Stands behind what is packed: what is damaged in the file must not be read as another reward's words. LZ4 has no
+/// checksum, and one for both is simpler than two.
+fn sum(raw: &[u8]) -> [u8; 8] {
+    fnv1a(raw.iter().copied()).to_le_bytes()
+}
+
 /// With a dictionary, and without what a frame may carry and nobody reads: the dictionary stands in its own column.
 fn compressor(dictionary: &[u8]) -> Option<Compressor<'static>> {
     let mut compressor = Compressor::with_dictionary(LEVEL, dictionary).ok()?;
@@ -138,19 +147,27 @@ impl<'a> Unpacker<'a> {
             self.dictionaries.insert(id, bytes.and_then(|bytes| Decompressor::with_dictionary(&bytes).ok()));
         }
         let decompressor = self.dictionaries.get_mut(&id).and_then(Option::as_mut);
-        let bytes = decompressor.and_then(|decompressor| decompressor.decompress(raw, LARGEST).ok());
-        // Nothing at all unpacks to nothing at all.
-        let bytes = bytes.filter(|bytes| !bytes.is_empty());
-        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(damaged_raw))
+        let Some((packed, of)) = raw.split_last_chunk() else { return Ok(Err(damaged_raw())) };
+        let bytes = decompressor.and_then(|decompressor| decompressor.decompress(packed, LARGEST).ok());
+        Ok(bytes.ok_or_else(damaged_raw).and_then(|bytes| checked(bytes, *of)))
     }
 }
 
 fn unpack_lz4(raw: &[u8]) -> Result<String> {
-    let size = raw.first_chunk().map_or(usize::MAX, |size| u32::from_le_bytes(*size) as usize);
+    let (packed, of) = raw.split_last_chunk().ok_or_else(damaged_raw)?;
+    let size = packed.first_chunk().map_or(usize::MAX, |size| u32::from_le_bytes(*size) as usize);
     if size > LARGEST {
         return Err(damaged_raw());
     }
-    let bytes = lz4_flex::block::decompress_size_prepended(raw).map_err(|_damaged| damaged_raw())?;
+    checked(lz4_flex::block::decompress_size_prepended(packed).map_err(|_damaged| damaged_raw())?, *of)
+}
+
+/// The text, if the sum behind it fits.
+fn checked(bytes: Vec<u8>, of: [u8; 8]) -> Result<String> {
+    // Nothing at all unpacks to nothing at all.
+    if bytes.is_empty() || sum(&bytes) != of {
+        return Err(damaged_raw());
+    }
     String::from_utf8(bytes).map_err(|_damaged| damaged_raw())
 }
 
@@ -247,7 +264,8 @@ mod tests {
         let mut index = open(&dir);
         let raws: Vec<String> = (0..ENOUGH).map(raw).collect();
         record(&mut index, &raws, 2);
-        let lz4 = lz4_flex::block::compress_prepend_size(raws[1].as_bytes());
+        let mut without = Packer { dictionary: None, buffer: Vec::new(), without: 0 };
+        let lz4 = without.pack(&raws[1]).1.to_vec();
         index.conn.execute("UPDATE raws SET dictionary = NULL, raw = ?1 WHERE reward = 2", [lz4]).expect("writes");
         assert_eq!(kept(&index), raws);
         let mapping = Mapping::new(&["$.actionId".into()], &[]).expect("a path");
@@ -284,5 +302,31 @@ mod tests {
             index.conn.execute_batch("ROLLBACK TO whole; RELEASE whole").expect("ends");
         }
         assert_eq!(index.raw_after(0, 1).expect("reads")[0].2, raw(0));
+    }
+
+    #[test]
+    fn a_flipped_byte_is_never_read_as_another_text() {
+        let text = raw(7);
+        let samples: Vec<String> = (0..ENOUGH).map(raw).collect();
+        let texts: Vec<&[u8]> = samples.iter().map(String::as_bytes).collect();
+        let dictionary = zstd::dict::from_samples(&texts, DICTIONARY).expect("a dictionary");
+        let mut with =
+            Packer { dictionary: compressor(&dictionary).map(|one| (1, one)), buffer: Vec::new(), without: 0 };
+        let mut without = Packer { dictionary: None, buffer: Vec::new(), without: 0 };
+        let conn = Connection::open_in_memory().expect("opens");
+        let decompressor = Decompressor::with_dictionary(&dictionary).ok();
+        let mut unpacker = Unpacker { conn: &conn, dictionaries: HashMap::from([(1, decompressor)]) };
+        let (zstd, lz4) = (with.pack(&text).1.to_vec(), without.pack(&text).1.to_vec());
+        for (at, bit) in (0..lz4.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut damaged = lz4.clone();
+            damaged[at] ^= 1 << bit;
+            assert!(!unpack_lz4(&damaged).is_ok_and(|read| read != text), "byte {at}");
+        }
+        for (at, bit) in (0..zstd.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut damaged = zstd.clone();
+            damaged[at] ^= 1 << bit;
+            let read = unpacker.unpack(Some(1), &damaged).expect("no question");
+            assert!(!read.is_ok_and(|read| read != text), "byte {at}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::links::{move_keys_on, write_links};
 use super::pack::Unpacker;
 use super::pen::Pen;
 use super::rows::{Tally, old_by_row};
-use super::{Index, IndexReader};
+use super::{Index, IndexReader, damaged_raw};
 use crate::error::Result;
 use crate::extract::Extracted;
 use crate::model::{AccountId, RewardId};
@@ -76,7 +76,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// A reward's JSON as it came.
+    /// A reward's JSON as it came; an error if what is kept is another reward's.
     pub fn raw(&self, reward: &RewardId) -> Result<Option<String>> {
         let raw: Option<Result<String>> = self.read(|conn| {
             let select = "SELECT dictionary, raw FROM raws JOIN rewards ON rewards.id = reward WHERE reward_id = ?1";
@@ -84,6 +84,17 @@ impl IndexReader {
                 conn.query_row(select, [reward], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             packed.map(|(dictionary, raw)| Unpacker::new(conn).unpack(dictionary, &raw)).transpose()
         })?;
-        raw.transpose()
+        let raw = raw.transpose()?;
+        let is_its_own = |raw: &str| {
+            serde_json::from_str::<serde_json::Value>(raw).is_ok_and(|value| match &value["id"] {
+                serde_json::Value::String(id) => id == reward.as_str(),
+                // Another spelling of the key, or a number.
+                _ => true,
+            })
+        };
+        if raw.as_deref().is_some_and(|raw| !is_its_own(raw)) {
+            return Err(damaged_raw());
+        }
+        Ok(raw)
     }
 }
