@@ -129,7 +129,7 @@ struct ProgramsList<'a> {
     total_count: Option<&'a RawValue>,
 }
 
-/// One page, or the reason why there is none. `None` where the body is neither, which is tried again.
+/// One page, or the reason why there is none. `None` if the body is neither; the request is then tried again.
 fn program_page(body: &[u8]) -> Option<Graph<ProgramPage>> {
     let answer: AnswerWire<'_, ProgramsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();

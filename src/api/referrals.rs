@@ -155,7 +155,7 @@ fn with_null<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// The body of REST. `None` where it is not this referral, which is tried again.
+/// The body of REST. `None` if it is not this referral; the request is then tried again.
 fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     let read = referral(std::str::from_utf8(body).ok()?, false)?;
     match read {
@@ -164,7 +164,7 @@ fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     }
 }
 
-/// A referral as either API writes it; `None` where it is no JSON object with an ID, or has a key twice.
+/// A referral as either API writes it; `None` if it is no JSON object with an ID, or has a key twice.
 pub(super) fn referral(raw: &str, by_graphql: bool) -> Option<ReferralAnswer> {
     let wire: ReferralWire<'_> = serde_json::from_str(raw).ok()?;
     let id = text(wire.id).filter(|id| !id.is_empty())?;
