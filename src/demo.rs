@@ -11,7 +11,6 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::api::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::clock::Clock;
 use crate::commands::End;
 use crate::error::{Error, Kind, Result};
@@ -22,6 +21,7 @@ use crate::retract::{self, Follows, Reads, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Road;
+use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::{crawl, lookup};
 
 /// Runs simulator, crawl, lookup and retraction; the receipt is the answer.

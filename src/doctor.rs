@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Advocate, Brand, HeardClock, Programs, Rewards};
 use crate::clock::Clock;
 use crate::commands::End;
 use crate::config::{Settings, Wishes};
@@ -23,6 +22,7 @@ use crate::retract::{advice, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
 use crate::store::{Identity, Whole, check_folder};
+use crate::vendor::{Advocate, Brand, HeardClock, Programs, Rewards};
 
 /// How many accounts are asked for a sample of rewards.
 const SAMPLE_ACCOUNTS: usize = 25;
@@ -290,7 +290,7 @@ fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
 }
 
 /// What a sample of live rewards says about where the link is.
-async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::api::UsersPage) -> Result<Check> {
+async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::UsersPage) -> Result<Check> {
     let mut accounts: Vec<_> = page.users.iter().map(|user| &user.account_id).collect();
     accounts.sort_unstable();
     accounts.dedup();

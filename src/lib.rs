@@ -21,7 +21,7 @@ pub mod extract;
 pub mod refunds;
 
 // The only code that speaks HTTP.
-pub mod api;
+pub mod vendor;
 
 // The only code that speaks SQL.
 pub mod store;

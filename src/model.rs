@@ -1,6 +1,6 @@
 //! The words of the domain as types: order ID, ActionId, account, reward, link, coverage.
 //!
-//! Everything inside recoup speaks in these types; wire shapes stay in `api`, SQL in `store`. Nothing here does I/O or
+//! Everything inside recoup speaks in these types; wire shapes stay in `vendor`, SQL in `store`. Nothing here does I/O or
 //! waits, and nothing here decides what to do: it only says what things are. Account IDs are often e-mail addresses,
 //! so [`AccountId`] and [`UserId`] never print themselves in `Debug`: a person who asked for one gets it by name.
 

@@ -1,10 +1,10 @@
 //! `recoup crawl`: settings and flags → a crawl, a plan of one, or another extraction.
 
 use super::{Context, End, parked};
-use crate::api::Advocate;
 use crate::cli::CrawlArgs;
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
+use crate::vendor::Advocate;
 use crate::{cli, crawl};
 
 pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> {

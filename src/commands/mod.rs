@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
-use crate::api::{Advocate, Brand, WaitReason, implausible_wait};
 use crate::cli::{Cli, Command};
 use crate::clock::Clock;
 use crate::config::{Environment, Settings, Span, Wishes};
@@ -16,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::Actor;
 use crate::report::{self, Report};
 use crate::store::index::Index;
+use crate::vendor::{Advocate, Brand, WaitReason, implausible_wait};
 use crate::{demo, doctor, memory, signal};
 
 mod adjust;

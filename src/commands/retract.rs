@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::{Context, End, parked, warn_of_quota};
-use crate::api::{Advocate, Brand};
 use crate::cli::{RetractArgs, SendArgs, VerifyArgs};
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
@@ -16,6 +15,7 @@ use crate::model::budget::Purpose;
 use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::Road;
+use crate::vendor::{Advocate, Brand};
 
 pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
     let Context { settings, stop, report, .. } = context;

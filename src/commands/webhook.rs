@@ -6,12 +6,12 @@ use serde_json::json;
 use url::Url;
 
 use super::{Context, End};
-use crate::api::{Subscriber, Subscription, SubscriptionChange};
 use crate::cli::{AddressArgs, WebhookCommand};
 use crate::config::{Span, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::report::{self, table};
 use crate::store::index::Index;
+use crate::vendor::{Subscriber, Subscription, SubscriptionChange};
 use crate::webhook;
 
 /// Events that hint at rewards: one that was given, and a balance that has moved, as it does when one is cancelled
@@ -95,7 +95,7 @@ fn check_address(text: &str) -> Result<()> {
         Error::new(Kind::Usage, format!("the address is no URL: {error}"))
             .hint("it is the address under which the vendor reaches `recoup serve`, as https://HOST/webhooks/advocate")
     })?;
-    crate::api::check_base(&url).map_err(|error| Error { kind: Kind::Usage, ..error })
+    crate::vendor::check_base(&url).map_err(|error| Error { kind: Kind::Usage, ..error })
 }
 
 /// Reads the accounts that wait.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroize;
 
-use crate::api::Secret;
 use crate::error::{Error, Kind, Result};
+use crate::vendor::Secret;
 
 /// Variables beside `RECOUP_…` that recoup or a library of it reads, in upper or lower case.
 const OTHERS: &[&str] = &[

@@ -23,7 +23,6 @@ pub use schedule::ScheduleSettings;
 pub use serve::ServeSettings;
 pub use values::{PerWindow, Rate, Share, Span, Until};
 
-use crate::api::{Credentials, HostOptions, IR_VERSION, Oddities, Secret, check_base};
 use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -32,6 +31,7 @@ use crate::refunds::{Explained, OrderText};
 use crate::retract::{Doubts, PACE, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
+use crate::vendor::{Credentials, HostOptions, IR_VERSION, Oddities, Secret, check_base};
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";

@@ -17,10 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::job::{Job, concerns_one_request, lock};
 use super::writer::Heard;
-use crate::api::advocate::Rewards;
 use crate::error::{Error, Kind, Result};
 use crate::model::AccountId;
 use crate::store::index::{AccountAnswer, AccountKey, Index, Unread};
+use crate::vendor::advocate::Rewards;
 
 /// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size. The next are asked for when half
 /// of them is left, which must last while the writer commits a batch; that it is asked ends a batch.

@@ -14,8 +14,6 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Options;
-use crate::api::advocate::{Advocate, Rewards};
-use crate::api::graphql::{Graph, RewardQuery, Sort};
 use crate::error::{Error, Result};
 use crate::extract::{self, Mapping};
 use crate::model::time_left::duration;
@@ -23,6 +21,8 @@ use crate::model::{AccountId, LinkKind};
 use crate::report::{grouped, table};
 use crate::store::Identity;
 use crate::store::index::{Index, IndexReader, Run};
+use crate::vendor::advocate::{Advocate, Rewards};
+use crate::vendor::graphql::{Graph, RewardQuery, Sort};
 use price::{by_export, by_graphql, by_participants};
 
 /// Rewards looked at to see what carries the link.

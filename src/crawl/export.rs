@@ -16,11 +16,11 @@ use super::job::{Job, Worked, concerns_one_request};
 use super::outcome::Gaps;
 use super::rows_of_export::{Columns, Row, rows};
 use super::{graphql, reread, unchanged};
-use crate::api::exports::{Export, ExportStatus, ExportType};
 use crate::error::{Error, Kind, Result};
 use crate::extract;
 use crate::model::{AccountId, LinkKind, RewardId};
 use crate::store::index::{ReadReward, RewardRows, Run, Via};
+use crate::vendor::exports::{Export, ExportStatus, ExportType};
 
 /// An export that is not older than this is taken instead of asking for another one.
 const REUSE: Duration = Duration::from_hours(1);

@@ -16,12 +16,12 @@ use super::moments::{Check, Doubt, Moments, Next};
 use super::outcome::Gaps;
 use super::page_size::PageSize;
 use super::reread;
-use crate::api::graphql::{Graph, ListedReward, Refusal, RewardPage, RewardQuery, Sort};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::{AccountId, fnv1a};
 use crate::report::grouped;
 use crate::store::index::{Index, ReadReward, RewardRows, Run, Via};
+use crate::vendor::graphql::{Graph, ListedReward, Refusal, RewardPage, RewardQuery, Sort};
 
 /// A refresh begins so long before the newest moment seen: what was being written then may have become visible later.
 const MARGIN: Duration = Duration::from_mins(10);

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::Meter;
 use super::writer::Writer;
-use crate::api::advocate::Advocate;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::store::index::{Run, RunKey};
+use crate::vendor::advocate::Advocate;
 
 /// One run under way.
 pub(super) struct Job {

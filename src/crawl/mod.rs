@@ -32,7 +32,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::api::advocate::Advocate;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{KeyCensus, Mapping};
@@ -40,6 +39,7 @@ use crate::report::Report;
 use crate::report::grouped;
 use crate::store::index::{Index, NewRun, Run, RunKey};
 use crate::store::{Identity, ProcessLock};
+use crate::vendor::advocate::Advocate;
 pub use auto::{Plan, Source};
 use job::{Job, Worked};
 pub use options::Options;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::advocate::Advocate;
-use crate::api::{WaitReason, implausible_wait};
 use crate::clock::Clock;
 use crate::model::time_left::{duration, time_left};
 use crate::report::Report;
 use crate::report::grouped;
+use crate::vendor::advocate::Advocate;
+use crate::vendor::{WaitReason, implausible_wait};
 
 /// How often the line is drawn.
 const EVERY: Duration = Duration::from_millis(500);

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::api::advocate::{Advocate, Rewards};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::extract::Mapping;
 use crate::model::Participant;
 use crate::report::grouped;
 use crate::store::index::{Index, ReadReward};
+use crate::vendor::advocate::{Advocate, Rewards};
 
 /// Pages of the vendor's search that are looked at.
 const LIVE_PAGES: u32 = 10;

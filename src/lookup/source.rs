@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::advocate::{Advocate, Rewards};
-use crate::api::graphql::{Graph, ListedReward, RewardQuery, Sort, UserEvent};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::{AccountId, OrderId};
 use crate::report::grouped;
 use crate::store::index::{Index, ReadReward, Via};
+use crate::vendor::advocate::{Advocate, Rewards};
+use crate::vendor::graphql::{Graph, ListedReward, RewardQuery, Sort, UserEvent};
 
 /// What an order ID is called in events, where the index has not seen it: the first is that of reserved events.
 const FIELDS: [&str; 6] = ["order_id", "orderId", "OrderId", "oid", "Oid", "orderNumber"];

@@ -20,13 +20,13 @@ use super::receipt::Receipt;
 use super::reconcile::has_passed;
 use super::verdict::{Check, Findings};
 use super::{Follows, Reads, advice, seen, sendable};
-use crate::api::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
 use crate::store::index::{IndexReader, Via};
 use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
+use crate::vendor::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
 
 /// What was asked for.
 #[derive(Debug, Clone)]

@@ -15,10 +15,10 @@ use tokio::sync::Mutex;
 
 use super::Reads;
 use super::reconcile::{self, CLOCKS_DIFFER, Doubts, LOOK, ListLook, Question, Seen, last_part, looks_of};
-use crate::api::{Submission, UpdateFilter};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Target};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::vendor::{Submission, UpdateFilter};
 
 /// A submission that was queued longer ago need not be in the list any more: the vendor keeps them for 90 days at most.
 const LISTED_FOR: Duration = Duration::from_hours(30 * 24);
@@ -261,7 +261,7 @@ async fn action_now(reads: &Reads<'_>, id: &ActionId, sent_at: Timestamp) -> Res
     };
     let newest = updates.as_ref().and_then(|updates| {
         let of_it = updates.rows.iter().filter(|update| update.action_id == *id && update.is_reversed());
-        of_it.filter_map(crate::api::ActionUpdate::updated_at).filter(|at| *at >= earliest).max()
+        of_it.filter_map(crate::vendor::ActionUpdate::updated_at).filter(|at| *at >= earliest).max()
     });
     let is_before = updates.is_some_and(|updates| updates.complete) && newest.is_none();
     let reversed_since = match newest {

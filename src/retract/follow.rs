@@ -17,7 +17,6 @@ use super::preflight::refresh_index;
 use super::reconcile::{CLOCKS_DIFFER, has_passed};
 use super::referral::{self, About, ReferralSnapshot};
 use super::{Follows, PACE, Reads, Submissions, adjust, cancel, doubt};
-use crate::api::{ReferralAnswer, SubmissionStatus};
 use crate::clock::signed;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
@@ -25,6 +24,7 @@ use crate::model::{AccountId, RewardId, Target, VENDOR_TIME_INEXACT_MS};
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
+use crate::vendor::{ReferralAnswer, SubmissionStatus};
 
 /// Follows one retraction until it is at an end, the time is up, or a signal came.
 pub async fn follow(

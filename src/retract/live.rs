@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use super::Reads;
 use super::judge::{MISSING, Snapshot};
-use crate::api::graphql::Graph;
-use crate::api::{ReferralAnswer, Rewards};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
 use crate::store::index::Via;
 use crate::store::ledger::FORGOTTEN;
+use crate::vendor::graphql::Graph;
+use crate::vendor::{ReferralAnswer, Rewards};
 
 /// A reward and the account where it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Advocate, Brand, Program};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -22,6 +21,7 @@ use crate::report::{self, Report};
 use crate::store::Identity;
 use crate::store::index::Index;
 use crate::store::ledger::{Ledger, Retraction};
+use crate::vendor::{Advocate, Brand, Program};
 
 pub mod accept;
 pub mod adjust;

@@ -10,12 +10,12 @@ use super::approval::Granted;
 use super::overrides::Override;
 use super::windows::ActionFacts;
 use super::{Doubts, schedule};
-use crate::api::HostOptions;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId};
 use crate::refunds::amount::may_be;
 use crate::refunds::{Decision, OrderRefund, When};
 use crate::store::ledger::Road;
+use crate::vendor::HostOptions;
 
 /// The longest disposition code, in characters (`docs/vendor/brand.md` §1).
 const DISPOSITION_AT_MOST: usize = 64;

@@ -13,12 +13,12 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::judge::{Decision, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::{AccountLook, Known, Look, Place, keep_what_stands, listed, own, snapshots};
-use crate::api::reward_text;
 use crate::error::Result;
 use crate::extract::Mapping;
 use crate::model::{AccountId, ActionId, RewardId, Target};
 use crate::store::index::Via;
 use crate::store::ledger::State;
+use crate::vendor::reward_text;
 
 const CASES: u32 = 20_000;
 

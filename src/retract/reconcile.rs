@@ -12,10 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::Submission;
 use crate::model::decimal::Decimal;
 use crate::model::{OrderId, Target};
 use crate::store::ledger::{Retraction, State};
+use crate::vendor::Submission;
 
 /// How far the vendor's clock and this machine's may be apart: a submission dated so much before the send may still be it.
 pub const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(10);

@@ -11,12 +11,12 @@ use super::Reads;
 use super::judge::Snapshot;
 use super::live::{AccountLook, LiveReward, Look, Place, own};
 use super::preflight::in_index;
-use crate::api::{Referral, ReferralAnswer};
 use crate::error::{Kind, Result};
 use crate::extract::referral_id;
 use crate::model::{OrderId, ReferralState, RewardId, Target};
 use crate::store::index::{ReadReward, ReferralRead, Via};
 use crate::store::ledger::State;
+use crate::vendor::{Referral, ReferralAnswer};
 
 /// A referral as the ledger, the plan and the receipt keep it. Dates are Unix milliseconds, the vendor's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,10 +15,10 @@ use super::Reads;
 use super::judge::Snapshot;
 use super::live::LiveReward;
 use super::verdict::{Check, Findings};
-use crate::api::Programs;
 use crate::error::Result;
 use crate::model::program_rule::{ProgramRule, RewardKey, RuleState, RuledProgram, RuledReward};
 use crate::store::index::{Index, IndexReader, RuleRead};
+use crate::vendor::Programs;
 
 /// How long what was read of a program is not read again.
 const HOLDS: SignedDuration = SignedDuration::from_hours(1);

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
 use super::{Options, Reads, WriterSettings, resend};
-use crate::api::{BrandWriter, Reversal, SendPermit, reversal_form};
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+use crate::vendor::{BrandWriter, Reversal, SendPermit, reversal_form};
 
 /// The capability to reverse actions, and how long sending may wait. To be built after the person's yes, and not before.
 pub struct Sender {

@@ -12,7 +12,6 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Who;
-use crate::api::{Advocate, Brand, HostOptions};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
@@ -28,6 +27,7 @@ use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::Index;
 use crate::store::ledger::{Approval, Ledger, Road};
+use crate::vendor::{Advocate, Brand, HostOptions};
 
 /// Looks at the vendor's side that may go on at once.
 const AT_ONCE: usize = 8;

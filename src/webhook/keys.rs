@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::verify::{Key, Rejected, keys_of};
-use crate::api::fetch_public;
+use crate::vendor::fetch_public;
 
 /// The keys are not fetched more often.
 const FETCHED_EVERY: SignedDuration = SignedDuration::from_secs(60);

@@ -15,12 +15,12 @@ use serde::Deserialize;
 pub use keys::Keys;
 pub use verify::{Key, Rejected, keys_of};
 
-use crate::api::advocate::{Advocate, Rewards};
 use crate::clock::Clock;
 use crate::error::{Kind, Result};
 use crate::extract::Mapping;
 use crate::model::AccountId;
 use crate::store::index::{Index, ReadReward};
+use crate::vendor::advocate::{Advocate, Rewards};
 
 /// Bytes of a delivery at most.
 pub const BODY_AT_MOST: usize = 256 * 1024;

@@ -19,13 +19,13 @@ use super::live::snapshot;
 use super::receipt::Mark;
 use super::reconcile::uri_of;
 use super::{Reads, ask};
-use crate::api::brand::Submission;
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
 use crate::report::grouped;
 use crate::store::ProcessLock;
 use crate::store::index::{Index, IndexReader, IndexedReward};
 use crate::store::ledger::{Found, Ledger, NewRetraction, Retraction, Road};
+use crate::vendor::brand::Submission;
 use sort::{Missing, Sorted, sort};
 
 /// Pages of the vendor's list that are read.

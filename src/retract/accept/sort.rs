@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::brand::Submission;
 use crate::clock::signed;
 use crate::model::{ActionId, OrderId, Target};
 use crate::retract::reconcile::{form_of, is_this_change};
 use crate::store::ledger::{Retraction, Road, State};
+use crate::vendor::brand::Submission;
 
 /// How far two clocks may differ, and a request may take.
 const CLOCKS: Duration = Duration::from_mins(10);

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::guard::{self, CHANGE, Earlier, Question};
 use super::preview::{Before, Preview};
 use super::{AdjustOptions, read_before};
-use crate::api::{BrandWriter, Modification, SendPermit, modification_form};
 use crate::error::{Error, Kind, Result};
 use crate::retract::Reads;
 use crate::retract::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead};
 use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step};
 use crate::retract::send::answer_of;
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
+use crate::vendor::{BrandWriter, Modification, SendPermit, modification_form};
 
 /// One modification of a plan.
 pub struct ModificationJob<'a> {

@@ -23,11 +23,11 @@ use super::plan::{self, ActionPlan, Plan, Step};
 use super::receipt::{Receipt, finding_lines};
 use super::verdict::Check;
 use super::{Options, Reads, WriterSettings, confirm, seen, sendable};
-use crate::api::{BrandWriter, Change, Modification, is_full_retraction};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::refunds::{Decimal, shell_word};
 use crate::store::ledger::Ledger;
+use crate::vendor::{BrandWriter, Change, Modification, is_full_retraction};
 
 /// What was asked for.
 #[derive(Debug, Clone)]

@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ActionItem, Change, ItemMoney};
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::report::table;
+use crate::vendor::{ActionItem, Change, ItemMoney};
 
 /// A change, line by line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,7 +265,7 @@ fn expected(before: Option<&Measure>, sent: &Sent) -> Option<Measure> {
 }
 
 /// What is asked for must be there, and be a refund.
-fn check(changes: &[crate::api::ItemChange], items: &[ActionItem]) -> Result<()> {
+fn check(changes: &[crate::vendor::ItemChange], items: &[ActionItem]) -> Result<()> {
     for change in changes {
         let sku = &change.sku;
         let Some(item) = items.iter().find(|item| item.sku == *sku) else {

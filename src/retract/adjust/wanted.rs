@@ -3,9 +3,9 @@
 //! `SKU=VALUE` is split at its last `=`, since a SKU may hold one. It must never guess: an amount that cannot be held exactly,
 //! an amount and a delta for one item, or a SKU that is named twice for one thing, is wrong usage.
 
-use crate::api::{Change, ItemChange, ItemMoney};
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
+use crate::vendor::{Change, ItemChange, ItemMoney};
 
 /// Digits that the vendor takes before and after the point (`docs/vendor/brand.md` §1, Transport).
 const WHOLE: usize = 8;

@@ -6,7 +6,6 @@
 use super::outcome::{Done, Outcome};
 use super::rows::Item;
 use super::{ADJUST, Batch};
-use crate::api::Change;
 use crate::error::Error;
 use crate::model::OrderId;
 use crate::model::decimal::Decimal;
@@ -17,6 +16,7 @@ use crate::retract::adjust::{self, AdjustOptions, change_of};
 use crate::retract::receipt::Receipt;
 use crate::retract::{Options, Reads, WriterSettings};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::vendor::Change;
 
 /// The code of an adjustment, as `recoup adjust` has it.
 const CODE: &str = "ORDER_UPDATE";

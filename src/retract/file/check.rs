@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{CLOCKS_DIFFER, handed_at, handed_of};
-use crate::api::{FileError, FileSubmission};
 use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
 use crate::retract::follow::follow;
@@ -19,6 +18,7 @@ use crate::retract::receipt::Receipt;
 use crate::retract::{Follows, Reads};
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Ledger, Retraction, Road, State};
+use crate::vendor::{FileError, FileSubmission};
 
 /// The kind of note that holds what the vendor's list says.
 const SEEN: &str = "file_submission";

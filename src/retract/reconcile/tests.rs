@@ -1,8 +1,8 @@
 //! What a list shows of a request, and when its absence counts.
 
 use super::*;
-use crate::api::SubmissionStatus;
 use crate::model::ActionId;
+use crate::vendor::SubmissionStatus;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 

@@ -22,7 +22,7 @@ const SAMPLES: usize = 4000;
 const DICTIONARY: usize = 32 << 10;
 /// The fast one: higher ones take twice as long and more for a few hundredths, once there is a dictionary.
 const LEVEL: i32 = 1;
-/// No answer is larger, so no reward is (`api`'s limit).
+/// No answer is larger, so no reward is (`vendor`'s limit).
 const LARGEST: usize = 64 << 20;
 
 /// Packs, with the dictionary of the file where it has one.

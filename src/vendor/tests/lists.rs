@@ -5,11 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::reads::packed;
 use super::server::{Reply, Server};
-use crate::api::graphql::{Graph, Refusal, RewardPage, RewardQuery, Sort};
-use crate::api::{Advocate, ExportStatus, ExportType};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
+use crate::vendor::graphql::{Graph, Refusal, RewardPage, RewardQuery, Sort};
+use crate::vendor::{Advocate, ExportStatus, ExportType};
 
 fn advocate(server: &Server) -> Advocate {
     Advocate::new(&server.options(), "t", Clock::system(), CancellationToken::new()).expect("a client")

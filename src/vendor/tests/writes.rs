@@ -6,11 +6,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::server::{Reply, Server, options};
-use crate::api::brand::IR_VERSION;
-use crate::api::{Brand, BrandWriter, HostOptions, Reversal, Secret};
 use crate::clock::Clock;
 use crate::error::Kind;
 use crate::model::{ActionId, OrderId, Target};
+use crate::vendor::brand::IR_VERSION;
+use crate::vendor::{Brand, BrandWriter, HostOptions, Reversal, Secret};
 
 const QUEUED: &str = r#"{"Status":"QUEUED","QueuedUri":"/Advertisers/SID42/APISubmissions/A-77"}"#;
 

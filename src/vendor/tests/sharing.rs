@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use url::Url;
 
 use super::*;
-use crate::api::{Credentials, Secret};
 use crate::model::budget::{Ask, Budget, Grant, News, Purpose, Quota, Terms, Unavailable};
+use crate::vendor::{Credentials, Secret};
 
 /// A budget in memory that can be out of reach.
 #[derive(Debug, Default)]

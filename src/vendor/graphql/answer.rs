@@ -8,16 +8,16 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
-use crate::api::json::text;
-use crate::api::referrals::{ReferralAnswer, referral};
 use crate::model::{AccountId, RewardId, UserId};
+use crate::vendor::json::text;
+use crate::vendor::referrals::{ReferralAnswer, referral};
 
 #[derive(Deserialize)]
-pub(in crate::api) struct AnswerWire<'a, T> {
+pub(in crate::vendor) struct AnswerWire<'a, T> {
     #[serde(default = "none", bound(deserialize = "T: Deserialize<'de>"))]
-    pub(in crate::api) data: Option<T>,
+    pub(in crate::vendor) data: Option<T>,
     #[serde(borrow, default)]
-    pub(in crate::api) errors: Option<Vec<ErrorWire<'a>>>,
+    pub(in crate::vendor) errors: Option<Vec<ErrorWire<'a>>>,
 }
 
 fn none<T>() -> Option<T> {
@@ -25,7 +25,7 @@ fn none<T>() -> Option<T> {
 }
 
 #[derive(Deserialize)]
-pub(in crate::api) struct ErrorWire<'a> {
+pub(in crate::vendor) struct ErrorWire<'a> {
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
     #[serde(default)]
@@ -36,7 +36,7 @@ pub(in crate::api) struct ErrorWire<'a> {
 
 impl ErrorWire<'_> {
     /// The place in the list that the error speaks of: `["rewards", "data", 3, "userEvent"]`.
-    pub(in crate::api) fn row(&self) -> Option<usize> {
+    pub(in crate::vendor) fn row(&self) -> Option<usize> {
         let path = self.path.as_ref()?;
         path.iter().find_map(|step| usize::try_from(step.as_u64()?).ok())
     }
@@ -46,7 +46,7 @@ impl ErrorWire<'_> {
         self.path.as_ref().and_then(|path| path.first()).is_some_and(|first| first == field)
     }
 
-    pub(in crate::api) fn refusal(&self) -> Refusal {
+    pub(in crate::vendor) fn refusal(&self) -> Refusal {
         let message = self.message.and_then(text).unwrap_or_default().to_ascii_lowercase();
         let code = self.extensions.as_ref().and_then(|it| it["code"].as_str()).unwrap_or_default().to_ascii_uppercase();
         let says = |words: &[&str]| words.iter().any(|word| message.contains(word));

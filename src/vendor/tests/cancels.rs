@@ -3,15 +3,15 @@
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Reply, Server};
-use crate::api::brand::IR_VERSION;
-use crate::api::{
-    Advocate, BrandWriter, Cancellation, Change, HostOptions, ItemChange, ItemMoney, Modification, Reversal,
-    RewardCanceller, Secret,
-};
 use crate::clock::Clock;
 use crate::error::Kind;
 use crate::model::decimal::Decimal;
 use crate::model::{AccountId, ActionId, RewardId, Target};
+use crate::vendor::brand::IR_VERSION;
+use crate::vendor::{
+    Advocate, BrandWriter, Cancellation, Change, HostOptions, ItemChange, ItemMoney, Modification, Reversal,
+    RewardCanceller, Secret,
+};
 
 const QUEUED: &str = r#"{"Status":"QUEUED","QueuedUri":"/Advertisers/SID42/APISubmissions/A-78"}"#;
 const REWARD: &str = r#"{"id":"r/1","dateCancelled":null}"#;

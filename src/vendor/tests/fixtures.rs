@@ -8,15 +8,15 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::api::advocate::{object_text, reward_list, users_page};
-use crate::api::brand::actions::{actions, item_page, update_page};
-use crate::api::brand::files::{file, file_error_page, file_page};
-use crate::api::brand::submissions::{submission, submission_page};
-use crate::api::brand_writer::queued;
-use crate::api::json::Complaint;
-use crate::api::rate_headers::wait_from_headers;
-use crate::api::{Submission, SubmissionStatus, UsersPage};
 use crate::model::{ActionId, OrderId, Target};
+use crate::vendor::advocate::{object_text, reward_list, users_page};
+use crate::vendor::brand::actions::{actions, item_page, update_page};
+use crate::vendor::brand::files::{file, file_error_page, file_page};
+use crate::vendor::brand::submissions::{submission, submission_page};
+use crate::vendor::brand_writer::queued;
+use crate::vendor::json::Complaint;
+use crate::vendor::rate_headers::wait_from_headers;
+use crate::vendor::{Submission, SubmissionStatus, UsersPage};
 
 fn ours() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/api")

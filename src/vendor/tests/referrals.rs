@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Reply, Server};
-use crate::api::{Advocate, Graph, ListedReward, Referral, ReferralAnswer};
 use crate::clock::Clock;
 use crate::error::{Kind, Result};
+use crate::vendor::{Advocate, Graph, ListedReward, Referral, ReferralAnswer};
 
 fn advocate(server: &Server) -> Advocate {
     Advocate::new(&server.options(), "t", Clock::system(), CancellationToken::new()).expect("a client")

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use crate::api::{Credentials, HostOptions, Secret};
+use crate::vendor::{Credentials, HostOptions, Secret};
 
 /// What the server does with one request.
 #[derive(Debug, Clone)]

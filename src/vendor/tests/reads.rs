@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::server::{Reply, Server, options};
-use crate::api::brand::{IR_VERSION, resolve};
-use crate::api::{Advocate, Brand, HostOptions, Rewards, Secret};
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
 use crate::model::{AccountId, ActionId, RewardId, UserId};
+use crate::vendor::brand::{IR_VERSION, resolve};
+use crate::vendor::{Advocate, Brand, HostOptions, Rewards, Secret};
 
 const REWARDS: &str = r#"[{"id":"r1"},{"id":"r2","orderId":12345678901234567890123}]"#;
 const EMAIL: &str = "ann+x@example.com";

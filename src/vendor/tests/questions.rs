@@ -4,11 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Reply, Server};
-use crate::api::brand::IR_VERSION;
-use crate::api::{Brand, FileSubmission, UpdateFilter};
 use crate::clock::Clock;
 use crate::error::Kind;
 use crate::model::ActionId;
+use crate::vendor::brand::IR_VERSION;
+use crate::vendor::{Brand, FileSubmission, UpdateFilter};
 
 async fn brand(replies: impl IntoIterator<Item = Reply>) -> (Server, Brand) {
     let server = Server::saying(replies).await;
@@ -122,7 +122,7 @@ async fn a_file_is_found_and_its_errors_where_it_says_or_where_they_are_document
     let missing = Reply::json(404, "{}");
     let file = |errors_uri: Option<&str>| {
         let text = serde_json::json!({"BatchId": "F-1", "Status": "Complete", "ErrorsUri": errors_uri});
-        crate::api::brand::files::file(&bytes::Bytes::from(text.to_string())).expect("a file")
+        crate::vendor::brand::files::file(&bytes::Bytes::from(text.to_string())).expect("a file")
     };
     let documented = "GET /FTPFileSubmissions/F-1/ErrorDetails";
     let elsewhere = "GET /FTPSubmissions/F-1/Errors";

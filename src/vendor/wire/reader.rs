@@ -8,9 +8,9 @@ use reqwest::retry;
 use url::Url;
 
 use super::{Answer, Failure, answer, builder, classify, no_https};
-use crate::api::auth::Token;
-use crate::api::options::HostOptions;
 use crate::error::Result;
+use crate::vendor::auth::Token;
+use crate::vendor::options::HostOptions;
 
 /// How often a request is repeated over another connection because the host closed the one before without looking at it.
 const REFUSED: u32 = 5;

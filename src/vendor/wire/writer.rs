@@ -4,9 +4,9 @@
 use reqwest::{RequestBuilder, retry};
 
 use super::{Answer, Failure, answer, builder, classify, no_https};
-use crate::api::auth::Token;
-use crate::api::options::HostOptions;
 use crate::error::Result;
+use crate::vendor::auth::Token;
+use crate::vendor::options::HostOptions;
 
 /// The client that writes to one host.
 pub(crate) struct Writer {

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use url::Url;
 
 use super::*;
-use crate::api::{Credentials, Secret};
 use crate::model::budget::Terms;
+use crate::vendor::{Credentials, Secret};
 
 fn options() -> HostOptions {
     let base = Url::parse("https://127.0.0.1").expect("a URL");

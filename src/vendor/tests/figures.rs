@@ -11,8 +11,8 @@ use tokio::task::LocalSet;
 use url::Url;
 
 use super::*;
-use crate::api::{Credentials, Secret};
 use crate::model::budget::Terms;
+use crate::vendor::{Credentials, Secret};
 
 /// How the host tells its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use super::graphql::{AnswerWire, ErrorWire, Graph, Query, Refusal};
 use super::json::text;
-use crate::api::Advocate;
 use crate::error::{Kind, Result};
 use crate::model::program_rule::RuledProgram;
+use crate::vendor::Advocate;
 
 const PROGRAMS: Query = Query::new(
     "query Programs($filter: ProgramFilterInput, $limit: Int!, $offset: Int!) { \

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Reply, Server};
-use crate::api::{Advocate, Programs};
 use crate::clock::Clock;
 use crate::error::{Kind, Result};
 use crate::model::program_rule::RuledProgram;
+use crate::vendor::{Advocate, Programs};
 
 async fn ask(replies: impl IntoIterator<Item = Reply>, ids: Option<&[&str]>) -> (Server, Result<Programs>) {
     let server = Server::saying(replies).await;
