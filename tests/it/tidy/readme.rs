@@ -1,4 +1,4 @@
-//! README says what the program has, and nothing else: modules, commands, flags, settings.
+//! README lists every module, command, flag and setting, and no others.
 
 use std::collections::BTreeSet;
 
