@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::commands::End;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
@@ -25,7 +24,7 @@ use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secre
 use crate::{crawl, lookup};
 
 /// Runs simulator, crawl, lookup and retraction; the receipt is the answer.
-pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<End> {
+pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<()> {
     let options = impact_simulator::Options { participants, seed, ..impact_simulator::Options::default() };
     let (tenant, account_sid, token) = (options.tenant.clone(), options.account_sid.clone(), options.token.clone());
     let server_stop = CancellationToken::new();
@@ -119,7 +118,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         report.line(line);
     }
     match receipt.problem() {
-        None => Ok(End::Done),
+        None => Ok(()),
         Some(problem) => Err(problem),
     }
 }

@@ -10,7 +10,6 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::commands::End;
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeyCensus};
@@ -66,16 +65,16 @@ impl Check {
     }
 }
 
-/// Runs every check that can be run, and says each at once.
+/// Runs every check and reports each one at once. Returns the failure that decides the exit code.
 ///
-/// `asked` gets the client of the Advocate host, which hears the vendor's clock.
+/// `asked` receives the Advocate client, whose answers carry the vendor's clock.
 pub async fn run(
     settings: &Settings,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
     asked: &OnceLock<Advocate>,
-) -> Result<End> {
+) -> Result<Option<Error>> {
     let mut problems = Vec::new();
     let mut say = |check: Check| -> Result<()> {
         report.object(&check)?;
@@ -187,10 +186,7 @@ pub async fn run(
             report.note(format!("     {step}"));
         }
     }
-    match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
-        None => Ok(End::Done),
-        Some(worst) => Ok(End::Said(worst)),
-    }
+    Ok(problems.into_iter().min_by_key(|problem| problem.kind.rank()))
 }
 
 /// Looks through a whole file; a large index takes as long as reading it does.
@@ -235,8 +231,7 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
     checks
 }
 
-/// The rule of every program of the tenant; one line that says why, if none can be read.
-/// The rule of each program. What was read replaces what the index has kept of it, so that a retraction does not rely on less.
+/// Reads the rule of each program and stores it in the index, so that a retraction relies on the same reading.
 async fn rules(
     advocate: &Advocate,
     settings: &Settings,

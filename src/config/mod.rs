@@ -5,6 +5,7 @@
 
 mod environment;
 mod file;
+mod flags;
 mod schedule;
 mod serve;
 mod values;
@@ -19,11 +20,11 @@ use url::Url;
 
 pub use environment::Environment;
 use file::{HostTable, Sections, paths_of, read_file};
+pub use flags::GlobalFlags;
 pub use schedule::ScheduleSettings;
 pub use serve::ServeSettings;
 pub use values::{PerWindow, Rate, Share, Span, Until};
 
-use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
@@ -144,7 +145,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads flags, environment and file.
-    pub fn load(global: &Global, env: &Environment) -> Result<Self> {
+    pub fn load(global: &GlobalFlags, env: &Environment) -> Result<Self> {
         let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
         let default = env.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("recoup.toml"));
         let path = named.clone().or_else(|| default.filter(|path| path.exists()));
@@ -167,7 +168,7 @@ impl Settings {
         Self::from_parts(global, env, sections)
     }
 
-    fn from_parts(global: &Global, env: &Environment, sections: Sections) -> Result<Self> {
+    fn from_parts(global: &GlobalFlags, env: &Environment, sections: Sections) -> Result<Self> {
         let Sections {
             base,
             mapping,

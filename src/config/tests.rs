@@ -10,7 +10,7 @@ use super::*;
 fn load(dir: &TempDir, toml: &str, env: &[(&str, &str)], profile: Option<&str>) -> Result<Settings> {
     let path = dir.path().join("recoup.toml");
     std::fs::write(&path, toml).expect("the file");
-    let global = Global {
+    let global = GlobalFlags {
         config: Some(path),
         database: None,
         profile: profile.map(str::to_owned),
