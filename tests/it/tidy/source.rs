@@ -1,4 +1,4 @@
-//! Source read as text: without comments and without what stands in quotes, and which modules it names.
+//! Reads Rust source as text: removes comments and quoted text, and finds the modules that a file names.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `recoup serve` for tests: started on a port of its own, asked as a browser or a program would.
+//! Helpers for tests of `recoup serve`: start it on a free port, and send requests as a browser or an API client does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,12 +16,12 @@ use serde_json::Value;
 use crate::support::Home;
 
 /// A service that is running.
-pub struct Served {
+pub struct Service {
     pub addr: String,
     child: Child,
 }
 
-impl Served {
+impl Service {
     /// Starts it.
     pub fn start(home: &Home) -> Self {
         Self::start_with(home, &[])
@@ -88,7 +88,7 @@ impl Served {
         let cookie = answer.cookie("recoup").expect("a session");
         let page = self.get("/lookup", &[("Cookie", &cookie)]);
         let csrf = field(&page.body, "csrf").expect("a token in the form");
-        Browser { served: self, cookie, csrf }
+        Browser { service: self, cookie, csrf }
     }
 
     /// Sends the form of the page that signs in.
@@ -114,7 +114,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for Service {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _ended_already = self.child.wait();
@@ -171,7 +171,7 @@ pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencod
 
 /// Somebody who is signed in.
 pub struct Browser<'a> {
-    pub served: &'a Served,
+    pub service: &'a Service,
     pub cookie: String,
     pub csrf: String,
 }
@@ -179,14 +179,14 @@ pub struct Browser<'a> {
 impl Browser<'_> {
     /// Opens a page.
     pub fn get(&self, path: &str) -> Answer {
-        self.served.get(path, &[("Cookie", &self.cookie)])
+        self.service.get(path, &[("Cookie", &self.cookie)])
     }
 
     /// Sends a form with its token.
     pub fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut all = vec![("csrf", self.csrf.as_str())];
         all.extend(fields);
-        self.served.ask("POST", path, &[("Cookie", &self.cookie), FORM], form(&all).as_bytes())
+        self.service.ask("POST", path, &[("Cookie", &self.cookie), FORM], form(&all).as_bytes())
     }
 
     /// Uploads a file of refunds in the page's form.
@@ -201,7 +201,7 @@ impl Browser<'_> {
         body.extend(file);
         body.extend(b"\r\n--B--B--\r\n");
         let headers = [("Cookie", self.cookie.as_str()), ("Content-Type", "multipart/form-data; boundary=B--B")];
-        self.served.ask("POST", "/batch", &headers, &body)
+        self.service.ask("POST", "/batch", &headers, &body)
     }
 
     /// The forms of a retraction, to the last step; the answer to that.
@@ -281,12 +281,12 @@ pub fn field(html: &str, name: &str) -> Option<String> {
 
 /// Fields as a form.
 pub fn form(fields: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
     pairs.join("&")
 }
 
 /// A value for a link or a form.
-pub fn escaped(value: &str) -> String {
+pub fn percent_encoded(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.';
     value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

@@ -1,4 +1,4 @@
-//! The file road: what is in the file, what the ledger has of it, and that no order ever goes both roads.
+//! Reversal files: their rows, their entries in the ledger, and that an order goes either by file or by API, never both.
 
 use std::fs;
 use std::io::{Read, Write};

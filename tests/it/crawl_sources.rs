@@ -1,5 +1,5 @@
-//! Other sources than the walk over participants: whatever the weather, the index ends equal to the truth, or says that it
-//! does not; a refresh costs what changed; and one way that cannot serve gives way to another, with a reason.
+//! The sources `graphql` and `export`: the index ends equal to the truth or the crawl reports the gap, a refresh costs only
+//! what changed, and an unusable source falls back to another with a reason.
 
 use std::collections::BTreeSet;
 

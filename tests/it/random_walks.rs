@@ -1,13 +1,12 @@
-//! Anything in any order: after every step the ledger, the simulator and the rules of sending agree.
+//! Random walks: after every command, in any order, the ledger, the simulator and the rules of sending agree.
 //!
-//! A seeded walk over everything that reads or changes something, with processes killed and the vendor misbehaving. What it
-//! did is in the message of a failure, with the seed.
+//! A walk is seeded. It also kills processes and makes the vendor misbehave. A failure prints the seed and every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::copies::main_files_of;
+use crate::copied_ledger::copy_main_files;
 use crate::support::{Home, Sim, size, wait_until};
 
 const FAULTS: [&str; 9] = ["none", "none", "none", "400", "401", "500-after", "reset-before", "reset-after", "empty"];
@@ -64,7 +63,7 @@ impl Model {
     /// Goes on with the two main files alone, as after `cp` without their logs.
     fn go_on_with_a_copy(&mut self) {
         self.done.push("copied the main files alone".to_owned());
-        let copy = main_files_of(&self.home, home_of(&self.sim));
+        let copy = copy_main_files(&self.home, home_of(&self.sim));
         let audit = copy.run(&["audit", "verify"]);
         // A process that was killed in the middle of a checkpoint leaves half a file: that is said, and it is copied with its log.
         if !audit.stdout.contains("half a copy") {

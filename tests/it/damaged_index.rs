@@ -1,4 +1,4 @@
-//! A damaged index: an answer is refused, the same as before, or says that it is not complete.
+//! A damaged index: a look-up is refused, gives the same answer as before, or says that it is incomplete.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A shop's file is shown as it is understood, before anything is done with it: `recoup refunds check` and `formats`.
+//! `recoup refunds check` and `formats`: how recoup reads a refund file, before anything is sent.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Output that cannot be written: a full disk is a failure that is said, a closed pipe is none, and nothing that a user
-//! names is replaced unless it is a regular file.
+//! Output that cannot be written: a full disk is a reported failure, a closed pipe is not, and recoup replaces only regular
+//! files.
 //!
 //! `/dev/full` stands for the full disk.
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::batch::{orders_file, outcomes, plain};
-use crate::support::{Home, Ran, Sim, ready, skipped, wait_until};
+use crate::support::{Home, Ran, Sim, ready, report_skipped, wait_until};
 
 const NOT_WRITTEN: &str = "failed to write to standard output";
 
@@ -19,7 +19,7 @@ const NOT_WRITTEN: &str = "failed to write to standard output";
 fn has_full_device() -> bool {
     let there = Path::new("/dev/full").exists();
     if !there {
-        skipped("this system has no /dev/full");
+        report_skipped("this system has no /dev/full");
     }
     there
 }

@@ -1,4 +1,4 @@
-//! What must never happen to a retraction: sent twice, sent under another name, or called done when it is not.
+//! A reversal is never sent twice, never sent for another order, and never called done before it is.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

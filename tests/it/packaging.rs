@@ -1,4 +1,4 @@
-//! What whoever runs the service gets: completions, man pages, and units that say what the program understands.
+//! What an operator installs: shell completions, man pages, and the systemd units and container files in `deploy/`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use clap::Parser;
 use recoup::cli::Cli;
 
-use crate::support::{Home, Sim, skipped};
+use crate::support::{Home, Sim, report_skipped};
 
 fn home() -> (Sim, Home) {
     let sim = Sim::start(&["--participants", "1"]);
@@ -24,7 +24,7 @@ fn completions_are_scripts_that_know_every_command() {
             assert!(script.contains(word.trim_start_matches("--")), "{shell}: {word}");
         }
         let Ok(mut checked) = Command::new(shell).arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
-            skipped(&format!("whether {shell} reads its completions: there is no {shell}"));
+            report_skipped(&format!("whether {shell} reads its completions: there is no {shell}"));
             continue;
         };
         checked.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("it reads");

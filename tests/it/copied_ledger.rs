@@ -1,11 +1,11 @@
-//! The ledger's main file, copied, linked or replaced by people and their tools: nothing is sent twice.
+//! The main file of the ledger is copied, linked or replaced by hand: no reversal is sent twice.
 
 #[cfg(feature = "failpoints")]
 use crate::support::Sim;
 use crate::support::{Home, Ran, ready, wait_until};
 
 /// A home of its own with the main files of another one alone, without what SQLite keeps beside them.
-pub fn main_files_of(home: &Home, copy: Home) -> Home {
+pub fn copy_main_files(home: &Home, copy: Home) -> Home {
     for name in ["recoup.db", "recoup-ledger.db"] {
         if home.path(name).exists() {
             std::fs::copy(home.path(name), copy.path(name)).expect("a copy");
@@ -89,7 +89,7 @@ fn killed_at_any_step_the_two_main_files_alone_send_nothing_twice() {
     for (point, sent) in POINTS {
         let (sim, home, args) = killed_at(point, sent);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let copy = main_files_of(&home, Home::new(&sim));
+        let copy = copy_main_files(&home, Home::new(&sim));
         for _ in 0..2 {
             let again = copy.run(&args);
             assert!(matches!(again.code, Some(0 | 7)), "{point}: {again:?}");
@@ -111,7 +111,7 @@ fn killed_at_any_step_an_older_ledger_beside_the_index_alone_sends_nothing() {
         let home = home.set("RECOUP_CRASH_AT", point);
         assert_eq!(home.run(&args).code, None, "{point}: died by a signal");
         assert_eq!(sim.deletes().len(), 1 + usize::from(sent), "{point}");
-        let copy = main_files_of(&home, Home::new(&sim));
+        let copy = copy_main_files(&home, Home::new(&sim));
         std::fs::write(copy.ledger(), before).expect("the older file");
         let again = copy.run(&args);
         // Before the index was told of it nothing had left, and the older ledger is as good.

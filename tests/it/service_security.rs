@@ -1,10 +1,10 @@
-//! What a stranger can do to the service from outside: take its connections, find out its users, keep them out, read along.
+//! Attacks on the service from outside: exhausting connections, finding out user names, locking users out, reading traffic.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::served::{FORM, Served, add_user, field, form};
+use crate::service::{FORM, Service, add_user, field, form};
 use crate::support::{Home, Sim, ready};
 
 /// Connections of one address at most.
@@ -47,9 +47,9 @@ fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
 #[test]
 fn connections_that_never_read_stop_nobody_else() {
     let home = Home::new(&Sim::start(&[]));
-    let served = Served::start(&home);
-    let open = many_that_never_read(&served.addr);
-    let mut other = TcpStream::connect(&served.addr).expect("it listens");
+    let service = Service::start(&home);
+    let open = many_that_never_read(&service.addr);
+    let mut other = TcpStream::connect(&service.addr).expect("it listens");
     other.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
     other.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("the question");
     let mut answer = String::new();
@@ -67,8 +67,8 @@ fn connections_that_never_read_stop_nobody_else() {
 #[test]
 fn one_connection_has_a_bound_on_its_requests() {
     let home = Home::new(&Sim::start(&[]));
-    let served = Served::start(&home);
-    let mut stream = TcpStream::connect(&served.addr).expect("it listens");
+    let service = Service::start(&home);
+    let mut stream = TcpStream::connect(&service.addr).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
     let all = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS + 100);
     stream.write_all(all.as_bytes()).expect("the questions");
@@ -83,42 +83,42 @@ fn one_connection_has_a_bound_on_its_requests() {
 #[test]
 fn nobody_finds_out_which_names_are_users() {
     let (_sim, home, _) = with_agent();
-    let tried = |served: &Served, name: &str| -> Vec<(u16, bool)> {
+    let tried = |service: &Service, name: &str| -> Vec<(u16, bool)> {
         (0..7)
             .map(|_| {
-                let answer = served.try_login(name, "wrong");
+                let answer = service.try_login(name, "wrong");
                 assert!(answer.body.contains(name), "the form keeps the name");
                 (answer.status, answer.headers.contains_key("retry-after"))
             })
             .collect()
     };
-    let served = Served::start(&home);
-    let user = tried(&served, "agent");
+    let service = Service::start(&home);
+    let user = tried(&service, "agent");
     assert_eq!(user[..6], [(401, false), (401, false), (401, false), (401, false), (401, false), (429, true)]);
-    assert_eq!(tried(&served, "nobody"), user);
+    assert_eq!(tried(&service, "nobody"), user);
 }
 
 #[test]
 fn a_stranger_who_guesses_keeps_nobody_out_of_a_browser_that_is_known() {
     let (_sim, home, password) = with_agent();
-    let served = Served::start(&home);
-    let first = served.try_login("agent", &password);
+    let service = Service::start(&home);
+    let first = service.try_login("agent", &password);
     let known = first.cookie("recoup-browser").expect("the browser is known now");
     let kept = first.headers["set-cookie"].iter().find(|one| one.starts_with("recoup-browser=")).expect("a cookie");
     assert!(kept.contains("Max-Age=15552000") && kept.contains("HttpOnly"), "{kept}");
     for _ in 0..6 {
-        served.try_login("agent", "wrong");
+        service.try_login("agent", "wrong");
     }
-    assert_eq!(served.try_login("agent", &password).status, 429, "any other browser waits");
-    assert_eq!(served.try_login_in("agent", &password, "/lookup", &known).status, 303);
+    assert_eq!(service.try_login("agent", &password).status, 429, "any other browser waits");
+    assert_eq!(service.try_login_in("agent", &password, "/lookup", &known).status, 303);
 }
 
 #[test]
 fn nobody_is_brought_to_another_site_by_a_control_character() {
     let (_sim, home, password) = with_agent();
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     for (next, goes) in [("/lookup", "/lookup"), ("/\t/evil.example", "/"), ("/\u{b}", "/"), ("//evil.example", "/")] {
-        let entered = served.try_login_in("agent", &password, next, "");
+        let entered = service.try_login_in("agent", &password, next, "");
         assert_eq!((entered.status, entered.header("location")), (303, goes), "{next:?}");
     }
 }
@@ -126,12 +126,12 @@ fn nobody_is_brought_to_another_site_by_a_control_character() {
 #[test]
 fn behind_a_proxy_with_tls_no_neighbouring_site_can_set_a_cookie_of_the_service() {
     let (_sim, home, password) = with_agent();
-    let served = Served::start_with(&home, &["--behind-proxy"]);
-    let page = served.get("/login", &[]);
+    let service = Service::start_with(&home, &["--behind-proxy"]);
+    let page = service.get("/login", &[]);
     let cookie = page.cookie("__Host-recoup-form").expect("a cookie");
     let csrf = field(&page.body, "csrf").expect("a token");
     let body = form(&[("csrf", &csrf), ("name", "agent"), ("password", &password)]);
-    let enter = |cookie: &str| served.ask("POST", "/login", &[("Cookie", cookie), FORM], body.as_bytes());
+    let enter = |cookie: &str| service.ask("POST", "/login", &[("Cookie", cookie), FORM], body.as_bytes());
     assert_eq!(enter(&cookie.replace("__Host-", "")).status, 403, "the plain name means nothing here");
     let entered = enter(&cookie);
     assert_eq!(entered.status, 303, "{}", entered.body);
@@ -140,7 +140,7 @@ fn behind_a_proxy_with_tls_no_neighbouring_site_can_set_a_cookie_of_the_service(
         assert!(!set.contains("Domain"), "{set}");
     }
     // Over plain http a browser keeps no such cookie, and the plain names serve.
-    let plain = Served::start(&home);
+    let plain = Service::start(&home);
     let set = &plain.get("/login", &[]).headers["set-cookie"][0];
     assert!(set.starts_with("recoup-form=") && !set.contains("Secure"), "{set}");
 }
@@ -149,16 +149,16 @@ fn behind_a_proxy_with_tls_no_neighbouring_site_can_set_a_cookie_of_the_service(
 fn forms_of_somebody_whom_a_proxy_signs_in_end_with_the_session() {
     let (_sim, home, _) = with_agent();
     home.configure_more("[serve]\nproxy_address = '127.0.0.1'\nproxy_header = 'X-Forwarded-User'");
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let proxy = ("X-Forwarded-User", "agent");
     let begin = || {
-        let page = served.get("/lookup?orders=nothing", &[proxy]);
+        let page = service.get("/lookup?orders=nothing", &[proxy]);
         assert_eq!(page.status, 200, "{}", page.body);
         (page.cookie("recoup-proxied").expect("a number"), field(&page.body, "csrf").expect("a token"))
     };
     let ((cookie, csrf), (other_cookie, other_csrf)) = (begin(), begin());
     assert_ne!(csrf, other_csrf, "another session, another token");
-    let again = served.get("/lookup?orders=nothing", &[proxy, ("Cookie", &cookie)]);
+    let again = service.get("/lookup?orders=nothing", &[proxy, ("Cookie", &cookie)]);
     assert_eq!(
         (field(&again.body, "csrf"), again.cookie("recoup-proxied")),
         (Some(csrf.clone()), None),
@@ -166,7 +166,7 @@ fn forms_of_somebody_whom_a_proxy_signs_in_end_with_the_session() {
     );
     let post = |cookie: &str, csrf: &str| {
         let body = form(&[("csrf", csrf), ("order", "nothing")]);
-        served.ask("POST", "/lookup/source", &[proxy, ("Cookie", cookie), FORM], body.as_bytes()).status
+        service.ask("POST", "/lookup/source", &[proxy, ("Cookie", cookie), FORM], body.as_bytes()).status
     };
     assert_eq!(post(&cookie, &csrf), 200);
     for (cookie, csrf) in [(&cookie, &other_csrf), (&other_cookie, &csrf), (&String::new(), &csrf)] {
@@ -177,8 +177,8 @@ fn forms_of_somebody_whom_a_proxy_signs_in_end_with_the_session() {
 #[test]
 fn what_a_proxy_on_this_machine_hands_on_gets_no_metrics() {
     let (_sim, home) = ready(&[]);
-    let served = Served::start(&home);
-    assert_eq!(served.get("/metrics", &[]).status, 200, "a monitor on this machine");
+    let service = Service::start(&home);
+    assert_eq!(service.get("/metrics", &[]).status, 200, "a monitor on this machine");
     for header in [
         ("X-Forwarded-For", "192.0.2.1"),
         ("X-Forwarded-Proto", "https"),
@@ -186,16 +186,16 @@ fn what_a_proxy_on_this_machine_hands_on_gets_no_metrics() {
         ("Forwarded", "for=192.0.2.1"),
         ("Via", "1.1 caddy"),
     ] {
-        assert_eq!(served.get("/metrics", &[header]).status, 401, "{header:?}");
+        assert_eq!(service.get("/metrics", &[header]).status, 401, "{header:?}");
     }
     let status = |request: &str| {
-        let mut stream = TcpStream::connect(&served.addr).expect("it listens");
+        let mut stream = TcpStream::connect(&service.addr).expect("it listens");
         stream.write_all(request.as_bytes()).expect("the question");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the answer");
         answer.split(' ').nth(1).map(str::to_owned).unwrap_or_default()
     };
-    let addr = &served.addr;
+    let addr = &service.addr;
     let close = "Connection: close\r\n\r\n";
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: {addr}\r\n{close}")), "200");
     // The proxy hands the name on that the client has asked for, or says nothing of itself and speaks HTTP/1.0, as nginx does.
@@ -209,8 +209,8 @@ fn no_core_dump_and_no_neighbour_has_the_memory_with_the_tokens() {
     use std::os::unix::fs::MetadataExt;
 
     let home = Home::new(&Sim::start(&[]));
-    let served = Served::start(&home);
-    let proc = std::path::PathBuf::from(format!("/proc/{}", served.pid()));
+    let service = Service::start(&home);
+    let proc = std::path::PathBuf::from(format!("/proc/{}", service.pid()));
     let limits = std::fs::read_to_string(proc.join("limits")).expect("its limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit of core dumps");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");

@@ -1,4 +1,4 @@
-//! What nobody should send: every route gets nonsense of every kind, and none of it breaks the service or sends anything.
+//! Malformed requests to every route of the service: none breaks the service or sends a reversal.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use recoup::serve::{Answers, all_routes};
 
-use crate::served::{Served, add_token, add_user};
+use crate::service::{Service, add_token, add_user};
 use crate::support::{ready, size};
 
 /// Pieces of what parsers look for, and what they do not expect.
@@ -66,8 +66,8 @@ fn nonsense_on_every_route_breaks_nothing_and_sends_nothing() {
     let password = add_user(&home, "admin", "admin");
     let scopes = ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override"];
     let token = format!("Bearer {}", add_token(&home, "admin", &scopes));
-    let served = Served::start(&home);
-    let browser = served.login("admin", &password);
+    let service = Service::start(&home);
+    let browser = service.login("admin", &password);
     let seed = size("TEST_SEED", 5) as u64;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut answered = 0;
@@ -89,7 +89,7 @@ fn nonsense_on_every_route_breaks_nothing_and_sends_nothing() {
                 Answers::Page => headers.push(("Cookie", browser.cookie.as_str())),
                 Answers::Api | Answers::Machine => headers.push(("Authorization", token.as_str())),
             }
-            let answer = served.ask(route.method, &path, &headers, &body);
+            let answer = service.ask(route.method, &path, &headers, &body);
             // The gateway's words are for a vendor that did not answer, and this one does.
             assert!(
                 (200..500).contains(&answer.status),
@@ -104,13 +104,13 @@ fn nonsense_on_every_route_breaks_nothing_and_sends_nothing() {
     }
     assert!(answered > 500, "{answered}");
     assert!(sim.deletes().is_empty(), "nothing was retracted by any of it");
-    assert_eq!(served.get("/healthz", &[]).status, 200);
+    assert_eq!(service.get("/healthz", &[]).status, 200);
 }
 
 #[test]
 fn what_is_no_http_at_all_is_hung_up_on() {
     let (_sim, home) = ready(&[]);
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let long = [b"GET / HTTP/1.1\r\nHost: x\r\nX: ".as_slice(), &b"a".repeat(100_000)].concat();
     let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"A: b\r\n".repeat(5_000)].concat();
     for bytes in [
@@ -125,7 +125,7 @@ fn what_is_no_http_at_all_is_hung_up_on() {
         &long,
         &many,
     ] {
-        let mut stream = TcpStream::connect(&served.addr).expect("it listens");
+        let mut stream = TcpStream::connect(&service.addr).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
         let _refused_early = stream.write_all(bytes);
         drop(stream.shutdown(std::net::Shutdown::Write));
@@ -133,6 +133,6 @@ fn what_is_no_http_at_all_is_hung_up_on() {
         let _hung_up = stream.read_to_end(&mut answer);
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || !answer.contains(" 200 "), "{:?}: {answer}", String::from_utf8_lossy(bytes));
-        assert_eq!(served.get("/healthz", &[]).status, 200);
+        assert_eq!(service.get("/healthz", &[]).status, 200);
     }
 }

@@ -1,5 +1,4 @@
-//! The way to the vendor: over TLS, and through a proxy where there is one. Both stand before the simulator here, and all names
-//! are of this machine.
+//! The HTTP client against the vendor: TLS, private certificate authorities and proxies, all on this machine.
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Crawls of a vendor that contradicts itself: answers that the simulator, which is honest, does not give.
+//! Crawls of a vendor that contradicts itself. The simulator never does, so these tests bring a small server of their own.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

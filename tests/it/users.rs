@@ -1,4 +1,4 @@
-//! Users and tokens at the command line, and what is kept of their secrets.
+//! `recoup user` and its tokens, and what is stored of passwords and tokens.
 
 use crate::support::ready;
 

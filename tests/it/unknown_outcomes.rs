@@ -1,6 +1,6 @@
-//! Doubt: a request that nobody answered is reconciled by reading, and sent again only when a person says so.
+//! Unknown outcomes: a request without an answer is resolved by reading, and sent again only if a person orders it.
 //!
-//! Hours are milliseconds here: `list_after` and `list_gap` of `recoup.toml` say how long the vendor is given.
+//! Hours are milliseconds here: `list_after` and `list_gap` in `recoup.toml` set how long the vendor has.
 
 use serde_json::Value;
 
