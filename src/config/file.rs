@@ -270,7 +270,7 @@ impl Place<'_> {
         let section = if self.section.is_empty() { String::new() } else { format!(" [{}]", self.section) };
         let key = key.map(|key| format!(" {key}:")).unwrap_or_default();
         Error::new(Kind::Config, format!("{}:{section}{key} {}", self.file.display(), what.trim_end()))
-            .hint("README lists every key")
+            .hint("docs/reference.md lists every key")
     }
 }
 
@@ -298,6 +298,7 @@ pub(super) fn read_file(path: &Path) -> Result<FileShape> {
             .hint("check --config and RECOUP_CONFIG")
     })?;
     toml::from_str(&text).map_err(|error| {
-        Error::new(Kind::Config, format!("{} is not usable: {error}", path.display())).hint("README lists every key")
+        Error::new(Kind::Config, format!("{} is not usable: {error}", path.display()))
+            .hint("docs/reference.md lists every key")
     })
 }

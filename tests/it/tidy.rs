@@ -1,9 +1,9 @@
-//! The layering, the sizes and the promises of README, held by a test.
+//! The house rules: layering, file sizes, where each library may be used, and what the documentation must have.
 //!
 //! Source is read as text, without comments and without what stands in quotes. Every rule is a function from text to
 //! complaints, and [`every_rule_can_fail`] feeds each one something that breaks it: a rule that cannot fail holds nothing.
 
-mod readme;
+mod documentation;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
