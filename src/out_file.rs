@@ -84,7 +84,7 @@ impl OutFile {
             }
             if is_database(path) {
                 return Err(
-                    refused(path, "is a database and is not replaced, not even by force").hint("name another file")
+                    refused(path, "is a database and is never replaced, even with --force").hint("name another file")
                 );
             }
             let target = if is_link { fs::canonicalize(path) } else { Ok(path.to_owned()) };
@@ -128,9 +128,8 @@ impl OutFile {
             _ => false,
         };
         if same {
-            return Err(
-                refused(&self.path, "is read and cannot be written, too").hint("name another file for the outcomes")
-            );
+            return Err(refused(&self.path, "is the input and cannot be the output too")
+                .hint("name another file for the outcomes"));
         }
         Ok(())
     }
@@ -176,7 +175,7 @@ impl OutFile {
 
     fn failed(&self, error: &io::Error) -> Error {
         Error::new(Kind::Failed, format!("failed to write {}: {error}", self.path.display()))
-            .hint("name a place that can be written to and has room")
+            .hint("choose a writable place with enough space")
     }
 }
 
@@ -208,8 +207,11 @@ impl Regular {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(self.rules.mode));
         builder.tempfile_in(&self.folder).map(BufWriter::new).map_err(|error| {
-            Error::new(self.rules.unwritable, format!("the folder {} takes no file: {error}", self.folder.display()))
-                .hint("name a file in a folder that can be written to")
+            Error::new(
+                self.rules.unwritable,
+                format!("failed to create a file in the folder {}: {error}", self.folder.display()),
+            )
+            .hint("name a file in a writable folder")
         })
     }
 
@@ -220,7 +222,7 @@ impl Regular {
         let renamed = if !self.rules.force {
             file.persist_noclobber(&self.target)
         } else if fs::symlink_metadata(&self.target).is_ok_and(|found| !found.is_file()) {
-            let error = io::Error::new(ErrorKind::AlreadyExists, "another process put something else there");
+            let error = io::Error::new(ErrorKind::AlreadyExists, "another process created a file there");
             Err(tempfile::PersistError { error, file })
         } else {
             file.persist(&self.target)

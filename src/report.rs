@@ -8,7 +8,7 @@
 //! on stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe counts as success: its reader wants no
 //! more.
 
-#![expect(clippy::disallowed_methods, reason = "how often a line of progress is printed: no decision rests on it")]
+#![expect(clippy::disallowed_methods, reason = "only the interval of progress lines depends on it")]
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -247,7 +247,7 @@ impl Report {
         if self.broken.set(error.kind()).is_ok() && self.has_lost_data() {
             self.say_error(
                 &Error::new(Kind::Failed, format!("failed to write to standard output: {error}"))
-                    .hint("the output is incomplete; the command was not stopped by that, and `recoup status` shows what was sent"),
+                    .hint("the output is incomplete; the command continued, and `recoup status` shows what was sent"),
             );
         }
     }

@@ -1,7 +1,7 @@
-//! Who may do what: Basic credentials, compared as they arrive.
+//! Basic credentials and what each may do.
 //!
-//! The few accepted headers are written once at the start and compared as text, so nothing is decoded per request. No
-//! credential is ever logged or recorded.
+//! The accepted headers are computed once and compared as text, so that no request is decoded. No credential is logged or
+//! recorded.
 
 use super::{options::Options, record::Host};
 
@@ -25,7 +25,7 @@ impl Scope {
         }
     }
 
-    /// Whether a path below the tenant or the SID may be asked for.
+    /// Whether a path below the tenant or the SID is allowed.
     pub(super) fn asks(self, path: &str) -> bool {
         self != Self::RestOnly || !(path == "graphql" || path.starts_with("export"))
     }
@@ -57,7 +57,7 @@ impl Keys {
         }
     }
 
-    /// The header of the token that may do everything.
+    /// The header of the token with all permissions.
     #[cfg(test)]
     pub(super) fn full(&self) -> &str {
         &self.headers[0].0
@@ -68,7 +68,7 @@ impl Keys {
     }
 }
 
-/// Base64 with padding: too little to take a dependency for.
+/// Base64 with padding. Too short for a dependency.
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();

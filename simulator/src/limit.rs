@@ -1,7 +1,7 @@
-//! The enforced request limits, how they are told, and whether the client listens.
+//! The enforced request limits, their headers, and whether the client obeys them.
 //!
-//! Each vendor host has its own limits. A client that was told to wait and asks again before the time is up is recorded:
-//! that is the one thing a limiter must never do. Without `--rate` and `--quota` nothing here is touched.
+//! Each vendor host has its own limits. A client that was told to wait and sends a request too early is recorded as a
+//! violation. Without `--rate` and `--quota` this module does nothing.
 
 use std::{
     sync::{
@@ -17,9 +17,9 @@ use super::{
     record::Host,
 };
 
-/// Requests that were on their way when the answer told the client to wait are no violation.
+/// A request that was already in flight when the response told the client to wait is no violation.
 const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// Clocks and timers are not exact.
+/// Tolerance for inexact clocks and timers.
 const EARLY: Duration = Duration::from_millis(50);
 
 /// The limits of both hosts.
@@ -34,10 +34,10 @@ pub(super) struct Limits {
     told: [Told; 2],
 }
 
-/// What a host has let through.
+/// Requests that a host has accepted.
 #[derive(Debug)]
 struct Used {
-    /// Requests that may start at once: a bucket that holds one second's worth.
+    /// A token bucket that holds one second's requests.
     tokens: f64,
     filled: Instant,
     window_began: Option<Instant>,
@@ -51,7 +51,7 @@ struct Told {
     until: AtomicU64,
 }
 
-/// A host's answer to one request.
+/// The limit state after one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standing {
     pub(super) over: bool,
@@ -78,7 +78,7 @@ impl Limits {
         }
     }
 
-    /// Counts a request; nothing where there are no limits.
+    /// Counts a request; `None` without limits.
     pub(super) fn admit(&self, host: Host, now: Instant) -> Option<Standing> {
         if self.rate.is_none() && self.quota.is_none() {
             return None;
@@ -121,7 +121,7 @@ impl Limits {
         Some(standing)
     }
 
-    /// The headers that tell a standing; on a refusal the client has been told to wait.
+    /// The headers of a limit state. A refusal tells the client to wait.
     pub(super) fn headers(&self, host: Host, standing: Standing, now: Instant) -> Vec<(&'static str, String)> {
         let seconds = standing.reset.as_secs_f64().ceil() as u64;
         let epoch = (unix_seconds() + standing.reset.as_secs_f64()).ceil() as u64;
@@ -154,24 +154,25 @@ impl Limits {
             LimitHeader::RetryAfter | LimitHeader::RetryAfterDate | LimitHeader::None => Vec::new(),
         };
         if standing.over && !headers.is_empty() {
-            // Every header is rounded up, so a client that keeps to it comes after the true end.
+            // Every header is rounded up, so a client that obeys it arrives after the true end.
             self.tell(host, now, standing.reset);
         }
         headers
     }
 
-    /// Notes that the client was told to wait this long.
+    /// Records that the client was told to wait this long.
     pub(super) fn tell(&self, host: Host, now: Instant, wait: Duration) {
         let told = &self.told[host as usize];
         let at = now.saturating_duration_since(self.start);
-        // While a wait lasts, being told again does not begin it anew: a client that hammers is never "on its way".
+        // A second refusal during a wait does not restart it: otherwise every request of a client that never waits would count
+        // as in flight.
         if at.as_millis() as u64 >= told.until.load(Relaxed) {
             told.at.store(at.as_millis() as u64, Relaxed);
         }
         told.until.fetch_max((at + wait).as_millis() as u64, Relaxed);
     }
 
-    /// By how much a request comes too early, if it does.
+    /// By how much a request is too early, if it is.
     pub(super) fn too_early(&self, host: Host, now: Instant) -> Option<Duration> {
         let told = &self.told[host as usize];
         let until = told.until.load(Relaxed);
@@ -185,7 +186,6 @@ impl Limits {
     }
 }
 
-/// Seconds since 1970.
 fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -1,7 +1,7 @@
-//! One request from its arrival to its answer: recorded, admitted, limited, broken, answered, in that order.
+//! One request from arrival to response: recorded, authenticated, limited, broken, answered, in that order.
 //!
-//! The order is the point: credentials are checked before the limit so that a wrong token costs no quota, and the limit
-//! before the faults so that a fault never hides a client that is too fast. What the answer says is decided elsewhere.
+//! Credentials are checked before the limit, so that a wrong token costs no quota. The limit comes before the faults, so that a
+//! fault never hides a client that is too fast. Other modules write the response.
 
 use std::{sync::Arc, time::Instant};
 
@@ -16,23 +16,24 @@ use super::{
     Simulator,
     advocate::Advocate,
     auth::Scope,
-    brand, control,
-    dispatch::{self, Ending},
+    brand,
+    connection::{Broken, Payload},
+    control,
     options::{FaultKind, name_of},
     query,
     record::{Endpoint, Host},
     reply::{JSON, Reply, advocate_error, brand_error},
-    wire::{Broken, Payload},
+    writes::{self, Ending},
 };
 
-/// Longest form that is read.
+/// Longest accepted form.
 const FORM: usize = 1 << 20;
-/// Longest body of a control path: a large file of reversals.
+/// Longest accepted body of a control path: a large reversal file.
 const CONTROL: usize = 64 << 20;
-/// Longest silence of a hanging answer.
+/// Longest silence of a hanging response.
 const SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// A request to one of the vendor APIs, as far as it is known without its body.
+/// A request to one of the vendor APIs, before its body is read.
 struct Asked<'a> {
     host: Host,
     /// Below the tenant or the SID.
@@ -40,7 +41,7 @@ struct Asked<'a> {
     /// The tenant or the SID.
     whose: &'a str,
     query: &'a str,
-    /// JSON was asked for. The Advocate API knows nothing else.
+    /// Whether the client requests JSON. The Advocate API has no other format.
     json: bool,
 }
 
@@ -66,7 +67,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         return Ok(control::answer(simulator, &head.method, path, query, &body));
     }
     if path == "/.well-known/jwks.json" {
-        return Ok(simulator.hooks.jwks().send());
+        return Ok(simulator.webhooks.jwks().send());
     }
     let Some(mut asked) = locate(path, query, &head.headers) else {
         return Ok(advocate_error(404, "There is nothing here.", None, None).send());
@@ -112,7 +113,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
         return Ok(asked.error(429, "Rate limit exceeded.", rs).with(limits).send());
     }
     let fault = match endpoint {
-        // Each query is a request of its own, though all of them have one path.
+        // Each query is a request of its own, though all have one path.
         Endpoint::Graphql => simulator.faults.draw(path, &form),
         _ if method == Method::GET => simulator.faults.draw(path, query),
         _ => None,
@@ -125,12 +126,12 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
     let reply = match (asked.host, endpoint) {
         (_, Endpoint::DeleteActions | Endpoint::PutActions | Endpoint::CancelReward) => {
             let ending = if endpoint == Endpoint::CancelReward {
-                dispatch::cancel(simulator, asked.path, query, now)
+                writes::cancel(simulator, asked.path, query, now)
             } else {
                 let put = endpoint == Endpoint::PutActions;
                 let form_type = starts_with(&head.headers, CONTENT_TYPE, "application/x-www-form-urlencoded");
-                let sent = dispatch::Sent { put, json: asked.json, form_type, query, form: &form };
-                dispatch::answer(simulator, &sent, now)
+                let sent = writes::Sent { put, json: asked.json, form_type, query, form: &form };
+                writes::answer(simulator, &sent, now)
             };
             match ending {
                 Ending::Reply(reply) => reply,
@@ -147,7 +148,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
             simulator.exports.answer(&simulator.record, endpoint, asked.path, query, &form)
         }
         (Host::Advocate, Endpoint::Subscriptions) => {
-            simulator.hooks.answer(&method, &simulator.tenant, asked.path, &form)
+            simulator.webhooks.answer(&method, &simulator.tenant, asked.path, &form)
         }
         (Host::Advocate, Endpoint::Graphql) => simulator.graphql.answer(&simulator.world, &simulator.record, &form),
         (Host::Advocate, _) => {
@@ -164,7 +165,7 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
     })
 }
 
-/// Which API a path belongs to.
+/// The API of a path.
 fn locate<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<Asked<'a>> {
     let (host, rest) = match path.strip_prefix("/api/v1/") {
         Some(rest) => (Host::Advocate, rest),
@@ -176,7 +177,7 @@ fn locate<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<Aske
     Some(Asked { host, path, whose, query, json })
 }
 
-/// The method that is meant: a POST may say that it is another.
+/// The effective method: a POST can override it.
 fn overridden(method: Method, query: &str, form: &str) -> Method {
     if method != Method::POST {
         return method;
@@ -188,7 +189,7 @@ fn overridden(method: Method, query: &str, form: &str) -> Method {
     }
 }
 
-/// Checks credentials, scope, and whose data are asked for.
+/// Checks credentials, scope, and tenant or SID.
 fn admit(simulator: &Simulator, asked: &Asked<'_>, sent: Option<&[u8]>, writes: bool) -> Result<(), Reply> {
     if sent.is_none() {
         simulator.record.violation(format!("a request to {:?} came without credentials", asked.host));
@@ -216,7 +217,7 @@ fn starts_with(headers: &HeaderMap, name: hyper::header::HeaderName, value: &str
     headers.get(name).and_then(|sent| sent.to_str().ok()).is_some_and(|sent| sent.starts_with(value))
 }
 
-/// The faults that come instead of an answer.
+/// Faults that replace the response.
 async fn instead(
     simulator: &Simulator,
     asked: &Asked<'_>,
@@ -257,7 +258,7 @@ async fn instead(
     Some(Ok(reply.send()))
 }
 
-/// The faults that spoil an answer.
+/// Faults that damage the response.
 fn spoiled(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: Endpoint) -> Response<Payload> {
     let body = std::mem::take(&mut reply.body);
     let body = match fault {
@@ -266,7 +267,7 @@ fn spoiled(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: 
         FaultKind::Empty => Payload::whole(Vec::new()),
         FaultKind::Duplicate if endpoint == Endpoint::Rewards => match duplicated(&body) {
             Some(body) => Payload::whole(body),
-            // There is nothing to repeat: no fault.
+            // The list has no item to repeat, so there is no fault.
             None => return reply.send_as(Payload::whole(body)),
         },
         _ => return reply.send_as(Payload::whole(body)),

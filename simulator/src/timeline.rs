@@ -1,25 +1,24 @@
-//! Every reward in the order in which it was last modified: a sorted list of the formulas' own moments, and over it what
-//! has changed since.
+//! All rewards ordered by their last modification: a sorted list from the formulas, and the changes since.
 //!
-//! The list is made once, when someone asks for it first, and never changed; the differences are two sorted lists beside
-//! it, so a page anywhere costs a few binary searches and its own length. Rewards of one moment come in an order that is
-//! always the same and means nothing. Nothing here knows what a reward is.
+//! The list is built on first use and never changes. The differences are two sorted lists, so a page anywhere costs a few
+//! binary searches and its own length. Rewards of the same millisecond have a stable, meaningless order. This module does not
+//! know what a reward is.
 
-/// A moment in Unix milliseconds, and which reward it is of: a number that leads back to the reward and orders those of
-/// one moment.
+/// A time in Unix milliseconds, and the number of the reward. The number is invertible and orders rewards of the same
+/// millisecond.
 pub(super) type Entry = (i64, u64);
 
-/// What differs from the list.
+/// The differences from the list.
 #[derive(Debug, Default)]
 pub(super) struct Shift {
-    /// Entries that the list does not have, sorted.
+    /// Entries that are not in the list, sorted.
     came: Vec<Entry>,
-    /// Entries of the list that are not true any more, sorted.
+    /// Entries of the list that are outdated, sorted.
     went: Vec<Entry>,
 }
 
 impl Shift {
-    /// Puts an entry in the place of another; `None` where there was none or is none any more.
+    /// Replaces an entry. `old` is `None` for a new reward, `new` is `None` for a removed one.
     pub(super) fn put(&mut self, old: Option<Entry>, new: Option<Entry>) {
         if old == new {
             return;
@@ -49,7 +48,7 @@ fn before(list: &[Entry], entry: Entry) -> usize {
     list.partition_point(|one| *one < entry)
 }
 
-/// The list as it is now.
+/// The current list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeline<'a> {
     /// Sorted.
@@ -62,7 +61,7 @@ impl Timeline<'_> {
         self.list.len() + self.shift.came.len() - self.shift.went.len()
     }
 
-    /// How many stand before this moment.
+    /// Number of entries before this time.
     pub(super) fn rank(&self, moment: i64) -> usize {
         self.before((moment, 0))
     }
@@ -71,13 +70,13 @@ impl Timeline<'_> {
         before(self.list, entry) + before(&self.shift.came, entry) - before(&self.shift.went, entry)
     }
 
-    /// The entries from place `from` up to place `to`, in order.
+    /// The entries from position `from` up to position `to`, in order.
     pub(super) fn slice(&self, from: usize, to: usize) -> Vec<Entry> {
         let mut slice = Vec::with_capacity(to.saturating_sub(from));
         if from >= to {
             return slice;
         }
-        // The last entry of the list before which no more than `from` stand.
+        // The last entry of the list with at most `from` entries before it.
         let (mut low, mut high) = (0, self.list.len());
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -91,7 +90,7 @@ impl Timeline<'_> {
         let first = self.list.get(low).copied().unwrap_or((i64::MAX, u64::MAX));
         let mut came = before(&self.shift.came, first);
         let mut skip = from.saturating_sub(self.before(first));
-        // What came after the end of the list, or before its first entry, is found by stepping back.
+        // Steps back to find new entries after the end of the list or before its first entry.
         if self.before(first) > from {
             (low, came, skip) = (0, 0, from);
         }

@@ -254,7 +254,10 @@ fn check_name(what: &str, name: &str) -> Result<()> {
     if !name.is_empty() && name.len() <= NAME_AT_MOST && name.bytes().all(fine) {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, format!("the name of a {what} has 1 to {NAME_AT_MOST} letters, digits, and . _ - @")))
+    Err(Error::new(
+        Kind::Usage,
+        format!("the name of a {what} must have 1 to {NAME_AT_MOST} letters, digits, and . _ - @"),
+    ))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_cause| Error::new(Kind::Failed, "the operating system gives no random bytes"))?;
+        .map_err(|_cause| Error::new(Kind::Failed, "the operating system provides no random bytes"))?;
     Ok(bytes)
 }
 
@@ -81,9 +81,11 @@ pub(super) fn check_password(password: &str) -> Result<()> {
     if password.chars().count() < PASSWORD_AT_LEAST || password.len() > PASSWORD_AT_MOST {
         return Err(Error::new(
             Kind::Usage,
-            format!("a password has {PASSWORD_AT_LEAST} characters or more, and {PASSWORD_AT_MOST} bytes at most"),
+            format!(
+                "a password needs at least {PASSWORD_AT_LEAST} characters and may have at most {PASSWORD_AT_MOST} bytes"
+            ),
         )
-        .hint("leave --password-stdin out for one that is made at random"));
+        .hint("leave --password-stdin out to get a random password"));
     }
     Ok(())
 }

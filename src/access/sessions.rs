@@ -110,7 +110,7 @@ impl Access {
             return Ok(Err(refused));
         }
         self.set_password(name, new, now)?;
-        self.log(&Actor::new(name, "page"), &format!("user {name}: another password, by themselves"), now)?;
+        self.log(&Actor::new(name, "page"), &format!("user {name}: changed their own password"), now)?;
         self.login(name, new, origin, now)
     }
 

@@ -50,7 +50,7 @@ impl Access {
             let (right, role) = (right.as_str(), owner.role.as_str());
             return Err(Error::new(
                 Kind::Usage,
-                format!("a token for {right} would do nothing: {} is {role}", owner.name),
+                format!("a token with the scope {right} would be useless: {} has the role {role}", owner.name),
             )
             .hint("leave the scope out, or give the user another role first"));
         }
@@ -76,7 +76,7 @@ impl Access {
         if self.file.revoke_token(id, now)? {
             return Ok(());
         }
-        Err(Error::new(Kind::Failed, format!("there is no token {id} that could be ended"))
+        Err(Error::new(Kind::Failed, format!("there is no active token {id}"))
             .hint("`recoup user token list` shows them"))
     }
 

@@ -234,7 +234,7 @@ fn refund_formats_of<'a>(value: toml::Value, at: &impl Fn(&str) -> Place<'a>) ->
         let explained: Explained =
             table.try_into().map_err(|error: toml::de::Error| place.wrong(None, error.message()))?;
         if formats::named(&name).is_some() || name == LIST_NAME {
-            return Err(place.wrong(None, "has the name of a format that recoup knows"));
+            return Err(place.wrong(None, "has the name of a built-in format"));
         }
         if explained.order_column.is_none() {
             return Err(place.wrong(Some("order_column"), "is missing"));
@@ -298,7 +298,7 @@ pub(super) fn read_file(path: &Path) -> Result<FileShape> {
             .hint("check --config and RECOUP_CONFIG")
     })?;
     toml::from_str(&text).map_err(|error| {
-        Error::new(Kind::Config, format!("{} is not usable: {error}", path.display()))
+        Error::new(Kind::Config, format!("failed to parse {}: {error}", path.display()))
             .hint("docs/reference.md lists every key")
     })
 }

@@ -178,7 +178,7 @@ impl Settings {
         let default_database = || {
             let name = global.profile.as_ref().map_or("recoup.db".to_owned(), |name| format!("recoup-{name}.db"));
             env.xdg("XDG_DATA_HOME", ".local/share").map(|dir| dir.join(name)).ok_or_else(|| {
-                Error::new(Kind::Config, "there is no home directory to keep the database in")
+                Error::new(Kind::Config, "there is no home directory for the database")
                     .hint("name a file with --database or RECOUP_DATABASE")
             })
         };
@@ -192,12 +192,12 @@ impl Settings {
         let ledger = real_path(&ledger);
         if ledger == database {
             return Err(Error::new(Kind::Config, "the ledger and the index cannot be one file")
-                .hint("RECOUP_LEDGER must name another file"));
+                .hint("set RECOUP_LEDGER to another file"));
         }
         let access = env.path("RECOUP_ACCESS").or(base.access).unwrap_or_else(|| access_beside(&ledger));
         check_length(&database, "index", "--database or RECOUP_DATABASE")?;
-        check_length(&ledger, "ledger", "RECOUP_LEDGER (by default it lies beside the index)")?;
-        check_length(&access, "users", "RECOUP_ACCESS (by default it lies beside the ledger)")?;
+        check_length(&ledger, "ledger", "RECOUP_LEDGER (by default it is beside the index)")?;
+        check_length(&access, "users", "RECOUP_ACCESS (by default it is beside the ledger)")?;
         Ok(Self {
             profile: global.profile.clone(),
             database,
@@ -431,13 +431,13 @@ fn span(span: Option<Span>, default: Duration) -> Duration {
 
 fn no_token() -> Error {
     Error::new(Kind::Config, "there is no token").hint(
-        "set RECOUP_AUTH_TOKEN, or RECOUP_AUTH_TOKEN_FILE to the path of a file that holds it, or try `recoup demo`",
+        "set RECOUP_AUTH_TOKEN, or RECOUP_AUTH_TOKEN_FILE to the path of a file with the token, or try `recoup demo`",
     )
 }
 
 fn base_url(text: &str, name: &str) -> Result<Url> {
     let url = Url::parse(text.trim_end_matches('/')).map_err(|error| {
-        Error::new(Kind::Config, format!("{name} is no URL: {error}")).hint("it looks like https://HOST/PATH")
+        Error::new(Kind::Config, format!("{name} is not a URL: {error}")).hint("write it as https://HOST/PATH")
     })?;
     check_base(&url)?;
     Ok(url)
@@ -448,7 +448,7 @@ fn check_profile_name(name: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, "the name of a profile is made of letters, digits, - and _"))
+    Err(Error::new(Kind::Usage, "the name of a profile may have letters, digits, - and _"))
 }
 
 #[cfg(test)]

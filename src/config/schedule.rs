@@ -39,8 +39,8 @@ impl ScheduleSettings {
             plan.jobs.insert(job, when);
         }
         if plan.jobs.contains_key(&Job::Backup) && table.backup_folder.is_none() {
-            return Err(Error::new(Kind::Config, "[schedule] backup: there is no folder for it")
-                .hint("name it with backup_folder"));
+            return Err(Error::new(Kind::Config, "[schedule] backup: backup_folder is not set")
+                .hint("set backup_folder, or backup = \"off\""));
         }
         Ok(Self {
             plan,

@@ -106,13 +106,13 @@ pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report:
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", job.ledger.display()),
         )
-        .hint("bring it back, or name it with RECOUP_LEDGER; where it is lost, see `recoup ledger accept`"));
+        .hint("restore it, or set RECOUP_LEDGER to its path; if it is lost, see `recoup ledger accept`"));
     } else {
         report.note(format!("there is no ledger at {}: nothing was ever retracted here", job.ledger.display()));
     }
     if backup.index.is_none() && backup.ledger.is_none() {
         return Err(Error::new(Kind::Failed, "there is nothing to back up: neither an index nor a ledger")
-            .hint("name them with --database, --profile or RECOUP_LEDGER"));
+            .hint("set them with --database, --profile or RECOUP_LEDGER"));
     }
     if let Some(keep) = job.keep {
         backup.removed = names.prune(job.folder, keep.max(1))?;
@@ -185,7 +185,7 @@ impl Copy<'_> {
             }
         };
         if self.stop.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "interrupted; nothing half-written was left"));
+            return Err(Error::new(Kind::Interrupted, "interrupted; no incomplete file was left"));
         }
         let place = name.path(self.folder);
         file.as_file().sync_all().map_err(|error| unusable(self.folder, &error))?;
@@ -274,9 +274,12 @@ impl Names {
                 std::fs::remove_file(&path).map_err(|error| {
                     Error::new(
                         Kind::Storage,
-                        format!("the backup is there, but {} could not be removed: {error}", path.display()),
+                        format!(
+                            "the backup is complete, but the older {} could not be deleted: {error}",
+                            path.display()
+                        ),
                     )
-                    .hint("remove it by hand, or check who owns it")
+                    .hint("delete it, or check its owner")
                 })?;
                 removed.push(path.display().to_string());
             }
@@ -292,7 +295,7 @@ fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
 
 fn unusable(folder: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::Storage, format!("no backup can be written to {}: {error}", folder.display()))
-        .hint("name a folder that can be written to and has room; nothing half-written was left")
+        .hint("choose a writable folder with enough space; no incomplete file was left")
 }
 
 #[cfg(test)]

@@ -148,9 +148,11 @@ impl Schedule {
     fn begin(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
         match self.run_alone(job, last, work) {
             // Runs every few seconds, mostly with nothing to do, so it is not logged at info.
-            Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job is done"),
-            Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job is done"),
-            Err(error) if error.kind == Kind::Busy => tracing::debug!(job = job.as_str(), "another process is at it"),
+            Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job has finished"),
+            Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job has finished"),
+            Err(error) if error.kind == Kind::Busy => {
+                tracing::debug!(job = job.as_str(), "another process runs the scheduled job")
+            }
             Err(error) => {
                 tracing::warn!(
                     job = job.as_str(),
@@ -164,7 +166,7 @@ impl Schedule {
 
     fn run_alone(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) -> Result<()> {
         let busy = || {
-            Error::new(Kind::Busy, format!("another process is at {} now, or has just done it", job.as_str()))
+            Error::new(Kind::Busy, format!("another process is running the job {}, or has just run it", job.as_str()))
                 .hint("`recoup schedule list` shows when it ran")
         };
         let purpose = format!("job-{}", job.as_str());

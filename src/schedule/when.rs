@@ -30,7 +30,7 @@ pub enum When {
 impl When {
     pub fn every(interval: Duration) -> Result<Self, String> {
         if interval < SHORTEST {
-            return Err("an interval has a second at least".to_owned());
+            return Err("an interval must be at least a second".to_owned());
         }
         Ok(Self::Every(interval))
     }
@@ -39,15 +39,15 @@ impl When {
     pub fn cron(text: &str) -> Result<Self, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [_, _, _, _, weekday] = fields.as_slice() else {
-            return Err(format!("{text:?} has not five fields: minute hour day month weekday"));
+            return Err(format!("{text:?} needs five fields: minute hour day month weekday"));
         };
         // Refuses numbers for days of the week: some programs count from 0, some from 1, and a backup on the wrong day is
         // noticed too late.
         if weekday.bytes().any(|b| b.is_ascii_digit()) {
             return Err(format!("write the day of the week in {text:?} by its name: Mon, Tue-Fri, or *"));
         }
-        let cron =
-            Cron::from_str(&format!("0 {text}")).map_err(|error| format!("{text:?} is no cron expression: {error}"))?;
+        let cron = Cron::from_str(&format!("0 {text}"))
+            .map_err(|error| format!("{text:?} is not a cron expression: {error}"))?;
         Ok(Self::At(Box::new(cron)))
     }
 

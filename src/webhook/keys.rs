@@ -95,13 +95,13 @@ impl Keys {
         }
         match tokio::time::timeout(FETCHED_WITHIN, fetch_public(&self.url, SET_AT_MOST)).await {
             Ok(Ok(set)) => {
-                let Some(keys) = keys_of(&set) else { return tracing::warn!("the vendor's set of keys is none") };
+                let Some(keys) = keys_of(&set) else { return tracing::warn!("the vendor's key set cannot be parsed") };
                 let mut known = self.known();
                 known.keys = keys;
                 known.fetched_at = Some(now);
             }
             Ok(Err(error)) => tracing::warn!(kind = error.kind.name(), "the vendor's keys: {}", error.message),
-            Err(_elapsed) => tracing::warn!("the vendor's keys did not come within 5 seconds"),
+            Err(_elapsed) => tracing::warn!("the fetch of the vendor's keys timed out after 5 seconds"),
         }
     }
 

@@ -47,14 +47,14 @@ pub enum Rejected {
 impl Rejected {
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Unsigned => "the delivery carries no usable signature",
-            Self::Algorithm => "the signature is of another algorithm than its key is for",
+            Self::Unsigned => "the delivery has no valid signature header",
+            Self::Algorithm => "the signature uses an algorithm that its key is not for",
             Self::UnknownKey => "the signature names a key that is not the vendor's",
-            Self::Signature => "the signature does not fit the body",
+            Self::Signature => "the signature does not match the body",
             Self::NoKeys => "the vendor's keys cannot be fetched now",
             Self::TooLarge => "the delivery is too large",
             Self::Malformed => "the delivery is no event",
-            Self::OtherTenant => "the delivery is another tenant's",
+            Self::OtherTenant => "the delivery is for another tenant",
         }
     }
 }

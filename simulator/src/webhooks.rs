@@ -1,7 +1,7 @@
-//! Webhooks: subscriptions, the set of public keys, and deliveries as the vendor signs them, or as somebody else would.
+//! Webhooks: subscriptions, the key set, and deliveries with the vendor's signature or a forged one.
 //!
-//! The two private keys beside this file are the simulator's own, made for it, and open nothing anywhere. What is signed is the
-//! body as base64url, with RS256: the vendor's algorithm is not published. Deliveries go to this machine only.
+//! The two private keys beside this file were made for the simulator and protect nothing. The signature covers the body as
+//! base64url, with RS256; the vendor does not publish its algorithm. Deliveries go to this machine only.
 
 use std::{
     io::{Read, Write},
@@ -25,14 +25,14 @@ use super::{
     time,
 };
 
-/// The key that the set of keys has.
+/// The key in the key set.
 const KEY: &[u8] = include_bytes!("hook_key.p8");
-/// A key that it has after a rotation, and before that only strangers.
+/// The key after a rotation. Before it, this key is a forger's.
 const OTHER: &[u8] = include_bytes!("other_hook_key.p8");
 
 /// Webhooks of the tenant.
 #[derive(Debug, Default)]
-pub(super) struct Hooks(Mutex<State>);
+pub(super) struct Webhooks(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -42,7 +42,7 @@ struct State {
     rotated: bool,
 }
 
-impl Hooks {
+impl Webhooks {
     /// `/.well-known/jwks.json`.
     pub(super) fn jwks(&self) -> Reply {
         let mut state = hold(&self.0);
@@ -54,7 +54,7 @@ impl Hooks {
         Reply::json(200, &json!({ "keys": keys }))
     }
 
-    /// `/subscription` and what is below it.
+    /// `/subscription` and the paths below it.
     pub(super) fn answer(&self, method: &hyper::Method, tenant: &str, path: &str, form: &str) -> Reply {
         let rest = path.strip_prefix("subscription").unwrap_or_default().trim_start_matches('/');
         match (method.as_str(), rest) {
@@ -99,7 +99,7 @@ impl Hooks {
                     return advocate_error(404, "No such subscription.", None, None);
                 }
                 let (signature, body) = self.delivery(tenant, "type=test");
-                // The vendor answers before it has delivered.
+                // The vendor answers before it delivers.
                 let address = address.into_owned();
                 std::thread::spawn(move || deliver(&address, &signature, &body));
                 Reply::new(204, "application/json", "")
@@ -108,7 +108,7 @@ impl Hooks {
         }
     }
 
-    /// `/_simulator/webhook`: a delivery to be posted by whoever asks: `type`, `account`, `id`, and `how` it is wrong.
+    /// `/_simulator/webhook`: returns a delivery that the caller posts: `type`, `account`, `id`, and `how` to damage it.
     pub(super) fn control(&self, tenant: &str, asked: &str) -> Reply {
         if query::value(asked, "rotate").is_some() {
             hold(&self.0).rotated = true;
@@ -174,7 +174,7 @@ fn sign(key: &[u8], text: &[u8]) -> String {
     }
 }
 
-/// Posts a delivery to this machine; whatever comes of it, nobody is told.
+/// Posts a delivery to this machine and ignores the result.
 fn deliver(address: &str, signature: &str, body: &str) {
     let Some((host, path)) = address.strip_prefix("http://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
     else {
@@ -188,6 +188,6 @@ fn deliver(address: &str, signature: &str, body: &str) {
         body.len()
     );
     let mut answer = Vec::new();
-    // A receiver that says nothing is its own affair.
+    // A receiver may answer nothing.
     let _sent = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
 }

@@ -1,8 +1,7 @@
-//! DELETE and PUT on actions, and POST to cancel a reward: checked, recorded, processed or not, and answered with the truth
-//! or with a lie.
+//! DELETE and PUT on actions, and POST to cancel a reward: checked, recorded, processed or not, and answered truly or falsely.
 //!
-//! `--delete-fault` and its kin separate what happens from what is answered: the record says for each request whether it
-//! was processed, whatever the client was told. Things a client must never do are recorded as violations here.
+//! `--delete-fault`, `--put-fault` and `--cancel-fault` separate what happens from what the client is told. The record says for
+//! each request whether it was processed. Forbidden requests are recorded as violations here.
 
 use std::{sync::Arc, time::Instant};
 
@@ -21,14 +20,14 @@ pub(super) enum Ending {
     Reply(Reply),
     /// The connection is reset.
     Reset,
-    /// Nothing comes.
+    /// There is no response.
     Hang,
 }
 
-/// The marker in the Location of a redirect: a request that bears it has followed one.
+/// Marker in the Location of a redirect. A request that carries it has followed one.
 const AGAIN: &str = "redirected=1";
 
-/// How a request came.
+/// The form of a request.
 pub(super) struct Sent<'a> {
     pub(super) put: bool,
     pub(super) json: bool,
@@ -75,7 +74,7 @@ pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) 
     })
 }
 
-/// Answers one POST of `/reward/{id}/cancel`; with a fault, what happens is not what is said.
+/// Answers one POST of `/reward/{id}/cancel`. With a fault, the response differs from what happens.
 pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instant) -> Ending {
     let Simulator { record, world, .. } = simulator;
     let id = path.trim_start_matches("reward/").trim_end_matches("/cancel");
@@ -104,7 +103,7 @@ pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instan
     })
 }
 
-/// The fault for a request that changes something: where it is one that makes a client wait, only the first time.
+/// The fault of a write. A fault that makes the client wait applies only the first time.
 fn in_force(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
     let live = read(&simulator.reversals.live);
     let fault = match verb {
@@ -123,7 +122,7 @@ fn in_force(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
     fault
 }
 
-/// The answer that a fault gives, whatever has happened. `refuse` writes an error in the host's own form.
+/// The response of a fault, whatever has happened. `refuse` writes an error in the host's own form.
 fn lie(
     simulator: &Simulator,
     fault: DeleteFault,
@@ -150,7 +149,7 @@ fn lie(
     }
 }
 
-/// What a fault does and says.
+/// What a fault does and answers.
 struct Plan {
     processed: bool,
     /// The client can know that nothing was done, and may send it again.
@@ -184,7 +183,7 @@ fn plan(fault: DeleteFault) -> Plan {
     Plan { processed, refused, answered }
 }
 
-/// Records what no client should send.
+/// Records violations in a request.
 fn check(simulator: &Simulator, sent: &Sent<'_>, params: &[(String, String)], verb: &str) {
     let record = &simulator.record;
     let get = |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());

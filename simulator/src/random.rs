@@ -1,8 +1,8 @@
-//! Randomness that is arithmetic: hashes of the seed, and a permutation that can be run backwards.
+//! Deterministic randomness: hashes of the seed, and an invertible permutation.
 //!
-//! Not for secrets, and never changed lightly: every seed that someone wrote down would give other data.
+//! Not for secrets. A change here changes the data of every seed.
 
-/// What a hash is for, so that no two decisions share their randomness.
+/// The purpose of a hash, so that no two decisions share their randomness.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 pub(super) enum Tag {
@@ -35,7 +35,7 @@ pub(super) enum Tag {
     File,
 }
 
-/// A multiplier near the golden ratio that has an inverse modulo `people`, and that inverse.
+/// A multiplier near the golden ratio that is invertible modulo `people`, and its inverse.
 pub(super) fn permutation(people: u64) -> (u64, u64) {
     let mut step = (people as f64 * 0.618) as u64 + 1;
     loop {
@@ -46,7 +46,7 @@ pub(super) fn permutation(people: u64) -> (u64, u64) {
     }
 }
 
-/// The inverse of `a` modulo `m`, by Euclid; none where they share a divisor.
+/// The inverse of `a` modulo `m` by Euclid's algorithm; `None` if they share a divisor.
 fn inverse(a: u64, m: u64) -> Option<u64> {
     let (mut r, mut next_r) = (i128::from(m), i128::from(a % m));
     let (mut t, mut next_t) = (0_i128, 1_i128);

@@ -1,7 +1,7 @@
-//! The connection and the body, with the ways in which both can break on purpose.
+//! The connection and the response body, and how both break on purpose.
 //!
-//! hyper always ends a connection politely; a reset has to be arranged below it, by closing the socket with zero
-//! linger. No fault is decided here: a flag or a body says what to do.
+//! hyper always closes a connection cleanly. A reset is done below it, by closing the socket with zero linger. This module
+//! decides no fault: a flag or a body does.
 
 use std::{
     fmt,
@@ -23,35 +23,35 @@ use tokio::{
     time::Sleep,
 };
 
-/// A connection that is reset instead of closed once its flag is up.
+/// A connection that is reset instead of closed after its flag is set.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Connection {
     stream: TcpStream,
     reset: Arc<AtomicBool>,
 }
 
-impl Wire {
+impl Connection {
     pub(super) fn new(stream: TcpStream, reset: Arc<AtomicBool>) -> Self {
         Self { stream, reset }
     }
 }
 
-impl Drop for Wire {
+impl Drop for Connection {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Acquire) {
-            // If it cannot be reset it is closed, which is also a broken answer.
+            // If it cannot be reset it is closed, which also breaks the response.
             let _closed_instead = self.stream.set_zero_linger();
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -61,7 +61,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A polite end would reach the client before the reset does.
+        // A clean shutdown would reach the client before the reset.
         if self.reset.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
@@ -81,7 +81,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// The answer breaks here: hyper closes the connection when it sees this.
+/// Breaks the response: hyper closes the connection when it sees this error.
 #[derive(Debug)]
 pub(super) struct Broken;
 
@@ -93,13 +93,13 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// An answer's body.
+/// A response body.
 pub(super) enum Payload {
-    /// All of it, at once.
+    /// The whole body at once.
     Whole(Option<Bytes>),
-    /// Less than its declared length, then the end of the connection.
+    /// Less than the declared length, then the end of the connection.
     Cut { part: Option<Bytes>, declared: u64, pause: Pin<Box<Sleep>> },
-    /// As much as there is, piece by piece.
+    /// All pieces.
     Pieces(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
     /// Some pieces, then the end of the connection.
     Broken { pieces: Box<dyn Iterator<Item = Bytes> + Send + Sync>, pause: Pin<Box<Sleep>> },
@@ -114,7 +114,7 @@ impl Payload {
     pub(super) fn cut(mut body: Vec<u8>) -> Self {
         let declared = body.len() as u64 + 1;
         body.truncate(body.len() / 2);
-        // The pause lets the first half leave: hyper drops what is unsent when a body fails.
+        // The pause lets the first half leave: hyper drops unsent data when a body fails.
         let pause = Box::pin(tokio::time::sleep(Duration::from_millis(5)));
         Self::Cut { part: Some(Bytes::from(body)), declared, pause }
     }

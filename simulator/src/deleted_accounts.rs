@@ -1,34 +1,34 @@
-//! Accounts that were deleted since the list had them: Get Rewards does not know them.
+//! Accounts that are deleted after the list showed them: Get Rewards does not know them.
 
 use std::{collections::HashSet, sync::Mutex};
 
 use super::lock::hold;
 
-/// Who has vanished so far, and who still will.
+/// Which accounts are deleted, and how many will be.
 #[derive(Debug, Default)]
-pub(super) struct Vanished(Mutex<State>);
+pub(super) struct DeletedAccounts(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     owners: HashSet<u64>,
-    /// Who was read before anybody vanished, and stays unless all do.
+    /// Accounts that were read before the first deletion. They stay unless all are deleted.
     known: HashSet<u64>,
-    /// Reads until the next one vanishes.
+    /// Reads until the next deletion.
     after: u64,
-    /// How many still will.
+    /// Number of accounts still to be deleted.
     left: u64,
-    /// From then on nobody is known, whoever was before.
+    /// If set, every account is deleted from now on.
     all: bool,
 }
 
-impl Vanished {
-    /// After so many reads of rewards, the next accounts that are asked for vanish: so many, or all there are.
+impl DeletedAccounts {
+    /// After this many reads of rewards, deletes the next accounts that are read: this many, or all for `None`.
     pub(super) fn begin(&self, after: u64, accounts: Option<u64>) {
         let mut state = hold(&self.0);
         (state.after, state.left, state.all) = (after, accounts.unwrap_or(0), accounts.is_none());
     }
 
-    /// Whether this one has vanished; asking may make it vanish.
+    /// Whether this account is deleted. The call itself may delete it.
     pub(super) fn has(&self, owner: u64) -> bool {
         let mut state = hold(&self.0);
         if state.owners.contains(&owner) {

@@ -1,30 +1,30 @@
-//! Who is here, in the order of `/users`, while people come and go.
+//! The current participants in the order of `/users`, while some join and leave.
 //!
-//! Participants who were there from the start stand in the order of their numbers; those who come later are put in
-//! between, at the beginning, the middle, the end, and just before and after where the reader is. Only the differences
-//! are kept, so a page anywhere in a million costs two binary searches.
+//! The initial participants are ordered by number. Later ones are inserted at the beginning, in the middle, at the end, and
+//! just before and after the reader's position. Only the differences are stored, so a page anywhere in a million costs two
+//! binary searches.
 
-use super::{data::Data, mix::Tag};
+use super::{data::Data, random::Tag};
 
-/// The differences from the participants of the start.
+/// The differences from the initial participants.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct Participants {
     people: u64,
-    /// Those who came: (directly before which number of the start, own number), sorted.
+    /// Joined participants: (directly before this initial number, own number), sorted.
     came: Vec<(u64, u64)>,
-    /// Those who went, sorted.
+    /// Participants who left, sorted.
     went: Vec<u64>,
-    /// Comings and goings still to happen.
+    /// Changes still to happen.
     left: u64,
-    /// All that were ever asked for, to spread them over the pages of a walk.
+    /// All requested changes, to spread them over the pages of a pass.
     asked: u64,
     happened: u64,
     due: f64,
-    /// Who came (true) or went since this was last taken.
+    /// Participants who joined (true) or left since the last call of `take_fresh`.
     fresh: Vec<(u64, bool)>,
 }
 
-impl Roster {
+impl Participants {
     pub(super) fn new(people: u64, churn: u64) -> Self {
         Self {
             people,
@@ -48,7 +48,7 @@ impl Roster {
         self.due = 0.0;
     }
 
-    /// Who came (true) or went since this was last asked.
+    /// Participants who joined (true) or left since the last call.
     pub(super) fn take_fresh(&mut self) -> Vec<(u64, bool)> {
         std::mem::take(&mut self.fresh)
     }
@@ -65,14 +65,14 @@ impl Roster {
         }
     }
 
-    /// How many stand before this number of the start.
+    /// Number of participants before this initial number.
     fn before(&self, number: u64) -> u64 {
         let came = self.came.partition_point(|(before, _)| *before < number) as u64;
         let went = self.went.partition_point(|gone| *gone < number) as u64;
         number + came - went
     }
 
-    /// The participants from `offset`, at most `limit`, and how many there are.
+    /// The participants from `offset`, at most `limit`, and the total.
     pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         let total = self.total();
         let size = limit.min(total.saturating_sub(offset));
@@ -80,7 +80,7 @@ impl Roster {
         if size == 0 {
             return (page, total);
         }
-        // The last number of the start before which no more than `offset` people stand.
+        // The last initial number with at most `offset` participants before it.
         let (mut low, mut high) = (0, self.people);
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -120,8 +120,8 @@ impl Roster {
         (page, total)
     }
 
-    /// Lets as many come and go as belong to one page of a walk, and says whether any did. They are spread over three
-    /// quarters of the walk, so that they happen while it is under way and its end is quiet.
+    /// Applies the changes that belong to one page of a pass. Returns whether there were any. They are spread over three
+    /// quarters of the pass, so that they happen during it and its end is quiet.
     pub(super) fn churn(&mut self, data: &Data, offset: u64, limit: u64) -> bool {
         if offset == 0 && self.happened == 0 {
             return false;
@@ -157,7 +157,7 @@ impl Roster {
             self.fresh.push((person, true));
             return true;
         }
-        // Only someone who is alone in their account goes: an account goes with its last participant.
+        // Only participants who are alone in their account leave: an account disappears with its last member.
         let alone = |person: u64| data.members(person).eq([person]);
         let Some(person) = (place..self.people).chain(0..place).find(|p| self.is_here(*p) && alone(*p)) else {
             return false;
@@ -174,11 +174,11 @@ mod tests {
     use super::*;
     use crate::options::Options;
 
-    fn walk(roster: &Roster, size: u64) -> Vec<u64> {
+    fn walk(participants: &Participants, size: u64) -> Vec<u64> {
         let mut all = Vec::new();
         loop {
-            let (page, total) = roster.page(all.len() as u64, size);
-            assert_eq!(total, roster.total());
+            let (page, total) = participants.page(all.len() as u64, size);
+            assert_eq!(total, participants.total());
             if page.is_empty() {
                 return all;
             }
@@ -190,18 +190,18 @@ mod tests {
     fn pages_of_any_size_join_to_the_same_list() {
         let options = Options { participants: 500, ..Options::default() };
         let data = Data::new(&options, 1_700_000_000_000);
-        let mut roster = Roster::new(500, 60);
+        let mut participants = Participants::new(500, 60);
         let mut offset = 0;
-        while roster.has_churn_left() {
-            roster.churn(&data, offset % 500, 10);
+        while participants.has_churn_left() {
+            participants.churn(&data, offset % 500, 10);
             offset += 10;
         }
-        let all = walk(&roster, 1);
-        assert_eq!(all.len() as u64, roster.total());
-        assert_eq!(roster.total(), 500, "as many came as went");
-        assert!(all.iter().all(|person| roster.is_here(*person)));
+        let all = walk(&participants, 1);
+        assert_eq!(all.len() as u64, participants.total());
+        assert_eq!(participants.total(), 500, "as many came as went");
+        assert!(all.iter().all(|person| participants.is_here(*person)));
         for size in [2, 7, 100, 1000] {
-            assert_eq!(walk(&roster, size), all, "pages of {size}");
+            assert_eq!(walk(&participants, size), all, "pages of {size}");
         }
         let mut sorted = all.clone();
         sorted.sort_unstable();
@@ -213,13 +213,13 @@ mod tests {
     fn churn_ends_and_happens_within_one_walk() {
         let options = Options { participants: 2000, churn: 40, ..Options::default() };
         let data = Data::new(&options, 1_700_000_000_000);
-        let mut roster = Roster::new(2000, 40);
+        let mut participants = Participants::new(2000, 40);
         for page in 0..20 {
-            roster.churn(&data, page * 100, 100);
+            participants.churn(&data, page * 100, 100);
         }
-        assert!(!roster.has_churn_left(), "40 events are over after 20 pages");
-        let before = walk(&roster, 100);
-        roster.churn(&data, 0, 100);
-        assert_eq!(before, walk(&roster, 100));
+        assert!(!participants.has_churn_left(), "40 events are over after 20 pages");
+        let before = walk(&participants, 100);
+        participants.churn(&data, 0, 100);
+        assert_eq!(before, walk(&participants, 100));
     }
 }

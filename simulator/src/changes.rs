@@ -1,18 +1,18 @@
-//! Accounts that change: orders that come late, rewards that are cancelled, by hand or while rewards are read.
+//! Accounts that change: new orders, and rewards that are cancelled, by a control path or while rewards are read.
 //!
-//! Which accounts change is a function of the seed and of how often something was changed before, never of time. Nothing
-//! here decides what a changed reward looks like.
+//! Which accounts change depends on the seed and on the number of earlier changes, never on time. This module does not decide
+//! what a changed reward looks like.
 
 use std::sync::atomic::Ordering;
 
-use super::{mix::Tag, time, world::World};
+use super::{random::Tag, time, world::World};
 
-/// Reads of rewards between two changes. A page of all rewards counts as so many.
+/// Reads of rewards between two changes. A page of all rewards counts as this many.
 pub(super) const READS: u64 = 3;
 
 impl World {
-    /// Changes one reward in each of so many accounts: in turn a late order comes, and a reward is cancelled. The number of
-    /// accounts that changed, which is less only where there are fewer.
+    /// Changes one reward in each of `wanted` accounts: alternately adds an order and cancels a reward. Returns the number of
+    /// changed accounts, which is smaller only if there are fewer accounts.
     pub(super) fn change_accounts(&self, wanted: u64) -> u64 {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let data = &self.data;
@@ -46,12 +46,12 @@ impl World {
         self.place_order(buyer, time::now_ms()).is_some()
     }
 
-    /// Lets this many more rewards change while rewards are read.
+    /// Changes this many more rewards while rewards are read.
     pub(super) fn churn_rewards(&self, changes: u64) {
         self.churn_left.fetch_add(changes, Ordering::Relaxed);
     }
 
-    /// Rewards are being read: a change may be due.
+    /// Counts a read of rewards, and makes a change if one is due.
     pub(super) fn rewards_read(&self, weight: u64) {
         if self.churn_left.load(Ordering::Relaxed) == 0 {
             return;

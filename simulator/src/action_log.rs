@@ -1,8 +1,8 @@
-//! What has been changed of actions since the start, and the log that the vendor calls action updates.
+//! Changes of actions since the start, and the log that the vendor calls action updates.
 //!
-//! An action nobody touched is a formula; one that was modified or reversed has an entry here, in a map under a lock. An
-//! action of a Performance program cannot be changed after its locking date; what an Advocate program's date means for an
-//! event is not published, and here it means nothing. Nothing here knows of rewards or of HTTP.
+//! An unchanged action is a formula. A modified or reversed action has an entry here, in a map under a lock. An action of a
+//! Performance program cannot change after its locking date. The vendor does not publish what an Advocate program's date means
+//! for an event; here it means nothing. This module does not know rewards or HTTP.
 
 use std::{collections::HashMap, sync::RwLock};
 
@@ -13,15 +13,15 @@ use super::{
     lock::{read, write},
 };
 
-/// The program whose type is Performance.
+/// The program of type Performance.
 pub(super) const PERFORMANCE: u64 = 20_817;
 /// The number of the first update of any action.
 const FIRST_UPDATE: u64 = 95_000_000;
 
-/// An action's changes.
+/// Changes of one action.
 #[derive(Debug, Clone, Default)]
 struct Entry {
-    /// As they are now; untouched where empty.
+    /// The current items; empty if no change was made.
     items: Vec<Item>,
     reversed: Option<i64>,
     changes: Vec<Change>,
@@ -49,36 +49,35 @@ pub(super) struct Update {
     pub(super) quantity: u64,
 }
 
-/// An action as it stands.
+/// The current state of an action.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
     pub(super) items: Vec<Item>,
     pub(super) state: &'static str,
     pub(super) reversed: Option<i64>,
     pub(super) cents: i64,
-    /// What the last change took away or added; the whole amount where there was none.
+    /// What the last change took away or added; the whole amount without a change.
     pub(super) delta: i64,
 }
 
-/// Every action that was touched.
+/// Every action that was changed.
 #[derive(Debug, Default)]
-pub(super) struct Book(RwLock<HashMap<ActionKey, Entry>>);
+pub(super) struct ActionLog(RwLock<HashMap<ActionKey, Entry>>);
 
 impl Data {
-    /// When an action locks: 15 days after a Performance event, 27 after one of Advocate's.
+    /// When an action locks: 15 days after a Performance event, 27 days after an Advocate event.
     pub(super) fn locks(&self, key: ActionKey) -> i64 {
         let days = if self.campaign(key.buyer) == PERFORMANCE { 15 } else { 27 };
         self.ordered(key.buyer, key.order) + days * DAY
     }
 
-    /// Whether it is too late to change an action.
     pub(super) fn is_locked(&self, key: ActionKey, now: i64) -> bool {
         self.campaign(key.buyer) == PERFORMANCE && self.locks(key) < now
     }
 
     /// The currency of an action: a few buyers pay in another one.
     pub(super) fn currency(&self, buyer: u64) -> &'static str {
-        match self.hash(super::mix::Tag::Item, buyer, u64::MAX) % 10 {
+        match self.hash(super::random::Tag::Item, buyer, u64::MAX) % 10 {
             0 => "EUR",
             1 => "GBP",
             _ => "USD",
@@ -86,13 +85,13 @@ impl Data {
     }
 }
 
-impl Book {
-    /// Reverses an action. Whether the event behind it is taken back, rewards and all: not where its amount was 0 from the
-    /// start, which counts as a modification that changes nothing.
+impl ActionLog {
+    /// Reverses an action. Returns whether the event behind it is taken back with its rewards. It is not if its amount was 0
+    /// from the start, which counts as a modification that changes nothing.
     pub(super) fn reverse(&self, data: &Data, key: ActionKey, at: i64, code: &str) -> bool {
         let intended = data.amount(key.buyer, key.order) as i64;
-        let mut book = write(&self.0);
-        let entry = book.entry(key).or_default();
+        let mut entries = write(&self.0);
+        let entry = entries.entry(key).or_default();
         let before = if entry.items.is_empty() { intended } else { items::total(&entry.items) };
         if entry.reversed.is_none() && !data.is_locked(key, at) {
             let reverses = intended > 0;
@@ -109,10 +108,10 @@ impl Book {
         intended > 0
     }
 
-    /// Modifies an action. Whether nothing is left of it, which takes it back.
+    /// Modifies an action. Returns whether nothing is left of it, which takes it back.
     pub(super) fn modify(&self, data: &Data, key: ActionKey, at: i64, code: &str, wanted: &Wanted) -> bool {
-        let mut book = write(&self.0);
-        let entry = book.entry(key).or_default();
+        let mut entries = write(&self.0);
+        let entry = entries.entry(key).or_default();
         if entry.items.is_empty() {
             entry.items = data.items(key);
         }
@@ -124,7 +123,7 @@ impl Book {
         items::apply(&mut after, wanted, at, code);
         let left = items::total(&after);
         let is_taken_back = before > 0 && left == 0;
-        // What the event's own prices become is the other host's affair: a date on this one does not hold it.
+        // A locking date on this host does not affect the event's own prices on the other one.
         if data.is_locked(key, at) {
             return is_taken_back;
         }
@@ -155,7 +154,7 @@ impl Book {
         Standing { items, state, reversed: entry.reversed, cents, delta }
     }
 
-    /// The log of one action, oldest first: recorded, approved when it locked, then whatever was changed.
+    /// The log of one action, oldest first: recorded, approved at its locking date, then its changes.
     pub(super) fn updates(&self, data: &Data, key: ActionKey) -> Vec<Update> {
         let recorded = data.ordered(key.buyer, key.order) + 60_000;
         let first = data.items(key).swap_remove(0);
@@ -182,7 +181,7 @@ impl Book {
             };
             log.push(line(change.at, state, &change.code, change.delta, change.sku, change.quantity));
         }
-        // Numbers that no other action has, in the order of time.
+        // Unique numbers in the order of time.
         let number = Data::number(key.buyer, key.order) * 2 + key.action;
         for (place, update) in log.iter_mut().enumerate() {
             update.number = FIRST_UPDATE + number * 2000 + place as u64;
