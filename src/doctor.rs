@@ -92,8 +92,8 @@ pub async fn run(
     say(Check::of("settings", &identity, |who| {
         format!("tenant {} (Account SID {}), {} and {}", who.tenant, who.account_sid, who.advocate_url, who.brand_url)
     }))?;
-    for odd in settings.what_is_odd() {
-        let mut check = Check::of("credentials as written", &odd, Clone::clone);
+    for malformed in settings.malformed_credentials() {
+        let mut check = Check::of("credentials as written", &malformed, Clone::clone);
         if check.ok {
             let remedy = "if the vendor refuses the credentials, write the value alone, on one line, without quotes";
             check.remedy = Some(remedy.to_owned());

@@ -122,14 +122,5 @@ async fn ask(hosts: &[HostWait], stop: &CancellationToken, report: &Report) -> R
     }
     let question =
         "Clear this? The next command sends requests at once. The vendor may refuse them and ask for a new pause.";
-    let answer = tokio::select! {
-        answer = tokio::task::spawn_blocking(move || report::ask(question)) => answer,
-        () = stop.cancelled() => {
-            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was cleared"));
-        }
-    };
-    match answer {
-        Ok(Ok(true)) => Ok(()),
-        _ => Err(Error::new(Kind::Declined, "declined; nothing was cleared")),
-    }
+    report::confirm(question.to_owned(), stop, "nothing was cleared").await
 }

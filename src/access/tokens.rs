@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use super::{Access, By, Right, Role, Who, check_name, secret};
+use super::{Access, AuthMethod, Right, Role, Who, check_name, secret};
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{NewToken, TokenRow};
 
@@ -86,8 +86,8 @@ impl Access {
             return Ok(None);
         }
         let Some(row) = self.file.token(&secret::hash(secret), now.as_millisecond())? else { return Ok(None) };
-        let Some(role) = Role::named(&row.role) else { return Ok(None) };
-        let by = By::Token { id: row.id, scopes: scopes_of(&row.scopes) };
+        let Some(role) = Role::parse(&row.role) else { return Ok(None) };
+        let by = AuthMethod::Token { id: row.id, scopes: scopes_of(&row.scopes) };
         Ok(Some(Who { name: row.user, role, os_user: row.os_user, by }))
     }
 }
@@ -107,5 +107,5 @@ fn token(row: TokenRow) -> Token {
 }
 
 fn scopes_of(words: &str) -> Vec<Right> {
-    words.split(' ').filter_map(Right::named).collect()
+    words.split(' ').filter_map(Right::parse).collect()
 }

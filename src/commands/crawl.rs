@@ -10,7 +10,7 @@ use crate::{cli, crawl};
 pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> {
     let Context { settings, clock, stop, report, .. } = context;
     let identity = settings.identity()?;
-    super::forget::keep_out(context, !args.plan)?;
+    super::forget::apply_tombstones(context, !args.plan)?;
     let outcome = if args.from_raw {
         crawl::from_raw::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
             .await?

@@ -83,7 +83,7 @@ impl Context<'_> {
 pub fn main(cli: Cli) -> u8 {
     // Before anything reads a secret.
     let private = memory::keep_private();
-    report::colour(cli.global.color);
+    report::set_colour(cli.global.color);
     // A service says what it does unless it is told not to: nobody watches it.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     report::start_log(cli.global.verbose.max(least), cli.global.json);

@@ -279,7 +279,7 @@ impl Settings {
 
     /// What is malformed in tenant, Account SID and tokens: a sentence each that reveals no part of the value, or an error if
     /// the value can never be sent.
-    pub fn what_is_odd(&self) -> Vec<Result<String>> {
+    pub fn malformed_credentials(&self) -> Vec<Result<String>> {
         let mut found = Vec::new();
         for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
             let odd = Oddities::of(text.as_deref().unwrap_or_default());

@@ -63,7 +63,7 @@ pub struct Job<'a> {
 pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Reconciliation> {
     // Where the answer goes is settled before any work is done.
     let out = job.out.map(|path| OutFile::reserve(path, job.force)).transpose()?;
-    out.iter().try_for_each(|out| out.is_not(job.refunds))?;
+    out.iter().try_for_each(|out| out.ensure_differs_from(job.refunds))?;
     let refunds = read::file(job.refunds, &job.read)?;
     let reader = IndexReader::open(job.index, job.identity)?.ok_or_else(|| {
         Error::new(Kind::NotIndexed, "there is no index yet, so nothing can be said of any refund")

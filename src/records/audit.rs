@@ -36,7 +36,7 @@ pub struct Export {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Written {
+pub struct ExportSummary {
     pub events: u64,
     pub file: String,
     /// The newest event in the export.
@@ -140,7 +140,12 @@ pub fn problem(audit: &Audit) -> Option<Error> {
 }
 
 /// Exports every event in order; `None` for an export to standard output.
-pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, report: &Report) -> Result<Option<Written>> {
+pub fn export(
+    ledger: &Path,
+    identity: Option<&Identity>,
+    export: &Export,
+    report: &Report,
+) -> Result<Option<ExportSummary>> {
     let ledger = open(ledger, identity, false)?;
     let rules = Rules { force: export.force, unwritable: Kind::Storage, ..Rules::default() };
     let mut out = export.out.as_deref().map(|path| OutFile::reserve_by(path, rules)).transpose()?;
@@ -169,5 +174,5 @@ pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, repor
     })?;
     let Some(mut out) = out else { return Ok(None) };
     out.finish(false)?;
-    Ok(Some(Written { events, file: out.path().display().to_string(), head }))
+    Ok(Some(ExportSummary { events, file: out.path().display().to_string(), head }))
 }

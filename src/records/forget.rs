@@ -103,7 +103,7 @@ pub async fn run(
 
 /// Copies the ledger's tombstones to the index, and deletes the people whom an older or new index still holds. `create` is set
 /// if an index is about to be created.
-pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
+pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
     if tombstones.macs.is_empty() || (!create && !files.index.exists()) {
@@ -147,16 +147,7 @@ async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
         "Forget this account? {} retraction(s) stay without it; their reasons and the vendor's responses are deleted. This cannot be undone.",
         known.len()
     );
-    let answer = tokio::select! {
-        answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
-        () = stop.cancelled() => {
-            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was forgotten"));
-        }
-    };
-    match answer {
-        Ok(Ok(true)) => Ok(()),
-        _ => Err(Error::new(Kind::Declined, "declined; nothing was forgotten")),
-    }
+    report::confirm(question, stop, "nothing was forgotten").await
 }
 
 impl Forgotten {

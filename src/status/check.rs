@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Status;
-use super::text::in_words;
+use super::text::human_duration;
 use crate::clock::signed;
 use crate::model::budget::WaitReason;
 use crate::store::ledger::State;
@@ -40,7 +40,10 @@ impl Status {
         match self.age_seconds {
             None => found("stale_index", "no crawl has finished yet".to_owned()),
             Some(age) if age >= max_age => {
-                found("stale_index", format!("the index is {} old; the limit is {}", in_words(age), in_words(max_age)));
+                found(
+                    "stale_index",
+                    format!("the index is {} old; the limit is {}", human_duration(age), human_duration(max_age)),
+                );
             }
             Some(_) => {}
         }

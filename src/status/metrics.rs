@@ -23,7 +23,7 @@ type Labels = Vec<(&'static str, String)>;
 impl Status {
     pub fn write_metrics(&self, path: &Path, overdue: Duration, now: Timestamp) -> Result<()> {
         let text = self
-            .metrics(overdue, now, &Served::default())
+            .metrics(overdue, now, &ServiceMetrics::default())
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
         // World-readable, because the collector runs as another user.
         let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
@@ -31,7 +31,12 @@ impl Status {
     }
 
     /// All metrics as text: from the files, and from what this process has served.
-    pub fn metrics(&self, overdue: Duration, now: Timestamp, served: &Served) -> Result<String, std::fmt::Error> {
+    pub fn metrics(
+        &self,
+        overdue: Duration,
+        now: Timestamp,
+        served: &ServiceMetrics,
+    ) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("recoup");
         let mut gauge = |name: &str, help: &str, value: Option<i64>| {
             if let Some(value) = value {
@@ -122,7 +127,7 @@ impl Status {
 
 /// Requests that one process has served and sent since it started; empty for a command.
 #[derive(Debug, Default)]
-pub struct Served {
+pub struct ServiceMetrics {
     /// Responses by route and status class (the first digit).
     pub answers: BTreeMap<(String, u16), u64>,
     /// The vendor's responses by host and status; 0 for no response.
@@ -131,7 +136,7 @@ pub struct Served {
     pub refused_hooks: BTreeMap<&'static str, u64>,
 }
 
-impl Served {
+impl ServiceMetrics {
     fn register(&self, registry: &mut Registry) {
         let (answers, vendor) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
         for ((route, class), number) in &self.answers {

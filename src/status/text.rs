@@ -45,7 +45,7 @@ impl Status {
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.message)));
         if let Some(coverage) = &self.coverage {
-            let age = self.age_seconds.map(|s| format!(", {} ago", in_words(s))).unwrap_or_default();
+            let age = self.age_seconds.map(|s| format!(", {} ago", human_duration(s))).unwrap_or_default();
             lines.push(match &coverage.as_of {
                 Some(as_of) => format!(
                     "{} as of {as_of}{age}: {} of {} accounts and {} rewards read",
@@ -134,7 +134,7 @@ impl Status {
 }
 
 /// A duration in one unit.
-pub fn in_words(seconds: i64) -> String {
+pub fn human_duration(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

@@ -1,4 +1,4 @@
-//! When a job is due: an interval or a cron expression, with jitter. Pure.
+//! Trigger a job is due: an interval or a cron expression, with jitter. Pure.
 //!
 //! Several missed times cause one run. Jitter is computed from the job and the due time, so that every process gets the same
 //! value, and many tenants do not send requests in the same second.
@@ -14,22 +14,22 @@ use crate::clock::signed;
 use crate::model::fnv1a;
 
 /// Longest jitter.
-const JITTER_AT_MOST: Duration = Duration::from_mins(10);
+const MAX_JITTER: Duration = Duration::from_mins(10);
 
 /// Shortest interval.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
-pub enum When {
+pub enum Trigger {
     /// This long after its last start.
     Every(Duration),
     /// At these times in the local time zone.
     At(Box<Cron>),
 }
 
-impl When {
+impl Trigger {
     pub fn every(interval: Duration) -> Result<Self, String> {
-        if interval < SHORTEST {
+        if interval < MIN_INTERVAL {
             return Err("an interval must be at least a second".to_owned());
         }
         Ok(Self::Every(interval))
@@ -69,8 +69,8 @@ impl When {
     /// The delay of one run, computed from the job and its due time.
     pub fn jitter(&self, share: f64, job: &str, moment: Timestamp) -> SignedDuration {
         let whole = match self {
-            Self::Every(interval) => interval.mul_f64(share.clamp(0.0, 1.0)).min(JITTER_AT_MOST),
-            Self::At(_) => JITTER_AT_MOST.mul_f64(share.clamp(0.0, 1.0)),
+            Self::Every(interval) => interval.mul_f64(share.clamp(0.0, 1.0)).min(MAX_JITTER),
+            Self::At(_) => MAX_JITTER.mul_f64(share.clamp(0.0, 1.0)),
         };
         let millis = whole.as_millis() as u64;
         let seed = job.bytes().chain(moment.as_millisecond().to_le_bytes());
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_was_missed_runs_once_and_then_in_time() {
-        let hourly = When::every(Duration::from_hours(1)).expect("an interval");
+        let hourly = Trigger::every(Duration::from_hours(1)).expect("an interval");
         let since = at("2026-11-27T10:00:00Z");
         assert_eq!(hourly.next(None, since, &zone()), Some(since));
         let last = at("2026-11-20T10:00:00Z");
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_night_of_the_local_zone_is_meant_also_when_the_clock_changes() {
-        let nightly = When::cron("30 2 * * *").expect("a time");
+        let nightly = Trigger::cron("30 2 * * *").expect("a time");
         let since = at("2026-03-28T12:00:00Z");
         for (last, next) in [
             (None, "2026-03-29T01:30:00Z"),
@@ -116,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(nightly.next(last.map(at), since, &zone()), Some(at(next)), "{last:?}");
         }
-        let weekly = When::cron("0 6 * * Mon-Fri").expect("a time");
+        let weekly = Trigger::cron("0 6 * * Mon-Fri").expect("a time");
         assert_eq!(weekly.next(Some(at("2026-11-27T07:00:00Z")), since, &zone()), Some(at("2026-11-30T05:00:00Z")));
     }
 
@@ -124,9 +124,9 @@ mod tests {
     fn what_cannot_be_meant_is_refused() {
         for text in ["", "* * * *", "* * * * * *", "61 * * * *", "0 6 * * 1", "0 6 * * 1-5", "every day", "0 6 * * Foo"]
         {
-            assert!(When::cron(text).is_err(), "{text}");
+            assert!(Trigger::cron(text).is_err(), "{text}");
         }
-        assert!(When::every(Duration::from_millis(999)).is_err());
+        assert!(Trigger::every(Duration::from_millis(999)).is_err());
     }
 
     proptest! {
@@ -135,12 +135,12 @@ mod tests {
             last in 0_i64..4_000_000_000, minutes in 1_u64..100_000, share in 0.0_f64..1.0
         ) {
             let last = Timestamp::from_second(last).expect("a moment");
-            for when in [When::every(Duration::from_mins(minutes)).expect("an interval"), When::cron("*/7 3 * * *").expect("a time")] {
-                let next = when.next(Some(last), Timestamp::UNIX_EPOCH, &zone()).expect("a moment");
+            for trigger in [Trigger::every(Duration::from_mins(minutes)).expect("an interval"), Trigger::cron("*/7 3 * * *").expect("a time")] {
+                let next = trigger.next(Some(last), Timestamp::UNIX_EPOCH, &zone()).expect("a moment");
                 prop_assert!(next > last);
-                let jitter = when.jitter(share, "refresh", next);
-                prop_assert!(jitter >= SignedDuration::ZERO && jitter <= signed(JITTER_AT_MOST));
-                prop_assert_eq!(jitter, when.jitter(share, "refresh", next));
+                let jitter = trigger.jitter(share, "refresh", next);
+                prop_assert!(jitter >= SignedDuration::ZERO && jitter <= signed(MAX_JITTER));
+                prop_assert_eq!(jitter, trigger.jitter(share, "refresh", next));
             }
         }
     }
