@@ -25,7 +25,7 @@ fn the_index_equals_the_truth() {
 }
 
 #[test]
-fn under_every_survivable_fault_and_with_people_coming_and_going_it_still_does() {
+fn the_index_equals_the_truth_under_faults_and_with_a_changing_list() {
     let sim = Sim::start(&["--participants", "2000", "--faults", "0.15", "--churn", "60"]);
     let home = Home::new(&sim);
     home.configure_more("[crawl]\npage_size = 50");
@@ -38,7 +38,7 @@ fn under_every_survivable_fault_and_with_people_coming_and_going_it_still_does()
 }
 
 #[test]
-fn each_fault_alone_is_outlived() {
+fn each_fault_alone_is_survived() {
     let kinds =
         ["500", "502", "503", "429", "429-bare", "reset", "truncated", "hang", "invalid-json", "empty", "duplicate"];
     for kind in kinds {
@@ -56,7 +56,7 @@ fn each_fault_alone_is_outlived() {
 
 #[cfg(unix)]
 #[test]
-fn killed_at_twenty_places_it_goes_on_and_pays_for_little_twice() {
+fn a_crawl_killed_at_twenty_places_resumes_and_repeats_few_requests() {
     const BATCH: u64 = 20;
     const IN_FLIGHT: u64 = 8;
     let sim = Sim::start(&["--participants", "2000", "--latency", "2ms"]);
@@ -83,12 +83,12 @@ fn killed_at_twenty_places_it_goes_on_and_pays_for_little_twice() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
     let twice = asked(&sim, "GET reward") - accounts;
-    // A batch is counted in rows; an account without rewards is one row too, so it never holds more accounts than rows.
+    // A batch is counted in rows. An account without rewards is one row too, so a batch never holds more accounts than rows.
     assert!(twice <= kills * (IN_FLIGHT + BATCH), "{twice} requests were made twice over {kills} kills");
 }
 
 #[test]
-fn accounts_that_cannot_be_read_are_said_listed_and_exit_6() {
+fn unreadable_accounts_are_reported_listed_and_exit_6() {
     let sim = Sim::start(&["--participants", "300", "--accounts-fail", "3"]);
     let home = Home::new(&sim);
     home.configure_more("[crawl]\nbatch = 500");
@@ -102,18 +102,18 @@ fn accounts_that_cannot_be_read_are_said_listed_and_exit_6() {
     assert_eq!(status["failed"], Value::Null);
     let listed = home.check(&["status", "--failed-accounts", "--json"], 0).object();
     assert_eq!(listed["failed"].as_array().map(Vec::len), Some(3));
-    // A negative answer does not claim what was not read.
+    // An absence does not claim anything about unread accounts.
     let answer = home.check(&["lookup", "no such order", "--json"], 4).object();
     assert_eq!(answer["coverage"]["complete"], false);
     assert!(home.check(&["lookup", "no such order"], 4).stdout.contains("not in what has been read so far"));
 }
 
 #[test]
-fn an_answer_about_another_account_is_a_gap_that_is_named_and_read_again() {
+fn a_response_about_another_account_is_a_named_gap_and_read_again() {
     let sim = Sim::start(&["--participants", "300", "--query-returns-all"]);
     let home = Home::new(&sim);
     let order = sim.another("plain");
-    // A cache answers for one account with the rewards of another.
+    // A cache answers one account's request with the rewards of another.
     for id in &order.reward_ids {
         sim.rewrite(id, &json!({"set": {"accountId": "other@example.com"}, "only": "rest"}));
     }
@@ -133,7 +133,7 @@ fn an_answer_about_another_account_is_a_gap_that_is_named_and_read_again() {
     assert!(kept + 2 <= sim.truth().len(), "nothing of these answers is kept");
     let ran = home.check(&["lookup", &order.order_id, "--json"], 4);
     assert_eq!(ran.object()["verdict"], "not_found_yet", "{ran:?}");
-    // A live look believes it no more than a crawl.
+    // A live look-up rejects such a response too.
     let account = failed[0]["account_id"].as_str().expect("an account");
     let live = home.check(&["lookup", &order.order_id, "--participant", account, "--json"], 1);
     assert!(live.stdout.contains("another account"), "{live:?}");
@@ -160,7 +160,7 @@ fn the_link_is_found_wherever_it_is_and_however_it_is_spelled() {
 }
 
 #[test]
-fn no_link_at_all_is_a_loud_failure_and_a_mapping_mends_it_without_the_network() {
+fn a_crawl_without_links_fails_and_a_mapping_fixes_it_offline() {
     let sim = Sim::start(&["--participants", "200", "--link-names", "unusual"]);
     let home = Home::new(&sim);
     let ran = home.check(&["crawl", "--source", "participants", "--json"], 1);
@@ -175,7 +175,7 @@ fn no_link_at_all_is_a_loud_failure_and_a_mapping_mends_it_without_the_network()
 }
 
 #[test]
-fn wrong_credentials_tenant_and_scope_stop_it_and_blame_no_account() {
+fn wrong_credentials_tenant_or_scope_stop_the_crawl_and_fail_no_account() {
     let sim = Sim::start(&["--participants", "100"]);
     for (name, value, kind) in [
         ("RECOUP_AUTH_TOKEN", "wrong", "credentials"),
@@ -194,7 +194,7 @@ fn wrong_credentials_tenant_and_scope_stop_it_and_blame_no_account() {
 }
 
 #[test]
-fn a_second_crawl_leaves_or_waits_as_asked() {
+fn a_second_crawl_exits_or_waits_for_the_lock() {
     let sim = Sim::start(&["--participants", "300", "--latency", "5ms"]);
     let home = Home::new(&sim);
     let args = ["crawl", "--source", "participants", "--concurrency", "2", "--json"];
@@ -209,7 +209,7 @@ fn a_second_crawl_leaves_or_waits_as_asked() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_saves_the_state_and_the_next_crawl_goes_on() {
+fn ctrl_c_saves_the_state_and_the_next_crawl_resumes() {
     let sim = Sim::start(&["--participants", "600", "--latency", "5ms"]);
     let home = Home::new(&sim);
     let accounts = sim.get("accounts").lines().count() as u64;
@@ -228,7 +228,7 @@ fn ctrl_c_saves_the_state_and_the_next_crawl_goes_on() {
 }
 
 #[test]
-fn accounts_that_vanish_stay_and_are_marked_as_gone() {
+fn deleted_accounts_stay_in_the_index_marked_as_gone() {
     let sim = Sim::start(&["--participants", "500"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -244,8 +244,8 @@ fn accounts_that_vanish_stay_and_are_marked_as_gone() {
 }
 
 #[test]
-fn accounts_that_were_deleted_in_a_row_do_not_end_a_crawl() {
-    // At the beginning, and after some were read; the list still has them.
+fn consecutive_deleted_accounts_do_not_end_a_crawl() {
+    // Once at the beginning, and once after some accounts were read; the list still has the deleted ones.
     for after in [0, 150] {
         let sim = Sim::start(&["--participants", "500"]);
         let home = Home::new(&sim);
@@ -261,7 +261,7 @@ fn accounts_that_were_deleted_in_a_row_do_not_end_a_crawl() {
 }
 
 #[test]
-fn a_host_that_knows_no_account_any_more_ends_a_crawl() {
+fn a_host_without_any_account_ends_a_crawl() {
     for after in [0, 150] {
         let sim = Sim::start(&["--participants", "5000"]);
         let home = Home::new(&sim);
@@ -274,7 +274,7 @@ fn a_host_that_knows_no_account_any_more_ends_a_crawl() {
 }
 
 #[test]
-fn a_reward_that_changed_or_left_its_account_follows() {
+fn changed_and_moved_rewards_are_updated() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -290,7 +290,7 @@ fn a_reward_that_changed_or_left_its_account_follows() {
 }
 
 #[test]
-fn an_enforced_limit_is_kept_to() {
+fn an_enforced_limit_is_obeyed() {
     for header in ["brand", "brand-epoch", "partner", "retry-after", "retry-after-date", "none"] {
         let sim = Sim::start(&["--participants", "60", "--quota", "60", "--window", "1s", "--limit-header", header]);
         let home = Home::new(&sim);
@@ -301,7 +301,7 @@ fn an_enforced_limit_is_kept_to() {
 }
 
 #[test]
-fn a_wait_that_is_too_long_parks_with_the_state_saved() {
+fn a_long_pause_parks_the_crawl_with_its_state() {
     let sim = Sim::start(&["--participants", "300", "--quota", "100", "--window", "1h"]);
     let home = Home::new(&sim);
     let ran = home.check(&["crawl", "--source", "participants", "--max-wait", "1s", "--json"], 8);
@@ -311,7 +311,7 @@ fn a_wait_that_is_too_long_parks_with_the_state_saved() {
 }
 
 #[test]
-fn a_rate_of_our_own_is_kept() {
+fn the_configured_rate_is_obeyed() {
     let sim = Sim::start(&["--participants", "100"]);
     let home = Home::new(&sim);
     home.check(&["crawl", "--source", "participants", "--rate", "60/s", "--json"], 0);
@@ -359,10 +359,10 @@ fn a_database_of_another_tenant_another_version_or_a_damaged_one_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_is_said_and_the_crawl_goes_on_when_there_is_room() {
+fn a_full_disk_is_reported_and_the_crawl_resumes_when_there_is_space() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
-    // A file size limit is the full disk that a test can have. The signal that it sends must not end the process.
+    // A file size limit simulates a full disk. Its signal must not end the process.
     let program = home.command(&["crawl", "--source", "participants", "--json"]);
     let mut shell = std::process::Command::new("/bin/sh");
     shell
@@ -390,9 +390,9 @@ fn a_few_bad_accounts_do_not_stall_a_crawl_with_default_settings() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long the program takes to give up, in real time")]
-fn a_host_that_is_down_ends_it_in_reasonable_time_and_says_so() {
+fn a_host_that_is_down_ends_the_crawl_soon_with_the_reason() {
     let sim = Sim::start(&["--participants", "60"]);
-    // Nobody listens on the port of a listener that is gone.
+    // Nothing listens on the port of a closed listener.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/api/v1", listener.local_addr().expect("its address"));
     drop(listener);
@@ -406,7 +406,7 @@ fn a_host_that_is_down_ends_it_in_reasonable_time_and_says_so() {
 }
 
 #[test]
-fn a_crawl_that_came_to_nothing_does_not_displace_the_one_before() {
+fn a_failed_crawl_does_not_replace_the_earlier_one() {
     let sim = Sim::start(&["--participants", "120"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -424,12 +424,12 @@ fn a_crawl_that_came_to_nothing_does_not_displace_the_one_before() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_during_a_wait_says_how_it_goes_on() {
+fn ctrl_c_during_a_pause_says_how_to_resume() {
     let sim = Sim::start(&["--participants", "300", "--quota", "50", "--window", "1h"]);
     let home = Home::new(&sim);
     let args = ["crawl", "--source", "participants", "--max-wait", "2h", "--json"];
     let child = home.command(&args).spawn().expect("it starts");
-    // A crawl leaves a tenth of it to retractions.
+    // A crawl leaves a tenth of the quota to retractions.
     wait_until("the quota to be used up", || sim.requests() >= 40);
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(killed.success());

@@ -16,13 +16,13 @@ fn by(source: &str) -> [&str; 4] {
     ["crawl", "--source", source, "--json"]
 }
 
-/// Every order ID that the simulator has.
+/// Every order ID of the simulator.
 fn orders(sim: &Sim) -> BTreeSet<String> {
     let ids = |reward: &Value| reward["order_ids"].as_array().cloned().unwrap_or_default();
     sim.truth().iter().flat_map(ids).filter_map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
-/// An order that was not there before 20 accounts changed.
+/// Changes 20 accounts, and returns one of the new orders.
 fn late_order(sim: &Sim) -> String {
     let before = orders(sim);
     sim.post("change?accounts=20");
@@ -50,13 +50,13 @@ fn by_graphql_through_faults_partial_errors_refused_pages_and_rewards_that_chang
         &["--graphql-max-limit", "30"],
         &["--graphql-slow", "25"],
     ] {
-        // Fewer changes than pages: the second crawl finds a tenant that holds still, and must find all of them.
+        // There are fewer changes than pages, so the second crawl sees a stable tenant and must find everything.
         let sim = Sim::start(&[&["--participants", "600", "--reward-churn", "20"], flags].concat());
         let home = Home::new(&sim);
         home.configure_more("[crawl]\ngraphql_page_size = 50");
         let outcome = home.check(&by("graphql"), 0).object();
         assert_eq!(outcome["complete"], true, "{flags:?}: {outcome}");
-        // What changed after the last page was read is the next refresh's.
+        // Changes after the last page belong to the next refresh.
         let again = home.check(&by("graphql"), 0).object();
         assert_eq!((&again["complete"], &again["refresh"]), (&Value::Bool(true), &Value::Bool(true)), "{again}");
         assert_index_is_truth(&home, &sim);
@@ -82,7 +82,7 @@ fn a_refresh_by_graphql_costs_what_changed() {
 }
 
 #[test]
-fn a_reward_deleted_at_the_vendor_is_gone_after_a_full_walk() {
+fn a_reward_deleted_at_the_vendor_is_gone_after_a_full_crawl() {
     let sim = Sim::start(&["--participants", "500"]);
     let home = Home::new(&sim);
     home.check(&by("graphql"), 0);
@@ -105,7 +105,7 @@ fn links_that_only_graphql_has_are_found_and_can_be_retracted() {
     let order = sim.example("plain");
     assert_eq!(home.check(&["retract", &order.order_id, "--yes", "--json"], 0).state(), "confirmed");
     assert_eq!(sim.deletes().len(), 1);
-    // Get Rewards has read these rewards since, and shows no link: the index keeps it.
+    // Get Rewards has read these rewards since and shows no link: the index keeps the link.
     let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
     assert!(answer["matches"].as_array().is_some_and(|list| list.len() == 2), "{answer}");
     assert!(answer["matches"].as_array().into_iter().flatten().all(|m| m["state"] == "cancelled"), "{answer}");
@@ -113,7 +113,7 @@ fn links_that_only_graphql_has_are_found_and_can_be_retracted() {
 }
 
 #[test]
-fn a_schema_without_user_event_is_said_and_another_way_is_taken() {
+fn a_schema_without_user_event_is_reported_and_another_source_used() {
     let sim = Sim::start(&["--participants", "200", "--graphql-schema", "old", "--export", "off"]);
     let home = Home::new(&sim);
     let ran = home.check(&by("graphql"), 1);
@@ -126,7 +126,7 @@ fn a_schema_without_user_event_is_said_and_another_way_is_taken() {
 }
 
 #[test]
-fn a_token_that_may_read_rest_only_reads_that() {
+fn a_token_with_rest_access_only_crawls_by_rest() {
     let sim = Sim::start(&["--participants", "200"]);
     let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "rest-only-token");
     let plan = home.check(&["crawl", "--plan", "--json"], 0).object();
@@ -149,7 +149,7 @@ fn a_token_that_may_read_rest_only_reads_that() {
 
 #[cfg(unix)]
 #[test]
-fn killed_again_and_again_every_source_goes_on_and_pays_for_little_twice() {
+fn every_source_resumes_after_kills_and_repeats_few_requests() {
     for (source, endpoint) in [("graphql", "POST graphql"), ("export", "GET reward")] {
         let sim = Sim::start(&["--participants", "800", "--latency", "3ms", "--export-delay", "0ms"]);
         let home = Home::new(&sim);
@@ -180,7 +180,7 @@ fn killed_again_and_again_every_source_goes_on_and_pays_for_little_twice() {
 }
 
 #[test]
-fn by_export_only_accounts_with_rewards_are_asked() {
+fn by_export_only_accounts_with_rewards_are_read() {
     let sim = Sim::start(&["--participants", "600"]);
     let home = Home::new(&sim);
     let outcome = home.check(&by("export"), 0).object();
@@ -190,13 +190,13 @@ fn by_export_only_accounts_with_rewards_are_asked() {
     assert_eq!(asked(&sim, "GET reward"), with_rewards.len() as u64);
     assert_eq!(asked(&sim, "GET users"), 0);
     assert_eq!(sim.violations(), Vec::<Value>::new(), "no credential has followed the download");
-    // A recent export is taken again.
+    // A recent export is used again.
     home.check(&["crawl", "--source", "export", "--full", "--json"], 0);
     assert_eq!(asked(&sim, "POST export"), 1);
 }
 
 #[test]
-fn a_refresh_by_export_asks_for_the_accounts_that_changed() {
+fn a_refresh_by_export_reads_the_changed_accounts() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
     home.check(&by("export"), 0);
@@ -207,7 +207,7 @@ fn a_refresh_by_export_asks_for_the_accounts_that_changed() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert!(sim.requests() <= 30 * 11 / 10 + 20, "{}", sim.record()["requests"]);
     assert_index_is_truth(&home, &sim);
-    // What the refresh has read lies in the overlap of the next one, and says nothing new there.
+    // The rewards of this refresh are in the overlap of the next one, which finds no difference.
     sim.post("change?accounts=20");
     sim.post("record/reset");
     home.check(&by("export"), 0);
@@ -216,8 +216,8 @@ fn a_refresh_by_export_asks_for_the_accounts_that_changed() {
 }
 
 #[test]
-fn a_row_in_the_overlap_that_differs_from_the_index_is_asked_again() {
-    // Tidy: every reward says when it was made.
+fn a_row_in_the_overlap_that_differs_from_the_index_is_read_again() {
+    // With --tidy every reward has a creation date.
     let sim = Sim::start(&["--participants", "300", "--tidy"]);
     let home = Home::new(&sim);
     home.check(&by("export"), 0);
@@ -231,8 +231,8 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_asked_again() {
         asked(&sim, "GET reward")
     };
     assert_eq!(asked_again(), 0, "rows that say what the index has");
-    // A modification that had its moment before the newest one seen, and became visible only after it was read: the index is
-    // as it was before that.
+    // A modification that is dated before the newest one and became visible only after it was read. The index is as it was
+    // before that modification.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
     recoup::store::index::know_keys(&index).expect("the functions of its schema");
     let newest = "(SELECT id FROM rewards WHERE date_cancelled = (SELECT max(date_cancelled) FROM rewards))";
@@ -244,7 +244,7 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_asked_again() {
         assert_eq!(index.execute(&before, []).expect("changed"), 1, "{before}");
         assert_eq!(asked_again(), 1, "{before}");
     }
-    // One that no date of the copy shows, so lately that it could have become visible after it was read.
+    // A modification without a date, so recent that it may have become visible after the read.
     let truth = sim.truth();
     let credit = |reward: &&Value| reward["state"] == "available" && reward["assigned"].is_i64();
     let credit = truth.iter().find(credit).and_then(|reward| reward["reward_id"].as_str()).expect("a credit");
@@ -269,7 +269,7 @@ fn an_export_that_carries_the_link_needs_no_account() {
 }
 
 #[test]
-fn an_export_without_accounts_is_followed_by_one_of_everybody() {
+fn an_export_without_account_ids_is_followed_by_an_export_of_users() {
     let sim = Sim::start(&["--participants", "300", "--export-columns", "no-account"]);
     let home = Home::new(&sim);
     let outcome = home.check(&by("export"), 0).object();
@@ -279,8 +279,8 @@ fn an_export_without_accounts_is_followed_by_one_of_everybody() {
 }
 
 #[test]
-fn an_export_that_fails_gives_way_or_is_asked_for_again() {
-    // Here every export expires when it is downloaded; one that breaks off is there the second time.
+fn a_failed_export_is_repeated_or_replaced_by_another_source() {
+    // `expire`: every export expires before its download. `broken`: the second download succeeds.
     for (fault, code) in [("expire", 1), ("broken", 0), ("abort", 1), ("stuck", 1)] {
         let sim = Sim::start(&["--participants", "150", "--export-fault", fault, "--export-delay", "0ms"]);
         let home = Home::new(&sim);
@@ -295,7 +295,7 @@ fn an_export_that_fails_gives_way_or_is_asked_for_again() {
             assert_eq!(asked(&sim, "POST export"), if fault == "expire" { 3 } else { 1 }, "{fault}");
         }
     }
-    // Left to choose, it says why and goes on by the vendor's own way.
+    // With --source auto the crawl says why and falls back to the vendor's own way.
     let sim = Sim::start(&[
         "--participants",
         "150",
@@ -331,7 +331,7 @@ fn old_readings_are_read_again_and_counted_apart() {
 }
 
 #[test]
-fn an_order_that_the_index_does_not_have_is_asked_for_directly() {
+fn a_missing_order_is_requested_directly_if_the_api_allows_it() {
     let sim = Sim::start(&["--participants", "400"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -350,7 +350,7 @@ fn an_order_that_the_index_does_not_have_is_asked_for_directly() {
 }
 
 #[test]
-fn where_it_cannot_be_asked_for_directly_what_is_newest_is_read() {
+fn otherwise_a_live_look_up_reads_the_newest_rewards() {
     let sim = Sim::start(&["--participants", "400", "--user-events", "off"]);
     let home = Home::new(&sim);
     home.check(&by("graphql"), 0);
@@ -371,7 +371,7 @@ fn where_it_cannot_be_asked_for_directly_what_is_newest_is_read() {
 }
 
 #[test]
-fn the_price_of_each_way_is_said_before_anything_begins() {
+fn the_plan_shows_the_cost_of_each_source() {
     let sim = Sim::start(&["--participants", "1000"]);
     let home = Home::new(&sim);
     let plan = home.check(&["crawl", "--plan", "--json"], 0).object();
