@@ -27,7 +27,7 @@ use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
-use crate::refunds::{Explained, OrderText};
+use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{Doubts, PACE, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
@@ -76,9 +76,9 @@ pub struct FileSettings {
 #[derive(Debug, Clone, Default)]
 pub struct RefundSettings {
     /// How an order ID of a file becomes the one that the vendor knows.
-    pub order_text: OrderText,
+    pub order_text: OrderIdRewrite,
     /// Formats that a person described, by name.
-    pub formats: BTreeMap<String, Explained>,
+    pub formats: BTreeMap<String, ColumnMapping>,
 }
 
 /// How a crawl pages and commits.
@@ -245,7 +245,7 @@ impl Settings {
                 action_tracker: file.action_tracker,
             },
             refunds: RefundSettings {
-                order_text: OrderText {
+                order_text: OrderIdRewrite {
                     prefix: refunds.order_prefix.unwrap_or_default(),
                     strip: refunds.strip_order_prefix.unwrap_or_default(),
                 },

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::related::{self, Participants, Related};
+use super::other_id::{self, OtherId, ParticipantIds};
 use crate::error::Result;
 use crate::model::OrderId;
 use crate::model::order_text::{self, Candidate, difference, has_url, invisible_marks, is_email, joined, skeleton};
@@ -68,14 +68,15 @@ pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandid
 /// text is plain; only then may a caller say that this is not a referral order.
 ///
 /// Call it only for an order ID that the index does not have.
-pub fn unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {
+pub fn why_unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {
     let known = known(reader, order_id)?;
-    let related = if known.is_empty() { related::of(reader, order_id.as_str(), Participants::Leave)? } else { None };
+    let related =
+        if known.is_empty() { other_id::find(reader, order_id.as_str(), ParticipantIds::Hide)? } else { None };
     Ok(sentence(order_id, &known, related.as_ref()))
 }
 
 /// The sentence, by what the index knows.
-pub(super) fn sentence(order_id: &OrderId, known: &[KnownCandidate], related: Option<&Related>) -> Option<String> {
+pub(super) fn sentence(order_id: &OrderId, known: &[KnownCandidate], related: Option<&OtherId>) -> Option<String> {
     let text = order_id.as_str();
     let marks = invisible_marks(text);
     let mut parts: Vec<String> = marks.iter().map(|marks| format!("the text has {marks}")).collect();
@@ -177,7 +178,7 @@ mod tests {
             ),
         ] {
             let expected = said.map(|said| format!("unclear: {said}"));
-            assert_eq!(unclear(&reader, &OrderId::new(pasted)).expect("looks"), expected, "{pasted:?}");
+            assert_eq!(why_unclear(&reader, &OrderId::new(pasted)).expect("looks"), expected, "{pasted:?}");
         }
     }
 }

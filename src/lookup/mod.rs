@@ -5,13 +5,13 @@
 //! acts on them. An absence has its coverage beside it: *not a referral order*, *not in what was read* and *unclear* are
 //! different things.
 
-pub mod absence;
 pub mod candidates;
-mod live;
+mod coverage;
+mod order_list;
+mod other_id;
+mod participant;
 pub mod referral;
-mod related;
-mod source;
-mod texts;
+mod vendor_search;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,15 +19,16 @@ use serde::Serialize;
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState, UserId};
-use crate::report::{grouped, table};
+use crate::report::table;
 use crate::store::index::{IndexReader, JudgedBy, JudgedNow, Match};
 
-pub use candidates::{KnownCandidate, unclear};
-pub use live::{Looked, participant};
+pub use candidates::{KnownCandidate, why_unclear};
+pub use coverage::{describe_coverage, why_absence_is_unproven};
+pub use order_list::{parse_typed, split_lists};
+pub use other_id::{OtherId, OtherIdKind, ParticipantIds};
+pub use participant::{ParticipantRead, read_participant};
 pub use referral::KnownReferral;
-pub use related::{Participants, Related, RelatedKind};
-pub use source::{Searched, search};
-pub use texts::{expand, typed};
+pub use vendor_search::{VendorSearch, search};
 
 /// More suggestions help nobody.
 const SUGGESTIONS: usize = 5;
@@ -35,7 +36,7 @@ const SUGGESTIONS: usize = 5;
 /// What an answer comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum AnswerKind {
     /// The index has the order.
     Found,
     /// The index is complete, and does not have the order.
@@ -54,7 +55,7 @@ pub struct Answer {
     /// The order ID as it was asked.
     pub order_id: OrderId,
     /// What the answer comes to.
-    pub verdict: Verdict,
+    pub verdict: AnswerKind,
     /// Every reward that carries it, once for each ActionId.
     pub matches: Vec<Found>,
     /// The referrals of these rewards, as they were last read.
@@ -66,7 +67,7 @@ pub struct Answer {
     pub candidates: Vec<KnownCandidate>,
     /// What the text is, if it is an ActionId, a reward ID or a participant of the index, with the orders that it leads to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub related: Option<Related>,
+    pub related: Option<OtherId>,
     /// Why the verdict is `unclear`, as a sentence that begins with "unclear: ".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unclear: Option<String>,
@@ -80,7 +81,7 @@ pub struct Answer {
     pub clock: JudgedBy,
     /// How far the vendor was asked for it just now, where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub searched: Option<Searched>,
+    pub searched: Option<VendorSearch>,
 }
 
 /// One reward that carries the order.
@@ -154,7 +155,7 @@ pub fn order_id(text: &str) -> Result<OrderId> {
 pub fn run(
     reader: Option<&IndexReader>,
     orders: &[OrderId],
-    participants: Participants,
+    participants: ParticipantIds,
     now: Timestamp,
 ) -> Result<Vec<Answer>> {
     match reader {
@@ -167,7 +168,7 @@ pub fn run(
 fn answers(
     reader: Option<&IndexReader>,
     orders: &[OrderId],
-    participants: Participants,
+    participants: ParticipantIds,
     now: Timestamp,
 ) -> Result<Vec<Answer>> {
     let coverage = match reader {
@@ -180,16 +181,16 @@ fn answers(
     };
     let answer = |order: &OrderId| {
         let mut answer = Answer::nothing(order_id(order.as_str())?, coverage.clone());
-        let Some(reader) = reader else { return Ok(answer.judged()) };
+        let Some(reader) = reader else { return Ok(answer.with_verdict()) };
         answer.clock = now.by;
         answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
         answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
         answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
         if !answer.is_found() {
             answer.candidates = candidates::known(reader, order)?;
-            answer.related = related::of(reader, order.as_str(), participants)?;
+            answer.related = other_id::find(reader, order.as_str(), participants)?;
         }
-        Ok(answer.judged())
+        Ok(answer.with_verdict())
     };
     orders.iter().map(answer).collect()
 }
@@ -251,7 +252,7 @@ impl Answer {
     fn nothing(order_id: OrderId, coverage: Coverage) -> Self {
         Self {
             order_id,
-            verdict: Verdict::NotFoundYet,
+            verdict: AnswerKind::NotFoundYet,
             matches: Vec::new(),
             referrals: Vec::new(),
             suggestions: Vec::new(),
@@ -268,22 +269,22 @@ impl Answer {
     /// One answer for a text that is several order IDs.
     pub fn several(text: OrderId, orders: Vec<Self>) -> Self {
         let coverage = orders.first().map(|answer| answer.coverage.clone()).unwrap_or_default();
-        Self { verdict: Verdict::Several, orders, ..Self::nothing(text, coverage) }
+        Self { verdict: AnswerKind::Several, orders, ..Self::nothing(text, coverage) }
     }
 
     /// The same, with the verdict that follows from what was found.
-    fn judged(mut self) -> Self {
+    fn with_verdict(mut self) -> Self {
         self.verdict = if self.is_found() {
-            Verdict::Found
+            AnswerKind::Found
         } else {
             self.unclear = candidates::sentence(&self.order_id, &self.candidates, self.related.as_ref());
             if self.unclear.is_some() {
-                Verdict::Unclear
+                AnswerKind::Unclear
             } else if self.coverage.complete && self.coverage.rewards_read > 0 {
                 // A complete run over rewards has found order IDs, or it would not be called complete.
-                Verdict::NotAReferral
+                AnswerKind::NotAReferral
             } else {
-                Verdict::NotFoundYet
+                AnswerKind::NotFoundYet
             }
         };
         self
@@ -301,16 +302,16 @@ impl Answer {
 
     /// The answer for a person: a table, or an honest no, and what it rests on.
     pub fn describe(&self) -> String {
-        let basis = basis(&self.coverage);
+        let basis = describe_coverage(&self.coverage);
         let order = visible(self.order_id.as_str());
         let mut text = match (self.verdict, &self.unclear) {
-            (Verdict::Found | Verdict::Several, _) => {
+            (AnswerKind::Found | AnswerKind::Several, _) => {
                 let referrals = self.referrals.iter().map(KnownReferral::line);
                 let lines: Vec<String> = [self.table()].into_iter().chain(referrals).chain([basis]).collect();
                 format!("order {order}\n{}", lines.join("\n"))
             }
             (_, Some(unclear)) => format!("order {order}: {unclear}\n{basis}"),
-            (Verdict::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
+            (AnswerKind::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
             _ if self.is_without_index() => {
                 format!("order {order}: no answer, because nothing has been crawled yet (run `recoup crawl`)")
             }
@@ -350,22 +351,6 @@ impl Answer {
     }
 }
 
-/// What an answer rests on, in one phrase: "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
-pub fn basis(coverage: &Coverage) -> String {
-    let read = format!("{} of {} accounts read", grouped(coverage.accounts_read), grouped(coverage.accounts_known));
-    let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
-        return format!("the first crawl has not finished: {read}");
-    };
-    let minute = as_of.strftime("%Y-%m-%d %H:%M");
-    let doubt = if coverage.complete { "" } else { ", with gaps" };
-    let forgotten = match coverage.accounts_forgotten {
-        0 => String::new(),
-        1 => ", 1 account forgotten".to_owned(),
-        n => format!(", {} accounts forgotten", grouped(n)),
-    };
-    format!("as of {minute} UTC, {read}{doubt}{forgotten}")
-}
-
 fn amount(found: &Found) -> String {
     let unit = found.currency.as_deref().or(found.unit.as_deref()).unwrap_or_default();
     match (found.assigned, found.redeemed) {
@@ -397,7 +382,7 @@ mod tests {
     }
 
     fn nothing(coverage: Coverage) -> String {
-        Answer::nothing(OrderId::new("1001"), coverage).judged().describe()
+        Answer::nothing(OrderId::new("1001"), coverage).with_verdict().describe()
     }
 
     #[test]
@@ -431,20 +416,20 @@ mod tests {
                 |id: &&str| KnownCandidate { order_id: OrderId::new(*id), because: "with a # in front".to_owned() };
             let candidates = candidates.iter().map(known).collect();
             let nothing = Answer::nothing(OrderId::new(text), coverage(true, Some("2026-11-23T09:42:13Z")));
-            Answer { candidates, ..nothing }.judged()
+            Answer { candidates, ..nothing }.with_verdict()
         };
         for (text, candidates, verdict, said) in [
-            ("1001", &[][..], Verdict::NotAReferral, "order 1001: not a referral order, as of "),
+            ("1001", &[][..], AnswerKind::NotAReferral, "order 1001: not a referral order, as of "),
             (
                 "1001",
                 &["#1001"],
-                Verdict::Unclear,
+                AnswerKind::Unclear,
                 "order 1001: unclear: no order is written exactly like this; did you ",
             ),
             (
                 "1001\u{202c}",
                 &[],
-                Verdict::Unclear,
+                AnswerKind::Unclear,
                 "order 1001<U+202C>: unclear: the text has U+202C behind it; no order ",
             ),
         ] {
@@ -473,7 +458,7 @@ mod tests {
                  0 rewards; 1 account listed but unknown to Get Rewards",
             ),
         ] {
-            let looked = Looked {
+            let looked = ParticipantRead {
                 participants_seen: seen,
                 participants_total: None,
                 cut_short: cut,
@@ -483,13 +468,6 @@ mod tests {
                 forgotten: 0,
             };
             assert_eq!(looked.describe(), text);
-        }
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
         }
     }
 }

@@ -4,12 +4,12 @@
 //! as fresh as the index, and says how fresh that is. It must never call a refund settled on the word of an index alone, and
 //! never shows an account.
 
-mod class;
-mod hours;
-mod row;
-mod sent;
+mod classification;
+mod compare;
+mod durations;
+mod ledger_index;
+mod reward_value;
 mod summary;
-mod worth;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,18 +20,18 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
-use crate::refunds::{Decision, OutFile, Refunds, Syntax, read, text, write};
+use crate::refunds::{Decision, OutFile, Refunds, Syntax, input, outcome_file, read};
 use crate::report::Report;
 use crate::retract::guard::check_ledger;
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
-use class::{Known, Shares};
-use row::{Basis, COLUMNS, Compared, Row};
-use sent::{Sent, needs_a_refund, newest_readings};
-use summary::{Totals, Unbacked};
-use worth::{Unit, Worth};
+use classification::{RewardStatus, RewardTotals};
+use compare::{COLUMNS, Compared, Comparer, Row};
+use ledger_index::{LedgerIndex, needs_a_refund, newest_readings};
+use reward_value::{RewardValue, Unit};
+use summary::{Totals, UnmatchedRetraction};
 
 pub use summary::Reconciliation;
 
@@ -72,19 +72,19 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
     let ledger = Ledger::open_read_only(job.ledger, job.identity)?;
     // Without the ledger that was used, everything that it took back would look as if somebody else had cancelled it.
     check_ledger(Some(&reader), ledger.as_ref())?;
-    let sent = Sent::read(ledger.as_ref())?;
-    let undated = text::written_at(job.refunds, clock.now());
+    let ledger_index = LedgerIndex::read(ledger.as_ref())?;
+    let undated = input::written_at(job.refunds, clock.now());
     let reconciliation = reader.at_one_moment(|reader| {
         let coverage = reader.coverage()?;
         let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
         let now = reader.judged_now(clock.now())?;
-        let basis = Basis { reader, sent: &sent, coverage: &coverage, as_of, now, undated };
-        compare(job, &refunds, &basis, stop, report)
+        let comparer = Comparer { reader, ledger: &ledger_index, coverage: &coverage, as_of, now, undated };
+        compare(job, &refunds, &comparer, stop, report)
     })?;
     if let Some(mut out) = out {
         let cells: Vec<Vec<String>> = reconciliation.rows.iter().map(Row::cells).collect();
         let syntax = Syntax::of_output(Some(out.path()), refunds.syntax);
-        out.write(&write::outcomes(&refunds, syntax, &COLUMNS, &cells)?)?;
+        out.write(&outcome_file::outcomes(&refunds, syntax, &COLUMNS, &cells)?)?;
     }
     Ok(reconciliation)
 }
@@ -92,7 +92,7 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
 fn compare(
     job: &Job<'_>,
     refunds: &Refunds,
-    basis: &Basis<'_>,
+    comparer: &Comparer<'_>,
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<Reconciliation> {
@@ -114,7 +114,7 @@ fn compare(
         let row = if let Some(first) = first {
             rows[*first].repeats(row)
         } else {
-            let Compared { mut row, known, retractions, begun_at } = basis.compare(refunds, row, order)?;
+            let Compared { mut row, known, retractions, begun_at } = comparer.compare(refunds, row, order)?;
             if count(&known, &mut counted, &mut totals.shares) {
                 add_note(&mut row, "a reward of it is in an earlier row, too, and counted there");
             }
@@ -129,16 +129,16 @@ fn compare(
     drop(progress);
     let since =
         job.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
-    let unbacked = unbacked(basis, refunds, &backed, since)?;
-    Ok(Reconciliation::new(job.refunds, refunds, basis, rows, totals, unbacked, since))
+    let unmatched = unmatched(comparer, refunds, &backed, since)?;
+    Ok(Reconciliation::new(job.refunds, refunds, comparer, rows, totals, unmatched, since))
 }
 
 /// Adds each reward to the totals once, however many rows it is in; whether one was there before.
-fn count(known: &[Known], counted: &mut HashSet<String>, shares: &mut Shares) -> bool {
+fn count(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut RewardTotals) -> bool {
     let mut again = false;
     for known in known {
         if counted.insert(known.reward_id.clone()) {
-            shares.merge(&Shares::of(known));
+            shares.merge(&RewardTotals::of(known));
         } else {
             again = true;
         }
@@ -154,15 +154,15 @@ fn add_note(row: &mut Row, note: &str) {
 }
 
 /// The other direction: what was taken back, or may have been, without a refund in the file.
-fn unbacked(
-    basis: &Basis<'_>,
+fn unmatched(
+    comparer: &Comparer<'_>,
     refunds: &Refunds,
     backed: &HashSet<i64>,
     since: Option<Timestamp>,
-) -> Result<Vec<Unbacked>> {
+) -> Result<Vec<UnmatchedRetraction>> {
     let refunded = refunds.orders.iter().filter(|order| order.decision != Decision::NotRefunded);
     let orders: HashSet<&OrderId> = refunded.map(|order| &order.order_id).collect();
-    let wanted = basis.sent.all().iter().filter(|outline| {
+    let wanted = comparer.ledger.all().iter().filter(|outline| {
         needs_a_refund(outline)
             && since.is_none_or(|since| outline.created_at >= since)
             && !orders.contains(&outline.order_id)
@@ -171,13 +171,13 @@ fn unbacked(
     let mut list = Vec::new();
     for outline in wanted {
         // The ledger does not say which currency its cents are of.
-        let currencies: HashMap<String, Option<String>> = basis
+        let currencies: HashMap<String, Option<String>> = comparer
             .reader
             .rewards_of_order(&outline.order_id)?
             .into_iter()
             .map(|indexed| (indexed.reward.reward_id.as_str().to_owned(), indexed.reward.currency))
             .collect();
-        let mut worth = Worth::default();
+        let mut worth = RewardValue::default();
         let mut readings: Vec<_> = newest_readings(&[outline]).into_iter().collect();
         readings.sort_by_key(|(reward_id, _)| *reward_id);
         for (reward_id, (_, _, seen)) in readings {
@@ -185,7 +185,7 @@ fn unbacked(
             let rest = seen.assigned.map(|assigned| assigned - seen.redeemed.unwrap_or(0));
             worth.add(&Unit::of(currency, seen.unit.as_deref()), rest);
         }
-        list.push(Unbacked::new(outline, worth));
+        list.push(UnmatchedRetraction::new(outline, worth));
     }
     Ok(list)
 }

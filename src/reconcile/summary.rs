@@ -8,13 +8,13 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::class::{Class, Shares};
-use super::hours::Hours;
-use super::row::{Basis, Row, moment};
-use super::sent::is_done;
-use super::worth::{Unit, Worth};
+use super::classification::{RefundClass, RewardTotals};
+use super::compare::{Comparer, Row, moment};
+use super::durations::DurationSummary;
+use super::ledger_index::is_done;
+use super::reward_value::{RewardValue, Unit};
 use crate::error::{Error, Kind};
-use crate::lookup::basis as in_words;
+use crate::lookup::describe_coverage;
 use crate::model::Coverage;
 use crate::refunds::Refunds;
 use crate::report::{grouped, table};
@@ -28,8 +28,8 @@ const SHOWN: usize = 50;
 #[derive(Debug, Default)]
 pub struct Totals {
     /// Each reward once.
-    pub shares: Shares,
-    counts: [u64; Class::ALL.len()],
+    pub shares: RewardTotals,
+    counts: [u64; RefundClass::ALL.len()],
     from_refund: Vec<i64>,
     from_retraction: Vec<i64>,
 }
@@ -49,13 +49,13 @@ impl Totals {
 /// How many refunds are of a class.
 #[derive(Debug, Serialize)]
 struct Count {
-    class: Class,
+    class: RefundClass,
     refunds: u64,
 }
 
 /// A retraction whose order is in no row of the file.
 #[derive(Debug, Serialize)]
-pub struct Unbacked {
+pub struct UnmatchedRetraction {
     /// Its number in the ledger.
     pub retraction: i64,
     /// Its order.
@@ -71,12 +71,12 @@ pub struct Unbacked {
     /// When it was proven.
     pub confirmed_at: Option<Timestamp>,
     /// What its rewards were worth, without what had been redeemed.
-    pub worth: Worth,
+    pub worth: RewardValue,
 }
 
-impl Unbacked {
+impl UnmatchedRetraction {
     /// The line of one retraction.
-    pub fn new(outline: &Outline, worth: Worth) -> Self {
+    pub fn new(outline: &Outline, worth: RewardValue) -> Self {
         Self {
             retraction: outline.id,
             order_id: outline.order_id.as_str().to_owned(),
@@ -94,9 +94,9 @@ impl Unbacked {
 #[derive(Debug, Serialize)]
 struct Times {
     /// From the refund, as the file says, to the proof.
-    refund_to_confirmed: Hours,
+    refund_to_confirmed: DurationSummary,
     /// From writing the retraction down to the proof.
-    retraction_to_confirmed: Hours,
+    retraction_to_confirmed: DurationSummary,
 }
 
 /// Every refund against rewards and ledger.
@@ -119,12 +119,12 @@ pub struct Reconciliation {
     counts: Vec<Count>,
     /// Orders refunded in full whose referral was still converted when it was last read.
     pub referrals_still_converted: u64,
-    totals: Shares,
+    totals: RewardTotals,
     hours: Times,
     /// From when on retractions were looked for in the file; `null`: all of them.
     pub since: Option<Timestamp>,
     /// Retractions without a refund.
-    pub without_refund: Vec<Unbacked>,
+    pub without_refund: Vec<UnmatchedRetraction>,
     /// Every row of the file, in order.
     pub(super) rows: Vec<Row>,
 }
@@ -133,29 +133,30 @@ impl Reconciliation {
     pub(super) fn new(
         file: &Path,
         refunds: &Refunds,
-        basis: &Basis<'_>,
+        comparer: &Comparer<'_>,
         rows: Vec<Row>,
         totals: Totals,
-        without_refund: Vec<Unbacked>,
+        without_refund: Vec<UnmatchedRetraction>,
         since: Option<Timestamp>,
     ) -> Self {
         let newest_refund = refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.latest())).max();
         let repeated = rows.iter().filter(|row| row.duplicate_of.is_some()).count() as u64;
-        let counts = Class::ALL.iter().zip(totals.counts).map(|(class, refunds)| Count { class: *class, refunds });
+        let counts =
+            RefundClass::ALL.iter().zip(totals.counts).map(|(class, refunds)| Count { class: *class, refunds });
         Self {
             file: file.display().to_string(),
             format: refunds.reading.title(),
-            coverage: basis.coverage.clone(),
-            clock: basis.now.by,
-            index_is_newer: basis.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
+            coverage: comparer.coverage.clone(),
+            clock: comparer.now.by,
+            index_is_newer: comparer.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
             refunds: rows.len() as u64 - repeated,
             repeated,
             counts: counts.collect(),
             referrals_still_converted: rows.iter().filter(|row| row.referral_converted).count() as u64,
             totals: totals.shares,
             hours: Times {
-                refund_to_confirmed: Hours::of(totals.from_refund),
-                retraction_to_confirmed: Hours::of(totals.from_retraction),
+                refund_to_confirmed: DurationSummary::of(totals.from_refund),
+                retraction_to_confirmed: DurationSummary::of(totals.from_retraction),
             },
             since,
             without_refund,
@@ -178,17 +179,18 @@ impl Reconciliation {
 
     /// What the command ends with, where that is not success.
     pub fn problem(&self) -> Option<Error> {
-        let of =
-            |wanted: Class| self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds);
-        let open: u64 = Class::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
+        let of = |wanted: RefundClass| {
+            self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds)
+        };
+        let open: u64 = RefundClass::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
         (open > 0).then(|| {
             let mut message = format!(
                 "{} of {} order(s) refunded and still rewarded, {} not confirmed",
-                of(Class::StillRewarded),
+                of(RefundClass::StillRewarded),
                 self.refunds,
-                of(Class::NotConfirmed)
+                of(RefundClass::NotConfirmed)
             );
-            for class in [Class::ToCompare, Class::Unclear] {
+            for class in [RefundClass::ToCompare, RefundClass::Unclear] {
                 if of(class) > 0 {
                     message.push_str(", ");
                     message.push_str(&of(class).to_string());
@@ -211,7 +213,7 @@ impl Reconciliation {
         };
         let mut lines = vec![
             format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
-            format!("rests on the index {}", in_words(&self.coverage)),
+            format!("rests on the index {}", describe_coverage(&self.coverage)),
         ];
         lines.extend(self.clock.doubt().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
@@ -225,8 +227,8 @@ impl Reconciliation {
         }
         self.totals(&mut lines);
         self.times(&mut lines);
-        self.for_a_person(&mut lines);
-        self.unbacked(&mut lines);
+        self.needing_attention(&mut lines);
+        self.unmatched(&mut lines);
         lines
     }
 
@@ -264,9 +266,9 @@ impl Reconciliation {
     }
 
     /// The rows that need somebody: the most urgent class first, and in it what is worth most.
-    fn for_a_person(&self, lines: &mut Vec<String>) {
+    fn needing_attention(&self, lines: &mut Vec<String>) {
         let mut wanted: Vec<&Row> =
-            self.rows.iter().filter(|row| row.class.needs_a_person() && row.duplicate_of.is_none()).collect();
+            self.rows.iter().filter(|row| row.class.needs_attention() && row.duplicate_of.is_none()).collect();
         if wanted.is_empty() {
             return;
         }
@@ -292,7 +294,7 @@ impl Reconciliation {
         }
     }
 
-    fn unbacked(&self, lines: &mut Vec<String>) {
+    fn unmatched(&self, lines: &mut Vec<String>) {
         if self.without_refund.is_empty() {
             return;
         }

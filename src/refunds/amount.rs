@@ -9,7 +9,7 @@ use serde::Serialize;
 pub use crate::model::decimal::Decimal;
 
 /// More digits than any refund has.
-const MOST_DIGITS: usize = 18;
+const MAX_DIGITS: usize = 18;
 
 /// ISO 4217, what is in use.
 const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN \
@@ -26,7 +26,7 @@ pub struct Amount {
     pub text: String,
     /// The number, with its sign, in whole units of the currency.
     pub value: Decimal,
-    /// ISO 4217 code if the cell names one; otherwise its sign, which may be that of several: see [`may_be`].
+    /// ISO 4217 code if the cell names one; otherwise its sign, which may be that of several: see [`may_be_same_currency`].
     pub currency: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Amount {
 
 /// Why a cell is no amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoAmount {
+pub enum AmountError {
     /// It can be read in two ways.
     Ambiguous,
     /// It cannot be read.
@@ -52,7 +52,7 @@ pub enum NoAmount {
 }
 
 /// Reads a cell; `None` where it is empty.
-pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
+pub fn parse(text: &str) -> Result<Option<Amount>, AmountError> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Ok(None);
@@ -62,14 +62,14 @@ pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
         None => (trimmed, false),
     };
     let number_part = |c: char| c.is_ascii_digit() || c == '.' || c == ',';
-    let start = inner.find(number_part).ok_or(NoAmount::Unreadable)?;
-    let end = inner.rfind(number_part).ok_or(NoAmount::Unreadable)? + 1;
+    let start = inner.find(number_part).ok_or(AmountError::Unreadable)?;
+    let end = inner.rfind(number_part).ok_or(AmountError::Unreadable)? + 1;
     let before = around(&inner[..start])?;
     let after = around(&inner[end..])?;
     let signs = usize::from(in_parentheses) + usize::from(before.sign.is_some()) + usize::from(after.sign.is_some());
-    let differ = matches!((&before.code, &after.code), (Some(one), Some(other)) if !may_be(one, other));
+    let differ = matches!((&before.code, &after.code), (Some(one), Some(other)) if !may_be_same_currency(one, other));
     if signs > 1 || (before.is_iso && after.is_iso) || differ {
-        return Err(NoAmount::Unreadable);
+        return Err(AmountError::Unreadable);
     }
     let code = if after.is_iso { after.code } else { before.code.or(after.code) };
     let value = number(&inner[start..end])?;
@@ -78,7 +78,7 @@ pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
 }
 
 /// Reads a JSON number, whose point is always a point.
-pub fn parse_json_number(text: &str) -> Result<Option<Amount>, NoAmount> {
+pub fn parse_json_number(text: &str) -> Result<Option<Amount>, AmountError> {
     let (bare, negative) = match text.strip_prefix('-') {
         Some(bare) => (bare, true),
         None => (text, false),
@@ -97,13 +97,13 @@ struct Around {
     is_iso: bool,
 }
 
-fn around(text: &str) -> Result<Around, NoAmount> {
+fn around(text: &str) -> Result<Around, AmountError> {
     let mut found = Around::default();
     let mut name = String::new();
     for c in text.chars().filter(|c| !c.is_whitespace()) {
         match c {
             '+' | '-' | '\u{2212}' if found.sign.is_none() => found.sign = Some(if c == '+' { '+' } else { '-' }),
-            '+' | '-' | '\u{2212}' => return Err(NoAmount::Unreadable),
+            '+' | '-' | '\u{2212}' => return Err(AmountError::Unreadable),
             c => name.push(c),
         }
     }
@@ -120,7 +120,7 @@ fn around(text: &str) -> Result<Around, NoAmount> {
         Some(_) => Some(name.to_lowercase()),
         None if is_symbol(&name) => Some(name),
         // Words, percentages and units of anything else.
-        None => return Err(NoAmount::Unreadable),
+        None => return Err(AmountError::Unreadable),
     };
     Ok(found)
 }
@@ -164,7 +164,7 @@ pub fn is_currency(text: &str) -> bool {
 }
 
 /// Whether two names of currencies, codes or signs, may mean the same one. A sign that recoup does not know may mean any.
-pub fn may_be(one: &str, other: &str) -> bool {
+pub fn may_be_same_currency(one: &str, other: &str) -> bool {
     let codes = |name: &str| match codes_of(name) {
         Some(codes) => Some(codes.to_owned()),
         None => name.bytes().all(|b| b.is_ascii_alphabetic()).then(|| name.to_uppercase()),
@@ -193,51 +193,51 @@ fn groups_only(c: char) -> bool {
     matches!(c, '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}')
 }
 
-fn number(text: &str) -> Result<Decimal, NoAmount> {
+fn number(text: &str) -> Result<Decimal, AmountError> {
     if !text.chars().all(|c| c.is_ascii_digit() || is_mark(c)) {
-        return Err(NoAmount::Unreadable);
+        return Err(AmountError::Unreadable);
     }
     let marks: Vec<char> = text.chars().filter(|c| is_mark(*c)).collect();
     let Some(last) = marks.last().copied() else { return decimal(text, "") };
     let first = marks[0];
-    let (head, tail) = text.rsplit_once(last).ok_or(NoAmount::Unreadable)?;
+    let (head, tail) = text.rsplit_once(last).ok_or(AmountError::Unreadable)?;
     if first == last {
         if marks.iter().any(|mark| *mark != first) {
-            return Err(NoAmount::Unreadable);
+            return Err(AmountError::Unreadable);
         }
         if marks.len() > 1 || groups_only(first) {
             // The same mark twice can only part thousands.
             return grouped(text, first).and_then(|whole| decimal(&whole, ""));
         }
         if tail.is_empty() {
-            return Err(NoAmount::Unreadable);
+            return Err(AmountError::Unreadable);
         }
         if tail.len() == 3 && (1..=3).contains(&head.len()) && !head.starts_with('0') {
-            return Err(NoAmount::Ambiguous);
+            return Err(AmountError::Ambiguous);
         }
         return decimal(head, tail);
     }
     // Two kinds of mark: the first parts thousands, the last, once, is the point.
     if tail.is_empty() || groups_only(last) || marks[..marks.len() - 1].iter().any(|mark| *mark != first) {
-        return Err(NoAmount::Unreadable);
+        return Err(AmountError::Unreadable);
     }
     grouped(head, first).and_then(|whole| decimal(&whole, tail))
 }
 
 /// The digits of `1,234,567`; groups of any other size are no thousands.
-fn grouped(text: &str, mark: char) -> Result<String, NoAmount> {
+fn grouped(text: &str, mark: char) -> Result<String, AmountError> {
     let mut groups = text.split(mark);
     let first = groups.next().unwrap_or_default();
     let fits = (1..=3).contains(&first.len()) && !first.starts_with('0') && groups.all(|group| group.len() == 3);
-    if fits { Ok(text.split(mark).collect()) } else { Err(NoAmount::Unreadable) }
+    if fits { Ok(text.split(mark).collect()) } else { Err(AmountError::Unreadable) }
 }
 
-fn decimal(whole: &str, rest: &str) -> Result<Decimal, NoAmount> {
+fn decimal(whole: &str, rest: &str) -> Result<Decimal, AmountError> {
     let digits = format!("{whole}{rest}");
-    if digits.is_empty() || digits.len() > MOST_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(NoAmount::Unreadable);
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(AmountError::Unreadable);
     }
-    Decimal::parse(&format!("{whole}.{rest}")).ok_or(NoAmount::Unreadable)
+    Decimal::parse(&format!("{whole}.{rest}")).ok_or(AmountError::Unreadable)
 }
 
 #[cfg(test)]
@@ -259,7 +259,11 @@ mod tests {
             ("USD", "EUR", false),
             ("₸", "USD", true),
         ] {
-            assert_eq!((may_be(one, other), may_be(other, one)), (may, may), "{one} {other}");
+            assert_eq!(
+                (may_be_same_currency(one, other), may_be_same_currency(other, one)),
+                (may, may),
+                "{one} {other}"
+            );
         }
     }
 
@@ -309,7 +313,7 @@ mod tests {
     #[test]
     fn what_has_two_readings_or_none_is_not_guessed() {
         for text in ["1,234", "1.234", "-12,345", "€ 100.000", "(1,000)"] {
-            assert_eq!(parse(text), Err(NoAmount::Ambiguous), "{text:?}");
+            assert_eq!(parse(text), Err(AmountError::Ambiguous), "{text:?}");
         }
         for text in [
             "x",
@@ -336,7 +340,7 @@ mod tests {
             "#REF!",
             "=1+1",
         ] {
-            assert_eq!(parse(text), Err(NoAmount::Unreadable), "{text:?}");
+            assert_eq!(parse(text), Err(AmountError::Unreadable), "{text:?}");
         }
     }
 
@@ -361,7 +365,7 @@ mod tests {
             let number = Decimal::from_hundredths(i64::from(hundredths));
             match parse(&number.to_string()) {
                 Ok(amount) => prop_assert_eq!(amount.map(|amount| amount.value), Some(number)),
-                Err(no) => prop_assert_eq!(no, NoAmount::Ambiguous),
+                Err(no) => prop_assert_eq!(no, AmountError::Ambiguous),
             }
         }
 

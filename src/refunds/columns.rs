@@ -59,10 +59,10 @@ pub enum Column {
 }
 
 /// A column, and the names under which it is found.
-pub type Names = (Column, &'static [&'static str]);
+pub type ColumnNames = (Column, &'static [&'static str]);
 
 /// The columns of a list of refunds that no platform wrote. A static: [`Columns::find`] knows it by its address.
-pub static LIST: &[Names] = &[
+pub static LIST_COLUMNS: &[ColumnNames] = &[
     (
         Column::OrderId,
         &[
@@ -185,7 +185,7 @@ impl Column {
     /// The column of a list of refunds that a name means by itself.
     pub fn of_name(name: &str) -> Option<Self> {
         static FOLDED: LazyLock<HashMap<String, Column>> = LazyLock::new(|| {
-            LIST.iter().flat_map(|(column, names)| names.iter().map(|name| (fold(name), *column))).collect()
+            LIST_COLUMNS.iter().flat_map(|(column, names)| names.iter().map(|name| (fold(name), *column))).collect()
         });
         FOLDED.get(&fold(name)).copied()
     }
@@ -229,8 +229,8 @@ impl Columns {
     /// Finds the columns that `names` knows in the header of the file that errors call `name`. `chosen` are names that a
     /// person gave; they win. Fails if two columns could mean the same, or if none is the order ID. In a list, two names of
     /// one column are a doubt; a platform's format has its names in the order in which they are preferred.
-    pub fn find(name: &str, header: Vec<String>, names: &[Names], chosen: &[(Column, String)]) -> Result<Self> {
-        let is_list = std::ptr::eq(names, LIST);
+    pub fn find(name: &str, header: Vec<String>, names: &[ColumnNames], chosen: &[(Column, String)]) -> Result<Self> {
+        let is_list = std::ptr::eq(names, LIST_COLUMNS);
         let folded: Vec<String> = header.iter().map(|cell| fold(cell)).collect();
         let mut found = [None; Column::ALL.len()];
         let mut taken = Vec::new();
@@ -388,7 +388,7 @@ mod tests {
     use super::*;
 
     fn find(header: &str, chosen: &[(Column, String)]) -> Result<Columns> {
-        Columns::find("x.csv", header.split(',').map(str::to_owned).collect(), LIST, chosen)
+        Columns::find("x.csv", header.split(',').map(str::to_owned).collect(), LIST_COLUMNS, chosen)
     }
 
     #[test]
@@ -400,7 +400,7 @@ mod tests {
         }
         let header = "Email,Order ID,Refund Amount,currency_code,Refund Date,order date,Event Type ID,ActionId,dispositionCode,Reason,Ticket";
         let columns = find(header, &[]).expect("columns");
-        let places: Vec<Option<usize>> = LIST[..10].iter().map(|(column, _)| columns.get(*column)).collect();
+        let places: Vec<Option<usize>> = LIST_COLUMNS[..10].iter().map(|(column, _)| columns.get(*column)).collect();
         assert_eq!(places, [1, 8, 9, 10, 2, 3, 4, 5, 6, 7].map(Some));
     }
 

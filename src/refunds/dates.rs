@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// A day without a time, or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum When {
+pub enum DateOrTime {
     /// A whole day, of UTC.
     Day(Date),
     /// A moment.
     At(Timestamp),
 }
 
-impl When {
+impl DateOrTime {
     /// The first moment that it can mean.
     pub fn earliest(self) -> Timestamp {
         match self {
@@ -38,7 +38,7 @@ impl When {
     }
 }
 
-impl fmt::Display for When {
+impl fmt::Display for DateOrTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Day(day) => day.fmt(f),
@@ -47,21 +47,21 @@ impl fmt::Display for When {
     }
 }
 
-impl Serialize for When {
+impl Serialize for DateOrTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
 /// Whether something of a shop may have happened then: from 2000 to 2099.
-pub fn is_plausible(when: When) -> bool {
+pub fn is_plausible(when: DateOrTime) -> bool {
     let year = |at: Timestamp| at.to_zoned(TimeZone::UTC).year();
     year(when.earliest()) >= 2000 && year(when.latest()) < 2100
 }
 
 /// Why a cell is no date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoDate {
+pub enum DateError {
     /// Day and month could be either way round.
     Ambiguous,
     /// It cannot be read.
@@ -71,7 +71,7 @@ pub enum NoDate {
 /// Which of two numbers in front of a year is the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DayOrder {
+pub enum DateOrder {
     /// The file does not tell.
     #[default]
     Unknown,
@@ -81,7 +81,7 @@ pub enum DayOrder {
     MonthFirst,
 }
 
-impl DayOrder {
+impl DateOrder {
     /// The order that all dates of a file have in common; unknown if none tells, or if they contradict each other.
     pub fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
         let mut found = Self::Unknown;
@@ -101,28 +101,28 @@ impl DayOrder {
 }
 
 /// Reads a cell by itself; `None` if it is empty.
-pub fn parse(text: &str) -> Result<Option<When>, NoDate> {
-    parse_in(text, DayOrder::Unknown)
+pub fn parse(text: &str) -> Result<Option<DateOrTime>, DateError> {
+    parse_in(text, DateOrder::Unknown)
 }
 
 /// Reads a cell of a file whose dates have this order; `None` if it is empty.
-pub fn parse_in(text: &str, order: DayOrder) -> Result<Option<When>, NoDate> {
+pub fn parse_in(text: &str, order: DateOrder) -> Result<Option<DateOrTime>, DateError> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
     let Some((first, second, year, rest)) = numbers(text) else {
-        return read(text).map(Some).ok_or(NoDate::Unreadable);
+        return read(text).map(Some).ok_or(DateError::Unreadable);
     };
-    let own = DayOrder::of(std::iter::once(text));
-    let (day, month) = match if own == DayOrder::Unknown { order } else { own } {
+    let own = DateOrder::of(std::iter::once(text));
+    let (day, month) = match if own == DateOrder::Unknown { order } else { own } {
         _ if first == second => (first, second),
-        DayOrder::DayFirst => (first, second),
-        DayOrder::MonthFirst => (second, first),
-        DayOrder::Unknown if first > 12 && second > 12 => return Err(NoDate::Unreadable),
-        DayOrder::Unknown => return Err(NoDate::Ambiguous),
+        DateOrder::DayFirst => (first, second),
+        DateOrder::MonthFirst => (second, first),
+        DateOrder::Unknown if first > 12 && second > 12 => return Err(DateError::Unreadable),
+        DateOrder::Unknown => return Err(DateError::Ambiguous),
     };
-    read(&format!("{year:04}-{month:02}-{day:02}{rest}")).map(Some).ok_or(NoDate::Unreadable)
+    read(&format!("{year:04}-{month:02}-{day:02}{rest}")).map(Some).ok_or(DateError::Unreadable)
 }
 
 /// The two numbers in front of a year of four digits, the year, and what follows. A year of two digits has too many readings.
@@ -139,7 +139,7 @@ fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
     Some((number(first, 1..=2)?, number(second, 1..=2)?, number(year, 4..=4)?, rest))
 }
 
-fn read(text: &str) -> Option<When> {
+fn read(text: &str) -> Option<DateOrTime> {
     // The parser takes more forms than these, some of them without the parts that a person would miss.
     let (day, rest) = (text.get(..10)?, text.get(10..)?);
     let shape: String = day.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -148,7 +148,7 @@ fn read(text: &str) -> Option<When> {
     }
     let day = day.replace('/', "-");
     if rest.is_empty() {
-        return day.parse().ok().map(When::Day);
+        return day.parse().ok().map(DateOrTime::Day);
     }
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (time, offset) = split_offset(rest);
@@ -160,7 +160,7 @@ fn read(text: &str) -> Option<When> {
         Some(offset) => format!("{text}{offset}").parse().ok()?,
         None => moment(text.parse().ok()?)?,
     };
-    Some(When::At(at))
+    Some(DateOrTime::At(at))
 }
 
 fn moment(at: DateTime) -> Option<Timestamp> {
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn what_has_two_readings_or_none_is_not_guessed() {
         for text in ["03/04/2024", "03-04-2024 10:00", "1/2/2024T10:00", "01.11.2026"] {
-            assert_eq!(parse(text), Err(NoDate::Ambiguous), "{text:?}");
+            assert_eq!(parse(text), Err(DateError::Ambiguous), "{text:?}");
         }
         for text in [
             "3/4/24",
@@ -249,20 +249,20 @@ mod tests {
             "２０２４-04-03",
             "yesterday",
         ] {
-            assert_eq!(parse(text), Err(NoDate::Unreadable), "{text:?}");
+            assert_eq!(parse(text), Err(DateError::Unreadable), "{text:?}");
         }
     }
 
     #[test]
     fn a_file_is_read_in_the_order_that_all_its_dates_have() {
-        let of = |cells: &[&str]| DayOrder::of(cells.iter().copied());
-        assert_eq!(of(&["01.11.2026", "13.11.2026", "", "2026-01-02"]), DayOrder::DayFirst);
-        assert_eq!(of(&["11/01/2026", "11/13/2026"]), DayOrder::MonthFirst);
-        assert_eq!(of(&["11/01/2026", "11/12/2026"]), DayOrder::Unknown);
-        assert_eq!(of(&["13/11/2026", "11/13/2026"]), DayOrder::Unknown);
+        let of = |cells: &[&str]| DateOrder::of(cells.iter().copied());
+        assert_eq!(of(&["01.11.2026", "13.11.2026", "", "2026-01-02"]), DateOrder::DayFirst);
+        assert_eq!(of(&["11/01/2026", "11/13/2026"]), DateOrder::MonthFirst);
+        assert_eq!(of(&["11/01/2026", "11/12/2026"]), DateOrder::Unknown);
+        assert_eq!(of(&["13/11/2026", "11/13/2026"]), DateOrder::Unknown);
         let read = |order| parse_in("01/11/2026", order).map(|when| when.map(|when| when.to_string()));
-        assert_eq!(read(DayOrder::DayFirst), Ok(Some("2026-11-01".to_owned())));
-        assert_eq!(read(DayOrder::MonthFirst), Ok(Some("2026-01-11".to_owned())));
+        assert_eq!(read(DateOrder::DayFirst), Ok(Some("2026-11-01".to_owned())));
+        assert_eq!(read(DateOrder::MonthFirst), Ok(Some("2026-01-11".to_owned())));
     }
 
     #[test]

@@ -9,11 +9,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::SignedDuration;
 
-use super::amount::{is_currency, may_be};
+use super::amount::{is_currency, may_be_same_currency};
 use super::columns::{Column, Columns};
-use super::dates::When;
+use super::dates::DateOrTime;
 use super::decision::{Decision, Evidence};
-use super::formats::{Cells, Says, Status};
+use super::formats::{OrderStatus, RowCells, RowMeaning};
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
 use crate::model::order_text::{ordinary, visible};
@@ -33,16 +33,16 @@ pub struct OrderRefund {
     /// What that rests on.
     pub evidence: Evidence,
     /// When the last of its refunds was made; `None` if a row with a refund does not say.
-    pub refunded_at: Option<When>,
+    pub refunded_at: Option<DateOrTime>,
     /// When it was ordered; the latest date if its rows differ.
-    pub ordered_at: Option<When>,
+    pub ordered_at: Option<DateOrTime>,
 }
 
 /// One decision for each order, and the order of each row: `None` for a row that names none.
 pub(super) fn decide(
     rows: &[RefundRow],
     columns: &Columns,
-    says: impl Fn(&Cells<'_>) -> Result<Says, String>,
+    interpret: impl Fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 ) -> (Vec<OrderRefund>, Vec<Option<usize>>) {
     let orders = orders_of(rows, columns);
     let mut groups: Vec<(OrderId, Option<ActionId>, Vec<usize>)> = Vec::new();
@@ -63,13 +63,13 @@ pub(super) fn decide(
     }
     let mixed: HashSet<&OrderId> =
         named.iter().filter(|(_, named)| **named == [true, true]).map(|(order_id, _)| *order_id).collect();
-    let loose = loose_undoings(rows, columns, &orders, &says);
+    let undos = undos_without_order(rows, columns, &orders, &interpret);
     let conflicts = in_conflict(rows, columns, &orders);
     let alike = look_alikes(groups.iter().map(|(order_id, _, _)| order_id));
     let decided = groups
         .iter()
         .map(|(order_id, action_id, places)| {
-            let mut sum = Sum::default();
+            let mut sum = OrderAccumulator::default();
             if let Some(other) = alike.get(order_id) {
                 sum.unclear(format!(
                     "another row has the order ID {:?}, which looks the same",
@@ -83,11 +83,11 @@ pub(super) fn decide(
                 sum.unclear("some rows of the order name an action and others do not");
             }
             for place in places {
-                let cells = Cells::new(&rows[*place], columns);
-                let said = says(&cells);
+                let cells = RowCells::new(&rows[*place], columns);
+                let said = interpret(&cells);
                 sum.add(&rows[*place], said, &cells);
             }
-            if let Some((line, amount)) = loose.iter().find(|(_, amount)| sum.has_refunded(*amount)) {
+            if let Some((line, amount)) = undos.iter().find(|(_, amount)| sum.has_refunded(*amount)) {
                 sum.unclear(format!("line {line} may undo a refund of {amount}, and names no order"));
             }
             let ordered_at = sum.ordered_at;
@@ -116,29 +116,29 @@ fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a Ord
 }
 
 /// Line and amount of each row that may undo a refund and names no order: it may be of any order with that refund.
-fn loose_undoings(
+fn undos_without_order(
     rows: &[RefundRow],
     columns: &Columns,
     orders: &[Option<&OrderId>],
-    says: &impl Fn(&Cells<'_>) -> Result<Says, String>,
+    interpret: &impl Fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 ) -> Vec<(u64, Decimal)> {
-    let mut loose = Vec::new();
+    let mut undos = Vec::new();
     for (row, _) in rows.iter().zip(orders).filter(|(_, order)| order.is_none()) {
-        let cells = Cells::new(row, columns);
-        let may_undo = match says(&cells) {
+        let cells = RowCells::new(row, columns);
+        let may_undo = match interpret(&cells) {
             Err(_) => true,
-            Ok(Says::Money { refunded, .. }) => refunded.is_negative(),
+            Ok(RowMeaning::Money { refunded, .. }) => refunded.is_negative(),
             Ok(_) => false,
         };
         if may_undo {
             let amounts =
                 [Column::Amount, Column::Debit, Column::Credit].map(|column| cells.amount(column).ok().flatten());
-            loose.extend(
+            undos.extend(
                 amounts.into_iter().flatten().filter(|it| !it.is_zero()).map(|amount| (row.line, amount.abs())),
             );
         }
     }
-    loose
+    undos
 }
 
 /// The order of each row: its own, else that of the row that it refers to.
@@ -206,7 +206,7 @@ const WRITTEN_TWICE: &str = "a refund of it is written twice, and nothing says w
 
 /// The rows of one order, added up.
 #[derive(Default)]
-struct Sum {
+struct OrderAccumulator {
     evidence: Evidence,
     unclear: Option<String>,
     notes: BTreeSet<String>,
@@ -214,34 +214,34 @@ struct Sum {
     /// Whether the status of a payment says that a part of it was not refunded.
     kept_in_part: bool,
     /// The shop's words on the whole order; contradictory if there are several.
-    states: HashSet<State>,
+    states: HashSet<StatedOrder>,
     new_amounts: HashSet<Decimal>,
     totals: HashSet<Decimal>,
     /// The rows that moved money, by what they charged and refunded.
-    moves: HashMap<(Decimal, Decimal), Alike>,
+    moves: HashMap<(Decimal, Decimal), SameAmountRows>,
     /// The line, charge and refund of each ID that a row has of its own.
     ids: HashMap<String, (u64, Decimal, Decimal)>,
     wants: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
-    dates: Vec<Option<When>>,
+    dates: Vec<Option<DateOrTime>>,
     /// The last date on which it was ordered.
-    ordered_at: Option<When>,
+    ordered_at: Option<DateOrTime>,
 }
 
 /// The shop's word on the whole order: status, refunded, total.
-type State = (Status, Option<Decimal>, Option<Decimal>);
+type StatedOrder = (OrderStatus, Option<Decimal>, Option<Decimal>);
 
 /// Rows of one order that move the same money. Two of them may be two refunds, or one that is written twice.
 #[derive(Default)]
-struct Alike {
+struct SameAmountRows {
     /// The different IDs that they have of their own.
     ids: HashSet<String>,
     without_id: usize,
     /// What tells those without an ID from each other: when, and for which part of the order.
-    moments: HashSet<(When, String)>,
+    moments: HashSet<(DateOrTime, String)>,
 }
 
-impl Alike {
+impl SameAmountRows {
     /// How many movements there are at least, and at most. A row that lacks what tells it from the others may be one of them.
     fn bounds(&self) -> (usize, usize) {
         let least = [self.ids.len(), self.moments.len()].into_iter().find(|count| *count > 0).unwrap_or(1);
@@ -251,18 +251,18 @@ impl Alike {
 
 /// What was charged and refunded, at least and at most.
 #[derive(Default)]
-struct Moved {
+struct Totals {
     most_charged: Decimal,
     least_refunded: Decimal,
     most_refunded: Decimal,
 }
 
-impl Sum {
+impl OrderAccumulator {
     fn unclear(&mut self, why: impl Into<String>) {
         self.unclear.get_or_insert_with(|| why.into());
     }
 
-    fn add(&mut self, row: &RefundRow, said: Result<Says, String>, cells: &Cells<'_>) {
+    fn add(&mut self, row: &RefundRow, said: Result<RowMeaning, String>, cells: &RowCells<'_>) {
         self.evidence.lines.push(row.line);
         self.ordered_at = self.ordered_at.into_iter().chain(row.ordered_at).max_by_key(|when| when.earliest());
         let currency = cells.text(Column::Currency).to_uppercase();
@@ -271,7 +271,7 @@ impl Sum {
             Ok(said) => said,
             Err(why) => return self.unclear(format!("line {}: {why}", row.line)),
         };
-        if said == Says::Nothing {
+        if said == RowMeaning::Nothing {
             return;
         }
         if !currency.is_empty() {
@@ -283,35 +283,35 @@ impl Sum {
         self.currencies.append(&mut cells.currencies.borrow_mut());
         self.wants.insert((row.disposition.clone(), row.action_tracker_id.clone()));
         match said {
-            Says::Nothing => {}
-            Says::Listed => {
+            RowMeaning::Nothing => {}
+            RowMeaning::Listed => {
                 self.listed = true;
                 self.dates.push(row.refunded_at);
             }
-            Says::Order { status, refunded, total } => {
+            RowMeaning::Order { status, refunded, total } => {
                 self.states.insert((status, refunded, total));
                 self.dates.push(row.refunded_at);
             }
-            Says::NewAmount(amount) => {
+            RowMeaning::NewAmount(amount) => {
                 self.new_amounts.insert(amount);
                 self.dates.push(row.refunded_at);
             }
-            Says::NoRefund(what) => {
+            RowMeaning::NoRefund(what) => {
                 self.notes.insert(what);
             }
-            Says::Refund { refunded, total } => {
+            RowMeaning::Refund { refunded, total } => {
                 self.totals.extend(total);
                 self.money(Decimal::ZERO, refunded, row, cells);
             }
-            Says::KeptInPart { charged } => {
+            RowMeaning::KeptInPart { charged } => {
                 self.kept_in_part = true;
                 self.money(charged, Decimal::ZERO, row, cells);
             }
-            Says::Money { charged, refunded } => self.money(charged, refunded, row, cells),
+            RowMeaning::Money { charged, refunded } => self.money(charged, refunded, row, cells),
         }
     }
 
-    fn money(&mut self, charged: Decimal, refunded: Decimal, row: &RefundRow, cells: &Cells<'_>) {
+    fn money(&mut self, charged: Decimal, refunded: Decimal, row: &RefundRow, cells: &RowCells<'_>) {
         if !refunded.is_zero() {
             self.dates.push(row.refunded_at);
         }
@@ -343,9 +343,9 @@ impl Sum {
         self.moves.keys().any(|(_, refunded)| *refunded == amount) || self.moved().least_refunded == amount
     }
 
-    fn moved(&self) -> Moved {
+    fn moved(&self) -> Totals {
         let times = |amount: Decimal, count: usize| (0..count).fold(Decimal::ZERO, |sum, _| sum + amount);
-        let mut moved = Moved::default();
+        let mut moved = Totals::default();
         for ((charged, refunded), alike) in &self.moves {
             let (least, most) = alike.bounds();
             // A refund that was undone makes the sum smaller: the least has it as often as it may have been.
@@ -357,8 +357,8 @@ impl Sum {
         moved
     }
 
-    fn finish(mut self) -> (Decision, Evidence, Option<When>) {
-        let differ = |one: &String| self.currencies.iter().any(|other| !may_be(one, other));
+    fn finish(mut self) -> (Decision, Evidence, Option<DateOrTime>) {
+        let differ = |one: &String| self.currencies.iter().any(|other| !may_be_same_currency(one, other));
         if self.currencies.iter().any(differ) {
             let list: Vec<&str> = self.currencies.iter().map(String::as_str).collect();
             self.unclear(format!("its rows are in different currencies: {}", list.join(", ")));
@@ -397,7 +397,7 @@ impl Sum {
         let why: Vec<String> = why.into_iter().chain(notes.take(2)).collect();
         self.evidence.why = (!why.is_empty()).then(|| why.join("; "));
         // If one of the refunds has no date, the last one may be as late as the file.
-        let refunded_at = self.dates.iter().copied().collect::<Option<Vec<When>>>();
+        let refunded_at = self.dates.iter().copied().collect::<Option<Vec<DateOrTime>>>();
         let refunded_at = refunded_at.and_then(|dates| dates.into_iter().max_by_key(|when| when.latest()));
         (decision, self.evidence, refunded_at)
     }
@@ -429,7 +429,7 @@ impl Sum {
         };
         if !self.moves.is_empty() {
             // Refunds on lines of their own, beside the order's own line.
-            let Moved { least_refunded, most_refunded, .. } = self.moved();
+            let Totals { least_refunded, most_refunded, .. } = self.moved();
             if least_refunded != most_refunded {
                 return Err(WRITTEN_TWICE.to_owned());
             }
@@ -450,7 +450,7 @@ impl Sum {
                 Ok(Decision::NotRefunded)
             };
         }
-        let Moved { most_charged, least_refunded: least, most_refunded: most } = self.moved();
+        let Totals { most_charged, least_refunded: least, most_refunded: most } = self.moved();
         if least.is_negative() || most.is_negative() {
             return Err("more refunds of it were undone than made".to_owned());
         }
@@ -495,8 +495,8 @@ impl Sum {
 }
 
 /// What a status and two amounts prove together. Each may be missing; none may contradict another.
-fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
-    let is = |wanted: Status| status == wanted;
+fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
+    let is = |wanted: OrderStatus| status == wanted;
     let says = |text: &str| -> Result<Decision, String> {
         let show = |amount: Option<Decimal>| amount.map_or_else(|| "an unknown amount".to_owned(), |it| it.to_string());
         Err(format!("its status says {text}, its amounts {} of {}", show(refunded), show(total)))
@@ -518,7 +518,7 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
         let left = refunded.zip(total).map(|(refunded, total)| total - refunded);
         Ok(Decision::InPart { refunded, total, left })
     };
-    if is(Status::Refunded) {
+    if is(OrderStatus::Refunded) {
         return match (all, refunded) {
             (Some(false), _) => says("refunded"),
             (None, None) if total.is_some() => says("refunded"),
@@ -527,14 +527,14 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
             _ => Ok(Decision::InFull { refunded }),
         };
     }
-    if is(Status::RefundedInPart) {
+    if is(OrderStatus::RefundedInPart) {
         return if all == Some(true) || none { says("refunded in part") } else { part() };
     }
-    if is(Status::NotRefunded) {
+    if is(OrderStatus::NotRefunded) {
         let some = refunded.is_some_and(|refunded| !refunded.is_zero());
         return if some { says("not refunded") } else { Ok(Decision::NotRefunded) };
     }
-    if is(Status::NotInFull) {
+    if is(OrderStatus::NotInFull) {
         return match (all, none || refunded.is_none()) {
             (Some(true), _) => says("not refunded in full"),
             (_, true) => Ok(Decision::NotRefunded),

@@ -84,7 +84,7 @@ impl Decision {
 
     /// Holds the decision against the amount of the live action, `None` if that could not be read. Returns the final
     /// decision, and why it differs. `same_currency` is false if file and action name two different currencies.
-    pub fn against(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
+    pub fn check_against_action(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
         match (self, action) {
             (Self::ToCompare { .. } | Self::InFull { .. } | Self::InPart { .. }, _) if !same_currency => {
                 (Self::Unclear, Some("the file and the action name different currencies".to_owned()))
@@ -251,7 +251,7 @@ mod tests {
             (full(Some("50")), None, true, RefundedInFull),
             (full(None), Some("55.17"), true, RefundedInFull),
         ] {
-            let (now, why) = decision.against(action.map(money), same_currency);
+            let (now, why) = decision.check_against_action(action.map(money), same_currency);
             assert_eq!(now.kind(), kind, "{decision:?} {action:?}");
             assert_eq!(why.is_some(), kind != RefundedInFull);
         }
@@ -264,7 +264,7 @@ mod tests {
             (part(None, None, Some("295")), "300", true, Some("295")),
             (part(None, None, Some("301")), "300", true, None),
         ] {
-            let (now, why) = decision.against(Some(money(action)), same_currency);
+            let (now, why) = decision.check_against_action(Some(money(action)), same_currency);
             let kept = match &now {
                 Decision::InPart { left, .. } => *left,
                 _ => None,
@@ -273,7 +273,7 @@ mod tests {
             assert_eq!(why.is_some(), left.is_none(), "{decision:?} {action}");
         }
         for fixed in [Decision::NotRefunded, Decision::Unclear] {
-            assert_eq!(fixed.against(Some(money("5")), true).0, fixed);
+            assert_eq!(fixed.check_against_action(Some(money("5")), true).0, fixed);
         }
     }
 

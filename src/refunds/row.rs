@@ -5,20 +5,20 @@
 
 use super::amount;
 use super::columns::{Column, Columns};
-use super::damage;
-use super::dates::{self, DayOrder, NoDate, When};
-use super::problem::{Problem, ProblemKind, Weight};
+use super::dates::{self, DateError, DateOrTime, DateOrder};
+use super::row_problem::{ProblemKind, RowProblem, Severity};
+use super::spreadsheet_damage;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ActionId, OrderId};
 
 /// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
-const MOST_DISPOSITION: usize = 64;
+const MAX_DISPOSITION: usize = 64;
 
 /// How an order ID of the file becomes the one that the vendor knows, as a person says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct OrderText {
+pub struct OrderIdRewrite {
     /// What is missing in front of every order ID, as `#`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prefix: String,
@@ -27,7 +27,7 @@ pub struct OrderText {
     pub strip: String,
 }
 
-impl OrderText {
+impl OrderIdRewrite {
     /// Whether order IDs stay as they are.
     pub fn is_empty(&self) -> bool {
         self.prefix.is_empty() && self.strip.is_empty()
@@ -56,9 +56,9 @@ pub struct RefundRow {
     /// The ticket, for the ledger.
     pub ticket: Option<String>,
     /// When it was refunded. `None` where that is not known: it may be as late as now.
-    pub refunded_at: Option<When>,
+    pub refunded_at: Option<DateOrTime>,
     /// When it was ordered.
-    pub ordered_at: Option<When>,
+    pub ordered_at: Option<DateOrTime>,
     /// The action tracker (event type) ID, verbatim.
     pub action_tracker_id: Option<String>,
     /// The ActionId, verbatim.
@@ -66,9 +66,9 @@ pub struct RefundRow {
     /// The place of its order among the orders of the file; `None` if it names none.
     pub order: Option<usize>,
     /// Why it needs no order, if it names none: a payout, a fee.
-    pub aside: Option<String>,
+    pub no_order_needed: Option<String>,
     /// What is wrong with it.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<RowProblem>,
     /// The columns whose cells were JSON numbers: their point is a point.
     pub(super) numbers: Vec<usize>,
     /// The object that it was, where the file is NDJSON.
@@ -88,19 +88,19 @@ pub(super) struct RawRow {
 }
 
 impl RefundRow {
-    pub(super) fn new(raw: RawRow, columns: &Columns, days: DayOrder, order_text: &OrderText) -> Self {
+    pub(super) fn new(raw: RawRow, columns: &Columns, days: DateOrder, order_id_rewrite: &OrderIdRewrite) -> Self {
         let mut problems = Vec::new();
         let cell = |column: Column| columns.get(column).and_then(|n| raw.cells.get(n)).map_or("", String::as_str);
         let text = |column: Column| Some(cell(column)).filter(|text| !text.trim().is_empty()).map(str::to_owned);
-        let sent = |column: Column, problems: &mut Vec<Problem>| {
+        let sent = |column: Column, problems: &mut Vec<RowProblem>| {
             let text = text(column)?;
-            problems.extend(damage::of_sent(&text, column));
+            problems.extend(spreadsheet_damage::of_sent(&text, column));
             Some(text)
         };
 
-        problems.extend(damage::of_order_id(cell(Column::OrderId)));
+        problems.extend(spreadsheet_damage::of_order_id(cell(Column::OrderId)));
         let usable = !problems.iter().any(|it| matches!(it.kind, ProblemKind::EmptyOrder | ProblemKind::TooLong));
-        let order_id = usable.then(|| OrderId::new(order_text.apply(cell(Column::OrderId))));
+        let order_id = usable.then(|| OrderId::new(order_id_rewrite.apply(cell(Column::OrderId))));
         let disposition = text(Column::Disposition);
         problems.extend(disposition.as_deref().and_then(of_disposition));
         let refunded_at = read_date(cell(Column::RefundedAt), Column::RefundedAt, days, &mut problems);
@@ -119,7 +119,7 @@ impl RefundRow {
             action_tracker_id,
             action_id,
             order: None,
-            aside: None,
+            no_order_needed: None,
             problems,
             numbers: raw.numbers,
             object: raw.object,
@@ -132,13 +132,13 @@ impl RefundRow {
     }
 
     /// The heaviest weight among its problems; `None` where nothing is wrong.
-    pub fn weight(&self) -> Option<Weight> {
-        self.problems.iter().map(|problem| problem.weight).max()
+    pub fn severity(&self) -> Option<Severity> {
+        self.problems.iter().map(|problem| problem.severity).max()
     }
 
     /// Whether the row stops, with the first problem that says so. `indexed`: the index has exactly these bytes.
-    pub fn stopped_by(&self, indexed: bool) -> Option<&Problem> {
-        self.problems.iter().find(|it| it.weight == Weight::Stop || (it.weight == Weight::Doubt && !indexed))
+    pub fn blocking_problem(&self, indexed: bool) -> Option<&RowProblem> {
+        self.problems.iter().find(|it| it.severity == Severity::Stop || (it.severity == Severity::Doubt && !indexed))
     }
 
     /// The cell of a column by its place; empty where the row ends before it.
@@ -157,26 +157,27 @@ pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     row.numbers.iter().filter(differs).copied().collect()
 }
 
-fn of_disposition(text: &str) -> Option<Problem> {
-    if text.chars().count() > MOST_DISPOSITION {
-        let message = format!("the disposition has {} characters (at most {MOST_DISPOSITION})", text.chars().count());
-        return Some(Problem::new(ProblemKind::TooLong, Weight::Stop, Column::Disposition, message));
+fn of_disposition(text: &str) -> Option<RowProblem> {
+    if text.chars().count() > MAX_DISPOSITION {
+        let message = format!("the disposition has {} characters (at most {MAX_DISPOSITION})", text.chars().count());
+        return Some(RowProblem::new(ProblemKind::TooLong, Severity::Stop, Column::Disposition, message));
     }
     if text.chars().any(char::is_control) {
         let message = format!("disposition {text:?} has a line break or another control character in it");
-        return Some(Problem::new(ProblemKind::ControlCharacters, Weight::Stop, Column::Disposition, message));
+        return Some(RowProblem::new(ProblemKind::ControlCharacters, Severity::Stop, Column::Disposition, message));
     }
-    damage::of_padding(text, Column::Disposition).map(|problem| Problem { weight: Weight::Stop, ..problem })
+    spreadsheet_damage::of_padding(text, Column::Disposition)
+        .map(|problem| RowProblem { severity: Severity::Stop, ..problem })
 }
 
 /// A date only says how fresh the index must be, and which order is older: without one the row goes on, at the cautious end.
-fn read_date(text: &str, column: Column, days: DayOrder, problems: &mut Vec<Problem>) -> Option<When> {
+fn read_date(text: &str, column: Column, days: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
     let (kind, says) = match dates::parse_in(text, days) {
         Ok(when) => return when,
-        Err(NoDate::Ambiguous) => (ProblemKind::AmbiguousDate, "is one day or another"),
-        Err(NoDate::Unreadable) => (ProblemKind::UnreadableDate, "cannot be read"),
+        Err(DateError::Ambiguous) => (ProblemKind::AmbiguousDate, "is one day or another"),
+        Err(DateError::Unreadable) => (ProblemKind::UnreadableDate, "cannot be read"),
     };
     let message = format!("{} {text:?} {says}, and is not used: write it as 2024-04-03", column.words());
-    problems.push(Problem::new(kind, Weight::Note, column, message));
+    problems.push(RowProblem::new(kind, Severity::Note, column, message));
     None
 }

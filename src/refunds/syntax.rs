@@ -65,7 +65,7 @@ pub fn declared(text: &str) -> Option<(u8, &str)> {
 pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> Result<()> {
     let bytes = text.as_bytes();
     let wrong = |at: usize, what: &str| {
-        let line = first_line + super::text::line_ends(bytes, 0, at);
+        let line = first_line + super::input::line_ends(bytes, 0, at);
         Err(Error::new(Kind::Usage, format!("{name} has {what} in line {line}"))
             .hint("a quote inside a cell is written twice, and its cell in quotes: \"5\"\" shelf\""))
     };

@@ -27,8 +27,8 @@ pub(super) mod samples;
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::amount::{self, NoAmount};
-use super::columns::{Column, Columns, Names, fold};
+use super::amount::{self, AmountError};
+use super::columns::{Column, ColumnNames, Columns, fold};
 use super::decision::Cell;
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
@@ -78,11 +78,11 @@ pub struct Format {
     /// Groups of names; a header with one name of each group is this format's.
     pub signature: &'static [&'static [&'static str]],
     /// What its columns mean.
-    pub columns: &'static [Names],
+    pub columns: &'static [ColumnNames],
     /// Columns without which the file proves nothing.
     pub required: &'static [Column],
     /// What a row says. An error is the reason why the order is unclear.
-    pub says: fn(&Cells<'_>) -> Result<Says, String>,
+    pub interpret: fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 }
 
 impl Format {
@@ -100,7 +100,7 @@ impl Format {
         signature: &[],
         columns: &[],
         required: &[],
-        says: |_| Ok(Says::Nothing),
+        interpret: |_| Ok(RowMeaning::Nothing),
     };
 
     /// How many groups of its signature a header has; `None` if one is missing.
@@ -173,7 +173,7 @@ pub fn named(name: &str) -> Option<&'static Format> {
 
 /// What one row says about the money of its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Says {
+pub enum RowMeaning {
     /// Nothing: a further line item of an order whose first row says everything.
     Nothing,
     /// A person handed the order in as refunded.
@@ -181,7 +181,7 @@ pub enum Says {
     /// The shop's word on the whole order.
     Order {
         /// What its status says.
-        status: Status,
+        status: OrderStatus,
         /// What went back.
         refunded: Option<Decimal>,
         /// What the order cost before.
@@ -212,13 +212,13 @@ pub enum Says {
     NoRefund(String),
 }
 
-impl Says {
+impl RowMeaning {
     /// Whether it says that money went back.
     pub(super) fn is_refund(&self) -> bool {
         match self {
             Self::Listed | Self::Refund { .. } => true,
             Self::Order { status, refunded, .. } => {
-                *status == Status::Refunded || refunded.is_some_and(|refunded| !refunded.is_zero())
+                *status == OrderStatus::Refunded || refunded.is_some_and(|refunded| !refunded.is_zero())
             }
             Self::Money { refunded, .. } => !refunded.is_zero(),
             Self::NewAmount(amount) => amount.is_zero(),
@@ -229,7 +229,7 @@ impl Says {
 
 /// What a status says about the whole order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum OrderStatus {
     /// All money went back.
     Refunded,
     /// A part of it went back.
@@ -243,7 +243,7 @@ pub enum Status {
 }
 
 /// The cells of one row, by their meaning.
-pub struct Cells<'a> {
+pub struct RowCells<'a> {
     pub(super) row: &'a RefundRow,
     pub(super) columns: &'a Columns,
     /// Which columns were looked at, for the evidence.
@@ -252,7 +252,7 @@ pub struct Cells<'a> {
     pub(super) currencies: std::cell::RefCell<BTreeSet<String>>,
 }
 
-impl<'a> Cells<'a> {
+impl<'a> RowCells<'a> {
     pub(super) fn new(row: &'a RefundRow, columns: &'a Columns) -> Self {
         Self { row, columns, seen: std::cell::RefCell::default(), currencies: std::cell::RefCell::default() }
     }
@@ -289,7 +289,7 @@ impl<'a> Cells<'a> {
             Ok(amount) => {
                 let currency = self.text(Column::Currency);
                 if let Some(named) = amount.as_ref().and_then(|amount| amount.currency.as_deref()) {
-                    if !currency.is_empty() && !amount::may_be(named, currency) {
+                    if !currency.is_empty() && !amount::may_be_same_currency(named, currency) {
                         return Err(format!(
                             "{} {text:?} is in {named}, its currency column says {currency:?}",
                             name()
@@ -299,12 +299,12 @@ impl<'a> Cells<'a> {
                 }
                 Ok(amount.map(|amount| amount.value))
             }
-            Err(NoAmount::Ambiguous) => Err(format!(
+            Err(AmountError::Ambiguous) => Err(format!(
                 "{} {text:?} can be read in two ways, a thousandfold apart: write it without thousands separators and with two \
                  decimals",
                 name()
             )),
-            Err(NoAmount::Unreadable) => Err(format!("{} {text:?} is no amount", name())),
+            Err(AmountError::Unreadable) => Err(format!("{} {text:?} is no amount", name())),
         }
     }
 
@@ -344,14 +344,14 @@ impl<'a> Cells<'a> {
 }
 
 /// A whole order: its status in words, and two amounts. `Refunded` and `Total` may be blank only if the file lacks the columns.
-fn order_of(cells: &Cells<'_>, status: Status) -> Result<Says, String> {
+fn order_of(cells: &RowCells<'_>, status: OrderStatus) -> Result<RowMeaning, String> {
     let (refunded, total) = (cells.amount(Column::Amount)?, cells.amount(Column::Total)?);
     for (column, amount) in [(Column::Amount, refunded), (Column::Total, total)] {
         if cells.has(column) && amount.is_none() {
             return Err(cells.blank(column));
         }
     }
-    Ok(Says::Order { status, refunded: refunded.map(Decimal::abs), total })
+    Ok(RowMeaning::Order { status, refunded: refunded.map(Decimal::abs), total })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Types exist in dozens of languages, so what is positive counts as a payment, which can only make a refund smaller, and what
 //! is negative counts as a refund only if its type says so.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -36,7 +36,7 @@ pub(super) static FORMAT: Format = Format {
     ],
     required: &[Column::Type, Column::Status, Column::Amount, Column::Currency],
     signed: true,
-    says,
+    interpret,
     ..Format::BASE
 };
 
@@ -135,7 +135,7 @@ const OTHER: &[&str] = &[
 /// Words that undo: a refund that was cancelled is none.
 const UNDO: &[&str] = &["cancel", "storn", "annul", "cancela", "reversal", "rückbuchung"];
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let kind = cells.text(Column::Type).to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| kind.contains(word));
     if kind.is_empty() {
@@ -156,11 +156,11 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         | "gedeeltelijk terugbetaald"
             if !amount.is_negative() =>
         {
-            return Ok(Says::KeptInPart { charged: amount });
+            return Ok(RowMeaning::KeptInPart { charged: amount });
         }
         "denied" | "canceled" | "cancelled" | "expired" | "failed" | "abgelehnt" | "storniert" | "abgebrochen"
         | "refusé" | "annulé" | "rechazado" | "cancelado" | "negato" | "annullato" | "geweigerd" | "geannuleerd" => {
-            return Ok(Says::NoRefund(format!("the transaction is {}", cells.text(Column::Status))));
+            return Ok(RowMeaning::NoRefund(format!("the transaction is {}", cells.text(Column::Status))));
         }
         _ if has(OTHER) && !has(REFUND) => {}
         _ => return Err(cells.unknown(Column::Status)),
@@ -172,7 +172,7 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             (true, true) if matches!(cells.word(Column::Detail).as_str(), "memo" | "vermerk") => {
                 Err(cells.unknown(Column::Detail))
             }
-            (true, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+            (true, true) => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }
@@ -183,10 +183,10 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         return Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type)));
     }
     if has(OTHER) {
-        return Ok(Says::NoRefund(format!("{:?} is no refund", cells.text(Column::Type))));
+        return Ok(RowMeaning::NoRefund(format!("{:?} is no refund", cells.text(Column::Type))));
     }
     if amount.is_negative() {
         return Err(cells.unknown(Column::Type));
     }
-    Ok(Says::Money { charged: amount, refunded: Decimal::ZERO })
+    Ok(RowMeaning::Money { charged: amount, refunded: Decimal::ZERO })
 }

@@ -1,7 +1,7 @@
 //! Sample files of every format, as the platforms write them, with the truth about each order; for tests.
 
 use crate::refunds::DecisionKind;
-use crate::refunds::explained::{AmountMeans, Explained};
+use crate::refunds::column_mapping::{AmountMeans, ColumnMapping};
 
 /// A sample file.
 pub(in crate::refunds) struct Sample {
@@ -9,7 +9,7 @@ pub(in crate::refunds) struct Sample {
     pub(in crate::refunds) name: &'static str,
     pub(in crate::refunds) bytes: &'static [u8],
     /// What a person explains about it.
-    pub(in crate::refunds) explained: Explained,
+    pub(in crate::refunds) mapping: ColumnMapping,
     /// The truth and the expected decision, one order a line: see [`Truth`].
     truths: &'static str,
 }
@@ -66,7 +66,7 @@ macro_rules! sample {
         Sample {
             name: $name,
             bytes: include_bytes!(concat!("samples/", $name)),
-            explained: Explained::default(),
+            mapping: ColumnMapping::default(),
             truths: $truths,
         }
     };
@@ -283,22 +283,22 @@ fn paypal(name: &'static str, bytes: &'static [u8]) -> Sample {
                   1005 not  1290.50 not_refunded 0.00 1290.50
                   1006 not  33.00 not_refunded 0.00 33.00
                   1007 part 80.00 to_compare 12.00 -";
-    Sample { name, bytes, explained: Explained::default(), truths }
+    Sample { name, bytes, mapping: ColumnMapping::default(), truths }
 }
 
 /// Lists of no known format, each with what a person explains about it.
-pub(in crate::refunds) fn explained() -> Vec<Sample> {
+pub(in crate::refunds) fn with_mappings() -> Vec<Sample> {
     let text = |text: &str| Some(text.to_owned());
     vec![
         Sample {
             name: "list.status",
             bytes: b"Bestellung;Kunde;Zahlungsstatus\nA1;Ann;Erstattet\nA2;Bob;Bezahlt\nA3;Cy;Teilweise erstattet\nA4;Di;\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 order_column: text("Bestellung"),
                 status_column: text("Zahlungsstatus"),
                 refunded_when: vec!["erstattet".to_owned()],
                 ignore_columns: vec!["Kunde".to_owned()],
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 refunded_in_full - -
                      A2 not 80.00 not_refunded - -
@@ -308,13 +308,13 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
         Sample {
             name: "list.amounts",
             bytes: b"ref,back,paid,note\nA1,60.00,100.00,x\nA1,40.00,100.00,y\nA2,0.00,80.00,\nA3,5.00,55.17,\nA4,40.00,80.00,\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 order_column: text("ref"),
                 amount_column: text("back"),
                 amount_means: Some(AmountMeans::Refunded),
                 total_column: text("paid"),
                 ignore_columns: vec!["note".to_owned()],
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 refunded_in_full 100.00 100.00
                      A2 not 80.00 not_refunded 0.00 80.00
@@ -325,13 +325,13 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
             name: "list.status-and-amount",
             bytes: b"order,state,amount,when\nA1,done,100.00,2026-11-02\nA2,declined,80.00,2026-11-02\nA3,done,5.00,2026-11-02\n\
                      A4,done,40.00,2026-11-02\nA4,asked,40.00,2026-11-02\nA5,done,30.00,\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 amount_column: text("amount"),
                 amount_means: Some(AmountMeans::Refunded),
                 status_column: text("state"),
                 refunded_when: vec!["Done".to_owned()],
                 date_column: text("when"),
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 to_compare 100.00 -
                      A2 not 80.00 unclear - -
@@ -342,10 +342,10 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
         Sample {
             name: "list.new-amount",
             bytes: b"order,now\nA1,0\nA2,80.00\nA3,50.17\nA4,\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 amount_column: text("now"),
                 amount_means: Some(AmountMeans::NewAmount),
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 refunded_in_full - -
                      A2 not 80.00 refunded_in_part - -
@@ -355,7 +355,7 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
         Sample {
             name: "list.known-names",
             bytes: b"Order ID,Refund Amount,Order Total,Refund Date\nA1,100.00,100.00,2026-11-02\nA2,0.00,80.00,\nA3,5.00,55.17,2026-11-02\n",
-            explained: Explained::default(),
+            mapping: ColumnMapping::default(),
             truths: "A1 full 100.00 refunded_in_full 100.00 100.00
                      A2 not 80.00 unclear - -
                      A3 part 55.17 refunded_in_part 5.00 55.17",
@@ -372,8 +372,8 @@ mod tests {
     #[test]
     fn every_sample_is_recognised_and_decided_as_it_should_be() {
         let mut wrong = Vec::new();
-        for sample in all().into_iter().chain(explained()) {
-            let options = Options { explained: sample.explained.clone(), ..Options::default() };
+        for sample in all().into_iter().chain(with_mappings()) {
+            let options = Options { mapping: sample.mapping.clone(), ..Options::default() };
             let refunds = from_bytes(sample.name, sample.bytes, &options).unwrap_or_else(|error| panic!("{error:?}"));
             assert_eq!(refunds.reading.format, sample.format(), "{}", sample.name);
             let truths = sample.truths();

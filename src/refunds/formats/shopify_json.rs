@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use super::shopify_orders::status_of;
-use super::{Cells, Column, Format, Says, Status};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -31,18 +31,18 @@ pub(super) static FORMAT: Format = Format {
         (Column::Reference, &["__parentId"]),
     ],
     required: &[Column::Status],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if !cells.text(Column::Reference).is_empty() {
         return child(cells);
     }
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
     match cells.text(Column::Detail) {
         "" | "false" => {}
-        "true" => return Ok(Says::NoRefund("a test order".to_owned())),
+        "true" => return Ok(RowMeaning::NoRefund("a test order".to_owned())),
         _ => return Err(cells.unknown(Column::Detail)),
     }
     let (total, nested) = (cells.text(Column::Total), cells.text(Column::Amount));
@@ -60,22 +60,22 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         Some(b'[') => Some(sum_of_refunds(nested, cells.text(Column::Currency))?),
         Some(_) => money(nested)?,
     };
-    if status == Status::Refunded && total.is_some_and(Decimal::is_zero) {
+    if status == OrderStatus::Refunded && total.is_some_and(Decimal::is_zero) {
         return Err("the order's total is 0".to_owned());
     }
-    Ok(Says::Order { status, refunded, total })
+    Ok(RowMeaning::Order { status, refunded, total })
 }
 
 /// A child line of a bulk operation. Its transactions and line items are in the refund's own sum.
-fn child(cells: &Cells<'_>) -> Result<Says, String> {
+fn child(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.word(Column::Type) == "refund" && cells.word(Column::AmountType) != "success" {
         return Err(format!("a refund of it has the status {:?}", cells.text(Column::AmountType)));
     }
     check_transactions(cells.text(Column::Debit), false)?;
     check_transactions(cells.text(Column::Part), false)?;
     Ok(match money(cells.text(Column::Amount))? {
-        Some(refunded) => Says::Refund { refunded, total: None },
-        None => Says::Nothing,
+        Some(refunded) => RowMeaning::Refund { refunded, total: None },
+        None => RowMeaning::Nothing,
     })
 }
 

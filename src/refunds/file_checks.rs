@@ -5,10 +5,10 @@ use super::amount;
 use super::columns::{Column, Columns, fold, is_own, list};
 use super::decision::Decision;
 use super::formats::Format;
-use super::looks::Doubt;
-use super::read::{LIST_NAME, Refunds};
+use super::keywords::{denies_refund, is_plain_title};
+use super::read::{LIST_FORMAT, Refunds};
 use super::row::RawRow;
-use super::words::{is_plain_title, speaks_against};
+use super::unclear_columns::UnclearColumn;
 use crate::error::{Error, Kind, Result};
 
 /// Refuses a second header among the rows, and a row that is a heading of others: what is below may be another list.
@@ -19,7 +19,7 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
     let is_other = |row: &&RawRow| {
         let order = row.cells.get(place).map_or("", String::as_str);
         let is_header = fold(order) == header || Column::of_name(order) == Some(Column::OrderId);
-        (!order.is_empty() && is_header && has_no_digit(row)) || speaks_against(order)
+        (!order.is_empty() && is_header && has_no_digit(row)) || denies_refund(order)
     };
     let Some(row) = rows.iter().find(is_other) else { return Ok(()) };
     Err(Error::new(Kind::Usage, format!("{name}, line {}: another list begins in the middle of the file", row.line))
@@ -27,11 +27,11 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
 }
 
 /// Refuses a line above or below the rows that may say of them that they were not refunded.
-pub(super) fn check_apart(name: &str, apart: &[(u64, String)], is_export: bool) -> Result<()> {
+pub(super) fn check_apart(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
     // What a platform itself writes below its rows.
     let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
     let is_doubtful = |said: &str| !(is_plain_title(said) || is_of_export(said));
-    let Some((line, said)) = apart.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
+    let Some((line, said)) = outside.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
     let said: String = said.chars().take(60).collect();
     Err(Error::new(
         Kind::Usage,
@@ -150,7 +150,7 @@ pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> 
 pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     let header = &refunds.columns.header;
     let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
-    match refunds.reading.explained.ignore_columns.iter().find(is_missing) {
+    match refunds.reading.mapping.ignore_columns.iter().find(is_missing) {
         None => Ok(()),
         Some(missing) => {
             Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
@@ -161,7 +161,7 @@ pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
 
 /// A value that no row has is a typing error: it would make every order *not refunded*.
 pub(super) fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
-    let wanted = &refunds.reading.explained.refunded_when;
+    let wanted = &refunds.reading.mapping.refunded_when;
     let Some(place) = refunds.columns.get(Column::Status).filter(|_| !wanted.is_empty()) else { return Ok(()) };
     let mut values: Vec<&str> = Vec::new();
     for row in &refunds.rows {
@@ -173,7 +173,7 @@ pub(super) fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
             return Ok(());
         }
     }
-    if values.is_empty() || refunds.reading.format != LIST_NAME {
+    if values.is_empty() || refunds.reading.format != LIST_FORMAT {
         return Ok(());
     }
     let shown: Vec<String> = values.iter().take(8).map(|value| format!("{value:?}")).collect();
@@ -199,10 +199,10 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
 }
 
 /// Columns in doubt that an error names.
-const MOST_NAMED: usize = 12;
+const MAX_NAMED: usize = 12;
 
-pub(super) fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &str)>) -> Error {
-    let shown = doubts.iter().take(MOST_NAMED).map(|doubt| {
+pub(super) fn doubtful(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
+    let shown = doubts.iter().take(MAX_NAMED).map(|doubt| {
         let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
         let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
         format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
@@ -217,7 +217,7 @@ pub(super) fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &s
     let near = nearly.map_or_else(String::new, |(format, missing)| {
         format!("; with a column {missing:?} it would be a {}", format.title)
     });
-    let remedies: Vec<String> = doubts.iter().take(MOST_NAMED).map(|doubt| doubt.remedy.clone()).collect();
+    let remedies: Vec<String> = doubts.iter().take(MAX_NAMED).map(|doubt| doubt.remedy.clone()).collect();
     Error::new(Kind::Usage, message).hint(format!(
         "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
         remedies.join("; ")

@@ -7,14 +7,16 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::class::{Class, Cover, Known, Shares};
-use super::sent::{Sent, cover, is_done, is_open, newest_readings};
-use super::worth::{Unit, Worth};
+use super::classification::{LedgerStatus, RefundClass, RewardStatus, RewardTotals};
+use super::ledger_index::{LedgerIndex, is_done, is_open, ledger_status, newest_readings};
+use super::reward_value::{RewardValue, Unit};
 use crate::error::Result;
 use crate::lookup;
-use crate::lookup::absence::not_proven;
+use crate::lookup::why_absence_is_unproven;
 use crate::model::{ActionId, Coverage, OrderId, RewardId, RewardState};
-use crate::refunds::{Column, Decision, DecisionKind, OrderRefund, Problem, RefundRow, Refunds, Weight, When};
+use crate::refunds::{
+    Column, DateOrTime, Decision, DecisionKind, OrderRefund, RefundRow, Refunds, RowProblem, Severity,
+};
 use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
 use crate::store::ledger::{Outline, Road};
 
@@ -39,17 +41,17 @@ pub struct Row {
     /// The order ID as it stands there; `null` where there is none.
     pub order_id: Option<OrderId>,
     /// What became of it.
-    pub class: Class,
+    pub class: RefundClass,
     /// The line of the first row with the same order, which is the one that counts.
     pub duplicate_of: Option<u64>,
     /// When it was refunded, as the file says.
-    pub refunded_at: Option<When>,
+    pub refunded_at: Option<DateOrTime>,
     /// The order's actions.
     pub actions: Vec<String>,
     /// The order's rewards.
     pub rewards: Vec<String>,
     /// What the class is about: what is at stake, not confirmed, lost or taken back.
-    pub worth: Worth,
+    pub worth: RewardValue,
     /// The retraction of the ledger that says most about it.
     pub retraction: Option<i64>,
     /// Where that stands; without one, where the rewards stand, in their order.
@@ -72,7 +74,7 @@ pub struct Compared {
     /// The row.
     pub row: Row,
     /// Its rewards.
-    pub known: Vec<Known>,
+    pub known: Vec<RewardStatus>,
     /// The retractions of the ledger that belong to it.
     pub retractions: Vec<i64>,
     /// When the first of its proven retractions was written down.
@@ -81,11 +83,11 @@ pub struct Compared {
 
 /// What refunds are compared with.
 #[derive(Debug)]
-pub struct Basis<'a> {
+pub struct Comparer<'a> {
     /// The index.
     pub reader: &'a IndexReader,
     /// The ledger.
-    pub sent: &'a Sent,
+    pub ledger: &'a LedgerIndex,
     /// How much of the tenant the index has.
     pub coverage: &'a Coverage,
     /// When that was so.
@@ -96,11 +98,11 @@ pub struct Basis<'a> {
     pub undated: Timestamp,
 }
 
-impl Basis<'_> {
+impl Comparer<'_> {
     /// Compares one order by its first row, or a row that names no order.
     pub fn compare(&self, refunds: &Refunds, refund: &RefundRow, order: Option<&OrderRefund>) -> Result<Compared> {
         let Some(order) = order else {
-            return Ok(match &refund.aside {
+            return Ok(match &refund.no_order_needed {
                 Some(what) => not_refunded(refund, format!("the row names no order: {what}")),
                 None => not_usable(refund, damage_of(std::iter::once(refund)), Vec::new()),
             });
@@ -109,16 +111,16 @@ impl Basis<'_> {
         row.order_id = Some(order.order_id.clone());
         row.refunded_at = order.refunded_at;
         let is_sure = matches!(order.decision, Decision::InFull { .. });
-        let is_claim = matches!(row.class, Class::StillRewarded | Class::TooLate | Class::PartlyLost);
+        let is_claim = matches!(row.class, RefundClass::StillRewarded | RefundClass::TooLate | RefundClass::PartlyLost);
         let instead = match order.decision {
-            Decision::NotRefunded => Some(Class::NotRefunded),
-            Decision::ToCompare { .. } if is_claim => Some(Class::ToCompare),
-            Decision::InPart { .. } if is_claim => Some(Class::RefundedInPart),
-            Decision::Unclear if is_claim => Some(Class::Unclear),
+            Decision::NotRefunded => Some(RefundClass::NotRefunded),
+            Decision::ToCompare { .. } if is_claim => Some(RefundClass::ToCompare),
+            Decision::InPart { .. } if is_claim => Some(RefundClass::RefundedInPart),
+            Decision::Unclear if is_claim => Some(RefundClass::Unclear),
             _ => None,
         };
         if let Some(class) = instead {
-            (row.class, row.worth) = (class, Worth::default());
+            (row.class, row.worth) = (class, RewardValue::default());
             known.clear();
         }
         (row.decision, row.evidence) = (Some(order.decision.kind()), order.evidence.sentence());
@@ -136,7 +138,7 @@ impl Basis<'_> {
         let rows = || order.rows.iter().map(|row| &refunds.rows[*row]);
         let problems = rows().flat_map(|row| &row.problems);
         let mut notes: Vec<String> =
-            problems.filter(|problem| !of_identifier(problem)).map(ToString::to_string).collect();
+            problems.filter(|problem| !is_about_id(problem)).map(ToString::to_string).collect();
         let order_id = &order.order_id;
         let mut indexed = self.reader.rewards_of_order(order_id)?;
         let order_is_known = !indexed.is_empty();
@@ -145,9 +147,9 @@ impl Basis<'_> {
         }
         let about = self.about(refund, order_id, &indexed);
         let known = self.known(order_id, &indexed, &about);
-        let mut shares = Shares::default();
+        let mut shares = RewardTotals::default();
         for known in &known {
-            shares.merge(&Shares::of(known));
+            shares.merge(&RewardTotals::of(known));
         }
         let class = shares.class(about.iter().any(|it| is_open(it)), about.iter().any(|it| is_done(it)));
         let Some(class) = class else {
@@ -169,7 +171,7 @@ impl Basis<'_> {
                 actions.push(action_id.as_str().to_owned());
             }
         }
-        let proven = matches!(class, Class::Confirmed | Class::PartlyLost);
+        let proven = matches!(class, RefundClass::Confirmed | RefundClass::PartlyLost);
         let done = || about.iter().filter(|outline| is_done(outline));
         let leading = leading(&about);
         let row = Row {
@@ -190,7 +192,7 @@ impl Basis<'_> {
     }
 
     /// When a referral of these rewards was last read as converted; `None` if none was.
-    fn converted_as_read(&self, known: &[Known]) -> Result<Option<Timestamp>> {
+    fn converted_as_read(&self, known: &[RewardStatus]) -> Result<Option<Timestamp>> {
         let rewards: Vec<RewardId> = known.iter().map(|known| RewardId::new(known.reward_id.as_str())).collect();
         for id in self.reader.referral_ids(&rewards)? {
             if let Some(read) = self.reader.referral(&id)?.filter(|read| read.converted_at.is_some()) {
@@ -203,7 +205,7 @@ impl Basis<'_> {
     fn about(&self, refund: &RefundRow, order_id: &OrderId, indexed: &[IndexedReward]) -> Vec<&Outline> {
         let actions = indexed.iter().flat_map(|indexed| &indexed.action_ids);
         let rewards = indexed.iter().map(|indexed| indexed.reward.reward_id.as_str());
-        let mut about = self.sent.about(order_id, actions, rewards);
+        let mut about = self.ledger.about(order_id, actions, rewards);
         if let Some(wanted) = &refund.action_id {
             // One that went out by order ID may be for this action.
             about.retain(|outline| outline.action_id.as_ref().is_none_or(|action_id| action_id == wanted));
@@ -212,7 +214,7 @@ impl Basis<'_> {
     }
 
     /// The rewards of the order: those of the index, and those that only the ledger knows. The newer reading counts.
-    fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<Known> {
+    fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<RewardStatus> {
         let mut readings = newest_readings(about);
         let mut all = Vec::with_capacity(indexed.len());
         for indexed in indexed {
@@ -245,25 +247,25 @@ impl Basis<'_> {
                 ];
                 remarks.extend(facts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, remark)| remark));
             }
-            all.push(Known {
+            all.push(RewardStatus {
                 reward_id: reward_id.to_owned(),
                 state,
                 unit: Unit::of(reward.currency.as_deref(), reward.unit.as_deref()),
                 assigned: reward.assigned,
                 redeemed,
-                cover: cover(about, order_id, reward_id, &indexed.action_ids),
+                ledger_status: ledger_status(about, order_id, reward_id, &indexed.action_ids),
                 remarks,
             });
         }
         let mut others: Vec<_> = readings.into_iter().collect();
         others.sort_by_key(|(reward_id, _)| *reward_id);
-        all.extend(others.into_iter().map(|(reward_id, (_, state, seen))| Known {
+        all.extend(others.into_iter().map(|(reward_id, (_, state, seen))| RewardStatus {
             reward_id: reward_id.to_owned(),
             state,
             unit: Unit::of(None, seen.unit.as_deref()),
             assigned: seen.assigned,
             redeemed: seen.redeemed,
-            cover: cover(about, order_id, reward_id, &[] as &[ActionId]),
+            ledger_status: ledger_status(about, order_id, reward_id, &[] as &[ActionId]),
             remarks: vec!["only the ledger knows it"],
         }));
         all
@@ -278,22 +280,22 @@ impl Basis<'_> {
         mut notes: Vec<String>,
     ) -> Result<Compared> {
         let order_id = &order.order_id;
-        let refunded = order.refunded_at.map_or(self.undated, When::latest);
-        let unclear = lookup::unclear(self.reader, order_id)?;
+        let refunded = order.refunded_at.map_or(self.undated, DateOrTime::latest);
+        let unclear = lookup::why_unclear(self.reader, order_id)?;
         let is_unclear = unclear.is_some();
-        let why = unclear.or_else(|| not_proven(self.coverage, refunded));
+        let why = unclear.or_else(|| why_absence_is_unproven(self.coverage, refunded));
         notes.extend(why.clone());
-        notes.extend(tell(about, Class::NotFoundYet));
-        notes.extend(refund.problems.iter().filter(|problem| of_identifier(problem)).map(ToString::to_string));
+        notes.extend(tell(about, RefundClass::NotFoundYet));
+        notes.extend(refund.problems.iter().filter(|problem| is_about_id(problem)).map(ToString::to_string));
         let similar = self.reader.suggestions(order_id, 3)?;
         if !similar.is_empty() {
             let list: Vec<&str> = similar.iter().map(OrderId::as_str).collect();
             notes.push(format!("similar, and not the same: {}", list.join(", ")));
         }
         let class = match why {
-            _ if is_unclear => Class::Unclear,
-            None => Class::NotAReferral,
-            Some(_) => Class::NotFoundYet,
+            _ if is_unclear => RefundClass::Unclear,
+            None => RefundClass::NotAReferral,
+            Some(_) => RefundClass::NotFoundYet,
         };
         let row = Row { class, note: notes.join("; "), ..empty(refund) };
         let retractions = about.iter().map(|outline| outline.id).collect();
@@ -308,7 +310,7 @@ impl Row {
             line: refund.line,
             duplicate_of: Some(self.line),
             refunded_at: refund.refunded_at,
-            worth: Worth::default(),
+            worth: RewardValue::default(),
             referral_converted: false,
             note: format!("the same order as line {}, and counted there", self.line),
             ..self.clone()
@@ -341,12 +343,12 @@ fn empty(refund: &RefundRow) -> Row {
     Row {
         line: refund.line,
         order_id: refund.order_id.clone(),
-        class: Class::NotFoundYet,
+        class: RefundClass::NotFoundYet,
         duplicate_of: None,
         refunded_at: refund.refunded_at,
         actions: Vec::new(),
         rewards: Vec::new(),
-        worth: Worth::default(),
+        worth: RewardValue::default(),
         retraction: None,
         state: String::new(),
         confirmed_at: None,
@@ -358,7 +360,7 @@ fn empty(refund: &RefundRow) -> Row {
 }
 
 fn not_refunded(refund: &RefundRow, note: String) -> Compared {
-    let row = Row { class: Class::NotRefunded, note, ..empty(refund) };
+    let row = Row { class: RefundClass::NotRefunded, note, ..empty(refund) };
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
@@ -371,17 +373,17 @@ fn add_note(row: &mut Row, note: &str) {
 
 fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -> Compared {
     notes.splice(0..0, why);
-    let row = Row { class: Class::NotUsable, note: notes.join("; "), ..empty(refund) };
+    let row = Row { class: RefundClass::NotUsable, note: notes.join("; "), ..empty(refund) };
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
 /// About what the row is looked up by. What else is wrong with a row does not hide what became of its order.
-fn of_identifier(problem: &Problem) -> bool {
+fn is_about_id(problem: &RowProblem) -> bool {
     matches!(problem.column, Column::OrderId | Column::ActionId)
 }
 
 fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
-    let damage = |problem: &&Problem| of_identifier(problem) && problem.weight >= Weight::Doubt;
+    let damage = |problem: &&RowProblem| is_about_id(problem) && problem.severity >= Severity::Doubt;
     rows.flat_map(|row| &row.problems).find(damage).map(ToString::to_string)
 }
 
@@ -391,18 +393,20 @@ fn leading<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
     newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))
 }
 
-fn states(known: &[Known]) -> String {
+fn states(known: &[RewardStatus]) -> String {
     known.iter().map(|known| known.state.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// What a person should know of the rewards.
-fn remarks(known: &[Known]) -> Vec<String> {
+fn remarks(known: &[RewardStatus]) -> Vec<String> {
     let mut notes = Vec::new();
     for known in known {
         let mut remarks = known.remarks.clone();
-        match (known.state, known.cover) {
-            (RewardState::PartlyRedeemed, Cover::Done) => remarks.push("its rest was not cancelled: review it by hand"),
-            (RewardState::Pending | RewardState::Available, Cover::Done) => {
+        match (known.state, known.ledger_status) {
+            (RewardState::PartlyRedeemed, LedgerStatus::Done) => {
+                remarks.push("its rest was not cancelled: review it by hand")
+            }
+            (RewardState::Pending | RewardState::Available, LedgerStatus::Done) => {
                 remarks.push("it was proven, and stands in a later reading: run `recoup verify`");
             }
             (RewardState::Expired, _) => remarks.push("expired"),
@@ -416,9 +420,9 @@ fn remarks(known: &[Known]) -> Vec<String> {
 }
 
 /// What of the ledger the state alone does not say.
-fn tell(about: &[&Outline], class: Class) -> Vec<String> {
+fn tell(about: &[&Outline], class: RefundClass) -> Vec<String> {
     let told = |outline: &&&Outline| {
-        let is_end = is_done(outline) || (is_open(outline) && class == Class::NotConfirmed);
+        let is_end = is_done(outline) || (is_open(outline) && class == RefundClass::NotConfirmed);
         outline.road == Road::Modification || outline.road == Road::Reward || !is_end
     };
     let line = |outline: &&Outline| {

@@ -5,14 +5,14 @@
 //! total) is set apart, never read as an order.
 
 use super::columns::fold;
+use super::input::{self, Text};
 use super::syntax::{self, Dialect, SEPARATORS};
-use super::text::{self, Text};
 use crate::error::{Error, Kind, Result};
 
 /// More columns than any export has.
-pub const MOST_COLUMNS: usize = 1000;
+pub const MAX_COLUMNS: usize = 1000;
 /// More cells than fit into a reasonable memory (24 bytes each, and what they hold).
-pub const MOST_CELLS: usize = 20_000_000;
+pub const MAX_CELLS: usize = 20_000_000;
 /// The score of a record that is a header by itself, whatever follows.
 pub const IS_HEADER: usize = 1_000;
 /// More bytes than the name of any column has: a longer cell is not compared with names.
@@ -32,7 +32,7 @@ pub struct Table {
     /// Lines without any text in them, which are not in `rows`. Empty lines are not counted.
     pub blank: u64,
     /// Line and text of what is neither header nor row: a title above, a total below.
-    pub apart: Vec<(u64, String)>,
+    pub outside: Vec<(u64, String)>,
 }
 
 /// How likely a record is the header; 0 if nothing in it is known.
@@ -62,8 +62,8 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
     let dialect = Dialect { separator, bom, crlf: text.contains("\r\n") };
     let mut reader = reader(text, separator, quoting);
     let mut lines = Lines { text: text.as_bytes(), at: 0, line: first_line };
-    let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), blank: 0, apart: Vec::new() };
-    let mut cells_left = MOST_CELLS;
+    let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), blank: 0, outside: Vec::new() };
+    let mut cells_left = MAX_CELLS;
     let mut record = csv::StringRecord::new();
     let mut seen = 0;
     let mut too_long = None;
@@ -79,12 +79,12 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         }
         seen += 1;
         if seen <= above {
-            table.apart.push((line, shown(&record)));
+            table.outside.push((line, shown(&record)));
             continue;
         }
         if table.header.is_empty() {
-            if record.len() > MOST_COLUMNS {
-                return Err(too_much(name, &format!("more than {MOST_COLUMNS} columns")));
+            if record.len() > MAX_COLUMNS {
+                return Err(too_much(name, &format!("more than {MAX_COLUMNS} columns")));
             }
             table.header = record.iter().map(str::to_owned).collect();
             continue;
@@ -103,7 +103,7 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         }
         cells_left = cells_left
             .checked_sub(record.len())
-            .ok_or_else(|| too_much(name, &format!("more than {MOST_CELLS} cells")))?;
+            .ok_or_else(|| too_much(name, &format!("more than {MAX_CELLS} cells")))?;
         table.rows.push((line, record.iter().take(table.header.len()).map(str::to_owned).collect()));
     }
     if table.header.is_empty() {
@@ -111,7 +111,7 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
     }
     let last = table.rows.iter().rposition(|(_, cells)| !is_below(cells)).map_or(0, |last| last + 1);
     let below = table.rows.drain(last..).map(|(line, cells)| (line, cells.join(" ").trim().to_owned()));
-    table.apart.extend(below);
+    table.outside.extend(below);
     Ok((table, too_long))
 }
 
@@ -157,7 +157,7 @@ fn first_records(text: &str, separator: u8, quoting: bool) -> Vec<Vec<String>> {
     let mut record = csv::StringRecord::new();
     while records.len() < HEADER_WITHIN && matches!(reader.read_record(&mut record), Ok(true)) {
         if record.iter().any(|cell| !cell.trim().is_empty()) {
-            records.push(record.iter().take(MOST_COLUMNS + 1).map(str::to_owned).collect());
+            records.push(record.iter().take(MAX_COLUMNS + 1).map(str::to_owned).collect());
         }
     }
     records
@@ -204,7 +204,7 @@ impl Lines<'_> {
         let skipped =
             self.text[offset.min(self.text.len())..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         let start = offset + skipped;
-        self.line += text::line_ends(self.text, self.at, start);
+        self.line += input::line_ends(self.text, self.at, start);
         self.at = start;
         self.line
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn table(text: &str) -> Result<Table> {
-        read("x.csv", &text::decode("x.csv", text.as_bytes())?, 100, &score)
+        read("x.csv", &input::decode("x.csv", text.as_bytes())?, 100, &score)
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn there_are_bounds() {
         assert!(table("\n \n").expect_err("empty").message.contains("is empty"));
-        let wide = vec!["x"; MOST_COLUMNS + 1].join(",");
+        let wide = vec!["x"; MAX_COLUMNS + 1].join(",");
         assert!(table(&wide).expect_err("wide").message.contains("1000 columns"));
         let long = format!("order_id\n{}", "1\n".repeat(101));
         assert!(table(&long).expect_err("long").message.contains("100 rows"));
@@ -289,7 +289,7 @@ mod tests {
             .expect("a table");
         assert_eq!(read.header, ["order_id", "amount"]);
         assert_eq!(read.rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [5, 6]);
-        assert_eq!(read.apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 7, 8]);
+        assert_eq!(read.outside.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 7, 8]);
         let read =
             table("order_id,note\nTotal,x\n1,5\n\n2,record(s) downloaded\nSeller ID : acme,\n").expect("a table");
         assert_eq!(read.rows.len(), 2, "an order may be called Total, but not below all others: {read:?}");

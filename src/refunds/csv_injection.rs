@@ -9,14 +9,14 @@
 use std::borrow::Cow;
 
 /// The cell as it may stand in a file that a spreadsheet opens.
-pub fn harmless(cell: &str) -> Cow<'_, str> {
-    let cell = harmless_inside(cell);
+pub fn escape(cell: &str) -> Cow<'_, str> {
+    let cell = escape_after_separators(cell);
     if runs(cell.trim_start_matches('\'')) { Cow::Owned(format!("'{cell}")) } else { cell }
 }
 
-/// The cell that [`harmless`] was given.
-pub fn original(cell: &str) -> Cow<'_, str> {
-    original_inside(match cell.strip_prefix('\'') {
+/// The cell that [`escape`] was given.
+pub fn unescape(cell: &str) -> Cow<'_, str> {
+    unescape_after_separators(match cell.strip_prefix('\'') {
         Some(rest) if runs(rest.trim_start_matches('\'')) => rest,
         _ => cell,
     })
@@ -26,7 +26,7 @@ pub fn original(cell: &str) -> Cow<'_, str> {
 const SEPARATORS: [char; 6] = [',', ';', '\t', '|', '\r', '\n'];
 
 /// An apostrophe behind each separator that a formula follows.
-fn harmless_inside(cell: &str) -> Cow<'_, str> {
+fn escape_after_separators(cell: &str) -> Cow<'_, str> {
     let places = behind_separators(cell).filter(|at| runs_behind(&cell[*at..]));
     let mut text = String::new();
     let mut done = 0;
@@ -39,7 +39,7 @@ fn harmless_inside(cell: &str) -> Cow<'_, str> {
 }
 
 /// The cell without those apostrophes.
-fn original_inside(cell: &str) -> Cow<'_, str> {
+fn unescape_after_separators(cell: &str) -> Cow<'_, str> {
     let is_added = |at: &usize| cell[*at..].strip_prefix('\'').is_some_and(runs_behind);
     let mut text = String::new();
     let mut done = 0;
@@ -118,17 +118,17 @@ mod tests {
             ("{\"a\":-1}", "{\"a\":-1}"),
             ("", ""),
         ] {
-            assert_eq!(harmless(cell), written, "{cell:?}");
-            assert_eq!(original(written), cell, "{written:?}");
+            assert_eq!(escape(cell), written, "{cell:?}");
+            assert_eq!(unescape(written), cell, "{written:?}");
         }
     }
 
     proptest! {
         #[test]
         fn the_way_back_is_exact(cell in "['=+@|%;,\"\t\r\n -]{0,8}.{0,6}") {
-            let written = harmless(&cell);
+            let written = escape(&cell);
             prop_assert!(!runs(&written));
-            prop_assert_eq!(original(&written), cell.as_str());
+            prop_assert_eq!(unescape(&written), cell.as_str());
         }
 
         #[test]
@@ -138,7 +138,7 @@ mod tests {
         ) {
             let mut writer = csv::WriterBuilder::new().delimiter(separator).from_writer(Vec::new());
             for row in &rows {
-                writer.write_record(row.iter().map(|cell| harmless(cell).into_owned())).expect("a row");
+                writer.write_record(row.iter().map(|cell| escape(cell).into_owned())).expect("a row");
             }
             let text = String::from_utf8(writer.into_inner().expect("a file")).expect("text");
             // Wherever another reader may begin a cell, no formula begins one: not by itself, not in quotes, and not behind quotes
@@ -155,7 +155,7 @@ mod tests {
             for (read, row) in reader.records().zip(&rows) {
                 for (cell, written) in read.expect("a row").iter().zip(row) {
                     prop_assert!(!runs(cell));
-                    prop_assert_eq!(original(cell), written.as_str());
+                    prop_assert_eq!(unescape(cell), written.as_str());
                 }
             }
         }

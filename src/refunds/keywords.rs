@@ -57,7 +57,7 @@ pub(super) const DENIALS: [&str; 47] = [
 ];
 
 /// Whether a text says that an order was not refunded, or not in full.
-pub(super) fn speaks_against(text: &str) -> bool {
+pub(super) fn denies_refund(text: &str) -> bool {
     if text.len() < 7 {
         return false;
     }
@@ -94,7 +94,7 @@ pub(super) const AGAINST_VALUES: &str = "paid unpaid pending open failed process
     fulfilled unfulfilled delivered completed expired disputed charge sale payment payout no none false bezahlt offen abgelehnt \
     abgeschlossen nein payé non refusé pagado no rechazado pagato rifiutato betaald nee geweigerd";
 
-/// Names of columns with texts that people write.
+/// ColumnNames of columns with texts that people write.
 pub(super) const NOTE_NAMES: &str = "note notes notiz notizen comment comments kommentar kommentare bemerkung commentaire \
     comentario commento nota opmerking message memo remark remarks text";
 

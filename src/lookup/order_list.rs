@@ -10,7 +10,7 @@ use crate::store::index::IndexReader;
 const MOST_SEPARATORS: usize = 3;
 
 /// Takes a typed text unchanged. Only a list, which [`expand`] splits, may be longer than an order ID.
-pub fn typed(text: &str) -> Result<OrderId> {
+pub fn parse_typed(text: &str) -> Result<OrderId> {
     if text.len() > OrderId::MAX_BYTES && split(text).len() > 1 {
         return Ok(OrderId::new(text));
     }
@@ -19,7 +19,7 @@ pub fn typed(text: &str) -> Result<OrderId> {
 
 /// Splits each text that is a list of order IDs, unless the index knows the whole text as an order. An ID of the index that
 /// holds a separator stays whole. `None` where there is no index yet.
-pub fn expand(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<Vec<OrderId>> {
+pub fn split_lists(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<Vec<OrderId>> {
     let mut orders = Vec::new();
     for text in texts {
         let pieces = split_indices(text.as_str());

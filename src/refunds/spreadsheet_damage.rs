@@ -5,57 +5,63 @@
 //! ever put right here: a repaired order ID is another order.
 
 use super::columns::Column;
-use super::problem::{Problem, ProblemKind, Weight};
+use super::row_problem::{ProblemKind, RowProblem, Severity};
 use crate::model::OrderId;
 
 /// What is wrong with an order ID by itself.
-pub fn of_order_id(text: &str) -> Vec<Problem> {
+pub fn of_order_id(text: &str) -> Vec<RowProblem> {
     if visible(text).is_empty() {
-        return vec![Problem::new(ProblemKind::EmptyOrder, Weight::Stop, Column::OrderId, "the order ID is empty")];
+        return vec![RowProblem::new(
+            ProblemKind::EmptyOrder,
+            Severity::Stop,
+            Column::OrderId,
+            "the order ID is empty",
+        )];
     }
     if text.len() > OrderId::MAX_BYTES {
         let message = format!("the order ID has {} bytes (at most {})", text.len(), OrderId::MAX_BYTES);
-        return vec![Problem::new(ProblemKind::TooLong, Weight::Stop, Column::OrderId, message)];
+        return vec![RowProblem::new(ProblemKind::TooLong, Severity::Stop, Column::OrderId, message)];
     }
     of_identifier(text, Column::OrderId)
 }
 
 /// What is wrong with an identifier that is not looked up but sent as it is: nothing can settle a doubt there, so it stops.
-pub fn of_sent(text: &str, column: Column) -> Vec<Problem> {
+pub fn of_sent(text: &str, column: Column) -> Vec<RowProblem> {
     let mut problems = of_identifier(text, column);
     for problem in &mut problems {
-        problem.weight = Weight::Stop;
+        problem.severity = Severity::Stop;
     }
     problems
 }
 
 /// White space and other things at the ends of a text that is sent as it is.
-pub fn of_padding(text: &str, column: Column) -> Option<Problem> {
+pub fn of_padding(text: &str, column: Column) -> Option<RowProblem> {
     let trimmed = visible(text);
     (trimmed.len() != text.len()).then(|| {
         let message = format!("{} {text:?} has white space around it", column.words());
-        Problem::new(ProblemKind::LooksPadded, Weight::Doubt, column, message).suggest(trimmed)
+        RowProblem::new(ProblemKind::LooksPadded, Severity::Doubt, column, message).suggest(trimmed)
     })
 }
 
-fn of_identifier(text: &str, column: Column) -> Vec<Problem> {
+fn of_identifier(text: &str, column: Column) -> Vec<RowProblem> {
     let what = column.words();
-    let mut problems: Vec<Problem> = of_padding(text, column).into_iter().collect();
+    let mut problems: Vec<RowProblem> = of_padding(text, column).into_iter().collect();
     let text = visible(text);
     if text.chars().any(char::is_control) {
         let message = format!("{what} {text:?} has a line break or another control character in it");
-        problems.push(Problem::new(ProblemKind::ControlCharacters, Weight::Doubt, column, message));
+        problems.push(RowProblem::new(ProblemKind::ControlCharacters, Severity::Doubt, column, message));
     }
     problems.extend(of_shape(text, column));
     problems
 }
 
 /// The one thing that the text looks like, if it looks like any.
-fn of_shape(text: &str, column: Column) -> Option<Problem> {
+fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
     let what = column.words();
-    let problem = |kind, weight, says: &str| Problem::new(kind, weight, column, format!("{what} {text:?} {says}"));
+    let problem =
+        |kind, severity, says: &str| RowProblem::new(kind, severity, column, format!("{what} {text:?} {says}"));
     if let Some(formula) = text.strip_prefix('=') {
-        let problem = problem(ProblemKind::Formula, Weight::Doubt, "is a formula");
+        let problem = problem(ProblemKind::Formula, Severity::Doubt, "is a formula");
         // ="00123" is how some exports keep zeros.
         let inner = formula.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
         return Some(match inner {
@@ -66,30 +72,30 @@ fn of_shape(text: &str, column: Column) -> Option<Problem> {
     if is_spreadsheet_error(text) {
         return Some(problem(
             ProblemKind::SpreadsheetError,
-            Weight::Stop,
+            Severity::Stop,
             "is what a spreadsheet shows for a failed formula",
         ));
     }
     if is_scientific(text) {
         let says = "is in scientific notation: a spreadsheet took it for a number, and its last digits may be gone; \
                     export it again and do not open it in between, or format the column as text first";
-        return Some(problem(ProblemKind::ScientificNotation, Weight::Stop, says));
+        return Some(problem(ProblemKind::ScientificNotation, Severity::Stop, says));
     }
     if let Some(bare) = text.strip_prefix('\'').filter(|bare| !bare.is_empty()) {
         let says = "starts with the apostrophe that marks text in a spreadsheet";
-        return Some(problem(ProblemKind::LeadingApostrophe, Weight::Doubt, says).suggest(bare));
+        return Some(problem(ProblemKind::LeadingApostrophe, Severity::Doubt, says).suggest(bare));
     }
     // An ActionId is digits and points by nature.
     if column != Column::ActionId
         && let Some(whole) = without_decimals(text)
     {
         let says = "looks like a number that was a text";
-        return Some(problem(ProblemKind::DecimalTail, Weight::Doubt, says).suggest(whole));
+        return Some(problem(ProblemKind::DecimalTail, Severity::Doubt, says).suggest(whole));
     }
     looks_like_date(text).then(|| {
         problem(
             ProblemKind::LooksLikeDate,
-            Weight::Doubt,
+            Severity::Doubt,
             "looks like a date: a spreadsheet makes one of 3-24 or MAR24",
         )
     })
@@ -193,8 +199,8 @@ mod tests {
     #[test]
     fn every_damage_is_recognised_and_weighed() {
         use ProblemKind as K;
-        use Weight::{Doubt, Stop};
-        for (text, kind, weight, suggestion) in [
+        use Severity::{Doubt, Stop};
+        for (text, kind, severity, suggestion) in [
             ("", K::EmptyOrder, Stop, None),
             (" \u{a0}\u{200b}", K::EmptyOrder, Stop, None),
             ("1.00E+09", K::ScientificNotation, Stop, None),
@@ -228,8 +234,8 @@ mod tests {
             assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
             let problem = &problems[0];
             assert_eq!(
-                (problem.kind, problem.weight, problem.suggestion.as_deref()),
-                (kind, weight, suggestion),
+                (problem.kind, problem.severity, problem.suggestion.as_deref()),
+                (kind, severity, suggestion),
                 "{text:?}"
             );
         }
@@ -277,8 +283,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_as_it_is_stops() {
-        assert_eq!(of_sent(" 12345", Column::ActionTrackerId)[0].weight, Weight::Stop);
-        assert_eq!(of_sent("12345.0", Column::ActionTrackerId)[0].weight, Weight::Stop);
+        assert_eq!(of_sent(" 12345", Column::ActionTrackerId)[0].severity, Severity::Stop);
+        assert_eq!(of_sent("12345.0", Column::ActionTrackerId)[0].severity, Severity::Stop);
         assert!(of_sent("1000.4636.158133", Column::ActionId).is_empty());
         assert!(of_sent("1000.0", Column::ActionId).is_empty());
         assert!(of_sent("1.2.2003", Column::ActionId)[0].message.contains("date"));

@@ -8,20 +8,20 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::amount::{self, Decimal};
+use super::column_mapping::ColumnMapping;
 use super::columns::{Column, Columns, fold, is_own};
-use super::dates::{self, NoDate};
-use super::explained::Explained;
-use super::row::RefundRow;
-use super::words::{
+use super::dates::{self, DateError};
+use super::keywords::{
     AGAINST_VALUES, AMOUNT_NAMES, DATE_NAMES, ITEM_NAMES, NOTE_NAMES, QUANTITY_NAMES, STATUS_NAMES, STATUS_VALUES,
-    TYPE_NAMES, speaks_against,
+    TYPE_NAMES, denies_refund,
 };
+use super::row::RefundRow;
 use crate::model::order_text::is_email;
 
 /// What a column looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Look {
+pub enum ColumnKind {
     /// A status or a yes and no: paid, refunded, open.
     Status,
     /// A kind of transaction: charge, refund, payout.
@@ -40,7 +40,7 @@ pub enum Look {
     Unknown,
 }
 
-impl Look {
+impl ColumnKind {
     /// The words for it.
     pub fn words(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Look {
 
     /// How a person explains such a column.
     fn remedy(self, name: &str) -> String {
-        let word = shell_word(name);
+        let word = shell_quote(name);
         let ignore = format!("--ignore-column {word}");
         match self {
             Self::Status | Self::Type => format!(
@@ -81,20 +81,20 @@ impl Look {
 }
 
 /// A text as one word of a shell.
-pub fn shell_word(text: &str) -> String {
+pub fn shell_quote(text: &str) -> String {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     if plain && !text.starts_with('-') { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// A column in doubt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Doubt {
+pub struct UnclearColumn {
     /// Its place, from 0.
     pub place: usize,
     /// Its name.
     pub name: String,
     /// What it looks like.
-    pub looks_like: Look,
+    pub looks_like: ColumnKind,
     /// Some of its values.
     pub examples: Vec<String>,
     /// How a person explains it on the command line.
@@ -107,25 +107,29 @@ const SAMPLE: usize = 2000;
 const EXAMPLES: usize = 3;
 
 /// The columns that stop a list, in their order.
-pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Vec<Doubt> {
+pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<UnclearColumn> {
     let known: HashSet<usize> = Column::ALL.into_iter().filter_map(|column| columns.get(column)).collect();
     let mut doubts = Vec::new();
     for (place, name) in columns.header.iter().enumerate() {
         // One flag must not set two columns of one name aside.
         let is_alone = columns.header.iter().filter(|other| *other == name || fold(other) == fold(name)).count() == 1;
-        if is_own(name) || (explained.ignores(name) && is_alone) {
+        if is_own(name) || (mapping.ignores(name) && is_alone) {
             continue;
         }
         let looks_like = if known.contains(&place) {
             // Known by its name, and still in doubt.
-            known_and_in_doubt(place, columns, rows, explained)
+            known_and_in_doubt(place, columns, rows, mapping)
         } else {
             let mut values = rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).peekable();
             let is_blank = values.peek().is_none();
-            let otherwise = if is_note(name) { Look::Text } else { Look::Unknown };
+            let otherwise = if is_note(name) { ColumnKind::Text } else { ColumnKind::Unknown };
             let by_values = || by_values(place, rows);
             let by_name = by_name(name).map(|look| {
-                if look == Look::Status && by_values() == Some(Look::Amount) { Look::Amount } else { look }
+                if look == ColumnKind::Status && by_values() == Some(ColumnKind::Amount) {
+                    ColumnKind::Amount
+                } else {
+                    look
+                }
             });
             // Only a column without a value, or of e-mail addresses, can say nothing about a refund.
             let otherwise = || (!is_blank && !values.all(is_address)).then_some(otherwise);
@@ -142,38 +146,43 @@ pub(super) fn doubts(columns: &Columns, rows: &[RefundRow], explained: &Explaine
                 break;
             }
         }
-        let remedy = if explained.ignores(name) {
-            format!("rename one of the columns {}", shell_word(name))
+        let remedy = if mapping.ignores(name) {
+            format!("rename one of the columns {}", shell_quote(name))
         } else if columns.get(Column::Amount) == Some(place) {
             format!(
                 "--amount-means refunded, or --amount-means new-amount if {} is what the order costs now",
-                shell_word(name)
+                shell_quote(name)
             )
         } else {
             looks_like.remedy(name)
         };
-        doubts.push(Doubt { place, name: name.clone(), looks_like, examples, remedy });
+        doubts.push(UnclearColumn { place, name: name.clone(), looks_like, examples, remedy });
     }
     doubts
 }
 
 /// The columns that a person has set aside although they look as if they said whether an order was refunded.
-pub(super) fn set_aside(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Vec<String> {
+pub(super) fn set_aside(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> Vec<String> {
     let speaks = |place: usize, name: &str| {
         let look = by_name(name).or_else(|| by_values(place, rows));
-        matches!(look, Some(Look::Status | Look::Type | Look::Amount))
+        matches!(look, Some(ColumnKind::Status | ColumnKind::Type | ColumnKind::Amount))
     };
-    let ignored = columns.header.iter().enumerate().filter(|(_, name)| explained.ignores(name));
+    let ignored = columns.header.iter().enumerate().filter(|(_, name)| mapping.ignores(name));
     ignored.filter(|(place, name)| speaks(*place, name)).map(|(_, name)| name.clone()).collect()
 }
 
 /// A known column that makes a list look like one of orders: an amount that may be the order's, a total or an order date beside
 /// nothing that speaks of a refund.
-fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], explained: &Explained) -> Option<Look> {
+fn known_and_in_doubt(
+    place: usize,
+    columns: &Columns,
+    rows: &[RefundRow],
+    mapping: &ColumnMapping,
+) -> Option<ColumnKind> {
     let is = |column: Column| columns.get(column) == Some(place);
     let has = |column: Column| columns.get(column).is_some();
-    if is(Column::Amount) && is_open_amount(columns, rows, explained) {
-        return Some(Look::Amount);
+    if is(Column::Amount) && is_open_amount(columns, rows, mapping) {
+        return Some(ColumnKind::Amount);
     }
     let any = |says: &dyn Fn(&str) -> bool| {
         rows.iter().map(|row| row.cell(place).trim()).any(|text| !text.is_empty() && says(text))
@@ -191,20 +200,20 @@ fn known_and_in_doubt(place: usize, columns: &Columns, rows: &[RefundRow], expla
         false
     };
     if is_text {
-        return Some(Look::Text);
+        return Some(ColumnKind::Text);
     }
     let says_refund = has(Column::Amount) || has(Column::Status);
     // Money without what was refunded of it: a part, or nothing at all, would look the same.
     if (is(Column::Total) || is(Column::Currency)) && !says_refund {
-        return Some(Look::Amount);
+        return Some(ColumnKind::Amount);
     }
-    (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(Look::Date)
+    (is(Column::OrderedAt) && !says_refund && !has(Column::RefundedAt)).then_some(ColumnKind::Date)
 }
 
 /// Whether the amounts may be what the orders cost, before or after a refund: the column is just called *amount* and no other
 /// one speaks of a refund, or its amounts have both signs.
-fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) -> bool {
-    if explained.amount_means.is_some() {
+fn is_open_amount(columns: &Columns, rows: &[RefundRow], mapping: &ColumnMapping) -> bool {
+    if mapping.amount_means.is_some() {
         return false;
     }
     let Some(place) = columns.get(Column::Amount) else { return false };
@@ -215,7 +224,7 @@ fn is_open_amount(columns: &Columns, rows: &[RefundRow], explained: &Explained) 
         return true;
     }
     let is_bare =
-        columns.header.get(place).is_some_and(|name| fold(name) == "amount") || explained.amount_column.is_some();
+        columns.header.get(place).is_some_and(|name| fold(name) == "amount") || mapping.amount_column.is_some();
     is_bare && !has_negative && columns.get(Column::RefundedAt).is_none()
 }
 
@@ -261,14 +270,14 @@ fn words(name: &str) -> Vec<String> {
     spaced.to_lowercase().split_whitespace().map(str::to_owned).collect()
 }
 
-fn by_name(name: &str) -> Option<Look> {
+fn by_name(name: &str) -> Option<ColumnKind> {
     let words = words(name);
     let has = |list: &str| words.iter().any(|word| list.split_ascii_whitespace().any(|known| known == word));
     let ends =
         |list: &[&str]| words.iter().any(|word| list.iter().any(|end| word.len() > end.len() && word.ends_with(end)));
     // `refunded_at` of another name, `cancelled at`: a date that says what happened.
     if words.len() > 1 && words.last().is_some_and(|last| last == "at" || last == "on") {
-        return Some(Look::Date);
+        return Some(ColumnKind::Date);
     }
     if words.len() == 1 && words[0] == "of" {
         return None;
@@ -277,36 +286,36 @@ fn by_name(name: &str) -> Option<Look> {
         || ends(&["status", "statut"])
         || words.first().is_some_and(|first| first == "is" || first == "has")
     {
-        return Some(Look::Status);
+        return Some(ColumnKind::Status);
     }
     if has(DATE_NAMES) || ends(&["datum", "date"]) {
-        return Some(Look::Date);
+        return Some(ColumnKind::Date);
     }
     if has(ITEM_NAMES) {
-        return Some(Look::Item);
+        return Some(ColumnKind::Item);
     }
     if has(AMOUNT_NAMES) || ends(&["betrag", "summe", "preis", "amount", "total", "bedrag"]) {
-        return Some(Look::Amount);
+        return Some(ColumnKind::Amount);
     }
     let quantity =
         words.iter().any(|word| QUANTITY_NAMES.replace(" number of", "").split_ascii_whitespace().any(|it| it == word));
     if quantity {
-        return Some(Look::Quantity);
+        return Some(ColumnKind::Quantity);
     }
-    has(TYPE_NAMES).then_some(Look::Type)
+    has(TYPE_NAMES).then_some(ColumnKind::Type)
 }
 
 /// Whether a value of a free text says that an order was not refunded, or not in full.
 fn contradicts(place: usize, rows: &[RefundRow]) -> bool {
     let distinct: HashSet<&str> = rows.iter().map(|row| row.cell(place).trim()).collect();
     distinct.into_iter().any(|value| {
-        AGAINST_VALUES.split_ascii_whitespace().any(|known| known == value.to_lowercase()) || speaks_against(value)
+        AGAINST_VALUES.split_ascii_whitespace().any(|known| known == value.to_lowercase()) || denies_refund(value)
     })
 }
 
-fn by_values(place: usize, rows: &[RefundRow]) -> Option<Look> {
+fn by_values(place: usize, rows: &[RefundRow]) -> Option<ColumnKind> {
     if contradicts(place, rows) {
-        return Some(Look::Status);
+        return Some(ColumnKind::Status);
     }
     let values: Vec<&str> =
         rows.iter().map(|row| row.cell(place).trim()).filter(|value| !value.is_empty()).take(SAMPLE).collect();
@@ -323,26 +332,26 @@ fn by_values(place: usize, rows: &[RefundRow]) -> Option<Look> {
     if most(&is_status)
         || (distinct.len() <= 12 && distinct.iter().any(|value| is_status(value)) && values.len() > distinct.len())
     {
-        return Some(Look::Status);
+        return Some(ColumnKind::Status);
     }
     // ✓ and ✗, + and -.
     let is_sign = |value: &str| value.chars().count() <= 2 && !value.chars().any(char::is_alphanumeric);
     if most(&is_sign) {
-        return Some(Look::Status);
+        return Some(ColumnKind::Status);
     }
-    let is_date = |value: &str| matches!(dates::parse(value), Ok(Some(_)) | Err(NoDate::Ambiguous));
+    let is_date = |value: &str| matches!(dates::parse(value), Ok(Some(_)) | Err(DateError::Ambiguous));
     if most(&is_date) {
-        return Some(Look::Date);
+        return Some(ColumnKind::Date);
     }
     let is_money = |value: &str| {
         let has_mark = value.contains(['.', ',']) || !value.chars().all(|c| c.is_ascii_digit());
-        has_mark && matches!(amount::parse(value), Ok(Some(_)) | Err(amount::NoAmount::Ambiguous))
+        has_mark && matches!(amount::parse(value), Ok(Some(_)) | Err(amount::AmountError::Ambiguous))
     };
     if most(&is_money) {
-        return Some(Look::Amount);
+        return Some(ColumnKind::Amount);
     }
     let is_small = |value: &str| value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
-    most(&is_small).then_some(Look::Quantity)
+    most(&is_small).then_some(ColumnKind::Quantity)
 }
 
 #[cfg(test)]
@@ -352,24 +361,24 @@ mod tests {
     #[test]
     fn names_that_may_speak_against_a_refund_are_seen() {
         for (name, look) in [
-            ("Status", Look::Status),
-            ("Zahlungsstatus", Look::Status),
-            ("is_refunded", Look::Status),
-            ("refunded", Look::Status),
-            ("Rückgabestatus", Look::Status),
-            ("orderState", Look::Status),
-            ("Type", Look::Type),
-            ("Gross", Look::Amount),
-            ("Erstattungsbetrag", Look::Amount),
-            ("refundTotalEUR", Look::Amount),
-            ("N. Revenue (formatted)", Look::Amount),
-            ("Net Sales", Look::Amount),
-            ("Qty", Look::Quantity),
-            ("Lineitem name", Look::Item),
-            ("SKU", Look::Item),
-            ("Cancelled at", Look::Date),
-            ("Bestelldatum", Look::Date),
-            ("created", Look::Date),
+            ("Status", ColumnKind::Status),
+            ("Zahlungsstatus", ColumnKind::Status),
+            ("is_refunded", ColumnKind::Status),
+            ("refunded", ColumnKind::Status),
+            ("Rückgabestatus", ColumnKind::Status),
+            ("orderState", ColumnKind::Status),
+            ("Type", ColumnKind::Type),
+            ("Gross", ColumnKind::Amount),
+            ("Erstattungsbetrag", ColumnKind::Amount),
+            ("refundTotalEUR", ColumnKind::Amount),
+            ("N. Revenue (formatted)", ColumnKind::Amount),
+            ("Net Sales", ColumnKind::Amount),
+            ("Qty", ColumnKind::Quantity),
+            ("Lineitem name", ColumnKind::Item),
+            ("SKU", ColumnKind::Item),
+            ("Cancelled at", ColumnKind::Date),
+            ("Bestelldatum", ColumnKind::Date),
+            ("created", ColumnKind::Date),
         ] {
             assert_eq!(by_name(name), Some(look), "{name}");
         }
@@ -390,10 +399,10 @@ mod tests {
             "Keine Erstattung",
             "Orders not refunded (do not reverse)",
         ] {
-            assert!(speaks_against(text), "{text}");
+            assert!(denies_refund(text), "{text}");
         }
         for text in ["refunded", "customer rejected the parcel", "arrived too late", "erstattet", "kept it short"] {
-            assert!(!speaks_against(text), "{text}");
+            assert!(!denies_refund(text), "{text}");
         }
     }
 
@@ -402,7 +411,7 @@ mod tests {
         for (name, shown) in
             [("Status", "Status"), ("N. Revenue", "'N. Revenue'"), ("it's", "'it'\\''s'"), ("-x", "'-x'"), ("", "''")]
         {
-            assert_eq!(shell_word(name), shown);
+            assert_eq!(shell_quote(name), shown);
         }
     }
 }

@@ -2,15 +2,31 @@
 
 use jiff::Timestamp;
 
-use super::basis;
 use crate::model::Coverage;
+use crate::report::grouped;
+
+/// What an answer rests on, in one phrase: "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
+pub fn describe_coverage(coverage: &Coverage) -> String {
+    let read = format!("{} of {} accounts read", grouped(coverage.accounts_read), grouped(coverage.accounts_known));
+    let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return format!("the first crawl has not finished: {read}");
+    };
+    let minute = as_of.strftime("%Y-%m-%d %H:%M");
+    let doubt = if coverage.complete { "" } else { ", with gaps" };
+    let forgotten = match coverage.accounts_forgotten {
+        0 => String::new(),
+        1 => ", 1 account forgotten".to_owned(),
+        n => format!(", {} accounts forgotten", grouped(n)),
+    };
+    format!("as of {minute} UTC, {read}{doubt}{forgotten}")
+}
 
 /// Why the index proves nothing about an order that it does not have and that was refunded at `refunded`; `None` if it proves
 /// that the order is no referral: the index is complete, has rewards, and is newer than the refund.
-pub fn not_proven(coverage: &Coverage, refunded: Timestamp) -> Option<String> {
+pub fn why_absence_is_unproven(coverage: &Coverage, refunded: Timestamp) -> Option<String> {
     let as_of: Option<Timestamp> = coverage.as_of.as_deref().and_then(|at| at.parse().ok());
     if !coverage.complete || coverage.rewards_read == 0 {
-        return Some(format!("the index is not complete, {}", basis(coverage)));
+        return Some(format!("the index is not complete, {}", describe_coverage(coverage)));
     }
     if as_of.is_none_or(|as_of| as_of <= refunded) {
         return Some(format!("the index is older than the refund ({refunded:.0}): run `recoup crawl`"));
@@ -34,7 +50,7 @@ mod tests {
             (true, 5, None, false),
         ] {
             let coverage = Coverage { complete, as_of, rewards_read, ..Coverage::default() };
-            assert_eq!(not_proven(&coverage, refunded).is_none(), proves, "{coverage:?}");
+            assert_eq!(why_absence_is_unproven(&coverage, refunded).is_none(), proves, "{coverage:?}");
         }
     }
 }

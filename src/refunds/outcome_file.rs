@@ -1,10 +1,10 @@
 //! Outcome files: the refunds as they were, and beside each row what became of it; pure.
 //!
 //! One row out for each row in, in the same order, whatever happened to it. The original cells are as they were, but for the
-//! apostrophe in front of what a spreadsheet would run ([`super::cells`]); an NDJSON object keeps its very text. Nothing here
+//! apostrophe in front of what a spreadsheet would run ([`super::csv_injection`]); an NDJSON object keeps its very text. Nothing here
 //! knows what the outcomes mean.
 
-use super::cells::harmless;
+use super::csv_injection::escape;
 use super::read::Refunds;
 use super::row::RefundRow;
 use super::syntax::{Dialect, Syntax};
@@ -48,7 +48,7 @@ fn csv_bytes(
     refunds: &Refunds,
     values: &[Vec<String>],
 ) -> Result<Vec<u8>> {
-    let mut cells = Cells::under(dialect, header.iter().chain(added).map(String::as_str))?;
+    let mut cells = CsvBuffer::under(dialect, header.iter().chain(added).map(String::as_str))?;
     for (row, values) in refunds.rows.iter().zip(values) {
         let original = (0..header.len()).map(|place| row.cell(place));
         cells.row(original.chain(values.iter().map(String::as_str)))?;
@@ -57,9 +57,9 @@ fn csv_bytes(
 }
 
 /// A CSV file for a spreadsheet, in memory.
-pub(super) struct Cells(csv::Writer<Vec<u8>>);
+pub(super) struct CsvBuffer(csv::Writer<Vec<u8>>);
 
-impl Cells {
+impl CsvBuffer {
     /// A file with this header. Whoever reads it tells the separator by the header, so a name with another separator in it
     /// is put in quotes, which the format would not ask for.
     pub(super) fn under<'a>(dialect: Dialect, header: impl Iterator<Item = &'a str>) -> Result<Self> {
@@ -79,7 +79,7 @@ impl Cells {
     }
 
     pub(super) fn row<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> Result<()> {
-        let cells: Vec<_> = cells.map(harmless).collect();
+        let cells: Vec<_> = cells.map(escape).collect();
         self.0.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(|error| unwritten(&error))
     }
 

@@ -82,9 +82,9 @@ impl Sum {
 
 /// What some rewards are worth, by unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Worth(BTreeMap<Unit, Sum>);
+pub struct RewardValue(BTreeMap<Unit, Sum>);
 
-impl Worth {
+impl RewardValue {
     /// Adds a reward's amount; `None` where the reward does not say.
     pub fn add(&mut self, unit: &Unit, amount: Option<i64>) {
         let sum = self.0.entry(unit.clone()).or_default();
@@ -130,7 +130,7 @@ impl Worth {
 }
 
 /// `12.50 USD, 3 MONTH`; empty where there is nothing.
-impl fmt::Display for Worth {
+impl fmt::Display for RewardValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<String> = self.0.iter().map(|(unit, sum)| sum.words(unit)).collect();
         f.write_str(&parts.join(", "))
@@ -145,7 +145,7 @@ struct Part<'a> {
     unknown_rewards: u64,
 }
 
-impl Serialize for Worth {
+impl Serialize for RewardValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.len()))?;
         for (unit, sum) in &self.0 {
@@ -160,8 +160,8 @@ impl Serialize for Worth {
 mod tests {
     use super::*;
 
-    fn worth(amounts: &[(Option<&str>, Option<&str>, Option<i64>)]) -> Worth {
-        let mut worth = Worth::default();
+    fn worth(amounts: &[(Option<&str>, Option<&str>, Option<i64>)]) -> RewardValue {
+        let mut worth = RewardValue::default();
         for (currency, unit, amount) in amounts {
             worth.add(&Unit::of(*currency, *unit), *amount);
         }
@@ -189,7 +189,7 @@ mod tests {
         ] {
             assert_eq!(worth(&amounts).to_string(), text);
             let mut twice = worth(&amounts);
-            twice.merge(&Worth::default());
+            twice.merge(&RewardValue::default());
             assert_eq!(twice, worth(&amounts));
         }
     }
@@ -211,8 +211,8 @@ mod tests {
         let usd = |n| worth(&[(Some("USD"), Some("CENTS"), Some(n))]);
         let cents = worth(&[(None, Some("CENTS"), Some(1)), (None, Some("%"), Some(40))]);
         let months = worth(&[(None, Some("MONTH"), Some(1_000_000))]);
-        let mut list = [Worth::default(), usd(1), months.clone(), cents.clone(), usd(3), usd(2)];
-        list.sort_by(Worth::by_most);
-        assert_eq!(list, [usd(3), usd(2), usd(1), cents, months, Worth::default()]);
+        let mut list = [RewardValue::default(), usd(1), months.clone(), cents.clone(), usd(3), usd(2)];
+        list.sort_by(RewardValue::by_most);
+        assert_eq!(list, [usd(3), usd(2), usd(1), cents, months, RewardValue::default()]);
     }
 }

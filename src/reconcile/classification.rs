@@ -5,13 +5,13 @@
 
 use serde::Serialize;
 
-use super::worth::{Unit, Worth};
+use super::reward_value::{RewardValue, Unit};
 use crate::model::RewardState;
 
 /// The classes, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Class {
+pub enum RefundClass {
     /// A reward stands, and nothing that was sent will take it back: money at stake.
     StillRewarded,
     /// Sent or handed over, and no proof yet.
@@ -41,7 +41,7 @@ pub enum Class {
     NotRefunded,
 }
 
-impl Class {
+impl RefundClass {
     /// All of them, the most urgent first.
     pub const ALL: [Self; 13] = [
         Self::StillRewarded,
@@ -79,7 +79,7 @@ impl Class {
     }
 
     /// Whether a person has something to do or to decide.
-    pub fn needs_a_person(self) -> bool {
+    pub fn needs_attention(self) -> bool {
         self <= Self::PartlyLost
     }
 
@@ -91,7 +91,7 @@ impl Class {
 
 /// What this ledger does about a reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cover {
+pub enum LedgerStatus {
     /// Nothing that may have reached the vendor.
     None,
     /// A retraction of it is proven.
@@ -102,7 +102,7 @@ pub enum Cover {
 
 /// One reward of a refunded order, as it was last read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct RewardStatus {
     /// The reward.
     pub reward_id: String,
     /// Where it stands.
@@ -114,12 +114,12 @@ pub struct Known {
     /// What of it was redeemed.
     pub redeemed: Option<i64>,
     /// What this ledger does about it.
-    pub cover: Cover,
+    pub ledger_status: LedgerStatus,
     /// What a person should know of it.
     pub remarks: Vec<&'static str>,
 }
 
-impl Known {
+impl RewardStatus {
     /// What is left of it for its owner.
     fn rest(&self) -> Option<i64> {
         Some(self.assigned? - self.redeemed.unwrap_or(0))
@@ -133,14 +133,14 @@ impl Known {
 
 /// Some rewards, and what they are worth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Share {
+pub struct Subtotal {
     /// How many.
     pub rewards: u64,
     /// Their worth.
-    pub worth: Worth,
+    pub worth: RewardValue,
 }
 
-impl Share {
+impl Subtotal {
     fn add(&mut self, unit: &Unit, amount: Option<i64>) {
         self.rewards += 1;
         self.worth.add(unit, amount);
@@ -154,42 +154,42 @@ impl Share {
 
 /// How the rewards of a refund divide, or those of all refunds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Shares {
+pub struct RewardTotals {
     /// They stand, and nothing takes them back.
-    pub at_stake: Share,
+    pub at_stake: Subtotal,
     /// A retraction of them is not proven yet.
-    pub not_confirmed: Share,
+    pub not_confirmed: Subtotal,
     /// Redeemed.
-    pub lost: Share,
+    pub lost: Subtotal,
     /// This ledger has taken them back.
-    pub taken_back: Share,
+    pub taken_back: Subtotal,
     /// The rest of what was redeemed in part before it was retracted; what becomes of it, the vendor does not say.
-    pub review: Share,
+    pub review: Subtotal,
     /// How many were cancelled, and not by this ledger.
     pub cancelled: u64,
     /// How many ran out: nobody has anything of them.
     pub expired: u64,
 }
 
-impl Shares {
+impl RewardTotals {
     /// The share of one reward.
-    pub fn of(known: &Known) -> Self {
+    pub fn of(known: &RewardStatus) -> Self {
         let mut shares = Self::default();
         let unit = &known.unit;
         if known.redeemed.is_some_and(|redeemed| redeemed > 0) || known.state == RewardState::Redeemed {
             shares.lost.add(unit, known.loss());
         }
-        match (known.state, known.cover) {
+        match (known.state, known.ledger_status) {
             (RewardState::Redeemed, _) => {}
             (RewardState::Expired, _) => shares.expired += 1,
-            (RewardState::Cancelled, Cover::None) => shares.cancelled += 1,
-            (RewardState::Cancelled, Cover::Done) => shares.taken_back.add(unit, known.rest()),
-            (RewardState::PartlyRedeemed, Cover::Done) => shares.review.add(unit, known.rest()),
+            (RewardState::Cancelled, LedgerStatus::None) => shares.cancelled += 1,
+            (RewardState::Cancelled, LedgerStatus::Done) => shares.taken_back.add(unit, known.rest()),
+            (RewardState::PartlyRedeemed, LedgerStatus::Done) => shares.review.add(unit, known.rest()),
             // Cancelled too: what is not proven is not taken back.
-            (_, Cover::Open) => shares.not_confirmed.add(unit, known.rest()),
+            (_, LedgerStatus::Open) => shares.not_confirmed.add(unit, known.rest()),
             // One that stands after its proof stands.
             (RewardState::Pending | RewardState::Available | RewardState::Unclear, _)
-            | (RewardState::PartlyRedeemed, Cover::None) => {
+            | (RewardState::PartlyRedeemed, LedgerStatus::None) => {
                 shares.at_stake.add(unit, known.rest());
             }
         }
@@ -209,38 +209,38 @@ impl Shares {
 
     /// The class of a refund whose rewards divide so. `open`, `done`: whether a retraction of the order is on its way, or
     /// proven. `None` where nothing at all is known of the order.
-    pub fn class(&self, open: bool, done: bool) -> Option<Class> {
+    pub fn class(&self, open: bool, done: bool) -> Option<RefundClass> {
         if self.at_stake.rewards > 0 {
-            Some(Class::StillRewarded)
+            Some(RefundClass::StillRewarded)
         } else if open {
-            Some(Class::NotConfirmed)
+            Some(RefundClass::NotConfirmed)
         } else if self.lost.rewards > 0 {
             // What ran out was not taken back either.
             let others = self.taken_back.rewards + self.review.rewards + self.cancelled;
-            Some(if others == 0 { Class::TooLate } else { Class::PartlyLost })
+            Some(if others == 0 { RefundClass::TooLate } else { RefundClass::PartlyLost })
         } else if done {
-            Some(Class::Confirmed)
+            Some(RefundClass::Confirmed)
         } else {
-            (self.cancelled + self.expired > 0).then_some(Class::CancelledOtherwise)
+            (self.cancelled + self.expired > 0).then_some(RefundClass::CancelledOtherwise)
         }
     }
 
     /// What a refund of this class is about.
-    pub fn worth(&self, class: Class) -> Worth {
+    pub fn worth(&self, class: RefundClass) -> RewardValue {
         match class {
-            Class::StillRewarded => self.at_stake.worth.clone(),
-            Class::NotConfirmed => self.not_confirmed.worth.clone(),
-            Class::TooLate | Class::PartlyLost => self.lost.worth.clone(),
-            Class::Confirmed => self.taken_back.worth.clone(),
+            RefundClass::StillRewarded => self.at_stake.worth.clone(),
+            RefundClass::NotConfirmed => self.not_confirmed.worth.clone(),
+            RefundClass::TooLate | RefundClass::PartlyLost => self.lost.worth.clone(),
+            RefundClass::Confirmed => self.taken_back.worth.clone(),
             // What is not certain to be refunded in full is worth nothing here.
-            Class::NotUsable
-            | Class::ToCompare
-            | Class::Unclear
-            | Class::RefundedInPart
-            | Class::NotFoundYet
-            | Class::CancelledOtherwise
-            | Class::NotAReferral
-            | Class::NotRefunded => Worth::default(),
+            RefundClass::NotUsable
+            | RefundClass::ToCompare
+            | RefundClass::Unclear
+            | RefundClass::RefundedInPart
+            | RefundClass::NotFoundYet
+            | RefundClass::CancelledOtherwise
+            | RefundClass::NotAReferral
+            | RefundClass::NotRefunded => RewardValue::default(),
         }
     }
 }
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     /// 500 of each, of which 200 were redeemed where it is in part.
-    fn known(state: RewardState, cover: Cover) -> Known {
+    fn known(state: RewardState, ledger_status: LedgerStatus) -> RewardStatus {
         let redeemed = match state {
             RewardState::Redeemed => Some(500),
             RewardState::PartlyRedeemed => Some(200),
@@ -258,40 +258,40 @@ mod tests {
         };
         let unit = Unit::Currency("USD".to_owned());
         let (reward_id, remarks) = ("r".to_owned(), Vec::new());
-        Known { reward_id, state, unit, assigned: Some(500), redeemed, cover, remarks }
+        RewardStatus { reward_id, state, unit, assigned: Some(500), redeemed, ledger_status, remarks }
     }
 
     #[test]
     fn rewards_and_ledger_give_one_class() {
-        use Cover::{Done, None as No, Open};
+        use LedgerStatus::{Done, None as No, Open};
         use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed};
-        type Row<'a> = (&'a [(RewardState, Cover)], bool, bool, Option<Class>, &'a str);
+        type Row<'a> = (&'a [(RewardState, LedgerStatus)], bool, bool, Option<RefundClass>, &'a str);
         let table: &[Row<'_>] = &[
             (&[], false, false, None, ""),
-            (&[], true, false, Some(Class::NotConfirmed), ""),
-            (&[], false, true, Some(Class::Confirmed), ""),
-            (&[(Available, No), (Pending, No)], false, false, Some(Class::StillRewarded), "10.00 USD"),
-            (&[(Available, No), (Redeemed, No)], false, false, Some(Class::StillRewarded), "5.00 USD"),
-            (&[(PartlyRedeemed, No)], false, false, Some(Class::StillRewarded), "3.00 USD"),
+            (&[], true, false, Some(RefundClass::NotConfirmed), ""),
+            (&[], false, true, Some(RefundClass::Confirmed), ""),
+            (&[(Available, No), (Pending, No)], false, false, Some(RefundClass::StillRewarded), "10.00 USD"),
+            (&[(Available, No), (Redeemed, No)], false, false, Some(RefundClass::StillRewarded), "5.00 USD"),
+            (&[(PartlyRedeemed, No)], false, false, Some(RefundClass::StillRewarded), "3.00 USD"),
             // One action of two went out.
-            (&[(Available, No), (Available, Open)], true, false, Some(Class::StillRewarded), "5.00 USD"),
-            (&[(Cancelled, Done), (Available, Done)], false, true, Some(Class::StillRewarded), "5.00 USD"),
-            (&[(Available, Open), (Cancelled, Open)], true, false, Some(Class::NotConfirmed), "10.00 USD"),
-            (&[(PartlyRedeemed, Open)], true, false, Some(Class::NotConfirmed), "3.00 USD"),
-            (&[(Redeemed, Open)], true, false, Some(Class::NotConfirmed), ""),
-            (&[(Redeemed, No), (Redeemed, No)], false, false, Some(Class::TooLate), "10.00 USD"),
-            (&[(Redeemed, No), (Expired, No)], false, false, Some(Class::TooLate), "5.00 USD"),
-            (&[(Redeemed, No), (Cancelled, No)], false, false, Some(Class::PartlyLost), "5.00 USD"),
-            (&[(Redeemed, Done), (Cancelled, Done)], false, true, Some(Class::PartlyLost), "5.00 USD"),
-            (&[(PartlyRedeemed, Done), (Cancelled, Done)], false, true, Some(Class::PartlyLost), "2.00 USD"),
-            (&[(Cancelled, Done), (Cancelled, Done)], false, true, Some(Class::Confirmed), "10.00 USD"),
-            (&[(Cancelled, Done), (Expired, Done)], false, true, Some(Class::Confirmed), "5.00 USD"),
-            (&[(Cancelled, No), (Expired, No)], false, false, Some(Class::CancelledOtherwise), ""),
+            (&[(Available, No), (Available, Open)], true, false, Some(RefundClass::StillRewarded), "5.00 USD"),
+            (&[(Cancelled, Done), (Available, Done)], false, true, Some(RefundClass::StillRewarded), "5.00 USD"),
+            (&[(Available, Open), (Cancelled, Open)], true, false, Some(RefundClass::NotConfirmed), "10.00 USD"),
+            (&[(PartlyRedeemed, Open)], true, false, Some(RefundClass::NotConfirmed), "3.00 USD"),
+            (&[(Redeemed, Open)], true, false, Some(RefundClass::NotConfirmed), ""),
+            (&[(Redeemed, No), (Redeemed, No)], false, false, Some(RefundClass::TooLate), "10.00 USD"),
+            (&[(Redeemed, No), (Expired, No)], false, false, Some(RefundClass::TooLate), "5.00 USD"),
+            (&[(Redeemed, No), (Cancelled, No)], false, false, Some(RefundClass::PartlyLost), "5.00 USD"),
+            (&[(Redeemed, Done), (Cancelled, Done)], false, true, Some(RefundClass::PartlyLost), "5.00 USD"),
+            (&[(PartlyRedeemed, Done), (Cancelled, Done)], false, true, Some(RefundClass::PartlyLost), "2.00 USD"),
+            (&[(Cancelled, Done), (Cancelled, Done)], false, true, Some(RefundClass::Confirmed), "10.00 USD"),
+            (&[(Cancelled, Done), (Expired, Done)], false, true, Some(RefundClass::Confirmed), "5.00 USD"),
+            (&[(Cancelled, No), (Expired, No)], false, false, Some(RefundClass::CancelledOtherwise), ""),
         ];
         for (rewards, open, done, class, worth) in table {
-            let mut shares = Shares::default();
-            for (state, cover) in *rewards {
-                shares.merge(&Shares::of(&known(*state, *cover)));
+            let mut shares = RewardTotals::default();
+            for (state, ledger_status) in *rewards {
+                shares.merge(&RewardTotals::of(&known(*state, *ledger_status)));
             }
             assert_eq!(shares.class(*open, *done), *class, "{rewards:?}");
             assert_eq!(class.map(|class| shares.worth(class).to_string()).unwrap_or_default(), *worth, "{rewards:?}");
@@ -300,31 +300,32 @@ mod tests {
 
     #[test]
     fn no_part_of_a_reward_is_lost_on_the_way() {
-        for cover in [Cover::None, Cover::Done, Cover::Open] {
+        for ledger_status in [LedgerStatus::None, LedgerStatus::Done, LedgerStatus::Open] {
             for state in
                 [RewardState::Pending, RewardState::Available, RewardState::PartlyRedeemed, RewardState::Redeemed]
             {
-                let shares = Shares::of(&known(state, cover));
-                let mut all = Worth::default();
+                let shares = RewardTotals::of(&known(state, ledger_status));
+                let mut all = RewardValue::default();
                 for share in [&shares.at_stake, &shares.not_confirmed, &shares.lost, &shares.taken_back, &shares.review]
                 {
                     all.merge(&share.worth);
                 }
-                assert_eq!(all.to_string(), "5.00 USD", "{state:?} {cover:?}");
+                assert_eq!(all.to_string(), "5.00 USD", "{state:?} {ledger_status:?}");
             }
         }
     }
 
     #[test]
     fn a_reward_that_names_no_amount_is_not_worth_nothing() {
-        let silent = Known { assigned: None, redeemed: None, ..known(RewardState::Available, Cover::None) };
-        assert_eq!(Shares::of(&silent).at_stake.worth.to_string(), "1 reward of unknown worth (USD)");
+        let silent =
+            RewardStatus { assigned: None, redeemed: None, ..known(RewardState::Available, LedgerStatus::None) };
+        assert_eq!(RewardTotals::of(&silent).at_stake.worth.to_string(), "1 reward of unknown worth (USD)");
     }
 
     #[test]
     fn classes_are_in_their_order_and_their_words_differ() {
-        assert!(Class::ALL.is_sorted());
-        let words: std::collections::HashSet<&str> = Class::ALL.iter().map(|class| class.words()).collect();
-        assert_eq!(words.len(), Class::ALL.len());
+        assert!(RefundClass::ALL.is_sorted());
+        let words: std::collections::HashSet<&str> = RefundClass::ALL.iter().map(|class| class.words()).collect();
+        assert_eq!(words.len(), RefundClass::ALL.len());
     }
 }

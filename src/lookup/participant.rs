@@ -24,7 +24,7 @@ const LIVE_PAGE_SIZE: u32 = 100;
 
 /// How far a live look went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Looked {
+pub struct ParticipantRead {
     /// Participants that the vendor's search gave and that were compared here.
     pub participants_seen: u64,
     /// Participants that the vendor says match; its search is known to say everyone.
@@ -41,7 +41,7 @@ pub struct Looked {
     pub forgotten: u64,
 }
 
-impl Looked {
+impl ParticipantRead {
     /// How far, for a person.
     pub fn describe(&self) -> String {
         let cut = if self.cut_short { ", and there were more than are looked at" } else { "" };
@@ -73,14 +73,14 @@ fn counted(number: u64, noun: &str) -> String {
 
 /// Asks the vendor about one participant, live, and keeps what comes: no crawl is needed. `who` is a user ID, an account ID
 /// or an e-mail address, matched exactly here, because the vendor's search is known to give everyone. Answer with [`super::run`].
-pub async fn participant(
+pub async fn read_participant(
     advocate: &Advocate,
     index: &mut Index,
     mapping: &Mapping,
     clock: &Clock,
     who: &str,
-) -> Result<Looked> {
-    let mut looked = Looked {
+) -> Result<ParticipantRead> {
+    let mut looked = ParticipantRead {
         participants_seen: 0,
         participants_total: None,
         cut_short: false,

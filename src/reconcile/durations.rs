@@ -9,7 +9,7 @@ const HOUR_MS: f64 = 3_600_000.0;
 
 /// A summary of times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Hours {
+pub struct DurationSummary {
     /// How many were measured.
     pub count: usize,
     /// The middle, in hours; `null` where there was nothing to measure.
@@ -18,7 +18,7 @@ pub struct Hours {
     pub p95: Option<f64>,
 }
 
-impl Hours {
+impl DurationSummary {
     /// The summary of these times in milliseconds. One that is negative, as of a retraction before its refund, took no time.
     pub fn of(mut times_ms: Vec<i64>) -> Self {
         for time in &mut times_ms {
@@ -73,7 +73,7 @@ mod tests {
             (vec![i64::MAX, i64::MAX], Some(hours(i64::MAX as f64)), Some(hours(i64::MAX as f64))),
         ] {
             let count = times.len();
-            assert_eq!(Hours::of(times.clone()), Hours { count, median, p95 }, "{times:?}");
+            assert_eq!(DurationSummary::of(times.clone()), DurationSummary { count, median, p95 }, "{times:?}");
         }
     }
 }

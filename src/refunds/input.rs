@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Result};
 
 /// The largest file that is read, in bytes.
-pub const MOST_BYTES: u64 = 100 * 1024 * 1024;
+pub const MAX_BYTES: u64 = 100 * 1024 * 1024;
 
 const SAVE_AS: &str = "save it as \"CSV UTF-8 (comma delimited)\"";
 

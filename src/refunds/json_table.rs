@@ -9,9 +9,9 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::csv_table::{MAX_CELLS, MAX_COLUMNS, too_much};
+use super::input::line_ends;
 use super::row::RawRow;
-use super::table::{MOST_CELLS, MOST_COLUMNS, too_much};
-use super::text::line_ends;
 use crate::error::{Error, Kind, Result};
 
 /// What sort of value a cell was.
@@ -27,7 +27,7 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
     let mut header: Vec<String> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut rows: Vec<RawRow> = Vec::new();
-    let mut cells_left = MOST_CELLS;
+    let mut cells_left = MAX_CELLS;
     let mut lines = Lines { text, at: 0, line: 1 };
     for object in objects(name, text)? {
         let line = lines.of(object);
@@ -41,8 +41,8 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
                 header.push(key.clone());
                 header.len() - 1
             });
-            if header.len() > MOST_COLUMNS {
-                return Err(too_much(name, &format!("more than {MOST_COLUMNS} different keys")));
+            if header.len() > MAX_COLUMNS {
+                return Err(too_much(name, &format!("more than {MAX_COLUMNS} different keys")));
             }
             if place >= row.cells.len() {
                 // An absent key is an empty text.
@@ -70,7 +70,7 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
         }
         cells_left = cells_left
             .checked_sub(row.cells.len())
-            .ok_or_else(|| too_much(name, &format!("more than {MOST_CELLS} values")))?;
+            .ok_or_else(|| too_much(name, &format!("more than {MAX_CELLS} values")))?;
         rows.push(row);
     }
     Ok((header, rows))
@@ -107,7 +107,7 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     Ok(list)
 }
 
-/// Names under which a list of refunds, or an export of a platform, stands in its envelope.
+/// ColumnNames under which a list of refunds, or an export of a platform, stands in its envelope.
 const ENVELOPES: [&str; 16] = [
     "orders",
     "order",

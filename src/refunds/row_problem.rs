@@ -11,7 +11,7 @@ use super::columns::Column;
 /// What a problem does to its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Weight {
+pub enum Severity {
     /// Said, and the row goes on.
     Note,
     /// The row goes on only where the index has exactly these bytes as an order ID; else it stops, with the suggestion.
@@ -75,11 +75,11 @@ impl ProblemKind {
 
 /// One thing that is wrong with one row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct RowProblem {
     /// Which kind.
     pub kind: ProblemKind,
     /// What it does to the row.
-    pub weight: Weight,
+    pub severity: Severity,
     /// The column it was found in.
     pub column: Column,
     /// A lower-case sentence without a full stop.
@@ -89,9 +89,9 @@ pub struct Problem {
     pub suggestion: Option<String>,
 }
 
-impl Problem {
-    pub(super) fn new(kind: ProblemKind, weight: Weight, column: Column, message: impl Into<String>) -> Self {
-        Self { kind, weight, column, message: message.into(), suggestion: None }
+impl RowProblem {
+    pub(super) fn new(kind: ProblemKind, severity: Severity, column: Column, message: impl Into<String>) -> Self {
+        Self { kind, severity, column, message: message.into(), suggestion: None }
     }
 
     pub(super) fn suggest(mut self, text: impl Into<String>) -> Self {
@@ -101,7 +101,7 @@ impl Problem {
 }
 
 /// `order ID "1.00E+09" is in scientific notation, …`.
-impl fmt::Display for Problem {
+impl fmt::Display for RowProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         match &self.suggestion {

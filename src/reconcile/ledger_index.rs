@@ -7,21 +7,21 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::class::Cover;
+use super::classification::LedgerStatus;
 use crate::error::Result;
 use crate::model::{ActionId, OrderId, RewardState};
 use crate::store::ledger::{Ledger, Outline, Reading, Road, SeenReward, State};
 
 /// Every retraction of the ledger.
 #[derive(Debug, Default)]
-pub struct Sent {
+pub struct LedgerIndex {
     all: Vec<Outline>,
     by_order: HashMap<OrderId, Vec<usize>>,
     by_action: HashMap<ActionId, Vec<usize>>,
     by_reward: HashMap<String, Vec<usize>>,
 }
 
-impl Sent {
+impl LedgerIndex {
     /// Reads the ledger; nothing where there is none.
     pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
         let mut sent = Self::default();
@@ -80,7 +80,7 @@ pub fn needs_a_refund(outline: &Outline) -> bool {
 }
 
 /// What these retractions do about one reward of their order.
-pub fn cover(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> Cover {
+pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> LedgerStatus {
     let covers = |outline: &&&Outline| {
         let by_order = outline.road.takes_all_back() && outline.action_id.is_none() && outline.order_id == *order_id;
         let by_action =
@@ -89,14 +89,14 @@ pub fn cover(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &
     };
     let one = |outline: &&Outline| {
         if is_open(outline) {
-            Cover::Open
+            LedgerStatus::Open
         } else if is_done(outline) && !was_cancelled_before(outline, reward_id) {
-            Cover::Done
+            LedgerStatus::Done
         } else {
-            Cover::None
+            LedgerStatus::None
         }
     };
-    about.iter().filter(covers).map(one).max().unwrap_or(Cover::None)
+    about.iter().filter(covers).map(one).max().unwrap_or(LedgerStatus::None)
 }
 
 /// Cancelled before anything was sent: not by this retraction.
@@ -165,28 +165,28 @@ mod tests {
         let actions = [ActionId::new("1.2.3")];
         let (before, cancelled): (&[_], &[_]) = (&[(0, "available")], &[(0, "cancelled")]);
         for (state, action, road, readings, reward, expected) in [
-            (State::Queued, Some("1.2.3"), Road::Reversal, before, "r", Cover::Open),
-            (State::Queued, Some("1.2.3"), Road::Reversal, before, "new", Cover::Open),
-            (State::Queued, Some("9.9.9"), Road::Reversal, before, "other", Cover::None),
-            (State::Queued, Some("9.9.9"), Road::Reversal, before, "r", Cover::Open),
-            (State::Unknown, None, Road::Reversal, before, "new", Cover::Open),
-            (State::HandedOver, Some("1.2.3"), Road::File, before, "r", Cover::Open),
-            (State::Confirmed, Some("1.2.3"), Road::Reversal, before, "r", Cover::Done),
-            (State::Partial, Some("1.2.3"), Road::Reversal, before, "r", Cover::Done),
-            (State::Confirmed, Some("1.2.3"), Road::Reversal, cancelled, "r", Cover::None),
-            (State::Confirmed, None, Road::Reward, before, "r", Cover::Done),
-            (State::Confirmed, None, Road::Reward, before, "other", Cover::None),
-            (State::Failed, Some("1.2.3"), Road::Reversal, before, "r", Cover::None),
-            (State::Superseded, Some("1.2.3"), Road::Reversal, before, "r", Cover::None),
-            (State::Planned, Some("1.2.3"), Road::Reversal, before, "r", Cover::None),
-            (State::Queued, Some("1.2.3"), Road::Modification, before, "r", Cover::None),
-            (State::Processed, Some("1.2.3"), Road::Modification, before, "r", Cover::None),
+            (State::Queued, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Open),
+            (State::Queued, Some("1.2.3"), Road::Reversal, before, "new", LedgerStatus::Open),
+            (State::Queued, Some("9.9.9"), Road::Reversal, before, "other", LedgerStatus::None),
+            (State::Queued, Some("9.9.9"), Road::Reversal, before, "r", LedgerStatus::Open),
+            (State::Unknown, None, Road::Reversal, before, "new", LedgerStatus::Open),
+            (State::HandedOver, Some("1.2.3"), Road::File, before, "r", LedgerStatus::Open),
+            (State::Confirmed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
+            (State::Partial, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
+            (State::Confirmed, Some("1.2.3"), Road::Reversal, cancelled, "r", LedgerStatus::None),
+            (State::Confirmed, None, Road::Reward, before, "r", LedgerStatus::Done),
+            (State::Confirmed, None, Road::Reward, before, "other", LedgerStatus::None),
+            (State::Failed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Superseded, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Planned, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Queued, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
+            (State::Processed, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
         ] {
             let one = Outline { road, ..outline(state, action, readings) };
-            assert_eq!(cover(&[&one], &order, reward, &actions), expected, "{one:?} {reward}");
+            assert_eq!(ledger_status(&[&one], &order, reward, &actions), expected, "{one:?} {reward}");
         }
         let (done, open) = (outline(State::Confirmed, None, before), outline(State::Queued, None, before));
-        assert_eq!(cover(&[&open, &done], &order, "r", &actions), Cover::Open);
+        assert_eq!(ledger_status(&[&open, &done], &order, "r", &actions), LedgerStatus::Open);
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn retractions_are_found_by_order_action_and_reward_once() {
-        let mut sent = Sent::default();
+        let mut sent = LedgerIndex::default();
         sent.add(outline(State::Queued, Some("1.2.3"), &[(0, "available"), (1, "cancelled")]));
         let (order, other) = (OrderId::new("1001"), OrderId::new("1002"));
         let (action, stranger) = (ActionId::new("1.2.3"), ActionId::new("9.9.9"));

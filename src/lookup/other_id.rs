@@ -13,7 +13,7 @@ const MOST: usize = 20;
 /// What a text is, if it is no order ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RelatedKind {
+pub enum OtherIdKind {
     /// The vendor's ID of an action.
     Action,
     /// The vendor's ID of a reward.
@@ -22,7 +22,7 @@ pub enum RelatedKind {
     Participant,
 }
 
-impl RelatedKind {
+impl OtherIdKind {
     /// With its article, for a person.
     pub fn describe(self) -> &'static str {
         match self {
@@ -35,9 +35,9 @@ impl RelatedKind {
 
 /// Orders that a text leads to, though it is no order ID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Related {
+pub struct OtherId {
     /// What the text is.
-    pub kind: RelatedKind,
+    pub kind: OtherIdKind,
     /// The orders, at most 20; empty if its rewards carry none.
     pub orders: Vec<OrderId>,
     /// There are more orders than are listed.
@@ -46,36 +46,36 @@ pub struct Related {
 
 /// Whether orders may be found by a participant's ID: that tells who placed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Participants {
+pub enum ParticipantIds {
     /// The caller may see accounts.
-    Find,
+    Match,
     /// The caller may not, so a participant's ID finds nothing.
-    Leave,
+    Hide,
 }
 
 /// What this text is, other than an order ID; `None` if the index does not know it. Blanks, quotes and marks around it are
 /// looked past, because nothing is acted on.
-pub(super) fn of(reader: &IndexReader, text: &str, participants: Participants) -> Result<Option<Related>> {
+pub(super) fn find(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
     let others = whole_candidates(text).into_iter().map(|candidate| candidate.text);
     // A # in front makes sense for an order ID alone.
     for text in std::iter::once(text.to_owned()).chain(others.filter(|text| !text.starts_with('#'))) {
-        if let Some(related) = of_exactly(reader, &text, participants)? {
+        if let Some(related) = find_exact(reader, &text, participants)? {
             return Ok(Some(related));
         }
     }
     Ok(None)
 }
 
-fn of_exactly(reader: &IndexReader, text: &str, participants: Participants) -> Result<Option<Related>> {
+fn find_exact(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
     let of_action = reader.rewards_of_action(&ActionId::new(text))?;
     if !of_action.is_empty() {
         let orders = of_action.into_iter().flat_map(|reward| reward.order_ids).collect();
-        return Ok(Some(Related::new(RelatedKind::Action, orders)));
+        return Ok(Some(OtherId::new(OtherIdKind::Action, orders)));
     }
     if let Some(reward) = reader.reward(&RewardId::new(text))? {
-        return Ok(Some(Related::new(RelatedKind::Reward, reward.order_ids)));
+        return Ok(Some(OtherId::new(OtherIdKind::Reward, reward.order_ids)));
     }
-    if participants == Participants::Leave {
+    if participants == ParticipantIds::Hide {
         return Ok(None);
     }
     let mut orders = reader.orders_of_participant(text, MOST + 1)?;
@@ -83,11 +83,11 @@ fn of_exactly(reader: &IndexReader, text: &str, participants: Participants) -> R
         // The vendor keeps most addresses in lower case.
         orders = reader.orders_of_participant(&text.to_lowercase(), MOST + 1)?;
     }
-    Ok((!orders.is_empty()).then(|| Related::new(RelatedKind::Participant, orders)))
+    Ok((!orders.is_empty()).then(|| OtherId::new(OtherIdKind::Participant, orders)))
 }
 
-impl Related {
-    fn new(kind: RelatedKind, all: Vec<OrderId>) -> Self {
+impl OtherId {
+    fn new(kind: OtherIdKind, all: Vec<OrderId>) -> Self {
         let mut orders: Vec<OrderId> = Vec::new();
         for order in all {
             if !orders.contains(&order) {

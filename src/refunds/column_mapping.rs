@@ -4,15 +4,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::columns::{Column, fold};
-use super::dates::{self, DayOrder, NoDate};
-use super::formats::{Cells, Says, Status};
+use super::dates::{self, DateError, DateOrder};
+use super::formats::{OrderStatus, RowCells, RowMeaning};
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 
 /// What the columns of a file mean, as a person says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Explained {
+pub struct ColumnMapping {
     /// Column names; a file that has all of them is read in this way. Only in settings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
@@ -52,14 +52,14 @@ pub enum AmountMeans {
     NewAmount,
 }
 
-impl Explained {
+impl ColumnMapping {
     /// Whether it says anything about a column.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// Whether only the order's column is named: the file is still recognised by its format.
-    pub(super) fn names_only_the_order(&self) -> bool {
+    pub(super) fn maps_only_order_id(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
     }
@@ -87,7 +87,7 @@ impl Explained {
     }
 
     /// The names that a person gave to columns.
-    pub(super) fn chosen(&self) -> Vec<(Column, String)> {
+    pub(super) fn named_columns(&self) -> Vec<(Column, String)> {
         let named = [
             (Column::OrderId, &self.order_column),
             (Column::Amount, &self.amount_column),
@@ -99,7 +99,12 @@ impl Explained {
     }
 
     /// What a row says. An error is the reason why its order is unclear.
-    pub(super) fn says(&self, cells: &Cells<'_>, days: DayOrder, both_signs: bool) -> Result<Says, String> {
+    pub(super) fn interpret(
+        &self,
+        cells: &RowCells<'_>,
+        days: DateOrder,
+        both_signs: bool,
+    ) -> Result<RowMeaning, String> {
         // Exports of orders have such a column too, blank for what was not refunded.
         if cells.has(Column::RefundedAt) {
             let date = cells.text(Column::RefundedAt);
@@ -107,7 +112,7 @@ impl Explained {
                 return Err(cells.blank(Column::RefundedAt));
             }
             match dates::parse_in(date, days) {
-                Err(NoDate::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
+                Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
                 // What programs write for no date: 0001, 1899, 1970, 9999.
                 Ok(Some(when)) if !dates::is_plausible(when) => {
                     return Err(format!("the refund date {date:?} is the date of no refund"));
@@ -122,8 +127,8 @@ impl Explained {
             }
             let is_refunded = self.refunded_when.iter().any(|value| value.to_lowercase() == status.to_lowercase());
             if !cells.has(Column::Amount) {
-                let status = if is_refunded { Status::Refunded } else { Status::NotRefunded };
-                return Ok(Says::Order { status, refunded: None, total: None });
+                let status = if is_refunded { OrderStatus::Refunded } else { OrderStatus::NotRefunded };
+                return Ok(RowMeaning::Order { status, refunded: None, total: None });
             }
             if !is_refunded {
                 return match cells.amount(Column::Amount)? {
@@ -132,19 +137,19 @@ impl Explained {
                             "the status {status:?} does not mean refunded, and the amount says that {amount} went back"
                         ))
                     }
-                    _ => Ok(Says::NoRefund(format!("the status is {status}"))),
+                    _ => Ok(RowMeaning::NoRefund(format!("the status is {status}"))),
                 };
             }
         }
         if !cells.has(Column::Amount) {
-            return Ok(Says::Listed);
+            return Ok(RowMeaning::Listed);
         }
         let amount = cells.needed(Column::Amount)?;
         if self.amount_means == Some(AmountMeans::NewAmount) {
             return if amount.is_negative() {
                 Err(format!("a new amount of {amount} is less than nothing"))
             } else {
-                Ok(Says::NewAmount(amount))
+                Ok(RowMeaning::NewAmount(amount))
             };
         }
         if both_signs && !amount.is_zero() {
@@ -155,6 +160,6 @@ impl Explained {
             return Err(cells.blank(Column::Total));
         }
         let refunded = if amount.is_zero() { Decimal::ZERO } else { amount.abs() };
-        Ok(Says::Refund { refunded, total })
+        Ok(RowMeaning::Refund { refunded, total })
     }
 }

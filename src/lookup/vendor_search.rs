@@ -30,7 +30,7 @@ const AFTER: i64 = 86_400_000;
 
 /// How far a look at the source went.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Searched {
+pub struct VendorSearch {
     /// Requests that it cost.
     pub requests: u64,
     /// The vendor could be asked for the order itself.
@@ -49,7 +49,7 @@ pub struct Searched {
     pub notes: Vec<String>,
 }
 
-impl Searched {
+impl VendorSearch {
     /// How far, for a person.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
@@ -82,9 +82,9 @@ pub async fn search(
     clock: &Clock,
     order: &OrderId,
     budget: u64,
-) -> Result<Searched> {
-    let mut look = Look { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
-    let mut searched = Searched::default();
+) -> Result<VendorSearch> {
+    let mut look = Search { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
+    let mut searched = VendorSearch::default();
     look.directly(&mut searched).await?;
     if !look.is_indexed()? {
         look.newest(&mut searched).await?;
@@ -93,7 +93,7 @@ pub async fn search(
     Ok(searched)
 }
 
-struct Look<'a> {
+struct Search<'a> {
     advocate: &'a Advocate,
     index: &'a mut Index,
     mapping: &'a Mapping,
@@ -103,7 +103,7 @@ struct Look<'a> {
     budget: u64,
 }
 
-impl Look<'_> {
+impl Search<'_> {
     fn spent(&self) -> u64 {
         self.advocate.stats().requests - self.began
     }
@@ -117,7 +117,7 @@ impl Look<'_> {
     }
 
     /// From the event to its rewards: those of the buyer's account, those of the same referral, those of the same day.
-    async fn directly(&mut self, searched: &mut Searched) -> Result<()> {
+    async fn directly(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let mut names = self.index.order_fields()?;
         names.extend(FIELDS.map(str::to_owned));
         let mut seen = BTreeSet::new();
@@ -215,7 +215,7 @@ impl Look<'_> {
     }
 
     /// What was modified last, back to what the index has; and where there is no such order, what was read longest ago.
-    async fn newest(&mut self, searched: &mut Searched) -> Result<()> {
+    async fn newest(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let known = self.index.newest_finished_run()?.filter(|run| run.complete).and_then(|run| run.watermark);
         let (mut offset, mut oldest, mut is_whole) = (0, None::<i64>, true);
         while self.has_budget() {
@@ -301,17 +301,17 @@ mod tests {
     #[test]
     fn it_says_how_far_it_looked() {
         let fields = vec!["order_id".to_owned()];
-        let searched = Searched { requests: 7, asked_directly: true, fields, ..Searched::default() };
+        let searched = VendorSearch { requests: 7, asked_directly: true, fields, ..VendorSearch::default() };
         assert_eq!(
             searched.describe(),
             "looked at the source with 7 requests: the vendor knows no event whose order_id is this order"
         );
-        let searched = Searched {
+        let searched = VendorSearch {
             requests: 100,
             rewards: 9000,
             back_to: Some("2026-11-23T09:42:13Z".to_owned()),
             notes: vec!["the order cannot be asked for directly (x)".to_owned()],
-            ..Searched::default()
+            ..VendorSearch::default()
         };
         assert_eq!(
             searched.describe(),
