@@ -1,11 +1,11 @@
-//! Whether an index that does not have an order proves that the order is no referral.
+//! What an index can prove by not having an order.
 
 use jiff::Timestamp;
 
 use crate::model::Coverage;
 use crate::report::grouped;
 
-/// What an answer rests on, in one phrase: "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
+/// A phrase such as "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
 pub fn describe_coverage(coverage: &Coverage) -> String {
     let read = format!("{} of {} accounts read", grouped(coverage.accounts_read), grouped(coverage.accounts_known));
     let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
@@ -21,8 +21,8 @@ pub fn describe_coverage(coverage: &Coverage) -> String {
     format!("as of {minute} UTC, {read}{doubt}{forgotten}")
 }
 
-/// Why the index proves nothing about an order that it does not have and that was refunded at `refunded`; `None` if it proves
-/// that the order is no referral: the index is complete, has rewards, and is newer than the refund.
+/// Why the absence of an order in the index does not prove that it is not a referral; `None` if it does. The proof needs a
+/// complete index that has rewards and is newer than the refund.
 pub fn why_absence_is_unproven(coverage: &Coverage, refunded: Timestamp) -> Option<String> {
     let as_of: Option<Timestamp> = coverage.as_of.as_deref().and_then(|at| at.parse().ok());
     if !coverage.complete || coverage.rewards_read == 0 {

@@ -1,48 +1,48 @@
-//! What became of one refund: its rewards as they stand, and what this ledger did about them, give one class; pure.
+//! Classifies one refund by the state of its rewards and by what the ledger says about them.
 //!
-//! The most urgent thing that is true of a refund names it: a reward that stands and that nobody is taking back outranks
-//! everything. Nothing here says *confirmed* by itself: that is the ledger's word, and a later reading may deny it.
+//! The most urgent fact names the class: a reward that is still active and that no retraction covers comes first.
+//! *Confirmed* is copied from the ledger; a later reading of the reward may contradict it.
 
 use serde::Serialize;
 
 use super::reward_value::{RewardValue, Unit};
 use crate::model::RewardState;
 
-/// The classes, the most urgent first.
+/// Most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundClass {
-    /// A reward stands, and nothing that was sent will take it back: money at stake.
+    /// A reward is active and no retraction will take it back.
     StillRewarded,
-    /// Sent or handed over, and no proof yet.
+    /// Sent or handed over, and not proven yet.
     NotConfirmed,
-    /// The row has no order ID that can be trusted.
+    /// The row has no usable order ID.
     NotUsable,
-    /// A reward stands, and only the action's amount, which the index does not have, says whether all of it was refunded.
+    /// A reward is active. Only the amount of the action, which the index does not have, tells whether the refund is full.
     ToCompare,
-    /// A reward stands and the file's evidence is missing, unknown or contradictory; or the index knows the order only under
-    /// an ID that is written otherwise.
+    /// A reward is active and the evidence of the file is missing, unknown or contradictory. Or the index has only a similar
+    /// order ID.
     Unclear,
-    /// A reward stands, and a part of the order was refunded.
+    /// A reward is active and the order was refunded in part.
     RefundedInPart,
-    /// Every reward was redeemed before anything took it back.
+    /// Every reward was redeemed before a retraction.
     TooLate,
-    /// Some of it was redeemed, the rest was taken back.
+    /// Some rewards were redeemed, the rest was taken back.
     PartlyLost,
-    /// The order is not in the index, which does not reach far enough to say more.
+    /// The order is not in the index, and the index cannot prove that it is not a referral.
     NotFoundYet,
-    /// Proven by this ledger.
+    /// Proven by the ledger.
     Confirmed,
-    /// No reward stands, and it was not this ledger that took them back.
+    /// No reward is active, and the ledger has no retraction that took them back.
     CancelledOtherwise,
-    /// The index is complete and newer than the refund, and does not have the order.
+    /// The index is complete, newer than the refund, and does not have the order.
     NotAReferral,
-    /// The file does not say that it was refunded.
+    /// The file does not say that the order was refunded.
     NotRefunded,
 }
 
 impl RefundClass {
-    /// All of them, the most urgent first.
+    /// Most urgent first.
     pub const ALL: [Self; 13] = [
         Self::StillRewarded,
         Self::NotConfirmed,
@@ -59,7 +59,7 @@ impl RefundClass {
         Self::NotRefunded,
     ];
 
-    /// The words for it, as in the report and in outcome files.
+    /// The name in the report and in outcome files.
     pub fn words(self) -> &'static str {
         match self {
             Self::StillRewarded => "refunded and still rewarded",
@@ -78,65 +78,55 @@ impl RefundClass {
         }
     }
 
-    /// Whether a person has something to do or to decide.
+    /// Whether a person must act or decide.
     pub fn needs_attention(self) -> bool {
         self <= Self::PartlyLost
     }
 
-    /// Whether the refund is not through: these decide the exit code.
+    /// Whether the refund is unfinished. Any such refund makes the exit code 6.
     pub fn is_open(self) -> bool {
         matches!(self, Self::StillRewarded | Self::NotConfirmed | Self::NotUsable | Self::ToCompare | Self::Unclear)
     }
 }
 
-/// What this ledger does about a reward.
+/// What the ledger has done about a reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LedgerStatus {
-    /// Nothing that may have reached the vendor.
+    /// Nothing was sent, as far as is known.
     None,
-    /// A retraction of it is proven.
+    /// A retraction is proven.
     Done,
-    /// A retraction of it is on its way.
+    /// A retraction was sent and is not proven yet.
     Open,
 }
 
-/// One reward of a refunded order, as it was last read.
+/// A reward of a refunded order, as last read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewardStatus {
-    /// The reward.
     pub reward_id: String,
-    /// Where it stands.
     pub state: RewardState,
-    /// What it is counted in.
     pub unit: Unit,
-    /// What was earned.
     pub assigned: Option<i64>,
-    /// What of it was redeemed.
     pub redeemed: Option<i64>,
-    /// What this ledger does about it.
     pub ledger_status: LedgerStatus,
-    /// What a person should know of it.
     pub remarks: Vec<&'static str>,
 }
 
 impl RewardStatus {
-    /// What is left of it for its owner.
+    /// The part that was not redeemed.
     fn rest(&self) -> Option<i64> {
         Some(self.assigned? - self.redeemed.unwrap_or(0))
     }
 
-    /// What of it was redeemed.
+    /// The part that was redeemed.
     fn loss(&self) -> Option<i64> {
         self.redeemed.filter(|redeemed| *redeemed > 0).or(self.assigned)
     }
 }
 
-/// Some rewards, and what they are worth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Subtotal {
-    /// How many.
     pub rewards: u64,
-    /// Their worth.
     pub worth: RewardValue,
 }
 
@@ -152,27 +142,26 @@ impl Subtotal {
     }
 }
 
-/// How the rewards of a refund divide, or those of all refunds.
+/// The rewards of one refund, or of all refunds, by what became of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RewardTotals {
-    /// They stand, and nothing takes them back.
+    /// Active, and not covered by a retraction.
     pub at_stake: Subtotal,
-    /// A retraction of them is not proven yet.
+    /// Covered by a retraction that is not proven yet.
     pub not_confirmed: Subtotal,
     /// Redeemed.
     pub lost: Subtotal,
-    /// This ledger has taken them back.
+    /// Cancelled by this ledger.
     pub taken_back: Subtotal,
-    /// The rest of what was redeemed in part before it was retracted; what becomes of it, the vendor does not say.
+    /// The rest of rewards that were partly redeemed before the retraction. The vendor does not document what becomes of it.
     pub review: Subtotal,
-    /// How many were cancelled, and not by this ledger.
+    /// Number of rewards cancelled otherwise.
     pub cancelled: u64,
-    /// How many ran out: nobody has anything of them.
+    /// Number of expired rewards, which no one can redeem.
     pub expired: u64,
 }
 
 impl RewardTotals {
-    /// The share of one reward.
     pub fn of(known: &RewardStatus) -> Self {
         let mut shares = Self::default();
         let unit = &known.unit;
@@ -185,9 +174,9 @@ impl RewardTotals {
             (RewardState::Cancelled, LedgerStatus::None) => shares.cancelled += 1,
             (RewardState::Cancelled, LedgerStatus::Done) => shares.taken_back.add(unit, known.rest()),
             (RewardState::PartlyRedeemed, LedgerStatus::Done) => shares.review.add(unit, known.rest()),
-            // Cancelled too: what is not proven is not taken back.
+            // Includes cancelled rewards: until the retraction is proven, they are not taken back.
             (_, LedgerStatus::Open) => shares.not_confirmed.add(unit, known.rest()),
-            // One that stands after its proof stands.
+            // A reward that is active after its retraction was proven is at stake.
             (RewardState::Pending | RewardState::Available | RewardState::Unclear, _)
             | (RewardState::PartlyRedeemed, LedgerStatus::None) => {
                 shares.at_stake.add(unit, known.rest());
@@ -196,7 +185,6 @@ impl RewardTotals {
         shares
     }
 
-    /// Adds all of another.
     pub fn merge(&mut self, other: &Self) {
         self.at_stake.merge(&other.at_stake);
         self.not_confirmed.merge(&other.not_confirmed);
@@ -207,15 +195,15 @@ impl RewardTotals {
         self.expired += other.expired;
     }
 
-    /// The class of a refund whose rewards divide so. `open`, `done`: whether a retraction of the order is on its way, or
-    /// proven. `None` where nothing at all is known of the order.
+    /// The class of a refund with these rewards. `open` and `done` say whether a retraction of the order is unfinished or
+    /// proven. `None` if nothing is known of the order.
     pub fn class(&self, open: bool, done: bool) -> Option<RefundClass> {
         if self.at_stake.rewards > 0 {
             Some(RefundClass::StillRewarded)
         } else if open {
             Some(RefundClass::NotConfirmed)
         } else if self.lost.rewards > 0 {
-            // What ran out was not taken back either.
+            // Expired rewards were not taken back.
             let others = self.taken_back.rewards + self.review.rewards + self.cancelled;
             Some(if others == 0 { RefundClass::TooLate } else { RefundClass::PartlyLost })
         } else if done {
@@ -225,14 +213,14 @@ impl RewardTotals {
         }
     }
 
-    /// What a refund of this class is about.
+    /// The value that the class is about.
     pub fn worth(&self, class: RefundClass) -> RewardValue {
         match class {
             RefundClass::StillRewarded => self.at_stake.worth.clone(),
             RefundClass::NotConfirmed => self.not_confirmed.worth.clone(),
             RefundClass::TooLate | RefundClass::PartlyLost => self.lost.worth.clone(),
             RefundClass::Confirmed => self.taken_back.worth.clone(),
-            // What is not certain to be refunded in full is worth nothing here.
+            // These classes are not certain to be refunded in full, so no value is attributed to them.
             RefundClass::NotUsable
             | RefundClass::ToCompare
             | RefundClass::Unclear

@@ -1,8 +1,7 @@
-//! One refund of the shop's export against what is known: index, ledger, class, and a note for a person.
+//! Compares one refund of the file with index and ledger.
 //!
-//! A damaged order ID is believed only where exactly these bytes are known; what merely looks like it is named and never used.
-//! No amount is guessed at: what the row says was refunded is repeated in the note, whatever it may mean. No account is in
-//! here.
+//! A damaged order ID is used only if the index or the ledger has exactly this ID. Similar IDs are mentioned and never used.
+//! Rows never contain an account.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,7 +19,7 @@ use crate::refunds::{
 use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
 use crate::store::ledger::{Outline, Road};
 
-/// The columns that are added to the shop's.
+/// The columns that are added to the file.
 pub const COLUMNS: [&str; 9] = [
     "recoup_class",
     "recoup_action",
@@ -36,70 +35,58 @@ pub const COLUMNS: [&str; 9] = [
 /// One refund and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// Its line in the file.
     pub line: u64,
-    /// The order ID as it stands there; `null` where there is none.
+    /// As in the file; `null` if the row has none.
     pub order_id: Option<OrderId>,
-    /// What became of it.
     pub class: RefundClass,
-    /// The line of the first row with the same order, which is the one that counts.
+    /// The line of the first row with the same order, which has the values.
     pub duplicate_of: Option<u64>,
-    /// When it was refunded, as the file says.
     pub refunded_at: Option<DateOrTime>,
-    /// The order's actions.
     pub actions: Vec<String>,
-    /// The order's rewards.
     pub rewards: Vec<String>,
-    /// What the class is about: what is at stake, not confirmed, lost or taken back.
+    /// The value that the class is about: at stake, not confirmed, lost or taken back.
     pub worth: RewardValue,
-    /// The retraction of the ledger that says most about it.
+    /// The most relevant retraction of the ledger.
     pub retraction: Option<i64>,
-    /// Where that stands; without one, where the rewards stand, in their order.
+    /// The state of that retraction; without one, the states of the rewards.
     pub state: String,
-    /// When its last action was proven.
+    /// When the last action was proven.
     pub confirmed_at: Option<Timestamp>,
-    /// Its referral was converted when it was last read, though the order was refunded in full.
+    /// The referral was still converted when it was last read, though the order was refunded in full.
     pub referral_converted: bool,
-    /// What a person should know.
     pub note: String,
-    /// What the file proves of its order; `null` if the row names none.
+    /// `null` if the row names no order.
     pub decision: Option<DecisionKind>,
-    /// What that rests on.
     pub evidence: String,
 }
 
-/// A row, and what goes into the totals.
+/// A row with the values for the totals.
 #[derive(Debug)]
 pub struct Compared {
-    /// The row.
     pub row: Row,
-    /// Its rewards.
     pub known: Vec<RewardStatus>,
-    /// The retractions of the ledger that belong to it.
+    /// Ledger IDs of the retractions of this order.
     pub retractions: Vec<i64>,
-    /// When the first of its proven retractions was written down.
+    /// When the first proven retraction was recorded.
     pub begun_at: Option<Timestamp>,
 }
 
-/// What refunds are compared with.
+/// The data that refunds are compared with.
 #[derive(Debug)]
 pub struct Comparer<'a> {
-    /// The index.
     pub reader: &'a IndexReader,
-    /// The ledger.
     pub ledger: &'a LedgerIndex,
-    /// How much of the tenant the index has.
     pub coverage: &'a Coverage,
-    /// When that was so.
+    /// The time of the coverage.
     pub as_of: Option<Timestamp>,
-    /// Now, and by which clock.
+    /// The current time, and the clock that gave it.
     pub now: JudgedNow,
-    /// A refund without a date happened before this.
+    /// Refunds without a date happened before this time.
     pub undated: Timestamp,
 }
 
 impl Comparer<'_> {
-    /// Compares one order by its first row, or a row that names no order.
+    /// Compares an order by its first row, or a row that names no order.
     pub fn compare(&self, refunds: &Refunds, refund: &RefundRow, order: Option<&OrderRefund>) -> Result<Compared> {
         let Some(order) = order else {
             return Ok(match &refund.no_order_needed {
@@ -207,13 +194,13 @@ impl Comparer<'_> {
         let rewards = indexed.iter().map(|indexed| indexed.reward.reward_id.as_str());
         let mut about = self.ledger.about(order_id, actions, rewards);
         if let Some(wanted) = &refund.action_id {
-            // One that went out by order ID may be for this action.
+            // A retraction without an action may concern this one.
             about.retain(|outline| outline.action_id.as_ref().is_none_or(|action_id| action_id == wanted));
         }
         about
     }
 
-    /// The rewards of the order: those of the index, and those that only the ledger knows. The newer reading counts.
+    /// The rewards in the index and those that only the ledger has. The newer reading counts.
     fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<RewardStatus> {
         let mut readings = newest_readings(about);
         let mut all = Vec::with_capacity(indexed.len());
@@ -223,7 +210,7 @@ impl Comparer<'_> {
             let by_index = reward.state(self.now.at.as_millisecond());
             let later = readings.remove(reward_id).filter(|(at, ..)| *at > indexed.read_at);
             let (state, redeemed) = match later {
-                // The ledger does not say when a reward runs out.
+                // The ledger does not record expiry.
                 Some((_, RewardState::Pending | RewardState::Available, _)) if by_index == RewardState::Expired => {
                     (by_index, reward.redeemed)
                 }
@@ -271,7 +258,8 @@ impl Comparer<'_> {
         all
     }
 
-    /// A no is only as good as the index: it must be complete, and newer than the refund.
+    /// Classifies an order that is not in the index. Only a complete index that is newer than the refund proves that it is
+    /// not a referral.
     fn not_found(
         &self,
         refund: &RefundRow,
@@ -304,7 +292,7 @@ impl Comparer<'_> {
 }
 
 impl Row {
-    /// The row of a refund that an earlier one has said already. It carries no worth, so that a column can be added up.
+    /// A further row of an order. It has no value, so that the column can be summed.
     pub fn repeats(&self, refund: &RefundRow) -> Self {
         Self {
             line: refund.line,
@@ -317,7 +305,7 @@ impl Row {
         }
     }
 
-    /// The cells under [`COLUMNS`].
+    /// The cells for [`COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
         let cells = [
             self.class.words().to_owned(),
@@ -334,7 +322,7 @@ impl Row {
     }
 }
 
-/// A moment as the ledger writes it.
+/// The format of times in the ledger.
 pub fn moment(at: Timestamp) -> String {
     format!("{at:.3}")
 }
@@ -377,7 +365,7 @@ fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
-/// About what the row is looked up by. What else is wrong with a row does not hide what became of its order.
+/// Whether the problem is about an ID that is looked up. Other problems of a row do not hide what became of its order.
 fn is_about_id(problem: &RowProblem) -> bool {
     matches!(problem.column, Column::OrderId | Column::ActionId)
 }
@@ -387,7 +375,7 @@ fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
     rows.flat_map(|row| &row.problems).find(damage).map(ToString::to_string)
 }
 
-/// The retraction that says most: one that is open, else the newest that is proven, else the newest.
+/// Prefers an open retraction, then the newest proven one, then the newest.
 fn leading<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
     let newest = |of: &dyn Fn(&Outline) -> bool| about.iter().copied().rfind(|outline| of(outline));
     newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))
@@ -397,7 +385,7 @@ fn states(known: &[RewardStatus]) -> String {
     known.iter().map(|known| known.state.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// What a person should know of the rewards.
+/// Notes about the rewards.
 fn remarks(known: &[RewardStatus]) -> Vec<String> {
     let mut notes = Vec::new();
     for known in known {
@@ -419,7 +407,7 @@ fn remarks(known: &[RewardStatus]) -> Vec<String> {
     notes
 }
 
-/// What of the ledger the state alone does not say.
+/// Notes about retractions whose state alone is not enough.
 fn tell(about: &[&Outline], class: RefundClass) -> Vec<String> {
     let told = |outline: &&&Outline| {
         let is_end = is_done(outline) || (is_open(outline) && class == RefundClass::NotConfirmed);

@@ -1,7 +1,7 @@
-//! What this ledger did, found by order, by action and by reward.
+//! The retractions of the ledger, found by order, action or reward.
 //!
-//! The ledger is read once, whole and without anything personal. Attempts that are known to have done nothing (refused, never
-//! received, never sent, released, replaced) take nothing back and cover nothing, but are there to be told of.
+//! The ledger is read once, without personal data. Attempts that had no effect (refused, never received, never sent,
+//! released, superseded) take nothing back, but the report mentions them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::model::{ActionId, OrderId, RewardState};
 use crate::store::ledger::{Ledger, Outline, Reading, Road, SeenReward, State};
 
-/// Every retraction of the ledger.
 #[derive(Debug, Default)]
 pub struct LedgerIndex {
     all: Vec<Outline>,
@@ -22,7 +21,7 @@ pub struct LedgerIndex {
 }
 
 impl LedgerIndex {
-    /// Reads the ledger; nothing where there is none.
+    /// Reads the ledger. Without a ledger the result is empty.
     pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
         let mut sent = Self::default();
         if let Some(ledger) = ledger {
@@ -45,12 +44,12 @@ impl LedgerIndex {
         self.all.push(outline);
     }
 
-    /// Every retraction, oldest first.
+    /// Oldest first.
     pub fn all(&self) -> &[Outline] {
         &self.all
     }
 
-    /// What was done about an order, about these actions and about these rewards, oldest first.
+    /// The retractions of an order, of these actions and of these rewards, oldest first.
     pub fn about<'a>(
         &self,
         order_id: &OrderId,
@@ -64,22 +63,21 @@ impl LedgerIndex {
     }
 }
 
-/// Whether the vendor may have it, and its end is not known.
+/// Whether the vendor may have received it and the result is unknown.
 pub fn is_open(outline: &Outline) -> bool {
     outline.road != Road::Modification && outline.state.is_open()
 }
 
-/// Whether it is proven.
 pub fn is_done(outline: &Outline) -> bool {
     outline.road != Road::Modification && matches!(outline.state, State::Confirmed | State::Partial)
 }
 
-/// Whether it takes a whole order back, and the vendor may have it: what a refund should stand behind.
+/// Whether it reverses a whole order and may have been sent. Such a retraction needs a refund.
 pub fn needs_a_refund(outline: &Outline) -> bool {
     outline.road.takes_all_back() && outline.state.may_have_been_sent()
 }
 
-/// What these retractions do about one reward of their order.
+/// What these retractions do about one reward of an order.
 pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> LedgerStatus {
     let covers = |outline: &&&Outline| {
         let by_order = outline.road.takes_all_back() && outline.action_id.is_none() && outline.order_id == *order_id;
@@ -99,14 +97,14 @@ pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, ac
     about.iter().filter(covers).map(one).max().unwrap_or(LedgerStatus::None)
 }
 
-/// Cancelled before anything was sent: not by this retraction.
+/// Whether the reward was cancelled before this retraction was sent.
 fn was_cancelled_before(outline: &Outline, reward_id: &str) -> bool {
     let before = outline.readings.first().into_iter().flat_map(|reading| &reading.rewards);
     before.filter(|reward| reward.reward_id == reward_id).any(|reward| state_of(reward) == Some(RewardState::Cancelled))
 }
 
-/// The newest readings of every reward in these retractions, with when that was. One that could not be read any more tells
-/// nothing: its earlier reading stays.
+/// The newest reading of every reward in these retractions, with its time. If a reward can no longer be read, its last
+/// successful reading counts.
 pub fn newest_readings<'a>(about: &[&'a Outline]) -> HashMap<&'a str, (Timestamp, RewardState, &'a SeenReward)> {
     let mut newest: HashMap<&str, (Timestamp, RewardState, &SeenReward)> = HashMap::new();
     for (at, reward) in about.iter().flat_map(|outline| seen(outline)) {
@@ -123,7 +121,7 @@ fn seen(outline: &Outline) -> impl Iterator<Item = (Timestamp, &SeenReward)> {
     outline.readings.iter().flat_map(|Reading { at, rewards }| rewards.iter().map(|reward| (*at, reward)))
 }
 
-/// The state of a word of the ledger; `None` for a reward that could not be read any more.
+/// Parses the state in the ledger; `None` if the reward could not be read.
 fn state_of(reward: &SeenReward) -> Option<RewardState> {
     use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed, Unclear};
     [Pending, Available, PartlyRedeemed, Redeemed, Expired, Cancelled, Unclear]

@@ -1,8 +1,8 @@
-//! Use case: every refund of the shop's export against rewards and ledger, and every retraction against the refunds.
+//! Use case: compares every refund of a file with rewards and ledger, and every retraction with the refunds.
 //!
-//! Reads the two files and the shop's, and nothing else: no network, and nothing is written but the report. What it says is
-//! as fresh as the index, and says how fresh that is. It must never call a refund settled on the word of an index alone, and
-//! never shows an account.
+//! Reads the index, the ledger and the file. Makes no requests and writes only the outcome file. The answer is as recent as
+//! the index, and says how recent that is. A refund counts as settled only if the ledger proves it. Accounts never appear in
+//! the answer.
 
 mod classification;
 mod compare;
@@ -35,33 +35,29 @@ use summary::{Totals, UnmatchedRetraction};
 
 pub use summary::Reconciliation;
 
-/// How often progress is shown.
+/// Rows between two progress updates.
 const SHOW_EVERY: usize = 1000;
 
-/// What is compared, and where the answer goes.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The shop's refunds; `-` is standard input.
+    /// `-` is standard input.
     pub refunds: &'a Path,
-    /// How they are read.
     pub read: read::Options,
-    /// Where the rows go, each with what became of it.
+    /// The outcome file: every row with its result.
     pub out: Option<&'a Path>,
-    /// That file may be replaced.
+    /// Whether the outcome file may be replaced.
     pub force: bool,
-    /// Retractions from before are not looked for in the file; without it, those from before its oldest refund.
+    /// Retractions before this time need no refund. Defaults to the oldest refund of the file.
     pub since: Option<Timestamp>,
-    /// The index.
     pub index: &'a Path,
-    /// The ledger.
     pub ledger: &'a Path,
-    /// Whom they belong to.
+    /// The account that index and ledger belong to.
     pub identity: Option<&'a Identity>,
 }
 
-/// Compares everything; writes the outcome file where one was asked for.
+/// Compares everything and writes the outcome file.
 pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Reconciliation> {
-    // Where the answer goes is settled before any work is done.
+    // Fail on an unusable output file before doing any work.
     let out = job.out.map(|path| OutFile::reserve(path, job.force)).transpose()?;
     out.iter().try_for_each(|out| out.is_not(job.refunds))?;
     let refunds = read::file(job.refunds, &job.read)?;
@@ -70,7 +66,7 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
             .hint("run `recoup crawl` first")
     })?;
     let ledger = Ledger::open_read_only(job.ledger, job.identity)?;
-    // Without the ledger that was used, everything that it took back would look as if somebody else had cancelled it.
+    // With another ledger, everything that was retracted would look as if it had been cancelled otherwise.
     check_ledger(Some(&reader), ledger.as_ref())?;
     let ledger_index = LedgerIndex::read(ledger.as_ref())?;
     let undated = input::written_at(job.refunds, clock.now());
@@ -133,7 +129,7 @@ fn compare(
     Ok(Reconciliation::new(job.refunds, refunds, comparer, rows, totals, unmatched, since))
 }
 
-/// Adds each reward to the totals once, however many rows it is in; whether one was there before.
+/// Adds each reward to the totals once. Returns whether any of them was counted before.
 fn count(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut RewardTotals) -> bool {
     let mut again = false;
     for known in known {
@@ -153,7 +149,7 @@ fn add_note(row: &mut Row, note: &str) {
     row.note.push_str(note);
 }
 
-/// The other direction: what was taken back, or may have been, without a refund in the file.
+/// Finds retractions that may have been sent and have no refund in the file.
 fn unmatched(
     comparer: &Comparer<'_>,
     refunds: &Refunds,
@@ -170,7 +166,7 @@ fn unmatched(
     });
     let mut list = Vec::new();
     for outline in wanted {
-        // The ledger does not say which currency its cents are of.
+        // The ledger does not record the currency.
         let currencies: HashMap<String, Option<String>> = comparer
             .reader
             .rewards_of_order(&outline.order_id)?

@@ -1,7 +1,7 @@
-//! The answer as a whole: counts, totals, times, the rows, and the retractions without a refund; as text and as JSON.
+//! The reconciliation report: counts, totals, durations, rows, and retractions without a refund, as text and as JSON.
 //!
-//! The text is for a person who has a morning for it: totals, and the rows that need somebody, the most worth first and no
-//! more than can be read. JSON and the outcome file have every row. Nothing is decided here.
+//! The text shows totals and the rows that need attention, highest value first and limited in number. JSON and the outcome
+//! file have every row.
 
 use std::path::Path;
 
@@ -21,13 +21,12 @@ use crate::report::{grouped, table};
 use crate::store::index::JudgedBy;
 use crate::store::ledger::{Outline, Road, State};
 
-/// How many rows are shown; more are no list that a person reads.
+/// Maximum number of rows in the text.
 const SHOWN: usize = 50;
 
-/// Sums over all refunds.
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// Each reward once.
+    /// Each reward is counted once.
     pub shares: RewardTotals,
     counts: [u64; RefundClass::ALL.len()],
     from_refund: Vec<i64>,
@@ -35,47 +34,40 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Counts a refund; `begun_at` is when its first proven retraction was written down.
+    /// Counts a refund. `begun_at` is when its first proven retraction was recorded.
     pub fn count(&mut self, row: &Row, begun_at: Option<Timestamp>) {
         self.counts[row.class as usize] += 1;
         let Some(confirmed_at) = row.confirmed_at else { return };
         let since = |began: Timestamp| confirmed_at.as_millisecond() - began.as_millisecond();
-        // A day begins at midnight: no refund was faster than this says.
+        // A date without a time counts from midnight, so durations are never understated.
         self.from_refund.extend(row.refunded_at.map(|refunded| since(refunded.earliest())));
         self.from_retraction.extend(begun_at.map(since));
     }
 }
 
-/// How many refunds are of a class.
 #[derive(Debug, Serialize)]
 struct Count {
     class: RefundClass,
     refunds: u64,
 }
 
-/// A retraction whose order is in no row of the file.
+/// A retraction whose order is not in the file.
 #[derive(Debug, Serialize)]
 pub struct UnmatchedRetraction {
-    /// Its number in the ledger.
+    /// The ledger ID.
     pub retraction: i64,
-    /// Its order.
     pub order_id: String,
-    /// Its action, unless it went out by order ID and action tracker.
+    /// `null` if it was sent by order ID and action tracker.
     pub action_id: Option<String>,
-    /// How the vendor heard of it.
     pub road: Road,
-    /// Where it stands.
     pub state: State,
-    /// When it was written down.
     pub created_at: Timestamp,
-    /// When it was proven.
     pub confirmed_at: Option<Timestamp>,
-    /// What its rewards were worth, without what had been redeemed.
+    /// The value of its rewards, without redeemed amounts.
     pub worth: RewardValue,
 }
 
 impl UnmatchedRetraction {
-    /// The line of one retraction.
     pub fn new(outline: &Outline, worth: RewardValue) -> Self {
         Self {
             retraction: outline.id,
@@ -90,42 +82,36 @@ impl UnmatchedRetraction {
     }
 }
 
-/// How long retractions took.
 #[derive(Debug, Serialize)]
 struct Times {
-    /// From the refund, as the file says, to the proof.
+    /// From the refund date of the file to the proof.
     refund_to_confirmed: DurationSummary,
-    /// From writing the retraction down to the proof.
+    /// From recording the retraction to the proof.
     retraction_to_confirmed: DurationSummary,
 }
 
-/// Every refund against rewards and ledger.
 #[derive(Debug, Serialize)]
 pub struct Reconciliation {
-    /// The file.
     pub file: String,
-    /// The format that it was read as.
     pub format: String,
-    /// What the answer rests on.
     pub coverage: Coverage,
-    /// By which clock the states of rewards are judged.
+    /// The clock by which reward states are judged.
     pub clock: JudgedBy,
-    /// The index was read after every refund of the file, as far as they are dated.
+    /// The index is newer than the newest dated refund in the file.
     pub index_is_newer: bool,
-    /// Orders: rows without those that repeat an order.
+    /// Number of orders, that is rows without repeated orders.
     pub refunds: u64,
-    /// Further rows of orders.
+    /// Number of further rows of orders.
     pub repeated: u64,
     counts: Vec<Count>,
-    /// Orders refunded in full whose referral was still converted when it was last read.
+    /// Number of orders refunded in full whose referral was still converted when it was last read.
     pub referrals_still_converted: u64,
     totals: RewardTotals,
     hours: Times,
-    /// From when on retractions were looked for in the file; `null`: all of them.
+    /// Retractions before this time are not listed in `without_refund`; `null` means no limit.
     pub since: Option<Timestamp>,
-    /// Retractions without a refund.
     pub without_refund: Vec<UnmatchedRetraction>,
-    /// Every row of the file, in order.
+    /// In file order.
     pub(super) rows: Vec<Row>,
 }
 
@@ -164,7 +150,7 @@ impl Reconciliation {
         }
     }
 
-    /// Why the answer may be behind the times; `None` where it is not.
+    /// Why the answer may be out of date; `None` if it is not.
     pub fn doubt(&self) -> Option<&'static str> {
         if !self.coverage.complete {
             Some(
@@ -177,7 +163,7 @@ impl Reconciliation {
         }
     }
 
-    /// What the command ends with, where that is not success.
+    /// The error that the command ends with; `None` if every refund is settled.
     pub fn problem(&self) -> Option<Error> {
         let of = |wanted: RefundClass| {
             self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds)
@@ -205,7 +191,7 @@ impl Reconciliation {
         })
     }
 
-    /// The answer for a person.
+    /// The report as text.
     pub fn lines(&self) -> Vec<String> {
         let again = match self.repeated {
             0 => String::new(),
@@ -265,7 +251,7 @@ impl Reconciliation {
         }
     }
 
-    /// The rows that need somebody: the most urgent class first, and in it what is worth most.
+    /// The rows that need attention, by class and then by value.
     fn needing_attention(&self, lines: &mut Vec<String>) {
         let mut wanted: Vec<&Row> =
             self.rows.iter().filter(|row| row.class.needs_attention() && row.duplicate_of.is_none()).collect();

@@ -1,5 +1,4 @@
-//! What a person explains about a file of no known format, by flags, on the page, or once for all in `recoup.toml`; and what a
-//! row of such a file says. Pure.
+//! The user's description of the columns of a file, from flags, the page or `recoup.toml`, and how it interprets a row.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,32 +8,28 @@ use super::formats::{OrderStatus, RowCells, RowMeaning};
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 
-/// What the columns of a file mean, as a person says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColumnMapping {
-    /// Column names; a file that has all of them is read in this way. Only in settings.
+    /// A file that has all of these columns is read with this mapping. Only in `recoup.toml`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
-    /// The column with the order IDs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_column: Option<String>,
-    /// The column with the amounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_column: Option<String>,
-    /// What these amounts are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_means: Option<AmountMeans>,
-    /// The column with what the whole order cost.
+    /// The column with the price of the whole order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_column: Option<String>,
     /// The column that says whether the order was refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_column: Option<String>,
-    /// The values of that column that mean *refunded*, without case.
+    /// The values of the status column that mean *refunded*. Case does not matter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refunded_when: Vec<String>,
-    /// The column with the dates of the refunds.
+    /// The column with the refund dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_column: Option<String>,
     /// Columns that say nothing about the refund.
@@ -42,7 +37,6 @@ pub struct ColumnMapping {
     pub ignore_columns: Vec<String>,
 }
 
-/// What the amounts of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum AmountMeans {
@@ -53,25 +47,24 @@ pub enum AmountMeans {
 }
 
 impl ColumnMapping {
-    /// Whether it says anything about a column.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether only the order's column is named: the file is still recognised by its format.
+    /// Whether it maps at most the order ID, so that the format is still detected.
     pub(super) fn maps_only_order_id(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
     }
 
-    /// Whether a column of this name says nothing about the refund.
+    /// Whether the column is in `ignore_columns`.
     pub fn ignores(&self, name: &str) -> bool {
-        // A name of signs only folds to nothing, as an empty one does: it is ignored by its exact name.
+        // A name of punctuation only folds to the empty string, so it must match exactly.
         let folded = fold(name);
         self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
     }
 
-    /// Fails if one half of a pair is missing.
+    /// Fails if there is a status column without values, or values without a column.
     pub fn check(&self) -> Result<()> {
         match (&self.status_column, self.refunded_when.as_slice()) {
             (Some(column), []) => {
@@ -86,7 +79,7 @@ impl ColumnMapping {
         }
     }
 
-    /// The names that a person gave to columns.
+    /// The columns that the user named.
     pub(super) fn named_columns(&self) -> Vec<(Column, String)> {
         let named = [
             (Column::OrderId, &self.order_column),
@@ -98,14 +91,14 @@ impl ColumnMapping {
         named.into_iter().filter_map(|(column, name)| Some((column, name.clone()?))).collect()
     }
 
-    /// What a row says. An error is the reason why its order is unclear.
+    /// Interprets a row. An error says why the order is unclear.
     pub(super) fn interpret(
         &self,
         cells: &RowCells<'_>,
         days: DateOrder,
         both_signs: bool,
     ) -> Result<RowMeaning, String> {
-        // Exports of orders have such a column too, blank for what was not refunded.
+        // Exports of orders have this column, too. It is blank if the order was not refunded.
         if cells.has(Column::RefundedAt) {
             let date = cells.text(Column::RefundedAt);
             if date.is_empty() {
@@ -113,7 +106,7 @@ impl ColumnMapping {
             }
             match dates::parse_in(date, days) {
                 Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
-                // What programs write for no date: 0001, 1899, 1970, 9999.
+                // Programs write 0001, 1899, 1970 or 9999 if there is no date.
                 Ok(Some(when)) if !dates::is_plausible(when) => {
                     return Err(format!("the refund date {date:?} is the date of no refund"));
                 }

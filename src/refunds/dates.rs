@@ -1,8 +1,8 @@
-//! Dates as shops write them: a day, or a moment; pure.
+//! Parses dates as shops write them.
 //!
-//! Read are RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` between year, month and day is
-//! as good as `-`. **Without an offset it is UTC.** `03/04/2024` is one day in London and another in Boston: it is read only if
-//! other dates of the same file have one reading, as `13/11/2026` has. The number that a spreadsheet keeps inside is not read.
+//! Accepted are RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` may replace `-`. **A time
+//! without an offset is UTC.** `03/04/2024` is accepted only if other dates of the file show the order of day and month, as
+//! `13/11/2026` does. Serial numbers of spreadsheets are not accepted.
 
 use std::fmt;
 
@@ -11,17 +11,16 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A day without a time, or a moment.
+/// A date without a time, or a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DateOrTime {
-    /// A whole day, of UTC.
+    /// The whole day, in UTC.
     Day(Date),
-    /// A moment.
     At(Timestamp),
 }
 
 impl DateOrTime {
-    /// The first moment that it can mean.
+    /// The earliest time that it can mean.
     pub fn earliest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.to_datetime(jiff::civil::Time::midnight())).unwrap_or(Timestamp::MIN),
@@ -29,7 +28,7 @@ impl DateOrTime {
         }
     }
 
-    /// The last moment that it can mean: what has to be covered before an order may be called no referral.
+    /// The latest time that it can mean. An index must be newer before it can prove that an order is not a referral.
     pub fn latest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.at(23, 59, 59, 999_999_999)).unwrap_or(Timestamp::MAX),
@@ -53,26 +52,24 @@ impl Serialize for DateOrTime {
     }
 }
 
-/// Whether something of a shop may have happened then: from 2000 to 2099.
+/// Whether the date is from 2000 to 2099.
 pub fn is_plausible(when: DateOrTime) -> bool {
     let year = |at: Timestamp| at.to_zoned(TimeZone::UTC).year();
     year(when.earliest()) >= 2000 && year(when.latest()) < 2100
 }
 
-/// Why a cell is no date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DateError {
-    /// Day and month could be either way round.
+    /// The order of day and month is unknown.
     Ambiguous,
-    /// It cannot be read.
     Unreadable,
 }
 
-/// Which of two numbers in front of a year is the day.
+/// The order of day and month in dates that end with the year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DateOrder {
-    /// The file does not tell.
+    /// No date of the file tells.
     #[default]
     Unknown,
     /// `13.11.2026`
@@ -82,7 +79,7 @@ pub enum DateOrder {
 }
 
 impl DateOrder {
-    /// The order that all dates of a file have in common; unknown if none tells, or if they contradict each other.
+    /// The order that all dates of a file share; `Unknown` if no date tells or if dates contradict each other.
     pub fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
         let mut found = Self::Unknown;
         for (first, second, _, _) in cells.filter_map(|cell| numbers(cell.trim())) {
@@ -100,12 +97,12 @@ impl DateOrder {
     }
 }
 
-/// Reads a cell by itself; `None` if it is empty.
+/// Parses one cell without knowledge of the file; `None` if it is empty.
 pub fn parse(text: &str) -> Result<Option<DateOrTime>, DateError> {
     parse_in(text, DateOrder::Unknown)
 }
 
-/// Reads a cell of a file whose dates have this order; `None` if it is empty.
+/// Parses a cell of a file with a known date order; `None` if it is empty.
 pub fn parse_in(text: &str, order: DateOrder) -> Result<Option<DateOrTime>, DateError> {
     let text = text.trim();
     if text.is_empty() {
@@ -125,7 +122,8 @@ pub fn parse_in(text: &str, order: DateOrder) -> Result<Option<DateOrTime>, Date
     read(&format!("{year:04}-{month:02}-{day:02}{rest}")).map(Some).ok_or(DateError::Unreadable)
 }
 
-/// The two numbers in front of a year of four digits, the year, and what follows. A year of two digits has too many readings.
+/// Splits a date that ends with a four-digit year into its numbers and the rest of the text. Two-digit years have too many
+/// readings.
 fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
     let end = text.find([' ', 'T', ',']).unwrap_or(text.len());
     let (day, rest) = text.split_at(end);
@@ -140,7 +138,7 @@ fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
 }
 
 fn read(text: &str) -> Option<DateOrTime> {
-    // The parser takes more forms than these, some of them without the parts that a person would miss.
+    // jiff accepts more forms than these, some of them incomplete.
     let (day, rest) = (text.get(..10)?, text.get(10..)?);
     let shape: String = day.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     if shape != "0000-00-00" && shape != "0000/00/00" {
@@ -167,7 +165,7 @@ fn moment(at: DateTime) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(at).ok()
 }
 
-/// `14:05:06 +0200` → the time, and the offset as RFC 3339 has it.
+/// Splits `14:05:06 +0200` into the time and the offset in RFC 3339 form.
 fn split_offset(text: &str) -> (&str, Option<String>) {
     for utc in ["Z", "z", "UTC", "GMT"] {
         if let Some(time) = text.strip_suffix(utc) {

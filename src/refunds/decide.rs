@@ -1,8 +1,8 @@
-//! From the rows of a file to one decision for each order; pure.
+//! Decides for each order what the rows of a file prove.
 //!
-//! All rows of an order count, in any order. What is refunded is counted at its least (rows that may be one row written twice count once)
-//! and what the order cost at its most, so that a row or value that is missing can make a refund smaller or unclear, and never
-//! full.
+//! All rows of an order count, in any order. The refunded amount is the minimum that the rows prove (rows that may be
+//! duplicates count once), and the price is the maximum. A missing row or value can therefore make a refund smaller or
+//! unclear, but never full.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -19,26 +19,23 @@ use crate::model::decimal::Decimal;
 use crate::model::order_text::{ordinary, visible};
 use crate::model::{ActionId, OrderId};
 
-/// What a file says about one order, or about one action of it if its rows name actions.
+/// What a file says about one order, or about one action if the rows name actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRefund {
-    /// The order.
     pub order_id: OrderId,
-    /// The action that its rows name.
+    /// The action, if the rows name one.
     pub action_id: Option<ActionId>,
-    /// The places of its rows in the file, from 0.
+    /// Indexes of the rows in the file.
     pub rows: Vec<usize>,
-    /// What the file proves.
     pub decision: Decision,
-    /// What that rests on.
     pub evidence: Evidence,
-    /// When the last of its refunds was made; `None` if a row with a refund does not say.
+    /// The latest refund date; `None` if any refund has no date.
     pub refunded_at: Option<DateOrTime>,
-    /// When it was ordered; the latest date if its rows differ.
+    /// The latest order date of the rows.
     pub ordered_at: Option<DateOrTime>,
 }
 
-/// One decision for each order, and the order of each row: `None` for a row that names none.
+/// Returns one decision for each order, and for each row the index of its order.
 pub(super) fn decide(
     rows: &[RefundRow],
     columns: &Columns,
@@ -48,7 +45,7 @@ pub(super) fn decide(
     let mut groups: Vec<(OrderId, Option<ActionId>, Vec<usize>)> = Vec::new();
     let mut places: HashMap<(&OrderId, Option<&ActionId>), usize> = HashMap::new();
     let mut of_row = vec![None; rows.len()];
-    // Whether rows of an order name its action and others do not: which action those mean is a doubt.
+    // If only some rows of an order name an action, the action of the others is unclear.
     let mut named: HashMap<&OrderId, [bool; 2]> = HashMap::new();
     for (n, order_id) in orders.iter().enumerate() {
         let Some(order_id) = order_id else { continue };
@@ -99,7 +96,7 @@ pub(super) fn decide(
     (decided, of_row)
 }
 
-/// Order IDs that differ from another one of the file only in marks and blanks that nobody sees, each with that one.
+/// Maps each order ID to another one of the file that differs only in invisible characters and blanks.
 fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
     let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
     for order_id in orders {
@@ -115,7 +112,7 @@ fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a Ord
     by_look.values().filter(|same| same.len() > 1).flat_map(|same| others(same)).collect()
 }
 
-/// Line and amount of each row that may undo a refund and names no order: it may be of any order with that refund.
+/// Line and amount of each row that may undo a refund and names no order. It may concern any order with that refund.
 fn undos_without_order(
     rows: &[RefundRow],
     columns: &Columns,
@@ -141,7 +138,7 @@ fn undos_without_order(
     undos
 }
 
-/// The order of each row: its own, else that of the row that it refers to.
+/// The order of each row: its own, else that of the row it references.
 fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
     let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
     let by_payment = of_payments(rows, columns, &orders);
@@ -152,7 +149,7 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
     for n in 0..rows.len() {
         let mut at = n;
-        // A refund's line item refers to the refund, which refers to the order; nothing is deeper, and nothing goes in circles.
+        // A refund's line item references the refund, which references the order. The limit also ends cycles.
         for _ in 0..4 {
             if orders[at].is_some() {
                 break;
@@ -165,7 +162,7 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     orders
 }
 
-/// The orders of the rows; a row without one has that of the other rows of its payment, if those name one only.
+/// Gives a row without an order the order of its payment, if all other rows of the payment name the same one.
 fn of_payments<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,
@@ -184,7 +181,7 @@ fn of_payments<'a>(
     rows.iter().zip(orders.iter().copied()).map(of_row).collect()
 }
 
-/// The orders of rows that name one, and refer to a row that names another one: which of them it is about is a doubt.
+/// Orders of rows that reference a row of another order. The order they concern is unclear.
 fn in_conflict<'a>(rows: &'a [RefundRow], columns: &Columns, orders: &[Option<&'a OrderId>]) -> HashSet<&'a OrderId> {
     let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
         return HashSet::new();
@@ -199,57 +196,55 @@ fn in_conflict<'a>(rows: &'a [RefundRow], columns: &Columns, orders: &[Option<&'
     (0..rows.len()).filter_map(pair).flatten().collect()
 }
 
-/// How far the dates of two columns may be apart by their time zones.
+/// Dates of two columns may differ by their time zones.
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 const WRITTEN_TWICE: &str = "a refund of it is written twice, and nothing says whether there were two";
 
-/// The rows of one order, added up.
+/// Adds up the rows of one order.
 #[derive(Default)]
 struct OrderAccumulator {
     evidence: Evidence,
     unclear: Option<String>,
     notes: BTreeSet<String>,
     listed: bool,
-    /// Whether the status of a payment says that a part of it was not refunded.
+    /// Whether the status of a payment says that it was refunded only in part.
     kept_in_part: bool,
-    /// The shop's words on the whole order; contradictory if there are several.
+    /// Statements about the whole order. More than one is a contradiction.
     states: HashSet<StatedOrder>,
     new_amounts: HashSet<Decimal>,
     totals: HashSet<Decimal>,
-    /// The rows that moved money, by what they charged and refunded.
+    /// Rows that moved money, by the amounts charged and refunded.
     moves: HashMap<(Decimal, Decimal), SameAmountRows>,
-    /// The line, charge and refund of each ID that a row has of its own.
+    /// Line, charge and refund for each row ID.
     ids: HashMap<String, (u64, Decimal, Decimal)>,
     wants: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
     dates: Vec<Option<DateOrTime>>,
-    /// The last date on which it was ordered.
+    /// The latest order date.
     ordered_at: Option<DateOrTime>,
 }
 
-/// The shop's word on the whole order: status, refunded, total.
+/// Status, refunded amount and total of the whole order.
 type StatedOrder = (OrderStatus, Option<Decimal>, Option<Decimal>);
 
-/// Rows of one order that move the same money. Two of them may be two refunds, or one that is written twice.
+/// Rows of one order with the same amounts. Two such rows are two refunds or one that is listed twice.
 #[derive(Default)]
 struct SameAmountRows {
-    /// The different IDs that they have of their own.
     ids: HashSet<String>,
     without_id: usize,
-    /// What tells those without an ID from each other: when, and for which part of the order.
+    /// Date and item, which tell rows without an ID apart.
     moments: HashSet<(DateOrTime, String)>,
 }
 
 impl SameAmountRows {
-    /// How many movements there are at least, and at most. A row that lacks what tells it from the others may be one of them.
+    /// Minimum and maximum number of transactions. A row without distinguishing values may repeat another one.
     fn bounds(&self) -> (usize, usize) {
         let least = [self.ids.len(), self.moments.len()].into_iter().find(|count| *count > 0).unwrap_or(1);
         (least, self.ids.len() + self.without_id)
     }
 }
 
-/// What was charged and refunded, at least and at most.
 #[derive(Default)]
 struct Totals {
     most_charged: Decimal,
@@ -338,7 +333,7 @@ impl OrderAccumulator {
         }
     }
 
-    /// Whether a refund of it, or all of them together, is of this amount.
+    /// Whether one refund, or all of them together, has this amount.
     fn has_refunded(&self, amount: Decimal) -> bool {
         self.moves.keys().any(|(_, refunded)| *refunded == amount) || self.moved().least_refunded == amount
     }
@@ -348,7 +343,7 @@ impl OrderAccumulator {
         let mut moved = Totals::default();
         for ((charged, refunded), alike) in &self.moves {
             let (least, most) = alike.bounds();
-            // A refund that was undone makes the sum smaller: the least has it as often as it may have been.
+            // A negative refund lowers the sum, so the minimum counts it as often as possible.
             let (fewest, most_often) = if refunded.is_negative() { (most, least) } else { (least, most) };
             moved.most_charged = moved.most_charged + times(*charged, most);
             moved.least_refunded = moved.least_refunded + times(*refunded, fewest);
@@ -381,7 +376,7 @@ impl OrderAccumulator {
         if self.totals.len() > 1 {
             self.unclear("its rows give different totals");
         }
-        // A code says more than a sign.
+        // Prefers a currency code to a sign.
         let is_code = |name: &&String| name.bytes().all(|b| b.is_ascii_uppercase());
         self.evidence.currency = self.currencies.iter().find(is_code).or(self.currencies.first()).cloned();
         let decided = match self.unclear.take() {
@@ -396,7 +391,7 @@ impl OrderAccumulator {
         let notes = self.notes.into_iter().filter(|_| !is_full || self.listed);
         let why: Vec<String> = why.into_iter().chain(notes.take(2)).collect();
         self.evidence.why = (!why.is_empty()).then(|| why.join("; "));
-        // If one of the refunds has no date, the last one may be as late as the file.
+        // If one refund has no date, the latest date is unknown.
         let refunded_at = self.dates.iter().copied().collect::<Option<Vec<DateOrTime>>>();
         let refunded_at = refunded_at.and_then(|dates| dates.into_iter().max_by_key(|when| when.latest()));
         (decision, self.evidence, refunded_at)
@@ -428,7 +423,7 @@ impl OrderAccumulator {
             return Err("no row says what became of the order".to_owned());
         };
         if !self.moves.is_empty() {
-            // Refunds on lines of their own, beside the order's own line.
+            // Some exports list refunds on lines of their own, beside the line of the order.
             let Totals { least_refunded, most_refunded, .. } = self.moved();
             if least_refunded != most_refunded {
                 return Err(WRITTEN_TWICE.to_owned());
@@ -456,7 +451,7 @@ impl OrderAccumulator {
         }
         let total = match self.totals.iter().next().copied() {
             Some(total) => Some(total),
-            // The most that may have been charged: a charge that is written twice may be two.
+            // The maximum that may have been charged: a charge that is listed twice may be two charges.
             None => self.moves.keys().any(|(charged, _)| !charged.is_zero()).then_some(most_charged),
         };
         self.evidence.refunded = Some(least);
@@ -494,7 +489,7 @@ impl OrderAccumulator {
     }
 }
 
-/// What a status and two amounts prove together. Each may be missing; none may contradict another.
+/// Combines a status and two amounts. Each may be missing; a contradiction is an error.
 fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
     let is = |wanted: OrderStatus| status == wanted;
     let says = |text: &str| -> Result<Decision, String> {
@@ -504,7 +499,7 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
     if total.is_some_and(Decimal::is_negative) {
         return Err("what the order cost is less than 0".to_owned());
     }
-    // Some(true): all of it, Some(false): not all of it, None: the amounts do not tell.
+    // `Some(true)`: all of it, `Some(false)`: not all of it, `None`: the amounts do not say.
     let all = match (refunded, total) {
         (Some(refunded), Some(total)) if refunded > total => {
             return Err(format!("{refunded} was refunded, more than the order's {total}"));
@@ -522,7 +517,7 @@ fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decim
         return match (all, refunded) {
             (Some(false), _) => says("refunded"),
             (None, None) if total.is_some() => says("refunded"),
-            // Without the order's total in the file, the live action says of how much.
+            // The file has no total, so the amount of the live action decides.
             (None, Some(refunded)) => Ok(Decision::ToCompare { refunded }),
             _ => Ok(Decision::InFull { refunded }),
         };

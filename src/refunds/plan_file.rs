@@ -1,9 +1,9 @@
-//! Plan files: what would be done, in a form that a person can read and that shows when it was changed.
+//! Plan files: the refunds with a planned action for each row, readable by people and protected against changes.
 //!
-//! A plan is the refunds with planned columns, and behind them a mark of each row; the last row holds, under the mark, what the
-//! plan was made for and the SHA-256 of all of it. Both are over the cells, not the bytes: saved with other quotes, separators
-//! or line ends a plan is the same plan, and one changed cell, moved, added or removed row makes it another. This shows
-//! accidents and second thoughts; whoever wants to can make a new plan, so it is no proof of who wrote it.
+//! Each row ends with a hash of its cells. The last row holds the account that the plan is for and the SHA-256 of
+//! everything. Hashes cover cells, not bytes: saving the file with other quotes, separators or line ends does not change the
+//! plan. A changed cell or a moved, added or removed row does. This detects accidents, not forgery: anyone can write a new
+//! plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,39 +23,35 @@ use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
-/// A plan of another form is another plan.
+/// Identifies the layout of the file. A plan of another version is refused.
 const PLAN_VERSION: &str = "recoup plan 2";
-/// More rows than this are counted, not listed.
+/// More changed rows than this are counted and not listed.
 const NAMED: usize = 5;
 
-/// Whose plan it is: a plan for one tenant must not be applied to another.
+/// The account that a plan is for. A plan must not be applied to another account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanTarget {
     /// The Advocate tenant.
     pub tenant: String,
-    /// The Account SID.
     pub account_sid: String,
 }
 
-/// A plan, read and found unchanged.
+/// A plan that was read and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The refunds that it was made of. Their lines are those of the plan.
+    /// The refunds that the plan was made of. Line numbers are those of the plan.
     pub refunds: Refunds,
-    /// The names of the planned columns.
     pub names: Vec<String>,
-    /// Their values, one list for each row.
+    /// The cells of the planned columns, one list for each row.
     pub planned: Vec<Vec<String>>,
-    /// Whose it is.
     pub target: PlanTarget,
-    /// When it was made.
     pub made_at: Timestamp,
-    /// SHA-256 of its content, in hex: what the ledger remembers it by.
+    /// SHA-256 of the content, in hex. The ledger stores it.
     pub digest: String,
 }
 
 impl Plan {
-    /// Refuses to be applied for anyone else.
+    /// Fails if the plan is for another account.
     pub fn check_target(&self, now: &PlanTarget) -> Result<()> {
         if self.target == *now {
             return Ok(());
@@ -72,7 +68,7 @@ impl Plan {
     }
 }
 
-/// What the last row says.
+/// The JSON in the last row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct PlanFooter {
     form: String,
@@ -80,19 +76,18 @@ struct PlanFooter {
     made_at: String,
     #[serde(flatten)]
     target: PlanTarget,
-    /// How many of the columns are the refunds' own.
+    /// Number of columns that come from the refunds file.
     original: usize,
-    /// Where the known ones are: a person may have named them.
+    /// Places of the known columns. The user may have named them, so they cannot be found again by name.
     columns: BTreeMap<String, usize>,
-    /// Row and column of cells that only their being JSON numbers makes certain.
+    /// Row and column of the cells that are unambiguous only because they were JSON numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     numbers: Vec<(usize, usize)>,
-    /// How the rows are read.
     reading: FileReading,
     sha256: String,
 }
 
-/// A plan as a CSV file. `planned` has a value for each of `names` for each row.
+/// Writes a plan as CSV. `planned` has one list for each row, with one value for each of `names`.
 pub fn write_plan(
     refunds: &Refunds,
     names: &[&str],
@@ -143,13 +138,13 @@ pub fn write_plan(
     writer.finish()
 }
 
-/// Reads a plan, `-` from standard input; an error where it is not as it was written.
+/// Reads and verifies a plan; `-` is standard input.
 pub fn read_plan(path: &Path, options: &Options) -> Result<Plan> {
     let bytes = input::load(path, options.max_bytes)?;
     plan_of(&input::name_of(path), &bytes, options)
 }
 
-/// Reads what a plan file holds; `name` is how it is called in errors.
+/// Reads and verifies the content of a plan. `name` identifies it in errors.
 pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
     let read = csv_table::read(name, &input::decode(name, bytes)?, options.max_rows.saturating_add(1), &score)?;
@@ -158,7 +153,7 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     let mut lines = Vec::with_capacity(read.rows.len());
     for (line, cells) in read.rows {
         let mut cells: Vec<String> = cells.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
-        // The mark is the last cell of each row, so nothing that was written is short; what is short was cut.
+        // The row hash is the last cell, so a complete row is never short. A short row fails the hash below.
         cells.resize(header.len(), String::new());
         rows.push(cells);
         lines.push(line);
@@ -192,7 +187,7 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     assemble(name, end, read.dialect, header, rows.into_iter().zip(lines))
 }
 
-/// Whether every row is the one that was written in this place.
+/// Fails if a row was changed, moved, added or removed.
 fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> {
     let is_as_written = |n: usize, row: &Vec<String>| {
         let (mark_cell, cells) = row.split_last().map_or(("", [].as_slice()), |(last, cells)| (last.as_str(), cells));
@@ -200,7 +195,7 @@ fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> 
     };
     let wrong: Vec<usize> =
         rows.iter().enumerate().filter(|(n, row)| !is_as_written(*n, row)).map(|(n, _)| n).collect();
-    // As a spreadsheet numbers them: from 1, the header included.
+    // As a spreadsheet numbers rows: from 1, the header included.
     let number = |n: usize| n + 2;
     match (wrong.as_slice(), rows.len().cmp(&end.rows)) {
         ([], std::cmp::Ordering::Equal) => Ok(()),
@@ -227,7 +222,7 @@ fn assemble(
     mut header: Vec<String>,
     rows: impl Iterator<Item = (Vec<String>, u64)>,
 ) -> Result<Plan> {
-    // Nothing that passed the hash is wrong here, unless somebody sealed it by other means.
+    // A file that passes the hash is consistent unless another program wrote it.
     let broken = || Error::new(Kind::Usage, format!("{name} is a plan that contradicts itself")).hint("plan again");
     header.pop();
     if end.original > header.len() {
@@ -270,7 +265,8 @@ fn strs(cells: &[String]) -> Vec<&str> {
     cells.iter().map(String::as_str).collect()
 }
 
-/// The mark of one row in its place: 64 bits of SHA-256. The letter keeps a spreadsheet from reading `12e45` as a number.
+/// The hash of a row at its place: 64 bits of SHA-256. The leading letter keeps a spreadsheet from reading `12e45` as a
+/// number.
 fn mark(n: usize, cells: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
     feed(&mut context, &[PLAN_VERSION, "row", &n.to_string()]);
@@ -278,7 +274,7 @@ fn mark(n: usize, cells: &[&str]) -> String {
     format!("m{}", hex(&context.finish().as_ref()[..8]))
 }
 
-/// The hash of everything.
+/// The hash of the whole plan.
 struct PlanHash(Context);
 
 impl PlanHash {
@@ -299,7 +295,7 @@ impl PlanHash {
     }
 }
 
-/// Each list with its length and each cell with its own, so that no two lists are the same bytes.
+/// Prefixes lists and cells with their lengths, so that different lists never hash the same bytes.
 fn feed(context: &mut Context, cells: &[&str]) {
     context.update(&(cells.len() as u64).to_le_bytes());
     for cell in cells {

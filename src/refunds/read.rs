@@ -1,8 +1,8 @@
-//! A shop's file: from bytes to rows and one decision for each order.
+//! Reads a shop's file: bytes to rows, and rows to one decision for each order.
 //!
-//! A file is read whole or refused whole. The way in which it is read is, in this order: the format that a person names, what a
-//! person explains, the format of the settings or of a platform that the header shows, a plain list of refunds. A list is only
-//! read if recoup knows every column of it.
+//! A file is accepted as a whole or refused as a whole. The first of these that applies decides how it is read: the format
+//! that `--format` names, the caller's [`ColumnMapping`], a format of `recoup.toml` or of a platform whose header matches, a
+//! plain list of refunds. A plain list is accepted only if recoup knows every column.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,25 +31,21 @@ use super::syntax::Syntax;
 use super::unclear_columns::{self, UnclearColumn};
 use crate::error::{Error, Kind, Result};
 
-/// The most rows that are read: everything is in memory.
+/// Maximum number of rows. The whole file is held in memory.
 pub const MAX_ROWS: usize = 1_000_000;
-/// The name of the plain list among the formats.
+/// Name of the plain list in `--format` and in outputs.
 pub const LIST_FORMAT: &str = "list";
 
-/// How a file is read.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The format that a person names; recognised by the header otherwise.
+    /// Name of the format; `None` detects it by the header.
     pub format: Option<String>,
-    /// What a person explains.
     pub mapping: ColumnMapping,
-    /// Formats of the settings, by name.
+    /// Formats of `recoup.toml`, by name.
     pub configured: BTreeMap<String, ColumnMapping>,
-    /// How an order ID of the file becomes the one that the vendor knows.
     pub order_id_rewrite: OrderIdRewrite,
-    /// The largest file, in bytes.
+    /// In bytes.
     pub max_bytes: u64,
-    /// The most rows.
     pub max_rows: usize,
 }
 
@@ -66,21 +62,18 @@ impl Default for Options {
     }
 }
 
-/// How a file was read. A plan keeps it, so that applying the plan reads its rows in the same way.
+/// How a file was read. A plan stores it, so that `--apply` reads the rows in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReading {
-    /// The name of the format; [`LIST_FORMAT`] for a list of no known format.
+    /// [`LIST_FORMAT`] if the file is a plain list.
     pub format: String,
-    /// What a person mapping.
     #[serde(default, skip_serializing_if = "ColumnMapping::is_empty")]
     pub mapping: ColumnMapping,
-    /// How an order ID of the file becomes the one that the vendor knows.
     #[serde(default, skip_serializing_if = "OrderIdRewrite::is_empty")]
     pub order_id_rewrite: OrderIdRewrite,
-    /// The order of day and month in its dates.
     #[serde(default)]
     pub days: DateOrder,
-    /// Whether its amounts have both signs, so that one of them may undo refunds.
+    /// Whether the amounts have both signs. If they do, a negative amount may undo a refund.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_signs: bool,
 }
@@ -90,7 +83,7 @@ impl FileReading {
         formats::named(&self.format)
     }
 
-    /// The format's name for people.
+    /// Display name of the format.
     pub fn title(&self) -> String {
         match self.known() {
             Some(format) => format.title.to_owned(),
@@ -118,55 +111,47 @@ impl FileReading {
     }
 }
 
-/// A file, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refunds {
-    /// Its columns.
     pub columns: Columns,
-    /// How it was written.
     pub syntax: Syntax,
-    /// How it was read.
     pub reading: FileReading,
-    /// Its rows, in order.
+    /// In file order.
     pub rows: Vec<RefundRow>,
-    /// One decision for each order, in the order of their first rows.
+    /// One decision for each order, in the order of first appearance.
     pub orders: Vec<OrderRefund>,
-    /// What a person should know about the file: its encoding, lines that were not read.
+    /// Warnings about the file, such as its encoding and lines that were skipped.
     pub notes: Vec<String>,
 }
 
-/// A file that is a plain list but for some columns, which a person must explain.
+/// A plain list with columns that the user must explain before it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeedsMapping {
-    /// The columns in doubt; empty if none can be told to have the order IDs, or if two columns could mean the same.
+    /// Empty if the order ID column is missing, or if two columns could mean the same.
     pub doubts: Vec<UnclearColumn>,
-    /// All columns.
     pub columns: Columns,
-    /// The first rows.
     pub first_rows: Vec<Vec<String>>,
-    /// The error of a caller that cannot ask.
+    /// The error for a caller that cannot ask the user.
     pub error: Error,
 }
 
-/// What can be made of a file.
 #[derive(Debug)]
 pub enum Parsed {
     /// Every order has a decision.
     Complete(Box<Refunds>),
-    /// A person must explain columns first.
+    /// The user must say what some columns mean.
     NeedsMapping(Box<NeedsMapping>),
 }
 
-/// Rows of a doubtful file that are shown.
 const FIRST_ROWS: usize = 5;
 
-/// Reads a file, `-` from standard input. Blocks; at most [`Options::max_bytes`].
+/// Reads a file; `-` is standard input. Blocks. Fails if the file is larger than [`Options::max_bytes`].
 pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
     let bytes = input::load(path, options.max_bytes)?;
     from_bytes(&input::name_of(path), &bytes, options)
 }
 
-/// Reads what a file holds; `name` is how errors call it.
+/// Reads the content of a file. `name` identifies the file in errors. Fails if the user must explain columns.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds> {
     match parse(name, bytes, options)? {
         Parsed::Complete(refunds) => Ok(*refunds),
@@ -174,7 +159,7 @@ pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds
     }
 }
 
-/// Reads what a file holds, or says which columns a person must explain first.
+/// Reads the content of a file, or returns the columns that the user must explain first.
 pub fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Parsed> {
     options.mapping.check()?;
     let text = input::decode(name, bytes)?;
@@ -214,14 +199,13 @@ pub fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Parsed> {
     assemble(name, raw, reading, notes, !options.mapping.is_empty())
 }
 
-/// Header and rows of a file, before anything is made of them.
 struct Raw {
     header: Vec<String>,
     rows: Vec<RawRow>,
     syntax: Syntax,
-    /// A row with more cells than the header, after which nothing was read.
+    /// The error of the first row with more cells than the header. Reading stopped there.
     too_long: Option<Error>,
-    /// Line and text of what is above the header and below the last row.
+    /// Line number and text of titles above the header and totals below the last row.
     outside: Vec<(u64, String)>,
 }
 
@@ -239,7 +223,7 @@ fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<St
     Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long, outside: read.outside })
 }
 
-/// How much a record looks like a header that is known.
+/// Scores how likely a record is the header. A higher score wins.
 fn score(cells: &[String], options: &Options) -> usize {
     let has = |name: &str| !fold(name).is_empty() && cells.iter().any(|cell| fold(cell) == fold(name));
     let meanings: Vec<Option<Column>> = cells.iter().map(|cell| Column::of_name(cell)).collect();
@@ -310,14 +294,15 @@ fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<FileReading> {
     }
 }
 
-/// Whether a row may be a header: several cells, and no digit in any of them.
+/// Whether a row could be a header: it has several cells, and none has a digit.
 fn may_be_header(row: &RawRow) -> bool {
     let mut filled = row.cells.iter().filter(|cell| !cell.trim().is_empty());
     row.cells.iter().filter(|cell| !cell.trim().is_empty()).count() > 1
         && !filled.any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
 }
 
-/// Leaves out a second table below the first one, for formats that have one; refuses it otherwise, and a row that is too long.
+/// Drops a second table below the first if the format allows one. Otherwise fails on a second table or on a row that is too
+/// long.
 fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut Vec<String>) -> Result<()> {
     if format.is_some_and(|format| format.has_sections) {
         if let Some(at) = raw.rows.iter().position(may_be_header) {
@@ -334,7 +319,7 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
     if raw.syntax == Syntax::Ndjson {
         return Ok(());
     }
-    // Files that were put together, each with the same header.
+    // Concatenated exports repeat the header. A repeated header is not a row.
     let header: Vec<String> = raw.header.iter().map(|cell| fold(cell)).collect();
     let is_again = |row: &RawRow| {
         row.cells.len() == header.len() && row.cells.iter().map(|cell| fold(cell)).eq(header.iter().cloned())
@@ -352,7 +337,7 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
     }
 }
 
-/// Whether the amounts of a column have both signs.
+/// Whether a column has both negative and positive amounts.
 fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     let values =
         rows.iter().filter_map(|row| amount::parse(row.cells.get(place)?).ok().flatten()).map(|amount| amount.value);
@@ -363,7 +348,7 @@ fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     has_negative && has_positive
 }
 
-/// Rows and decisions.
+/// Builds rows and decisions, and checks that a plain list has no unexplained columns.
 fn assemble(name: &str, raw: Raw, mut reading: FileReading, notes: Vec<String>, is_mapped: bool) -> Result<Parsed> {
     let format = reading.known();
     let names = format.map_or(LIST_COLUMNS, |format| format.columns);
@@ -441,7 +426,7 @@ fn assemble(name: &str, raw: Raw, mut reading: FileReading, notes: Vec<String>, 
 }
 
 impl Refunds {
-    /// Makes rows and decisions of the cells of a file that is read in this way.
+    /// Builds rows and decisions from the cells of a file.
     pub(super) fn of(
         columns: Columns,
         syntax: Syntax,
@@ -462,7 +447,7 @@ impl Refunds {
         Self { columns, syntax, reading, rows, orders, notes }
     }
 
-    /// How many orders have each decision.
+    /// Number of orders for each decision.
     pub fn counts(&self) -> BTreeMap<DecisionKind, usize> {
         let mut counts = BTreeMap::new();
         for order in &self.orders {
@@ -471,14 +456,14 @@ impl Refunds {
         counts
     }
 
-    /// What stops an order: the first problem of one of its rows. `indexed`: the index has exactly these bytes.
+    /// The first blocking problem among the rows of an order. `indexed` is true if the index has exactly this order ID.
     pub fn blocking_problem(&self, order: &OrderRefund, indexed: bool) -> Option<&RowProblem> {
         order.rows.iter().find_map(|row| self.rows[*row].blocking_problem(indexed))
     }
 }
 
-/// A payout names no order and needs none, and a refund may name the payment that names the order: the blank cell of such rows
-/// is no problem.
+/// Accepts rows that need no order: a payout has none, and a refund may name the payment that names the order. For these
+/// rows an empty order ID is no problem.
 fn settle_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &FileReading) {
     for row in rows.iter_mut().filter(|row| row.order_id.is_none() && !row.names_too_long_an_order()) {
         if row.order.is_none() {

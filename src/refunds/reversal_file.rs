@@ -1,9 +1,9 @@
-//! The vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row (`docs/vendor/refund-guide.md` E).
+//! Writes the vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row
+//! (`docs/vendor/refund-guide.md` E).
 //!
-//! Encoding, quoting, and the largest file are not published (`docs/vendor/contradictions.md` 19), so only what needs none of that is
-//! written: UTF-8 without a byte order mark, plain commas, no quotes. A row that would need more, or that lacks something, is
-//! handed back with the reason. Cells are never made harmless for spreadsheets here: the vendor would take the apostrophe for
-//! part of the order ID.
+//! The vendor does not publish encoding, quoting and maximum size (`docs/vendor/contradictions.md` 19). The file therefore
+//! is UTF-8 without a byte order mark, with plain commas and no quotes. A row that would need more, or that lacks a value,
+//! is skipped with a reason. Formulas are not escaped here: the vendor would take the apostrophe for a part of the order ID.
 
 use std::collections::HashSet;
 
@@ -16,14 +16,14 @@ use super::input;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId};
 
-/// The header, exactly as the guide has it.
+/// As in the vendor's guide.
 pub const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
-/// Longest order ID in a file, in characters (`docs/vendor/brand.md` §1).
+/// In characters (`docs/vendor/brand.md` §1).
 pub const MAX_ORDER_ID: usize = 64;
 
-/// The reasons that are documented for files (`docs/vendor/brand.md` §5: as for a modification, §2). `RESET` and `APPROVED` are left
-/// out, because a file of reversals takes nothing back; `RETRACTION` is in no list for files.
+/// Reasons that are documented for files (`docs/vendor/brand.md` §5 refers to §2). `RESET` and `APPROVED` are left out,
+/// because they do not reverse anything. `RETRACTION` is not documented for files.
 pub const REASONS: [&str; 13] = [
     "ORDER_UPDATE",
     "ITEM_RETURNED",
@@ -40,73 +40,60 @@ pub const REASONS: [&str; 13] = [
     "OTHER",
 ];
 
-/// One reversal to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
-    /// The action tracker (event type) ID; without one the row is not written.
+    /// Without it the row is skipped.
     pub action_tracker_id: Option<String>,
-    /// The order ID.
     pub order_id: OrderId,
-    /// A reason code.
     pub reason: String,
 }
 
-/// SkipReason a row is not written.
+/// Why a row is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// No action tracker ID.
     NoActionTracker,
-    /// The order ID is empty.
     NoOrderId,
-    /// The order ID has more characters than a file takes.
     OrderIdTooLong,
-    /// The reason is neither documented nor the operator's own.
+    /// The reason is neither documented nor configured.
     UnknownReason,
-    /// A cell has a comma, a quote, a line break or white space around it, whose treatment is not published.
+    /// A cell has a comma, a quote, a line break or surrounding white space. The vendor does not publish how it reads those.
     NotPlain,
-    /// The same order and action tracker as an earlier row.
+    /// An earlier row has the same order and action tracker.
     Repeated,
 }
 
-/// A row that is not written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SkippedRow {
-    /// Its place among the reversals, from 0.
+    /// Index of the reversal.
     pub index: usize,
-    /// SkipReason.
     pub why: SkipReason,
-    /// The same as a lower-case sentence without a full stop.
+    /// A lower-case sentence without a full stop.
     pub message: String,
 }
 
-/// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReversalFile {
-    /// Its name.
     pub name: String,
-    /// What it holds.
     pub text: String,
-    /// The places of its reversals, from 0, in the order of its rows.
+    /// Indexes of the reversals, in row order.
     pub written: Vec<usize>,
 }
 
-/// What came of a list of reversals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReversalFiles {
-    /// The files; none where no row could be written.
+    /// Empty if every row was skipped.
     pub files: Vec<ReversalFile>,
-    /// The rows that are in none of them.
     pub skipped: Vec<SkippedRow>,
 }
 
-/// The name of the file of a day: `Batch_Mods_Reversals_2020_02_12.csv`.
+/// `Batch_Mods_Reversals_2020_02_12.csv`
 pub fn file_name(day: Date) -> String {
     format!("Batch_Mods_Reversals_{:04}_{:02}_{:02}.csv", day.year(), day.month(), day.day())
 }
 
-/// Puts the reversals into files of at most `most_rows` rows each; the second and later ones of a day are numbered.
-/// `own_reasons` are the operator's own codes, compared with case.
+/// Splits the reversals into files of at most `most_rows` rows. File names after the first one of a day are numbered.
+/// `own_reasons` are the configured reason codes; case matters.
 pub fn build(reversals: &[Reversal], own_reasons: &[String], day: Date, most_rows: Option<usize>) -> ReversalFiles {
     let mut skipped = Vec::new();
     let mut rows = Vec::new();
@@ -168,7 +155,7 @@ fn row<'a>(reversal: &'a Reversal, own_reasons: &[String]) -> Result<(&'a str, S
     Ok((tracker, format!("{tracker},{order},0,{reason}\n")))
 }
 
-/// Whether it reads the same for every reader of CSV.
+/// Whether every CSV reader reads the cell the same way.
 fn is_plain(cell: &str) -> bool {
     cell.trim() == cell && !cell.chars().any(|c| matches!(c, ',' | '"' | '\u{feff}') || c.is_control())
 }
@@ -181,33 +168,23 @@ fn unknown_reason(reason: &str, own_reasons: &[String]) -> String {
     }
 }
 
-/// One line of a reversal file, as it was written by anyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLine {
-    /// The line in the file, from 1, the header included.
     pub line: u64,
-    /// The action tracker ID.
     pub action_tracker_id: Option<String>,
-    /// The ActionId, in files that name actions.
     pub action_id: Option<ActionId>,
-    /// The order ID.
     pub order_id: Option<OrderId>,
-    /// The amount, as text; 0 is a reversal.
     pub amount: Option<String>,
-    /// The reason.
     pub reason: Option<String>,
 }
 
 impl FileLine {
-    /// Whether it reverses something: its amount is 0, however that is written.
     pub fn is_reversal(&self) -> bool {
         let amount = self.amount.as_deref().map(super::amount::parse);
         matches!(amount, Some(Ok(Some(amount))) if amount.is_zero())
     }
 }
 
-/// Reads a reversal file in any of the published spellings of its header (`docs/vendor/contradictions.md` 18). `name` is how the file is
-/// called in errors.
 pub fn read(name: &str, bytes: &[u8], most_rows: usize) -> Result<Vec<FileLine>> {
     let known = ["actionid", "actiontrackerid", "orderid", "oid", "amount", "reason"];
     let score = |cells: &[String]| cells.iter().filter(|cell| known.contains(&fold(cell).as_str())).count();

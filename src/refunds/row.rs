@@ -1,7 +1,7 @@
-//! One row of a file: its cells as they were, its identifiers and dates, and what is wrong with them; pure.
+//! One row of a file: its cells, its IDs and dates, and its problems.
 //!
-//! A cell that cannot be read is a problem of its row and an empty field, never a guess. What the row says about money is read by
-//! its format.
+//! A cell that cannot be parsed becomes a problem and an empty field, never a guess. The format interprets what the row says
+//! about money.
 
 use super::amount;
 use super::columns::{Column, Columns};
@@ -12,77 +12,70 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ActionId, OrderId};
 
-/// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
+/// In characters (`docs/vendor/brand.md` §1).
 const MAX_DISPOSITION: usize = 64;
 
-/// How an order ID of the file becomes the one that the vendor knows, as a person says.
+/// How to turn the order IDs of a file into those that the vendor knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OrderIdRewrite {
-    /// What is missing in front of every order ID, as `#`.
+    /// Prepended to every order ID that does not start with it, such as `#`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prefix: String,
-    /// What every order ID of the file has in front and the vendor does not know.
+    /// Removed from the start of every order ID.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub strip: String,
 }
 
 impl OrderIdRewrite {
-    /// Whether order IDs stay as they are.
     pub fn is_empty(&self) -> bool {
         self.prefix.is_empty() && self.strip.is_empty()
     }
 
-    /// The order ID. A cell that has the prefix already keeps it once.
     pub fn apply(&self, cell: &str) -> String {
         let bare = cell.strip_prefix(&self.strip).unwrap_or(cell);
         if bare.starts_with(&self.prefix) { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
     }
 }
 
-/// One row of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundRow {
-    /// The line it starts in, from 1, the header included.
+    /// Line number where the row starts, from 1. The header counts.
     pub line: u64,
-    /// Its cells, unchanged; fewer than the header has where the row ends early.
+    /// Unchanged. A row that ends early has fewer cells than the header.
     pub cells: Vec<String>,
-    /// The order ID, byte for byte; `None` if the cell is empty or too long.
+    /// Byte for byte, after the rewrite; `None` if the cell is empty or too long.
     pub order_id: Option<OrderId>,
-    /// The code for the vendor, verbatim.
+    /// Sent to the vendor verbatim.
     pub disposition: Option<String>,
-    /// Why, for the ledger.
     pub reason: Option<String>,
-    /// The ticket, for the ledger.
     pub ticket: Option<String>,
-    /// When it was refunded. `None` where that is not known: it may be as late as now.
+    /// `None` means unknown: the refund may be as recent as the file.
     pub refunded_at: Option<DateOrTime>,
-    /// When it was ordered.
     pub ordered_at: Option<DateOrTime>,
-    /// The action tracker (event type) ID, verbatim.
+    /// Verbatim.
     pub action_tracker_id: Option<String>,
-    /// The ActionId, verbatim.
+    /// Verbatim.
     pub action_id: Option<ActionId>,
-    /// The place of its order among the orders of the file; `None` if it names none.
+    /// Index into [`super::Refunds::orders`]; `None` if the row names no order.
     pub order: Option<usize>,
-    /// Why it needs no order, if it names none: a payout, a fee.
+    /// Why a row without an order is fine: it is a payout or a fee, for example.
     pub no_order_needed: Option<String>,
-    /// What is wrong with it.
     pub problems: Vec<RowProblem>,
-    /// The columns whose cells were JSON numbers: their point is a point.
+    /// Columns whose cells are JSON numbers, where `.` is always the decimal point.
     pub(super) numbers: Vec<usize>,
-    /// The object that it was, where the file is NDJSON.
+    /// The text of the JSON object, if the file is NDJSON.
     pub(super) object: Option<String>,
 }
 
-/// A row before it is read.
+/// A row before its cells are interpreted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RawRow {
     pub(super) line: u64,
     pub(super) cells: Vec<String>,
-    /// The columns whose cells are JSON numbers.
+    /// Columns whose cells are JSON numbers.
     pub(super) numbers: Vec<usize>,
-    /// The columns whose cells are JSON objects, arrays, `true` or `false`.
+    /// Columns whose cells are JSON objects, arrays or booleans.
     pub(super) nested: Vec<usize>,
     pub(super) object: Option<String>,
 }
@@ -131,23 +124,23 @@ impl RefundRow {
         self.problems.iter().any(|it| it.kind == ProblemKind::TooLong && it.column == Column::OrderId)
     }
 
-    /// The heaviest weight among its problems; `None` where nothing is wrong.
+    /// The highest severity among the problems; `None` if there is no problem.
     pub fn severity(&self) -> Option<Severity> {
         self.problems.iter().map(|problem| problem.severity).max()
     }
 
-    /// Whether the row stops, with the first problem that says so. `indexed`: the index has exactly these bytes.
+    /// The first problem that blocks the row. `indexed` is true if the index has exactly this order ID.
     pub fn blocking_problem(&self, indexed: bool) -> Option<&RowProblem> {
         self.problems.iter().find(|it| it.severity == Severity::Stop || (it.severity == Severity::Doubt && !indexed))
     }
 
-    /// The cell of a column by its place; empty where the row ends before it.
+    /// The cell at a place; empty if the row ends before it.
     pub fn cell(&self, place: usize) -> &str {
         self.cells.get(place).map_or("", String::as_str)
     }
 }
 
-/// The cells that only their being JSON numbers makes certain: `1.234` as a text has two readings.
+/// Columns whose cells have one reading only because they are JSON numbers: `1.234` as text has two.
 pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     let differs = |place: &&usize| {
         let cell = row.cell(**place);
@@ -170,7 +163,8 @@ fn of_disposition(text: &str) -> Option<RowProblem> {
         .map(|problem| RowProblem { severity: Severity::Stop, ..problem })
 }
 
-/// A date only says how fresh the index must be, and which order is older: without one the row goes on, at the cautious end.
+/// An unusable date does not block the row: dates only say how recent the index must be and which order is older. The code
+/// that uses a missing date assumes the worst case.
 fn read_date(text: &str, column: Column, days: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
     let (kind, says) = match dates::parse_in(text, days) {
         Ok(when) => return when,

@@ -1,14 +1,14 @@
-//! What spreadsheets do to order IDs, recognised; pure.
+//! Recognises what spreadsheets do to order IDs.
 //!
-//! A spreadsheet takes an order ID for a number or a date and writes something else. Where digits are gone, the row stops;
-//! where the text could still be an order ID somewhere, it is a doubt that an exact match in the index settles. Nothing is
-//! ever put right here: a repaired order ID is another order.
+//! A spreadsheet may take an order ID for a number or a date and rewrite it. If digits are lost, the row stops. If the text
+//! may still be an order ID, an exact match in the index decides. Nothing is repaired: a repaired order ID is a different
+//! order.
 
 use super::columns::Column;
 use super::row_problem::{ProblemKind, RowProblem, Severity};
 use crate::model::OrderId;
 
-/// What is wrong with an order ID by itself.
+/// Problems of an order ID.
 pub fn of_order_id(text: &str) -> Vec<RowProblem> {
     if visible(text).is_empty() {
         return vec![RowProblem::new(
@@ -25,7 +25,7 @@ pub fn of_order_id(text: &str) -> Vec<RowProblem> {
     of_identifier(text, Column::OrderId)
 }
 
-/// What is wrong with an identifier that is not looked up but sent as it is: nothing can settle a doubt there, so it stops.
+/// Problems of an ID that is sent as it is. No look-up can settle a doubt about it, so every problem stops the row.
 pub fn of_sent(text: &str, column: Column) -> Vec<RowProblem> {
     let mut problems = of_identifier(text, column);
     for problem in &mut problems {
@@ -34,7 +34,7 @@ pub fn of_sent(text: &str, column: Column) -> Vec<RowProblem> {
     problems
 }
 
-/// White space and other things at the ends of a text that is sent as it is.
+/// White space or invisible characters at the ends of a text.
 pub fn of_padding(text: &str, column: Column) -> Option<RowProblem> {
     let trimmed = visible(text);
     (trimmed.len() != text.len()).then(|| {
@@ -55,14 +55,14 @@ fn of_identifier(text: &str, column: Column) -> Vec<RowProblem> {
     problems
 }
 
-/// The one thing that the text looks like, if it looks like any.
+/// The first kind of damage that the text looks like.
 fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
     let what = column.words();
     let problem =
         |kind, severity, says: &str| RowProblem::new(kind, severity, column, format!("{what} {text:?} {says}"));
     if let Some(formula) = text.strip_prefix('=') {
         let problem = problem(ProblemKind::Formula, Severity::Doubt, "is a formula");
-        // ="00123" is how some exports keep zeros.
+        // Some exports write `="00123"` to keep the zeros.
         let inner = formula.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
         return Some(match inner {
             Some(inner) => problem.suggest(inner),
@@ -85,7 +85,7 @@ fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
         let says = "starts with the apostrophe that marks text in a spreadsheet";
         return Some(problem(ProblemKind::LeadingApostrophe, Severity::Doubt, says).suggest(bare));
     }
-    // An ActionId is digits and points by nature.
+    // An ActionId consists of digits and points.
     if column != Column::ActionId
         && let Some(whole) = without_decimals(text)
     {
@@ -101,7 +101,7 @@ fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
     })
 }
 
-/// Without white space of any kind and without characters that cannot be seen, at both ends.
+/// Trims white space and invisible characters.
 fn visible(text: &str) -> &str {
     text.trim_matches(|c: char| {
         c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
@@ -112,7 +112,7 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// `1.00E+09`, `1,2e+11`, `1E+09`: with sign and two digits, as programs write it. `4E12` may be an order ID.
+/// `1.00E+09`, `1,2e+11`, `1E+09`: programs write a sign and two digits. `4E12` may be an order ID.
 fn is_scientific(text: &str) -> bool {
     let bare = text.strip_prefix('-').unwrap_or(text);
     let Some((mantissa, exponent)) = bare.split_once(['E', 'e']) else { return false };
@@ -124,7 +124,7 @@ fn is_scientific(text: &str) -> bool {
         && signed.is_some_and(|digits| all_digits(digits) && (2..=3).contains(&digits.len()))
 }
 
-/// `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`. `#1001` is none.
+/// `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`, but not `#1001`.
 fn is_spreadsheet_error(text: &str) -> bool {
     let Some(rest) = text.strip_prefix('#') else { return false };
     let name = rest.strip_suffix(['!', '?']);
@@ -141,7 +141,7 @@ fn without_decimals(text: &str) -> Option<&str> {
     (all_digits(whole) && !rest.is_empty() && rest.bytes().all(|b| b == b'0')).then_some(whole)
 }
 
-/// `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, each with a time or without.
+/// `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, with or without a time.
 fn looks_like_date(text: &str) -> bool {
     let (day, time) = text.split_once(' ').unwrap_or((text, ""));
     if !time.is_empty() && !time.starts_with(|c: char| c.is_ascii_digit()) {
@@ -160,7 +160,7 @@ fn looks_like_date(text: &str) -> bool {
     }
 }
 
-/// English, and what German, French and Spanish spreadsheets show instead.
+/// English, and the German, French and Spanish forms that differ.
 fn is_month(text: &str) -> bool {
     const MONTHS: &str = "jan feb mar apr may jun jul aug sep sept oct nov dec mär mrz mai okt dez janv févr mars avr juin \
                           juil août déc ene abr ago dic";
@@ -168,10 +168,10 @@ fn is_month(text: &str) -> bool {
     MONTHS.split_ascii_whitespace().any(|month| month == folded)
 }
 
-/// Order IDs that may have lost leading zeros: digits only and shorter, where all others are digits of one length. `ids` are
-/// the texts of one file, with whatever names their rows; what comes back are the names, and the suggested IDs.
+/// Finds order IDs that may have lost leading zeros: digits only and shorter than the others, which are all digits of one
+/// length. Each ID comes with a key, which is returned with the suggested ID.
 ///
-/// Few must be short among many, or it is only the shop's numbers growing.
+/// Only a few short IDs among many count. Otherwise the shop's numbers are just growing.
 pub fn lost_zeros<'a, T: Copy>(ids: impl Iterator<Item = (T, &'a str)> + Clone) -> Vec<(T, String)> {
     let (mut longest, mut total) = (0, 0_usize);
     for (_, id) in ids.clone() {

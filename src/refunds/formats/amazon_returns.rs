@@ -1,4 +1,4 @@
-//! Amazon FBA customer returns: units that came back, without amounts.
+//! Amazon FBA customer returns: returned units, without amounts.
 
 use super::{Column, Format, RowCells, RowMeaning};
 
@@ -20,7 +20,7 @@ pub(super) static FORMAT: Format = Format {
 };
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
-    // Looked at for the evidence.
+    // Reading the cell adds it to the evidence.
     cells.text(Column::Status);
     Err("a unit came back, and the report says neither what was refunded nor whether the order has others; use the settlement \
          report"

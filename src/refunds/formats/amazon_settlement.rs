@@ -1,4 +1,4 @@
-//! Amazon settlement report V2: one line for each part of an amount. The principal decides; taxes and fees go with it.
+//! Amazon settlement report V2. One line for each part of an amount. Only the principal counts; taxes and fees follow it.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -46,7 +46,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             return Ok(RowMeaning::NoRefund(format!("{} is no refund", cells.text(Column::Type))));
         }
         "refund retrocharge" => return Err("a refund of it was charged back".to_owned()),
-        // The settlement's own line, with what it adds up to.
+        // The total line of the settlement.
         "" if cells.text(Column::OrderId).is_empty() && cells.text(Column::AmountType).is_empty() => {
             return Ok(RowMeaning::NoRefund("the line of the settlement itself".to_owned()));
         }

@@ -1,4 +1,4 @@
-//! eBay, orders report. It lists sales and shows no refund.
+//! eBay orders report. It lists sales and has no refunds.
 
 use super::{Column, Format, RowCells, RowMeaning};
 
@@ -20,7 +20,7 @@ pub(super) static FORMAT: Format = Format {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every format's rule")]
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
-    // Looked at for the evidence.
+    // Reading the cell adds it to the evidence.
     cells.text(Column::OrderedAt);
     Ok(RowMeaning::NoRefund("a report of sales cannot show a refund".to_owned()))
 }

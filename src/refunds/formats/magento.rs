@@ -1,5 +1,5 @@
-//! Magento / Adobe Commerce, the orders grid. `closed` means refunded in full or cancelled, so the amounts decide. A status
-//! that a shop made up is unclear.
+//! Magento / Adobe Commerce, orders grid. `closed` means refunded in full or cancelled, so the amounts decide. Custom
+//! statuses are unclear.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -22,7 +22,7 @@ pub(super) static FORMAT: Format = Format {
     ..Format::BASE
 };
 
-/// Whether a status is one of an order that was not refunded in full.
+/// Whether the status means that the order was not refunded in full.
 fn is_open(status: &str) -> bool {
     matches!(
         status,
@@ -51,7 +51,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         };
     };
     let status = match status.as_str() {
-        // A refunded order is closed; the other statuses stay on a partial refund.
+        // A refunded order is closed. A partial refund does not change the status.
         "closed" => OrderStatus::AmountsDecide,
         _ if is_open(&status) => OrderStatus::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),

@@ -1,7 +1,7 @@
-//! PayPal activity, in the languages whose headers are known. Refunds are negative and name the payment that they refund.
+//! PayPal activity. Refunds are negative and reference the payment.
 //!
-//! Types exist in dozens of languages, so what is positive counts as a payment, which can only make a refund smaller, and what
-//! is negative counts as a refund only if its type says so.
+//! Transaction types come in dozens of languages. A positive amount of unknown type counts as a payment, which can only make
+//! a refund smaller. A negative amount counts as a refund only if its type is a known word for refund.
 
 use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
@@ -64,10 +64,11 @@ const INVOICE: &[&str] = &[
     "Número da fatura",
 ];
 
-/// Parts of the word *refund*, by language. What has one and is not in [`REFUNDS`] is unclear: *Failed Refund*, *Fee Refund*.
+/// Parts of the word *refund*. A type that contains one and is not in [`REFUNDS`] is unclear, such as *Failed Refund* and
+/// *Fee Refund*.
 const REFUND: &[&str] =
     &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
-/// The types that give a customer's payment back.
+/// Types that return a customer's payment.
 const REFUNDS: &[&str] = &[
     "payment refund",
     "refund",
@@ -89,7 +90,7 @@ const REFUNDS: &[&str] = &[
     "terugbetaling",
     "terugbetaling van betaling",
 ];
-/// Parts of words for what moves money and refunds no order.
+/// Parts of types that move money and refund no order.
 const OTHER: &[&str] = &[
     "chargeback",
     "reversal",
@@ -132,7 +133,7 @@ const OTHER: &[&str] = &[
     "omrekening",
     "kosten",
 ];
-/// Words that undo: a refund that was cancelled is none.
+/// Words for undoing a transaction. A cancelled refund is not a refund.
 const UNDO: &[&str] = &["cancel", "storn", "annul", "cancela", "reversal", "rückbuchung"];
 
 fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
@@ -145,7 +146,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato"
         | "voltooid" | "concluído" => {}
-        // A payment is called by what became of it.
+        // The status of a payment changes when it is refunded.
         "refunded" | "rückzahlung" | "zurückgezahlt" | "remboursé" | "reembolsado" | "rimborsato" | "terugbetaald"
             if !amount.is_negative() => {}
         "partially refunded"
@@ -168,7 +169,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if has(REFUND) {
         let is_refund = REFUNDS.contains(&kind.trim()) && !has(UNDO);
         return match (is_refund, amount.is_negative()) {
-            // A line for the record: no money moved.
+            // A memo line: no money moved.
             (true, true) if matches!(cells.word(Column::Detail).as_str(), "memo" | "vermerk") => {
                 Err(cells.unknown(Column::Detail))
             }
@@ -176,7 +177,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }
-    // What PayPal takes out of a customer's refund, or gives back of it.
+    // Holds are amounts that PayPal takes out of a customer's refund, or returns.
     let is_hold =
         ["hold", "einbehalt", "retenue", "retención", "blocco", "inhouding"].iter().any(|word| kind.contains(word));
     if has(UNDO) && !amount.is_negative() && !is_hold {

@@ -1,41 +1,37 @@
-//! Sample files of every format, as the platforms write them, with the truth about each order; for tests.
+//! Sample exports of every format, with the truth about each order. For tests.
 
 use crate::refunds::DecisionKind;
 use crate::refunds::column_mapping::{AmountMeans, ColumnMapping};
 
-/// A sample file.
 pub(in crate::refunds) struct Sample {
-    /// The name of its file, which begins with the format's name and a point.
+    /// Starts with the name of the format and a point.
     pub(in crate::refunds) name: &'static str,
     pub(in crate::refunds) bytes: &'static [u8],
-    /// What a person explains about it.
     pub(in crate::refunds) mapping: ColumnMapping,
-    /// The truth and the expected decision, one order a line: see [`Truth`].
+    /// One order a line: see [`Truth`].
     truths: &'static str,
 }
 
-/// The truth about one order of a sample: `#1001 full 100.00 refunded_in_full 100.00 100.00`.
+/// The truth about one order, parsed from `#1001 full 100.00 refunded_in_full 100.00 100.00`.
 pub(in crate::refunds) struct Truth {
     pub(in crate::refunds) order: &'static str,
-    /// Whether all of its money went back.
+    /// Whether all money went back.
     pub(in crate::refunds) is_full: bool,
-    /// What it cost: the live action's amount.
+    /// The price, which is the amount of the live action.
     pub(in crate::refunds) total: &'static str,
     /// The decision that the file proves.
     pub(in crate::refunds) decision: DecisionKind,
-    /// What the evidence says was refunded, and of how much; `-` for nothing.
+    /// Refunded amount and total in the evidence; `-` if missing.
     pub(in crate::refunds) evidence: [&'static str; 2],
-    /// A word of the row that says that a refund was undone. Without that row the file shows a full refund.
+    /// A word in the row that undoes a refund. Without that row the file shows a full refund.
     pub(in crate::refunds) undone_by: Option<&'static str>,
 }
 
 impl Sample {
-    /// The name of the format that it is recognised as.
     pub(in crate::refunds) fn format(&self) -> &'static str {
         self.name.split('.').next().unwrap_or_default()
     }
 
-    /// The truth about its orders.
     pub(in crate::refunds) fn truths(&self) -> Vec<Truth> {
         let truth = |line: &'static str| {
             let mut words = line.split_whitespace();
@@ -72,7 +68,7 @@ macro_rules! sample {
     };
 }
 
-/// A sample of every format at least.
+/// At least one sample for each format.
 pub(in crate::refunds) fn all() -> Vec<Sample> {
     vec![
         sample!(
@@ -286,7 +282,7 @@ fn paypal(name: &'static str, bytes: &'static [u8]) -> Sample {
     Sample { name, bytes, mapping: ColumnMapping::default(), truths }
 }
 
-/// Lists of no known format, each with what a person explains about it.
+/// Lists of unknown format, each with its mapping.
 pub(in crate::refunds) fn with_mappings() -> Vec<Sample> {
     let text = |text: &str| Some(text.to_owned());
     vec![

@@ -1,4 +1,4 @@
-//! Shopify, Orders → Export. An order's first row has status and totals; further line items leave them blank.
+//! Shopify orders export. The first row of an order has status and totals; further line items leave them blank.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning, order_of};
 
@@ -31,7 +31,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     order_of(cells, status)
 }
 
-/// The financial statuses of Shopify, also those of its Admin API.
+/// Financial statuses of Shopify, which the Admin API uses, too.
 pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word {
         "refunded" => Some(OrderStatus::Refunded),

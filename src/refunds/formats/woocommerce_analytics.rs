@@ -1,4 +1,4 @@
-//! WooCommerce → Analytics → Orders. A partial refund lowers Net Sales and leaves the status; nothing says of what.
+//! WooCommerce Analytics, orders. A partial refund lowers Net Sales and leaves the status unchanged.
 
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 
@@ -28,7 +28,7 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     Ok(RowMeaning::Order { status, refunded: None, total: None })
 }
 
-/// The order statuses of WooCommerce. None but `refunded` changes when money goes back.
+/// Order statuses of WooCommerce. Only `refunded` shows that money went back.
 pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word.strip_prefix("wc ").unwrap_or(word) {
         "refunded" => Some(OrderStatus::Refunded),

@@ -1,4 +1,4 @@
-//! The order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
+//! Order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
 
 use super::woocommerce_analytics::status_of;
 use super::{Column, Format, OrderStatus, RowCells, RowMeaning, fold, order_of};
@@ -44,12 +44,12 @@ fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if status == OrderStatus::Refunded && !cells.text(Column::Detail).is_empty() {
         return Err("its refunds are listed, and recoup adds up only a column with the refunded total".to_owned());
     }
-    // Without what was refunded, the total proves nothing; its garbage is still a doubt about the row.
+    // Without a refunded amount the total proves nothing. An unreadable total is still a reason for doubt.
     let total = cells.needed(Column::Total)?;
     if status == OrderStatus::Refunded && (total.is_zero() || total.is_negative()) {
         return Err(format!("what the order cost, {total}, is not more than 0"));
     }
-    // Those of its items are in the total.
+    // Refund columns of items are included in the total.
     let speaks = |(place, name): (usize, &String)| {
         let name = fold(name);
         name.contains("refund") && !name.contains("item") && !cells.row.cell(place).trim().is_empty()
