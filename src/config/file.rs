@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::values::{PerWindow, Rate, Share, Span};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::refunds::read::LIST_NAME;
-use crate::refunds::{Explained, formats};
+use crate::refunds::read::LIST_FORMAT;
+use crate::refunds::{ColumnMapping, formats};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
@@ -158,7 +158,7 @@ pub(super) struct Sections {
     pub(super) webhook: WebhookTable,
     pub(super) refunds: RefundsTable,
     /// `[refund_format.NAME]`.
-    pub(super) refund_formats: BTreeMap<String, Explained>,
+    pub(super) refund_formats: BTreeMap<String, ColumnMapping>,
 }
 
 impl Sections {
@@ -229,14 +229,14 @@ impl Sections {
 fn refund_formats_of<'a>(
     value: toml::Value,
     at: &impl Fn(&str) -> Location<'a>,
-) -> Result<BTreeMap<String, Explained>> {
+) -> Result<BTreeMap<String, ColumnMapping>> {
     let toml::Value::Table(tables) = value else { return Err(at("refund_format").wrong(None, "is not a table")) };
     let mut formats = BTreeMap::new();
     for (name, table) in tables {
         let place = at(&format!("refund_format.{name}"));
-        let explained: Explained =
+        let explained: ColumnMapping =
             table.try_into().map_err(|error: toml::de::Error| place.wrong(None, error.message()))?;
-        if formats::named(&name).is_some() || name == LIST_NAME {
+        if formats::named(&name).is_some() || name == LIST_FORMAT {
             return Err(place.wrong(None, "has the name of a built-in format"));
         }
         if explained.order_column.is_none() {

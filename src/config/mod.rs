@@ -28,7 +28,7 @@ pub use values::{PerWindow, Rate, Share, Span, Until};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
-use crate::refunds::{Explained, OrderText};
+use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{Doubts, PACE, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
@@ -76,9 +76,9 @@ pub struct FileSettings {
 #[derive(Debug, Clone, Default)]
 pub struct RefundSettings {
     /// How an order ID in a file becomes the vendor's order ID.
-    pub order_text: OrderText,
+    pub order_text: OrderIdRewrite,
     /// User-defined formats, by name.
-    pub formats: BTreeMap<String, Explained>,
+    pub formats: BTreeMap<String, ColumnMapping>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -235,7 +235,7 @@ impl Settings {
                 action_tracker: file.action_tracker,
             },
             refunds: RefundSettings {
-                order_text: OrderText {
+                order_text: OrderIdRewrite {
                     prefix: refunds.order_prefix.unwrap_or_default(),
                     strip: refunds.strip_order_prefix.unwrap_or_default(),
                 },

@@ -1,7 +1,7 @@
-//! JSON as a header and rows; pure. Read are one object a line, one array of objects, and an object around such an array.
+//! Parses JSON into a header and rows: one object a line, one array of objects, or an object around such an array.
 //!
-//! Keys are the columns, in the order in which they first appear. A text is taken as it is, a number as its digits stand there:
-//! an order ID of twenty digits must not pass through floating point. The object itself is kept, to be written back.
+//! Keys are the columns, in the order of first appearance. A number keeps its digits as text: an order ID of twenty digits
+//! must not pass through floating point. Each row keeps the text of its object, so that outcomes can be added to it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,12 +9,11 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::csv_table::{MAX_CELLS, MAX_COLUMNS, too_much};
+use super::input::line_ends;
 use super::row::RawRow;
-use super::table::{MOST_CELLS, MOST_COLUMNS, too_much};
-use super::text::line_ends;
 use crate::error::{Error, Kind, Result};
 
-/// What sort of value a cell was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
     Text,
@@ -22,12 +21,12 @@ enum Sort {
     Other,
 }
 
-/// Header and rows of the file that errors call `name`.
+/// Returns header and rows. `name` identifies the file in errors.
 pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<String>, Vec<RawRow>)> {
     let mut header: Vec<String> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut rows: Vec<RawRow> = Vec::new();
-    let mut cells_left = MOST_CELLS;
+    let mut cells_left = MAX_CELLS;
     let mut lines = Lines { text, at: 0, line: 1 };
     for object in objects(name, text)? {
         let line = lines.of(object);
@@ -41,11 +40,11 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
                 header.push(key.clone());
                 header.len() - 1
             });
-            if header.len() > MOST_COLUMNS {
-                return Err(too_much(name, &format!("more than {MOST_COLUMNS} different keys")));
+            if header.len() > MAX_COLUMNS {
+                return Err(too_much(name, &format!("more than {MAX_COLUMNS} different keys")));
             }
             if place >= row.cells.len() {
-                // An absent key is an empty text.
+                // An absent key reads as an empty cell.
                 row.cells.resize(place + 1, String::new());
                 given.resize(place + 1, false);
             }
@@ -70,13 +69,13 @@ pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<Stri
         }
         cells_left = cells_left
             .checked_sub(row.cells.len())
-            .ok_or_else(|| too_much(name, &format!("more than {MOST_CELLS} values")))?;
+            .ok_or_else(|| too_much(name, &format!("more than {MAX_CELLS} values")))?;
         rows.push(row);
     }
     Ok((header, rows))
 }
 
-/// The objects of the file, in order.
+/// Splits the file into the texts of its objects, in order.
 fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     let wrong = |error: &serde_json::Error| {
         Error::new(Kind::Usage, format!("{name}, line {} is not one JSON object: column {}", error.line(), error.column()))
@@ -93,7 +92,7 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         list.push(value.map_err(|error| wrong(&error))?.get());
     }
-    // {"orders":[…]}: one object whose one array of objects is the list.
+    // `{"orders":[…]}`: one object with one array of objects, which is the list.
     if let [only] = list.as_slice() {
         let entries = entries(name, 1, only)?;
         let arrays: Vec<&str> =
@@ -107,7 +106,7 @@ fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
     Ok(list)
 }
 
-/// Names under which a list of refunds, or an export of a platform, stands in its envelope.
+/// Known names of the array in an envelope.
 const ENVELOPES: [&str; 16] = [
     "orders",
     "order",
@@ -127,13 +126,13 @@ const ENVELOPES: [&str; 16] = [
     "nodes",
 ];
 
-/// An envelope may say what its list is, as `{"not_refunded":[…]}` does: a name that recoup does not know stops the file.
+/// Fails on an unknown key around the list, because it may contradict the refunds: `{"not_refunded":[…]}`.
 fn check_envelope(name: &str, entries: &[(String, &RawValue)], list: &str) -> Result<()> {
     let unknown = |(key, value): &&(String, &RawValue)| {
         let is_known = if value.get() == list {
             ENVELOPES.contains(&key.to_lowercase().replace(['-', ' '], "_").as_str())
         } else {
-            // A count, a page.
+            // A count, a page number.
             matches!(value.get().as_bytes().first(), Some(b'0'..=b'9')) || value.get() == "null"
         };
         !is_known
@@ -147,7 +146,7 @@ fn is_list_of_objects(raw: &str) -> bool {
     raw.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'))
 }
 
-/// JSON has line breaks only between its tokens.
+/// In JSON, raw line breaks occur only between tokens.
 fn on_one_line(object: &str) -> String {
     object.replace(['\r', '\n'], " ")
 }
@@ -173,7 +172,7 @@ fn entries<'a>(name: &str, line: u64, object: &'a str) -> Result<Vec<(String, &'
     Ok(entries)
 }
 
-/// An object's entries in their order, none of them lost.
+/// Collects the entries of an object in order, repeated keys included.
 struct InOrder;
 
 impl<'de> Visitor<'de> for InOrder {
@@ -192,7 +191,7 @@ impl<'de> Visitor<'de> for InOrder {
     }
 }
 
-/// From parts of the text to their lines; the parts come in order.
+/// Maps slices of the text to line numbers. Slices must come in order.
 struct Lines<'a> {
     text: &'a str,
     at: usize,

@@ -1,32 +1,32 @@
-//! Cells that a spreadsheet would run, made harmless, and back; pure.
+//! Escapes cells that a spreadsheet would run as formulas (CSV injection), and reverses it.
 //!
-//! An order ID or a reward's name can come from anyone, and a cell that starts with `=` is a program to a spreadsheet. An
-//! apostrophe in front makes it text. A spreadsheet may split the file at another separator than its own, so what follows any
-//! separator or line break in a cell is treated as the beginning of one. The way back is exact for every cell there is: a cell
-//! that already has apostrophes in front of a formula gets one more. A plain number keeps its sign. Only files for people are treated so, never a file for
-//! the vendor, who would take the apostrophe for part of the order ID.
+//! Order IDs and reward names come from third parties. To a spreadsheet, a cell that starts with `=` is a formula; an
+//! apostrophe in front makes it text. A spreadsheet may split a line at another separator than the file's, so the text after
+//! any separator or line break in a cell is escaped, too. The escape is reversible for every cell: a cell with apostrophes
+//! before a formula gets one more. Signed numbers stay numbers. Only files for people are escaped: the vendor would take the
+//! apostrophe for a part of the order ID.
 
 use std::borrow::Cow;
 
-/// The cell as it may stand in a file that a spreadsheet opens.
-pub fn harmless(cell: &str) -> Cow<'_, str> {
-    let cell = harmless_inside(cell);
+/// Escapes a cell for a file that a spreadsheet opens.
+pub fn escape(cell: &str) -> Cow<'_, str> {
+    let cell = escape_after_separators(cell);
     if runs(cell.trim_start_matches('\'')) { Cow::Owned(format!("'{cell}")) } else { cell }
 }
 
-/// The cell that [`harmless`] was given.
-pub fn original(cell: &str) -> Cow<'_, str> {
-    original_inside(match cell.strip_prefix('\'') {
+/// Reverses [`escape`].
+pub fn unescape(cell: &str) -> Cow<'_, str> {
+    unescape_after_separators(match cell.strip_prefix('\'') {
         Some(rest) if runs(rest.trim_start_matches('\'')) => rest,
         _ => cell,
     })
 }
 
-/// Where some spreadsheet may split a line.
+/// The characters at which a spreadsheet may split a line.
 const SEPARATORS: [char; 6] = [',', ';', '\t', '|', '\r', '\n'];
 
-/// An apostrophe behind each separator that a formula follows.
-fn harmless_inside(cell: &str) -> Cow<'_, str> {
+/// Inserts an apostrophe after each separator that a formula follows.
+fn escape_after_separators(cell: &str) -> Cow<'_, str> {
     let places = behind_separators(cell).filter(|at| runs_behind(&cell[*at..]));
     let mut text = String::new();
     let mut done = 0;
@@ -38,8 +38,8 @@ fn harmless_inside(cell: &str) -> Cow<'_, str> {
     if done == 0 { Cow::Borrowed(cell) } else { Cow::Owned(text + &cell[done..]) }
 }
 
-/// The cell without those apostrophes.
-fn original_inside(cell: &str) -> Cow<'_, str> {
+/// Removes those apostrophes.
+fn unescape_after_separators(cell: &str) -> Cow<'_, str> {
     let is_added = |at: &usize| cell[*at..].strip_prefix('\'').is_some_and(runs_behind);
     let mut text = String::new();
     let mut done = 0;
@@ -54,21 +54,21 @@ fn behind_separators(cell: &str) -> impl Iterator<Item = usize> {
     cell.match_indices(SEPARATORS).map(|(at, separator)| at + separator.len())
 }
 
-/// Whether a spreadsheet would take what follows a separator for a formula, quotes or not. What it is followed by is not known,
-/// so a number with a sign is none.
+/// Whether a spreadsheet would take the text after a separator for a formula, quoted or not. Signed numbers count, too,
+/// because the end of the cell is unknown.
 fn runs_behind(rest: &str) -> bool {
     rest.trim_start_matches(|c: char| c == '\'' || c == '"' || c.is_whitespace()).starts_with(FORMULA)
 }
 
-/// How a formula begins; the wide forms are what some make narrow when they import.
+/// First characters of a formula. Some imports convert the full-width forms.
 const FORMULA: [char; 10] = ['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'];
 
-/// Whether a spreadsheet would take it for a formula. White space in front is skipped by some.
+/// Whether a spreadsheet would take a cell for a formula. Some skip leading white space.
 fn runs(cell: &str) -> bool {
     cell.starts_with(['\t', '\r', '\n']) || (cell.trim_start().starts_with(FORMULA) && !is_plain_number(cell))
 }
 
-/// `-12.50`, `+1,234.50`: digits with single marks between them.
+/// Accepts `-12.50` and `+1,234.50`: digits with single marks between them.
 fn is_plain_number(cell: &str) -> bool {
     let bare = cell.strip_prefix(['-', '+']).unwrap_or(cell);
     bare.split(['.', ',']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
@@ -118,17 +118,17 @@ mod tests {
             ("{\"a\":-1}", "{\"a\":-1}"),
             ("", ""),
         ] {
-            assert_eq!(harmless(cell), written, "{cell:?}");
-            assert_eq!(original(written), cell, "{written:?}");
+            assert_eq!(escape(cell), written, "{cell:?}");
+            assert_eq!(unescape(written), cell, "{written:?}");
         }
     }
 
     proptest! {
         #[test]
         fn the_way_back_is_exact(cell in "['=+@|%;,\"\t\r\n -]{0,8}.{0,6}") {
-            let written = harmless(&cell);
+            let written = escape(&cell);
             prop_assert!(!runs(&written));
-            prop_assert_eq!(original(&written), cell.as_str());
+            prop_assert_eq!(unescape(&written), cell.as_str());
         }
 
         #[test]
@@ -138,7 +138,7 @@ mod tests {
         ) {
             let mut writer = csv::WriterBuilder::new().delimiter(separator).from_writer(Vec::new());
             for row in &rows {
-                writer.write_record(row.iter().map(|cell| harmless(cell).into_owned())).expect("a row");
+                writer.write_record(row.iter().map(|cell| escape(cell).into_owned())).expect("a row");
             }
             let text = String::from_utf8(writer.into_inner().expect("a file")).expect("text");
             // Wherever another reader may begin a cell, no formula begins one: not by itself, not in quotes, and not behind quotes
@@ -155,7 +155,7 @@ mod tests {
             for (read, row) in reader.records().zip(&rows) {
                 for (cell, written) in read.expect("a row").iter().zip(row) {
                     prop_assert!(!runs(cell));
-                    prop_assert_eq!(original(cell), written.as_str());
+                    prop_assert_eq!(unescape(cell), written.as_str());
                 }
             }
         }

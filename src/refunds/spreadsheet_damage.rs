@@ -1,62 +1,68 @@
-//! What spreadsheets do to order IDs, recognised; pure.
+//! Recognises what spreadsheets do to order IDs.
 //!
-//! A spreadsheet takes an order ID for a number or a date and writes something else. Where digits are gone, the row stops;
-//! where the text could still be an order ID somewhere, it is a doubt that an exact match in the index settles. Nothing is
-//! ever put right here: a repaired order ID is another order.
+//! A spreadsheet may take an order ID for a number or a date and rewrite it. If digits are lost, the row stops. If the text
+//! may still be an order ID, an exact match in the index decides. Nothing is repaired: a repaired order ID is a different
+//! order.
 
 use super::columns::Column;
-use super::problem::{Problem, ProblemKind, Weight};
+use super::row_problem::{ProblemKind, RowProblem, Severity};
 use crate::model::OrderId;
 
-/// What is wrong with an order ID by itself.
-pub fn of_order_id(text: &str) -> Vec<Problem> {
+/// Problems of an order ID.
+pub fn of_order_id(text: &str) -> Vec<RowProblem> {
     if visible(text).is_empty() {
-        return vec![Problem::new(ProblemKind::EmptyOrder, Weight::Stop, Column::OrderId, "the order ID is empty")];
+        return vec![RowProblem::new(
+            ProblemKind::EmptyOrder,
+            Severity::Stop,
+            Column::OrderId,
+            "the order ID is empty",
+        )];
     }
     if text.len() > OrderId::MAX_BYTES {
         let message = format!("the order ID has {} bytes (at most {})", text.len(), OrderId::MAX_BYTES);
-        return vec![Problem::new(ProblemKind::TooLong, Weight::Stop, Column::OrderId, message)];
+        return vec![RowProblem::new(ProblemKind::TooLong, Severity::Stop, Column::OrderId, message)];
     }
     of_identifier(text, Column::OrderId)
 }
 
-/// What is wrong with an identifier that is not looked up but sent as it is: nothing can settle a doubt there, so it stops.
-pub fn of_sent(text: &str, column: Column) -> Vec<Problem> {
+/// Problems of an ID that is sent as it is. No look-up can settle a doubt about it, so every problem stops the row.
+pub fn of_sent(text: &str, column: Column) -> Vec<RowProblem> {
     let mut problems = of_identifier(text, column);
     for problem in &mut problems {
-        problem.weight = Weight::Stop;
+        problem.severity = Severity::Stop;
     }
     problems
 }
 
-/// White space and other things at the ends of a text that is sent as it is.
-pub fn of_padding(text: &str, column: Column) -> Option<Problem> {
+/// White space or invisible characters at the ends of a text.
+pub fn of_padding(text: &str, column: Column) -> Option<RowProblem> {
     let trimmed = visible(text);
     (trimmed.len() != text.len()).then(|| {
         let message = format!("{} {text:?} has white space around it", column.words());
-        Problem::new(ProblemKind::LooksPadded, Weight::Doubt, column, message).suggest(trimmed)
+        RowProblem::new(ProblemKind::LooksPadded, Severity::Doubt, column, message).suggest(trimmed)
     })
 }
 
-fn of_identifier(text: &str, column: Column) -> Vec<Problem> {
+fn of_identifier(text: &str, column: Column) -> Vec<RowProblem> {
     let what = column.words();
-    let mut problems: Vec<Problem> = of_padding(text, column).into_iter().collect();
+    let mut problems: Vec<RowProblem> = of_padding(text, column).into_iter().collect();
     let text = visible(text);
     if text.chars().any(char::is_control) {
         let message = format!("{what} {text:?} has a line break or another control character in it");
-        problems.push(Problem::new(ProblemKind::ControlCharacters, Weight::Doubt, column, message));
+        problems.push(RowProblem::new(ProblemKind::ControlCharacters, Severity::Doubt, column, message));
     }
     problems.extend(of_shape(text, column));
     problems
 }
 
-/// The one thing that the text looks like, if it looks like any.
-fn of_shape(text: &str, column: Column) -> Option<Problem> {
+/// The first kind of damage that the text looks like.
+fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
     let what = column.words();
-    let problem = |kind, weight, says: &str| Problem::new(kind, weight, column, format!("{what} {text:?} {says}"));
+    let problem =
+        |kind, severity, says: &str| RowProblem::new(kind, severity, column, format!("{what} {text:?} {says}"));
     if let Some(formula) = text.strip_prefix('=') {
-        let problem = problem(ProblemKind::Formula, Weight::Doubt, "is a formula");
-        // ="00123" is how some exports keep zeros.
+        let problem = problem(ProblemKind::Formula, Severity::Doubt, "is a formula");
+        // Some exports write `="00123"` to keep the zeros.
         let inner = formula.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
         return Some(match inner {
             Some(inner) => problem.suggest(inner),
@@ -66,36 +72,36 @@ fn of_shape(text: &str, column: Column) -> Option<Problem> {
     if is_spreadsheet_error(text) {
         return Some(problem(
             ProblemKind::SpreadsheetError,
-            Weight::Stop,
+            Severity::Stop,
             "is what a spreadsheet shows for a failed formula",
         ));
     }
     if is_scientific(text) {
         let says = "is in scientific notation: a spreadsheet took it for a number, and its last digits may be gone; \
                     export it again and do not open it in between, or format the column as text first";
-        return Some(problem(ProblemKind::ScientificNotation, Weight::Stop, says));
+        return Some(problem(ProblemKind::ScientificNotation, Severity::Stop, says));
     }
     if let Some(bare) = text.strip_prefix('\'').filter(|bare| !bare.is_empty()) {
         let says = "starts with the apostrophe that marks text in a spreadsheet";
-        return Some(problem(ProblemKind::LeadingApostrophe, Weight::Doubt, says).suggest(bare));
+        return Some(problem(ProblemKind::LeadingApostrophe, Severity::Doubt, says).suggest(bare));
     }
-    // An ActionId is digits and points by nature.
+    // An ActionId consists of digits and points.
     if column != Column::ActionId
         && let Some(whole) = without_decimals(text)
     {
         let says = "looks like a number that was a text";
-        return Some(problem(ProblemKind::DecimalTail, Weight::Doubt, says).suggest(whole));
+        return Some(problem(ProblemKind::DecimalTail, Severity::Doubt, says).suggest(whole));
     }
     looks_like_date(text).then(|| {
         problem(
             ProblemKind::LooksLikeDate,
-            Weight::Doubt,
+            Severity::Doubt,
             "looks like a date: a spreadsheet makes one of 3-24 or MAR24",
         )
     })
 }
 
-/// Without white space of any kind and without characters that cannot be seen, at both ends.
+/// Trims white space and invisible characters.
 fn visible(text: &str) -> &str {
     text.trim_matches(|c: char| {
         c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
@@ -106,7 +112,7 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// `1.00E+09`, `1,2e+11`, `1E+09`: with sign and two digits, as programs write it. `4E12` may be an order ID.
+/// `1.00E+09`, `1,2e+11`, `1E+09`: programs write a sign and two digits. `4E12` may be an order ID.
 fn is_scientific(text: &str) -> bool {
     let bare = text.strip_prefix('-').unwrap_or(text);
     let Some((mantissa, exponent)) = bare.split_once(['E', 'e']) else { return false };
@@ -118,7 +124,7 @@ fn is_scientific(text: &str) -> bool {
         && signed.is_some_and(|digits| all_digits(digits) && (2..=3).contains(&digits.len()))
 }
 
-/// `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`. `#1001` is none.
+/// `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`, but not `#1001`.
 fn is_spreadsheet_error(text: &str) -> bool {
     let Some(rest) = text.strip_prefix('#') else { return false };
     let name = rest.strip_suffix(['!', '?']);
@@ -135,7 +141,7 @@ fn without_decimals(text: &str) -> Option<&str> {
     (all_digits(whole) && !rest.is_empty() && rest.bytes().all(|b| b == b'0')).then_some(whole)
 }
 
-/// `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, each with a time or without.
+/// `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, with or without a time.
 fn looks_like_date(text: &str) -> bool {
     let (day, time) = text.split_once(' ').unwrap_or((text, ""));
     if !time.is_empty() && !time.starts_with(|c: char| c.is_ascii_digit()) {
@@ -154,7 +160,7 @@ fn looks_like_date(text: &str) -> bool {
     }
 }
 
-/// English, and what German, French and Spanish spreadsheets show instead.
+/// English, and the German, French and Spanish forms that differ.
 fn is_month(text: &str) -> bool {
     const MONTHS: &str = "jan feb mar apr may jun jul aug sep sept oct nov dec mär mrz mai okt dez janv févr mars avr juin \
                           juil août déc ene abr ago dic";
@@ -162,10 +168,10 @@ fn is_month(text: &str) -> bool {
     MONTHS.split_ascii_whitespace().any(|month| month == folded)
 }
 
-/// Order IDs that may have lost leading zeros: digits only and shorter, where all others are digits of one length. `ids` are
-/// the texts of one file, with whatever names their rows; what comes back are the names, and the suggested IDs.
+/// Finds order IDs that may have lost leading zeros: digits only and shorter than the others, which are all digits of one
+/// length. Each ID comes with a key, which is returned with the suggested ID.
 ///
-/// Few must be short among many, or it is only the shop's numbers growing.
+/// Only a few short IDs among many count. Otherwise the shop's numbers are just growing.
 pub fn lost_zeros<'a, T: Copy>(ids: impl Iterator<Item = (T, &'a str)> + Clone) -> Vec<(T, String)> {
     let (mut longest, mut total) = (0, 0_usize);
     for (_, id) in ids.clone() {
@@ -193,8 +199,8 @@ mod tests {
     #[test]
     fn every_damage_is_recognised_and_weighed() {
         use ProblemKind as K;
-        use Weight::{Doubt, Stop};
-        for (text, kind, weight, suggestion) in [
+        use Severity::{Doubt, Stop};
+        for (text, kind, severity, suggestion) in [
             ("", K::EmptyOrder, Stop, None),
             (" \u{a0}\u{200b}", K::EmptyOrder, Stop, None),
             ("1.00E+09", K::ScientificNotation, Stop, None),
@@ -228,8 +234,8 @@ mod tests {
             assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
             let problem = &problems[0];
             assert_eq!(
-                (problem.kind, problem.weight, problem.suggestion.as_deref()),
-                (kind, weight, suggestion),
+                (problem.kind, problem.severity, problem.suggestion.as_deref()),
+                (kind, severity, suggestion),
                 "{text:?}"
             );
         }
@@ -277,8 +283,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_as_it_is_stops() {
-        assert_eq!(of_sent(" 12345", Column::ActionTrackerId)[0].weight, Weight::Stop);
-        assert_eq!(of_sent("12345.0", Column::ActionTrackerId)[0].weight, Weight::Stop);
+        assert_eq!(of_sent(" 12345", Column::ActionTrackerId)[0].severity, Severity::Stop);
+        assert_eq!(of_sent("12345.0", Column::ActionTrackerId)[0].severity, Severity::Stop);
         assert!(of_sent("1000.4636.158133", Column::ActionId).is_empty());
         assert!(of_sent("1000.0", Column::ActionId).is_empty());
         assert!(of_sent("1.2.2003", Column::ActionId)[0].message.contains("date"));

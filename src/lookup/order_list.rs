@@ -1,4 +1,4 @@
-//! What a person typed, as the order IDs to look up: one, or each of a list.
+//! Splits pasted text into the order IDs to look up.
 
 use crate::error::Result;
 use crate::lookup::{candidates, order_id};
@@ -6,20 +6,20 @@ use crate::model::OrderId;
 use crate::model::order_text::{skeleton, split, split_indices};
 use crate::store::index::IndexReader;
 
-/// Separators inside one order ID at most.
+/// Maximum number of separators inside one order ID.
 const MOST_SEPARATORS: usize = 3;
 
-/// Takes a typed text unchanged. Only a list, which [`expand`] splits, may be longer than an order ID.
-pub fn typed(text: &str) -> Result<OrderId> {
+/// Checks a pasted text. Only a list, which [`split_lists`] splits, may be longer than an order ID.
+pub fn parse_typed(text: &str) -> Result<OrderId> {
     if text.len() > OrderId::MAX_BYTES && split(text).len() > 1 {
         return Ok(OrderId::new(text));
     }
     order_id(text)
 }
 
-/// Splits each text that is a list of order IDs, unless the index knows the whole text as an order. An ID of the index that
-/// holds a separator stays whole. `None` where there is no index yet.
-pub fn expand(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<Vec<OrderId>> {
+/// Splits each text that is a list of order IDs. A text stays whole if the index has it as an order. An order ID that
+/// contains a separator stays whole, too. `None` means that there is no index yet.
+pub fn split_lists(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<Vec<OrderId>> {
     let mut orders = Vec::new();
     for text in texts {
         let pieces = split_indices(text.as_str());
@@ -32,7 +32,7 @@ pub fn expand(reader: Option<&IndexReader>, texts: Vec<OrderId>) -> Result<Vec<O
     Ok(orders)
 }
 
-/// The order IDs of a text with separators: the longest runs of pieces that the index has, and the pieces between them.
+/// Splits a text into the longest runs of pieces that the index has, and the pieces between them.
 fn list(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Result<Vec<OrderId>> {
     let can_be_one = text.as_str().len() <= OrderId::MAX_BYTES;
     let is_known = |order: &OrderId| reader.find(order).map(|found| !found.is_empty());
@@ -56,12 +56,12 @@ fn list(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Resul
         orders.push(order);
         at = next;
     }
-    // One order with something around it is no list.
+    // A single order with other text around it is no list.
     let is_one = can_be_one && (orders.len() == 1 || !all_known && means_one_order(reader, text, pieces)?);
     Ok(if is_one { vec![text.clone()] } else { orders })
 }
 
-/// Whether the index knows an order that the text may mean and no piece alone does, as order 1001 for `1,001`.
+/// Whether the index has an order that the whole text may mean and no piece does: order 1001 for `1,001`.
 fn means_one_order(reader: &IndexReader, text: &OrderId, pieces: &[(usize, &str)]) -> Result<bool> {
     let pieces: Vec<String> = pieces.iter().map(|(_, piece)| skeleton(piece)).collect();
     let is_of_a_piece = |order: &OrderId| pieces.iter().any(|piece| piece.contains(&skeleton(order.as_str())));

@@ -1,11 +1,11 @@
-//! Words by which `looks` tells what the columns and texts of a list say; pure. Lists, each separated by blanks.
+//! Word lists that classify column names and texts. Each list is separated by blanks.
 //!
-//! Words cannot prove that a text says nothing against a refund. They only let the plainest texts pass, and name the column for
-//! a person to look at.
+//! No list can prove that a text does not deny a refund. The lists let only the plainest texts pass, and choose the message
+//! for the others.
 
 use crate::model::order_text::ordinary;
 
-/// Parts of texts that say that an order was not refunded, or not in full.
+/// Phrases that deny a full refund.
 pub(super) const DENIALS: [&str; 47] = [
     "partial",
     "in part",
@@ -57,7 +57,7 @@ pub(super) const DENIALS: [&str; 47] = [
 ];
 
 /// Whether a text says that an order was not refunded, or not in full.
-pub(super) fn speaks_against(text: &str) -> bool {
+pub(super) fn denies_refund(text: &str) -> bool {
     if text.len() < 7 {
         return false;
     }
@@ -89,33 +89,33 @@ pub(super) const STATUS_VALUES: &str = "paid unpaid refunded refund refunding pa
     rimborsato pagato betaald terugbetaald nee tak nie zwrócono opłacono igen nem ano zaplaceno kyllä ei да нет возвращён \
     оплачен evet hayır iade sim não pago devolvido reembolsada ναι όχι 是 否 已退款 未退款 はい いいえ 返金済み 未返金 예 아니요 ✓ ✗ ✔ ✘ ✅ ❌";
 
-/// Values that say, wherever they stand, that the order was not refunded, or not in full.
+/// Values that deny a full refund in any column.
 pub(super) const AGAINST_VALUES: &str = "paid unpaid pending open failed processing authorized captured voided declined rejected denied shipped \
     fulfilled unfulfilled delivered completed expired disputed charge sale payment payout no none false bezahlt offen abgelehnt \
     abgeschlossen nein payé non refusé pagado no rechazado pagato rifiutato betaald nee geweigerd";
 
-/// Names of columns with texts that people write.
+/// Names of free-text columns.
 pub(super) const NOTE_NAMES: &str = "note notes notiz notizen comment comments kommentar kommentare bemerkung commentaire \
     comentario commento nota opmerking message memo remark remarks text";
 
-/// The words of a title above a list of refunds.
+/// Words of a title above a list of refunds.
 const TITLE_WORDS: &str = "of for in from january february march april may june july august september october november december jan feb mar \
     apr jun jul aug sep oct nov dec januar februar märz mai juni juli oktober dezember kw week q1 q2 q3 q4";
-/// The word that such a title begins with.
+/// First words of such a title.
 const REFUNDS: &str = "refund refunds erstattung erstattungen rückerstattung rückerstattungen remboursements reembolsos rimborsi \
     terugbetalingen";
-/// The words of a total below it.
+/// Words of a total below a list.
 const TOTAL_WORDS: &str = "total totals grand sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale totaal suma end eof endoffile file \
     of subtotal grandtotal";
-/// What may stand beside a total.
+/// Words that may accompany a total.
 const UNITS: &str = "usd eur gbp record records s downloaded";
 
-/// Whether a line above a list says only that these are refunds, and of when; or a line below it only what they add up to.
+/// Whether a line above the list only says that these are refunds, and of which period, or a line below only gives a total.
 pub(super) fn is_plain_title(text: &str) -> bool {
     let is_of = |list: &str, word: &str| list.split_ascii_whitespace().any(|known| known == word);
     let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
     let is_year = |word: &str| word.len() == 4 && word.starts_with("20") && is_number(word);
-    // A percentage, a question or a sign says more than its words.
+    // Percent signs, question marks and other signs may change the meaning.
     let is_simple = |c: char| {
         c.is_alphanumeric() || c.is_whitespace() || matches!(c, ',' | '.' | '-' | '<' | '>' | ':' | '(' | ')')
     };
@@ -132,7 +132,7 @@ pub(super) fn is_plain_title(text: &str) -> bool {
             || (is_total && rest.all(|word| is_of(TOTAL_WORDS, word) || is_of(UNITS, word) || is_number(word))))
 }
 
-/// A text in lower case, without marks that are not seen, with one blank for everything that is no letter and no digit.
+/// Lower case, without invisible characters, and with one blank for each run of punctuation.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in ordinary(text).chars().flat_map(char::to_lowercase) {

@@ -1,6 +1,6 @@
-//! What is wrong with one row, as data: what kind, how much it weighs, in words, and what was probably meant.
+//! Problems of a row: kind, severity, message and suggestion.
 //!
-//! A suggestion is for a person to read. It is never acted on: an order ID is what its bytes are.
+//! A suggestion is shown and never applied. An order ID is matched byte for byte.
 
 use std::fmt;
 
@@ -8,52 +8,48 @@ use serde::Serialize;
 
 use super::columns::Column;
 
-/// What a problem does to its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Weight {
-    /// Said, and the row goes on.
+pub enum Severity {
+    /// A warning. The row is used.
     Note,
-    /// The row goes on only where the index has exactly these bytes as an order ID; else it stops, with the suggestion.
+    /// The row is used only if the index has exactly this order ID. Otherwise it stops.
     Doubt,
     /// The row stops.
     Stop,
 }
 
-/// Every kind of problem, as a closed list that scripts may rely on.
+/// Scripts may rely on the names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
-    /// No order ID.
     EmptyOrder,
-    /// Longer than the vendor takes.
+    /// Longer than the vendor accepts.
     TooLong,
-    /// `1.00E+09`: digits are gone.
+    /// `1.00E+09`: digits are lost.
     ScientificNotation,
-    /// `#REF!`, `#NAME?`: the cell held a formula that failed.
+    /// `#REF!`, `#NAME?`
     SpreadsheetError,
-    /// `=…`: a formula instead of its result.
+    /// `=…`
     Formula,
-    /// `12345.0`: a number, where a text was.
+    /// `12345.0`: the ID was taken for a number.
     DecimalTail,
-    /// `Mar-24`: a date, where a text was.
+    /// `Mar-24`: the ID may have been taken for a date.
     LooksLikeDate,
-    /// White space or something else that cannot be seen at an end.
+    /// White space or invisible characters at an end.
     LooksPadded,
-    /// `'1001`: the mark by which a spreadsheet is told that a cell is text.
+    /// `'1001`: the mark for text in a spreadsheet.
     LeadingApostrophe,
-    /// A line break or another control character inside.
     ControlCharacters,
     /// Digits only, and shorter than all the others.
     LostZeros,
-    /// `03/04/2024`: two days at once.
+    /// `03/04/2024`
     AmbiguousDate,
-    /// Not a date.
     UnreadableDate,
 }
 
 impl ProblemKind {
-    /// The word for it in outcome files and JSON.
+    /// The name in outcome files and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EmptyOrder => "empty_order",
@@ -73,25 +69,21 @@ impl ProblemKind {
     }
 }
 
-/// One thing that is wrong with one row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Which kind.
+pub struct RowProblem {
     pub kind: ProblemKind,
-    /// What it does to the row.
-    pub weight: Weight,
-    /// The column it was found in.
+    pub severity: Severity,
     pub column: Column,
     /// A lower-case sentence without a full stop.
     pub message: String,
-    /// What was probably meant, for a person. Never acted on.
+    /// The probable meaning, for the user. It is never applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
 }
 
-impl Problem {
-    pub(super) fn new(kind: ProblemKind, weight: Weight, column: Column, message: impl Into<String>) -> Self {
-        Self { kind, weight, column, message: message.into(), suggestion: None }
+impl RowProblem {
+    pub(super) fn new(kind: ProblemKind, severity: Severity, column: Column, message: impl Into<String>) -> Self {
+        Self { kind, severity, column, message: message.into(), suggestion: None }
     }
 
     pub(super) fn suggest(mut self, text: impl Into<String>) -> Self {
@@ -100,8 +92,8 @@ impl Problem {
     }
 }
 
-/// `order ID "1.00E+09" is in scientific notation, …`.
-impl fmt::Display for Problem {
+/// `order ID "1.00E+09" is in scientific notation, …`
+impl fmt::Display for RowProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         match &self.suggestion {

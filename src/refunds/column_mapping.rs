@@ -1,40 +1,35 @@
-//! What a person explains about a file of no known format, by flags, on the page, or once for all in `recoup.toml`; and what a
-//! row of such a file says. Pure.
+//! The user's description of the columns of a file, from flags, the page or `recoup.toml`, and how it interprets a row.
 
 use serde::{Deserialize, Serialize};
 
 use super::columns::{Column, fold};
-use super::dates::{self, DayOrder, NoDate};
-use super::formats::{Cells, Says, Status};
+use super::dates::{self, DateError, DateOrder};
+use super::formats::{OrderStatus, RowCells, RowMeaning};
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 
-/// What the columns of a file mean, as a person says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Explained {
-    /// Column names; a file that has all of them is read in this way. Only in settings.
+pub struct ColumnMapping {
+    /// A file that has all of these columns is read with this mapping. Only in `recoup.toml`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recognise_by: Vec<String>,
-    /// The column with the order IDs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_column: Option<String>,
-    /// The column with the amounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_column: Option<String>,
-    /// What these amounts are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_means: Option<AmountMeans>,
-    /// The column with what the whole order cost.
+    /// The column with the price of the whole order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_column: Option<String>,
     /// The column that says whether the order was refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_column: Option<String>,
-    /// The values of that column that mean *refunded*, without case.
+    /// The values of the status column that mean *refunded*. Case does not matter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refunded_when: Vec<String>,
-    /// The column with the dates of the refunds.
+    /// The column with the refund dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_column: Option<String>,
     /// Columns that say nothing about the refund.
@@ -42,7 +37,6 @@ pub struct Explained {
     pub ignore_columns: Vec<String>,
 }
 
-/// What the amounts of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum AmountMeans {
@@ -52,26 +46,25 @@ pub enum AmountMeans {
     NewAmount,
 }
 
-impl Explained {
-    /// Whether it says anything about a column.
+impl ColumnMapping {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether only the order's column is named: the file is still recognised by its format.
-    pub(super) fn names_only_the_order(&self) -> bool {
+    /// Whether it maps at most the order ID, so that the format is still detected.
+    pub(super) fn maps_only_order_id(&self) -> bool {
         let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
         rest.is_empty()
     }
 
-    /// Whether a column of this name says nothing about the refund.
+    /// Whether the column is in `ignore_columns`.
     pub fn ignores(&self, name: &str) -> bool {
-        // A name of signs only folds to nothing, as an empty one does: it is ignored by its exact name.
+        // A name of punctuation only folds to the empty string, so it must match exactly.
         let folded = fold(name);
         self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
     }
 
-    /// Fails if one half of a pair is missing.
+    /// Fails if there is a status column without values, or values without a column.
     pub fn check(&self) -> Result<()> {
         match (&self.status_column, self.refunded_when.as_slice()) {
             (Some(column), []) => {
@@ -86,8 +79,8 @@ impl Explained {
         }
     }
 
-    /// The names that a person gave to columns.
-    pub(super) fn chosen(&self) -> Vec<(Column, String)> {
+    /// The columns that the user named.
+    pub(super) fn named_columns(&self) -> Vec<(Column, String)> {
         let named = [
             (Column::OrderId, &self.order_column),
             (Column::Amount, &self.amount_column),
@@ -98,17 +91,22 @@ impl Explained {
         named.into_iter().filter_map(|(column, name)| Some((column, name.clone()?))).collect()
     }
 
-    /// What a row says. An error is the reason why its order is unclear.
-    pub(super) fn says(&self, cells: &Cells<'_>, days: DayOrder, both_signs: bool) -> Result<Says, String> {
-        // Exports of orders have such a column too, blank for what was not refunded.
+    /// Interprets a row. An error says why the order is unclear.
+    pub(super) fn interpret(
+        &self,
+        cells: &RowCells<'_>,
+        days: DateOrder,
+        both_signs: bool,
+    ) -> Result<RowMeaning, String> {
+        // Exports of orders have this column, too. It is blank if the order was not refunded.
         if cells.has(Column::RefundedAt) {
             let date = cells.text(Column::RefundedAt);
             if date.is_empty() {
                 return Err(cells.blank(Column::RefundedAt));
             }
             match dates::parse_in(date, days) {
-                Err(NoDate::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
-                // What programs write for no date: 0001, 1899, 1970, 9999.
+                Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
+                // Programs write 0001, 1899, 1970 or 9999 if there is no date.
                 Ok(Some(when)) if !dates::is_plausible(when) => {
                     return Err(format!("the refund date {date:?} is the date of no refund"));
                 }
@@ -122,8 +120,8 @@ impl Explained {
             }
             let is_refunded = self.refunded_when.iter().any(|value| value.to_lowercase() == status.to_lowercase());
             if !cells.has(Column::Amount) {
-                let status = if is_refunded { Status::Refunded } else { Status::NotRefunded };
-                return Ok(Says::Order { status, refunded: None, total: None });
+                let status = if is_refunded { OrderStatus::Refunded } else { OrderStatus::NotRefunded };
+                return Ok(RowMeaning::Order { status, refunded: None, total: None });
             }
             if !is_refunded {
                 return match cells.amount(Column::Amount)? {
@@ -132,19 +130,19 @@ impl Explained {
                             "the status {status:?} does not mean refunded, and the amount says that {amount} went back"
                         ))
                     }
-                    _ => Ok(Says::NoRefund(format!("the status is {status}"))),
+                    _ => Ok(RowMeaning::NoRefund(format!("the status is {status}"))),
                 };
             }
         }
         if !cells.has(Column::Amount) {
-            return Ok(Says::Listed);
+            return Ok(RowMeaning::Listed);
         }
         let amount = cells.needed(Column::Amount)?;
         if self.amount_means == Some(AmountMeans::NewAmount) {
             return if amount.is_negative() {
                 Err(format!("a new amount of {amount} is less than nothing"))
             } else {
-                Ok(Says::NewAmount(amount))
+                Ok(RowMeaning::NewAmount(amount))
             };
         }
         if both_signs && !amount.is_zero() {
@@ -155,6 +153,6 @@ impl Explained {
             return Err(cells.blank(Column::Total));
         }
         let refunded = if amount.is_zero() { Decimal::ZERO } else { amount.abs() };
-        Ok(Says::Refund { refunded, total })
+        Ok(RowMeaning::Refund { refunded, total })
     }
 }

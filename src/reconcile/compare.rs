@@ -1,24 +1,25 @@
-//! One refund of the shop's export against what is known: index, ledger, class, and a note for a person.
+//! Compares one refund of the file with index and ledger.
 //!
-//! A damaged order ID is believed only where exactly these bytes are known; what merely looks like it is named and never used.
-//! No amount is guessed at: what the row says was refunded is repeated in the note, whatever it may mean. No account is in
-//! here.
+//! A damaged order ID is used only if the index or the ledger has exactly this ID. Similar IDs are mentioned and never used.
+//! Rows never contain an account.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::class::{Class, Cover, Known, Shares};
-use super::sent::{Sent, cover, is_done, is_open, newest_readings};
-use super::worth::{Unit, Worth};
+use super::classification::{LedgerStatus, RefundClass, RewardStatus, RewardTotals};
+use super::ledger_index::{LedgerIndex, is_done, is_open, ledger_status, newest_readings};
+use super::reward_value::{RewardValue, Unit};
 use crate::error::Result;
 use crate::lookup;
-use crate::lookup::absence::not_proven;
+use crate::lookup::why_absence_is_unproven;
 use crate::model::{ActionId, Coverage, OrderId, RewardId, RewardState};
-use crate::refunds::{Column, Decision, DecisionKind, OrderRefund, Problem, RefundRow, Refunds, Weight, When};
+use crate::refunds::{
+    Column, DateOrTime, Decision, DecisionKind, OrderRefund, RefundRow, Refunds, RowProblem, Severity,
+};
 use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
 use crate::store::ledger::{Outline, Road};
 
-/// The columns that are added to the shop's.
+/// The columns that are added to the file.
 pub const COLUMNS: [&str; 9] = [
     "recoup_class",
     "recoup_action",
@@ -34,73 +35,61 @@ pub const COLUMNS: [&str; 9] = [
 /// One refund and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// Its line in the file.
     pub line: u64,
-    /// The order ID as it stands there; `null` where there is none.
+    /// As in the file; `null` if the row has none.
     pub order_id: Option<OrderId>,
-    /// What became of it.
-    pub class: Class,
-    /// The line of the first row with the same order, which is the one that counts.
+    pub class: RefundClass,
+    /// The line of the first row with the same order, which has the values.
     pub duplicate_of: Option<u64>,
-    /// When it was refunded, as the file says.
-    pub refunded_at: Option<When>,
-    /// The order's actions.
+    pub refunded_at: Option<DateOrTime>,
     pub actions: Vec<String>,
-    /// The order's rewards.
     pub rewards: Vec<String>,
-    /// What the class is about: what is at stake, not confirmed, lost or taken back.
-    pub worth: Worth,
-    /// The retraction of the ledger that says most about it.
+    /// The value that the class is about: at stake, not confirmed, lost or taken back.
+    pub worth: RewardValue,
+    /// The most relevant retraction of the ledger.
     pub retraction: Option<i64>,
-    /// Where that stands; without one, where the rewards stand, in their order.
+    /// The state of that retraction; without one, the states of the rewards.
     pub state: String,
-    /// When its last action was proven.
+    /// When the last action was proven.
     pub confirmed_at: Option<Timestamp>,
-    /// Its referral was converted when it was last read, though the order was refunded in full.
+    /// The referral was still converted when it was last read, though the order was refunded in full.
     pub referral_converted: bool,
-    /// What a person should know.
     pub note: String,
-    /// What the file proves of its order; `null` if the row names none.
+    /// `null` if the row names no order.
     pub decision: Option<DecisionKind>,
-    /// What that rests on.
     pub evidence: String,
 }
 
-/// A row, and what goes into the totals.
+/// A row with the values for the totals.
 #[derive(Debug)]
 pub struct Compared {
-    /// The row.
     pub row: Row,
-    /// Its rewards.
-    pub known: Vec<Known>,
-    /// The retractions of the ledger that belong to it.
+    pub known: Vec<RewardStatus>,
+    /// Ledger IDs of the retractions of this order.
     pub retractions: Vec<i64>,
-    /// When the first of its proven retractions was written down.
+    /// When the first proven retraction was recorded.
     pub begun_at: Option<Timestamp>,
 }
 
-/// What refunds are compared with.
+/// The data that refunds are compared with.
 #[derive(Debug)]
-pub struct Basis<'a> {
-    /// The index.
+pub struct Comparer<'a> {
     pub reader: &'a IndexReader,
-    /// The ledger.
-    pub sent: &'a Sent,
-    /// How much of the tenant the index has.
+    pub ledger: &'a LedgerIndex,
     pub coverage: &'a Coverage,
-    /// When that was so.
+    /// The time of the coverage.
     pub as_of: Option<Timestamp>,
-    /// Now, and by which clock.
+    /// The current time, and the clock that gave it.
     pub now: JudgedNow,
-    /// A refund without a date happened before this.
+    /// Refunds without a date happened before this time.
     pub undated: Timestamp,
 }
 
-impl Basis<'_> {
-    /// Compares one order by its first row, or a row that names no order.
+impl Comparer<'_> {
+    /// Compares an order by its first row, or a row that names no order.
     pub fn compare(&self, refunds: &Refunds, refund: &RefundRow, order: Option<&OrderRefund>) -> Result<Compared> {
         let Some(order) = order else {
-            return Ok(match &refund.aside {
+            return Ok(match &refund.no_order_needed {
                 Some(what) => not_refunded(refund, format!("the row names no order: {what}")),
                 None => not_usable(refund, damage_of(std::iter::once(refund)), Vec::new()),
             });
@@ -109,16 +98,16 @@ impl Basis<'_> {
         row.order_id = Some(order.order_id.clone());
         row.refunded_at = order.refunded_at;
         let is_sure = matches!(order.decision, Decision::InFull { .. });
-        let is_claim = matches!(row.class, Class::StillRewarded | Class::TooLate | Class::PartlyLost);
+        let is_claim = matches!(row.class, RefundClass::StillRewarded | RefundClass::TooLate | RefundClass::PartlyLost);
         let instead = match order.decision {
-            Decision::NotRefunded => Some(Class::NotRefunded),
-            Decision::ToCompare { .. } if is_claim => Some(Class::ToCompare),
-            Decision::InPart { .. } if is_claim => Some(Class::RefundedInPart),
-            Decision::Unclear if is_claim => Some(Class::Unclear),
+            Decision::NotRefunded => Some(RefundClass::NotRefunded),
+            Decision::ToCompare { .. } if is_claim => Some(RefundClass::ToCompare),
+            Decision::InPart { .. } if is_claim => Some(RefundClass::RefundedInPart),
+            Decision::Unclear if is_claim => Some(RefundClass::Unclear),
             _ => None,
         };
         if let Some(class) = instead {
-            (row.class, row.worth) = (class, Worth::default());
+            (row.class, row.worth) = (class, RewardValue::default());
             known.clear();
         }
         (row.decision, row.evidence) = (Some(order.decision.kind()), order.evidence.sentence());
@@ -136,7 +125,7 @@ impl Basis<'_> {
         let rows = || order.rows.iter().map(|row| &refunds.rows[*row]);
         let problems = rows().flat_map(|row| &row.problems);
         let mut notes: Vec<String> =
-            problems.filter(|problem| !of_identifier(problem)).map(ToString::to_string).collect();
+            problems.filter(|problem| !is_about_id(problem)).map(ToString::to_string).collect();
         let order_id = &order.order_id;
         let mut indexed = self.reader.rewards_of_order(order_id)?;
         let order_is_known = !indexed.is_empty();
@@ -145,9 +134,9 @@ impl Basis<'_> {
         }
         let about = self.about(refund, order_id, &indexed);
         let known = self.known(order_id, &indexed, &about);
-        let mut shares = Shares::default();
+        let mut shares = RewardTotals::default();
         for known in &known {
-            shares.merge(&Shares::of(known));
+            shares.merge(&RewardTotals::of(known));
         }
         let class = shares.class(about.iter().any(|it| is_open(it)), about.iter().any(|it| is_done(it)));
         let Some(class) = class else {
@@ -169,7 +158,7 @@ impl Basis<'_> {
                 actions.push(action_id.as_str().to_owned());
             }
         }
-        let proven = matches!(class, Class::Confirmed | Class::PartlyLost);
+        let proven = matches!(class, RefundClass::Confirmed | RefundClass::PartlyLost);
         let done = || about.iter().filter(|outline| is_done(outline));
         let leading = leading(&about);
         let row = Row {
@@ -190,7 +179,7 @@ impl Basis<'_> {
     }
 
     /// When a referral of these rewards was last read as converted; `None` if none was.
-    fn converted_as_read(&self, known: &[Known]) -> Result<Option<Timestamp>> {
+    fn converted_as_read(&self, known: &[RewardStatus]) -> Result<Option<Timestamp>> {
         let rewards: Vec<RewardId> = known.iter().map(|known| RewardId::new(known.reward_id.as_str())).collect();
         for id in self.reader.referral_ids(&rewards)? {
             if let Some(read) = self.reader.referral(&id)?.filter(|read| read.converted_at.is_some()) {
@@ -203,16 +192,16 @@ impl Basis<'_> {
     fn about(&self, refund: &RefundRow, order_id: &OrderId, indexed: &[IndexedReward]) -> Vec<&Outline> {
         let actions = indexed.iter().flat_map(|indexed| &indexed.action_ids);
         let rewards = indexed.iter().map(|indexed| indexed.reward.reward_id.as_str());
-        let mut about = self.sent.about(order_id, actions, rewards);
+        let mut about = self.ledger.about(order_id, actions, rewards);
         if let Some(wanted) = &refund.action_id {
-            // One that went out by order ID may be for this action.
+            // A retraction without an action may concern this one.
             about.retain(|outline| outline.action_id.as_ref().is_none_or(|action_id| action_id == wanted));
         }
         about
     }
 
-    /// The rewards of the order: those of the index, and those that only the ledger knows. The newer reading counts.
-    fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<Known> {
+    /// The rewards in the index and those that only the ledger has. The newer reading counts.
+    fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<RewardStatus> {
         let mut readings = newest_readings(about);
         let mut all = Vec::with_capacity(indexed.len());
         for indexed in indexed {
@@ -221,7 +210,7 @@ impl Basis<'_> {
             let by_index = reward.state(self.now.at.as_millisecond());
             let later = readings.remove(reward_id).filter(|(at, ..)| *at > indexed.read_at);
             let (state, redeemed) = match later {
-                // The ledger does not say when a reward runs out.
+                // The ledger does not record expiry.
                 Some((_, RewardState::Pending | RewardState::Available, _)) if by_index == RewardState::Expired => {
                     (by_index, reward.redeemed)
                 }
@@ -245,31 +234,32 @@ impl Basis<'_> {
                 ];
                 remarks.extend(facts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, remark)| remark));
             }
-            all.push(Known {
+            all.push(RewardStatus {
                 reward_id: reward_id.to_owned(),
                 state,
                 unit: Unit::of(reward.currency.as_deref(), reward.unit.as_deref()),
                 assigned: reward.assigned,
                 redeemed,
-                cover: cover(about, order_id, reward_id, &indexed.action_ids),
+                ledger_status: ledger_status(about, order_id, reward_id, &indexed.action_ids),
                 remarks,
             });
         }
         let mut others: Vec<_> = readings.into_iter().collect();
         others.sort_by_key(|(reward_id, _)| *reward_id);
-        all.extend(others.into_iter().map(|(reward_id, (_, state, seen))| Known {
+        all.extend(others.into_iter().map(|(reward_id, (_, state, seen))| RewardStatus {
             reward_id: reward_id.to_owned(),
             state,
             unit: Unit::of(None, seen.unit.as_deref()),
             assigned: seen.assigned,
             redeemed: seen.redeemed,
-            cover: cover(about, order_id, reward_id, &[] as &[ActionId]),
+            ledger_status: ledger_status(about, order_id, reward_id, &[] as &[ActionId]),
             remarks: vec!["only the ledger knows it"],
         }));
         all
     }
 
-    /// A no is only as good as the index: it must be complete, and newer than the refund.
+    /// Classifies an order that is not in the index. Only a complete index that is newer than the refund proves that it is
+    /// not a referral.
     fn not_found(
         &self,
         refund: &RefundRow,
@@ -278,22 +268,22 @@ impl Basis<'_> {
         mut notes: Vec<String>,
     ) -> Result<Compared> {
         let order_id = &order.order_id;
-        let refunded = order.refunded_at.map_or(self.undated, When::latest);
-        let unclear = lookup::unclear(self.reader, order_id)?;
+        let refunded = order.refunded_at.map_or(self.undated, DateOrTime::latest);
+        let unclear = lookup::why_unclear(self.reader, order_id)?;
         let is_unclear = unclear.is_some();
-        let why = unclear.or_else(|| not_proven(self.coverage, refunded));
+        let why = unclear.or_else(|| why_absence_is_unproven(self.coverage, refunded));
         notes.extend(why.clone());
-        notes.extend(tell(about, Class::NotFoundYet));
-        notes.extend(refund.problems.iter().filter(|problem| of_identifier(problem)).map(ToString::to_string));
+        notes.extend(tell(about, RefundClass::NotFoundYet));
+        notes.extend(refund.problems.iter().filter(|problem| is_about_id(problem)).map(ToString::to_string));
         let similar = self.reader.suggestions(order_id, 3)?;
         if !similar.is_empty() {
             let list: Vec<&str> = similar.iter().map(OrderId::as_str).collect();
             notes.push(format!("similar, and not the same: {}", list.join(", ")));
         }
         let class = match why {
-            _ if is_unclear => Class::Unclear,
-            None => Class::NotAReferral,
-            Some(_) => Class::NotFoundYet,
+            _ if is_unclear => RefundClass::Unclear,
+            None => RefundClass::NotAReferral,
+            Some(_) => RefundClass::NotFoundYet,
         };
         let row = Row { class, note: notes.join("; "), ..empty(refund) };
         let retractions = about.iter().map(|outline| outline.id).collect();
@@ -302,20 +292,20 @@ impl Basis<'_> {
 }
 
 impl Row {
-    /// The row of a refund that an earlier one has said already. It carries no worth, so that a column can be added up.
+    /// A further row of an order. It has no value, so that the column can be summed.
     pub fn repeats(&self, refund: &RefundRow) -> Self {
         Self {
             line: refund.line,
             duplicate_of: Some(self.line),
             refunded_at: refund.refunded_at,
-            worth: Worth::default(),
+            worth: RewardValue::default(),
             referral_converted: false,
             note: format!("the same order as line {}, and counted there", self.line),
             ..self.clone()
         }
     }
 
-    /// The cells under [`COLUMNS`].
+    /// The cells for [`COLUMNS`].
     pub fn cells(&self) -> Vec<String> {
         let cells = [
             self.class.words().to_owned(),
@@ -332,7 +322,7 @@ impl Row {
     }
 }
 
-/// A moment as the ledger writes it.
+/// The format of times in the ledger.
 pub fn moment(at: Timestamp) -> String {
     format!("{at:.3}")
 }
@@ -341,12 +331,12 @@ fn empty(refund: &RefundRow) -> Row {
     Row {
         line: refund.line,
         order_id: refund.order_id.clone(),
-        class: Class::NotFoundYet,
+        class: RefundClass::NotFoundYet,
         duplicate_of: None,
         refunded_at: refund.refunded_at,
         actions: Vec::new(),
         rewards: Vec::new(),
-        worth: Worth::default(),
+        worth: RewardValue::default(),
         retraction: None,
         state: String::new(),
         confirmed_at: None,
@@ -358,7 +348,7 @@ fn empty(refund: &RefundRow) -> Row {
 }
 
 fn not_refunded(refund: &RefundRow, note: String) -> Compared {
-    let row = Row { class: Class::NotRefunded, note, ..empty(refund) };
+    let row = Row { class: RefundClass::NotRefunded, note, ..empty(refund) };
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
@@ -371,38 +361,40 @@ fn add_note(row: &mut Row, note: &str) {
 
 fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -> Compared {
     notes.splice(0..0, why);
-    let row = Row { class: Class::NotUsable, note: notes.join("; "), ..empty(refund) };
+    let row = Row { class: RefundClass::NotUsable, note: notes.join("; "), ..empty(refund) };
     Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
 }
 
-/// About what the row is looked up by. What else is wrong with a row does not hide what became of its order.
-fn of_identifier(problem: &Problem) -> bool {
+/// Whether the problem is about an ID that is looked up. Other problems of a row do not hide what became of its order.
+fn is_about_id(problem: &RowProblem) -> bool {
     matches!(problem.column, Column::OrderId | Column::ActionId)
 }
 
 fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
-    let damage = |problem: &&Problem| of_identifier(problem) && problem.weight >= Weight::Doubt;
+    let damage = |problem: &&RowProblem| is_about_id(problem) && problem.severity >= Severity::Doubt;
     rows.flat_map(|row| &row.problems).find(damage).map(ToString::to_string)
 }
 
-/// The retraction that says most: one that is open, else the newest that is proven, else the newest.
+/// Prefers an open retraction, then the newest proven one, then the newest.
 fn leading<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
     let newest = |of: &dyn Fn(&Outline) -> bool| about.iter().copied().rfind(|outline| of(outline));
     newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))
 }
 
-fn states(known: &[Known]) -> String {
+fn states(known: &[RewardStatus]) -> String {
     known.iter().map(|known| known.state.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// What a person should know of the rewards.
-fn remarks(known: &[Known]) -> Vec<String> {
+/// Notes about the rewards.
+fn remarks(known: &[RewardStatus]) -> Vec<String> {
     let mut notes = Vec::new();
     for known in known {
         let mut remarks = known.remarks.clone();
-        match (known.state, known.cover) {
-            (RewardState::PartlyRedeemed, Cover::Done) => remarks.push("its rest was not cancelled: review it by hand"),
-            (RewardState::Pending | RewardState::Available, Cover::Done) => {
+        match (known.state, known.ledger_status) {
+            (RewardState::PartlyRedeemed, LedgerStatus::Done) => {
+                remarks.push("its rest was not cancelled: review it by hand")
+            }
+            (RewardState::Pending | RewardState::Available, LedgerStatus::Done) => {
                 remarks.push("it was proven, and stands in a later reading: run `recoup verify`");
             }
             (RewardState::Expired, _) => remarks.push("expired"),
@@ -415,10 +407,10 @@ fn remarks(known: &[Known]) -> Vec<String> {
     notes
 }
 
-/// What of the ledger the state alone does not say.
-fn tell(about: &[&Outline], class: Class) -> Vec<String> {
+/// Notes about retractions whose state alone is not enough.
+fn tell(about: &[&Outline], class: RefundClass) -> Vec<String> {
     let told = |outline: &&&Outline| {
-        let is_end = is_done(outline) || (is_open(outline) && class == Class::NotConfirmed);
+        let is_end = is_done(outline) || (is_open(outline) && class == RefundClass::NotConfirmed);
         outline.road == Road::Modification || outline.road == Road::Reward || !is_end
     };
     let line = |outline: &&Outline| {

@@ -1,25 +1,23 @@
-//! How long something took, over many: the median and the 95th percentile, in hours; pure.
+//! Median and 95th percentile of durations, in hours.
 //!
-//! Percentiles are values that occurred, by the nearest rank, except that the median of an even number lies between the two
-//! in the middle. Of nothing there is no percentile, and never 0.
+//! Percentiles use the nearest rank, so they are values that occurred. The median of an even number of values is the mean of
+//! the middle two. Without values there is no percentile.
 
 use serde::Serialize;
 
 const HOUR_MS: f64 = 3_600_000.0;
 
-/// A summary of times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Hours {
-    /// How many were measured.
+pub struct DurationSummary {
     pub count: usize,
-    /// The middle, in hours; `null` where there was nothing to measure.
+    /// In hours; `null` without values.
     pub median: Option<f64>,
-    /// What 95 of 100 did not take longer than, in hours.
+    /// The 95th percentile, in hours.
     pub p95: Option<f64>,
 }
 
-impl Hours {
-    /// The summary of these times in milliseconds. One that is negative, as of a retraction before its refund, took no time.
+impl DurationSummary {
+    /// Summarises durations in milliseconds. A negative duration, as of a retraction before its refund, counts as 0.
     pub fn of(mut times_ms: Vec<i64>) -> Self {
         for time in &mut times_ms {
             *time = (*time).max(0);
@@ -33,7 +31,7 @@ impl Hours {
     }
 }
 
-/// To a thousandth of an hour: three and a half seconds.
+/// Rounds to a thousandth of an hour, 3.6 seconds.
 fn hours(ms: f64) -> f64 {
     (ms / HOUR_MS * 1000.0).round() / 1000.0
 }
@@ -44,7 +42,7 @@ fn median(sorted: &[i64]) -> Option<f64> {
     Some(f64::midpoint(lower as f64, upper as f64))
 }
 
-/// The smallest value that `percent` of all do not exceed.
+/// The smallest value that at least `percent` of the values do not exceed.
 fn nearest_rank(sorted: &[i64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).map(|ms| *ms as f64)
@@ -73,7 +71,7 @@ mod tests {
             (vec![i64::MAX, i64::MAX], Some(hours(i64::MAX as f64)), Some(hours(i64::MAX as f64))),
         ] {
             let count = times.len();
-            assert_eq!(Hours::of(times.clone()), Hours { count, median, p95 }, "{times:?}");
+            assert_eq!(DurationSummary::of(times.clone()), DurationSummary { count, median, p95 }, "{times:?}");
         }
     }
 }

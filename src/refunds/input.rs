@@ -1,7 +1,7 @@
-//! From bytes to text: UTF-8, UTF-16 and Windows-1252 are decoded, and what is no text is refused with the remedy.
+//! Loads a file and decodes it as UTF-8, UTF-16 or Windows-1252.
 //!
-//! Windows-1252 can decode any bytes, so it is read only if a file is not UTF-8, and the reading is said: an order ID in
-//! another encoding would match no order.
+//! Any bytes are valid Windows-1252, so that encoding is the last resort, and the caller reports it: an order ID that was
+//! decoded wrongly matches no order.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,23 +13,22 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 
-/// The largest file that is read, in bytes.
-pub const MOST_BYTES: u64 = 100 * 1024 * 1024;
+/// Maximum file size, in bytes.
+pub const MAX_BYTES: u64 = 100 * 1024 * 1024;
 
 const SAVE_AS: &str = "save it as \"CSV UTF-8 (comma delimited)\"";
 
-/// The decoded content of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text<'a> {
-    /// The text, without a byte order mark and without NUL or Ctrl-Z at its end.
+    /// Without byte order mark, and without trailing NUL and Ctrl-Z.
     pub text: Cow<'a, str>,
-    /// Whether a spreadsheet needs a byte order mark to read an answer in the same way: the file had one, or was not UTF-8.
+    /// Whether an output needs a byte order mark for a spreadsheet to decode it: true if the input has one or is not UTF-8.
     pub bom: bool,
-    /// The encoding, if it is not UTF-8.
+    /// `None` if the encoding is UTF-8.
     pub encoding: Option<&'static str>,
 }
 
-/// Reads a file whole, `-` from standard input. At most `most` bytes.
+/// Reads a whole file; `-` is standard input. Fails if it is larger than `most` bytes.
 pub fn load(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
@@ -45,25 +44,25 @@ pub fn load(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// When a file was written: what it lists happened before. A stream is of now.
+/// When a file was last modified, at most `now`. Every refund in it happened before. Standard input counts as modified now.
 pub fn written_at(path: &Path, now: Timestamp) -> Timestamp {
     let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
     written.and_then(|at| Timestamp::try_from(at).ok()).map_or(now, |at| at.min(now))
 }
 
-/// How a file is called in messages.
+/// The name of a file in messages.
 pub fn name_of(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// Decodes a file; `name` is how errors call it. Fails if it is not text.
+/// Decodes a file. `name` identifies it in errors. Fails if the content is not text.
 pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     if let Some((what, hint)) = foreign(bytes) {
         return Err(Error::new(Kind::Usage, format!("{name} is {what}")).hint(hint));
     }
     let end = bytes.iter().rposition(|b| !matches!(b, 0 | 0x1a)).map_or(0, |last| last + 1);
     let (encoding, bom) = encoding_of(bytes, end);
-    // The second byte of the last UTF-16 character may be a NUL.
+    // The second byte of the last UTF-16 character may be NUL.
     let end = if encoding == UTF_16LE { (end + end % 2).min(bytes.len()) } else { end };
     let (text, damaged) = encoding.decode_with_bom_removal(&bytes[..end]);
     let line = |at: Option<usize>| at.map_or(1, |at| line_of(text.as_bytes(), at));
@@ -86,12 +85,12 @@ pub fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Text<'a>> {
     Ok(Text { text, bom: bom || !is_utf8, encoding: (!is_utf8).then(|| encoding.name()) })
 }
 
-/// The encoding, and whether a byte order mark says it.
+/// Returns the encoding, and whether a byte order mark declares it.
 fn encoding_of(bytes: &[u8], end: usize) -> (&'static Encoding, bool) {
     if let Some((encoding, _)) = Encoding::for_bom(bytes) {
         return (encoding, true);
     }
-    // Every other byte of Latin letters in UTF-16 is zero; text in the other encodings has no zero byte.
+    // In UTF-16, every other byte of Latin letters is zero. The other encodings have no zero bytes.
     let head = &bytes[..end.min(64)];
     let zeros = |parity: usize| head.iter().skip(parity).step_by(2).filter(|b| **b == 0).count();
     let pairs = head.len() / 2;
@@ -104,7 +103,7 @@ fn encoding_of(bytes: &[u8], end: usize) -> (&'static Encoding, bool) {
     (encoding, false)
 }
 
-/// What else a file is, by its first bytes, and the remedy.
+/// Recognises workbooks, archives and PDFs by their first bytes. Returns what the file is and what to do.
 fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let head = &bytes[..bytes.len().min(64)];
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"\xd0\xcf\x11\xe0") {
@@ -122,12 +121,13 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     None
 }
 
-/// The line, from 1, in which the byte at `offset` stands.
+/// Line number, from 1, of the byte at `offset`.
 pub fn line_of(bytes: &[u8], offset: usize) -> u64 {
     1 + line_ends(bytes, 0, offset)
 }
 
-/// How many lines end between two offsets; `\r\n` is one end.
+/// Number of line ends between two offsets. `\r
+/// ` counts once.
 pub(super) fn line_ends(bytes: &[u8], from: usize, to: usize) -> u64 {
     let mut ends = 0;
     for at in from..to.min(bytes.len()) {

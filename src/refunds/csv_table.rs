@@ -1,45 +1,41 @@
-//! A CSV text as a header and rows, each with the line it starts in; pure.
+//! Parses CSV text into a header and rows, each with its line number.
 //!
-//! A file is read whole or refused with the line: a row with more cells than the header was split in the wrong place, and half
-//! a list must not pass for a list. Rows may be shorter. What is above the header (a title) and below the last row (a
-//! total) is set apart, never read as an order.
+//! A file is accepted as a whole or refused with a line number. A row with more cells than the header was split in the wrong
+//! place, so it is refused. Shorter rows are fine. A title above the header and a total below the last row are kept apart
+//! and are never orders.
 
 use super::columns::fold;
+use super::input::{self, Text};
 use super::syntax::{self, Dialect, SEPARATORS};
-use super::text::{self, Text};
 use crate::error::{Error, Kind, Result};
 
-/// More columns than any export has.
-pub const MOST_COLUMNS: usize = 1000;
-/// More cells than fit into a reasonable memory (24 bytes each, and what they hold).
-pub const MOST_CELLS: usize = 20_000_000;
-/// The score of a record that is a header by itself, whatever follows.
+pub const MAX_COLUMNS: usize = 1000;
+/// Limits memory: each cell takes 24 bytes and its text.
+pub const MAX_CELLS: usize = 20_000_000;
+/// The score at which a record is the header, whatever follows.
 pub const IS_HEADER: usize = 1_000;
-/// More bytes than the name of any column has: a longer cell is not compared with names.
+/// Longer cells are not compared with column names.
 const LONGEST_NAME: usize = 10_000;
-/// Records in which the header is looked for.
+/// The header is among the first records.
 const HEADER_WITHIN: usize = 20;
 
-/// A CSV file, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// How it was written.
     pub dialect: Dialect,
-    /// The names of its columns.
     pub header: Vec<String>,
-    /// Line (from 1) and cells of each row; at most as many cells as the header has, and fewer if the row ends early.
+    /// Line number, from 1, and cells. A row has at most as many cells as the header.
     pub rows: Vec<(u64, Vec<String>)>,
-    /// Lines without any text in them, which are not in `rows`. Empty lines are not counted.
+    /// Number of records whose cells are all blank. Empty lines are not counted.
     pub blank: u64,
-    /// Line and text of what is neither header nor row: a title above, a total below.
-    pub apart: Vec<(u64, String)>,
+    /// Line number and text of titles above the header and totals below the last row.
+    pub outside: Vec<(u64, String)>,
 }
 
-/// How likely a record is the header; 0 if nothing in it is known.
+/// Scores how likely a record is the header; 0 if no name in it is known.
 pub type Score<'a> = &'a dyn Fn(&[String]) -> usize;
 
-/// Reads the CSV text of the file that errors call `name`. `score` finds the header and the separator; if it knows no
-/// record, the first one is the header.
+/// Parses CSV text. `name` identifies the file in errors. `score` selects the header and the separator; if every record
+/// scores 0, the first one is the header.
 pub fn read(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> Result<Table> {
     match read_section(name, text, most_rows, score)? {
         (table, None) => Ok(table),
@@ -47,7 +43,8 @@ pub fn read(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> 
     }
 }
 
-/// The same up to the first row that has more cells than the header, which may begin a second table. The error says so.
+/// Like [`read`], but stops at the first row that has more cells than the header and returns the error for it: a second
+/// table may begin there.
 pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<'_>) -> Result<(Table, Option<Error>)> {
     let bom = text.bom;
     let (declared, text, first_line) = match syntax::declared(&text.text) {
@@ -62,12 +59,12 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
     let dialect = Dialect { separator, bom, crlf: text.contains("\r\n") };
     let mut reader = reader(text, separator, quoting);
     let mut lines = Lines { text: text.as_bytes(), at: 0, line: first_line };
-    let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), blank: 0, apart: Vec::new() };
-    let mut cells_left = MOST_CELLS;
+    let mut table = Table { dialect, header: Vec::new(), rows: Vec::new(), blank: 0, outside: Vec::new() };
+    let mut cells_left = MAX_CELLS;
     let mut record = csv::StringRecord::new();
     let mut seen = 0;
     let mut too_long = None;
-    // The quotes are sound and the text is UTF-8: nothing is left for the reader to refuse, but it may say so.
+    // `check_quotes` has passed and the text is UTF-8, so no error is expected here.
     while reader
         .read_record(&mut record)
         .map_err(|error| Error::new(Kind::Usage, format!("{name} cannot be read as CSV: {error}")))?
@@ -79,12 +76,12 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         }
         seen += 1;
         if seen <= above {
-            table.apart.push((line, shown(&record)));
+            table.outside.push((line, shown(&record)));
             continue;
         }
         if table.header.is_empty() {
-            if record.len() > MOST_COLUMNS {
-                return Err(too_much(name, &format!("more than {MOST_COLUMNS} columns")));
+            if record.len() > MAX_COLUMNS {
+                return Err(too_much(name, &format!("more than {MAX_COLUMNS} columns")));
             }
             table.header = record.iter().map(str::to_owned).collect();
             continue;
@@ -103,7 +100,7 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
         }
         cells_left = cells_left
             .checked_sub(record.len())
-            .ok_or_else(|| too_much(name, &format!("more than {MOST_CELLS} cells")))?;
+            .ok_or_else(|| too_much(name, &format!("more than {MAX_CELLS} cells")))?;
         table.rows.push((line, record.iter().take(table.header.len()).map(str::to_owned).collect()));
     }
     if table.header.is_empty() {
@@ -111,11 +108,11 @@ pub fn read_section(name: &str, text: &Text<'_>, most_rows: usize, score: Score<
     }
     let last = table.rows.iter().rposition(|(_, cells)| !is_below(cells)).map_or(0, |last| last + 1);
     let below = table.rows.drain(last..).map(|(line, cells)| (line, cells.join(" ").trim().to_owned()));
-    table.apart.extend(below);
+    table.outside.extend(below);
     Ok((table, too_long))
 }
 
-/// The separator, and how many records with text in them stand above the header.
+/// Returns the separator and the number of non-blank records above the header.
 fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize) {
     let separators = declared.map_or_else(|| SEPARATORS.to_vec(), |separator| vec![separator]);
     let mut best = ((0, 0), (separators[0], 0));
@@ -123,12 +120,12 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
         for (above, record) in first_records(text, separator, has_quoting(text, separator)).iter().enumerate() {
             let is_name = |cell: &String| cell.len() <= LONGEST_NAME;
             let known = if record.iter().all(is_name) { score(record) } else { 0 };
-            // Without a known name the first record is the header, and the separator that gives most cells is right.
+            // If no name is known, the first record is the header and the separator that gives the most cells wins.
             let rank = (known, record.len());
             if rank > best.0 && (known > 0 || above == 0) {
                 best = (rank, (separator, above));
             }
-            // Another header below would begin a second table.
+            // A second header below would begin a second table.
             if known >= IS_HEADER {
                 break;
             }
@@ -137,7 +134,7 @@ fn find_header(text: &str, declared: Option<u8>, score: Score<'_>) -> (u8, usize
     best.1
 }
 
-/// Whether quotes around cells are no part of them. In unquoted TSV a cell may begin with a quote that is.
+/// Whether quotes delimit cells. A cell of unquoted TSV may begin with a quote character.
 fn has_quoting(text: &str, separator: u8) -> bool {
     separator != b'\t' || syntax::check_quotes("", text, separator, 1).is_ok()
 }
@@ -157,13 +154,13 @@ fn first_records(text: &str, separator: u8, quoting: bool) -> Vec<Vec<String>> {
     let mut record = csv::StringRecord::new();
     while records.len() < HEADER_WITHIN && matches!(reader.read_record(&mut record), Ok(true)) {
         if record.iter().any(|cell| !cell.trim().is_empty()) {
-            records.push(record.iter().take(MOST_COLUMNS + 1).map(str::to_owned).collect());
+            records.push(record.iter().take(MAX_COLUMNS + 1).map(str::to_owned).collect());
         }
     }
     records
 }
 
-/// `Total,,185.00`, `<END>`, `3,record(s) downloaded`: what spreadsheets and platforms put below the last row.
+/// Whether a row is a total or an end mark: `Total,,185.00`, `<END>`, `3,record(s) downloaded`.
 fn is_below(cells: &[String]) -> bool {
     const WORDS: &str = "total totals grandtotal subtotal sum summe gesamt gesamtsumme gesamtbetrag endsumme somme totale \
                          totaal suma end eof endoffile";
@@ -180,18 +177,17 @@ fn shown(record: &csv::StringRecord) -> String {
     record.iter().map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A file without a header and without rows.
 pub(super) fn empty(name: &str) -> Error {
     Error::new(Kind::Usage, format!("{name} is empty"))
         .hint("the first line of a CSV file names its columns, one of them order_id")
 }
 
-/// A file past a bound.
 pub(super) fn too_much(name: &str, what: &str) -> Error {
     Error::new(Kind::Usage, format!("{name} has {what}")).hint("split it into several files, each with the header")
 }
 
-/// From offsets to lines. The reader's own count is off by a line after an empty line or `\r\n`.
+/// Maps byte offsets to line numbers. The CSV reader's own count is off by one after an empty line or `\r
+/// `.
 struct Lines<'a> {
     text: &'a [u8],
     at: usize,
@@ -199,12 +195,12 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The line of the record that begins at or after `offset`; offsets only grow.
+    /// Line number of the record that begins at or after `offset`. Offsets must not decrease between calls.
     fn of(&mut self, offset: usize) -> u64 {
         let skipped =
             self.text[offset.min(self.text.len())..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         let start = offset + skipped;
-        self.line += text::line_ends(self.text, self.at, start);
+        self.line += input::line_ends(self.text, self.at, start);
         self.at = start;
         self.line
     }
@@ -220,7 +216,7 @@ mod tests {
     }
 
     fn table(text: &str) -> Result<Table> {
-        read("x.csv", &text::decode("x.csv", text.as_bytes())?, 100, &score)
+        read("x.csv", &input::decode("x.csv", text.as_bytes())?, 100, &score)
     }
 
     #[test]
@@ -258,7 +254,7 @@ mod tests {
     #[test]
     fn there_are_bounds() {
         assert!(table("\n \n").expect_err("empty").message.contains("is empty"));
-        let wide = vec!["x"; MOST_COLUMNS + 1].join(",");
+        let wide = vec!["x"; MAX_COLUMNS + 1].join(",");
         assert!(table(&wide).expect_err("wide").message.contains("1000 columns"));
         let long = format!("order_id\n{}", "1\n".repeat(101));
         assert!(table(&long).expect_err("long").message.contains("100 rows"));
@@ -289,7 +285,7 @@ mod tests {
             .expect("a table");
         assert_eq!(read.header, ["order_id", "amount"]);
         assert_eq!(read.rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [5, 6]);
-        assert_eq!(read.apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 7, 8]);
+        assert_eq!(read.outside.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 7, 8]);
         let read =
             table("order_id,note\nTotal,x\n1,5\n\n2,record(s) downloaded\nSeller ID : acme,\n").expect("a table");
         assert_eq!(read.rows.len(), 2, "an order may be called Total, but not below all others: {read:?}");

@@ -1,17 +1,16 @@
-//! What stops a file that was read: a second list in it, a column that is missing, in doubt or misspelt, orders that were not
-//! refunded; pure.
+//! Checks of a whole file: a second list, missing or misspelt columns, and lists of orders that were not refunded.
 
 use super::amount;
 use super::columns::{Column, Columns, fold, is_own, list};
 use super::decision::Decision;
 use super::formats::Format;
-use super::looks::Doubt;
-use super::read::{LIST_NAME, Refunds};
+use super::keywords::{denies_refund, is_plain_title};
+use super::read::{LIST_FORMAT, Refunds};
 use super::row::RawRow;
-use super::words::{is_plain_title, speaks_against};
+use super::unclear_columns::UnclearColumn;
 use crate::error::{Error, Kind, Result};
 
-/// Refuses a second header among the rows, and a row that is a heading of others: what is below may be another list.
+/// Fails on a second header among the rows and on a row that is a heading, because another list may follow.
 pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
     let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
     let header = columns.header.get(place).map(|name| fold(name)).unwrap_or_default();
@@ -19,19 +18,19 @@ pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) ->
     let is_other = |row: &&RawRow| {
         let order = row.cells.get(place).map_or("", String::as_str);
         let is_header = fold(order) == header || Column::of_name(order) == Some(Column::OrderId);
-        (!order.is_empty() && is_header && has_no_digit(row)) || speaks_against(order)
+        (!order.is_empty() && is_header && has_no_digit(row)) || denies_refund(order)
     };
     let Some(row) = rows.iter().find(is_other) else { return Ok(()) };
     Err(Error::new(Kind::Usage, format!("{name}, line {}: another list begins in the middle of the file", row.line))
         .hint("put each list into a file of its own"))
 }
 
-/// Refuses a line above or below the rows that may say of them that they were not refunded.
-pub(super) fn check_apart(name: &str, apart: &[(u64, String)], is_export: bool) -> Result<()> {
-    // What a platform itself writes below its rows.
+/// Fails on a line above or below the rows that may deny the refunds.
+pub(super) fn check_apart(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
+    // Amazon writes this line below its reports.
     let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
     let is_doubtful = |said: &str| !(is_plain_title(said) || is_of_export(said));
-    let Some((line, said)) = apart.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
+    let Some((line, said)) = outside.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
     let said: String = said.chars().take(60).collect();
     Err(Error::new(
         Kind::Usage,
@@ -40,7 +39,7 @@ pub(super) fn check_apart(name: &str, apart: &[(u64, String)], is_export: bool) 
     .hint("take that line out, and every order that was not refunded in full"))
 }
 
-/// Refuses a list without a header, whose first order would be taken for one.
+/// Fails if a list has no header. Otherwise its first order would be taken for the header.
 pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Result<()> {
     let is_id = |cell: &str| cell.chars().filter(|c| c.is_numeric()).count() >= 3;
     let all_are_ids = |place: usize| {
@@ -54,14 +53,14 @@ pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Re
         .hint("put a line with the names of the columns above it; order_id is the name for the order IDs"))
 }
 
-/// Refuses a list with a row that names no order beside rows that do: it may be the heading of another list.
+/// Fails if a row has no order ID like the others. It may be the heading of another list.
 pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
     let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
-    // recoup itself writes an apostrophe before what a spreadsheet would run.
+    // Outcome files of recoup have an apostrophe before formulas.
     let order = |row: &RawRow| {
         row.cells.get(place).map_or("", |cell| cell.trim().trim_start_matches('\'').trim_start()).to_owned()
     };
-    // Outcomes that recoup has added before make no difference.
+    // Columns that recoup added in an earlier run do not count.
     let own: Vec<bool> = columns.header.iter().map(|name| is_own(name)).collect();
     let is_of_shop = |place: usize| !own.get(place).copied().unwrap_or_default();
     let filled = |row: &RawRow| {
@@ -69,7 +68,7 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
     };
     let has_blank = |text: &str| text.contains(char::is_whitespace);
     let most = |is: &dyn Fn(&RawRow) -> bool| rows.iter().filter(|row| is(row)).count() * 3 >= rows.len() * 2;
-    // A text that stands alone in its row, or of several words, among rows that are otherwise.
+    // A text alone in its row, or of several words, among rows that are different.
     let (are_wide, are_words) = (most(&|row| filled(row) > 1), most(&|row| !has_blank(&order(row))));
     let are_plain = most(&|row| !is_sum(&order(row)));
     let stands_out = |row: &&RawRow| {
@@ -83,7 +82,7 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
         return Err(heading(name, row));
     }
     let has_digit = |text: &str| text.chars().any(char::is_numeric);
-    // `#1001`, `SO/849921/A`: codes of letters may have no digit at all.
+    // `#1001`, `SO/849921/A`. IDs of letters alone are possible, too.
     let is_number = |text: &str| {
         let digits = text.chars().filter(|c| c.is_numeric()).count();
         digits > 0 && digits * 2 >= text.chars().filter(|c| c.is_alphanumeric()).count()
@@ -99,14 +98,14 @@ pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> 
     rows.iter().find(is_heading).map_or(Ok(()), |row| Err(heading(name, row)))
 }
 
-/// Whether a text has words as sentences have: `Week 46 - open`, and not `ORD 24 576`.
+/// Whether a text has words like a sentence: `Week 46 - open`, but not `ORD 24 576`.
 fn is_prose(text: &str) -> bool {
     let is_word = |word: &&str| word.chars().count() > 1 && word.chars().all(char::is_alphabetic);
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(is_word).collect();
     words.len() > 1 || words.iter().any(|word| word.chars().any(char::is_lowercase))
 }
 
-/// Whether a text is a sum or a share: `-80.00`, `5 EUR`, `50%`. A bare number is an ID.
+/// Whether a text is an amount or a percentage: `-80.00`, `5 EUR`, `50%`. A bare number is an ID.
 fn is_sum(text: &str) -> bool {
     let is_amount = |text: &str| matches!(amount::parse(text), Ok(Some(_)));
     match text.strip_suffix('%') {
@@ -115,7 +114,7 @@ fn is_sum(text: &str) -> bool {
     }
 }
 
-/// Refuses an export with a row that holds one text and nothing else: somebody has put a heading there.
+/// Fails if a platform's export has a row with a single text. Someone has added a heading.
 pub(super) fn check_lone_texts(name: &str, rows: &[RawRow]) -> Result<()> {
     let is_lone_text = |row: &&RawRow| {
         let mut filled = row.cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty());
@@ -131,7 +130,7 @@ fn heading(name: &str, row: &RawRow) -> Error {
         .hint("take that line out; if it is the heading of another list, put that list into a file of its own")
 }
 
-/// Refuses a known export without a column that its rule rests on.
+/// Fails if an export lacks a column that its rule needs.
 pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> Result<()> {
     let Some(missing) = format.required.iter().find(|column| columns.get(**column).is_none()) else { return Ok(()) };
     let known = format.columns.iter().find(|(column, _)| column == missing).map_or(&[] as &[&str], |(_, names)| names);
@@ -146,11 +145,11 @@ pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> 
     .hint("export it again with all columns"))
 }
 
-/// A column that is ignored must be there: a typing error would leave another one in doubt.
+/// Fails if an ignored column does not exist: a typing error would leave the intended column unexplained.
 pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     let header = &refunds.columns.header;
     let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
-    match refunds.reading.explained.ignore_columns.iter().find(is_missing) {
+    match refunds.reading.mapping.ignore_columns.iter().find(is_missing) {
         None => Ok(()),
         Some(missing) => {
             Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
@@ -159,9 +158,9 @@ pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
     }
 }
 
-/// A value that no row has is a typing error: it would make every order *not refunded*.
+/// Fails if no row has any of the values that mean *refunded*: a typing error would make every order *not refunded*.
 pub(super) fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
-    let wanted = &refunds.reading.explained.refunded_when;
+    let wanted = &refunds.reading.mapping.refunded_when;
     let Some(place) = refunds.columns.get(Column::Status).filter(|_| !wanted.is_empty()) else { return Ok(()) };
     let mut values: Vec<&str> = Vec::new();
     for row in &refunds.rows {
@@ -173,7 +172,7 @@ pub(super) fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
             return Ok(());
         }
     }
-    if values.is_empty() || refunds.reading.format != LIST_NAME {
+    if values.is_empty() || refunds.reading.format != LIST_FORMAT {
         return Ok(());
     }
     let shown: Vec<String> = values.iter().take(8).map(|value| format!("{value:?}")).collect();
@@ -182,7 +181,7 @@ pub(super) fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
         .hint(format!("its values are {}", shown.join(", "))))
 }
 
-/// A file of no known format in which most orders are not refunded is a list of orders.
+/// Fails if at least half of the orders were not refunded: the file is a list of orders.
 pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()> {
     let not = refunds.orders.iter().filter(|order| order.decision == Decision::NotRefunded).count();
     if not * 2 <= refunds.orders.len() {
@@ -198,11 +197,10 @@ pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()>
     ))
 }
 
-/// Columns in doubt that an error names.
-const MOST_NAMED: usize = 12;
+const MAX_NAMED: usize = 12;
 
-pub(super) fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &str)>) -> Error {
-    let shown = doubts.iter().take(MOST_NAMED).map(|doubt| {
+pub(super) fn doubtful(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
+    let shown = doubts.iter().take(MAX_NAMED).map(|doubt| {
         let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
         let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
         format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
@@ -217,7 +215,7 @@ pub(super) fn doubtful(name: &str, doubts: &[Doubt], nearly: Option<(&Format, &s
     let near = nearly.map_or_else(String::new, |(format, missing)| {
         format!("; with a column {missing:?} it would be a {}", format.title)
     });
-    let remedies: Vec<String> = doubts.iter().take(MOST_NAMED).map(|doubt| doubt.remedy.clone()).collect();
+    let remedies: Vec<String> = doubts.iter().take(MAX_NAMED).map(|doubt| doubt.remedy.clone()).collect();
     Error::new(Kind::Usage, message).hint(format!(
         "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
         remedies.join("; ")

@@ -1,19 +1,18 @@
-//! Outcome files: the refunds as they were, and beside each row what became of it; pure.
+//! Outcome files: the refunds with result columns added.
 //!
-//! One row out for each row in, in the same order, whatever happened to it. The original cells are as they were, but for the
-//! apostrophe in front of what a spreadsheet would run ([`super::cells`]); an NDJSON object keeps its very text. Nothing here
-//! knows what the outcomes mean.
+//! Every input row gives one output row, in the same order. Original cells are unchanged, except that formulas are escaped
+//! ([`super::csv_injection`]). An NDJSON object keeps its text.
 
-use super::cells::harmless;
+use super::csv_injection::escape;
 use super::read::Refunds;
 use super::row::RefundRow;
 use super::syntax::{Dialect, Syntax};
 use crate::error::{Error, Kind, Result};
 
-/// The refunds with the columns `names` added, `values` being those of each row, in order, as text; an empty one is `null` in
-/// NDJSON. Where a name is taken already, as in the outcomes of an earlier run, all get the same number behind them.
+/// Adds the columns `names` to the refunds. `values` has one list for each row; an empty value becomes `null` in NDJSON. If
+/// a name is taken, as in the outcomes of an earlier run, all names get the same number appended.
 ///
-/// An error where rows and values do not match: that is a fault of the caller, and half a file must not pass for one.
+/// Fails if values and rows do not match, because an incomplete file must not pass for a complete one.
 pub fn outcomes(refunds: &Refunds, syntax: Syntax, names: &[&str], values: &[Vec<String>]) -> Result<Vec<u8>> {
     check(refunds, names, values)?;
     let added = free_names(&refunds.columns.header, names);
@@ -30,7 +29,7 @@ pub(super) fn check(refunds: &Refunds, names: &[&str], values: &[Vec<String>]) -
     Ok(())
 }
 
-/// The names, or all of them with the first number behind them that makes every one new.
+/// Returns `names`, or all of them with the first number that makes every one new.
 pub fn free_names(header: &[String], names: &[&str]) -> Vec<String> {
     let mut free: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut n = 1_u64;
@@ -48,7 +47,7 @@ fn csv_bytes(
     refunds: &Refunds,
     values: &[Vec<String>],
 ) -> Result<Vec<u8>> {
-    let mut cells = Cells::under(dialect, header.iter().chain(added).map(String::as_str))?;
+    let mut cells = CsvBuffer::under(dialect, header.iter().chain(added).map(String::as_str))?;
     for (row, values) in refunds.rows.iter().zip(values) {
         let original = (0..header.len()).map(|place| row.cell(place));
         cells.row(original.chain(values.iter().map(String::as_str)))?;
@@ -56,12 +55,12 @@ fn csv_bytes(
     cells.finish()
 }
 
-/// A CSV file for a spreadsheet, in memory.
-pub(super) struct Cells(csv::Writer<Vec<u8>>);
+/// Writes CSV for a spreadsheet into memory.
+pub(super) struct CsvBuffer(csv::Writer<Vec<u8>>);
 
-impl Cells {
-    /// A file with this header. Whoever reads it tells the separator by the header, so a name with another separator in it
-    /// is put in quotes, which the format would not ask for.
+impl CsvBuffer {
+    /// Starts a file with this header. Readers detect the separator by the header, so if a name contains another separator,
+    /// all names are quoted.
     pub(super) fn under<'a>(dialect: Dialect, header: impl Iterator<Item = &'a str>) -> Result<Self> {
         let header: Vec<&str> = header.collect();
         let misleading = header.iter().any(|name| name.contains([',', ';', '\t', '|']));
@@ -79,7 +78,7 @@ impl Cells {
     }
 
     pub(super) fn row<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> Result<()> {
-        let cells: Vec<_> = cells.map(harmless).collect();
+        let cells: Vec<_> = cells.map(escape).collect();
         self.0.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(|error| unwritten(&error))
     }
 
@@ -94,7 +93,7 @@ fn unwritten(error: &impl std::fmt::Display) -> Error {
 
 fn ndjson_bytes(refunds: &Refunds, added: &[String], values: &[Vec<String>]) -> Result<Vec<u8>> {
     let keys = refunds.columns.keys();
-    // A key may be new among the header's names and yet be one that an empty name was given.
+    // An added name may equal the generated key of an unnamed column.
     let added = if added.iter().any(|name| keys.contains(name)) {
         free_names(&keys, &added.iter().map(String::as_str).collect::<Vec<_>>())
     } else {
@@ -112,7 +111,7 @@ fn ndjson_bytes(refunds: &Refunds, added: &[String], values: &[Vec<String>]) -> 
     Ok(lines.concat().into_bytes())
 }
 
-/// What stands between the braces of a row: its own text, unsplit, where it was an object.
+/// The entries of a row's object. A row that was a JSON object keeps its text as one entry.
 fn original_entries(row: &RefundRow, keys: &[String]) -> Result<Vec<String>> {
     if let Some(inner) = row.object.as_deref().and_then(|text| text.strip_prefix('{')?.strip_suffix('}')) {
         let inner = inner.trim();

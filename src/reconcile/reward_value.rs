@@ -1,7 +1,7 @@
-//! What rewards are worth, added up by what they are counted in; pure.
+//! Sums of reward amounts, by unit.
 //!
-//! Sums are of whole numbers of the reward's own unit and never rounded. Nothing is converted: dollars, months and percents
-//! stay apart, and a reward that does not say how much it is counts as one of unknown worth, never as nothing.
+//! Sums are exact integers in the unit of the reward. Nothing is converted: dollars, months and percents are kept separate.
+//! A reward without an amount counts as one of unknown value, never as zero.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
@@ -13,21 +13,18 @@ use serde::{Serialize, Serializer};
 /// The vendor's unit for hundredths of a currency.
 const CENTS: &str = "CENTS";
 
-/// What an amount is counted in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
     /// Hundredths of a currency, by its ISO 4217 code.
     Currency(String),
-    /// Hundredths of a currency that nobody names.
+    /// Hundredths of an unknown currency.
     Cents,
-    /// Anything else, in the vendor's word: `MONTH`, `%`.
+    /// Any other unit of the vendor: `MONTH`, `%`.
     Other(String),
-    /// The reward names none.
     Unnamed,
 }
 
 impl Unit {
-    /// What a reward with this currency and this unit is counted in.
     pub fn of(currency: Option<&str>, unit: Option<&str>) -> Self {
         let named = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
         match (named(currency), named(unit)) {
@@ -38,7 +35,6 @@ impl Unit {
         }
     }
 
-    /// The word for it.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Currency(word) | Self::Other(word) => word,
@@ -59,12 +55,11 @@ impl Unit {
     }
 }
 
-/// A sum in one unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
-    /// In hundredths of a currency, or in the unit. Whole 64-bit numbers cannot overflow it in any number of rows.
+    /// In hundredths of a currency, or in the unit. `i128`, so that sums of `i64` cannot overflow.
     amount: i128,
-    /// Rewards that do not say how much they are.
+    /// Number of rewards without an amount.
     unknown: u64,
 }
 
@@ -80,12 +75,11 @@ impl Sum {
     }
 }
 
-/// What some rewards are worth, by unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Worth(BTreeMap<Unit, Sum>);
+pub struct RewardValue(BTreeMap<Unit, Sum>);
 
-impl Worth {
-    /// Adds a reward's amount; `None` where the reward does not say.
+impl RewardValue {
+    /// Adds the amount of a reward; `None` if it is unknown.
     pub fn add(&mut self, unit: &Unit, amount: Option<i64>) {
         let sum = self.0.entry(unit.clone()).or_default();
         match amount {
@@ -94,7 +88,6 @@ impl Worth {
         }
     }
 
-    /// Adds all of another.
     pub fn merge(&mut self, other: &Self) {
         for (unit, more) in &other.0 {
             let sum = self.0.entry(unit.clone()).or_default();
@@ -103,12 +96,11 @@ impl Worth {
         }
     }
 
-    /// Every unit in it.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
         self.0.keys()
     }
 
-    /// The sum in one unit as a number in text, and how many rewards of unknown worth are behind it; empty where there is none.
+    /// The sum in one unit, for a table; empty if there is none.
     pub fn cell(&self, unit: &Unit) -> String {
         match self.0.get(unit) {
             None => String::new(),
@@ -117,7 +109,7 @@ impl Worth {
         }
     }
 
-    /// For a list with the most first, unit by unit: money before anything else, what is worth nothing last.
+    /// Orders by the highest value of the first unit. Currencies come before other units, empty values last.
     pub fn by_most(&self, other: &Self) -> Ordering {
         let first = |worth: &Self| worth.0.iter().next().map(|(unit, sum)| (unit.clone(), Reverse(sum.amount)));
         match (first(self), first(other)) {
@@ -129,15 +121,15 @@ impl Worth {
     }
 }
 
-/// `12.50 USD, 3 MONTH`; empty where there is nothing.
-impl fmt::Display for Worth {
+/// `12.50 USD, 3 MONTH`; empty if there is nothing.
+impl fmt::Display for RewardValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<String> = self.0.iter().map(|(unit, sum)| sum.words(unit)).collect();
         f.write_str(&parts.join(", "))
     }
 }
 
-/// One of the list that a worth is in JSON. The amount is text: a JSON number would be rounded by whoever reads it.
+/// An element of the JSON list. The amount is text, because JSON numbers lose precision in many parsers.
 #[derive(Serialize)]
 struct Part<'a> {
     unit: &'a str,
@@ -145,7 +137,7 @@ struct Part<'a> {
     unknown_rewards: u64,
 }
 
-impl Serialize for Worth {
+impl Serialize for RewardValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.len()))?;
         for (unit, sum) in &self.0 {
@@ -160,8 +152,8 @@ impl Serialize for Worth {
 mod tests {
     use super::*;
 
-    fn worth(amounts: &[(Option<&str>, Option<&str>, Option<i64>)]) -> Worth {
-        let mut worth = Worth::default();
+    fn worth(amounts: &[(Option<&str>, Option<&str>, Option<i64>)]) -> RewardValue {
+        let mut worth = RewardValue::default();
         for (currency, unit, amount) in amounts {
             worth.add(&Unit::of(*currency, *unit), *amount);
         }
@@ -189,7 +181,7 @@ mod tests {
         ] {
             assert_eq!(worth(&amounts).to_string(), text);
             let mut twice = worth(&amounts);
-            twice.merge(&Worth::default());
+            twice.merge(&RewardValue::default());
             assert_eq!(twice, worth(&amounts));
         }
     }
@@ -211,8 +203,8 @@ mod tests {
         let usd = |n| worth(&[(Some("USD"), Some("CENTS"), Some(n))]);
         let cents = worth(&[(None, Some("CENTS"), Some(1)), (None, Some("%"), Some(40))]);
         let months = worth(&[(None, Some("MONTH"), Some(1_000_000))]);
-        let mut list = [Worth::default(), usd(1), months.clone(), cents.clone(), usd(3), usd(2)];
-        list.sort_by(Worth::by_most);
-        assert_eq!(list, [usd(3), usd(2), usd(1), cents, months, Worth::default()]);
+        let mut list = [RewardValue::default(), usd(1), months.clone(), cents.clone(), usd(3), usd(2)];
+        list.sort_by(RewardValue::by_most);
+        assert_eq!(list, [usd(3), usd(2), usd(1), cents, months, RewardValue::default()]);
     }
 }

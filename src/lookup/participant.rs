@@ -1,7 +1,7 @@
-//! One participant, asked about live: what makes an answer possible before any crawl.
+//! Reads the rewards of one participant from the vendor, which works before any crawl.
 //!
-//! Reads a bounded number of pages and matches exactly, because the vendor's search is known to give everyone. What it
-//! finds goes into the index; it never marks anybody as gone.
+//! The vendor's search is known to return everyone, so a bounded number of pages is read and matched exactly here. Results
+//! go into the index. Nothing is marked as gone.
 
 use std::collections::BTreeSet;
 
@@ -15,34 +15,34 @@ use crate::report::grouped;
 use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
-/// Pages of the vendor's search that are looked at.
+/// Maximum number of pages.
 const LIVE_PAGES: u32 = 10;
-/// Participants that two of them share.
+/// Participants that two pages share.
 const LIVE_OVERLAP: u64 = 5;
-/// Participants in one of them.
+/// Participants on a page.
 const LIVE_PAGE_SIZE: u32 = 100;
 
-/// How far a live look went.
+/// The result of reading one participant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Looked {
-    /// Participants that the vendor's search gave and that were compared here.
+pub struct ParticipantRead {
+    /// Participants that the vendor returned and that were compared.
     pub participants_seen: u64,
-    /// Participants that the vendor says match; its search is known to say everyone.
+    /// The number of matches that the vendor claims, which may be everyone.
     pub participants_total: Option<u64>,
-    /// The search had more pages than are looked at.
+    /// The search had more pages than the limit.
     pub cut_short: bool,
-    /// Accounts that were asked for their rewards.
+    /// Accounts whose rewards were requested.
     pub accounts: u64,
-    /// Of these, unknown to Get Rewards although they are listed.
+    /// Accounts that are listed but unknown to Get Rewards.
     pub unknown: u64,
-    /// Rewards that they have.
+    /// Rewards of these accounts.
     pub rewards: u64,
-    /// Accounts that match and were forgotten: they were not asked for anything.
+    /// Matching accounts that were forgotten. Their rewards were not requested.
     pub forgotten: u64,
 }
 
-impl Looked {
-    /// How far, for a person.
+impl ParticipantRead {
+    /// The result as text.
     pub fn describe(&self) -> String {
         let cut = if self.cut_short { ", and there were more than are looked at" } else { "" };
         let compared = format!("{} compared{cut}", counted(self.participants_seen, "participant"));
@@ -66,21 +66,21 @@ impl Looked {
     }
 }
 
-/// "1 account", "2 accounts".
+/// "1 account", "2 accounts"
 fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-/// Asks the vendor about one participant, live, and keeps what comes: no crawl is needed. `who` is a user ID, an account ID
-/// or an e-mail address, matched exactly here, because the vendor's search is known to give everyone. Answer with [`super::run`].
-pub async fn participant(
+/// Reads a participant from the vendor into the index. `who` is a user ID, an account ID or an e-mail address. Call
+/// [`super::run`] for the answer.
+pub async fn read_participant(
     advocate: &Advocate,
     index: &mut Index,
     mapping: &Mapping,
     clock: &Clock,
     who: &str,
-) -> Result<Looked> {
-    let mut looked = Looked {
+) -> Result<ParticipantRead> {
+    let mut looked = ParticipantRead {
         participants_seen: 0,
         participants_total: None,
         cut_short: false,
@@ -108,7 +108,7 @@ pub async fn participant(
             break;
         }
         looked.cut_short = page_number == LIVE_PAGES;
-        // Pages share a few rows, so that somebody who leaves in between hides nobody.
+        // Pages overlap, so that no participant is missed if another one leaves meanwhile.
         offset = if page.rows > LIVE_OVERLAP { reached - LIVE_OVERLAP } else { reached };
     }
     looked.participants_seen = seen.len() as u64;
@@ -120,7 +120,7 @@ pub async fn participant(
         let asked_at = clock.now();
         looked.accounts += 1;
         match advocate.rewards(&account, None).await? {
-            // Listed a moment ago, so this does not say that it is gone.
+            // The account was listed a moment ago, so this does not prove that it is gone.
             Rewards::NoSuchAccount => looked.unknown += 1,
             Rewards::Listed(raw) => {
                 let (rewards, unusable) = ReadReward::all(raw, &account, mapping)?;
@@ -132,7 +132,7 @@ pub async fn participant(
     Ok(looked)
 }
 
-/// IDs are compared byte for byte; the domain of an address, and in practice all of it, has no case.
+/// IDs are compared byte for byte. E-mail addresses ignore case.
 fn is(user: &Participant, who: &str) -> bool {
     user.user_id.as_str() == who
         || user.account_id.as_str() == who

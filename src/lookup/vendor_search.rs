@@ -1,9 +1,9 @@
-//! An order that the index does not have, asked for at the vendor: directly where that is possible, by reading on where not.
+//! Searches the vendor for an order that the index does not have.
 //!
-//! GraphQL's `userEvents` can be asked for an order ID (`docs/vendor/advocate.md` §3; whether a tenant allows it only shows on the
-//! way), and leads from the event to the rewards that it caused. Otherwise what is newest is read, as far as a budget of
-//! requests goes. What is found goes into the index; an order that is not found is not said not to exist: the answer says how
-//! far this looked.
+//! GraphQL `userEvents` can be queried for an order ID (`docs/vendor/advocate.md` §3), and the event leads to its rewards.
+//! Whether a tenant allows this shows only when it is tried. Otherwise the newest rewards are read, within a budget of
+//! requests. Results go into the index. If the order is not found, the answer says how far the search went; it does not say
+//! that the order does not exist.
 
 use std::collections::BTreeSet;
 
@@ -19,23 +19,23 @@ use crate::store::index::{Index, ReadReward, Via};
 use crate::vendor::advocate::{Advocate, Rewards};
 use crate::vendor::graphql::{Graph, ListedReward, RewardQuery, Sort, UserEvent};
 
-/// What an order ID is called in events, where the index has not seen it: the first is that of reserved events.
+/// Names of the order ID in events, for an index that has not seen any. Reserved events use the first one.
 const FIELDS: [&str; 6] = ["order_id", "orderId", "OrderId", "oid", "Oid", "orderNumber"];
-/// Events looked at for one name.
+/// Maximum number of events for one name.
 const EVENTS: u32 = 10;
-/// Rewards in one page of what is newest.
+/// Rewards on a page.
 const PAGE: u32 = 100;
-/// A reward belongs to an event at most so long after it, in milliseconds: a day.
+/// Maximum delay of a reward after its event, in milliseconds: one day.
 const AFTER: i64 = 86_400_000;
 
-/// How far a look at the source went.
+/// How far the vendor was searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Searched {
-    /// Requests that it cost.
+pub struct VendorSearch {
+    /// Requests that were made.
     pub requests: u64,
     /// The vendor could be asked for the order itself.
     pub asked_directly: bool,
-    /// The names of the order ID that events were asked for by.
+    /// The names of the order ID that events were queried by.
     pub fields: Vec<String>,
     /// Events that carry exactly this order.
     pub events: u64,
@@ -43,14 +43,14 @@ pub struct Searched {
     pub rewards: u64,
     /// Accounts read.
     pub accounts: u64,
-    /// Everything that was modified since this moment was read, RFC 3339.
+    /// Everything modified since this time was read, RFC 3339.
     pub back_to: Option<String>,
-    /// Why it did not look further, or not directly.
+    /// Why the search stopped, or why the order could not be queried directly.
     pub notes: Vec<String>,
 }
 
-impl Searched {
-    /// How far, for a person.
+impl VendorSearch {
+    /// The result as text.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if self.asked_directly {
@@ -71,7 +71,7 @@ impl Searched {
     }
 }
 
-/// Looks for one order at the vendor, with so many requests at most.
+/// Searches for one order with at most `budget` requests.
 ///
 /// # Errors
 /// `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, and `Storage` from the index.
@@ -82,9 +82,9 @@ pub async fn search(
     clock: &Clock,
     order: &OrderId,
     budget: u64,
-) -> Result<Searched> {
-    let mut look = Look { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
-    let mut searched = Searched::default();
+) -> Result<VendorSearch> {
+    let mut look = Search { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
+    let mut searched = VendorSearch::default();
     look.directly(&mut searched).await?;
     if !look.is_indexed()? {
         look.newest(&mut searched).await?;
@@ -93,7 +93,7 @@ pub async fn search(
     Ok(searched)
 }
 
-struct Look<'a> {
+struct Search<'a> {
     advocate: &'a Advocate,
     index: &'a mut Index,
     mapping: &'a Mapping,
@@ -103,7 +103,7 @@ struct Look<'a> {
     budget: u64,
 }
 
-impl Look<'_> {
+impl Search<'_> {
     fn spent(&self) -> u64 {
         self.advocate.stats().requests - self.began
     }
@@ -116,8 +116,8 @@ impl Look<'_> {
         self.index.has_order(self.order)
     }
 
-    /// From the event to its rewards: those of the buyer's account, those of the same referral, those of the same day.
-    async fn directly(&mut self, searched: &mut Searched) -> Result<()> {
+    /// Follows an event to its rewards: those of the buyer's account, of the same referral, of the same day.
+    async fn directly(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let mut names = self.index.order_fields()?;
         names.extend(FIELDS.map(str::to_owned));
         let mut seen = BTreeSet::new();
@@ -138,7 +138,7 @@ impl Look<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            // The server is known to filter loosely, so each event is looked at again.
+            // The server is known to filter loosely, so each event is checked again.
             let answered = events.len();
             let events: Vec<UserEvent> = events.into_iter().filter(|event| self.carries(event)).collect();
             if answered > 0 && events.is_empty() {
@@ -196,7 +196,7 @@ impl Look<'_> {
         if kept == 0
             && let Some(triggered) = event.date_triggered
         {
-            // The buyer has no reward of it: whoever referred them may.
+            // The buyer has no reward. The referrer may have one.
             let filter = json!({"dateCreated_gte": triggered, "dateCreated_lt": triggered + AFTER});
             let (mut offset, mut total) = (0, None);
             while self.has_budget() && total.is_none_or(|total| offset < total) {
@@ -214,8 +214,9 @@ impl Look<'_> {
         Ok(kept)
     }
 
-    /// What was modified last, back to what the index has; and where there is no such order, what was read longest ago.
-    async fn newest(&mut self, searched: &mut Searched) -> Result<()> {
+    /// Reads the newest rewards back to the watermark of the index. Without GraphQL, rereads the accounts that were read
+    /// longest ago.
+    async fn newest(&mut self, searched: &mut VendorSearch) -> Result<()> {
         let known = self.index.newest_finished_run()?.filter(|run| run.complete).and_then(|run| run.watermark);
         let (mut offset, mut oldest, mut is_whole) = (0, None::<i64>, true);
         while self.has_budget() {
@@ -242,7 +243,7 @@ impl Look<'_> {
         if !self.has_budget() {
             return Ok(());
         }
-        // Get Rewards has no order and no list: all that can be done is to read on.
+        // Get Rewards has neither an order nor a list of changes.
         let most = self.budget.saturating_sub(self.spent());
         for account in self.index.oldest_readings(most)? {
             if !self.has_budget() || self.is_indexed()? {
@@ -266,7 +267,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Rewards, rows and total of one page; `None` where GraphQL cannot be asked.
+    /// Rewards, row count and total of one page; `None` if GraphQL is not available.
     async fn page(
         &self,
         filter: Value,
@@ -301,17 +302,17 @@ mod tests {
     #[test]
     fn it_says_how_far_it_looked() {
         let fields = vec!["order_id".to_owned()];
-        let searched = Searched { requests: 7, asked_directly: true, fields, ..Searched::default() };
+        let searched = VendorSearch { requests: 7, asked_directly: true, fields, ..VendorSearch::default() };
         assert_eq!(
             searched.describe(),
             "looked at the source with 7 requests: the vendor knows no event whose order_id is this order"
         );
-        let searched = Searched {
+        let searched = VendorSearch {
             requests: 100,
             rewards: 9000,
             back_to: Some("2026-11-23T09:42:13Z".to_owned()),
             notes: vec!["the order cannot be asked for directly (x)".to_owned()],
-            ..Searched::default()
+            ..VendorSearch::default()
         };
         assert_eq!(
             searched.describe(),

@@ -1,9 +1,9 @@
-//! Plan files: what would be done, in a form that a person can read and that shows when it was changed.
+//! Plan files: the refunds with a planned action for each row, readable by people and protected against changes.
 //!
-//! A plan is the refunds with planned columns, and behind them a mark of each row; the last row holds, under the mark, what the
-//! plan was made for and the SHA-256 of all of it. Both are over the cells, not the bytes: saved with other quotes, separators
-//! or line ends a plan is the same plan, and one changed cell, moved, added or removed row makes it another. This shows
-//! accidents and second thoughts; whoever wants to can make a new plan, so it is no proof of who wrote it.
+//! Each row ends with a hash of its cells. The last row holds the account that the plan is for and the SHA-256 of
+//! everything. Hashes cover cells, not bytes: saving the file with other quotes, separators or line ends does not change the
+//! plan. A changed cell or a moved, added or removed row does. This detects accidents, not forgery: anyone can write a new
+//! plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,55 +12,51 @@ use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::cells;
 use super::columns::{Column, Columns, PLAN_MARK};
-use super::read::{Options, Reading, Refunds};
+use super::csv_injection;
+use super::csv_table;
+use super::input;
+use super::outcome_file::{self, CsvBuffer};
+use super::read::{FileReading, Options, Refunds};
 use super::row::{RawRow, exact_numbers};
 use super::syntax::{Dialect, Syntax};
-use super::table;
-use super::text;
-use super::write::{self, Cells};
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
-/// A plan of another form is another plan.
-const FORM: &str = "recoup plan 2";
-/// More rows than this are counted, not listed.
+/// Identifies the layout of the file. A plan of another version is refused.
+const PLAN_VERSION: &str = "recoup plan 2";
+/// More changed rows than this are counted and not listed.
 const NAMED: usize = 5;
 
-/// Whose plan it is: a plan for one tenant must not be applied to another.
+/// The account that a plan is for. A plan must not be applied to another account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MadeFor {
+pub struct PlanTarget {
     /// The Advocate tenant.
     pub tenant: String,
-    /// The Account SID.
     pub account_sid: String,
 }
 
-/// A plan, read and found unchanged.
+/// A plan that was read and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The refunds that it was made of. Their lines are those of the plan.
+    /// The refunds that the plan was made of. Line numbers are those of the plan.
     pub refunds: Refunds,
-    /// The names of the planned columns.
     pub names: Vec<String>,
-    /// Their values, one list for each row.
+    /// The cells of the planned columns, one list for each row.
     pub planned: Vec<Vec<String>>,
-    /// Whose it is.
-    pub made_for: MadeFor,
-    /// When it was made.
+    pub target: PlanTarget,
     pub made_at: Timestamp,
-    /// SHA-256 of its content, in hex: what the ledger remembers it by.
+    /// SHA-256 of the content, in hex. The ledger stores it.
     pub digest: String,
 }
 
 impl Plan {
-    /// Refuses to be applied for anyone else.
-    pub fn check_made_for(&self, now: &MadeFor) -> Result<()> {
-        if self.made_for == *now {
+    /// Fails if the plan is for another account.
+    pub fn check_target(&self, now: &PlanTarget) -> Result<()> {
+        if self.target == *now {
             return Ok(());
         }
-        let (made, now) = (&self.made_for, now);
+        let (made, now) = (&self.target, now);
         Err(Error::new(
             Kind::Identity,
             format!(
@@ -72,37 +68,36 @@ impl Plan {
     }
 }
 
-/// What the last row says.
+/// The JSON in the last row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct End {
+struct PlanFooter {
     form: String,
     rows: usize,
     made_at: String,
     #[serde(flatten)]
-    made_for: MadeFor,
-    /// How many of the columns are the refunds' own.
+    target: PlanTarget,
+    /// Number of columns that come from the refunds file.
     original: usize,
-    /// Where the known ones are: a person may have named them.
+    /// Places of the known columns. The user may have named them, so they cannot be found again by name.
     columns: BTreeMap<String, usize>,
-    /// Row and column of cells that only their being JSON numbers makes certain.
+    /// Row and column of the cells that are unambiguous only because they were JSON numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     numbers: Vec<(usize, usize)>,
-    /// How the rows are read.
-    reading: Reading,
+    reading: FileReading,
     sha256: String,
 }
 
-/// A plan as a CSV file. `planned` has a value for each of `names` for each row.
+/// Writes a plan as CSV. `planned` has one list for each row, with one value for each of `names`.
 pub fn write_plan(
     refunds: &Refunds,
     names: &[&str],
     planned: &[Vec<String>],
-    made_for: &MadeFor,
+    target: &PlanTarget,
     made_at: Timestamp,
 ) -> Result<Vec<u8>> {
-    write::check(refunds, names, planned)?;
+    outcome_file::check(refunds, names, planned)?;
     let original = &refunds.columns.header;
-    let names = write::free_names(original, names);
+    let names = outcome_file::free_names(original, names);
     let header: Vec<&str> = original.iter().chain(&names).map(String::as_str).chain([PLAN_MARK]).collect();
     let dialect = match refunds.syntax {
         Syntax::Csv(dialect) => dialect,
@@ -114,19 +109,19 @@ pub fn write_plan(
         .iter()
         .enumerate()
         .flat_map(|(n, row)| exact_numbers(row).into_iter().map(move |place| (n, place)));
-    let mut end = End {
-        form: FORM.to_owned(),
+    let mut end = PlanFooter {
+        form: PLAN_VERSION.to_owned(),
         rows: refunds.rows.len(),
         made_at: made_at.to_string(),
-        made_for: made_for.clone(),
+        target: target.clone(),
         original: original.len(),
         columns: places.collect(),
         numbers: numbers.collect(),
         reading: refunds.reading.clone(),
         sha256: String::new(),
     };
-    let mut writer = Cells::under(dialect, header.iter().copied())?;
-    let mut whole = Whole::new(&end, &header)?;
+    let mut writer = CsvBuffer::under(dialect, header.iter().copied())?;
+    let mut whole = PlanHash::new(&end, &header)?;
     for (n, (row, planned)) in refunds.rows.iter().zip(planned).enumerate() {
         let mut cells: Vec<&str> = (0..original.len()).map(|place| row.cell(place)).collect();
         cells.extend(planned.iter().map(String::as_str));
@@ -143,22 +138,22 @@ pub fn write_plan(
     writer.finish()
 }
 
-/// Reads a plan, `-` from standard input; an error where it is not as it was written.
+/// Reads and verifies a plan; `-` is standard input.
 pub fn read_plan(path: &Path, options: &Options) -> Result<Plan> {
-    let bytes = text::load(path, options.max_bytes)?;
-    plan_of(&text::name_of(path), &bytes, options)
+    let bytes = input::load(path, options.max_bytes)?;
+    plan_of(&input::name_of(path), &bytes, options)
 }
 
-/// Reads what a plan file holds; `name` is how it is called in errors.
+/// Reads and verifies the content of a plan. `name` identifies it in errors.
 pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
-    let read = table::read(name, &text::decode(name, bytes)?, options.max_rows.saturating_add(1), &score)?;
-    let header: Vec<String> = read.header.iter().map(|cell| cells::original(cell).into_owned()).collect();
+    let read = csv_table::read(name, &input::decode(name, bytes)?, options.max_rows.saturating_add(1), &score)?;
+    let header: Vec<String> = read.header.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(read.rows.len());
     let mut lines = Vec::with_capacity(read.rows.len());
     for (line, cells) in read.rows {
-        let mut cells: Vec<String> = cells.iter().map(|cell| cells::original(cell).into_owned()).collect();
-        // The mark is the last cell of each row, so nothing that was written is short; what is short was cut.
+        let mut cells: Vec<String> = cells.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
+        // The row hash is the last cell, so a complete row is never short. A short row fails the hash below.
         cells.resize(header.len(), String::new());
         rows.push(cells);
         lines.push(line);
@@ -167,22 +162,22 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
         return Err(Error::new(Kind::Usage, format!("{name} is no plan: its last column is not {PLAN_MARK}"))
             .hint("a plan is what --plan has written; a list of refunds is given by --file"));
     }
-    if let Some((line, _)) = read.apart.first() {
+    if let Some((line, _)) = read.outside.first() {
         return Err(changed(name, &format!("line {line} was not written by recoup")));
     }
     let end_row = rows.pop().unwrap_or_default();
     let (last, others) = end_row.split_last().map_or(("", [].as_slice()), |(last, others)| (last.as_str(), others));
-    let end: End = serde_json::from_str(last)
+    let end: PlanFooter = serde_json::from_str(last)
         .ok()
         .filter(|end| to_json(end).is_ok_and(|text| text == last) && others.iter().all(String::is_empty))
         .ok_or_else(|| changed(name, "its last row, which seals it, is not the one that was written"))?;
-    if end.form != FORM {
+    if end.form != PLAN_VERSION {
         return Err(
             Error::new(Kind::Usage, format!("{name} is a plan of another version: {:?}", end.form)).hint("plan again")
         );
     }
     check_rows(name, &end, &rows)?;
-    let mut whole = Whole::new(&end, &header.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut whole = PlanHash::new(&end, &header.iter().map(String::as_str).collect::<Vec<_>>())?;
     for row in &rows {
         whole.row(&strs(&row[..row.len() - 1]));
     }
@@ -192,15 +187,15 @@ pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
     assemble(name, end, read.dialect, header, rows.into_iter().zip(lines))
 }
 
-/// Whether every row is the one that was written in this place.
-fn check_rows(name: &str, end: &End, rows: &[Vec<String>]) -> Result<()> {
+/// Fails if a row was changed, moved, added or removed.
+fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> {
     let is_as_written = |n: usize, row: &Vec<String>| {
         let (mark_cell, cells) = row.split_last().map_or(("", [].as_slice()), |(last, cells)| (last.as_str(), cells));
         mark_cell == mark(n, &strs(cells))
     };
     let wrong: Vec<usize> =
         rows.iter().enumerate().filter(|(n, row)| !is_as_written(*n, row)).map(|(n, _)| n).collect();
-    // As a spreadsheet numbers them: from 1, the header included.
+    // As a spreadsheet numbers rows: from 1, the header included.
     let number = |n: usize| n + 2;
     match (wrong.as_slice(), rows.len().cmp(&end.rows)) {
         ([], std::cmp::Ordering::Equal) => Ok(()),
@@ -222,12 +217,12 @@ fn check_rows(name: &str, end: &End, rows: &[Vec<String>]) -> Result<()> {
 
 fn assemble(
     name: &str,
-    end: End,
+    end: PlanFooter,
     dialect: Dialect,
     mut header: Vec<String>,
     rows: impl Iterator<Item = (Vec<String>, u64)>,
 ) -> Result<Plan> {
-    // Nothing that passed the hash is wrong here, unless somebody sealed it by other means.
+    // A file that passes the hash is consistent unless another program wrote it.
     let broken = || Error::new(Kind::Usage, format!("{name} is a plan that contradicts itself")).hint("plan again");
     header.pop();
     if end.original > header.len() {
@@ -252,7 +247,7 @@ fn assemble(
         names,
         planned,
         made_at: end.made_at.parse().map_err(|_not_a_time: jiff::Error| broken())?,
-        made_for: end.made_for,
+        target: end.target,
         digest: end.sha256,
     })
 }
@@ -262,7 +257,7 @@ fn changed(name: &str, what: &str) -> Error {
         .hint("a plan is applied as it is or not at all: change the refunds and plan again")
 }
 
-fn to_json(end: &End) -> Result<String> {
+fn to_json(end: &PlanFooter) -> Result<String> {
     serde_json::to_string(end).map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))
 }
 
@@ -270,22 +265,23 @@ fn strs(cells: &[String]) -> Vec<&str> {
     cells.iter().map(String::as_str).collect()
 }
 
-/// The mark of one row in its place: 64 bits of SHA-256. The letter keeps a spreadsheet from reading `12e45` as a number.
+/// The hash of a row at its place: 64 bits of SHA-256. The leading letter keeps a spreadsheet from reading `12e45` as a
+/// number.
 fn mark(n: usize, cells: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
-    feed(&mut context, &[FORM, "row", &n.to_string()]);
+    feed(&mut context, &[PLAN_VERSION, "row", &n.to_string()]);
     feed(&mut context, cells);
     format!("m{}", hex(&context.finish().as_ref()[..8]))
 }
 
-/// The hash of everything.
-struct Whole(Context);
+/// The hash of the whole plan.
+struct PlanHash(Context);
 
-impl Whole {
-    fn new(end: &End, header: &[&str]) -> Result<Self> {
+impl PlanHash {
+    fn new(end: &PlanFooter, header: &[&str]) -> Result<Self> {
         let mut context = Context::new(&SHA256);
-        let unsealed = to_json(&End { sha256: String::new(), ..end.clone() })?;
-        feed(&mut context, &[FORM, "whole", &unsealed]);
+        let unsealed = to_json(&PlanFooter { sha256: String::new(), ..end.clone() })?;
+        feed(&mut context, &[PLAN_VERSION, "whole", &unsealed]);
         feed(&mut context, header);
         Ok(Self(context))
     }
@@ -299,7 +295,7 @@ impl Whole {
     }
 }
 
-/// Each list with its length and each cell with its own, so that no two lists are the same bytes.
+/// Prefixes lists and cells with their lengths, so that different lists never hash the same bytes.
 fn feed(context: &mut Context, cells: &[&str]) {
     context.update(&(cells.len() as u64).to_le_bytes());
     for cell in cells {

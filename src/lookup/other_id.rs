@@ -1,4 +1,4 @@
-//! What a text is that is no order ID: an ActionId, a reward ID or a participant of the index, and the orders that it leads to.
+//! Recognises a text that is an ActionId, a reward ID or a participant instead of an order ID, and finds its orders.
 
 use serde::Serialize;
 
@@ -7,23 +7,23 @@ use crate::model::order_text::whole_candidates;
 use crate::model::{ActionId, OrderId, RewardId};
 use crate::store::index::IndexReader;
 
-/// Orders that are listed at most.
+/// Maximum number of orders.
 const MOST: usize = 20;
 
-/// What a text is, if it is no order ID.
+/// The kind of an ID that is not an order ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RelatedKind {
+pub enum OtherIdKind {
     /// The vendor's ID of an action.
     Action,
     /// The vendor's ID of a reward.
     Reward,
-    /// An account ID or a user ID; often an e-mail address.
+    /// An account ID or a user ID, often an e-mail address.
     Participant,
 }
 
-impl RelatedKind {
-    /// With its article, for a person.
+impl OtherIdKind {
+    /// With its article, for a sentence.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Action => "an ActionId",
@@ -33,49 +33,49 @@ impl RelatedKind {
     }
 }
 
-/// Orders that a text leads to, though it is no order ID.
+/// An ID that is not an order ID, and the orders that it leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Related {
-    /// What the text is.
-    pub kind: RelatedKind,
-    /// The orders, at most 20; empty if its rewards carry none.
+pub struct OtherId {
+    /// The kind of the ID.
+    pub kind: OtherIdKind,
+    /// At most 20 orders; empty if its rewards have none.
     pub orders: Vec<OrderId>,
     /// There are more orders than are listed.
     pub more: bool,
 }
 
-/// Whether orders may be found by a participant's ID: that tells who placed them.
+/// Whether a participant's ID may find orders. That reveals who placed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Participants {
+pub enum ParticipantIds {
     /// The caller may see accounts.
-    Find,
-    /// The caller may not, so a participant's ID finds nothing.
-    Leave,
+    Match,
+    /// The caller may not see accounts.
+    Hide,
 }
 
-/// What this text is, other than an order ID; `None` if the index does not know it. Blanks, quotes and marks around it are
-/// looked past, because nothing is acted on.
-pub(super) fn of(reader: &IndexReader, text: &str, participants: Participants) -> Result<Option<Related>> {
+/// Finds the kind and the orders of an ID; `None` if the index does not know it. Surrounding blanks, quotes and invisible
+/// characters are ignored, because nothing acts on the result.
+pub(super) fn find(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
     let others = whole_candidates(text).into_iter().map(|candidate| candidate.text);
-    // A # in front makes sense for an order ID alone.
+    // Only order IDs have a leading #.
     for text in std::iter::once(text.to_owned()).chain(others.filter(|text| !text.starts_with('#'))) {
-        if let Some(related) = of_exactly(reader, &text, participants)? {
+        if let Some(related) = find_exact(reader, &text, participants)? {
             return Ok(Some(related));
         }
     }
     Ok(None)
 }
 
-fn of_exactly(reader: &IndexReader, text: &str, participants: Participants) -> Result<Option<Related>> {
+fn find_exact(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
     let of_action = reader.rewards_of_action(&ActionId::new(text))?;
     if !of_action.is_empty() {
         let orders = of_action.into_iter().flat_map(|reward| reward.order_ids).collect();
-        return Ok(Some(Related::new(RelatedKind::Action, orders)));
+        return Ok(Some(OtherId::new(OtherIdKind::Action, orders)));
     }
     if let Some(reward) = reader.reward(&RewardId::new(text))? {
-        return Ok(Some(Related::new(RelatedKind::Reward, reward.order_ids)));
+        return Ok(Some(OtherId::new(OtherIdKind::Reward, reward.order_ids)));
     }
-    if participants == Participants::Leave {
+    if participants == ParticipantIds::Hide {
         return Ok(None);
     }
     let mut orders = reader.orders_of_participant(text, MOST + 1)?;
@@ -83,11 +83,11 @@ fn of_exactly(reader: &IndexReader, text: &str, participants: Participants) -> R
         // The vendor keeps most addresses in lower case.
         orders = reader.orders_of_participant(&text.to_lowercase(), MOST + 1)?;
     }
-    Ok((!orders.is_empty()).then(|| Related::new(RelatedKind::Participant, orders)))
+    Ok((!orders.is_empty()).then(|| OtherId::new(OtherIdKind::Participant, orders)))
 }
 
-impl Related {
-    fn new(kind: RelatedKind, all: Vec<OrderId>) -> Self {
+impl OtherId {
+    fn new(kind: OtherIdKind, all: Vec<OrderId>) -> Self {
         let mut orders: Vec<OrderId> = Vec::new();
         for order in all {
             if !orders.contains(&order) {
@@ -99,7 +99,7 @@ impl Related {
         Self { kind, orders, more }
     }
 
-    /// What the text is, and where it leads, for a person.
+    /// A sentence about the ID and its orders.
     pub fn describe(&self) -> String {
         let what = self.kind.describe();
         let list: Vec<String> = self.orders.iter().map(|order| format!("{:?}", order.as_str())).collect();

@@ -1,28 +1,27 @@
-//! What this ledger did, found by order, by action and by reward.
+//! The retractions of the ledger, found by order, action or reward.
 //!
-//! The ledger is read once, whole and without anything personal. Attempts that are known to have done nothing (refused, never
-//! received, never sent, released, replaced) take nothing back and cover nothing, but are there to be told of.
+//! The ledger is read once, without personal data. Attempts that had no effect (refused, never received, never sent,
+//! released, superseded) take nothing back, but the report mentions them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::class::Cover;
+use super::classification::LedgerStatus;
 use crate::error::Result;
 use crate::model::{ActionId, OrderId, RewardState};
 use crate::store::ledger::{Ledger, Outline, Reading, Road, SeenReward, State};
 
-/// Every retraction of the ledger.
 #[derive(Debug, Default)]
-pub struct Sent {
+pub struct LedgerIndex {
     all: Vec<Outline>,
     by_order: HashMap<OrderId, Vec<usize>>,
     by_action: HashMap<ActionId, Vec<usize>>,
     by_reward: HashMap<String, Vec<usize>>,
 }
 
-impl Sent {
-    /// Reads the ledger; nothing where there is none.
+impl LedgerIndex {
+    /// Reads the ledger. Without a ledger the result is empty.
     pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
         let mut sent = Self::default();
         if let Some(ledger) = ledger {
@@ -45,12 +44,12 @@ impl Sent {
         self.all.push(outline);
     }
 
-    /// Every retraction, oldest first.
+    /// Oldest first.
     pub fn all(&self) -> &[Outline] {
         &self.all
     }
 
-    /// What was done about an order, about these actions and about these rewards, oldest first.
+    /// The retractions of an order, of these actions and of these rewards, oldest first.
     pub fn about<'a>(
         &self,
         order_id: &OrderId,
@@ -64,23 +63,22 @@ impl Sent {
     }
 }
 
-/// Whether the vendor may have it, and its end is not known.
+/// Whether the vendor may have received it and the result is unknown.
 pub fn is_open(outline: &Outline) -> bool {
     outline.road != Road::Modification && outline.state.is_open()
 }
 
-/// Whether it is proven.
 pub fn is_done(outline: &Outline) -> bool {
     outline.road != Road::Modification && matches!(outline.state, State::Confirmed | State::Partial)
 }
 
-/// Whether it takes a whole order back, and the vendor may have it: what a refund should stand behind.
+/// Whether it reverses a whole order and may have been sent. Such a retraction needs a refund.
 pub fn needs_a_refund(outline: &Outline) -> bool {
     outline.road.takes_all_back() && outline.state.may_have_been_sent()
 }
 
-/// What these retractions do about one reward of their order.
-pub fn cover(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> Cover {
+/// What these retractions do about one reward of an order.
+pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> LedgerStatus {
     let covers = |outline: &&&Outline| {
         let by_order = outline.road.takes_all_back() && outline.action_id.is_none() && outline.order_id == *order_id;
         let by_action =
@@ -89,24 +87,24 @@ pub fn cover(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &
     };
     let one = |outline: &&Outline| {
         if is_open(outline) {
-            Cover::Open
+            LedgerStatus::Open
         } else if is_done(outline) && !was_cancelled_before(outline, reward_id) {
-            Cover::Done
+            LedgerStatus::Done
         } else {
-            Cover::None
+            LedgerStatus::None
         }
     };
-    about.iter().filter(covers).map(one).max().unwrap_or(Cover::None)
+    about.iter().filter(covers).map(one).max().unwrap_or(LedgerStatus::None)
 }
 
-/// Cancelled before anything was sent: not by this retraction.
+/// Whether the reward was cancelled before this retraction was sent.
 fn was_cancelled_before(outline: &Outline, reward_id: &str) -> bool {
     let before = outline.readings.first().into_iter().flat_map(|reading| &reading.rewards);
     before.filter(|reward| reward.reward_id == reward_id).any(|reward| state_of(reward) == Some(RewardState::Cancelled))
 }
 
-/// The newest readings of every reward in these retractions, with when that was. One that could not be read any more tells
-/// nothing: its earlier reading stays.
+/// The newest reading of every reward in these retractions, with its time. If a reward can no longer be read, its last
+/// successful reading counts.
 pub fn newest_readings<'a>(about: &[&'a Outline]) -> HashMap<&'a str, (Timestamp, RewardState, &'a SeenReward)> {
     let mut newest: HashMap<&str, (Timestamp, RewardState, &SeenReward)> = HashMap::new();
     for (at, reward) in about.iter().flat_map(|outline| seen(outline)) {
@@ -123,7 +121,7 @@ fn seen(outline: &Outline) -> impl Iterator<Item = (Timestamp, &SeenReward)> {
     outline.readings.iter().flat_map(|Reading { at, rewards }| rewards.iter().map(|reward| (*at, reward)))
 }
 
-/// The state of a word of the ledger; `None` for a reward that could not be read any more.
+/// Parses the state in the ledger; `None` if the reward could not be read.
 fn state_of(reward: &SeenReward) -> Option<RewardState> {
     use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed, Unclear};
     [Pending, Available, PartlyRedeemed, Redeemed, Expired, Cancelled, Unclear]
@@ -165,28 +163,28 @@ mod tests {
         let actions = [ActionId::new("1.2.3")];
         let (before, cancelled): (&[_], &[_]) = (&[(0, "available")], &[(0, "cancelled")]);
         for (state, action, road, readings, reward, expected) in [
-            (State::Queued, Some("1.2.3"), Road::Reversal, before, "r", Cover::Open),
-            (State::Queued, Some("1.2.3"), Road::Reversal, before, "new", Cover::Open),
-            (State::Queued, Some("9.9.9"), Road::Reversal, before, "other", Cover::None),
-            (State::Queued, Some("9.9.9"), Road::Reversal, before, "r", Cover::Open),
-            (State::Unknown, None, Road::Reversal, before, "new", Cover::Open),
-            (State::HandedOver, Some("1.2.3"), Road::File, before, "r", Cover::Open),
-            (State::Confirmed, Some("1.2.3"), Road::Reversal, before, "r", Cover::Done),
-            (State::Partial, Some("1.2.3"), Road::Reversal, before, "r", Cover::Done),
-            (State::Confirmed, Some("1.2.3"), Road::Reversal, cancelled, "r", Cover::None),
-            (State::Confirmed, None, Road::Reward, before, "r", Cover::Done),
-            (State::Confirmed, None, Road::Reward, before, "other", Cover::None),
-            (State::Failed, Some("1.2.3"), Road::Reversal, before, "r", Cover::None),
-            (State::Superseded, Some("1.2.3"), Road::Reversal, before, "r", Cover::None),
-            (State::Planned, Some("1.2.3"), Road::Reversal, before, "r", Cover::None),
-            (State::Queued, Some("1.2.3"), Road::Modification, before, "r", Cover::None),
-            (State::Processed, Some("1.2.3"), Road::Modification, before, "r", Cover::None),
+            (State::Queued, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Open),
+            (State::Queued, Some("1.2.3"), Road::Reversal, before, "new", LedgerStatus::Open),
+            (State::Queued, Some("9.9.9"), Road::Reversal, before, "other", LedgerStatus::None),
+            (State::Queued, Some("9.9.9"), Road::Reversal, before, "r", LedgerStatus::Open),
+            (State::Unknown, None, Road::Reversal, before, "new", LedgerStatus::Open),
+            (State::HandedOver, Some("1.2.3"), Road::File, before, "r", LedgerStatus::Open),
+            (State::Confirmed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
+            (State::Partial, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
+            (State::Confirmed, Some("1.2.3"), Road::Reversal, cancelled, "r", LedgerStatus::None),
+            (State::Confirmed, None, Road::Reward, before, "r", LedgerStatus::Done),
+            (State::Confirmed, None, Road::Reward, before, "other", LedgerStatus::None),
+            (State::Failed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Superseded, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Planned, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Queued, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
+            (State::Processed, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
         ] {
             let one = Outline { road, ..outline(state, action, readings) };
-            assert_eq!(cover(&[&one], &order, reward, &actions), expected, "{one:?} {reward}");
+            assert_eq!(ledger_status(&[&one], &order, reward, &actions), expected, "{one:?} {reward}");
         }
         let (done, open) = (outline(State::Confirmed, None, before), outline(State::Queued, None, before));
-        assert_eq!(cover(&[&open, &done], &order, "r", &actions), Cover::Open);
+        assert_eq!(ledger_status(&[&open, &done], &order, "r", &actions), LedgerStatus::Open);
     }
 
     #[test]
@@ -206,7 +204,7 @@ mod tests {
 
     #[test]
     fn retractions_are_found_by_order_action_and_reward_once() {
-        let mut sent = Sent::default();
+        let mut sent = LedgerIndex::default();
         sent.add(outline(State::Queued, Some("1.2.3"), &[(0, "available"), (1, "cancelled")]));
         let (order, other) = (OrderId::new("1001"), OrderId::new("1002"));
         let (action, stranger) = (ActionId::new("1.2.3"), ActionId::new("9.9.9"));
