@@ -256,7 +256,7 @@ impl Report {
         }
     }
 
-    /// Writes to stderr, with the progress bar write_stderr. If the write fails, there is nowhere to report it, and the work goes
+    /// Writes to stderr, with the progress bar suspended. If the write fails, there is nowhere to report it, and the work goes
     /// on.
     fn write_stderr(&self, write: impl FnOnce() -> io::Result<()>) {
         drop(self.with_bar_suspended(write));
@@ -344,7 +344,7 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// A table without borders and without wrapping: an order ID stdout_error over two lines cannot be copied.
+/// A table without borders and without wrapping: an order ID broken over two lines cannot be copied.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);

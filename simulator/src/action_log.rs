@@ -51,7 +51,7 @@ pub(super) struct Update {
 
 /// The current state of an action.
 #[derive(Debug, Clone)]
-pub(super) struct Standing {
+pub(super) struct ActionState {
     pub(super) items: Vec<Item>,
     pub(super) state: &'static str,
     pub(super) reversed: Option<i64>,
@@ -140,7 +140,7 @@ impl ActionLog {
         is_taken_back
     }
 
-    pub(super) fn standing(&self, data: &Data, key: ActionKey) -> Standing {
+    pub(super) fn state(&self, data: &Data, key: ActionKey) -> ActionState {
         let entry = read(&self.0).get(&key).cloned().unwrap_or_default();
         let intended = data.amount(key.buyer, key.order) as i64;
         let items = if entry.items.is_empty() { data.items(key) } else { entry.items };
@@ -151,7 +151,7 @@ impl ActionLog {
             None => "PENDING",
         };
         let delta = entry.changes.last().map_or(intended, |change| change.delta);
-        Standing { items, state, reversed: entry.reversed, cents, delta }
+        ActionState { items, state, reversed: entry.reversed, cents, delta }
     }
 
     /// The log of one action, oldest first: recorded, approved at its locking date, then its changes.

@@ -27,12 +27,12 @@ pub(super) fn one(world: &World, sid: &str, json: bool, rest: &str, query: &str)
     match parts[..] {
         [_] => brand(json, 200, "Action", &value(world, sid, action)),
         [_, "Items"] => {
-            let items = world.action_log.standing(&world.data, action).items.iter().map(item).collect();
+            let items = world.action_log.state(&world.data, action).items.iter().map(item).collect();
             page(json, sid, (&format!("Actions/{id}/Items"), query), "ActionItems", items, 100)
         }
         [_, "Items", sku] => {
             let sku = query::segment(sku);
-            let items = world.action_log.standing(&world.data, action).items;
+            let items = world.action_log.state(&world.data, action).items;
             match items.iter().find(|item| item.sku == sku) {
                 Some(found) => brand(json, 200, "ActionItem", &item(found)),
                 None => brand_error(json, 404, "No such item", None),
@@ -164,7 +164,7 @@ fn value(world: &World, sid: &str, key: ActionKey) -> Value {
     let data = &world.data;
     let id = data.action_id(key).unwrap_or_default();
     let at = data.ordered(key.buyer, key.order);
-    let standing = world.action_log.standing(data, key);
+    let standing = world.action_log.state(data, key);
     let performance = data.campaign(key.buyer) == PERFORMANCE;
     let mut value = json!({
         "Id": id, "CampaignId": data.campaign(key.buyer),

@@ -28,7 +28,7 @@ impl Scope {
     }
 
     /// Whether a path below the tenant or the SID is allowed.
-    pub(super) fn asks(self, path: &str) -> bool {
+    pub(super) fn allows(self, path: &str) -> bool {
         self != Self::RestOnly || !(path == "graphql" || path.starts_with("export"))
     }
 

@@ -50,7 +50,7 @@ impl Data {
             today,
             step,
             back,
-            shift: hash(Tag::Shift) % people,
+            shift: hash(Tag::Differences) % people,
             heavy: hash(Tag::Heavy) % 500,
             special: hash(Tag::Special) % 500,
             rewarded: options.rewarded.map(Rewarded::new),

@@ -153,7 +153,7 @@ impl Content {
         breaks: bool,
     ) -> impl Iterator<Item = Bytes> + Send + Sync {
         let columns = self.columns(shape);
-        let half = world.look(0, 1).1 / 2;
+        let half = world.page_unchanged(0, 1).1 / 2;
         let (mut offset, mut begun) = (0, false);
         std::iter::from_fn(move || {
             let mut piece = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
@@ -165,7 +165,7 @@ impl Content {
             }
             loop {
                 let size = if breaks { PIECE.min(half.saturating_sub(offset)) } else { PIECE };
-                let (people, _) = world.look(offset, size);
+                let (people, _) = world.page_unchanged(offset, size);
                 if people.is_empty() {
                     return None;
                 }

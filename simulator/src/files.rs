@@ -35,12 +35,12 @@ struct File {
     began: Instant,
     at: i64,
     rows: usize,
-    errors: Vec<Wrong>,
+    errors: Vec<RowError>,
 }
 
 /// The error of one row.
 #[derive(Debug)]
-struct Wrong {
+struct RowError {
     line: usize,
     campaign: u64,
     tracker: String,
@@ -60,7 +60,7 @@ pub(super) struct Files {
 
 /// What a file asks for, as far as it can be read.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct AcceptedFile {
     pub(super) id: String,
     pub(super) rows: usize,
     pub(super) errors: usize,
@@ -80,7 +80,13 @@ impl Files {
     }
 
     /// Accepts a file and starts its effect; `None` if it has no usable header.
-    pub(super) fn take(&self, world: &Arc<World>, reversals: &Reversals, name: &str, content: &str) -> Option<Taken> {
+    pub(super) fn take(
+        &self,
+        world: &Arc<World>,
+        reversals: &Reversals,
+        name: &str,
+        content: &str,
+    ) -> Option<AcceptedFile> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(content.as_bytes());
         let header: Vec<String> = reader.headers().ok()?.iter().map(folded).collect();
         let place = |names: &[&str]| header.iter().position(|column| names.contains(&column.as_str()));
@@ -89,7 +95,7 @@ impl Files {
         if action.is_none() && order.is_none() {
             return None;
         }
-        let (mut taken, mut wrong, mut acts) = (Taken::default(), Vec::new(), Vec::new());
+        let (mut taken, mut wrong, mut acts) = (AcceptedFile::default(), Vec::new(), Vec::new());
         for (place, row) in reader.records().enumerate() {
             taken.rows += 1;
             let row = row.unwrap_or_default();
@@ -105,7 +111,7 @@ impl Files {
             if let Some(reason) = error {
                 let campaign = keys.first().map_or(0, |key| world.data.campaign(key.buyer));
                 let (tracker, order) = (line.tracker.to_owned(), line.order.to_owned());
-                wrong.push(Wrong { line: place + 2, campaign, tracker, order, reason });
+                wrong.push(RowError { line: place + 2, campaign, tracker, order, reason });
             }
             let act = match line.amount.parse::<f64>() {
                 Ok(0.0) => Act::Reverse { zero: true },
@@ -198,8 +204,8 @@ impl Files {
         value
     }
 
-    fn wrong(&self, sid: &str, file: &File, wrong: &Wrong) -> Value {
-        let Wrong { line, campaign, tracker, order, reason } = wrong;
+    fn wrong(&self, sid: &str, file: &File, wrong: &RowError) -> Value {
+        let RowError { line, campaign, tracker, order, reason } = wrong;
         json!({
             "Line": self.number(*line as u64), "CampaignId": self.number(*campaign),
             "ActionTrackerId": tracker.parse().map_or_else(|_| json!(tracker), |tracker| self.number(tracker)),

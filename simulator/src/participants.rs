@@ -11,9 +11,9 @@ use super::{data::Data, random::Tag};
 pub(super) struct Participants {
     people: u64,
     /// Joined participants: (directly before this initial number, own number), sorted.
-    came: Vec<(u64, u64)>,
+    joined: Vec<(u64, u64)>,
     /// Participants who left, sorted.
-    went: Vec<u64>,
+    gone: Vec<u64>,
     /// Changes still to happen.
     left: u64,
     /// All requested changes, to spread them over the pages of a pass.
@@ -28,8 +28,8 @@ impl Participants {
     pub(super) fn new(people: u64, churn: u64) -> Self {
         Self {
             people,
-            came: Vec::new(),
-            went: Vec::new(),
+            joined: Vec::new(),
+            gone: Vec::new(),
             left: churn,
             asked: churn,
             happened: 0,
@@ -54,22 +54,22 @@ impl Participants {
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.people + self.came.len() as u64 - self.went.len() as u64
+        self.people + self.joined.len() as u64 - self.gone.len() as u64
     }
 
     pub(super) fn is_here(&self, person: u64) -> bool {
         if person < self.people {
-            self.went.binary_search(&person).is_err()
+            self.gone.binary_search(&person).is_err()
         } else {
-            person < self.people + self.came.len() as u64
+            person < self.people + self.joined.len() as u64
         }
     }
 
     /// Number of participants before this initial number.
     fn before(&self, number: u64) -> u64 {
-        let came = self.came.partition_point(|(before, _)| *before < number) as u64;
-        let went = self.went.partition_point(|gone| *gone < number) as u64;
-        number + came - went
+        let joined = self.joined.partition_point(|(before, _)| *before < number) as u64;
+        let gone = self.gone.partition_point(|gone| *gone < number) as u64;
+        number + joined - gone
     }
 
     /// The participants from `offset`, at most `limit`, and the total.
@@ -91,18 +91,18 @@ impl Participants {
             }
         }
         let mut skip = offset - self.before(low);
-        let mut came = self.came.partition_point(|(before, _)| *before < low);
-        let mut went = self.went.partition_point(|gone| *gone < low);
+        let mut joined = self.joined.partition_point(|(before, _)| *before < low);
+        let mut gone = self.gone.partition_point(|gone| *gone < low);
         let mut number = low;
         while (page.len() as u64) < size {
-            let next = match self.came.get(came) {
+            let next = match self.joined.get(joined) {
                 Some((before, person)) if *before == number => {
-                    came += 1;
+                    joined += 1;
                     *person
                 }
                 _ if number >= self.people => break,
-                _ if self.went.get(went) == Some(&number) => {
-                    went += 1;
+                _ if self.gone.get(gone) == Some(&number) => {
+                    gone += 1;
                     number += 1;
                     continue;
                 }
@@ -151,9 +151,9 @@ impl Participants {
         }
         .min(self.people);
         if self.happened.is_multiple_of(2) {
-            let person = self.people + self.came.len() as u64;
-            let at = self.came.partition_point(|one| *one < (place, person));
-            self.came.insert(at, (place, person));
+            let person = self.people + self.joined.len() as u64;
+            let at = self.joined.partition_point(|one| *one < (place, person));
+            self.joined.insert(at, (place, person));
             self.fresh.push((person, true));
             return true;
         }
@@ -162,8 +162,8 @@ impl Participants {
         let Some(person) = (place..self.people).chain(0..place).find(|p| self.is_here(*p) && alone(*p)) else {
             return false;
         };
-        let at = self.went.partition_point(|gone| *gone < person);
-        self.went.insert(at, person);
+        let at = self.gone.partition_point(|gone| *gone < person);
+        self.gone.insert(at, person);
         self.fresh.push((person, false));
         true
     }
@@ -198,7 +198,7 @@ mod tests {
         }
         let all = walk(&participants, 1);
         assert_eq!(all.len() as u64, participants.total());
-        assert_eq!(participants.total(), 500, "as many came as went");
+        assert_eq!(participants.total(), 500, "as many joined as left");
         assert!(all.iter().all(|person| participants.is_here(*person)));
         for size in [2, 7, 100, 1000] {
             assert_eq!(walk(&participants, size), all, "pages of {size}");

@@ -6,7 +6,7 @@
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 pub(super) enum Tag {
-    Shift = 1,
+    Differences = 1,
     Heavy,
     Special,
     Share,

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Suffix of a duplicate key. JSON text escapes it.
-const AGAIN: &str = "\u{1}";
+const DUPLICATE_SUFFIX: &str = "\u{1}";
 const AGAIN_WRITTEN: &str = "\\u0001\":";
 
 /// The rewrite of one reward.
@@ -138,7 +138,7 @@ fn walk<'a>(value: &mut Value, find: &impl Fn(&str) -> Option<&'a Rewrite>) {
 
 fn change(reward: &mut Value, rewrite: &Rewrite) {
     merge(reward, &rewrite.set, "");
-    merge(reward, &rewrite.repeat, AGAIN);
+    merge(reward, &rewrite.repeat, DUPLICATE_SUFFIX);
 }
 
 fn merge(reward: &mut Value, with: &Map<String, Value>, suffix: &str) {

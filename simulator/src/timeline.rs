@@ -10,29 +10,29 @@ pub(super) type Entry = (i64, u64);
 
 /// The differences from the list.
 #[derive(Debug, Default)]
-pub(super) struct Shift {
+pub(super) struct Differences {
     /// Entries that are not in the list, sorted.
-    came: Vec<Entry>,
+    added: Vec<Entry>,
     /// Entries of the list that are outdated, sorted.
-    went: Vec<Entry>,
+    removed: Vec<Entry>,
 }
 
-impl Shift {
+impl Differences {
     /// Replaces an entry. `old` is `None` for a new reward, `new` is `None` for a removed one.
     pub(super) fn put(&mut self, old: Option<Entry>, new: Option<Entry>) {
         if old == new {
             return;
         }
         if let Some(old) = old {
-            match self.came.binary_search(&old) {
-                Ok(at) => drop(self.came.remove(at)),
-                Err(_) => insert(&mut self.went, old),
+            match self.added.binary_search(&old) {
+                Ok(at) => drop(self.added.remove(at)),
+                Err(_) => insert(&mut self.removed, old),
             }
         }
         if let Some(new) = new {
-            match self.went.binary_search(&new) {
-                Ok(at) => drop(self.went.remove(at)),
-                Err(_) => insert(&mut self.came, new),
+            match self.removed.binary_search(&new) {
+                Ok(at) => drop(self.removed.remove(at)),
+                Err(_) => insert(&mut self.added, new),
             }
         }
     }
@@ -53,12 +53,12 @@ fn before(list: &[Entry], entry: Entry) -> usize {
 pub(super) struct Timeline<'a> {
     /// Sorted.
     pub(super) list: &'a [Entry],
-    pub(super) shift: &'a Shift,
+    pub(super) shift: &'a Differences,
 }
 
 impl Timeline<'_> {
     pub(super) fn total(&self) -> usize {
-        self.list.len() + self.shift.came.len() - self.shift.went.len()
+        self.list.len() + self.shift.added.len() - self.shift.removed.len()
     }
 
     /// Number of entries before this time.
@@ -67,7 +67,7 @@ impl Timeline<'_> {
     }
 
     fn before(&self, entry: Entry) -> usize {
-        before(self.list, entry) + before(&self.shift.came, entry) - before(&self.shift.went, entry)
+        before(self.list, entry) + before(&self.shift.added, entry) - before(&self.shift.removed, entry)
     }
 
     /// The entries from position `from` up to position `to`, in order.
@@ -88,27 +88,27 @@ impl Timeline<'_> {
             }
         }
         let first = self.list.get(low).copied().unwrap_or((i64::MAX, u64::MAX));
-        let mut came = before(&self.shift.came, first);
+        let mut added = before(&self.shift.added, first);
         let mut skip = from.saturating_sub(self.before(first));
         // Steps back to find new entries after the end of the list or before its first entry.
         if self.before(first) > from {
-            (low, came, skip) = (0, 0, from);
+            (low, added, skip) = (0, 0, from);
         }
         while slice.len() < to - from {
-            let next = match (self.list.get(low), self.shift.came.get(came)) {
+            let next = match (self.list.get(low), self.shift.added.get(added)) {
                 (Some(old), Some(new)) if new < old => {
-                    came += 1;
+                    added += 1;
                     *new
                 }
                 (Some(old), _) => {
                     low += 1;
-                    if self.shift.went.binary_search(old).is_ok() {
+                    if self.shift.removed.binary_search(old).is_ok() {
                         continue;
                     }
                     *old
                 }
                 (None, Some(new)) => {
-                    came += 1;
+                    added += 1;
                     *new
                 }
                 (None, None) => break,
@@ -136,7 +136,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), (0_i64..30, 20_u64..40)), 0..40),
         ) {
             let sorted: Vec<Entry> = list.iter().copied().collect();
-            let (mut set, mut shift) = (list, Shift::default());
+            let (mut set, mut shift) = (list, Differences::default());
             for (which, stays, new) in changes {
                 let known: Vec<Entry> = set.iter().copied().collect();
                 let old = if known.is_empty() { None } else { Some(known[which.index(known.len())]) };

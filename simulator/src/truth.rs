@@ -23,7 +23,7 @@ const PIECE: u64 = 500;
 pub(super) fn lines(world: Arc<World>, accounts: bool) -> impl Iterator<Item = Bytes> + Send + Sync {
     let mut offset = 0;
     std::iter::from_fn(move || {
-        let (people, _) = world.look(offset, PIECE);
+        let (people, _) = world.page_unchanged(offset, PIECE);
         offset += people.len() as u64;
         if people.is_empty() {
             return None;
@@ -75,7 +75,7 @@ fn write_rewards(out: &mut Vec<u8>, world: &World, owner: u64) {
 pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send + Sync {
     let mut offset = 0;
     std::iter::from_fn(move || {
-        let (people, _) = world.look(offset, PIECE);
+        let (people, _) = world.page_unchanged(offset, PIECE);
         offset += people.len() as u64;
         if people.is_empty() {
             return None;
@@ -99,7 +99,7 @@ pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send +
 /// is listed with the action that gave it.
 pub(super) fn action(world: &World, key: ActionKey) -> Value {
     let data = &world.data;
-    let standing = world.action_log.standing(data, key);
+    let standing = world.action_log.state(data, key);
     let mut all_cancelled = true;
     let rewards: Vec<Value> = world
         .rewards_of_action(key)

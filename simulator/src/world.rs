@@ -26,7 +26,7 @@ use super::{
     referrals::Referrals,
     reward_json::{Style, program_reward_key},
     time,
-    timeline::{Entry, Shift, Timeline},
+    timeline::{Differences, Entry, Timeline},
 };
 
 /// Changes of rewards since the start.
@@ -36,7 +36,7 @@ struct Changes {
     /// Rewards that left their account.
     moved: Vec<RewardKey>,
     /// How these changes affect the order by modification.
-    shift: Shift,
+    shift: Differences,
     /// The time of the last change. No later change gets an earlier time.
     last: i64,
 }
@@ -109,7 +109,7 @@ impl World {
             if participants.churn(&self.data, offset, limit) {
                 self.churned.store(true, Ordering::Release);
                 for (person, came) in participants.take_fresh() {
-                    if came { self.bring_rewards_of(person) } else { self.take_rewards_of(person) }
+                    if came { self.add_rewards_of(person) } else { self.remove_rewards_of(person) }
                 }
             }
             return participants.page(offset, limit);
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Like [`World::page`], without a change.
-    pub(super) fn look(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
+    pub(super) fn page_unchanged(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         read(&self.participants).page(offset, limit)
     }
 
@@ -135,7 +135,7 @@ impl World {
     pub(super) fn everyone(&self) -> impl Iterator<Item = u64> + '_ {
         let mut offset = 0;
         std::iter::from_fn(move || {
-            let (people, _) = self.look(offset, 1000);
+            let (people, _) = self.page_unchanged(offset, 1000);
             offset += people.len() as u64;
             (!people.is_empty()).then_some(people)
         })
@@ -260,7 +260,7 @@ impl World {
     }
 
     /// Adds the rewards of a participant who has just joined. The rewards are older than that.
-    fn bring_rewards_of(&self, person: u64) {
+    fn add_rewards_of(&self, person: u64) {
         let mut changes = write(&self.changes);
         let now = changes.moment(time::now_ms());
         self.data.rewards_of(person, |key| {
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// Removes the rewards of a participant who has just left and was alone in the account.
-    fn take_rewards_of(&self, person: u64) {
+    fn remove_rewards_of(&self, person: u64) {
         let mut gone = Vec::new();
         self.rewards(person, |key, touch| gone.push((key, touch)));
         let mut changes = write(&self.changes);

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How a request ends.
-pub(super) enum Ending {
+pub(super) enum Outcome {
     Reply(Reply),
     /// The connection is reset.
     Reset,
@@ -25,7 +25,7 @@ pub(super) enum Ending {
 }
 
 /// Marker in the Location of a redirect. A request that carries it has followed one.
-const AGAIN: &str = "redirected=1";
+const REDIRECT_MARKER: &str = "redirected=1";
 
 /// The form of a request.
 pub(super) struct Sent<'a> {
@@ -37,7 +37,7 @@ pub(super) struct Sent<'a> {
 }
 
 /// Answers one DELETE or PUT of `/Actions`.
-pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) -> Ending {
+pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) -> Outcome {
     let Simulator { record, reversals, world, .. } = &**simulator;
     let params = query::pairs(sent.form);
     let verb = if sent.put { Verb::Put } else { Verb::Delete };
@@ -47,10 +47,10 @@ pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) 
         Ok(request) => request,
         Err(refusal) => {
             record.write(verb, &params, at, "400", false);
-            return Ending::Reply(brand_error(sent.json, 400, "Validation Failed", Some(refusal)));
+            return Outcome::Reply(brand_error(sent.json, 400, "Validation Failed", Some(refusal)));
         }
     };
-    let fault = in_force(simulator, verb, &request.names.join(" "));
+    let fault = current_fault(simulator, verb, &request.names.join(" "));
     let plan = plan(fault);
     if !sent.put {
         record.dispatch("a DELETE", &request.names, plan.refused);
@@ -59,12 +59,12 @@ pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) 
     record.write(verb, &params, at, plan.answered, plan.processed);
     if fault == DeleteFault::None {
         return match queued {
-            Some(queued) => Ending::Reply(brand(sent.json, 200, "Queued", &queued)),
-            None => Ending::Reset,
+            Some(queued) => Outcome::Reply(brand(sent.json, 200, "Queued", &queued)),
+            None => Outcome::Reset,
         };
     }
-    let location = format!("/Advertisers/{}/Actions?{AGAIN}", reversals.sid);
-    lie(simulator, fault, &plan, Host::Brand, location, now, |status| {
+    let location = format!("/Advertisers/{}/Actions?{REDIRECT_MARKER}", reversals.sid);
+    faulty_response(simulator, fault, &plan, Host::Brand, location, now, |status| {
         brand_error(
             sent.json,
             status,
@@ -75,15 +75,15 @@ pub(super) fn answer(simulator: &Arc<Simulator>, sent: &Sent<'_>, now: Instant) 
 }
 
 /// Answers one POST of `/reward/{id}/cancel`. With a fault, the response differs from what happens.
-pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instant) -> Ending {
+pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instant) -> Outcome {
     let Simulator { record, world, .. } = simulator;
     let id = path.trim_start_matches("reward/").trim_end_matches("/cancel");
     let params = vec![("id".to_owned(), query::segment(id).into_owned())];
     let at = time::now_ms();
-    if query.contains(AGAIN) {
+    if query.contains(REDIRECT_MARKER) {
         record.violation("POST followed a redirect");
     }
-    let fault = in_force(simulator, Verb::Cancel, &params[0].1);
+    let fault = current_fault(simulator, Verb::Cancel, &params[0].1);
     let plan = plan(fault);
     let reply = plan.processed.then(|| advocate::reward(world, path, true));
     let answered = match (&reply, fault) {
@@ -93,10 +93,10 @@ pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instan
     let processed = reply.as_ref().is_some_and(|reply| reply.status == 200);
     record.write(Verb::Cancel, &params, at, &answered, processed);
     if fault == DeleteFault::None {
-        return reply.map_or(Ending::Reset, Ending::Reply);
+        return reply.map_or(Outcome::Reset, Outcome::Reply);
     }
-    let location = format!("/api/v1/{}/{path}?{AGAIN}", simulator.tenant);
-    lie(simulator, fault, &plan, Host::Advocate, location, now, |status| {
+    let location = format!("/api/v1/{}/{path}?{REDIRECT_MARKER}", simulator.tenant);
+    faulty_response(simulator, fault, &plan, Host::Advocate, location, now, |status| {
         let (message, rs) =
             if status == 429 { ("Rate limit exceeded.", Some("RS033")) } else { ("Refused by the simulator.", None) };
         advocate_error(status, message, None, rs)
@@ -104,7 +104,7 @@ pub(super) fn cancel(simulator: &Simulator, path: &str, query: &str, now: Instan
 }
 
 /// The fault of a write. A fault that makes the client wait applies only the first time.
-fn in_force(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
+fn current_fault(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
     let live = read(&simulator.reversals.live);
     let fault = match verb {
         Verb::Delete => live.delete_fault,
@@ -123,7 +123,7 @@ fn in_force(simulator: &Simulator, verb: Verb, names: &str) -> DeleteFault {
 }
 
 /// The response of a fault, whatever has happened. `refuse` writes an error in the host's own form.
-fn lie(
+fn faulty_response(
     simulator: &Simulator,
     fault: DeleteFault,
     plan: &Plan,
@@ -131,21 +131,21 @@ fn lie(
     location: String,
     now: Instant,
     refuse: impl Fn(u16) -> Reply,
-) -> Ending {
+) -> Outcome {
     match fault {
-        DeleteFault::ResetBefore | DeleteFault::ResetAfter => Ending::Reset,
-        DeleteFault::HangBefore | DeleteFault::HangAfter => Ending::Hang,
+        DeleteFault::ResetBefore | DeleteFault::ResetAfter => Outcome::Reset,
+        DeleteFault::HangBefore | DeleteFault::HangAfter => Outcome::Hang,
         DeleteFault::Status429 => {
-            simulator.limits.tell(host, now, std::time::Duration::from_secs(1));
+            simulator.limits.set_pause(host, now, std::time::Duration::from_secs(1));
             let wait = vec![("retry-after", "1".to_owned()), ("x-ratelimit-reset", "1".to_owned())];
-            Ending::Reply(refuse(429).with(wait))
+            Outcome::Reply(refuse(429).with(wait))
         }
-        DeleteFault::Status502 => Ending::Reply(Reply::html(502)),
-        DeleteFault::Status307 => Ending::Reply(Reply::html(307).with(vec![("location", location)])),
-        DeleteFault::Unreadable => Ending::Reply(Reply::html(200)),
-        DeleteFault::Empty => Ending::Reply(Reply::new(200, JSON, "")),
-        DeleteFault::Invalid => Ending::Reply(Reply::new(200, JSON, "{\"Status\":\"QUEU")),
-        _ => Ending::Reply(refuse(plan.answered.parse().unwrap_or(500))),
+        DeleteFault::Status502 => Outcome::Reply(Reply::html(502)),
+        DeleteFault::Status307 => Outcome::Reply(Reply::html(307).with(vec![("location", location)])),
+        DeleteFault::Unreadable => Outcome::Reply(Reply::html(200)),
+        DeleteFault::Empty => Outcome::Reply(Reply::new(200, JSON, "")),
+        DeleteFault::Invalid => Outcome::Reply(Reply::new(200, JSON, "{\"Status\":\"QUEU")),
+        _ => Outcome::Reply(refuse(plan.answered.parse().unwrap_or(500))),
     }
 }
 
@@ -187,7 +187,7 @@ fn plan(fault: DeleteFault) -> Plan {
 fn check(simulator: &Simulator, sent: &Sent<'_>, params: &[(String, String)], verb: &str) {
     let record = &simulator.record;
     let get = |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    if sent.query.contains(AGAIN) {
+    if sent.query.contains(REDIRECT_MARKER) {
         record.violation(format!("{verb} followed a redirect"));
     }
     if !sent.json {

@@ -53,7 +53,7 @@ impl Job {
     }
 }
 
-/// Trigger each job runs. A job without an entry does not run.
+/// When each job runs. A job without an entry does not run.
 #[derive(Debug, Clone, Default)]
 pub struct Timetable {
     pub jobs: BTreeMap<Job, Trigger>,

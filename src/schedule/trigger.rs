@@ -1,4 +1,4 @@
-//! Trigger a job is due: an interval or a cron expression, with jitter. Pure.
+//! When a job is due: an interval or a cron expression, with jitter. Pure.
 //!
 //! Several missed times cause one run. Jitter is computed from the job and the due time, so that every process gets the same
 //! value, and many tenants do not send requests in the same second.

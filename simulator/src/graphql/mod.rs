@@ -147,12 +147,12 @@ impl Graphql {
             record.violation("a GraphQL document that is no query was sent");
             return Err(Early::Error("Only queries are answered here.".to_owned()));
         }
-        let lacks = schema::Lacks {
+        let missing = schema::Missing {
             events: live.schema == GraphqlSchema::Old,
             rules: world.programs.lacks_rules(),
             referral: world.referrals.after() == ReferralAfter::NoField,
         };
-        schema::check(&operation.fields, "Query", lacks)?;
+        schema::check(&operation.fields, "Query", missing)?;
         let (mut out, mut errors) = (b"{\"data\":{".to_vec(), Vec::new());
         for (place, field) in operation.fields.iter().enumerate() {
             record.graphql(&field.name);

@@ -139,16 +139,16 @@ fn fields_of(kind: &str) -> &'static [Known] {
     }
 }
 
-/// What the schema in force lacks.
+/// The parts of the published schema that the schema in force does not have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lacks {
+pub(super) struct Missing {
     pub(super) events: bool,
     /// The rules of programs.
     pub(super) rules: bool,
     pub(super) referral: bool,
 }
 
-impl Lacks {
+impl Missing {
     fn field(self, kind: &str, name: &str) -> bool {
         match (kind, name) {
             (_, "userEvent" | "userEvents") => self.events,
@@ -160,11 +160,11 @@ impl Lacks {
 }
 
 /// Whether these fields and arguments fit this type; the error is the message for the client.
-pub(super) fn check(fields: &[Field], kind: &str, lacks: Lacks) -> Result<(), String> {
+pub(super) fn check(fields: &[Field], kind: &str, missing: Missing) -> Result<(), String> {
     for field in fields.iter().filter(|field| field.name != "__typename") {
         let known = fields_of(kind).iter().find(|known| {
             let (name, ..) = known;
-            *name == field.name && !lacks.field(kind, name)
+            *name == field.name && !missing.field(kind, name)
         });
         let Some((name, arguments, holds)) = known else {
             return Err(format!("Cannot query field \"{}\" on type \"{kind}\".", field.name));
@@ -180,7 +180,7 @@ pub(super) fn check(fields: &[Field], kind: &str, lacks: Lacks) -> Result<(), St
             return Err(format!("Field \"{name}\" argument \"id\" of type \"ID!\" is required."));
         }
         check_filter(name, field.arguments.get("filter"))?;
-        check(&field.fields, holds, lacks)?;
+        check(&field.fields, holds, missing)?;
     }
     Ok(())
 }

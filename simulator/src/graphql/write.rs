@@ -70,7 +70,7 @@ pub(super) fn events(out: &mut Vec<u8>, world: &World, field: &Field, events: &[
 pub(super) fn users(out: &mut Vec<u8>, world: &World, field: &Field, part: Part) {
     let filter = field.arguments.get("filter").and_then(Value::as_object).filter(|filter| !filter.is_empty());
     let (people, total) = match filter {
-        None => world.look(part.offset, part.limit),
+        None => world.page_unchanged(part.offset, part.limit),
         Some(filter) => {
             let data = &world.data;
             let passes = |person: &u64| {
