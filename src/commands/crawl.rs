@@ -12,7 +12,7 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
     let identity = settings.identity()?;
     super::forget::apply_tombstones(context, !args.plan)?;
     let outcome = if args.from_raw {
-        crawl::from_raw::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
+        crawl::reextract::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
             .await?
     } else {
         let wishes = Wishes {
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
         let advocate = Advocate::new(&host, &identity.tenant, **clock, (*stop).clone())?;
         let _first = context.asked.get_or_init(|| advocate.clone());
         if args.plan {
-            let plan = crawl::auto::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
+            let plan = crawl::plan::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
             report.object(&plan)?;
             for line in plan.lines() {
                 report.line(line);

@@ -65,8 +65,10 @@ impl Index {
     pub fn commit_page(&mut self, run: RunKey, sweep: &Sweep, page: &Page, at: Timestamp) -> Result<PageCommitted> {
         self.write(|tx, shared| write_page(&mut Pen::new(tx), &shared.forgotten, run, sweep, page, at))
     }
+}
 
-    /// The next accounts of the queue after a row, in order of rows. Failed ones wait for [`Index::failed`].
+impl IndexReader {
+    /// The next accounts of the queue after a row, in order of rows. Failed ones wait for [`IndexReader::failed`].
     pub fn unread(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         self.queue(
             "SELECT id, account_id, queued_run = ?1
@@ -112,7 +114,9 @@ impl Index {
         };
         self.read(|conn| conn.prepare_cached(sql)?.query_map(params![run.0, after.0, limit as i64], read)?.collect())
     }
+}
 
+impl Index {
     /// Puts accounts into a run's queue, those that are not known yet too, with the cursor that stands behind them. Gives how
     /// many of them the run did not have.
     pub fn queue_accounts(

@@ -1,4 +1,4 @@
-//! What a run came to, for a script and for a person.
+//! The result of a crawl, as JSON for a script and as text for a person.
 
 use serde::Serialize;
 
@@ -6,88 +6,79 @@ use crate::model::time_left::duration;
 use crate::report::grouped;
 use crate::store::index::{FindingCount, Run, RunKey};
 
-/// What a run came to.
+/// The result of a crawl or of a re-extraction. For a refresh, all figures but `rewards_refreshed` and the requests include the
+/// runs that it refreshes.
 #[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
-    /// The run.
+pub struct CrawlResult {
     pub run: RunKey,
-    /// `participants`, `graphql` or `export`; `raw` for an extraction without the network.
+    /// `participants`, `graphql` or `export`; `raw` for a re-extraction.
     pub source: String,
-    /// The run had been begun before.
     pub resumed: bool,
-    /// The run has not come to its end: only an extraction can say so.
+    /// The run that a re-extraction worked on is unfinished.
     #[serde(skip)]
     pub unfinished: bool,
     /// Accounts read.
     pub accounts: u64,
-    /// Accounts known; the same unless some could not be read.
     pub accounts_known: u64,
-    /// Accounts that were found to be gone.
+    /// Accounts that the vendor no longer has, found by this run.
     pub accounts_gone: u64,
-    /// Accounts that were forgotten on purpose and stay out: no gap.
+    /// Accounts that a person asked to forget. Leaving them out is no gap.
     pub accounts_forgotten: u64,
-    /// Only what changed since an earlier run was read; all other figures speak of both together.
     pub refresh: bool,
-    /// Rewards read in this run alone.
+    /// Rewards read by this run alone.
     pub rewards_refreshed: u64,
-    /// Requests sent, over all processes of the run.
+    /// Requests sent by every process of the run.
     pub requests: u64,
-    /// Of these, for accounts that were due by age alone.
+    /// Of `requests`, those for accounts that were read again only for their age.
     pub requests_reread: u64,
-    /// Rewards read.
     pub rewards: u64,
-    /// Links found.
     pub links: u64,
-    /// What rewards offered, by kind and path.
-    pub coverage: Kinds,
+    pub coverage: LinkCounts,
     /// Accounts that could not be read.
     pub failed_accounts: u64,
-    /// Rewards without an id, and participants without an account.
+    /// Rewards without an ID, and participants without an account.
     pub unusable: u64,
-    /// IDs that JSON had damaged.
+    /// Values under the key of an order ID or ActionId that could not be taken exactly.
     pub unreadable: u64,
-    /// Walks over the list of participants.
+    /// Passes over the list of participants.
     pub sweeps: u64,
-    /// Every known account was read and nothing is in doubt.
+    /// Whether every known account was read and `gaps` is empty.
     pub complete: bool,
     /// What is in doubt, as sentences.
     pub gaps: Vec<String>,
-    /// How long this process took.
+    /// The run time of this process.
     pub seconds: f64,
 }
 
-/// Rewards by what they offered.
+/// Rewards by the IDs that they carry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Kinds {
+pub struct LinkCounts {
     /// One order ID and one ActionId.
     pub both: u64,
-    /// An order ID only.
     pub order_only: u64,
-    /// An ActionId only.
     pub action_only: u64,
-    /// Neither.
     pub neither: u64,
-    /// Several of one.
+    /// Several order IDs or several ActionIds.
     pub ambiguous: u64,
-    /// The same by path.
+    /// The same counts by the JSON path of each ID.
     pub paths: Vec<FindingCount>,
 }
 
-/// What is in doubt about a run, as sentences.
+/// Collects what is in doubt about a run, as sentences.
 #[derive(Debug, Default)]
 pub(super) struct Gaps(Vec<String>);
 
 impl Gaps {
-    /// So many of something: nothing where there is none. The sentence begins with a plural.
+    /// Adds a gap of `count` things; none if it is 0. `text` begins with a plural noun.
     pub(super) fn count(&mut self, count: u64, text: &str) {
         match count {
             0 => {}
-            1 => self.0.push(format!("1 {}", one(text))),
+            1 => self.0.push(format!("1 {}", singular(text))),
             _ => self.0.push(format!("{} {text}", grouped(count))),
         }
     }
 
-    pub(super) fn say(&mut self, sentence: String) {
+    pub(super) fn add(&mut self, sentence: String) {
         self.0.push(sentence);
     }
 
@@ -96,15 +87,15 @@ impl Gaps {
     }
 }
 
-/// The sentence of a gap for one: "account could not be read", "account is listed …".
-fn one(text: &str) -> String {
+/// Turns "accounts were not read" into "account was not read".
+fn singular(text: &str) -> String {
     let Some((noun, rest)) = text.split_once("s ") else { return text.to_owned() };
     let verb = |many: &str, single: &str| rest.strip_prefix(many).map(|rest| format!("{single} {rest}"));
     let rest = verb("are ", "is").or_else(|| verb("were ", "was")).unwrap_or_else(|| rest.to_owned());
     format!("{noun} {rest}")
 }
 
-impl Outcome {
+impl CrawlResult {
     pub(super) fn new(run: &Run, seconds: f64) -> Self {
         let count =
             |kind: &str| run.coverage.iter().filter(|found| found.kind == kind).map(|found| found.rewards).sum();
@@ -123,7 +114,7 @@ impl Outcome {
             requests_reread: run.requests_reread,
             rewards: run.rewards(),
             links: run.links(),
-            coverage: Kinds {
+            coverage: LinkCounts {
                 both: count("both"),
                 order_only: count("order_only"),
                 action_only: count("action_only"),
@@ -141,10 +132,10 @@ impl Outcome {
         }
     }
 
-    /// What to do about an outcome that is not complete.
+    /// What to do about a result that is not complete.
     pub fn hint(&self) -> &'static str {
         if self.unfinished {
-            "run `recoup crawl`: it goes on where it was"
+            "run `recoup crawl` to resume it"
         } else if self.failed_accounts > 0 {
             "`recoup status --failed-accounts` lists them; the next `recoup crawl` reads them again"
         } else if self.source == "graphql" || self.source == "export" {
@@ -154,7 +145,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome for a person.
+    /// The result as text.
     pub fn describe(&self) -> String {
         let mut lines = Vec::new();
         if self.refresh {
@@ -192,7 +183,8 @@ impl Outcome {
             lines.push(format!("  {}: order at {order}, action at {action}", grouped(path.rewards)));
         }
         if self.accounts_gone > 0 {
-            lines.push(format!("{} accounts are gone; their rewards stay, marked", grouped(self.accounts_gone)));
+            let gone = grouped(self.accounts_gone);
+            lines.push(format!("{gone} accounts are gone; their rewards stay in the index, marked as gone"));
         }
         if self.accounts_forgotten > 0 {
             let s = if self.accounts_forgotten == 1 { "" } else { "s" };
@@ -205,17 +197,17 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::one;
+    use super::singular;
 
     #[test]
-    fn one_is_said_as_one() {
-        for (many, single) in [
+    fn a_gap_of_one_thing_is_in_the_singular() {
+        for (many, one) in [
             ("accounts could not be read", "account could not be read"),
             ("accounts are listed but unknown to Get Rewards", "account is listed but unknown to Get Rewards"),
             ("accounts were not read", "account was not read"),
-            ("rewards without an id could not be kept", "reward without an id could not be kept"),
+            ("rewards without an ID could not be kept", "reward without an ID could not be kept"),
         ] {
-            assert_eq!(one(many), single);
+            assert_eq!(singular(many), one);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What each page means for the walk, and that no walk ends early or never.
+//! Tests of the offset walk: it sees every row that stays, whatever moves, and it always ends.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -27,31 +27,31 @@ impl List {
     }
 }
 
-/// Walks to the end; `between` moves the list after each page. Gives the walk, who was seen, and how many pages it took.
-fn run(list: &mut List, overlap: u32, between: impl FnMut(&mut List, u64)) -> (Walk, HashSet<u64>, u64) {
-    run_ahead(list, overlap, 1, between)
+/// Walks to the end; `between` changes the list after each page. Returns the walk, the rows it saw, and the number of pages.
+fn run(list: &mut List, overlap: u32, between: impl FnMut(&mut List, u64)) -> (OffsetWalk, HashSet<u64>, u64) {
+    run_prefetching(list, overlap, 1, between)
 }
 
-/// The same with so many pages asked for at once: each is as the list was when its turn to be asked for came.
-fn run_ahead(
+/// The same with `most` pages requested at once. Each page is a snapshot of the list when it was answered.
+fn run_prefetching(
     list: &mut List,
     overlap: u32,
     most: usize,
     mut between: impl FnMut(&mut List, u64),
-) -> (Walk, HashSet<u64>, u64) {
-    let mut walk = Walk::new(overlap);
+) -> (OffsetWalk, HashSet<u64>, u64) {
+    let mut walk = OffsetWalk::new(overlap);
     let mut seen = HashSet::new();
     let mut pages = 0;
-    let mut ahead = Ahead::new(most);
+    let mut prefetch = Prefetch::new(most);
     loop {
         let mut asked = Vec::new();
-        let page = ahead.next(&walk, |offset| {
+        let page = prefetch.next(&walk, |offset| {
             let page = Rc::new(OnceCell::new());
             asked.push((offset, Rc::clone(&page)));
             page
         });
         let Some(page) = page else { break };
-        // The farthest is answered first: the worst that answers out of order can do.
+        // The last request is answered first: the worst case of answers out of order.
         for (offset, page) in asked.into_iter().rev() {
             page.set(list.page(offset)).expect("it is answered once");
             between(list, pages + 1);
@@ -59,7 +59,7 @@ fn run_ahead(
         let (rows, total) = page.get().expect("it is answered");
         seen.extend(rows);
         walk.take(rows, rows.len() as u64, *total);
-        // A walk goes on after a kill from what was stored.
+        // A killed walk resumes from its stored position.
         let stored = serde_json::to_string(&walk).expect("serialises");
         walk = serde_json::from_str(&stored).expect("deserialises");
         pages += 1;
@@ -69,7 +69,7 @@ fn run_ahead(
 }
 
 #[test]
-fn a_still_list_is_seen_whole_at_little_cost() {
+fn a_still_list_is_seen_whole_in_few_pages() {
     for (people, cap, has_total, most) in [
         (0, 100, true, 2),
         (0, 100, false, 2),
@@ -89,10 +89,10 @@ fn a_still_list_is_seen_whole_at_little_cost() {
 }
 
 #[test]
-fn a_still_list_is_asked_ahead_for_nothing_that_is_not_there() {
+fn a_still_list_is_prefetched_without_a_wasted_page() {
     for (people, cap) in [(1000, 100), (1000, 7), (95, 100), (0, 100)] {
         let list = List::of(people, cap, true);
-        let mut walk = Walk::new(10);
+        let mut walk = OffsetWalk::new(10);
         let (mut asked, mut guessed) = (Vec::new(), HashSet::new());
         while let Some(offset) = walk.next_offset() {
             let (rows, total) = list.page(offset);
@@ -114,7 +114,7 @@ fn pages_of_one_row_are_read_and_not_called_proven() {
 }
 
 #[test]
-fn a_crowd_that_leaves_or_comes_before_us_is_noticed() {
+fn rows_removed_or_inserted_before_the_position_are_noticed() {
     for crowd in [5, 50, 500, 3000] {
         let (walk, seen, _) = run(&mut List::of(10_000, 100, true), 10, |list, page| {
             if page == 60 {
@@ -135,8 +135,8 @@ fn a_crowd_that_leaves_or_comes_before_us_is_noticed() {
 }
 
 #[test]
-fn a_server_that_ignores_the_offset_or_hides_its_end_is_not_believed() {
-    let mut walk = Walk::new(10);
+fn a_server_that_ignores_the_offset_or_ends_early_proves_nothing() {
+    let mut walk = OffsetWalk::new(10);
     let page: Vec<u64> = (0..100).collect();
     let mut pages = 0;
     while walk.next_offset().is_some() {
@@ -147,7 +147,7 @@ fn a_server_that_ignores_the_offset_or_hides_its_end_is_not_believed() {
     assert!(!walk.is_proven());
 
     let list = List::of(1000, 100, true);
-    let mut walk = Walk::new(10);
+    let mut walk = OffsetWalk::new(10);
     while let Some(offset) = walk.next_offset() {
         let (rows, _) = if offset < 500 { list.page(offset) } else { (Vec::new(), None) };
         walk.take(&rows, rows.len() as u64, Some(1000));
@@ -156,9 +156,9 @@ fn a_server_that_ignores_the_offset_or_hides_its_end_is_not_believed() {
 }
 
 #[test]
-fn rows_that_name_nobody_do_not_make_a_walk_without_end() {
+fn a_list_without_usable_rows_ends() {
     for total in [None, Some(5000)] {
-        let mut walk = Walk::new(10);
+        let mut walk = OffsetWalk::new(10);
         let mut pages = 0;
         while walk.next_offset().is_some() {
             walk.take(&[], 100, total);
@@ -172,7 +172,7 @@ fn rows_that_name_nobody_do_not_make_a_walk_without_end() {
 #[test]
 fn a_total_that_is_too_small_does_not_end_the_walk() {
     let list = List::of(1000, 100, true);
-    let mut walk = Walk::new(10);
+    let mut walk = OffsetWalk::new(10);
     let mut seen: HashSet<u64> = HashSet::new();
     while let Some(offset) = walk.next_offset() {
         let (rows, _) = list.page(offset);
@@ -183,7 +183,7 @@ fn a_total_that_is_too_small_does_not_end_the_walk() {
 }
 
 #[test]
-fn newcomers_that_fill_a_page_with_known_rows_do_not_end_the_walk() {
+fn inserted_rows_that_fill_a_page_with_known_rows_do_not_end_the_walk() {
     let (walk, seen, _) = run(&mut List::of(60, 9, false), 3, |list, page| match page {
         2 => drop(list.rows.splice(..0, 1000..1006)),
         3 => drop(list.rows.drain(..50)),
@@ -207,18 +207,18 @@ fn moves() -> impl Strategy<Value = Vec<Vec<Move>>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
-    fn whoever_stays_throughout_is_seen(
+    fn every_row_that_stays_throughout_is_seen(
         people in 0_u64..600,
         cap in 2_usize..60,
         has_total in any::<bool>(),
         overlap in 1_u32..15,
-        ahead in 1_usize..6,
+        prefetch in 1_usize..6,
         moves in moves(),
     ) {
         let mut list = List::of(people, cap, has_total);
         let mut gone = HashSet::new();
         let mut moves = moves.into_iter();
-        let (walk, seen, _) = run_ahead(&mut list, overlap, ahead, |list, _| {
+        let (walk, seen, _) = run_prefetching(&mut list, overlap, prefetch, |list, _| {
             for one in moves.next().into_iter().flatten() {
                 match one {
                     Move::Come(at) => {

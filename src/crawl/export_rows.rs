@@ -1,7 +1,8 @@
-//! The rows of an export, read from a file one batch at a time.
+//! Reads the rows of an export file, one batch at a time.
 //!
-//! Column names are not published, so they are taken by what they say, in any case and with any separator. A file that is
-//! no CSV, or whose rows have other lengths than its header, is an error: half a list must not pass for a list.
+//! The vendor does not publish the column names, so columns are recognised by name in any case and with any separator. A
+//! file that is not CSV, or has a row that is longer or shorter than the header, is an error: otherwise a truncated list
+//! would pass for a complete one.
 
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
@@ -13,27 +14,25 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::{AccountId, LinkKind, RewardId};
 
-/// What the columns of a file are good for.
+/// The columns of a file and what they can be used for.
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
-    /// Their names, in order; that of the reward's ID is `id`.
+    /// The names in order. The column of the reward ID is renamed to `id`.
     pub(super) header: Vec<String>,
     account: Option<usize>,
     modified: Option<usize>,
-    /// Their names without case and separators.
+    /// The names in lower case without separators.
     folded: Vec<String>,
-    /// Rows name the account.
     pub(super) has_accounts: bool,
-    /// Rows say when they were modified.
-    pub(super) has_moments: bool,
-    /// Rows carry order ID and ActionId, so that they are the rewards themselves.
-    pub(super) is_direct: bool,
-    /// Rows say which reward they are of, when that was modified, and what state it is in.
+    pub(super) has_date_modified: bool,
+    /// Rows carry order ID, ActionId and state, so that Get Rewards is not needed.
+    pub(super) has_links: bool,
+    /// Rows have the reward ID, `dateModified` and the state, so that they can be compared with the index.
     pub(super) can_compare: bool,
 }
 
 impl Columns {
-    /// Whether there is a column of this name, without case and separators.
+    /// `name` is in lower case without separators.
     pub(super) fn has(&self, name: &str) -> bool {
         self.folded.iter().any(|found| found == name)
     }
@@ -42,11 +41,10 @@ impl Columns {
     pub(super) fn named(header: &str) -> Self {
         let mut file = tempfile::tempfile().expect("a file");
         std::io::Write::write_all(&mut file, header.as_bytes()).expect("written");
-        rows(file).and_then(|mut rows| rows.columns(&Mapping::default())).expect("a header")
+        ExportReader::new(file).and_then(|mut reader| reader.columns(&Mapping::default())).expect("a header")
     }
 }
 
-/// One row.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) account: Option<AccountId>,
@@ -56,13 +54,12 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The reward that it is about, where a column says so.
     pub(super) fn reward_id(&self, header: &[String]) -> Option<RewardId> {
         let at = header.iter().position(|name| name == "id")?;
         self.cells.get(at).filter(|cell| !cell.is_empty()).map(|cell| RewardId::new(cell.as_str()))
     }
 
-    /// The row as a reward's JSON: one text for each cell that is not empty.
+    /// The row as reward JSON: a string for each cell that is not empty.
     pub(super) fn json(&self, header: &[String]) -> String {
         let filled = header.iter().zip(&self.cells).filter(|(_, cell)| !cell.is_empty());
         let map: Map<String, Value> = filled.map(|(name, cell)| (name.clone(), Value::from(cell.as_str()))).collect();
@@ -70,23 +67,21 @@ impl Row {
     }
 }
 
-/// A file that is being read.
-pub(super) struct Rows(csv::Reader<BufReader<File>>);
+pub(super) struct ExportReader(csv::Reader<BufReader<File>>);
 
-/// Opens the file at its first byte.
-pub(super) fn rows(mut file: File) -> Result<Rows> {
-    file.seek(SeekFrom::Start(0))
-        .map_err(|error| Error::new(Kind::Storage, format!("failed to read the export again: {error}")))?;
-    Ok(Rows(csv::ReaderBuilder::new().from_reader(BufReader::new(file))))
-}
+impl ExportReader {
+    /// Reads the file from its first byte.
+    pub(super) fn new(mut file: File) -> Result<Self> {
+        file.seek(SeekFrom::Start(0))
+            .map_err(|error| Error::new(Kind::Storage, format!("failed to read the downloaded export: {error}")))?;
+        Ok(Self(csv::ReaderBuilder::new().from_reader(BufReader::new(file))))
+    }
 
-impl Rows {
-    /// What the header says.
     pub(super) fn columns(&mut self, mapping: &Mapping) -> Result<Columns> {
         let names: Vec<String> = self.0.headers().map_err(|error| broken(&error))?.iter().map(str::to_owned).collect();
         let folded: Vec<String> = names.iter().map(|name| fold(name)).collect();
         if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
-            return Err(Error::new(Kind::Vendor, "the export has two columns of one name"));
+            return Err(Error::new(Kind::Vendor, "the export has two columns with the same name"));
         }
         let find = |wanted: &[&str]| wanted.iter().find_map(|name| folded.iter().position(|found| found == name));
         let account = find(&["accountid", "useraccountid", "account"]);
@@ -96,16 +91,16 @@ impl Rows {
         if let Some(id) = id {
             "id".clone_into(&mut header[id]);
         }
-        // A row in which every cell says something shows what a row can carry.
+        // A row in which every cell is filled shows what a row can carry.
         let sample: Map<String, Value> = header.iter().map(|name| (name.clone(), Value::from("1.2.3"))).collect();
         let sample = extract::read(&Value::Object(sample).to_string(), &AccountId::new(""), mapping);
-        // A reward that has been cancelled must be seen to be: without such a column the rows are only a list.
-        let says_state = find(&["datecancelled", "statuses", "status"]).is_some();
+        // Without such a column a cancelled reward would look valid, so the rows only list accounts.
+        let has_state = find(&["datecancelled", "statuses", "status"]).is_some();
         Ok(Columns {
-            is_direct: says_state && sample.is_ok_and(|sample| sample.kind == LinkKind::Both),
+            has_links: has_state && sample.is_ok_and(|sample| sample.kind == LinkKind::Both),
             has_accounts: account.is_some(),
-            has_moments: modified.is_some(),
-            can_compare: id.is_some() && modified.is_some() && says_state,
+            has_date_modified: modified.is_some(),
+            can_compare: id.is_some() && modified.is_some() && has_state,
             header,
             account,
             modified,
@@ -113,7 +108,7 @@ impl Rows {
         })
     }
 
-    /// The next rows; none at the end.
+    /// Empty at the end of the file.
     pub(super) fn next_batch(&mut self, columns: &Columns, most: usize) -> Result<Vec<Row>> {
         let mut batch = Vec::with_capacity(most);
         let mut record = csv::StringRecord::new();
@@ -121,7 +116,7 @@ impl Rows {
             let cell = |column: Option<usize>| record.get(column?).filter(|text| !text.is_empty());
             batch.push(Row {
                 account: cell(columns.account).map(AccountId::new),
-                date_modified: cell(columns.modified).and_then(moment),
+                date_modified: cell(columns.modified).and_then(parse_time),
                 cells: record.iter().map(str::to_owned).collect(),
             });
         }
@@ -133,17 +128,17 @@ fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Unix milliseconds, or the same moment as RFC 3339.
-fn moment(text: &str) -> Option<i64> {
+/// Takes Unix milliseconds or RFC 3339; returns Unix milliseconds.
+fn parse_time(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse().ok().or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond))
 }
 
-/// The message of the CSV reader may repeat what it read, which may name a person.
+/// Leaves out the message of the CSV reader: it may repeat a cell, which may name a person.
 fn broken(error: &csv::Error) -> Error {
     let at = error.position().map(|place| format!(" at line {}", place.line())).unwrap_or_default();
     let what = match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "is no UTF-8 text",
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8 text",
         csv::ErrorKind::UnequalLengths { .. } => "has a row that is shorter or longer than its header",
         _ => "cannot be read as CSV",
     };
@@ -159,15 +154,15 @@ mod tests {
     fn read(text: &str) -> Result<(Columns, Vec<Row>)> {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(text.as_bytes()).expect("written");
-        let mut rows = rows(file)?;
-        let columns = rows.columns(&Mapping::default())?;
-        let batch = rows.next_batch(&columns, 100)?;
+        let mut reader = ExportReader::new(file)?;
+        let columns = reader.columns(&Mapping::default())?;
+        let batch = reader.next_batch(&columns, 100)?;
         Ok((columns, batch))
     }
 
     #[test]
-    fn columns_are_found_by_what_they_say() {
-        for (header, accounts, moments, direct) in [
+    fn columns_are_recognised_by_name() {
+        for (header, accounts, modified, links) in [
             ("id,accountId,dateModified", true, true, false),
             ("Reward ID,Account ID,Date Modified,Order ID,Action ID,Statuses", true, true, true),
             ("Reward ID,Account ID,Date Modified,Order ID,Action ID", true, true, false),
@@ -177,13 +172,13 @@ mod tests {
         ] {
             let (columns, rows) = read(&format!("{header}\n")).expect("a header");
             assert!(rows.is_empty());
-            let found = (columns.has_accounts, columns.has_moments, columns.is_direct);
-            assert_eq!(found, (accounts, moments, direct), "{header}");
+            let found = (columns.has_accounts, columns.has_date_modified, columns.has_links);
+            assert_eq!(found, (accounts, modified, links), "{header}");
         }
     }
 
     #[test]
-    fn a_row_is_a_reward() {
+    fn a_row_is_read_as_a_reward() {
         let text =
             "Reward ID,Account ID,Order ID,Action ID,dateModified\nr1,a+b@x.example,\"#1,\"\"2\",1.2.3,1717729847869\n";
         let (columns, rows) = read(text).expect("a file");
@@ -197,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_file_is_an_error_and_repeats_nothing() {
+    fn a_malformed_file_is_an_error_that_repeats_no_cell() {
         for text in [
             "id,ann,ann\nr1,1,2\n",
             "id,accountId\nr1,ann@x.example,more\n",

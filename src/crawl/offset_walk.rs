@@ -1,40 +1,41 @@
-//! How to walk a list by offset while it moves.
+//! Reads a list by offset while rows come and go, without missing a row that stays.
 //!
-//! Pure: it says which offset to ask for next, is told what came, and never asks itself. The rule it stands on: a page that
-//! contains someone whose predecessors are all seen continues the walk without a gap, because one page is one moment. So
-//! pages overlap; rows that came before us push known rows into the page, which costs duplicates; rows that went before us
-//! pull unknown rows out of it, which is noticed, and the walk steps back until it finds its place again or begins anew.
-//! It never takes a short page for the end (the server may lower `limit`), nor `count` for a total.
+//! Pure: it returns the next offset and takes the page that came; the caller does the requests. The proof rests on overlap. A
+//! page is a snapshot of the list at one moment. If it contains a row whose predecessors are all seen, it continues the walk
+//! without a gap. Rows that are inserted before the position push known rows into the page, which costs duplicates. Rows
+//! that are removed before it pull unknown rows out of the page: then the overlap is missing, and the walk steps back until
+//! it finds a known row, or starts again. A short page is not taken for the end, because the server may lower `limit`, and
+//! the field `count` is not taken for a total.
 
-mod ahead;
+mod prefetch;
 
 use serde::{Deserialize, Serialize};
 
-pub use ahead::Ahead;
+pub use prefetch::Prefetch;
 
-/// Steps back by a page before the walk begins anew.
+/// Steps back by one page before the walk starts again.
 const MAX_STEPS_BACK: u32 = 20;
-/// New beginnings before a page is taken without proof.
+/// Starts of the walk before a page is taken without proof.
 const MAX_RESTARTS: u32 = 10;
-/// Pages in a row without a row that could be recognised, on a list that names no total or has passed it, before the walk
-/// gives up: nothing else would end it where the server gives the same page whatever is asked.
+/// Pages in a row without an identifiable row before the walk gives up, if the list has no total or is past it. Ends the
+/// walk on a server that returns the same page for every offset.
 const MAX_BLIND: u32 = 20;
-/// Pages without anything new before the end is taken as the end.
+/// Pages without a new row before the walk takes the end for the end.
 const MAX_STALLS: u32 = 3;
 
-/// Where a walk stands. Stored with each page, so that a killed walk goes on from it.
+/// The position of a walk. It is stored with each page, so that a killed crawl resumes from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Walk {
+pub struct OffsetWalk {
     overlap: u64,
     phase: Phase,
     offset: u64,
-    /// Right behind the last row that is proven, as the rows stood then.
+    /// The offset right after the last proven row, when its page was read.
     reached: u64,
-    /// The rows of the last proven page, in order.
+    /// Fingerprints of the rows of the last proven page, in order.
     tail: Vec<u64>,
-    /// `totalCount` as the last proven page gave it.
+    /// `totalCount` of the last proven page.
     total_then: Option<u64>,
-    /// The most rows that one page had.
+    /// The number of rows of the longest page.
     widest: u64,
     steps_back: u32,
     restarts: u32,
@@ -47,26 +48,25 @@ pub struct Walk {
     short: bool,
 }
 
-/// What the next page is asked for.
+/// The purpose of the next page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Phase {
-    /// The first row. Needs no proof: nobody stands before it.
+    /// The first page. It needs no proof, because no row precedes it.
     Start,
-    /// More rows, and the last known ones with them.
+    /// New rows, with the last known ones before them.
     Forward,
-    /// The place that was lost.
+    /// A known row, after the overlap was missing.
     Back,
-    /// An empty page, because `totalCount` says that all rows are seen.
+    /// An empty page that confirms the end: `totalCount` rows are seen.
     End,
-    /// An empty page, because nothing new came; `totalCount` may say more.
+    /// An empty page that confirms the end: the last page had no new row. `totalCount` may be larger.
     Stalled,
-    /// Nothing.
     Done,
 }
 
-impl Walk {
-    /// A walk from the first row. Pages share `overlap` rows where they are long enough.
+impl OffsetWalk {
+    /// Starts at the first row. Pages share `overlap` rows, or half of a page if that is less.
     pub fn new(overlap: u32) -> Self {
         Self {
             overlap: u64::from(overlap.max(1)),
@@ -88,75 +88,77 @@ impl Walk {
         }
     }
 
-    /// The offset to ask for; `None` at the end.
+    /// The offset of the next page; `None` at the end.
     pub fn next_offset(&self) -> Option<u64> {
         (self.phase != Phase::Done).then_some(self.offset)
     }
 
-    /// Where the pages behind the next one will begin if they are as long as the longest so far and nothing moves: what may be
-    /// asked for ahead. One page is one moment, and the proof needs someone whom two neighbouring pages share, whichever of the
-    /// two was read first; so a page that was asked for early is as good as one that was not.
+    /// The offsets of the pages after the next one, if each is as long as the longest so far and the list does not move.
+    /// The proof needs a row that two neighbouring pages share, whichever of them was read first. So a page that was
+    /// requested early is as good as one that was requested in order.
     fn likely_offsets(&self) -> impl Iterator<Item = u64> + use<> {
         let shared = self.shared_by(self.widest);
         let step = self.widest - shared;
         let total = self.last_total.filter(|_| self.phase == Phase::Forward && step > 0).unwrap_or(0);
         let first = self.offset.saturating_add(step);
-        // The page before one that begins so close to the end has seen it.
+        // A page that begins this close to the end is covered by the page before it.
         std::iter::successors(Some(first), move |offset| Some(offset.saturating_add(step)))
             .take_while(move |offset| offset.saturating_add(shared) < total)
     }
 
-    /// The total that the list gave last.
+    /// The newest `totalCount`.
     pub fn total(&self) -> Option<u64> {
         self.last_total
     }
 
-    /// Everything that was there throughout has been seen, as far as an ordered list can prove it.
+    /// Whether every row that was in the list throughout is proven to be seen, provided that the list keeps its order.
     pub fn is_proven(&self) -> bool {
         self.phase == Phase::Done && !self.unproven && !self.short
     }
 
-    /// Nothing was seen to move: no row, and not the total.
+    /// Whether the walk is proven and neither a row nor the total has changed.
     pub fn is_still(&self) -> bool {
         self.is_proven() && !self.moved && self.first_total == self.last_total
     }
 
-    /// The total was the same throughout.
+    /// Whether the first and the last page had the same total.
     pub fn kept_its_total(&self) -> bool {
         !self.short && self.first_total.is_some() && self.first_total == self.last_total
     }
 
-    /// Takes the page at [`Walk::next_offset`]: who was on it, how many rows it had (unusable ones included), `totalCount`.
+    /// Takes the page at [`OffsetWalk::next_offset`]: the fingerprints of its usable rows, the number of all its rows, and
+    /// its `totalCount`.
     pub fn take(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         self.first_total = self.first_total.or(total);
         self.last_total = total.or(self.last_total);
         match self.phase {
-            Phase::Start => self.accept(keys, rows, total),
+            Phase::Start => self.advance(keys, rows, total),
             Phase::Forward | Phase::Back => {
                 if self.is_continued_by(keys) {
-                    self.accept(keys, rows, total);
+                    self.advance(keys, rows, total);
                 } else if self.tail.is_empty() && rows > 0 {
-                    // The last page had no usable row to recognise anything by.
+                    // The last page had no usable row that this one could overlap with.
                     self.unproven = true;
-                    self.accept(keys, rows, total);
+                    self.advance(keys, rows, total);
                 } else {
                     self.step_back(keys, rows, total);
                 }
             }
             Phase::End if rows > 0 && self.stalls == 0 => {
-                // The total was too small, or has grown since.
+                // The total was too small, or the list has grown.
                 self.stalls += 1;
                 self.moved = true;
                 self.forward();
             }
             Phase::End | Phase::Stalled if rows > 0 => {
-                // Pages too short to overlap. Go on without proof, unless the server gives the same page whatever is asked.
+                // The pages are too short to overlap. The walk continues without proof, unless the server returns the
+                // same page for every offset.
                 self.unproven = true;
                 self.moved = true;
                 if !keys.is_empty() && keys.iter().all(|key| self.tail.contains(key)) {
                     self.stall();
                 } else {
-                    self.accept(keys, rows, total);
+                    self.advance(keys, rows, total);
                 }
             }
             Phase::End | Phase::Stalled => {
@@ -171,7 +173,7 @@ impl Walk {
         }
     }
 
-    /// Nothing new came although there should be more: look again a few times, then say that the list is short.
+    /// No new row came although the total says that there are more. Retries a few times, then marks the list as short.
     fn stall(&mut self) {
         self.stalls += 1;
         if self.stalls < MAX_STALLS {
@@ -182,9 +184,9 @@ impl Walk {
         }
     }
 
-    /// Whether the page holds someone whose predecessors are all seen.
+    /// Whether the page overlaps with the last proven one.
     fn is_continued_by(&mut self, keys: &[u64]) -> bool {
-        // `tail` ends right before `reached`, so everyone in it has a place to be expected at.
+        // `tail` ends right before `reached`, so each of its rows has an expected offset.
         let shift =
             |nth: usize, place: usize| self.reached + nth as u64 != self.offset + place as u64 + self.tail.len() as u64;
         let known = self.tail.iter().enumerate();
@@ -193,7 +195,7 @@ impl Walk {
         for (nth, place) in places {
             self.moved |= shift(nth, place);
             if before.is_some_and(|before| place < before) {
-                // The order itself changed, and order is what the proof stands on.
+                // The order has changed, and the proof rests on the order.
                 self.unproven = true;
                 self.moved = true;
             }
@@ -202,7 +204,7 @@ impl Walk {
         before.is_some()
     }
 
-    fn accept(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
+    fn advance(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         let is_new = self.phase == Phase::Start || keys.last().is_none_or(|last| !self.tail.contains(last));
         let next = self.offset + rows;
         self.moved |= self.phase == Phase::Back;
@@ -224,7 +226,7 @@ impl Walk {
         } else if is_new && rows > 0 {
             self.forward();
         } else if rows >= self.widest && self.stalls < MAX_STALLS {
-            // A full page of known rows: so many came before us that they pushed all new ones out of it.
+            // A full page of known rows: insertions before the position have pushed every new row out of it.
             self.stalls += 1;
             self.forward();
         } else {
@@ -232,24 +234,24 @@ impl Walk {
         }
     }
 
-    /// The next rows, with some known ones before them.
+    /// Asks for the next rows, with some known ones before them.
     fn forward(&mut self) {
         let shared = self.shared_by(self.tail.len() as u64);
         (self.phase, self.offset) = (Phase::Forward, self.reached.saturating_sub(shared));
     }
 
-    /// Rows that the page behind one of so many shares with it: never more than half of them, so that even short pages get
-    /// on.
+    /// How many rows of a page the next page repeats: at most half, so that short pages make progress as well.
     fn shared_by(&self, rows: u64) -> u64 {
         self.overlap.min((rows / 2).max(1))
     }
 
-    /// The place is lost: look where the total says that it moved to, then page by page further back, then begin anew.
+    /// The overlap is missing. Looks where the change of the total suggests, then page by page further back, then starts
+    /// again.
     fn step_back(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
         self.moved = true;
         if self.restarts >= MAX_RESTARTS && rows > 0 {
             self.unproven = true;
-            self.accept(keys, rows, total);
+            self.advance(keys, rows, total);
             return;
         }
         self.steps_back += 1;
@@ -261,13 +263,13 @@ impl Walk {
             _ => self.offset.min(self.reached).saturating_sub((self.widest - 1).max(1)),
         };
         if guess == 0 || guess == before || self.steps_back > MAX_STEPS_BACK {
-            self.begin_anew();
+            self.restart();
         } else {
             (self.phase, self.offset) = (Phase::Back, guess);
         }
     }
 
-    fn begin_anew(&mut self) {
+    fn restart(&mut self) {
         self.restarts += 1;
         self.steps_back = 0;
         (self.phase, self.offset) = (Phase::Start, 0);
