@@ -175,11 +175,6 @@ impl Forgotten {
                     "{} account, {} reward(s), {} link(s) in the index; {} reward(s) of others named it and do not any more",
                     erased.accounts, erased.rewards, erased.links, erased.renamed
                 ));
-                if erased.repacked {
-                    lines.push(
-                        "what was learned for packing may have held a piece of its ID, and was learned anew".to_owned(),
-                    );
-                }
             }
         }
         lines.push(

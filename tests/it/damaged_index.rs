@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Home, Sim, ready, size};
 
 /// What is not read for an answer: raw rewards, and the list of participants.
-const ASIDE: [&str; 3] = ["raws", "dictionaries", "participants"];
+const ASIDE: [&str; 2] = ["raw_rewards", "participants"];
 
 /// The texts that are looked up: orders that are there, one that is not, an ActionId and a reward ID.
 fn texts(sim: &Sim) -> Vec<String> {
