@@ -166,9 +166,6 @@ impl Forgotten {
                     "{} account, {} reward(s), {} link(s) in the index; its ID was removed from {} reward(s) of others",
                     erased.accounts, erased.rewards, erased.links, erased.renamed
                 ));
-                if erased.repacked {
-                    lines.push("the compression dictionary may have held a part of its ID and was rebuilt".to_owned());
-                }
             }
         }
         lines.push("no crawl, look-up or retraction brings it back; earlier backups still contain it".to_owned());

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, named_params, params};
 
+use super::index::AUTOCHECKPOINT_PAGES;
 use super::index::LAYOUT;
-use super::index::log::LAST_RESORT;
 use super::{Identity, check_file, check_identity, check_version, look_again, open_as_it_is, open_reader, sql_error};
 use crate::error::{Error, Kind, Result};
 use crate::model::budget::{Account, Ask, Budget, Grant, Hold, News, Purpose, Terms, Unavailable, WaitReason};
@@ -87,7 +87,7 @@ impl SharedBudget {
         // As the index: a power cut may cost the last lease, never the file.
         conn.pragma_update(None, "synchronous", LAYOUT.synchronous).map_err(failed)?;
         // A lease is two rows, twice a second: it is not what the log of a crawl is copied into the file for.
-        conn.pragma_update_and_check(None, "wal_autocheckpoint", LAST_RESORT, |_| Ok(())).map_err(failed)?;
+        conn.pragma_update_and_check(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES, |_| Ok(())).map_err(failed)?;
         Ok(conn)
     }
 }

@@ -151,7 +151,7 @@ fn doctor_finds_damage_before_a_look_up_meets_it() {
     let conn = rusqlite::Connection::open(home.database()).expect("the index");
     // In the raw rewards, which a look-up does not read.
     let (page, size): (i64, i64) = conn
-        .query_row("SELECT max(pageno), max(pgsize) FROM dbstat WHERE name = 'raws'", [], |row| {
+        .query_row("SELECT max(pageno), max(pgsize) FROM dbstat WHERE name = 'raw_rewards'", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .expect("a page");

@@ -234,7 +234,6 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
     // A modification that is older than the newest one seen may become visible late. The index is set back to the state
     // before it.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
-    recoup::store::index::know_keys(&index).expect("the functions of its schema");
     let newest = "(SELECT id FROM rewards WHERE date_cancelled = (SELECT max(date_cancelled) FROM rewards))";
     for before in [
         format!("UPDATE rewards SET date_cancelled = NULL WHERE id = {newest}"),
@@ -242,6 +241,7 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
         format!("UPDATE rewards SET gone_at = 1 WHERE id = {newest}"),
     ] {
         assert_eq!(index.execute(&before, []).expect("changed"), 1, "{before}");
+        recoup::store::index::renew_reward_sums(&index).expect("renewed");
         assert_eq!(requested_again(), 1, "{before}");
     }
     // A recent modification that no date of the copy shows may have become visible after the reading.

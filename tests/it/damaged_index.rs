@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Home, Sim, ready, size};
 
 /// Tables that no answer reads: raw rewards, and the list of participants.
-const ASIDE: [&str; 3] = ["raws", "dictionaries", "participants"];
+const ASIDE: [&str; 2] = ["raw_rewards", "participants"];
 
 /// The look-ups: known orders, an unknown one, an ActionId and a reward ID.
 fn texts(sim: &Sim) -> Vec<String> {

@@ -52,7 +52,7 @@ pub fn indexed(home: &Home) -> BTreeMap<String, Row> {
     let conn = open(home);
     let mut statement = conn
         .prepare(
-            "SELECT CASE typeof(r.reward_id) WHEN 'blob' THEN lower(hex(r.reward_id)) ELSE r.reward_id END, coalesce(r.account_id, a.account_id), r.assigned, r.redeemed, r.date_cancelled,
+            "SELECT r.reward_id, coalesce(r.account_id, a.account_id), r.assigned, r.redeemed, r.date_cancelled,
                  (SELECT json_group_array(order_id) FROM links WHERE reward = r.id AND order_id IS NOT NULL),
                  (SELECT json_group_array(action_id) FROM links WHERE reward = r.id AND action_id IS NOT NULL)
              FROM rewards r JOIN accounts a ON a.id = r.account WHERE r.gone_at IS NULL AND a.gone_at IS NULL",

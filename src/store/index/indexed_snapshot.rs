@@ -1,9 +1,10 @@
-//! What the index has of rewards that somebody else lists, and since when that holds.
+//! Rewards as the index has them, to compare with what another list says about them.
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
-use super::answers::indexed;
+use super::links::links_of;
+use super::lookups::indexed;
 use super::{Index, IndexedReward, RunKey, moment};
 use crate::error::Result;
 use crate::model::RewardId;
@@ -11,15 +12,14 @@ use crate::model::RewardId;
 /// A reward as it was last read.
 #[derive(Debug, Clone)]
 pub struct Copied {
-    /// The reward.
     pub indexed: IndexedReward,
-    /// When the run began in which it was read: the reading is later than this.
+    /// The start of the run that read it. The reading is later than this.
     pub began_at: Timestamp,
 }
 
 impl Index {
-    /// Those of these rewards that were read in a run or in one that it refreshes. What an older run has read is left out:
-    /// another source may have read it, which says nothing about the clock by which it began.
+    /// Those of these rewards that a run has read, or a run that it refreshes. A reading of an older run is left out: it may be from
+    /// another source, whose runs start by another clock.
     pub fn copies(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<Copied>> {
         self.read(|conn| {
             let mut find = conn.prepare_cached(
@@ -31,7 +31,8 @@ impl Index {
                 let found: Option<(i64, i64)> =
                     find.query_row((reward, run.0), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
                 if let Some((row, began_at)) = found {
-                    copies.push(Copied { indexed: indexed(conn, row)?, began_at: moment(began_at) });
+                    let indexed = indexed(conn, row, &links_of(conn, row)?)?;
+                    copies.push(Copied { indexed, began_at: moment(began_at) });
                 }
             }
             Ok(copies)
