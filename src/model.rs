@@ -10,6 +10,7 @@ pub mod order_text;
 pub mod program_rule;
 mod referral;
 mod reward;
+pub mod strict_json;
 pub mod time_left;
 
 use std::fmt;

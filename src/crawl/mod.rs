@@ -34,7 +34,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::extract::{KeyCensus, Mapping};
+use crate::extract::{KeySample, Mapping};
 use crate::report::Report;
 use crate::report::grouped;
 use crate::store::index::{Index, NewRun, Run, RunKey};
@@ -196,7 +196,7 @@ impl Crawl<'_> {
         if self.stop.is_cancelled() {
             return Err(interrupted("run `recoup crawl` again: it goes on where it was"));
         }
-        let ahead = self.advocate.clock_heard().and_then(|heard| heard.ahead).unwrap_or_default();
+        let ahead = self.advocate.host_clock().and_then(|heard| heard.ahead).unwrap_or_default();
         finish(index, run, resumed, began, self.clock, ahead).map(|outcome| Ended::Outcome(Box::new(outcome)))
     }
 
@@ -305,7 +305,7 @@ fn examine(index: &Index, run: &Run) -> Result<Option<Error>> {
 }
 
 fn no_orders(index: &Index, run: &Run) -> Result<Error> {
-    let mut census = KeyCensus::default();
+    let mut census = KeySample::default();
     for (_, _, raw) in index.raw_after(0, CENSUS)? {
         census.observe(&raw);
     }

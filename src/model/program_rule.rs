@@ -6,7 +6,6 @@
 //! rule* of a document that it does not know whole.
 
 mod document;
-mod json;
 #[cfg(test)]
 mod tests;
 
@@ -162,7 +161,7 @@ impl RuledProgram {
         struct Named {
             id: String,
         }
-        let program = match json::strict(text) {
+        let program = match super::strict_json::parse(text) {
             Ok(program) => program,
             Err(why) => {
                 let Named { id } = serde_json::from_str(text).ok()?;

@@ -1,9 +1,9 @@
 //! How long something will take that counts against a host's quota, the waits for the quota included. Pure; now is given.
 
-use super::budget::Account;
+use super::budget::QuotaState;
 
 /// Seconds until so many more requests are done at this pace, the waits for the quota included.
-pub fn time_left(requests: u64, per_second: f64, quota: &Account, held_ms: i64, now_ms: i64) -> f64 {
+pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i64, now_ms: i64) -> f64 {
     let working = requests as f64 / per_second.max(0.001);
     let held = held_ms as f64 / 1_000.0;
     let (Some(left), Some(per_window)) = (quota.left_to_crawl(), quota.per_window()) else { return held + working };
@@ -43,13 +43,13 @@ mod tests {
 
     #[test]
     fn the_time_left_includes_the_waits() {
-        let account = Account {
+        let account = QuotaState {
             limit: Some(1_000),
             reserve: 0.1,
             used: 800,
             window_ms: Some(3_600_000),
             window_ends_ms: Some(600_000),
-            ..Account::default()
+            ..QuotaState::default()
         };
         for (requests, seconds) in [
             (50, 5.0),
@@ -62,6 +62,6 @@ mod tests {
             let left = time_left(requests, 10.0, &account, 0, 0);
             assert!((left - seconds).abs() < 0.01, "{requests}: {left}, not {seconds}");
         }
-        assert!((time_left(100, 10.0, &Account::default(), 30_000, 0) - 40.0).abs() < 0.01);
+        assert!((time_left(100, 10.0, &QuotaState::default(), 30_000, 0) - 40.0).abs() < 0.01);
     }
 }

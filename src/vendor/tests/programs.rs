@@ -74,7 +74,7 @@ async fn every_program_is_read_page_by_page() {
         (vec![page(&[program("a", "REFUND")], Some(9))], vec!["a Found"], 2),
         (
             vec![page(&[program("a", "REFUND"), program("a", "OTHER")], Some(2))],
-            vec!["a NotReadable (the vendor lists it twice, in different words)"],
+            vec!["a NotReadable (the vendor lists it twice, with different rules)"],
             1,
         ),
         (

@@ -1,4 +1,4 @@
-//! Reading: what is tried again, what ends the matter, and what an error may say.
+//! Reads: what is retried, what fails at once, and what an error may say.
 
 use std::io::Write;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn listed(rewards: Result<Rewards, Error>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_date_takes_back_what_an_earlier_one_said_about_the_clock() {
+async fn a_success_without_a_date_makes_the_host_s_clock_unknown() {
     let json = ("content-type", "application/json");
     let date = ("date", "Tue, 14 Nov 2023 22:13:20 GMT");
     let server = Server::saying([
@@ -50,10 +50,10 @@ async fn an_answer_without_a_date_takes_back_what_an_earlier_one_said_about_the_
     ])
     .await;
     let advocate = advocate(&server.options());
-    assert_eq!(advocate.clock_heard(), None);
+    assert_eq!(advocate.host_clock(), None);
     for knows in [true, true, true, false, true] {
         drop(advocate.rewards(&AccountId::new(EMAIL), None).await);
-        assert_eq!(advocate.clock_heard().map(|heard| heard.ahead.is_some()), Some(knows));
+        assert_eq!(advocate.host_clock().map(|clock| clock.ahead.is_some()), Some(knows));
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) fn packed(text: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_was_packed_comes_out_and_no_more_than_the_limit() {
+async fn a_gzip_answer_is_inflated_up_to_the_size_limit() {
     let answered = |body: Vec<u8>| async move {
         let head = format!("HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
         let server = Server::saying([Reply::Bytes([head.into_bytes(), body].concat())]).await;
@@ -143,7 +143,7 @@ async fn what_was_packed_comes_out_and_no_more_than_the_limit() {
         let error = answered(whole[..kept].to_vec()).await.map(|_| ()).expect_err("not all of it");
         assert!(error.message.contains("could not be unpacked"), "{kept}: {error:?}");
     }
-    // No answer is taken for whole that is not: reqwest reads one part of several.
+    // reqwest reads the first of several members only. The rest must be missed and not ignored.
     let parts = [packed(b"[{\"id\":"), packed(b"\"r1\"}]")].concat();
     assert_eq!(answered(parts).await.map(|_| ()).map_err(|error| error.kind), Err(Kind::Vendor));
     let bomb = packed(&vec![b' '; (64 << 20) + 1]);
@@ -154,7 +154,7 @@ async fn what_was_packed_comes_out_and_no_more_than_the_limit() {
 }
 
 #[tokio::test]
-async fn too_many_requests_are_waited_for_and_cost_no_attempt() {
+async fn a_429_is_waited_for_and_costs_no_attempt() {
     let limited = Reply::json(429, r#"{"message":"slow down"}"#);
     let rs033 = Reply::json(403, r#"{"message":"slow down","rsCode":"RS033"}"#);
     let mut replies = vec![limited; 9];
@@ -180,7 +180,7 @@ async fn a_wait_that_is_too_long_parks() {
 }
 
 #[tokio::test]
-async fn a_good_answer_that_ends_the_quota_holds_the_next_request() {
+async fn a_success_that_uses_up_the_quota_pauses_the_next_request() {
     let headers = [("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "7000")];
     let server = Server::saying([Reply::new(200, &headers, "[]")]).await;
     let advocate = advocate(&server.options());
@@ -192,7 +192,7 @@ async fn a_good_answer_that_ends_the_quota_holds_the_next_request() {
 }
 
 #[tokio::test]
-async fn errors_have_a_kind_and_say_nothing_they_should_not() {
+async fn errors_have_a_kind_and_hold_no_secret_or_personal_data() {
     let xml = r#"<?xml version="1.0"?><ImpactRadiusResponse><Status>OK</Status></ImpactRadiusResponse>"#;
     let leaky =
         format!(r#"{{"message":"no {EMAIL} for SID42","statusCode":400,"apiErrorCode":"NOPE","rsCode":"{EMAIL}"}}"#);
@@ -241,7 +241,7 @@ async fn a_host_that_is_not_there_is_a_network_error_without_its_url() {
 }
 
 #[tokio::test]
-async fn not_knowing_an_account_is_an_answer() {
+async fn an_unknown_account_is_an_answer() {
     for body in [r#"{"message":"no","rsCode":"RS041"}"#, r#"{"message":"no","statusCode":404}"#, "{}"] {
         let server = Server::saying([Reply::json(404, body)]).await;
         assert!(matches!(rewards(&server.options()).await, Ok(Rewards::NoSuchAccount)), "{body}");
@@ -250,7 +250,7 @@ async fn not_knowing_an_account_is_an_answer() {
 }
 
 #[tokio::test]
-async fn the_body_of_another_reward_or_action_is_no_answer() {
+async fn a_body_of_another_reward_or_action_is_retried() {
     for body in [r#"{"id":"other"}"#, r#"{"ID":"r"}"#, r#"{"id":"r","id":"r"}"#, r#"{"id":null}"#] {
         let server = Server::saying([Reply::json(200, body), Reply::json(200, r#"{"id":"r"}"#)]).await;
         let found = advocate(&server.options()).reward(&RewardId::new("r")).await;
@@ -285,7 +285,7 @@ async fn a_rotated_token_is_read_again_once() {
 }
 
 #[tokio::test]
-async fn stop_finishes_what_was_sent_and_starts_nothing() {
+async fn a_stop_finishes_the_request_under_way_and_starts_no_other() {
     let server = Server::saying([Reply::json(500, "{}"), Reply::json(200, "[]")]).await;
     let stop = CancellationToken::new();
     let options = HostOptions { backoff: Duration::from_mins(1), ..server.options() };
@@ -362,7 +362,7 @@ async fn programs_are_read_to_the_end_and_submissions_by_their_link() {
 }
 
 #[tokio::test]
-async fn the_page_of_a_firewall_is_never_taken_for_the_vendor_s_word() {
+async fn a_page_of_a_firewall_is_not_taken_for_an_answer_of_the_vendor() {
     let page = format!("<!DOCTYPE html><html><head><title>Access denied for {EMAIL}</title></head></html>");
     let xml = "<?xml version=\"1.0\"?><ImpactRadiusResponse><Status>ERROR</Status></ImpactRadiusResponse>";
     let bodies = [
