@@ -56,8 +56,6 @@ pub struct Export {
     pub status: ExportStatus,
     /// Unix milliseconds, by the server's clock.
     pub date_created: Option<i64>,
-    /// Unix milliseconds, by the server's clock.
-    pub date_completed: Option<i64>,
     pub params: Value,
 }
 
@@ -146,7 +144,6 @@ pub(crate) fn export(body: &[u8]) -> Option<Export> {
             _ => ExportStatus::Other(status),
         },
         date_created: fields.number("dateCreated"),
-        date_completed: fields.number("dateCompleted"),
         params: fields.raw("params").and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(Value::Null),
     })
 }

@@ -148,8 +148,6 @@ mod tests {
             quantity: Some("1".into()),
             sale_amount: Some(amount.into()),
             currency: Some("USD".into()),
-            adjustment_date: None,
-            adjustment_reason: None,
         }
     }
 

@@ -27,25 +27,17 @@ pub struct Action {
     pub amount: Option<String>,
     /// The amount before any modification, as decimal text.
     pub intended_amount: Option<String>,
-    /// The difference that the newest modification made; the amount itself before the first.
-    pub delta_amount: Option<String>,
     /// The ISO 4217 code of all amounts.
     pub currency: Option<String>,
     /// `Oid` in answers, `OrderId` in requests (`docs/vendor/contradictions.md` 25).
     pub oid: Option<OrderId>,
     /// After this date the action cannot be changed.
     pub locking_date: Option<String>,
-    /// When the partner's commission was paid; `None` before that.
-    pub cleared_date: Option<String>,
     pub event_date: Option<String>,
-    pub creation_date: Option<String>,
     /// The ID of the event type.
     pub action_tracker_id: Option<String>,
-    pub action_tracker_name: Option<String>,
     /// The ID of the program.
     pub campaign_id: Option<String>,
-    /// `NEW`, `EXISTING` or a value of the event type.
-    pub customer_status: Option<String>,
 }
 
 impl Action {
@@ -60,13 +52,6 @@ impl Action {
     pub fn happened_at(&self) -> Option<Timestamp> {
         parse_time(self.event_date.as_ref())
     }
-
-    /// Whether the amount was 0 from the start. `Amount=0` then counts as a modification and reverses nothing
-    /// (`docs/vendor/contradictions.md` 4). `None` if no amount can be read.
-    pub fn was_always_zero(&self) -> Option<bool> {
-        let before = self.intended_amount.as_ref().or(self.amount.as_ref())?;
-        Decimal::parse(before).map(Decimal::is_zero)
-    }
 }
 
 /// One item of an action's order. The vendor's schema has numbers as text.
@@ -80,9 +65,6 @@ pub struct ActionItem {
     /// The price of the whole quantity.
     pub sale_amount: Option<String>,
     pub currency: Option<String>,
-    /// When the item was last modified.
-    pub adjustment_date: Option<String>,
-    pub adjustment_reason: Option<String>,
 }
 
 impl ActionItem {
@@ -100,23 +82,7 @@ pub struct ActionUpdate {
     pub action_id: ActionId,
     /// The state after this entry. The Performance side shows a reversal as `REVERSED` (`docs/vendor/brand.md` §3).
     pub state: Option<String>,
-    /// The reason code, such as `ORDER_UPDATE`.
-    pub disposition: Option<String>,
-    /// The difference of the amount.
-    pub delta_amount: Option<String>,
-    pub currency: Option<String>,
-    /// The item, if the entry is about one.
-    pub sku: Option<String>,
-    /// The quantity after this entry.
-    pub quantity: Option<String>,
-    pub oid: Option<OrderId>,
     pub update_date: Option<String>,
-    /// After this date the action cannot be changed.
-    pub locking_date: Option<String>,
-    /// The ID of the program.
-    pub campaign_id: Option<String>,
-    /// The ID of the event type.
-    pub action_tracker_id: Option<String>,
 }
 
 impl ActionUpdate {
@@ -209,17 +175,12 @@ fn one_action(fields: &Fields) -> Option<Action> {
         state: fields.text("State"),
         amount: fields.text("Amount"),
         intended_amount: fields.text("IntendedAmount"),
-        delta_amount: fields.text("DeltaAmount"),
         currency: fields.text("Currency"),
         oid: fields.first_text(&["Oid", "OrderId"]).map(OrderId::new),
         locking_date: fields.text("LockingDate"),
-        cleared_date: fields.text("ClearedDate"),
         event_date: fields.text("EventDate"),
-        creation_date: fields.text("CreationDate"),
         action_tracker_id: fields.text("ActionTrackerId"),
-        action_tracker_name: fields.text("ActionTrackerName"),
         campaign_id: fields.text("CampaignId"),
-        customer_status: fields.text("CustomerStatus"),
     })
 }
 
@@ -235,8 +196,6 @@ fn one_item(fields: &Fields) -> Option<ActionItem> {
         quantity: fields.text("Quantity"),
         sale_amount: fields.text("SaleAmount"),
         currency: fields.text("SaleAmountCurrency"),
-        adjustment_date: fields.text("AdjustmentDate"),
-        adjustment_reason: fields.text("AdjustmentReason"),
     })
 }
 
@@ -251,15 +210,6 @@ fn one_update(fields: &Fields) -> Option<ActionUpdate> {
         action_id: ActionId::new(action_id),
         id,
         state: fields.text("State"),
-        disposition: fields.text("Disposition"),
-        delta_amount: fields.text("DeltaAmount"),
-        currency: fields.text("Currency"),
-        sku: fields.text("Sku"),
-        quantity: fields.text("Quantity"),
-        oid: fields.first_text(&["Oid", "OrderId"]).map(OrderId::new),
         update_date: fields.text("UpdateDate"),
-        locking_date: fields.text("LockingDate"),
-        campaign_id: fields.text("CampaignId"),
-        action_tracker_id: fields.first_text(&["ActionTrackerId", "EventTypeId"]),
     })
 }

@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use crate::error::{Error, Kind, Result};
 
-/// Refuses a proxy that reqwest cannot use for this host. The matcher is the one that reqwest uses.
+/// Refuses a proxy that reqwest cannot use for this host. reqwest itself finds its proxy with this matcher.
 pub(super) fn check_proxy(base: &Url, proxies: &Matcher) -> Result<()> {
     let host = base
         .as_str()
