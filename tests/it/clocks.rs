@@ -1,4 +1,4 @@
-//! Which clock decides if this machine's clock and the vendor's differ.
+//! Which clock decides if the clock of this machine and the clock of the vendor differ.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{Home, Sim, ready};
 
 const DAY: i64 = 86_400_000;
 
-/// Makes every reward of an order expire this many minutes from now, by this machine's clock.
+/// The vendor says of every reward of an order that it expires so many minutes from now, by this machine's clock.
 fn expires_in(sim: &Sim, rewards: &[String], minutes: i64) {
     let now = now().as_millisecond();
     for id in rewards {
@@ -16,7 +16,7 @@ fn expires_in(sim: &Sim, rewards: &[String], minutes: i64) {
 }
 
 #[test]
-fn lookup_and_reconcile_derive_expiry_from_the_vendor_s_clock() {
+fn lookup_and_reconcile_judge_expiry_by_the_vendor_s_clock() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     expires_in(&sim, &order.reward_ids, 30);
@@ -33,7 +33,7 @@ fn lookup_and_reconcile_derive_expiry_from_the_vendor_s_clock() {
     };
     home.crawl();
     assert_eq!(judged(&home), (json!("available"), json!("vendor"), json!("still_rewarded"), json!("vendor")));
-    // The vendor's clock is an hour ahead.
+    // It is an hour later at the vendor's.
     sim.post("set?clock=1h");
     home.crawl();
     assert_eq!(judged(&home), (json!("expired"), json!("vendor"), json!("cancelled_otherwise"), json!("vendor")));
@@ -43,10 +43,10 @@ fn lookup_and_reconcile_derive_expiry_from_the_vendor_s_clock() {
 }
 
 #[test]
-fn status_derives_a_lost_reward_from_the_vendor_s_clock() {
+fn status_judges_a_lost_reward_by_the_vendor_s_clock() {
     let (sim, home) = ready(&["--clock", "2m", "--rule-works", "off"]);
     let order = sim.example("plain");
-    // The second reward expired a minute ago by the vendor's clock, and expires in a minute by this machine's.
+    // By the vendor's clock the second reward has expired a minute ago; by this machine's it will in a minute.
     expires_in(&sim, &order.reward_ids[1..], 1);
     home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
     let at = sim.deletes()[0]["at_ms"].as_i64().expect("a moment");
@@ -56,11 +56,11 @@ fn status_derives_a_lost_reward_from_the_vendor_s_clock() {
     home.crawl();
     let status = home.run(&["status", "--json"]).object();
     assert_eq!(status["judged_by"], "vendor");
-    assert_eq!(status["standing_again"], json!([]), "the reward was lost then and is lost now");
+    assert_eq!(status["standing_again"], json!([]), "it was lost then, and is lost now");
 }
 
 #[test]
-fn a_crawl_is_dated_by_the_earlier_of_both_clocks() {
+fn a_crawl_is_as_of_the_earlier_of_both_clocks() {
     for source in ["participants", "graphql", "export"] {
         let sim = Sim::start(&["--participants", "200", "--clock=-10m"]);
         let home = Home::new(&sim);
@@ -68,11 +68,11 @@ fn a_crawl_is_dated_by_the_earlier_of_both_clocks() {
         let coverage = home.check(&["lookup", "no such order", "--json"], 4).object()["coverage"].clone();
         let as_of: jiff::Timestamp = coverage["as_of"].as_str().expect("a moment").parse().expect("a moment");
         let by_the_vendor = now() - jiff::SignedDuration::from_mins(10);
-        assert!(as_of <= by_the_vendor, "{source}: {as_of}, and the vendor has {by_the_vendor}");
+        assert!(as_of <= by_the_vendor, "{source}: {as_of}, and it is {by_the_vendor} there");
         let age = home.run(&["status", "--json"]).object()["age_seconds"].as_i64().expect("seconds");
         assert!((0..120).contains(&age), "{source}: {age}");
     }
-    // If this machine's clock is behind, its time is the earlier one.
+    // If this machine's clock is behind, its own time is the earlier one.
     let (_sim, home) = ready(&["--clock=10m"]);
     let coverage = home.check(&["lookup", "no such order", "--json"], 4).object()["coverage"].clone();
     let as_of: jiff::Timestamp = coverage["as_of"].as_str().expect("a moment").parse().expect("a moment");

@@ -1,13 +1,13 @@
-//! recoup describes suspicious credentials and never repeats any part of them.
+//! Malformed credentials: recoup reports what is wrong with them and never prints a part of them.
 
 use base64ct::{Base64, Encoding};
 
 use crate::support::{Home, Sim};
 
-/// A part of every token in these tests. No output may contain it.
+/// The middle of every token here: no output may have it.
 const CORE: &str = "Zq7Xv9Kp";
 
-/// Runs the command, checks the exit code, and checks that no output has a part of the token, plain or in base64.
+/// Runs it, expects the exit code, and expects that no stream has a part of the token in any form.
 fn said(home: &Home, args: &[&str], code: i32) -> String {
     let ran = home.check(args, code);
     let said = format!("{}{}", ran.stdout, ran.stderr);
@@ -20,9 +20,9 @@ fn said(home: &Home, args: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn doctor_and_the_401_describe_a_suspicious_token_without_showing_it() {
+fn an_odd_token_is_said_to_be_odd_by_doctor_and_by_the_401_and_is_never_shown() {
     let sim = Sim::start(&["--participants", "20"]);
-    for (token, problem) in [
+    for (token, oddity) in [
         (format!("\"{CORE}\""), "has quotes around it"),
         (format!(" {CORE}"), "has a blank at its beginning or end"),
         (format!("RECOUP_AUTH_TOKEN={CORE}"), "has the name of a variable and = in front"),
@@ -30,9 +30,9 @@ fn doctor_and_the_401_describe_a_suspicious_token_without_showing_it() {
     ] {
         let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", &token);
         let doctor = said(&home, &["doctor", "-vv"], 3);
-        assert!(doctor.contains(&format!("RECOUP_AUTH_TOKEN {problem}")), "{doctor}");
+        assert!(doctor.contains(&format!("RECOUP_AUTH_TOKEN {oddity}")), "{doctor}");
         let crawl = said(&home, &["crawl", "--source", "participants", "-vv", "--json"], 3);
-        assert!(crawl.contains(&format!("refuses the credentials; RECOUP_AUTH_TOKEN {problem}")), "{crawl}");
+        assert!(crawl.contains(&format!("refuses the credentials; RECOUP_AUTH_TOKEN {oddity}")), "{crawl}");
     }
     let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", CORE);
     let plain = said(&home, &["doctor"], 3);
@@ -40,10 +40,10 @@ fn doctor_and_the_401_describe_a_suspicious_token_without_showing_it() {
 }
 
 #[test]
-fn a_token_that_no_header_can_carry_is_refused_before_any_request() {
+fn a_token_that_can_never_be_sent_is_refused_before_anything_is_asked() {
     let sim = Sim::start(&["--participants", "20"]);
     let bom = "begins with a byte order mark (BOM)";
-    for (token, problem) in [
+    for (token, oddity) in [
         (format!("\u{feff}{CORE}"), bom),
         (format!("{CORE}\r"), "has a line end in it"),
         (format!("{CORE}\r\n{CORE}"), "has a line end in it"),
@@ -54,20 +54,20 @@ fn a_token_that_no_header_can_carry_is_refused_before_any_request() {
         for name in ["RECOUP_AUTH_TOKEN", "RECOUP_ADVOCATE_TOKEN", "RECOUP_WRITE_TOKEN"] {
             let home = Home::new(&sim).set(name, &token);
             let doctor = said(&home, &["doctor", "-vv"], 3);
-            assert!(doctor.contains(&format!("{name} {problem}")), "{doctor}");
+            assert!(doctor.contains(&format!("{name} {oddity}")), "{doctor}");
             if name != "RECOUP_WRITE_TOKEN" {
                 let asked = sim.requests();
                 let crawl = said(&home, &["crawl", "--source", "participants", "-vv"], 3);
-                assert!(crawl.contains(&format!("{name} {problem}")) && crawl.contains("cannot be sent"), "{crawl}");
+                assert!(crawl.contains(&format!("{name} {oddity}")) && crawl.contains("cannot be sent"), "{crawl}");
                 assert_eq!(sim.requests(), asked);
             }
         }
     }
-    // A line end at the end of a token file does not belong to the token.
+    // In a file, the line end of its last line is none of the token.
     let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "");
     let path = home.path("token");
     let home = home.set("RECOUP_AUTH_TOKEN_FILE", path.to_str().expect("UTF-8"));
-    for (bytes, problem) in [
+    for (bytes, oddity) in [
         (format!("\u{feff}{CORE}\r\n").into_bytes(), bom),
         (format!("{CORE}\n{CORE}\n").into_bytes(), "has a line end in it"),
         (format!("{CORE}\0\n").into_bytes(), "has a control character in it"),
@@ -76,14 +76,14 @@ fn a_token_that_no_header_can_carry_is_refused_before_any_request() {
     ] {
         std::fs::write(&path, bytes).expect("the token file");
         let crawl = said(&home, &["crawl", "--source", "participants"], 3);
-        assert!(crawl.contains("token file") && crawl.contains(problem), "{crawl}");
+        assert!(crawl.contains("token file") && crawl.contains(oddity), "{crawl}");
     }
     std::fs::write(&path, "simulator-token\r\n").expect("the token file");
     home.check(&["doctor"], 0);
 }
 
 #[test]
-fn a_suspicious_tenant_or_account_sid_is_described() {
+fn an_odd_tenant_or_account_sid_is_said_and_one_that_can_never_be_sent_is_refused() {
     let sim = Sim::start(&["--participants", "20"]);
     for (name, value, words) in [
         ("RECOUP_TENANT", "\"simulator\"", "the tenant has quotes around it"),

@@ -1,4 +1,4 @@
-//! The HTTP client of the vendor: TLS, HTTP/2 and proxies. Servers on this machine pass the requests on to the simulator.
+//! The HTTP client against the vendor: TLS, private certificate authorities and proxies, all on this machine.
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ fn tls(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name)
 }
 
-/// Accepts connections on a free port until the tests end, and passes each to `serve`.
+/// Accepts connections on a port of its own, as long as the tests run, and gives each to `serve`.
 fn listen<S, F>(serve: S) -> SocketAddr
 where
     S: Fn(TcpStream) -> F + Send + 'static,
@@ -35,7 +35,7 @@ where
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             sender.send(listener.local_addr().expect("an address")).expect("the test waits for it");
             while let Ok((stream, _)) = listener.accept().await {
-                // A client may close its connection at any time.
+                // A client that goes away is none of ours.
                 let serving = serve(stream);
                 tokio::spawn(async move { drop(serving.await) });
             }
@@ -44,7 +44,7 @@ where
     receiver.recv().expect("it listens")
 }
 
-/// A certificate for `localhost` and `advocate.example`.
+/// TLS for `localhost` and `advocate.example`.
 fn acceptor(protocols: &[&str]) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(tls("cert.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(tls("key.pem")).expect("a key");
@@ -59,8 +59,8 @@ fn acceptor(protocols: &[&str]) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A TLS server in front of the simulator.
-fn tls_front(sim: &Sim) -> SocketAddr {
+/// TLS before the simulator.
+fn front(sim: &Sim) -> SocketAddr {
     let (acceptor, behind) = (acceptor(&[]), sim.addr.clone());
     listen(move |stream| {
         let (acceptor, behind) = (acceptor.clone(), behind.clone());
@@ -72,9 +72,8 @@ fn tls_front(sim: &Sim) -> SocketAddr {
     })
 }
 
-/// An HTTP/2 server in front of the simulator. Each connection answers `max_requests`, then closes gracefully and refuses the requests
-/// that are under way.
-fn http2_front(sim: &Sim, max_requests: u32) -> SocketAddr {
+/// The same over HTTP/2. Each connection answers so many questions, and refuses those that are on their way by then.
+fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
     let (acceptor, behind) = (acceptor(&["h2"]), sim.addr.clone());
     listen(move |stream| {
         let (acceptor, behind) = (acceptor.clone(), behind.clone());
@@ -84,13 +83,13 @@ fn http2_front(sim: &Sim, max_requests: u32) -> SocketAddr {
             while let Some(asked) = connection.accept().await {
                 let (request, mut respond) = asked.map_err(Error::other)?;
                 taken += 1;
-                if taken > max_requests {
+                if taken > questions {
                     respond.send_reset(h2::Reason::REFUSED_STREAM);
                     continue;
                 }
                 let behind = behind.clone();
                 tokio::spawn(async move { drop(pass_on(&behind, &request, respond).await) });
-                if taken == max_requests {
+                if taken == questions {
                     connection.graceful_shutdown();
                 }
             }
@@ -113,7 +112,7 @@ async fn pass_on(behind: &str, request: &Request<RecvStream>, mut respond: SendR
     body.send_data(Bytes::copy_from_slice(&answer[ends..]), true).map_err(Error::other)
 }
 
-/// A proxy that connects every client to one address. Returns its own address and the heads of its requests.
+/// A proxy that leads everybody to one place, and keeps what it was asked.
 fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&asked);
@@ -134,34 +133,34 @@ fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn only_a_host_that_the_system_trusts_is_read_over_tls() {
+fn the_vendor_is_read_over_tls_from_whom_the_system_trusts() {
     let sim = Sim::start(&["--participants", "200"]);
-    let url = format!("https://localhost:{}/api/v1", tls_front(&sim).port());
+    let url = format!("https://localhost:{}/api/v1", front(&sim).port());
     let home = Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url);
     let stranger = home.check(&["crawl", "--source", "participants", "--json"], 1);
     assert!(stranger.stdout.contains("UnknownIssuer"), "{}", stranger.stdout);
-    assert_eq!(sim.requests(), 0, "an untrusted host gets no request");
+    assert_eq!(sim.requests(), 0, "nothing was said to somebody who may be anybody");
     let home = home.set("SSL_CERT_FILE", &tls("ca.pem").display().to_string());
     assert_eq!(home.crawl().object()["complete"], true);
     assert!(sim.requests() > 0);
 }
 
 #[test]
-fn requests_on_a_gracefully_closed_http2_connection_are_repeated() {
+fn a_host_that_closes_a_connection_in_good_order_is_in_no_trouble() {
     let sim = Sim::start(&["--participants", "400"]);
-    let url = format!("https://localhost:{}/api/v1", http2_front(&sim, 20).port());
+    let url = format!("https://localhost:{}/api/v1", front_over_http2(&sim, 20).port());
     let home =
         Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url).set("SSL_CERT_FILE", &tls("ca.pem").display().to_string());
     let crawl = home.crawl().object();
     assert_eq!(crawl["complete"], true);
-    // The host had not read the refused requests, so they are repeated at once and not counted.
+    // What was refused was never taken, and is asked again without a pause or a word.
     assert_eq!(crawl["requests"].as_u64(), Some(sim.requests()));
 }
 
 #[test]
-fn a_proxy_of_the_environment_is_used_and_gets_no_token() {
+fn a_proxy_of_the_environment_is_gone_through_and_hears_no_token() {
     let sim = Sim::start(&["--participants", "200"]);
-    let (addr, asked) = proxy(tls_front(&sim));
+    let (addr, asked) = proxy(front(&sim));
     let home = Home::new(&sim)
         .set("RECOUP_ADVOCATE_URL", "https://advocate.example/api/v1")
         .set("SSL_CERT_FILE", &tls("ca.pem").display().to_string())
@@ -180,7 +179,7 @@ fn a_proxy_of_the_environment_is_used_and_gets_no_token() {
 }
 
 #[test]
-fn a_403_of_a_firewall_is_not_blamed_on_the_token() {
+fn a_403_of_a_firewall_is_not_the_token_s_fault() {
     let sim = Sim::start(&["--participants", "50"]);
     let home = Home::new(&sim);
     sim.post("set?fault=403-html=1");

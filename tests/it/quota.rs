@@ -1,6 +1,6 @@
-//! The quota is shared by every process, survives their ends, and is never exceeded.
+//! The quota as a budget: shared by all processes, kept between them, and never exceeded.
 //!
-//! The tests compare the requests that the simulator counted, exit codes, and the output of `recoup status`.
+//! The tests assert the requests that the simulator recorded, exit codes, and the output of `recoup status`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, wait_until};
 
-/// A home with these settings for the two hosts, and with the default concurrency at the start.
+/// A home with these lines for the two hosts, and a start as careful as by default.
 fn home(sim: &Sim, advocate: &str, brand: &str) -> Home {
     let home = Home::new(sim);
     configure(&home, advocate, brand);
@@ -27,7 +27,7 @@ fn refused(sim: &Sim) -> u64 {
     sim.record()["rate_limited"].as_u64().expect("a count")
 }
 
-/// The quota of a host in `recoup status`.
+/// What `recoup status` says of a host.
 fn quota_of(home: &Home, host: &str) -> Value {
     let status = home.check(&["status", "--json"], 0).object();
     let lines = status["quota"].as_array().cloned().expect("a list");
@@ -46,15 +46,15 @@ fn a_crawl_keeps_the_reserve_and_a_retraction_uses_it() {
     home.crawl();
     let quota = quota_of(&home, "advocate");
     let used = number(&quota["used"]);
-    assert_eq!(used, sim.requests(), "the unused part of the lease was returned");
+    assert_eq!(used, sim.requests(), "what was leased and not used was given back");
     assert_eq!((number(&quota["limit"]), number(&quota["left"])), (5000, 5000 - used));
     assert!(used > 200, "{used}");
-    // Twenty requests are left, and all of them belong to the reserve.
+    // Twenty are left, all of them within the reserve.
     let limit = used + 20;
     configure(&home, &format!("quota = '{limit}/h'"), "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
     let ran = home.check(&["crawl", "--source", "participants", "--park", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
-    assert_eq!(sim.requests(), used, "no request was sent");
+    assert_eq!(sim.requests(), used, "nothing was asked");
     // Brand: ten for checks, ten for the retraction.
     configure(&home, "quota = 'unlimited'", "quota = '20/h'\nreserve = 0.5\nmax_wait = '1m'");
     for _ in 0..10 {
@@ -85,7 +85,7 @@ fn two_processes_share_one_quota_without_exceeding_it() {
         lookup.wait().expect("it ends");
     }
     assert_eq!(crawl.wait().expect("it ends").code(), Some(8));
-    assert_eq!(refused(&sim), 0, "the host refused no request");
+    assert_eq!(refused(&sim), 0, "the host had no reason to refuse");
     let sent = sim.requests();
     assert!((140..=150).contains(&sent), "{sent}");
     let used = number(&quota_of(&home, "advocate")["used"]);
@@ -93,7 +93,7 @@ fn two_processes_share_one_quota_without_exceeding_it() {
 }
 
 #[test]
-fn a_second_process_waits_for_the_reset_that_the_first_was_told() {
+fn the_second_process_honours_what_the_first_was_told() {
     let sim = Sim::start(&["--participants", "200", "--quota", "40", "--limit-header", "retry-after"]);
     let home = home(&sim, "", "");
     let ran = home.check(&["crawl", "--source", "participants", "--max-wait", "1m", "--json"], 8);
@@ -102,7 +102,7 @@ fn a_second_process_waits_for_the_reset_that_the_first_was_told() {
     assert!(refused(&sim) > 0);
     home.check(&["crawl", "--source", "participants", "--max-wait", "1m"], 8);
     home.check(&["lookup", "x", "--participant", "ann@example.com", "--park"], 8);
-    assert_eq!(sim.requests(), asked, "no request was sent before the reset");
+    assert_eq!(sim.requests(), asked, "nobody asked before the time");
     assert_eq!(sim.violations(), Vec::<Value>::new());
     let quota = quota_of(&home, "advocate");
     assert_eq!(quota["wait_reason"], "asked to wait");
@@ -110,7 +110,7 @@ fn a_second_process_waits_for_the_reset_that_the_first_was_told() {
 }
 
 #[test]
-fn a_parked_crawl_resumes_and_stays_within_every_window() {
+fn a_parked_crawl_comes_back_and_keeps_within_every_window() {
     let sim = Sim::start(&["--participants", "100", "--quota", "80", "--window", "6s"]);
     let home = home(&sim, "", "");
     home.check(&["crawl", "--source", "participants", "--park"], 8);
@@ -122,7 +122,7 @@ fn a_parked_crawl_resumes_and_stays_within_every_window() {
 }
 
 #[test]
-fn a_crawl_stops_at_max_requests_and_the_next_resumes() {
+fn a_crawl_ends_at_the_number_of_requests_that_was_set_and_the_next_goes_on() {
     let sim = Sim::start(&["--participants", "200"]);
     let home = home(&sim, "", "");
     let ran = home.check(&["crawl", "--source", "participants", "--max-requests", "50", "--json"], 8);
@@ -135,7 +135,7 @@ fn a_crawl_stops_at_max_requests_and_the_next_resumes() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a moment that the binary sees by its own clock")]
-fn a_crawl_stops_at_until_and_the_next_resumes() {
+fn a_crawl_ends_at_the_moment_that_was_set_and_the_next_goes_on() {
     let sim = Sim::start(&["--participants", "600", "--latency", "20ms"]);
     let home = home(&sim, "", "");
     home.check(&["crawl", "--source", "participants", "--until", "2020-01-01T00:00:00Z"], 8);
@@ -150,7 +150,7 @@ fn a_crawl_stops_at_until_and_the_next_resumes() {
 }
 
 #[test]
-fn an_unknown_rate_is_learned_with_few_refusals() {
+fn a_rate_that_nobody_told_is_learned_with_few_refusals() {
     let sim = Sim::start(&["--participants", "700", "--rate", "100", "--limit-header", "none"]);
     let home = home(&sim, "", "");
     home.crawl();
@@ -161,7 +161,7 @@ fn an_unknown_rate_is_learned_with_few_refusals() {
 }
 
 #[test]
-fn a_configured_rate_gets_no_429() {
+fn a_rate_that_was_set_is_never_met() {
     let sim = Sim::start(&["--participants", "300", "--rate", "100"]);
     let home = home(&sim, "", "");
     home.check(&["crawl", "--source", "participants", "--rate", "100/s"], 0);
@@ -169,7 +169,7 @@ fn a_configured_rate_gets_no_429() {
 }
 
 #[test]
-fn a_killed_process_costs_at_most_two_leases() {
+fn a_killed_process_costs_the_budget_a_lease_and_no_more() {
     let sim = Sim::start(&["--participants", "600", "--latency", "10ms"]);
     let home = home(&sim, "quota = '1000/h'", "");
     let mut crawl = home.command(&["crawl", "--source", "participants"]).spawn().expect("it starts");
@@ -177,13 +177,13 @@ fn a_killed_process_costs_at_most_two_leases() {
     crawl.kill().expect("it can be killed");
     crawl.wait().expect("it ends");
     let (sent, used) = (sim.requests(), number(&quota_of(&home, "advocate")["used"]));
-    // A lease of twenty requests, and the prefetched next one.
+    // A lease of twenty, and the next one that was fetched ahead.
     assert!((sent..=sent + 40).contains(&used), "{used} of {sent}");
     home.crawl();
 }
 
 #[test]
-fn an_implausible_wait_is_capped_reported_and_can_be_cleared() {
+fn a_wait_that_no_host_can_mean_is_capped_said_and_cleared_by_a_person() {
     let sim = Sim::start(&["--participants", "50"]);
     let home = home(&sim, "", "");
     home.crawl();
@@ -193,7 +193,7 @@ fn an_implausible_wait_is_capped_reported_and_can_be_cleared() {
     sim.post("set?faults=0");
     let asked = sim.requests();
     home.check(&["crawl", "--source", "participants"], 8);
-    assert_eq!(sim.requests(), asked, "no request is sent before the reset");
+    assert_eq!(sim.requests(), asked, "nobody asks before the time");
 
     let quota = quota_of(&home, "advocate");
     let until: jiff::Timestamp = quota["waiting_until"].as_str().expect("a moment").parse().expect("a moment");
@@ -222,7 +222,7 @@ fn an_implausible_wait_is_capped_reported_and_can_be_cleared() {
 }
 
 #[test]
-fn clearing_does_not_lift_a_configured_quota() {
+fn what_recoup_has_counted_itself_is_not_cleared() {
     let sim = Sim::start(&["--participants", "100"]);
     let home = home(&sim, "quota = '40/h'", "");
     home.check(&["crawl", "--source", "participants", "--park"], 8);
@@ -234,9 +234,9 @@ fn clearing_does_not_lift_a_configured_quota() {
 }
 
 #[test]
-fn the_wait_setting_also_bounds_waits_for_the_quota() {
+fn the_time_to_follow_bounds_waits_for_the_quota_as_well() {
     let sim = Sim::start(&["--participants", "400"]);
-    // The window ends within the hour that a retraction may wait. Without the bound, each of these waits until then.
+    // Less than the hour is left of the window that a retraction may wait: without the bound each of these takes an hour.
     let mut parked = 0;
     for (limit, flag) in [(1, &["--wait", "1s"][..]), (2, &["--wait", "1s"]), (3, &["--wait", "1s"]), (2, &[])] {
         let home = home(&sim, "", "");
@@ -255,12 +255,15 @@ fn the_wait_setting_also_bounds_waits_for_the_quota() {
                 assert!(ran.stderr.contains("the quota is used up until"), "{limit}: {ran:?}");
                 parked += 1;
             }
-            assert!(!flag.is_empty() || sim.deletes().len() > before, "sent, and followed for the configured time");
+            assert!(
+                !flag.is_empty() || sim.deletes().len() > before,
+                "sent, and followed for as long as the settings say"
+            );
             if sim.deletes().len() == before {
-                // The retraction parked before the send, so there is nothing to verify.
+                // It was parked before the send: there is nothing to verify.
                 break;
             }
         }
     }
-    assert!(parked >= 2, "at least once before the send and once after it: {parked}");
+    assert!(parked >= 2, "before the send, and after it: {parked}");
 }
