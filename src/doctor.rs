@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
-use crate::extract::{self, KeyCensus};
+use crate::extract::{self, KeySample};
 use crate::model::LinkKind;
 use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::report::Report;
@@ -21,7 +21,7 @@ use crate::retract::{advice, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
 use crate::store::{Identity, Whole, check_folder};
-use crate::vendor::{Advocate, Brand, HeardClock, Programs, Rewards};
+use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
 
 /// Number of accounts whose rewards are sampled.
 const SAMPLE_ACCOUNTS: usize = 25;
@@ -155,7 +155,7 @@ pub async fn run(
                 for check in rule_checks(rules) {
                     say(check)?;
                 }
-                say(clock_check(advocate.clock_heard()))?;
+                say(clock_check(advocate.host_clock()))?;
                 let _first = asked.get_or_init(|| advocate.clone());
             }
             Err(error) => say(Check::wrong("Advocate host", &error))?,
@@ -289,7 +289,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
     let mut accounts: Vec<_> = page.users.iter().map(|user| &user.account_id).collect();
     accounts.sort_unstable();
     accounts.dedup();
-    let mut census = KeyCensus::default();
+    let mut census = KeySample::default();
     let (mut rewards, mut linked, mut ambiguous) = (0, 0, 0);
     let mut paths = std::collections::BTreeSet::new();
     for account in accounts.into_iter().take(SAMPLE_ACCOUNTS) {
@@ -333,7 +333,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
     ))
 }
 
-fn clock_check(heard: Option<HeardClock>) -> Check {
+fn clock_check(heard: Option<HostClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
     // A difference that stops retractions is reported with the same text as by `recoup retract`.
     if let Some(trouble) = clock_trouble(heard.ahead) {

@@ -49,14 +49,14 @@ impl HostWait {
     fn of(line: &BudgetLine) -> Self {
         let account = &line.account;
         let used_up = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0));
-        let wait = account.hold.map(|hold| (hold.until_ms, hold.reason));
+        let wait = account.pause.map(|pause| (pause.until_ms, pause.reason));
         let wait = wait.or(used_up.map(|end| (end, WaitReason::QuotaUsed)));
         let moment = |ms: i64| jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).ok();
         Self {
             host: line.host.clone(),
             waiting_until: wait.and_then(|(until_ms, _)| moment(until_ms)),
             wait_reason: wait.map(|(_, reason)| reason.as_str()),
-            clearable: account.hold.is_some() || (used_up.is_some() && account.limit_told.is_some()),
+            clearable: account.pause.is_some() || (used_up.is_some() && account.limit_from_header.is_some()),
             cleared: false,
         }
     }

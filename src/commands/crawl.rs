@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
             wait_for_lock: args.wait_for_lock,
             full: args.full,
             source: source_of(args.source),
-            rate: host.terms.rate,
+            rate: host.quota_settings.rate,
             graphql_page_size: settings.crawl.graphql_page_size,
             export_wait: settings.crawl.export_wait,
             reread_after: args.reread_after.map(|span| span.0).or(settings.crawl.reread_after),

@@ -226,7 +226,7 @@ fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) ->
 /// Leaves word how far this clock is from the vendor's, or that the vendor's answers carry no date, if the command has asked it.
 fn remember_clock(context: &Context<'_>) {
     let settings = context.settings;
-    if let Some(heard) = context.asked.get().and_then(Advocate::clock_heard)
+    if let Some(heard) = context.asked.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {

@@ -27,12 +27,12 @@ pub use values::{PerWindow, Rate, Share, Span, Until};
 
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
+use crate::model::budget::{Budget, Purpose, Quota, QuotaSettings, RESERVE};
 use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{Doubts, PACE, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
-use crate::vendor::{Credentials, HostOptions, IR_VERSION, Oddities, Secret, check_base};
+use crate::vendor::{Credentials, FormatProblems, HostOptions, IR_VERSION, Secret, check_base};
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
@@ -259,7 +259,7 @@ impl Settings {
 
     pub fn tenant(&self) -> Result<&str> {
         if let Some(tenant) = &self.tenant {
-            Oddities::of(tenant).refuse("the tenant")?;
+            FormatProblems::of(tenant).refuse("the tenant")?;
         }
         self.tenant.as_deref().ok_or_else(|| {
             Error::new(Kind::Config, "the tenant is not set").hint(
@@ -270,7 +270,7 @@ impl Settings {
 
     pub fn account_sid(&self) -> Result<&str> {
         if let Some(account_sid) = &self.account_sid {
-            Oddities::of(account_sid).refuse("the Account SID")?;
+            FormatProblems::of(account_sid).refuse("the Account SID")?;
         }
         self.account_sid.as_deref().ok_or_else(|| {
             Error::new(Kind::Config, "the Account SID is not set").hint("set RECOUP_ACCOUNT_SID, or try `recoup demo`")
@@ -282,11 +282,11 @@ impl Settings {
     pub fn malformed_credentials(&self) -> Vec<Result<String>> {
         let mut found = Vec::new();
         for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
-            let odd = Oddities::of(text.as_deref().unwrap_or_default());
+            let odd = FormatProblems::of(text.as_deref().unwrap_or_default());
             found.extend(odd.describe().map(|what| odd.refuse(name).map(|()| format!("{name} {what}"))));
         }
         for secret in [&self.auth_token, &self.advocate_token, &self.write_token].into_iter().flatten() {
-            found.extend(secret.what_is_odd().map(|odd| secret.refuse_odd().map(|()| odd)));
+            found.extend(secret.format_problems().map(|problems| secret.check_format().map(|()| problems)));
         }
         found
     }
@@ -376,7 +376,7 @@ impl Settings {
         HostOptions {
             base,
             credentials,
-            terms: Terms {
+            quota_settings: QuotaSettings {
                 rate: wishes.rate.or(table.rate).map(|rate| rate.0),
                 quota: table.quota.map_or(defaults.quota, |quota| quota.0),
                 quota_is_default: table.quota.is_none(),

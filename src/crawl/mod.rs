@@ -50,7 +50,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::extract::{KeyCensus, Mapping};
+use crate::extract::{KeySample, Mapping};
 use crate::report::Report;
 use crate::report::grouped;
 use crate::store::index::{Index, IndexReader, NewRun, Run, RunKey};
@@ -268,7 +268,7 @@ impl Crawl<'_> {
         }
         // The start of a run by export may be the date of the export, by the vendor's clock. An earlier start is kept.
         let started = if resumed { started_at.min(self.began) } else { self.began };
-        let ahead = self.advocate.clock_heard().and_then(|heard| heard.ahead).unwrap_or_default();
+        let ahead = self.advocate.host_clock().and_then(|heard| heard.ahead).unwrap_or_default();
         index.begun_by(run, by_the_earlier_clock(started, ahead))?;
         index.finish_run(run, &gaps.into_vec(), self.clock.now())?;
         if let Some(error) = no_links {
@@ -296,15 +296,15 @@ fn by_the_earlier_clock(at: jiff::Timestamp, ahead: i64) -> jiff::Timestamp {
 
 /// The error of a run over rewards that found no order ID, with the JSON keys that the rewards have.
 fn no_links_error(index: &Index, run: &Run) -> Result<Error> {
-    let mut census = KeyCensus::default();
+    let mut sample = KeySample::default();
     for (_, _, raw) in index.raw_after(0, KEY_SAMPLE)? {
-        census.observe(&raw);
+        sample.observe(&raw);
     }
     let rewards = grouped(run.rewards());
     let what = if run.links() == 0 { "an order ID or an ActionId" } else { "an order ID" };
     Ok(Error::new(
         Kind::NoLinks,
-        format!("none of {rewards} rewards carries {what}; keys seen: {}", census.describe()),
+        format!("none of {rewards} rewards carries {what}; keys seen: {}", sample.describe()),
     )
     .hint(
         "name the paths under [mapping] in recoup.toml (order_id, action_id), then run `recoup crawl --from-raw`: it uses \

@@ -209,7 +209,7 @@ impl Desk {
     pub(super) fn remember_clock(&self) {
         let DeskOptions { index, identity, .. } = &self.options;
         let clients = [&self.advocate, &self.search, &self.patient.0];
-        let newest = clients.into_iter().filter_map(Advocate::clock_heard).max_by_key(|heard| heard.at);
+        let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
         if let Some(heard) = newest.filter(|_| index.exists()) {
             // The next request says it again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));

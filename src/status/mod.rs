@@ -317,7 +317,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
         let account = known.account;
         let last_hour = known.last_hour.crawl + known.last_hour.retraction;
         // A crawl that has used its share waits for the end of the window, without a pause that the host asked for.
-        let waits = account.hold.map(|hold| (hold.until_ms, hold.reason)).or_else(|| {
+        let waits = account.pause.map(|pause| (pause.until_ms, pause.reason)).or_else(|| {
             let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
             Some((end, WaitReason::QuotaUsed))
         });

@@ -128,7 +128,7 @@ fn a_crawl_ends_at_max_requests_and_the_next_resumes() {
     let ran = home.check(&["crawl", "--source", "participants", "--max-requests", "50", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     assert_eq!(sim.requests(), 50);
-    assert!(ran.stdout.contains("--max-requests") && ran.stdout.contains("goes on"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("--max-requests") && ran.stdout.contains("resumes"), "{}", ran.stdout);
     let outcome = home.crawl().object();
     assert_eq!((&outcome["complete"], &outcome["resumed"]), (&Value::Bool(true), &Value::Bool(true)));
 }

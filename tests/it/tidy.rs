@@ -64,7 +64,7 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
     (&["reqwest"], &["vendor/"], "only vendor speaks HTTP"),
     (
         &["hyper", "hyper_util"],
-        &["vendor/wire/", "serve/listen.rs"],
+        &["vendor/http/", "serve/listen.rs"],
         "only vendor speaks HTTP, and only the service serves",
     ),
     (&["axum", "askama"], &["serve/"], "only serve knows pages"),
@@ -89,7 +89,7 @@ const PURE: &[&str] = &[
     "extract/",
     "vendor/retry.rs",
     "vendor/modification.rs",
-    "vendor/oddity.rs",
+    "vendor/credential_format.rs",
     "access/role.rs",
     "access/throttle.rs",
     "retract/judge.rs",

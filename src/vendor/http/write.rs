@@ -1,6 +1,7 @@
-//! Single writes: a fresh HTTP/1.1 connection each, so that nothing below us repeats a request because a kept connection
-//! turned out to be dead.
+//! The HTTP client for requests that must arrive at most once. Each gets a fresh HTTP/1.1 connection, because a client repeats a
+//! request by itself if a kept connection turns out to be dead.
 
+use reqwest::header::AUTHORIZATION;
 use reqwest::{RequestBuilder, retry};
 
 use super::{Answer, Failure, answer, builder, classify, no_https};
@@ -8,24 +9,21 @@ use crate::error::Result;
 use crate::vendor::auth::Token;
 use crate::vendor::options::HostOptions;
 
-/// The client that writes to one host.
 pub(crate) struct Writer {
     pub(crate) http: reqwest::Client,
 }
 
 impl Writer {
-    /// Checks the base URL, builds the client.
-    ///
     /// # Errors
-    /// `Kind::Config` for an unsafe base URL, and a proxy that cannot be used.
+    /// `Config` for an unsafe base URL, or an unusable proxy.
     pub(crate) fn new(options: &HostOptions, version: Option<&str>) -> Result<Self> {
         let client = builder(options, version)?.retry(retry::never()).pool_max_idle_per_host(0).http1_only();
         Ok(Self { http: client.gzip(false).build().map_err(|error| no_https(&error))? })
     }
 
-    /// Puts exactly one request on the wire, signed with the given token.
+    /// Sends exactly one request.
     pub(crate) async fn send(&self, request: RequestBuilder, token: &Token) -> Result<Answer, Failure> {
-        let request = request.header(reqwest::header::AUTHORIZATION, token.header());
-        Ok(answer(request.send().await.map_err(|error| classify(&error))?).await)
+        let response = request.header(AUTHORIZATION, token.header()).send().await;
+        Ok(answer(response.map_err(|error| classify(&error))?).await)
     }
 }

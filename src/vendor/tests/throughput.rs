@@ -1,7 +1,7 @@
-//! The pace against an enforced limit, for a minute of simulated time: how much of it is used, and how often it is met.
+//! The share of an enforced rate that the pacer uses in a minute of simulated time, and the number of 429s that it gets.
 //!
-//! The enforcer is a token bucket that holds one second's worth, as `recoup simulate --rate` has it. The last test is about
-//! no limit at all: nothing in the gate may keep a slot idle.
+//! A token bucket of one second enforces the rate, as in `recoup simulate --rate`. The last test has no limit: then the pacer must keep
+//! every slot busy.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,12 +11,12 @@ use tokio::task::LocalSet;
 use url::Url;
 
 use super::*;
-use crate::model::budget::Terms;
+use crate::model::budget::QuotaSettings;
 use crate::vendor::{Credentials, Secret};
 
-/// How the host tells its limit.
+/// The headers in which the host states its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Tells {
+enum Headers {
     Nothing,
     /// `X-RateLimit-Limit`, `-Remaining`, `-Reset` with every answer.
     Everything,
@@ -35,25 +35,25 @@ struct Bucket {
 
 struct Case {
     limit: Option<f64>,
-    /// The share of 429s that speak of no limit.
+    /// The share of stray 429s.
     stray: f64,
     configured: Option<f64>,
-    tells: Tells,
+    headers: Headers,
     latency: Duration,
     concurrency: usize,
 }
 
-/// Requests that passed in a minute after `skipped` seconds, and 429s.
+/// Runs for a minute after `skipped` seconds. Returns the accepted requests and the 429s.
 async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
     let base = Url::parse("https://127.0.0.1").expect("a URL");
     let credentials = Credentials { user: String::new(), secret: Secret::Value("x".into()) };
     let options = HostOptions {
         concurrency: case.concurrency,
-        terms: Terms { rate: case.configured, ..Terms::default() },
+        quota_settings: QuotaSettings { rate: case.configured, ..QuotaSettings::default() },
         ..HostOptions::new(base, credentials)
     };
     let clock = Clock::starting_at(Timestamp::from_second(1_700_000_000).expect("a moment"));
-    let pacer = Pacer::new(&options, clock, CancellationToken::new()).expect("a gate");
+    let pacer = Pacer::new(&options, clock, CancellationToken::new()).expect("a pacer");
     let began = clock.now_ms() + skipped * 1_000;
     let end = began + 60_000;
     let bucket = Rc::new(RefCell::new(Bucket {
@@ -67,11 +67,11 @@ async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
     let set = LocalSet::new();
     for _ in 0..case.concurrency * 2 {
         let (pacer, bucket) = (Arc::clone(&pacer), Rc::clone(&bucket));
-        let (tells, latency) = (case.tells, case.latency);
+        let (headers, latency) = (case.headers, case.latency);
         set.spawn_local(async move {
             loop {
                 let permit = pacer.admit(None).await.expect("admission");
-                // The way is never quite the same.
+                // The latency varies.
                 tokio::time::sleep(latency.mul_f64(0.45 + 0.1 * fastrand::f64())).await;
                 let arrived = clock.now_ms();
                 if arrived >= end {
@@ -81,8 +81,8 @@ async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
                 tokio::time::sleep(latency / 2).await;
                 let now = clock.now();
                 let in_a_second = now.checked_add(SignedDuration::from_secs(1)).ok();
-                if tells == Tells::Everything {
-                    pacer.hear(Told {
+                if headers == Headers::Everything {
+                    pacer.record_header(QuotaHeader {
                         limit: case_limit(&bucket) as u64,
                         remaining: left,
                         resets_at_ms: now.as_millisecond() + 1_000,
@@ -92,7 +92,7 @@ async fn minute(case: &Case, skipped: i64) -> (u64, u64) {
                     });
                 }
                 let health = if takes { Health::Good } else { Health::Limited };
-                let until = in_a_second.filter(|_| !takes && tells != Tells::Nothing);
+                let until = in_a_second.filter(|_| !takes && headers != Headers::Nothing);
                 permit.finish(health, until);
             }
         });
@@ -125,14 +125,14 @@ impl Bucket {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_configured_rate_is_used_and_never_met() {
+async fn a_configured_rate_is_used_without_a_429() {
     for rate in [2.0, 50.0, 1_000.0] {
         for latency in [2, 100] {
             let case = Case {
                 limit: Some(rate),
                 stray: 0.0,
                 configured: Some(rate),
-                tells: Tells::Nothing,
+                headers: Headers::Nothing,
                 latency: Duration::from_millis(latency),
                 concurrency: 128,
             };
@@ -145,36 +145,36 @@ async fn a_configured_rate_is_used_and_never_met() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_that_has_to_be_learned_is_used_and_seldom_met() {
-    for tells in [Tells::Everything, Tells::RetryAfter, Tells::Nothing] {
+async fn a_rate_that_has_to_be_learned_is_used_with_few_429s() {
+    for headers in [Headers::Everything, Headers::RetryAfter, Headers::Nothing] {
         for rate in [20.0, 50.0, 400.0] {
             for latency in [2, 100] {
-                // The jitter of back-offs is the only chance in it.
+                // The jitter of back-offs is the only random part.
                 fastrand::seed(7);
                 let case = Case {
                     limit: Some(rate),
                     stray: 0.0,
                     configured: None,
-                    tells,
+                    headers,
                     latency: Duration::from_millis(latency),
                     concurrency: 64,
                 };
                 let (passed, refused) = minute(&case, 0).await;
                 let (used, met) = (passed as f64 / (rate * 60.0), refused as f64 / (passed + refused) as f64);
-                assert!(used >= 0.9, "{tells:?} {rate}/s at {latency} ms: {used}");
-                assert!(met <= 0.01, "{tells:?} {rate}/s at {latency} ms: {met} ({refused})");
+                assert!(used >= 0.9, "{headers:?} {rate}/s at {latency} ms: {used}");
+                assert!(met <= 0.01, "{headers:?} {rate}/s at {latency} ms: {met} ({refused})");
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn stray_429s_cost_their_own_requests_and_no_more() {
+async fn stray_429s_delay_only_their_own_requests() {
     let latency = Duration::from_millis(100);
     for seed in [1, 7, 23] {
         for (limit, configured) in [(None, Some(200.0)), (Some(200.0), Some(200.0)), (Some(200.0), None)] {
-            let case = Case { limit, stray: 0.03, configured, tells: Tells::Nothing, latency, concurrency: 64 };
-            // At first, nobody knows that they are stray.
+            let case = Case { limit, stray: 0.03, configured, headers: Headers::Nothing, latency, concurrency: 64 };
+            // At first, the pacer takes them for the limit.
             for (skipped, at_least) in [(0, 0.5), (600, 0.9)] {
                 fastrand::seed(seed);
                 let (passed, _) = minute(&case, skipped).await;
@@ -183,7 +183,8 @@ async fn stray_429s_cost_their_own_requests_and_no_more() {
             }
         }
         fastrand::seed(seed);
-        let case = Case { limit: None, stray: 0.03, configured: None, tells: Tells::Nothing, latency, concurrency: 64 };
+        let case =
+            Case { limit: None, stray: 0.03, configured: None, headers: Headers::Nothing, latency, concurrency: 64 };
         let (passed, _) = minute(&case, 30).await;
         let used = passed as f64 / (60.0 * 64.0 / latency.as_secs_f64());
         assert!(used >= 0.9, "no limit at all: {used}");
@@ -194,7 +195,7 @@ async fn stray_429s_cost_their_own_requests_and_no_more() {
 async fn without_a_limit_no_slot_is_idle() {
     for concurrency in [8, 64, 256] {
         let latency = Duration::from_millis(100);
-        let case = Case { limit: None, stray: 0.0, configured: None, tells: Tells::Nothing, latency, concurrency };
+        let case = Case { limit: None, stray: 0.0, configured: None, headers: Headers::Nothing, latency, concurrency };
         let (passed, _) = minute(&case, 5).await;
         let used = passed as f64 / (60.0 * concurrency as f64 / latency.as_secs_f64());
         assert!(used >= 0.95, "{concurrency} in flight: {used}");

@@ -1,89 +1,89 @@
-//! What is odd about a token, an Account SID or a tenant, said without a part of it.
+//! Checks the format of a token, an Account SID or a tenant.
 //!
-//! A value that was pasted, or that came from a file of another program, often carries quotes, blanks, a byte order mark or the name
-//! of its variable. The vendor only says 401 to that. Pure, and it must never repeat what it looks at.
+//! A pasted value, or a file that another program wrote, often has quotes, blanks, a byte order mark or the name of the variable in
+//! it. The vendor answers 401 to that without a reason. Pure. A description never repeats any part of the value.
 
 use crate::error::{Error, Kind, Result};
 
-/// What is odd about one value.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Oddities {
-    /// With these it can never be sent: they are no part of an HTTP header.
-    impossible: Vec<String>,
-    /// With these it can be sent, and is hardly what the vendor gave out.
-    unlikely: Vec<&'static str>,
+pub(crate) struct FormatProblems {
+    /// An HTTP header cannot carry the value.
+    fatal: Vec<String>,
+    /// The value can be sent, and the vendor hardly issued it like this.
+    suspicious: Vec<&'static str>,
 }
 
-impl Oddities {
-    /// Looks at a value.
+impl FormatProblems {
     pub(crate) fn of(text: &str) -> Self {
-        let mut odd = Self::default();
+        let mut problems = Self::default();
         let has = |is: fn(char) -> bool| text.chars().any(is);
         if text.starts_with('\u{feff}') {
-            odd.impossible.push("begins with a byte order mark (BOM)".to_owned());
+            problems.fatal.push("begins with a byte order mark (BOM)".to_owned());
         }
         if has(|c| matches!(c, '\r' | '\n')) {
-            odd.impossible.push("has a line end in it (CR or LF)".to_owned());
+            problems.fatal.push("has a line end in it (CR or LF)".to_owned());
         }
         if has(|c| c.is_control() && !matches!(c, '\r' | '\n')) {
-            odd.impossible.push("has a control character in it".to_owned());
+            problems.fatal.push("has a control character in it".to_owned());
         }
         if let Some(found) = text.trim_start_matches('\u{feff}').chars().find(|&c| is_invisible(c)) {
-            odd.impossible.push(format!("has an invisible character in it (U+{:04X})", u32::from(found)));
+            problems.fatal.push(format!("has an invisible character in it (U+{:04X})", u32::from(found)));
         }
         if has(is_typographic_quote) {
-            odd.impossible.push("has typographic quotes in it".to_owned());
+            problems.fatal.push("has typographic quotes in it".to_owned());
         }
         if has(|c| !c.is_ascii() && !c.is_control() && !is_invisible(c) && !is_typographic_quote(c)) {
-            odd.impossible.push("has a character in it that is not ASCII".to_owned());
+            problems.fatal.push("has a character in it that is not ASCII".to_owned());
         }
 
         let visible = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
         let is_quote = |c: char| matches!(c, '"' | '\'' | '`');
         if text.starts_with(' ') || text.ends_with(' ') {
-            odd.unlikely.push("has a blank at its beginning or end");
+            problems.suspicious.push("has a blank at its beginning or end");
         }
         if visible.contains(' ') && scheme(visible).is_none() {
-            odd.unlikely.push("has a blank in it");
+            problems.suspicious.push("has a blank in it");
         }
         if visible.starts_with(is_quote) || visible.ends_with(is_quote) {
-            odd.unlikely.push("has quotes around it");
+            problems.suspicious.push("has quotes around it");
         }
         if has_name_in_front(visible.trim_start_matches(is_quote)) {
-            odd.unlikely.push("has the name of a variable and = in front");
+            problems.suspicious.push("has the name of a variable and = in front");
         }
         if scheme(visible.trim_start_matches(is_quote)).is_some() {
-            odd.unlikely.push("has the name of a scheme (Basic, Bearer) in front");
+            problems.suspicious.push("has the name of a scheme (Basic, Bearer) in front");
         }
         if visible.starts_with(['$', '<', '{']) {
-            odd.unlikely.push("looks like a placeholder that nobody filled in");
+            problems.suspicious.push("looks like a placeholder that was never filled in");
         }
-        odd
+        problems
     }
 
-    /// Both together, as the end of a sentence; `None` if nothing is odd.
+    /// Every problem, as the end of a sentence; `None` if there is none.
     pub(crate) fn describe(&self) -> Option<String> {
-        let all: Vec<&str> = self.impossible.iter().map(String::as_str).chain(self.unlikely.iter().copied()).collect();
+        let all: Vec<&str> = self.fatal.iter().map(String::as_str).chain(self.suspicious.iter().copied()).collect();
         if all.is_empty() { None } else { Some(all.join(", and ")) }
     }
 
-    /// Refuses a value that can never be sent. `source` names its variable, file or setting.
+    /// Refuses a value that no HTTP header can carry. `source` names the variable, file or setting.
     ///
     /// # Errors
-    /// `Kind::Config`.
+    /// `Config`.
     pub(crate) fn refuse(&self, source: &str) -> Result<()> {
         match self.describe() {
-            Some(what) if !self.impossible.is_empty() => {
-                Err(Error::new(Kind::Config, format!("{source} {what}: it cannot be sent to the vendor")).hint(
-                    "write the value alone, on one line, as plain text without quotes; type it anew if it was pasted",
-                ))
-            }
+            Some(what) if !self.fatal.is_empty() => Err(Error::new(
+                Kind::Config,
+                format!("{source} {what}: it cannot be sent to the vendor"),
+            )
+            .hint(
+                "write the value alone, on one line, as plain text without quotes; type it by hand if it was pasted",
+            )),
             _ => Ok(()),
         }
     }
 }
 
-/// `KEY=` as in a file of variables. A token may end with =.
+/// Whether the text starts like a line of an env file, `KEY=value`. A token itself may end with `=`.
 fn has_name_in_front(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     text.split_once('=').is_some_and(|(name, value)| {
@@ -107,7 +107,7 @@ fn is_typographic_quote(c: char) -> bool {
     matches!(c, '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' | '\u{2039}' | '\u{203a}')
 }
 
-/// Blanks beside the ASCII one, and characters without any width.
+/// Blanks other than the ASCII one, and characters without width.
 fn is_invisible(c: char) -> bool {
     (c.is_whitespace() && !c.is_ascii() && !c.is_control())
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_oddity_is_named_and_a_plain_token_has_none() {
+    fn every_problem_is_named_and_a_plain_token_has_none() {
         for (text, expected, is_refused) in [
             ("AbC123-._~+/=", None, false),
             ("abcDEF==", None, false),
@@ -146,8 +146,8 @@ mod tests {
             ("export A_B=abc", Some("has a blank in it, and has the name of a variable and = in front"), false),
             ("\"A_B=abc\"", Some("has quotes around it, and has the name of a variable and = in front"), false),
             ("Bearer abc", Some("has the name of a scheme (Basic, Bearer) in front"), false),
-            ("$TOKEN", Some("looks like a placeholder that nobody filled in"), false),
-            ("<your token>", Some("has a blank in it, and looks like a placeholder that nobody filled in"), false),
+            ("$TOKEN", Some("looks like a placeholder that was never filled in"), false),
+            ("<your token>", Some("has a blank in it, and looks like a placeholder that was never filled in"), false),
             (
                 "\u{feff}\"abc\"\r",
                 Some(
@@ -156,24 +156,24 @@ mod tests {
                 true,
             ),
         ] {
-            let odd = Oddities::of(text);
-            assert_eq!(odd.describe().as_deref(), expected, "{text:?}");
-            assert_eq!(odd.refuse("X").is_err(), is_refused, "{text:?}");
+            let problems = FormatProblems::of(text);
+            assert_eq!(problems.describe().as_deref(), expected, "{text:?}");
+            assert_eq!(problems.refuse("X").is_err(), is_refused, "{text:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_not_refused_is_a_header_value_and_nothing_is_repeated(text in "\\PC{0,20}[a-z\r\n\u{feff}\u{200b}\0ä\" ]{0,6}Zq7Zq7Zq7") {
-            let odd = Oddities::of(&text);
-            match odd.refuse("X") {
+        fn an_accepted_value_fits_a_header_and_no_description_repeats_the_value(text in "\\PC{0,20}[a-z\r\n\u{feff}\u{200b}\0ä\" ]{0,6}Zq7Zq7Zq7") {
+            let problems = FormatProblems::of(&text);
+            match problems.refuse("X") {
                 Ok(()) => prop_assert!(reqwest::header::HeaderValue::from_str(&text).is_ok()),
                 Err(error) => {
                     let said = format!("{error:?}");
                     prop_assert!(!said.contains("Zq7"), "{}", said);
                 }
             }
-            prop_assert!(!odd.describe().unwrap_or_default().contains("Zq7"));
+            prop_assert!(!problems.describe().unwrap_or_default().contains("Zq7"));
         }
     }
 }

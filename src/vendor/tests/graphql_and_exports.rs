@@ -1,4 +1,4 @@
-//! GraphQL and exports: what is asked, what each kind of answer means, and what never leaves for a storage host.
+//! GraphQL and exports: the requests, the meaning of each answer, and that a storage host gets no credentials.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ fn advocate(server: &Server) -> Advocate {
     Advocate::new(&server.options(), "t", Clock::system(), CancellationToken::new()).expect("a client")
 }
 
-fn asked(attempts: u32) -> RewardQuery {
+fn query(attempts: u32) -> RewardQuery {
     RewardQuery { filter: json!({"dateModified_gte": 5}), sort: Sort::OldestFirst, limit: 2, offset: 1, attempts }
 }
 
@@ -25,20 +25,20 @@ const PAGE: &str = r#"{"data":{"rewards":{"totalCount":9,"data":[
     {"id":"r2","dateModified":"1717729847870","user":null,"userEvent":null}]}}}"#;
 
 async fn page(body: &str, status: u16) -> Result<Graph<RewardPage>> {
-    let server = Server::saying([Reply::json(status, body)]).await;
-    advocate(&server).graph_rewards(&asked(1)).await
+    let server = Server::replying([Reply::json(status, body)]).await;
+    advocate(&server).graph_rewards(&query(1)).await
 }
 
 #[tokio::test]
-async fn a_page_of_rewards_is_asked_for_and_read() {
-    let server = Server::saying([Reply::json(200, PAGE)]).await;
-    let Ok(Graph::Answer(page)) = advocate(&server).graph_rewards(&asked(1)).await else { panic!("no page") };
+async fn a_page_of_rewards_is_requested_and_read() {
+    let server = Server::replying([Reply::json(200, PAGE)]).await;
+    let Ok(Graph::Answer(page)) = advocate(&server).graph_rewards(&query(1)).await else { panic!("no page") };
     assert_eq!((page.rows, page.total, page.damaged.len()), (2, Some(9), 0));
     let first = &page.rewards[0];
     assert_eq!(first.account.as_ref().map(crate::model::AccountId::as_str), Some("ann+1@x.example"));
     assert_eq!((first.date_modified, first.event_id.as_deref()), (Some(1_717_729_847_869), Some("e1")));
     assert_eq!((page.rewards[1].date_modified, &page.rewards[1].account), (Some(1_717_729_847_870), &None));
-    let sent = server.asked();
+    let sent = server.requests();
     assert_eq!(sent[0].line, "POST /base/t/graphql");
     assert_eq!(sent[0].header("content-type"), Some("application/json"));
     let body: Value = serde_json::from_str(&sent[0].body).expect("JSON");
@@ -91,7 +91,7 @@ async fn every_refusal_has_its_name() {
 }
 
 #[tokio::test]
-async fn a_row_with_an_error_of_its_own_is_damaged_and_the_others_are_not() {
+async fn an_error_with_a_row_damages_that_row_only() {
     let hurt =
         |path: &str| PAGE.replace("{\"data\":{", &format!("{{\"errors\":[{{\"message\":\"x\"{path}}}],\"data\":{{"));
     let Ok(Graph::Answer(read)) = page(&hurt(r#","path":["rewards","data",0,"userEvent"]"#), 200).await else {
@@ -99,42 +99,42 @@ async fn a_row_with_an_error_of_its_own_is_damaged_and_the_others_are_not() {
     };
     assert_eq!((read.rows, read.rewards.len()), (2, 1));
     assert_eq!(read.damaged[0].as_ref().map(crate::model::RewardId::as_str), Some("r1"));
-    // An error that belongs nowhere may belong to any row.
+    // An error that names no row may be about any row.
     assert_eq!(page(&hurt(""), 200).await.map(|_| ()).map_err(|error| error.kind), Err(Kind::Vendor));
 }
 
 #[tokio::test]
-async fn events_of_an_order_are_asked_for_by_the_name_of_the_field() {
+async fn events_of_an_order_are_filtered_by_the_name_of_the_field() {
     let body = r#"{"data":{"userEvents":{"data":[{"id":"e1","key":"purchase","accountId":"ann","userId":"ann",
         "dateTriggered":5,"fields":{"order_id":"12"}}]}}}"#;
-    let server = Server::saying([Reply::json(200, body)]).await;
+    let server = Server::replying([Reply::json(200, body)]).await;
     let events = advocate(&server).graph_events("order_id", &OrderId::new("12"), 3).await.expect("an answer");
     let Graph::Answer(events) = events else { panic!("refused") };
     assert_eq!((events.len(), events[0].fields.as_str()), (1, r#"{"order_id":"12"}"#));
-    let sent: Value = serde_json::from_str(&server.asked()[0].body).expect("JSON");
+    let sent: Value = serde_json::from_str(&server.requests()[0].body).expect("JSON");
     assert_eq!(sent["variables"], json!({"filter": {"fields": {"order_id_eq": "12"}}, "limit": 3, "offset": 0}));
 }
 
 const EXPORT: &str = r#"{"id":"e/1","type":"REWARD","status":"COMPLETED","dateCreated":1,"params":{"filter":{"x":1}}}"#;
 
 #[tokio::test]
-async fn an_export_is_asked_for_once_and_read() {
-    let server = Server::saying([Reply::json(201, EXPORT), Reply::json(500, "{}")]).await;
+async fn an_export_is_created_with_one_request() {
+    let server = Server::replying([Reply::json(201, EXPORT), Reply::json(500, "{}")]).await;
     let client = advocate(&server);
     let made = client.create_export(ExportType::Reward, "n", &json!({"a": 1})).await.expect("made");
     assert_eq!((made.id.as_str(), &made.status, made.format.as_str()), ("e/1", &ExportStatus::Completed, "CSV"));
     assert_eq!(made.params, json!({"filter": {"x": 1}}));
     let refused = client.create_export(ExportType::User, "n", &json!({})).await.map(|_| ());
     assert_eq!(refused.map_err(|error| error.kind), Err(Kind::Vendor));
-    let sent = server.asked();
+    let sent = server.requests();
     assert_eq!(sent.len(), 2, "a second try would make a second export");
     assert_eq!(sent[0].body, r#"{"format":"CSV","name":"n","params":{"a":1},"type":"REWARD"}"#);
 }
 
 async fn download(location: &str, storage: Reply) -> (Result<Option<String>>, Server, Server) {
-    let store = Server::saying([storage]).await;
+    let store = Server::replying([storage]).await;
     let location = location.replace("STORE", store.base.as_str().trim_end_matches("/base"));
-    let server = Server::saying([Reply::new(303, &[("location", &location)], "")]).await;
+    let server = Server::replying([Reply::new(303, &[("location", &location)], "")]).await;
     let mut file = Vec::new();
     let client = advocate(&server);
     let taken = client.download("e1", |piece| {
@@ -146,28 +146,28 @@ async fn download(location: &str, storage: Reply) -> (Result<Option<String>>, Se
 }
 
 #[tokio::test]
-async fn credentials_do_not_follow_a_download() {
+async fn a_storage_host_gets_no_credentials() {
     let (file, server, store) = download("STORE/f.csv?sig=1", Reply::new(200, &[], "id\nr1\n")).await;
     assert_eq!(file, Ok(Some("id\nr1\n".to_owned())));
-    assert!(server.asked()[0].header("authorization").is_some());
-    assert_eq!(store.asked()[0].line, "GET /f.csv?sig=1");
-    assert_eq!(store.asked()[0].header("authorization"), None);
-    assert_eq!(store.asked()[0].header("cookie"), None);
+    assert!(server.requests()[0].header("authorization").is_some());
+    assert_eq!(store.requests()[0].line, "GET /f.csv?sig=1");
+    assert_eq!(store.requests()[0].header("authorization"), None);
+    assert_eq!(store.requests()[0].header("cookie"), None);
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_safe_is_not_followed() {
+async fn an_unsafe_download_address_is_refused() {
     for location in
         ["http://files.example/f.csv", "ftp://127.0.0.1/f.csv", "https://u:p@files.example/f", "file:///etc/passwd"]
     {
         let (file, _, store) = download(location, Reply::new(200, &[], "x")).await;
         assert_eq!(file.map_err(|error: Error| error.kind), Err(Kind::Vendor), "{location}");
-        assert!(store.asked().is_empty());
+        assert!(store.requests().is_empty());
     }
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_or_breaks_off_is_no_file() {
+async fn a_missing_file_and_a_broken_download_are_told_apart() {
     for status in [403, 404, 410] {
         let (file, _, _) = download("STORE/f", Reply::new(status, &[], "no")).await;
         assert_eq!(file, Ok(None), "{status}");
@@ -179,7 +179,7 @@ async fn a_file_that_is_gone_or_breaks_off_is_no_file() {
 }
 
 #[tokio::test]
-async fn a_packed_export_of_several_members_is_read_whole_or_not_at_all() {
+async fn a_gzip_export_of_several_members_is_read_completely_or_fails() {
     let (first, second) = (packed(b"id\nr1\n"), packed(b"r2\n"));
     let whole = [first.clone(), second.clone()].concat();
     let reply = |encoding: &str, body: &[u8]| {

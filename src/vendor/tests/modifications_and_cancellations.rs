@@ -1,4 +1,4 @@
-//! Modifying an action and cancelling a reward: one request per call, and nothing claimed that is not certain.
+//! Modifications and cancellations: exactly one request for each call, and no success without proof.
 
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,7 @@ async fn a_modification_is_the_published_put_and_judged_like_a_reversal() {
         (Reply::new(429, &[], ""), "limited"),
         (Reply::Close, "unknown: the connection broke"),
     ] {
-        let server = Server::saying([reply.clone()]).await;
+        let server = Server::replying([reply.clone()]).await;
         let options = server.options();
         let writer = BrandWriter::new(&options, "SID42", IR_VERSION, Clock::system(), CancellationToken::new());
         let writer = writer.expect("a client");
@@ -58,7 +58,7 @@ async fn a_modification_is_the_published_put_and_judged_like_a_reversal() {
             Reversal::Unknown { reason, .. } => format!("unknown: {reason}"),
         };
         assert!(said.starts_with(expected), "{reply:?} gave {said}, not {expected}");
-        let asked = server.asked();
+        let asked = server.requests();
         assert_eq!(asked.len(), 1, "{reply:?}");
         assert_eq!(asked[0].line, "PUT /base/SID42/Actions");
         assert_eq!(asked[0].header("ir-version"), Some("14"));
@@ -70,7 +70,7 @@ async fn a_modification_is_the_published_put_and_judged_like_a_reversal() {
 }
 
 #[tokio::test]
-async fn one_cancellation_is_one_request_whatever_comes_of_it() {
+async fn each_cancellation_sends_one_request_whatever_the_answer_is() {
     let tenant = r#"{"message":"Missing or invalid tenant alias.","statusCode":404,"apiErrorCode":"TENANT_NOT_FOUND"}"#;
     for (reply, expected) in [
         (Reply::json(200, REWARD), "cancelled"),
@@ -99,7 +99,7 @@ async fn one_cancellation_is_one_request_whatever_comes_of_it() {
         (Reply::Close, "unknown: the connection broke"),
         (Reply::Hang(Vec::new()), "unknown: no complete answer in time"),
     ] {
-        let server = Server::saying([reply.clone()]).await;
+        let server = Server::replying([reply.clone()]).await;
         let outcome = cancel(&server.options()).await;
         assert!(!format!("{outcome:?}").contains("not found"), "the vendor's texts are not printed");
         let said = match outcome {
@@ -114,7 +114,7 @@ async fn one_cancellation_is_one_request_whatever_comes_of_it() {
             Cancellation::Unknown { reason, .. } => format!("unknown: {reason}"),
         };
         assert!(said.starts_with(expected), "{reply:?} gave {said}, not {expected}");
-        let asked = server.asked();
+        let asked = server.requests();
         assert_eq!(asked.len(), 1, "{reply:?}");
         assert_eq!(asked[0].line, "POST /base/test_a%2Fb/reward/r%2F1/cancel");
         assert_eq!((asked[0].header("content-length"), asked[0].body.as_str()), (Some("0"), ""));
@@ -123,19 +123,19 @@ async fn one_cancellation_is_one_request_whatever_comes_of_it() {
 
 #[tokio::test]
 async fn a_reward_id_that_is_a_path_is_not_sent() {
-    let server = Server::saying([Reply::json(200, REWARD)]).await;
+    let server = Server::replying([Reply::json(200, REWARD)]).await;
     let canceller = canceller(&server.options());
     for id in ["", ".", ".."] {
         let permit = canceller.ready().await.expect("a permit");
         let outcome = canceller.cancel(permit, &RewardId::new(id)).await;
         assert!(matches!(&outcome, Cancellation::NotDone { error } if error.kind == Kind::Usage), "{outcome:?}");
     }
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_cancellation_waits_with_the_reader_and_signs_again_only_with_a_new_token() {
-    let server = Server::saying([Reply::new(429, &[("retry-after", "7200")], "")]).await;
+async fn a_cancellation_shares_the_reader_s_pace_and_retries_a_401_only_with_a_changed_token() {
+    let server = Server::replying([Reply::new(429, &[("retry-after", "7200")], "")]).await;
     let advocate = Advocate::new(&server.options(), "t", Clock::system(), CancellationToken::new()).expect("a client");
     let options = HostOptions { max_wait: std::time::Duration::from_secs(5), ..server.options() };
     let reader = Advocate::new(&options, "t", Clock::system(), CancellationToken::new()).expect("a client");
@@ -149,7 +149,7 @@ async fn a_cancellation_waits_with_the_reader_and_signs_again_only_with_a_new_to
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("token");
     std::fs::write(&path, "old").expect("a file");
-    let server = Server::saying([Reply::json(401, "{}"), Reply::json(200, REWARD)]).await;
+    let server = Server::replying([Reply::json(401, "{}"), Reply::json(200, REWARD)]).await;
     let mut options = server.options();
     options.credentials.secret = Secret::File(path.clone());
     let canceller = canceller(&options);
@@ -157,5 +157,5 @@ async fn a_cancellation_waits_with_the_reader_and_signs_again_only_with_a_new_to
     let permit = canceller.ready().await.expect("a permit");
     let outcome = canceller.cancel(permit, &RewardId::new("r/1")).await;
     assert!(matches!(outcome, Cancellation::Cancelled { .. }), "{outcome:?}");
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }

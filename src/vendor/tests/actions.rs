@@ -1,4 +1,4 @@
-//! The Brand API's lists: what is asked, how far a list is followed, and when it counts as whole.
+//! The lists of the Brand API: the requests, how many pages are read, and when a list is complete.
 
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -11,16 +11,16 @@ use crate::vendor::brand::IR_VERSION;
 use crate::vendor::{Brand, FileSubmission, UpdateFilter};
 
 async fn brand(replies: impl IntoIterator<Item = Reply>) -> (Server, Brand) {
-    let server = Server::saying(replies).await;
+    let server = Server::replying(replies).await;
     let brand = Brand::new(&server.options(), "SID42", IR_VERSION, Clock::system(), CancellationToken::new());
     (server, brand.expect("a client"))
 }
 
 fn lines(server: &Server) -> Vec<String> {
-    server.asked().into_iter().map(|asked| asked.line.replace("/base/SID42", "")).collect()
+    server.requests().into_iter().map(|asked| asked.line.replace("/base/SID42", "")).collect()
 }
 
-/// A page of so many submissions, from this number on.
+/// A page of submissions numbered from `from`.
 fn page(from: usize, rows: usize, total: usize, next: &str) -> Reply {
     let rows: Vec<String> =
         (from..from + rows).map(|n| format!(r#"{{"BatchId":"A-{n}","Status":"Queued"}}"#)).collect();
@@ -29,7 +29,7 @@ fn page(from: usize, rows: usize, total: usize, next: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_list_is_whole_only_when_nothing_of_it_can_be_missing() {
+async fn a_list_is_complete_only_if_no_row_can_be_missing() {
     let second = "/base/SID42/APISubmissions?Page=2";
     let bad =
         Reply::json(200, r#"{"@total":"2","APISubmission":[{"BatchId":"A-1","Status":"Queued"},{"BatchId":"A-2"}]}"#);
@@ -72,7 +72,7 @@ async fn a_list_is_whole_only_when_nothing_of_it_can_be_missing() {
 }
 
 #[tokio::test]
-async fn items_are_all_of_them_or_an_error() {
+async fn items_are_complete_or_an_error() {
     let id = ActionId::new("1.2/3");
     let (server, brand) = brand([
         Reply::json(200, r#"{"@total":"1","ActionItems":[{"Sku":"A","Quantity":"1","SaleAmount":"9.50"}]}"#),
@@ -89,7 +89,7 @@ async fn items_are_all_of_them_or_an_error() {
 }
 
 #[tokio::test]
-async fn updates_are_asked_for_as_the_vendor_requires() {
+async fn updates_are_requested_as_the_vendor_requires() {
     let (server, brand) = brand([
         Reply::json(200, r#"{"ActionUpdates":[{"Id":"1.2.3.4","State":"REVERSED"}]}"#),
         Reply::json(200, r#"{"ActionUpdates":[]}"#),
@@ -117,7 +117,7 @@ async fn updates_are_asked_for_as_the_vendor_requires() {
 }
 
 #[tokio::test]
-async fn a_file_is_found_and_its_errors_where_it_says_or_where_they_are_documented() {
+async fn a_file_s_errors_are_read_at_its_link_or_at_the_documented_path() {
     let errors = Reply::json(200, r#"{"ErrorDetail":[{"Line":"2","OrderId":"1","Reason":"ACTION_NOT_FOUND"}]}"#);
     let missing = Reply::json(404, "{}");
     let file = |errors_uri: Option<&str>| {
@@ -164,7 +164,7 @@ async fn a_file_is_found_and_its_errors_where_it_says_or_where_they_are_document
 }
 
 #[tokio::test]
-async fn another_submission_or_file_than_the_one_that_was_asked_for_is_no_answer() {
+async fn a_body_of_another_submission_or_file_is_unreadable() {
     let of = |names: &str| Reply::json(200, &format!(r#"{{{names}"Status":"Complete"}}"#));
     for (asked, names, is_believed) in [
         ("/base/SID42/APISubmissions/A-1", r#""BatchId":"A-1","#, true),

@@ -1,52 +1,16 @@
-//! Lenient reading of the vendor's JSON, and of what arrives in its place.
+//! The body of an error, and a body that arrives in place of the expected JSON.
 //!
-//! Numbers and strings are taken for one another, IDs stay text to the last digit, keys of error envelopes are found
-//! without case, a missing key is a null (`docs/vendor/contradictions.md` 23, 24, 38). Pure, and it must never repeat a body in an error:
-//! bodies hold personal data.
-
-use std::collections::BTreeMap;
+//! Both APIs explain an error in an envelope (`docs/vendor/contradictions.md` 24). A firewall, a proxy or a login page may answer in
+//! place of the API. Bodies hold personal data, so no text from here repeats one beyond codes and the plain words of a title.
 
 use serde_json::value::RawValue;
 
-/// A JSON object whose keys are found without case and whose values keep their text.
-pub(crate) struct Fields(BTreeMap<String, Box<RawValue>>);
+use super::loose_json::{Fields, is_json};
 
-impl Fields {
-    /// `None` where the text is no JSON object.
-    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok().map(Self)
-    }
-
-    /// The raw value of a key: spelled exactly, or else in any case.
-    pub(crate) fn raw(&self, key: &str) -> Option<&RawValue> {
-        let exact = self.0.get(key);
-        exact.or_else(|| self.0.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v)).map(AsRef::as_ref)
-    }
-
-    /// The value of a key as text; `None` for null, empty, or anything that is neither string nor number.
-    pub(crate) fn text(&self, key: &str) -> Option<String> {
-        text(self.raw(key)?).filter(|t| !t.is_empty())
-    }
-}
-
-/// A string's text or a number's digits, exactly as they came.
-pub(crate) fn text(raw: &RawValue) -> Option<String> {
-    match raw.get().as_bytes().first()? {
-        b'"' => serde_json::from_str(raw.get()).ok(),
-        b'-' | b'0'..=b'9' => Some(raw.get().to_owned()),
-        _ => None,
-    }
-}
-
-/// Whether a body is the text of one JSON value of some kind.
-pub(crate) fn is_json(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
-}
-
-/// What a body is, where it is not the JSON that was asked for; a fragment of a sentence.
+/// Describes a body that is not the expected JSON, as a fragment of a sentence.
 ///
-/// The Brand API answers XML unless JSON is asked for (`docs/vendor/brand.md` §7); proxies answer HTML pages.
-pub(crate) fn what_instead(body: &[u8]) -> &'static str {
+/// The Brand API answers XML unless JSON is asked for (`docs/vendor/brand.md` §7). Proxies answer HTML pages.
+pub(crate) fn describe_unexpected(body: &[u8]) -> &'static str {
     match start_of(body).first() {
         None => "an empty body",
         Some(b'<') if is_page(body) => "an HTML page where JSON was expected, from a firewall, a proxy or a login page",
@@ -67,8 +31,8 @@ fn is_page(body: &[u8]) -> bool {
     lower.starts_with(b"<") && [&b"<html"[..], b"<!doctype html", b"<head", b"<body", b"<title"].into_iter().any(has)
 }
 
-/// What an answer is that neither API gives with an error, as a fragment of a sentence: something between recoup and the vendor
-/// gave it. `None` for JSON, also broken JSON, for XML and for an empty body.
+/// Describes the body of an error that neither API sends, as a fragment of a sentence. `None` for JSON, also if it is broken, for
+/// XML and for an empty body, which the APIs may send.
 pub(crate) fn foreign(body: &[u8]) -> Option<String> {
     if is_page(body) {
         let title = title(body).map_or_else(String::new, |title| format!(" ({title:?})"));
@@ -81,8 +45,7 @@ pub(crate) fn foreign(body: &[u8]) -> Option<String> {
     }
 }
 
-/// The title of a page, as far as it is safe to repeat: plain words and short numbers. A title can hold the URL that was asked for,
-/// and with it an account ID.
+/// The plain words and short numbers of a page's title. A title can hold the requested URL, and with it an account ID.
 fn title(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(16 << 10)]);
     let lower = text.to_ascii_lowercase();
@@ -91,18 +54,18 @@ fn title(body: &[u8]) -> Option<String> {
     let end = start + lower[start..].find("</title")?;
     let is_plain = |word: &&str| {
         let is_word = word.chars().all(|c| c.is_alphabetic() || ".,:;!'|-".contains(c)) && word.chars().count() <= 20;
-        // No host name, which has a full stop in its middle.
-        let is_sentence = !word.trim_matches(|c: char| !c.is_alphabetic()).contains(['.', ':']);
-        (is_word && is_sentence) || (word.len() <= 3 && word.bytes().all(|b| b.is_ascii_digit()))
+        // A host name has a full stop in its middle.
+        let is_host_name = word.trim_matches(|c: char| !c.is_alphabetic()).contains(['.', ':']);
+        (is_word && !is_host_name) || (word.len() <= 3 && word.bytes().all(|b| b.is_ascii_digit()))
     };
     let words: Vec<&str> = text[start..end].split_whitespace().take(8).filter(is_plain).collect();
     if words.is_empty() { None } else { Some(words.join(" ")) }
 }
 
-/// The vendor's explanation of an error, from any of its three envelopes (`docs/vendor/contradictions.md` 24).
+/// The vendor's explanation of an error, from any of its three envelopes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Complaint {
-    /// Brand's or Advocate's `message`, with the fields it names. May hold IDs: never goes into an [`crate::error::Error`].
+pub(crate) struct ErrorBody {
+    /// The `message` with the fields that it names. It may hold IDs, so it never goes into an [`crate::error::Error`].
     pub(crate) message: Option<String>,
     /// Advocate's `apiErrorCode`.
     pub(crate) api_error_code: Option<String>,
@@ -110,32 +73,33 @@ pub(crate) struct Complaint {
     pub(crate) rs_code: Option<String>,
 }
 
-impl Complaint {
-    /// Whatever can be recognised; nothing where nothing is.
+impl ErrorBody {
+    /// Reads what it recognises. Every field is `None` for another body.
     pub(crate) fn parse(body: &[u8]) -> Self {
         let Some(fields) = Fields::parse(body) else { return Self::default() };
-        let mut message = fields.text("message");
         let rows = fields.raw("errors").and_then(|raw| serde_json::from_str::<Vec<Box<RawValue>>>(raw.get()).ok());
-        for row in rows.unwrap_or_default() {
-            let Some(row) = Fields::parse(row.get().as_bytes()) else { continue };
-            let Some(text) = row.text("message") else { continue };
-            let text = row.text("field").map_or_else(|| text.clone(), |field| format!("{field}: {text}"));
-            message = Some(message.map_or_else(|| text.clone(), |so_far| format!("{so_far}; {text}")));
-        }
+        let of_row = |row: Box<RawValue>| {
+            let row = Fields::parse(row.get().as_bytes())?;
+            let text = row.text("message")?;
+            Some(row.text("field").map_or_else(|| text.clone(), |field| format!("{field}: {text}")))
+        };
+        let rows = rows.unwrap_or_default().into_iter().filter_map(of_row);
+        let texts: Vec<String> = fields.text("message").into_iter().chain(rows).collect();
+        let message = (!texts.is_empty()).then(|| texts.join("; "));
         Self { message, api_error_code: fields.text("apiErrorCode"), rs_code: fields.text("rsCode") }
     }
 
-    /// The codes, which are safe to repeat: only what looks like a code.
+    /// The codes in brackets. A value that does not look like a code is left out, because it may hold an ID.
     pub(crate) fn codes(&self) -> String {
-        let plain = |code: &&String| {
+        let is_code = |code: &&String| {
             code.len() <= 40 && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         };
         let codes: Vec<&str> =
-            [&self.api_error_code, &self.rs_code].into_iter().flatten().filter(plain).map(String::as_str).collect();
+            [&self.api_error_code, &self.rs_code].into_iter().flatten().filter(is_code).map(String::as_str).collect();
         if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
     }
 
-    /// Whether an RS code is one of these.
+    /// Whether the RS code is one of these.
     pub(crate) fn is_rs(&self, codes: &[&str]) -> bool {
         self.rs_code.as_deref().is_some_and(|code| codes.contains(&code))
     }
@@ -152,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_neither_api_sends_is_told_from_what_they_do() {
+    fn a_body_that_neither_api_sends_is_recognised() {
         for (body, expected) in [
             ("", None),
             ("  \n", None),

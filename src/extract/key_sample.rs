@@ -1,4 +1,5 @@
-//! Which keys rewards have, without their values: what a crawl that finds no link shows, so that a person sees where to point.
+//! A sample of the keys in rewards, without their values. A crawl that finds no link prints it, so that a person sees which path to
+//! configure.
 
 use std::collections::BTreeSet;
 
@@ -6,33 +7,27 @@ use serde_json::Value;
 
 use super::search::{Step, path_text};
 
-/// More paths than this are counted, not kept.
+/// The largest number of paths that are kept.
 const MAX_PATHS: usize = 200;
 
-/// A bounded set of the key paths seen in rewards.
 #[derive(Debug, Default, Clone)]
-pub struct KeyCensus {
+pub struct KeySample {
     paths: BTreeSet<String>,
-    more: bool,
+    is_truncated: bool,
 }
 
-impl KeyCensus {
-    /// Adds the paths of one reward. Anything that is not JSON adds nothing.
+impl KeySample {
+    /// Adds the paths of one reward. A text that is not JSON adds none.
     pub fn observe(&mut self, raw: &str) {
         if let Ok(value) = serde_json::from_str::<Value>(raw) {
             self.walk(&value, &mut Vec::new());
         }
     }
 
-    /// The paths of values in order, `[*]` for the elements of an array.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.paths.iter().map(String::as_str)
-    }
-
-    /// All paths in one line, saying so where there were more than are kept.
+    /// The paths in one line, with `[*]` for the elements of an array.
     pub fn describe(&self) -> String {
-        let mut text = self.paths().collect::<Vec<_>>().join(", ");
-        if self.more {
+        let mut text = self.paths.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if self.is_truncated {
             text.push_str(" and more");
         }
         if text.is_empty() { "none".to_owned() } else { text }
@@ -48,7 +43,7 @@ impl KeyCensus {
                 }
             }
             Value::Array(items) if !items.is_empty() => {
-                trail.push(Step::Any);
+                trail.push(Step::AnyElement);
                 for item in items {
                     self.walk(item, trail);
                 }
@@ -59,7 +54,7 @@ impl KeyCensus {
                 if self.paths.len() < MAX_PATHS {
                     self.paths.insert(path);
                 } else if !self.paths.contains(&path) {
-                    self.more = true;
+                    self.is_truncated = true;
                 }
             }
         }
