@@ -13,13 +13,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Reads;
+use super::Context;
 use super::approval::Granted;
 use crate::clock::Clock;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::store::ProcessLock;
-use crate::store::index::Index;
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
 
 /// How often the lock of another sender is tried.
@@ -124,7 +123,7 @@ enum Tried {
 /// The sender: what every job needs.
 pub struct Dispatch<'a> {
     /// What reading needs.
-    pub reads: &'a Reads<'a>,
+    pub ctx: &'a Context<'a>,
     /// The ledger.
     pub ledger: &'a mut Ledger,
     /// The longest wait for the vendor's limit.
@@ -144,8 +143,8 @@ impl Dispatch<'_> {
                 Ok(permit) => permit,
                 Err(error) => return not_sent(planned, error),
             };
-            let reads = self.reads;
-            let lock = match take_lock(self.ledger.path(), self.lock_wait, reads.clock, reads.stop).await {
+            let ctx = self.ctx;
+            let lock = match take_lock(self.ledger.path(), self.lock_wait, ctx.clock, ctx.stop).await {
                 Ok(lock) => lock,
                 Err(error) => return not_sent(planned, error),
             };
@@ -179,13 +178,13 @@ impl Dispatch<'_> {
 
     /// Lets the index know this ledger and how far it is, so that it can refuse another one, or an older copy, later.
     fn make_known(&self) -> Result<()> {
-        let mut index = Index::open(self.reads.index, self.reads.identity)?;
-        index.remember_ledger(&self.ledger.ledger_id()?, &self.ledger.head()?)
+        let (id, head) = (self.ledger.ledger_id()?, self.ledger.head()?);
+        self.ctx.write_index(|index| index.remember_ledger(&id, &head))
     }
 
     /// One request, between two entries of the ledger.
     async fn try_once<J: Job>(&mut self, permit: J::Permit, job: &J, planned: Option<Retraction>) -> Result<Tried> {
-        let now = || self.reads.clock.now();
+        let now = || self.ctx.clock.now();
         let retraction = if let Some(retraction) = planned {
             retraction
         } else {
@@ -265,7 +264,7 @@ impl Dispatch<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.ledger.append(&newest, state, message, details, self.reads.clock.now()) {
+            let error = match self.ledger.append(&newest, state, message, details, self.ctx.clock.now()) {
                 Ok(written) => return Sent::Yes(Box::new(written), None),
                 Err(error) => error,
             };
@@ -284,12 +283,12 @@ impl Dispatch<'_> {
                 .hint("make room or repair it, then run `recoup verify`; it is never sent again by itself");
                 return Sent::Yes(Box::new(newest), Some(error));
             }
-            self.reads.clock.sleep(LOCK_POLL).await;
+            self.ctx.clock.sleep(LOCK_POLL).await;
         }
     }
 
     async fn wait_until(&self, until: Timestamp) -> Result<()> {
-        let wait = Duration::try_from(until.duration_since(self.reads.clock.now())).unwrap_or(Duration::ZERO);
+        let wait = Duration::try_from(until.duration_since(self.ctx.clock.now())).unwrap_or(Duration::ZERO);
         if wait > self.max_wait {
             return Err(Error::new(
                 Kind::Parked,
@@ -298,8 +297,8 @@ impl Dispatch<'_> {
             .hint("run the same command again then"));
         }
         tokio::select! {
-            () = self.reads.clock.sleep(wait) => Ok(()),
-            () = self.reads.stop.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted while waiting; nothing was sent")),
+            () = self.ctx.clock.sleep(wait) => Ok(()),
+            () = self.ctx.stop.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted while waiting; nothing was sent")),
         }
     }
 }

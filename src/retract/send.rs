@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
 use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
-use super::{Options, Reads, WriterSettings, resend};
+use super::{Context, Options, WriterSettings, resend};
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 use crate::vendor::{BrandWriter, Reversal, SendPermit, reversal_form};
@@ -25,31 +25,31 @@ pub struct Sender {
 
 impl Sender {
     /// One quota and one deadline with the reading client of the same host.
-    pub fn new(reads: &Reads<'_>, settings: &WriterSettings) -> Result<Self> {
+    pub fn new(ctx: &Context<'_>, settings: &WriterSettings) -> Result<Self> {
         let WriterSettings { host, ir_version, lock_wait } = settings;
-        let (sid, stop) = (&reads.identity.account_sid, reads.stop.clone());
-        let writer = BrandWriter::new(host, sid, ir_version, *reads.clock, stop)?.paced_with(reads.brand);
+        let (sid, stop) = (&ctx.identity.account_sid, ctx.stop.clone());
+        let writer = BrandWriter::new(host, sid, ir_version, *ctx.clock, stop)?.paced_with(ctx.brand);
         Ok(Self { writer, max_wait: host.max_wait, lock_wait: *lock_wait })
     }
 
     /// Sends one action of a plan, once.
     pub async fn send(
         &self,
-        reads: &Reads<'_>,
+        ctx: &Context<'_>,
         ledger: &mut Ledger,
         plan: &Plan,
         action: &ActionPlan,
         options: &Options,
     ) -> Result<Sent> {
         let (max_wait, lock_wait) = (self.max_wait, self.lock_wait);
-        let mut job = ReversalJob { reads, writer: &self.writer, options, plan, action, read_at: plan.made };
-        Dispatch { reads, ledger, max_wait, lock_wait, granted: options.granted.as_ref() }.run(&mut job).await
+        let mut job = ReversalJob { ctx, writer: &self.writer, options, plan, action, read_at: plan.made };
+        Dispatch { ctx, ledger, max_wait, lock_wait, granted: options.granted.as_ref() }.run(&mut job).await
     }
 }
 
 /// One action of a plan, about to be reversed.
 struct ReversalJob<'a> {
-    reads: &'a Reads<'a>,
+    ctx: &'a Context<'a>,
     writer: &'a BrandWriter,
     options: &'a Options,
     plan: &'a Plan,
@@ -64,8 +64,8 @@ impl Job for ReversalJob<'_> {
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if self.read_at.elapsed() > PLAN_HOLDS {
-            let (reads, only) = (self.reads, Some(&self.action.target));
-            let again = plan::make(reads, Some(ledger), &self.plan.order_id, self.options, only).await?;
+            let (ctx, only) = (self.ctx, Some(&self.action.target));
+            let again = plan::make(ctx, Some(ledger), &self.plan.order_id, self.options, only).await?;
             let is_same = |now: &ActionPlan| matches!(now.step, Step::Send) && now.rewards == self.action.rewards;
             let same = again.actions.iter().any(is_same);
             // One that was sent meanwhile is found by its own check, under the lock.
@@ -88,7 +88,7 @@ impl Job for ReversalJob<'_> {
             && newest.state == State::Sending
         {
             // Only a process that holds the lock sends, and this one holds it: the other died.
-            return presume_dead(ledger, &newest, self.reads.clock.now()).map(Some);
+            return presume_dead(ledger, &newest, self.ctx.clock.now()).map(Some);
         }
         let found = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)?;
         if let Some(found) = found.as_ref().filter(|found| found.state == State::HandedOver) {

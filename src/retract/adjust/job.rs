@@ -10,7 +10,7 @@ use super::guard::{self, CHANGE, Earlier, Question};
 use super::preview::{Before, Preview};
 use super::{AdjustOptions, read_before};
 use crate::error::{Error, Kind, Result};
-use crate::retract::Reads;
+use crate::retract::Context;
 use crate::retract::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead};
 use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step};
 use crate::retract::send::answer_of;
@@ -19,7 +19,7 @@ use crate::vendor::{BrandWriter, Modification, SendPermit, modification_form};
 
 /// One modification of a plan.
 pub struct ModificationJob<'a> {
-    pub reads: &'a Reads<'a>,
+    pub ctx: &'a Context<'a>,
     pub writer: &'a BrandWriter,
     pub options: &'a AdjustOptions,
     pub plan: &'a Plan,
@@ -56,9 +56,9 @@ impl Job for ModificationJob<'_> {
         let permit = self.writer.ready().await?;
         if !self.is_fresh() {
             let (order_id, target) = (&self.plan.order_id, &self.action.target);
-            let again = plan::make(self.reads, Some(ledger), order_id, &self.options.plan, Some(target)).await?;
+            let again = plan::make(self.ctx, Some(ledger), order_id, &self.options.plan, Some(target)).await?;
             let now = again.actions.iter().find(|now| now.step == Step::Send && now.rewards == self.action.rewards);
-            let before: Before = read_before(self.reads, now.ok_or_else(changed)?, &self.modification.change).await?;
+            let before: Before = read_before(self.ctx, now.ok_or_else(changed)?, &self.modification.change).await?;
             if Preview::of(&self.modification.change, &before)? != *self.preview {
                 return Err(changed());
             }
@@ -75,7 +75,7 @@ impl Job for ModificationJob<'_> {
         let newest = ledger.attempts_by(Road::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
             // Only a process that holds the lock sends, and this one holds it: the other died.
-            presume_dead(ledger, &newest, self.reads.clock.now())?;
+            presume_dead(ledger, &newest, self.ctx.clock.now())?;
         }
         if guard::check(ledger, self.question())? == self.earlier { Ok(None) } else { Err(changed()) }
     }

@@ -22,7 +22,7 @@ use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
 use crate::retract::send::Sender;
 use crate::retract::verdict::Finding;
-use crate::retract::{Follows, Options, Reads, Submissions, WriterSettings, advice, seen, verify};
+use crate::retract::{Context, Follows, Options, Submissions, WriterSettings, advice, seen, verify};
 use crate::store::ledger::{Ledger, State};
 
 /// How long a confirmation speaks for its program.
@@ -43,19 +43,17 @@ impl Batch<'_> {
         let failed = if tried.is_empty() || self.ended.is_some() {
             BTreeSet::new()
         } else {
-            self.reads.report.note(format!("waiting for the {} orders that went first", tried.len()));
-            let (failed, ended) = self.failed_programs(&tried).await?;
+            self.ctx.report.note(format!("waiting for the {} orders that went first", tried.len()));
+            let (failed, ended) = self.failed_programs(ledger, &tried).await?;
             self.ended = ended;
             // What ended the wait for it says nothing about a program.
             if self.ended.is_some() { BTreeSet::new() } else { failed }
         };
         for program in &failed {
             let name = if program.is_empty() { "of no name".to_owned() } else { program.clone() };
-            self.reads
-                .report
-                .warn(format!("in program {name} nothing was taken back, so its other orders are not sent"));
+            self.ctx.report.warn(format!("in program {name} nothing was taken back, so its other orders are not sent"));
             for step in advice::PROGRAM_RULE {
-                self.reads.report.note(format!("program rule: {step}"));
+                self.ctx.report.note(format!("program rule: {step}"));
             }
         }
         let mut rest = Vec::new();
@@ -74,10 +72,10 @@ impl Batch<'_> {
         if these.is_empty() {
             return;
         }
-        let progress = self.reads.report.progress("orders sent");
+        let progress = self.ctx.report.progress("orders sent");
         let began = Instant::now();
         // One for all of them: to build it is to read the token and every certificate.
-        let sender = match Sender::new(self.reads, writer) {
+        let sender = match Sender::new(self.ctx, writer) {
             Ok(sender) => sender,
             Err(error) => {
                 for one in these {
@@ -88,7 +86,7 @@ impl Batch<'_> {
             }
         };
         for (n, one) in these.iter().enumerate() {
-            if self.reads.stop.is_cancelled() {
+            if self.ctx.stop.is_cancelled() {
                 self.ended.get_or_insert_with(|| {
                     Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger")
                         .hint("run the same file again: it does only what is left")
@@ -99,22 +97,24 @@ impl Batch<'_> {
                 item.end(Outcome::NotAttempted, format!("not tried: {error}"));
                 continue;
             }
-            progress.show(n as u64, Some(these.len() as u64), &left(self.reads, began, n, these.len()));
-            let ended = send_item(self.reads, &sender, ledger, item).await;
+            progress.show(n as u64, Some(these.len() as u64), &left(self.ctx, began, n, these.len()));
+            let ended = send_item(self.ctx, &sender, ledger, item).await;
             self.ended = ended;
         }
     }
 
     /// Programs of which no order that went first was confirmed, and what ended the wait before its time.
-    async fn failed_programs(&self, tried: &[&Candidate]) -> Result<(BTreeSet<String>, Option<Error>)> {
+    async fn failed_programs(
+        &self,
+        ledger: &mut Ledger,
+        tried: &[&Candidate],
+    ) -> Result<(BTreeSet<String>, Option<Error>)> {
         let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
-        let ended = self.look_at(&ids, Submissions::EveryLook).await?;
-        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        let ended = self.look_at(ledger, &ids, Submissions::EveryLook).await?;
         let mut failed: BTreeSet<String> = tried.iter().map(|one| one.program.clone()).collect();
         for one in tried {
             for id in &self.items[one.row].sent {
-                let state = ledger.as_ref().map(|ledger| ledger.get(*id)).transpose()?.map(|found| found.state);
-                if matches!(state, Some(State::Confirmed | State::Partial)) {
+                if matches!(ledger.get(*id)?.state, State::Confirmed | State::Partial) {
                     failed.remove(&one.program);
                 }
             }
@@ -123,18 +123,16 @@ impl Batch<'_> {
     }
 
     /// Looks at everything that is open until it is proven or the time is up.
-    pub(super) async fn settle(&mut self) -> Result<()> {
+    pub(super) async fn settle(&mut self, ledger: &mut Ledger) -> Result<()> {
         let ids: Vec<i64> = self.items.iter().flat_map(|item| item.sent.iter().chain(&item.before).copied()).collect();
-        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
         let mut open = Vec::new();
         for id in ids {
             // What is proven is not read again: a batch may have thousands of them.
-            if ledger.as_ref().map(|ledger| ledger.get(id)).transpose()?.is_some_and(|found| found.state.is_open()) {
+            if ledger.get(id)?.state.is_open() {
                 open.push(id);
             }
         }
-        drop(ledger);
-        let problem = self.look_at(&open, Submissions::Sparingly { now: false }).await?;
+        let problem = self.look_at(ledger, &open, Submissions::Sparingly { now: false }).await?;
         if let Some(problem) = problem {
             self.ended.get_or_insert(problem);
         }
@@ -142,38 +140,38 @@ impl Batch<'_> {
     }
 
     /// Looks at these until none is open or the time is up. What ended it for all of them.
-    async fn look_at(&self, ids: &[i64], submissions: Submissions) -> Result<Option<Error>> {
+    async fn look_at(&self, ledger: &mut Ledger, ids: &[i64], submissions: Submissions) -> Result<Option<Error>> {
         if ids.is_empty() {
             return Ok(None);
         }
         let Some(follows) = self.items.first().map(|item| Follows { submissions, ..item.options.follows }) else {
             return Ok(None);
         };
-        let receipts = verify::run(self.reads, ids, true, &follows).await?;
+        let receipts = verify::carry_on(self.ctx, ledger, ids, true, &follows).await?;
         let errors = receipts.into_iter().filter_map(|receipt| receipt.error);
         Ok(errors.filter(|error| matches!(error.kind.exit_code(), 3 | 8 | 130)).min_by_key(|error| error.kind.rank()))
     }
 }
 
 /// How long the rest will take, the waits for the Brand host's quota included: one request to send each, one to prove it.
-fn left(reads: &Reads<'_>, began: Instant, done: usize, total: usize) -> String {
+fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String {
     let per_second = done as f64 / began.elapsed().as_secs_f64().max(0.001);
     if done == 0 {
         return String::new();
     }
-    let (clock, quota) = (reads.clock, reads.brand.stats().quota);
+    let (clock, quota) = (ctx.clock, ctx.brand.stats().quota);
     let requests = (total - done + total) as u64;
     let seconds = time_left(requests, 2.0 * per_second, &quota, 0, clock.now_ms());
     format!("about {} until all of it is proven", duration(seconds))
 }
 
 /// Sends the actions of one row. An error that concerns every row; the row's own are in its outcome.
-async fn send_item(reads: &Reads<'_>, sender: &Sender, ledger: &mut Ledger, item: &mut Item<'_>) -> Option<Error> {
+async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &mut Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();
     let mut ended = None;
     for action in plan.actions.iter().filter(|action| action.step == Step::Send) {
-        let error = match sender.send(reads, ledger, &plan, action, &options).await {
+        let error = match sender.send(ctx, ledger, &plan, action, &options).await {
             Ok(Sent::Yes(retraction, error)) => {
                 item.unsent = item.unsent.saturating_sub(1);
                 item.sent.push(retraction.id);
