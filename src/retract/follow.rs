@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::dispatch::presume_dead;
+use super::dispatch::mark_unknown;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge, reads_cancelled};
 use super::live::{Known, look, snapshots};
 use super::plan::Kept;
@@ -121,7 +121,7 @@ fn wake(ctx: &Context<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
     // Its process may have written the answer and ended since the row was read.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {
-        presume_dead(ledger, &newest, ctx.clock.now()).map(Some)
+        mark_unknown(ledger, &newest, ctx.clock.now()).map(Some)
     } else {
         Ok(Some(newest))
     }

@@ -224,7 +224,7 @@ impl Round<'_> {
 
     fn receipt_of(&self, retraction: &Retraction) -> Receipt {
         let mut receipt = Receipt::new(self.ctx.identity, &retraction.order_id, &self.coverage, false);
-        receipt.add(retraction, &[]);
+        receipt.add(retraction, &[], false);
         receipt
     }
 

@@ -16,7 +16,7 @@ use super::{Batch, SEND};
 use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
 use crate::model::time_left::{duration, time_left};
-use crate::retract::dispatch::Sent;
+use crate::retract::dispatch::{Dispatched, Sent};
 use crate::retract::overrides::Override;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
@@ -172,21 +172,11 @@ async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &mut Ledger, item
     let mut ended = None;
     for action in plan.actions.iter().filter(|action| action.step == Step::Send) {
         let error = match sender.send(ctx, ledger, &plan, action, &options).await {
-            Ok(Sent::Yes(retraction, error)) => {
+            Ok(Dispatched { retraction, sent, error }) => {
                 item.unsent = item.unsent.saturating_sub(1);
-                item.sent.push(retraction.id);
-                item.changed += 1;
+                item.changed += usize::from(sent == Sent::Now);
+                if sent == Sent::Before { &mut item.before } else { &mut item.sent }.push(retraction.id);
                 error
-            }
-            Ok(Sent::Before(retraction)) => {
-                item.unsent = item.unsent.saturating_sub(1);
-                item.before.push(retraction.id);
-                None
-            }
-            Ok(Sent::No(retraction, error)) => {
-                item.unsent = item.unsent.saturating_sub(1);
-                item.sent.push(retraction.id);
-                Some(error)
             }
             Err(error) => {
                 let outcome = if error.kind == Kind::Refused { Outcome::Stopped } else { Outcome::NotAttempted };

@@ -80,9 +80,9 @@ pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receip
             let mut receipt = Receipt::new(ctx.identity, &line.order_id, &coverage, false);
             let id = line.id;
             match look(ctx, options, &mut ledger, line, seen.as_ref()).await {
-                Ok(line) => receipt.add(&line, &[]),
+                Ok(line) => receipt.add(&line, &[], false),
                 Err(error) => {
-                    receipt.add(&ledger.get(id)?, &[]);
+                    receipt.add(&ledger.get(id)?, &[], false);
                     let stops = matches!(error.kind.exit_code(), 3 | 8 | 130);
                     receipt.end_early(error.clone().context(format!("retraction {id}")));
                     if stops {

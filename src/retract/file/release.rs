@@ -77,7 +77,7 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
     let _lock = take_lock(ledger.path(), options.lock_wait, ctx.clock, ctx.stop).await?;
     let released = ledger.append(&line, State::Released, &message, &details, ctx.clock.now())?;
     let mut receipt = Receipt::new(ctx.identity, &released.order_id, &Coverage::default(), false);
-    receipt.add(&released, &[]);
+    receipt.add(&released, &[], false);
     receipt.mark(&ledger);
     Ok(receipt)
 }
