@@ -89,8 +89,8 @@ pub async fn run(
         if options.dry_run {
             receipt.add(&before, &[], false);
         } else {
-            let mut ledger = ctx.open_ledger()?;
-            super::follow_to_the_end(ctx, &options.follows, &mut ledger, before, false, &[], &mut receipt).await;
+            let ledger = ctx.open_ledger()?;
+            super::follow_to_the_end(ctx, &options.follows, ledger, before, false, &[], &mut receipt).await;
         }
         return Ok(receipt);
     }
@@ -118,17 +118,17 @@ pub async fn run(
         ticket: Some(&options.ticket),
     };
     let demand = Demand { overrides: findings.overridden(), ..Demand::of_rewards([&standing.snapshot]) };
-    let mut ledger = ctx.open_ledger()?;
-    let granted = approval::before_sending(ctx, &mut ledger, &demand, &subject)?;
+    let ledger = ctx.open_ledger()?;
+    let granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
     let identity = ctx.identity;
     let canceller =
         RewardCanceller::new(&settings.host, &identity.tenant, *ctx.clock, ctx.stop.clone())?.paced_with(ctx.advocate);
     let mut job = CancelJob { ctx, canceller, reward_id, options, order_id, standing, findings, coverage };
     let (max_wait, lock_wait) = (settings.host.max_wait, settings.lock_wait);
     let granted = granted.as_ref();
-    let dispatched = Dispatch { ctx, ledger: &mut ledger, max_wait, lock_wait, granted }.run(&mut job).await?;
-    super::follow_dispatched(ctx, &options.follows, &mut ledger, dispatched, &[], &mut receipt).await;
-    receipt.mark(&ledger);
+    let dispatched = Dispatch { ctx, ledger, max_wait, lock_wait, granted }.run(&mut job).await?;
+    super::follow_dispatched(ctx, &options.follows, ledger, dispatched, &[], &mut receipt).await;
+    receipt.mark(ledger);
     Ok(receipt)
 }
 
@@ -256,7 +256,7 @@ impl Job for CancelJob<'_> {
         self.standing.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         match sent_before(ledger, self.reward_id)? {
             // Only a process that holds the lock sends, and this one holds it: the other died.
             Some(found) if found.state == State::Sending => {
@@ -328,7 +328,7 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
 pub async fn look(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &mut Retraction,
     time_up: bool,
 ) -> Result<()> {

@@ -55,7 +55,7 @@ pub trait Job {
     fn is_fresh(&self) -> bool;
 
     /// Repeats under the lock every check of the ledger. Returns a retraction if another process has sent it in the meantime.
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>>;
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>>;
 
     /// What the ledger must hold before the request is sent.
     fn intent(&self) -> NewRetraction;
@@ -95,7 +95,7 @@ pub enum Sent {
 /// Sends jobs from one ledger.
 pub struct Dispatch<'a> {
     pub ctx: &'a Context<'a>,
-    pub ledger: &'a mut Ledger,
+    pub ledger: &'a Ledger,
     /// Longest wait for the vendor's limit.
     pub max_wait: Duration,
     /// Longest wait for another process that is sending.
@@ -301,7 +301,7 @@ fn without_addresses(text: Option<&str>) -> String {
 }
 
 /// Marks a retraction as *unknown* that a dead process left at *sending*: whether the vendor received it is not known.
-pub fn mark_unknown(ledger: &mut Ledger, retraction: &Retraction, now: Timestamp) -> Result<Retraction> {
+pub fn mark_unknown(ledger: &Ledger, retraction: &Retraction, now: Timestamp) -> Result<Retraction> {
     let message = "the process that was sending ended without an answer; the vendor may or may not have received it";
     ledger.append(retraction, State::Unknown, message, &json!({}), now)
 }

@@ -111,7 +111,7 @@ pub async fn run(ctx: &Context<'_>, writer: &WriterSettings, order_id: &OrderId,
         let again = plan.actions.iter().any(|action| action.again.is_some());
         confirm(ctx, if again { "Send this AGAIN" } else { "Retract this" }).await?;
     }
-    let mut ledger = ctx.open_ledger()?;
+    let ledger = ctx.open_ledger()?;
     let mut granted = None;
     if to_send {
         let subject = Subject {
@@ -121,7 +121,7 @@ pub async fn run(ctx: &Context<'_>, writer: &WriterSettings, order_id: &OrderId,
             reason: options.reason.as_deref(),
             ticket: options.ticket.as_deref(),
         };
-        granted = approval::before_sending(ctx, &mut ledger, &demand, &subject)?;
+        granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
     }
     let options = &Options { granted, ..options.clone() };
     let mut stopped = false;
@@ -134,12 +134,12 @@ pub async fn run(ctx: &Context<'_>, writer: &WriterSettings, order_id: &OrderId,
             receipt.not_sent(action, "not tried: interrupted");
             receipt.end_early(Error::new(Kind::Interrupted, "interrupted before every action was done"));
         } else {
-            carry_out(ctx, writer, &mut ledger, &plan, action, options, &mut receipt).await;
+            carry_out(ctx, writer, ledger, &plan, action, options, &mut receipt).await;
         }
         // Credentials, quota and signals concern every further action as well.
         stopped = receipt.error.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 8 | 130));
     }
-    receipt.mark(&ledger);
+    receipt.mark(ledger);
     Ok(receipt)
 }
 
@@ -186,7 +186,7 @@ async fn ask(ctx: &Context<'_>, question: impl Into<String>) -> Result<()> {
 async fn carry_out(
     ctx: &Context<'_>,
     writer: &WriterSettings,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     plan: &Plan,
     action: &ActionPlan,
     options: &Options,
@@ -222,7 +222,7 @@ async fn carry_out(
 async fn follow_dispatched(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     dispatched: Dispatched,
     findings: &[Finding],
     receipt: &mut Receipt,
@@ -243,7 +243,7 @@ async fn follow_dispatched(
 async fn follow_to_the_end(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: Retraction,
     sent_now: bool,
     findings: &[Finding],

@@ -36,7 +36,7 @@ impl Sender {
     pub async fn send(
         &self,
         ctx: &Context<'_>,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         plan: &Plan,
         action: &ActionPlan,
         options: &Options,
@@ -85,7 +85,7 @@ impl Job for ReversalJob<'_> {
         self.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         if let Some(newest) = ledger.newest(&self.action.target)?
             && newest.state == State::Sending
         {

@@ -72,7 +72,7 @@ impl Job for ModificationJob<'_> {
         self.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         let newest = ledger.attempts_by(Road::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
             // Only a process that holds the lock sends, and this one holds it: the other died.
