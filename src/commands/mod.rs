@@ -123,7 +123,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     let stop = signal::stop_token();
     // These need no account, and must not fail on somebody's half-finished configuration.
     match cli.command {
-        Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await,
+        Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await.map(|()| End::Done),
         Command::Simulate(options) => return simulate(*options, report, stop).await,
         Command::Completions(args) => return Ok(paper::completions(&args, report)),
         Command::Man(args) => return paper::man(&args, report),
@@ -149,7 +149,8 @@ async fn command(context: &Context<'_>, command: Command) -> Result<End> {
         Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(End::Done),
         Command::Doctor => {
             let Context { settings, clock, stop, report, asked, .. } = context;
-            doctor::run(settings, clock, stop, report, asked).await
+            let worst = doctor::run(settings, clock, stop, report, asked).await?;
+            Ok(worst.map_or(End::Done, End::Said))
         }
         Command::Crawl(args) => remember_refusal(context, "crawl", crawl::run(context, &args).await),
         Command::Lookup(args) => lookup::run(context, args).await,

@@ -14,7 +14,7 @@ use crate::access::Who;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::lookup::{self, Searched};
+use crate::lookup::{self, VendorSearch};
 use crate::model::{ActionId, Actor, OrderId};
 use crate::records::forget::{self, Files};
 use crate::refunds;
@@ -225,7 +225,7 @@ impl Desk {
     }
 
     /// Asks the vendor for an order that the index does not have.
-    pub(super) async fn search(&self, who: &Who, order_id: &OrderId) -> Result<Searched> {
+    pub(super) async fn search(&self, who: &Who, order_id: &OrderId) -> Result<VendorSearch> {
         let _slot = self.slot().await?;
         self.keep_out(&self.actor(who), &Report::silent(), true)?;
         let mut index = Index::open(&self.options.index, &self.options.identity)?;
