@@ -392,7 +392,7 @@ fn remarks(known: &[RewardStatus]) -> Vec<String> {
         let mut remarks = known.remarks.clone();
         match (known.state, known.ledger_status) {
             (RewardState::PartlyRedeemed, LedgerStatus::Done) => {
-                remarks.push("its rest was not cancelled: review it by hand")
+                remarks.push("its rest was not cancelled: review it by hand");
             }
             (RewardState::Pending | RewardState::Available, LedgerStatus::Done) => {
                 remarks.push("it was proven, and stands in a later reading: run `recoup verify`");

@@ -168,7 +168,9 @@ fn circles(files: &[Source]) -> Vec<String> {
     loop {
         let sources: BTreeSet<String> = graph.keys().cloned().collect();
         let targets: BTreeSet<String> = graph.values().flatten().cloned().collect();
-        graph.values_mut().for_each(|names| names.retain(|name| sources.contains(name)));
+        for names in graph.values_mut() {
+            names.retain(|name| sources.contains(name));
+        }
         graph.retain(|module, names| !names.is_empty() && targets.contains(module));
         if graph.len() == sources.len() {
             break;
