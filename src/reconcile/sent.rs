@@ -26,7 +26,7 @@ impl Sent {
     pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
         let mut sent = Self::default();
         if let Some(ledger) = ledger {
-            ledger.survey(|outline| sent.add(outline))?;
+            ledger.summaries()?.into_iter().for_each(|outline| sent.add(outline));
         }
         Ok(sent)
     }

@@ -186,21 +186,18 @@ impl Dispatch<'_> {
     /// One request, between two entries of the ledger.
     async fn try_once<J: Job>(&mut self, permit: J::Permit, job: &J, planned: Option<Retraction>) -> Result<Tried> {
         let now = || self.reads.clock.now();
-        let retraction = if let Some(retraction) = planned {
-            retraction
-        } else {
-            let mut retraction = self.ledger.begin(&job.intent(), now())?;
-            for (kind, message, details) in self.granted.iter().map(|one| one.note()).chain(job.notes()) {
-                retraction = self.ledger.note(&retraction, kind, &message, &details, now())?;
-            }
-            retraction
-        };
-        crash::point("planned");
         let (message, request) = job.request();
         let details = json!({ "request": request });
-        let retraction = match self.ledger.append(&retraction, State::Sending, message, &details, now()) {
-            Ok(sending) => sending,
-            Err(error) => return Ok(Tried::Over(Sent::No(Box::new(retraction), error))),
+        let retraction = match planned {
+            // An earlier try left it planned, because the vendor's limit was reached.
+            Some(planned) => match self.ledger.append(&planned, State::Sending, message, &details, now()) {
+                Ok(sending) => sending,
+                Err(error) => return Ok(Tried::Over(Sent::No(Box::new(planned), error))),
+            },
+            None => {
+                let notes: Vec<_> = self.granted.iter().map(|one| one.note()).chain(job.notes()).collect();
+                self.ledger.intend(&job.intent(), &notes, message, &details, now())?
+            }
         };
         crash::point("committed");
         // Whoever has the main file alone, of the ledger or of the index, must know of it before the vendor does.

@@ -151,7 +151,7 @@ pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
     }
     let message = format!("accepted by a person: {}", trouble.describe());
     let details = details(&trouble, since_text.as_deref(), &sorted, &risks, options);
-    let numbers = ledger.accept(&found, &message, &details, reads.clock.now())?;
+    let numbers = ledger.accept_restored(&found, &message, &details, reads.clock.now())?;
     // The ledger first: the index is a cache of it, and where this fails the command can simply be run again.
     if reader.is_some() {
         Index::open(reads.index, reads.identity)?.adopt_ledger(&ledger.ledger_id()?, &ledger.head()?)?;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::store::open_as_it_is;
+use crate::store::db::open_file;
 
 /// Pages that are in the log alone before they are copied into the file: 64 MB.
 const DUE: i64 = 16_384;
@@ -67,7 +67,7 @@ impl Drop for LogKeeper {
 
 fn copy(path: &Path) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    checkpoint(&open_as_it_is(path, flags)?)
+    checkpoint(&open_file(path, flags)?)
 }
 
 /// Copies what can be copied without waiting for anybody.
