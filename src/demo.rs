@@ -73,7 +73,8 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     report.note(format!("3. recoup lookup {:?}: an order that was just refunded", order_id.as_str()));
     let reader =
         IndexReader::open(&index, Some(&identity))?.ok_or_else(|| Error::new(Kind::Storage, "the index vanished"))?;
-    for answer in lookup::run(Some(&reader), std::slice::from_ref(&order_id), lookup::Participants::Leave, clock.now())?
+    for answer in
+        lookup::run(Some(&reader), std::slice::from_ref(&order_id), lookup::ParticipantIds::Hide, clock.now())?
     {
         for line in answer.describe().lines() {
             report.note(format!("   {line}"));

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
-use crate::refunds::cells::harmless;
+use crate::refunds::csv_injection::escape;
 use crate::report::one_line;
 use crate::store::ledger::Exported;
 
@@ -61,7 +61,7 @@ pub(super) fn line(event: &Exported) -> Result<String> {
         event.details.to_string(),
         event.hash.clone(),
     ];
-    row(&cells.map(|cell| Cow::Owned(harmless(&one_line(&cell)).into_owned())))
+    row(&cells.map(|cell| Cow::Owned(escape(&one_line(&cell)).into_owned())))
 }
 
 fn row(cells: &[Cow<'_, str>]) -> Result<String> {

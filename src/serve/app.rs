@@ -17,7 +17,7 @@ use super::webhooks::Refused;
 use crate::access::{Access, Right, Who};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::lookup::{self, Answer, Participants};
+use crate::lookup::{self, Answer, ParticipantIds};
 use crate::model::OrderId;
 use crate::status::{self, Status};
 use crate::store::index::IndexReader;
@@ -115,14 +115,14 @@ impl App {
 
     /// Answers orders from the index, exactly as they are written.
     pub(super) fn look_up(&self, orders: &[OrderId]) -> Result<Vec<Answer>> {
-        self.readers.with(|reader| lookup::run(reader.as_deref(), orders, Participants::Leave, self.clock.now()))
+        self.readers.with(|reader| lookup::run(reader.as_deref(), orders, ParticipantIds::Hide, self.clock.now()))
     }
 
     /// Answers what a person pasted, from the index: each text as an order ID, or each order ID of a list.
-    pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: Participants) -> Result<Vec<Answer>> {
+    pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: ParticipantIds) -> Result<Vec<Answer>> {
         self.readers.with(|reader| {
             let mut orders = Vec::new();
-            for order in lookup::expand(reader.as_deref(), texts)? {
+            for order in lookup::split_lists(reader.as_deref(), texts)? {
                 if !orders.contains(&order) {
                     orders.push(order);
                 }
@@ -226,6 +226,6 @@ pub(super) fn check_count(orders: usize) -> Result<()> {
 }
 
 /// Whether a person's look-ups find orders by a participant's ID: only the right to see accounts says who placed an order.
-pub(super) fn participants(who: &Who) -> Participants {
-    if who.may(Right::SeeAccount) { Participants::Find } else { Participants::Leave }
+pub(super) fn participants(who: &Who) -> ParticipantIds {
+    if who.may(Right::SeeAccount) { ParticipantIds::Match } else { ParticipantIds::Hide }
 }

@@ -12,8 +12,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
-use crate::lookup::basis;
-use crate::status::Served;
+use crate::lookup::describe_coverage;
+use crate::status::ServiceMetrics;
 
 pub(super) async fn alive() -> &'static str {
     "alive\n"
@@ -34,7 +34,7 @@ async fn readiness(app: &Arc<App>) -> Result<String, String> {
         return Err(format!("nothing can be sent: {}", block.message));
     }
     let coverage = status.coverage.as_ref().ok_or("there is no index yet")?;
-    let basis = basis(coverage);
+    let basis = describe_coverage(coverage);
     let limit = crate::clock::signed(app.options.ready_max_age);
     match status.age {
         Some(age) if age <= limit => Ok(basis),
@@ -48,7 +48,7 @@ const OVERDUE: Duration = Duration::from_hours(24);
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let refused_hooks = app.refused_hooks.counts();
-    let served = Served { answers: app.answers(), vendor: crate::vendor::answers(), refused_hooks };
+    let served = ServiceMetrics { answers: app.answers(), vendor: crate::vendor::answers_by_status(), refused_hooks };
     let text = match app.status().await {
         Ok(status) => status.metrics(OVERDUE, app.clock.now(), &served).map_err(|error| error.to_string()),
         Err(error) => Err(error.message),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asked::Fields;
 use crate::error::{Error, Kind, Result};
-use crate::refunds::{AmountMeans, Explained, Options, OrderText};
+use crate::refunds::{AmountMeans, ColumnMapping, Options, OrderIdRewrite};
 
 /// The fields, each with what the page calls it; the label is empty if the page has no such field.
 pub(super) const FIELDS: [(&str, &str); 11] = [
@@ -31,7 +31,7 @@ pub(super) struct Asked {
     /// The format; recognised by the header if it is left out.
     pub(super) format: Option<String>,
     /// What the columns mean.
-    pub(super) explained: Explained,
+    pub(super) explained: ColumnMapping,
     pub(super) order_prefix: Option<String>,
     pub(super) strip_order_prefix: Option<String>,
 }
@@ -44,7 +44,7 @@ impl Asked {
             values.filter(|value| !value.is_empty()).collect::<Vec<_>>()
         };
         let raw = |name: &str| fields.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
-        let explained = Explained {
+        let explained = ColumnMapping {
             recognise_by: Vec::new(),
             order_column: fields.text("order_column"),
             amount_column: fields.text("amount_column"),
@@ -64,10 +64,10 @@ impl Asked {
         let prefix = |asked: &Option<String>, set: &String| asked.clone().unwrap_or_else(|| set.clone());
         Options {
             format: self.format.clone(),
-            explained: self.explained.clone(),
-            order_text: OrderText {
-                prefix: prefix(&self.order_prefix, &of_settings.order_text.prefix),
-                strip: prefix(&self.strip_order_prefix, &of_settings.order_text.strip),
+            mapping: self.explained.clone(),
+            order_id_rewrite: OrderIdRewrite {
+                prefix: prefix(&self.order_prefix, &of_settings.order_id_rewrite.prefix),
+                strip: prefix(&self.strip_order_prefix, &of_settings.order_id_rewrite.strip),
             },
             ..of_settings.clone()
         }
@@ -190,9 +190,11 @@ mod tests {
             (explained.refunded_when.as_slice(), explained.ignore_columns.len()),
             (["a,b", "c"].map(str::to_owned).as_slice(), 1)
         );
-        let set =
-            Options { order_text: OrderText { prefix: "A".to_owned(), strip: "B".to_owned() }, ..Options::default() };
-        let text = asked.options(&set).order_text;
+        let set = Options {
+            order_id_rewrite: OrderIdRewrite { prefix: "A".to_owned(), strip: "B".to_owned() },
+            ..Options::default()
+        };
+        let text = asked.options(&set).order_id_rewrite;
         assert_eq!((text.prefix.as_str(), text.strip.as_str()), ("# ", "B"), "the settings hold for what is not said");
         Asked::of(&Fields::parse(b"amount_means=maybe")).expect_err("an unknown word");
     }

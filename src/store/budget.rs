@@ -10,7 +10,9 @@ use super::Identity;
 use super::db::{Conn, DbError, Patience, Row, Tx};
 use super::index::LAYOUT;
 use crate::error::{Error, Kind, Result};
-use crate::model::budget::{Account, Ask, Budget, Grant, Hold, News, Purpose, Terms, Unavailable, WaitReason};
+use crate::model::budget::{
+    Budget, Grant, LeaseRequest, Pause, Purpose, QuotaSettings, QuotaState, Unavailable, UsageReport, WaitReason,
+};
 
 /// How long requests are remembered by the minute.
 const MINUTES_KEPT: i64 = 2 * 24 * 60;
@@ -33,7 +35,7 @@ pub struct BudgetLine {
     /// `advocate` or `brand`, and the base URL.
     pub host: String,
     /// As it stands now.
-    pub account: Account,
+    pub account: QuotaState,
     /// Requests of the last sixty minutes, by what they were for.
     pub last_hour: Spent,
     /// Requests since midnight UTC.
@@ -67,7 +69,7 @@ impl SharedBudget {
         }
     }
 
-    /// Ends the wait that is kept for this host, at a person's word: see [`Account::clear`]. Whether there was one.
+    /// Ends the wait that is kept for this host, at a person's word: see [`QuotaState::clear`]. Whether there was one.
     ///
     /// # Errors
     /// `Storage` or `Busy`: nothing was cleared.
@@ -77,7 +79,7 @@ impl SharedBudget {
                 Kind::Storage,
                 format!("the index at {} keeps no quota for this tenant, account and hosts", self.path.display()),
             )
-            .hint("check the tenant, the Account SID and the two base URLs, and run `recoup crawl` if there is no index yet"),
+            .hint("check the tenant, the QuotaState SID and the two base URLs, and run `recoup crawl` if there is no index yet"),
             Unavailable::Failed(why) => Error::new(Kind::Storage, why).hint("run the same command again"),
         })?;
         conn.write(|tx| {
@@ -98,12 +100,11 @@ impl SharedBudget {
 impl Budget for SharedBudget {
     fn exchange(
         &self,
-        news: &News,
-        purpose: Purpose,
-        ask: Option<&Ask>,
-        terms: &Terms,
+        report: &UsageReport,
+        request: LeaseRequest,
+        settings: &QuotaSettings,
         now_ms: i64,
-    ) -> Result<(Grant, Account), Unavailable> {
+    ) -> Result<(Grant, QuotaState), Unavailable> {
         let mut conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
         if conn.is_none() {
             *conn = Some(self.open()?);
@@ -111,9 +112,9 @@ impl Budget for SharedBudget {
         let Some(open) = conn.as_ref() else { return Err(Unavailable::NoDatabase) };
         let done = open.write(|tx| {
             let mut account = read(tx, &self.host)?.unwrap_or_default();
-            let grant = account.exchange(news, ask, terms, now_ms);
+            let grant = account.exchange(report, request, settings, now_ms);
             write(tx, &self.host, &account)?;
-            count(tx, &self.host, purpose, news.sent, now_ms)?;
+            count(tx, &self.host, request.purpose, report.sent, now_ms)?;
             Ok((grant, account))
         });
         done.map_err(|error| {
@@ -149,37 +150,37 @@ const COLUMNS: &str =
     "host, reserve, quota, window_ms, quota_told, window, window_ends_at, used, remaining, told_at, rate, rate_told,
     rate_learned, rate_top, limited_at, grown_at, next_slot_us, next_retraction_us, hold_until, hold_reason";
 
-fn read(tx: &Tx<'_>, host: &str) -> Result<Option<Account>, DbError> {
+fn read(tx: &Tx<'_>, host: &str) -> Result<Option<QuotaState>, DbError> {
     tx.opt(&format!("SELECT {COLUMNS} FROM budgets WHERE host = ?1"), &[&host], account)
 }
 
-fn account(row: &Row<'_>) -> Result<Account, DbError> {
+fn account(row: &Row<'_>) -> Result<QuotaState, DbError> {
     let number = |column: usize| row.get::<Option<i64>>(column).map(|n| n.map(|n| n.max(0).unsigned_abs()));
-    let hold: Option<i64> = row.get(18)?;
+    let until: Option<i64> = row.get(18)?;
     let reason: Option<&str> = row.get(19)?;
-    Ok(Account {
+    Ok(QuotaState {
         reserve: row.get(1)?,
         limit: number(2)?,
         window_ms: row.get(3)?,
-        limit_told: number(4)?,
+        limit_from_header: number(4)?,
         window: number(5)?.unwrap_or(0),
         window_ends_ms: row.get(6)?,
         used: number(7)?.unwrap_or(0),
         remaining: number(8)?,
-        told_at_ms: row.get(9)?,
+        header_at_ms: row.get(9)?,
         rate: row.get(10)?,
-        rate_told: row.get(11)?,
+        rate_from_header: row.get(11)?,
         rate_learned: row.get(12)?,
-        rate_top: row.get(13)?,
+        rate_at_last_429: row.get(13)?,
         limited_at_ms: row.get(14)?,
-        grown_at_ms: row.get(15)?,
+        rate_raised_at_ms: row.get(15)?,
         next_slot_us: row.get(16)?,
         next_retraction_us: row.get(17)?,
-        hold: hold.map(|until_ms| Hold { until_ms, reason: WaitReason::parse(reason.unwrap_or_default()) }),
+        pause: until.map(|until_ms| Pause { until_ms, reason: WaitReason::parse(reason.unwrap_or_default()) }),
     })
 }
 
-fn write(tx: &Tx<'_>, host: &str, account: &Account) -> Result<(), DbError> {
+fn write(tx: &Tx<'_>, host: &str, account: &QuotaState) -> Result<(), DbError> {
     let columns = COLUMNS.split(',').map(str::trim);
     let updates: Vec<String> = columns.skip(1).map(|name| format!("{name} = excluded.{name}")).collect();
     let insert = format!(
@@ -195,22 +196,22 @@ fn write(tx: &Tx<'_>, host: &str, account: &Account) -> Result<(), DbError> {
             &account.reserve,
             &account.limit,
             &account.window_ms,
-            &account.limit_told,
+            &account.limit_from_header,
             &account.window,
             &account.window_ends_ms,
             &account.used,
             &account.remaining,
-            &account.told_at_ms,
+            &account.header_at_ms,
             &account.rate,
-            &account.rate_told,
+            &account.rate_from_header,
             &account.rate_learned,
-            &account.rate_top,
+            &account.rate_at_last_429,
             &account.limited_at_ms,
-            &account.grown_at_ms,
+            &account.rate_raised_at_ms,
             &account.next_slot_us,
             &account.next_retraction_us,
-            &account.hold.map(|hold| hold.until_ms),
-            &account.hold.map(|hold| hold.reason.as_str()),
+            &account.pause.map(|pause| pause.until_ms),
+            &account.pause.map(|pause| pause.reason.as_str()),
         ],
     )
     .map(drop)
@@ -223,7 +224,7 @@ pub fn budgets(path: &Path, now_ms: i64) -> Result<Vec<BudgetLine>> {
     conn.read(|tx| {
         let all = format!("SELECT {COLUMNS} FROM budgets ORDER BY host");
         let accounts = tx.rows(&all, &[], |row| Ok((row.get::<String>(0)?, account(row)?)))?;
-        let line = |(host, account): (String, Account)| {
+        let line = |(host, account): (String, QuotaState)| {
             let (last_hour, today) = (spent(tx, &host, minute - 59)?, spent(tx, &host, minute - minute % (24 * 60))?);
             let hours = by_hour(tx, &host, minute)?;
             Ok(BudgetLine { account: account.at(now_ms), last_hour, today, hours, host })
@@ -264,12 +265,12 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::model::budget::{Limited, Quota, Told};
+    use crate::model::budget::{Quota, QuotaHeader, RateLimited};
     use crate::store::db::RawConnection;
     use crate::store::index::Index;
 
     const NOW: i64 = 1_700_000_000_000;
-    const ASK: Ask = Ask { purpose: Purpose::Crawl, want: 8 };
+    const REQUEST: LeaseRequest = LeaseRequest { purpose: Purpose::Crawl, want: 8 };
 
     fn owner(tenant: &str) -> Identity {
         let text = |text: &str| text.to_owned();
@@ -288,12 +289,12 @@ mod tests {
         (dir, path)
     }
 
-    fn quota(limit: u64) -> Terms {
-        Terms { quota: Some(Quota { limit, window_ms: 60_000 }), ..Terms::default() }
+    fn quota(limit: u64) -> QuotaSettings {
+        QuotaSettings { quota: Some(Quota { limit, window_ms: 60_000 }), ..QuotaSettings::default() }
     }
 
-    fn take(budget: &SharedBudget, news: &News, terms: &Terms) -> (Grant, Account) {
-        budget.exchange(news, Purpose::Crawl, Some(&ASK), terms, NOW).expect("it is there")
+    fn take(budget: &SharedBudget, report: &UsageReport, settings: &QuotaSettings) -> (Grant, QuotaState) {
+        budget.exchange(report, REQUEST, settings, NOW).expect("it is there")
     }
 
     #[test]
@@ -302,30 +303,45 @@ mod tests {
         let (a, b) = (SharedBudget::new(&path, "h", None), SharedBudget::new(&path, "h", None));
         let mut taken = 0;
         for n in 0..200 {
-            taken += take(if n % 2 == 0 { &a } else { &b }, &News::default(), &quota(100)).0.requests;
+            taken += take(if n % 2 == 0 { &a } else { &b }, &UsageReport::default(), &quota(100)).0.requests;
         }
         assert_eq!(taken, 90, "all but the reserve");
         let other = SharedBudget::new(&path, "another host", None);
-        assert!(take(&other, &News::default(), &quota(100)).0.requests > 0);
+        assert!(take(&other, &UsageReport::default(), &quota(100)).0.requests > 0);
     }
 
     #[test]
     fn an_account_comes_back_as_it_was() {
         let (_dir, path) = index();
-        let told =
-            Told { limit: 50, remaining: 40, resets_at_ms: NOW + 30_000, window_ms: None, at_ms: NOW, outstanding: 1 };
-        let hold = Hold { until_ms: NOW + 1, reason: WaitReason::BackingOff };
-        let limited = Limited { at_ms: NOW, estimate: Some(12.5) };
-        let news = News { told: Some(told), hold: Some(hold), limited: Some(limited), sent: 3, ..News::default() };
-        let (_, kept) = take(&SharedBudget::new(&path, "h", None), &news, &quota(60));
-        assert!(kept.rate_learned.is_some() && kept.limit_told == Some(50) && kept.hold == Some(hold), "{kept:?}");
+        let header = QuotaHeader {
+            limit: 50,
+            remaining: 40,
+            resets_at_ms: NOW + 30_000,
+            window_ms: None,
+            at_ms: NOW,
+            outstanding: 1,
+        };
+        let pause = Pause { until_ms: NOW + 1, reason: WaitReason::BackingOff };
+        let limited = RateLimited { at_ms: NOW, estimate: Some(12.5) };
+        let report = UsageReport {
+            header: Some(header),
+            pause: Some(pause),
+            limited: Some(limited),
+            sent: 3,
+            ..UsageReport::default()
+        };
+        let (_, kept) = take(&SharedBudget::new(&path, "h", None), &report, &quota(60));
+        assert!(
+            kept.rate_learned.is_some() && kept.limit_from_header == Some(50) && kept.pause == Some(pause),
+            "{kept:?}"
+        );
         let lines = budgets(&path, NOW).expect("readable");
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].account, kept);
         assert_eq!(lines[0].last_hour, Spent { crawl: 3, retraction: 0 });
         let later = budgets(&path, NOW + 3 * 3_600_000).expect("readable");
         assert_eq!((later[0].last_hour, later[0].account.used), (Spent::default(), 0));
-        assert_eq!(later[0].account.hold, None);
+        assert_eq!(later[0].account.pause, None);
     }
 
     #[test]
@@ -333,8 +349,9 @@ mod tests {
         let (_dir, path) = index();
         let budget = SharedBudget::new(&path, "h", None);
         let send = |purpose, at| {
-            let news = News { sent: 5, ..News::default() };
-            budget.exchange(&news, purpose, None, &Terms::default(), at).expect("it is there");
+            let report = UsageReport { sent: 5, ..UsageReport::default() };
+            let request = LeaseRequest { purpose, want: 0 };
+            budget.exchange(&report, request, &QuotaSettings::default(), at).expect("it is there");
         };
         send(Purpose::Crawl, NOW);
         send(Purpose::Crawl, NOW + 1);
@@ -354,7 +371,7 @@ mod tests {
         let (dir, path) = index();
         let missing = SharedBudget::new(&dir.path().join("none.db"), "h", None);
         let refused = |budget: &SharedBudget| {
-            budget.exchange(&News::default(), Purpose::Crawl, Some(&ASK), &Terms::default(), NOW).map(|_| ())
+            budget.exchange(&UsageReport::default(), REQUEST, &QuotaSettings::default(), NOW).map(|_| ())
         };
         assert_eq!(refused(&missing), Err(Unavailable::NoDatabase));
         assert!(!dir.path().join("none.db").exists());

@@ -35,7 +35,8 @@ pub(crate) struct Layout {
     pub version: usize,
     /// `PRAGMA synchronous`: `FULL` for what cannot be rebuilt, `NORMAL` for what can.
     pub synchronous: &'static str,
-    pub functions: db::Functions,
+    /// Pages in the write-ahead log at which a commit copies them into the file.
+    pub autocheckpoint_pages: u32,
     /// `PRAGMA application_id`, so that a foreign SQLite file is not mistaken for ours.
     pub application_id: i32,
 }

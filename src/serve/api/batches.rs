@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use super::once::{Begun, begin};
 use super::{Answered, Problem, json, text};
 use crate::error::{Error, Kind};
-use crate::refunds::read::Understood;
+use crate::refunds::read::Parsed;
 use crate::retract::overrides::Override;
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Fields, Query};
@@ -61,8 +61,8 @@ pub(in crate::serve) async fn create(
     };
     // The problem quotes cells of the file, so it is not kept for a second request with the same key.
     let refunds = match app.understand(&body, &asked) {
-        Ok(Understood::Read(refunds)) => *refunds,
-        Ok(Understood::Doubtful(doubtful)) => return Ok(once.refused(&app, Problem::doubtful(*doubtful), false)?),
+        Ok(Parsed::Complete(refunds)) => *refunds,
+        Ok(Parsed::NeedsMapping(doubtful)) => return Ok(once.refused(&app, Problem::doubtful(*doubtful), false)?),
         Err(error) => return Ok(once.refused(&app, Problem::of_file(error), false)?),
     };
     match app.begin_batch(&caller.who, refunds, asked, terms) {

@@ -22,7 +22,7 @@ use super::app::App;
 use super::reading::Asked;
 use crate::access::Who;
 use crate::error::{Error, Kind, Result};
-use crate::refunds::read::Understood;
+use crate::refunds::read::Parsed;
 use crate::refunds::{DecisionKind, Refunds};
 use crate::report::Report;
 use crate::retract::overrides::Override;
@@ -172,7 +172,7 @@ impl Batch {
 
 impl App {
     /// Reads an upload, or says which of its columns a person must explain.
-    pub(super) fn understand(&self, upload: &[u8], asked: &Asked) -> Result<Understood> {
+    pub(super) fn understand(&self, upload: &[u8], asked: &Asked) -> Result<Parsed> {
         work::understand(upload, &asked.options(&self.desk.options.reading))
     }
 

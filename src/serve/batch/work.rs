@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{Batch, Terms};
 use crate::access::Who;
 use crate::error::{Error, Result};
-use crate::refunds::plan::{self as plan_file, MadeFor};
-use crate::refunds::read::{self as read_file, Understood};
-use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, write};
+use crate::refunds::plan_file::{self, PlanTarget};
+use crate::refunds::read::{self as read_file, Parsed};
+use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
 use crate::report::Report;
 use crate::retract::batch::{self, COLUMNS, Limits, PLANNED};
 use crate::retract::{Options, WriterSettings};
@@ -21,8 +21,8 @@ const NAME: &str = "the file";
 const READ_ACTIONS: usize = 100;
 
 /// Reads an upload, or says which of its columns a person must explain.
-pub(super) fn understand(upload: &[u8], options: &refunds::Options) -> Result<Understood> {
-    read_file::understand(NAME, upload, options)
+pub(super) fn understand(upload: &[u8], options: &refunds::Options) -> Result<Parsed> {
+    read_file::parse(NAME, upload, options)
 }
 
 /// Plans every row; nothing is sent. The plan as a file, and in the batch what it comes to.
@@ -37,7 +37,7 @@ pub(super) async fn plan(
     let reads = desk.reads_patiently(&actor, report);
     let options = options(desk, &batch.terms, &batch.id, refunds.rows.len());
     options.check(false)?;
-    desk.keep_out(&actor, report, false)?;
+    desk.apply_tombstones(&actor, report, false)?;
     let now = desk.now();
     let planned = batch::Batch::plan(&reads, refunds, &options, now).await?;
     desk.remember_clock();
@@ -55,13 +55,13 @@ pub(super) async fn plan(
 /// Carries a plan out: each row is checked live again and goes only where the plan says so. The outcomes as a file.
 pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch, report: &Report) -> Result<Vec<u8>> {
     let planned = plan_file::plan_of(NAME, plan, &refunds::Options::default())?;
-    planned.check_made_for(&made_for(desk))?;
+    planned.check_target(&made_for(desk))?;
     let refunds = &planned.refunds;
     let actor = desk.actor(who);
     let reads = desk.reads_patiently(&actor, report);
     let options = Options { yes: true, ..options(desk, &batch.terms, &batch.id, refunds.rows.len()) };
     options.check(false)?;
-    desk.keep_out(&actor, report, false)?;
+    desk.apply_tombstones(&actor, report, false)?;
     let mut work = batch::Batch::plan(&reads, refunds, &options, planned.made_at).await?;
     work.hold_to(&planned.planned);
     work.intent(desk.options.limits)?;
@@ -79,7 +79,7 @@ pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch
     batch.counts = summary.outcomes.iter().map(|(words, count)| ((*words).to_owned(), *count)).collect();
     batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
-    write::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
+    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
 }
 
 /// A batch waits for the vendor's limit as the command line does: nobody sits before it.
@@ -103,9 +103,9 @@ fn options(desk: &Desk, terms: &Terms, id: &str, rows: usize) -> Options {
     }
 }
 
-fn made_for(desk: &Desk) -> MadeFor {
+fn made_for(desk: &Desk) -> PlanTarget {
     let identity = &desk.options.identity;
-    MadeFor { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
+    PlanTarget { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
 }
 
 /// The decisions of a plan: those of the file, held against the live actions.

@@ -13,8 +13,8 @@ use super::shown::{count, minute};
 use super::{Failure, Page, Shell, explain, rendered};
 use crate::error::{Error, Kind};
 use crate::refunds::formats;
-use crate::refunds::plan::plan_of;
-use crate::refunds::read::{LIST_NAME, Understood};
+use crate::refunds::plan_file::plan_of;
+use crate::refunds::read::{LIST_FORMAT, Parsed};
 use crate::retract::overrides::Override;
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Fields, Form, check};
@@ -80,8 +80,8 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     let shell = Shell::of(&app, "Batches", Some(&caller));
     let known = formats::ALL.iter().map(|format| (format.name.to_owned(), format.title.to_owned()));
     let of_settings =
-        app.desk.options.reading.of_settings.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
-    let list = std::iter::once((LIST_NAME.to_owned(), "a list of refunds of no known format".to_owned()));
+        app.desk.options.reading.configured.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
+    let list = std::iter::once((LIST_FORMAT.to_owned(), "a list of refunds of no known format".to_owned()));
     let formats = known.chain(of_settings).chain(list).collect();
     Ok(rendered(&BatchesPage { shell, batches, formats, known: formats::ALL.len(), csrf: caller.csrf }))
 }
@@ -118,8 +118,8 @@ pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller
     }
     let asked = Asked::of(&fields)?;
     let batch = match app.understand(&file, &asked).map_err(Failure::of_file)? {
-        Understood::Read(refunds) => app.begin_batch(&caller.who, *refunds, asked, terms)?,
-        Understood::Doubtful(_) => app.keep_to_explain(&caller.who, &file, asked, terms)?,
+        Parsed::Complete(refunds) => app.begin_batch(&caller.who, *refunds, asked, terms)?,
+        Parsed::NeedsMapping(_) => app.keep_to_explain(&caller.who, &file, asked, terms)?,
     };
     Ok(Redirect::to(&format!("/batch/{}", batch.id)).into_response())
 }

@@ -12,9 +12,9 @@ use super::masked::masked;
 use super::shown::minute;
 use super::{Page, Shell, rendered};
 use crate::error::{Error, Kind};
-use crate::refunds::looks::Doubt;
-use crate::refunds::read::{Doubtful, Understood};
-use crate::refunds::{AmountMeans, Column, Explained};
+use crate::refunds::read::{NeedsMapping, Parsed};
+use crate::refunds::unclear_columns::UnclearColumn;
+use crate::refunds::{AmountMeans, Column, ColumnMapping};
 use crate::serve::app::App;
 use crate::serve::asked::{Caller, Fields, Form};
 use crate::serve::reading::{Asked, for_page, without_flags};
@@ -75,12 +75,12 @@ impl Choice {
 pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> Page {
     let (batch, upload) = app.to_explain(id)?;
     match app.understand(&upload, &batch.asked) {
-        Ok(Understood::Doubtful(doubtful)) => {
+        Ok(Parsed::NeedsMapping(doubtful)) => {
             let order_is_open = doubtful.doubts.is_empty();
             let reason = if order_is_open { said_of(&doubtful.error) } else { String::new() };
             form(app, caller, id, &doubtful, &reason, &Fields::default())
         }
-        Ok(Understood::Read(_)) => Err(needs_no_explanation().into()),
+        Ok(Parsed::Complete(_)) => Err(needs_no_explanation().into()),
         Err(error) => Err(super::Failure::of_file(error)),
     }
 }
@@ -90,11 +90,11 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
     let Form { caller, fields } = asked;
     let (batch, upload) = app.to_explain(&id)?;
     let doubtful = match app.understand(&upload, &batch.asked) {
-        Ok(Understood::Doubtful(doubtful)) => *doubtful,
-        Ok(Understood::Read(_)) => return Err(needs_no_explanation().into()),
+        Ok(Parsed::NeedsMapping(doubtful)) => *doubtful,
+        Ok(Parsed::Complete(_)) => return Err(needs_no_explanation().into()),
         Err(error) => return Err(super::Failure::of_file(error)),
     };
-    let again = |doubtful: &Doubtful, reason: &str| {
+    let again = |doubtful: &NeedsMapping, reason: &str| {
         let mut page = form(&app, &caller, &id, doubtful, reason, &fields)?;
         *page.status_mut() = StatusCode::BAD_REQUEST;
         Ok(page)
@@ -105,15 +105,15 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
     };
     let asked = Asked { explained, ..batch.asked.clone() };
     match app.understand(&upload, &asked) {
-        Ok(Understood::Read(refunds)) => {
+        Ok(Parsed::Complete(refunds)) => {
             app.plan_explained(&caller.who, batch, *refunds, asked)?;
             Ok(Redirect::to(&format!("/batch/{id}")).into_response())
         }
-        Ok(Understood::Doubtful(still)) => {
+        Ok(Parsed::NeedsMapping(still)) => {
             let reason = said_of(&still.error);
             let new = still.doubts.into_iter().filter(|doubt| doubtful.doubts.iter().all(|it| it.place != doubt.place));
             let doubts = doubtful.doubts.iter().cloned().chain(new.collect::<Vec<_>>()).collect();
-            again(&Doubtful { doubts, ..doubtful }, &reason)
+            again(&NeedsMapping { doubts, ..doubtful }, &reason)
         }
         Err(error) => again(&doubtful, &said_of(&error)),
     }
@@ -140,7 +140,7 @@ fn field(place: usize) -> String {
 }
 
 /// What the choices say, over what was said with the upload.
-fn explained(before: &Explained, doubtful: &Doubtful, fields: &Fields) -> Result<Explained, String> {
+fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -> Result<ColumnMapping, String> {
     let header = &doubtful.columns.header;
     let mut by_meaning: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut open = Vec::new();
@@ -186,7 +186,7 @@ fn explained(before: &Explained, doubtful: &Doubtful, fields: &Fields) -> Result
         _ => {}
     }
     let ignored = by_meaning.get("nothing").into_iter().flatten().map(|place| header[*place].clone());
-    Ok(Explained {
+    Ok(ColumnMapping {
         order_column: one("order")?.or_else(|| before.order_column.clone()),
         amount_column: refunded.or(new).or_else(|| before.amount_column.clone()),
         amount_means: means,
@@ -212,7 +212,7 @@ fn name_of(header: &[String], place: usize) -> String {
     if is_repeated { format!("{name}#{}", before + 1) } else { name.clone() }
 }
 
-fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &Doubtful, reason: &str, fields: &Fields) -> Page {
+fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &NeedsMapping, reason: &str, fields: &Fields) -> Page {
     let batch = app.batch(id)?;
     let header = &doubtful.columns.header;
     let taken_for = |place: usize| {
@@ -228,7 +228,7 @@ fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &Doubtful, reason: 
         let text: String = text.trim().chars().take(SHOWN_CHARS).collect();
         if text.contains('@') { masked(&text) } else { text }
     };
-    let choice = |place: usize, doubt: Option<&Doubt>| {
+    let choice = |place: usize, doubt: Option<&UnclearColumn>| {
         let of_rows = || {
             doubtful.first_rows.iter().filter_map(|row| row.get(place).cloned()).filter(|cell| !cell.trim().is_empty())
         };
@@ -280,7 +280,7 @@ fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &Doubtful, reason: 
 }
 
 /// What a person said about columns, a sentence each, for whoever carries the plan out.
-pub(super) fn said(explained: &Explained) -> Vec<String> {
+pub(super) fn said(explained: &ColumnMapping) -> Vec<String> {
     let amount = match explained.amount_means {
         Some(AmountMeans::NewAmount) => "the new amount of the order",
         Some(AmountMeans::Refunded) | None => "the refunded amount",

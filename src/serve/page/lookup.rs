@@ -96,7 +96,7 @@ pub(super) fn orders_of(asked: &Fields) -> Result<Vec<OrderId>> {
         asked.all("orders").flat_map(|text| text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)));
     let mut orders = Vec::new();
     for line in lines.filter(|line| !line.trim().is_empty()) {
-        let order = lookup::typed(line)?;
+        let order = lookup::parse_typed(line)?;
         if !orders.contains(&order) {
             orders.push(order);
         }

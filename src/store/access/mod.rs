@@ -29,7 +29,7 @@ pub(super) const LAYOUT: Layout = Layout {
     schema: include_str!("../../../access.sql"),
     version: 1,
     synchronous: "FULL",
-    functions: |_| Ok(()),
+    autocheckpoint_pages: 1000,
     application_id: 0x7265_6361, // "reca"
 };
 

@@ -29,9 +29,6 @@ pub(super) use rusqlite::Connection as RawConnection;
 pub(super) use sqlite::{Checks, Row, Tx, rewrite};
 pub(super) use value::{FromValue, ToValue, Value};
 
-/// Gives a connection the SQL functions that a schema uses. Only the index has any.
-pub(super) type Functions = fn(&rusqlite::Connection) -> rusqlite::Result<()>;
-
 /// The pause between two attempts to get a file that another process is writing to.
 const BUSY_POLL: Duration = Duration::from_millis(1);
 

@@ -23,7 +23,6 @@ pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<
     create_private(path).map_err(|error| io_error(&error, layout, path))?;
     let open = || -> Result<Connection, DbError> {
         let mut conn = open_file(path, READ_WRITE)?;
-        (layout.functions)(&conn)?;
         prepare(&mut conn, layout)?;
         bind(&mut conn, identity)?;
         Ok(conn)
@@ -55,7 +54,6 @@ pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) ->
             return Ok(None);
         }
         plan_once(&conn)?;
-        (layout.functions)(&conn)?;
         if let Some(identity) = identity {
             check_identity(&conn, identity)?;
         }
@@ -84,7 +82,7 @@ pub fn open_existing(
         if let Some(identity) = identity {
             check_identity(&conn, identity)?;
         }
-        conn.pragma_update(None, "synchronous", layout.synchronous)?;
+        set_durability(&conn, layout)?;
         Ok(Some(conn))
     };
     open().map_err(|error| failed(error, layout, path))
@@ -124,8 +122,7 @@ fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     let is_made = check_version(conn, layout)?;
     // Readers go on while a crawl writes, and a commit is one append.
     enable_wal(conn)?;
-    // The ledger must survive a power cut with its last row (FULL); the index may lose its last batch, never its form.
-    conn.pragma_update(None, "synchronous", layout.synchronous)?;
+    set_durability(conn, layout)?;
     // Sorting and temporary tables of a crawl stay off a disk that may be full.
     conn.pragma_update(None, "temp_store", "memory")?;
     if !is_made {
@@ -134,6 +131,12 @@ fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     // A row that refers to none is a bug, and fails at once.
     conn.pragma_update(None, "foreign_keys", true)?;
     Ok(())
+}
+
+/// The ledger must survive a power cut with its last row; the index may lose its last batch, but never become inconsistent.
+fn set_durability(conn: &Connection, layout: &Layout) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "synchronous", layout.synchronous)?;
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", layout.autocheckpoint_pages, |_| Ok(()))
 }
 
 /// Turns the write-ahead log on. SQLite needs the file alone for that, and ignores the busy handler: if several processes open a
@@ -289,7 +292,7 @@ mod tests {
         schema: "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         version: 1,
         synchronous: "NORMAL",
-        functions: |_| Ok(()),
+        autocheckpoint_pages: 1000,
         application_id: 7,
     };
 

@@ -13,7 +13,7 @@ const LAYOUT: Layout = Layout {
              CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT, size REAL, bytes BLOB) STRICT",
     version: 1,
     synchronous: "NORMAL",
-    functions: |_| Ok(()),
+    autocheckpoint_pages: 1000,
     application_id: 7,
 };
 

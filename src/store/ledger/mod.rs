@@ -52,7 +52,7 @@ pub(super) const LAYOUT: Layout = Layout {
     schema: include_str!("../../../ledger.sql"),
     version: 1,
     synchronous: "FULL",
-    functions: |_| Ok(()),
+    autocheckpoint_pages: 1000,
     application_id: 0x7265_636C, // "recl"
 };
 
