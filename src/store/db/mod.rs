@@ -16,13 +16,13 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Identity, Layout};
 use crate::error::{Error, Result};
 
 pub(super) use error::{DbError, damaged, sql_error};
-pub(super) use file::{create_private, open_file};
+pub(super) use file::create_private;
 pub(super) use open::{open_reader, open_writer};
 #[cfg(test)]
 pub(super) use rusqlite::Connection as RawConnection;
@@ -138,11 +138,13 @@ impl Conn {
     }
 
     fn repeat<T>(&self, mut attempt: impl FnMut(&mut rusqlite::Connection) -> Result<T, DbError>) -> Result<T> {
-        let began = Instant::now();
         let mut conn = self.lock();
+        let mut tries = 0;
         loop {
             match attempt(&mut conn) {
-                Err(DbError::Busy | DbError::Retry) if began.elapsed() < self.patience.limit() => {
+                // Not on `Busy`: before SQLite says that, the busy handler has waited as long as this connection may.
+                Err(DbError::Retry) if BUSY_POLL * tries < self.patience.limit() => {
+                    tries += 1;
                     std::thread::park_timeout(BUSY_POLL);
                 }
                 done => return done.map_err(|error| self.failed(error)),

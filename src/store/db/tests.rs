@@ -48,7 +48,7 @@ fn a_transaction_that_still_collides_at_the_limit_fails_as_busy() {
     let (dir, _conn) = open();
     let path = dir.path().join("a.db");
     let conn = Conn::open_existing(&path, &LAYOUT, None, Patience::None).expect("opens").expect("is there");
-    let error = conn.write(|tx| insert(tx, "x").and(Err::<(), _>(DbError::Busy))).expect_err("there is a bound");
+    let error = conn.write(|tx| insert(tx, "x").and(Err::<(), _>(DbError::Retry))).expect_err("there is a bound");
     assert_eq!((error.kind, names(&conn)), (Kind::Busy, Vec::new()));
 }
 

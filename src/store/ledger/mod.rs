@@ -163,7 +163,7 @@ impl Ledger {
             if is_sent {
                 self.check_before_sending(tx, |rewards| About::written(retraction, rewards))?;
             }
-            let from = self.follows(tx, retraction)?;
+            let from = state_to_follow(tx, retraction)?;
             if !from.is_some_and(|from| from.may_become(state)) {
                 return Err(overtaken(retraction));
             }
@@ -190,7 +190,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Retraction> {
         self.transact(|tx, actor| {
-            self.follows(tx, retraction)?;
+            state_to_follow(tx, retraction)?;
             let entry = Entry { retraction_id: Some(retraction.id), state: None, kind, message, details };
             insert_event(tx, &entry, actor, now)
         })?;
@@ -200,12 +200,6 @@ impl Ledger {
     /// Adds an event that concerns the ledger as a whole.
     pub fn note_ledger(&self, kind: &str, message: &str, details: &Value, now: Timestamp) -> Result<()> {
         self.transact(|tx, actor| insert_event(tx, &Entry::of_ledger(kind, message, details), actor, now).map(drop))
-    }
-
-    /// The state that an event after `retraction`'s newest one would follow; fails if there is a newer event.
-    fn follows(&self, tx: &Tx<'_>, retraction: &Retraction) -> Result<Option<State>, DbError> {
-        let (newest, state) = newest_of(tx, retraction.id)?;
-        if newest == retraction.events.last().map(|event| event.id) { Ok(state) } else { Err(overtaken(retraction)) }
     }
 
     fn transact<T>(&self, mut work: impl FnMut(&Tx<'_>, &Actor) -> Result<T, DbError>) -> Result<T> {
@@ -241,6 +235,12 @@ impl Ledger {
 fn log_step(retraction: i64, state: State, message: &str) {
     tracing::info!(retraction, state = state.as_str(), "ledger event");
     tracing::debug!(retraction, "{message}");
+}
+
+/// The state that an event after `retraction`'s newest one would follow; fails if there is a newer event.
+fn state_to_follow(tx: &Tx<'_>, retraction: &Retraction) -> Result<Option<State>, DbError> {
+    let (newest, state) = newest_of(tx, retraction.id)?;
+    if newest == retraction.events.last().map(|event| event.id) { Ok(state) } else { Err(overtaken(retraction)) }
 }
 
 fn overtaken(retraction: &Retraction) -> DbError {

@@ -83,13 +83,11 @@ impl Ledger {
             return Ok(());
         }
         let before = Stamp::of(self.path());
-        match tx.first_damage(Checks::All)? {
-            Some(finding) => Err(DbError::Damaged(finding)),
-            None => {
-                keep_stamp(self.path(), before);
-                Ok(())
-            }
+        if let Some(finding) = tx.first_damage(Checks::All)? {
+            return Err(DbError::Damaged(finding));
         }
+        keep_stamp(self.path(), before);
+        Ok(())
     }
 
     pub(super) fn is_known_intact(&self) -> bool {
