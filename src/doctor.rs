@@ -20,7 +20,7 @@ use crate::retract::sendable::{check_files, clock_trouble};
 use crate::retract::{advice, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
-use crate::store::{Identity, Whole, check_folder};
+use crate::store::{Identity, StoreFile, check_folder};
 use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
 
 /// Number of accounts whose rewards are sampled.
@@ -101,7 +101,7 @@ pub async fn run(
         say(check)?;
     }
     let owner = identity.as_ref().ok();
-    let (index, ledger) = (Whole::index(&settings.database, owner), Whole::ledger(&settings.ledger, owner));
+    let (index, ledger) = (StoreFile::index(&settings.database, owner), StoreFile::ledger(&settings.ledger, owner));
     say(Check::of("index", &index, |index| match index {
         Some(_) => format!("{} can be read", settings.database.display()),
         None => format!("{} does not exist yet; the first `recoup crawl` creates it", settings.database.display()),
@@ -190,21 +190,21 @@ pub async fn run(
 
 /// Checks the integrity of a whole file. A large index takes as long as reading it does.
 async fn inspect(
-    file: Whole,
+    file: StoreFile,
     name: &'static str,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<()> {
-    let handle = file.interrupt_handle();
-    let mut working = tokio::task::spawn_blocking(move || file.inspect());
+    let interrupt = file.interrupter();
+    let mut working = tokio::task::spawn_blocking(move || file.check_integrity());
     let (mut seconds, mut progress, mut is_stopped) = (0, None, false);
     let found = loop {
         tokio::select! {
             found = &mut working => break found,
             () = clock.sleep(SECOND) => seconds += 1,
             () = stop.cancelled(), if !is_stopped => {
-                handle.interrupt();
+                interrupt();
                 is_stopped = true;
             }
         }

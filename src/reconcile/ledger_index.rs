@@ -25,7 +25,7 @@ impl LedgerIndex {
     pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
         let mut sent = Self::default();
         if let Some(ledger) = ledger {
-            ledger.survey(|outline| sent.add(outline))?;
+            ledger.summaries()?.into_iter().for_each(|outline| sent.add(outline));
         }
         Ok(sent)
     }

@@ -83,7 +83,7 @@ pub async fn run(
     let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
     let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
     check_closed(&ledger.of_account(account)?, clock.now())?;
-    let here = ledger.forget(account, json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
+    let here = ledger.forget(account, &json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
     let index = if files.index.exists() {
         let mut index = Index::open(files.index, files.identity)?;
         let buried = index.bury(&ledger.tombstones()?, clock.now())?;

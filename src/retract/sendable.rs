@@ -45,7 +45,7 @@ pub fn in_the_files(
     if let Some(trouble) = guard::trouble(reader, ledger)? {
         return Ok(Some(Obstacle { name: Trouble::as_str(&trouble), error: guard::refusal(&trouble) }));
     }
-    if let Some(Err(error)) = ledger.map(Ledger::check_sound) {
+    if let Some(Err(error)) = ledger.map(Ledger::check_integrity) {
         return Ok(Some(Obstacle { name: "damaged", error }));
     }
     let not_writable = check_writable(index_path, ledger_path).err();

@@ -150,7 +150,7 @@ pub async fn run(ctx: &Context<'_>, options: &Options) -> Result<Accepted> {
     }
     let message = format!("accepted by a person: {}", trouble.describe());
     let details = details(&trouble, since_text.as_deref(), &sorted, &risks, options);
-    let numbers = ledger.accept(&found, &message, &details, ctx.clock.now())?;
+    let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
     // The ledger first: the index is a cache of it, and where this fails the command can simply be run again.
     if tombstones.is_some() {
         let (id, head) = (ledger.ledger_id()?, ledger.head()?);

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use ring::digest::{Context, SHA256};
 
 use super::Problem;
-use crate::access::Once;
+use crate::access::Idempotency;
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 use crate::serve::app::App;
@@ -54,20 +54,20 @@ pub(super) fn begin(
     }
     let (user, hash) = (caller.who.name.clone(), hash_of(parts));
     let known = app.access(|access| match access {
-        Some(access) => access.begin_once(&user, key, &hash, app.clock.now()),
-        None => Ok(Once::New),
+        Some(access) => access.begin_idempotent(&user, key, &hash, app.clock.now()),
+        None => Ok(Idempotency::New),
     })?;
     match known {
-        Once::New => Ok(Begun::Do(OnceOnly { user, key: key.to_owned() })),
-        Once::Done { status, body } => Ok(Begun::Done(answer(status, body))),
-        Once::InFlight => Err(Problem::new(
+        Idempotency::New => Ok(Begun::Do(OnceOnly { user, key: key.to_owned() })),
+        Idempotency::Done { status, body } => Ok(Begun::Done(answer(status, body))),
+        Idempotency::InFlight => Err(Problem::new(
             StatusCode::CONFLICT,
             "busy",
             "The first request is still at it",
             "a request with this Idempotency-Key is being carried out",
         )
         .hint("ask again in a moment, with the same key")),
-        Once::Different => Err(Problem::new(
+        Idempotency::Different => Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "usage",
             "This key was used for something else",
@@ -92,7 +92,7 @@ impl OnceOnly {
     /// Keeps the answer for whoever asks again.
     pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Response> {
         app.access(|access| {
-            access.map_or(Ok(()), |access| access.finish_once(&self.user, &self.key, status.as_u16(), &body))
+            access.map_or(Ok(()), |access| access.finish_idempotent(&self.user, &self.key, status.as_u16(), &body))
         })?;
         Ok(answer(status.as_u16(), body))
     }
@@ -111,7 +111,7 @@ impl OnceOnly {
             let status = problem.status();
             return self.finish(app, status, super::text(&problem)?);
         }
-        app.access(|access| access.map_or(Ok(()), |access| access.forget_once(&self.user, &self.key)))?;
+        app.access(|access| access.map_or(Ok(()), |access| access.forget_idempotent(&self.user, &self.key)))?;
         Ok(problem.into_response())
     }
 }

@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::extract::{self, Mapping};
     use crate::model::{AccountId, ActionId, OrderId};
-    use crate::store::{Identity, Whole};
+    use crate::store::{Identity, StoreFile};
 
     fn open(dir: &TempDir) -> (Index, IndexReader, RunKey) {
         let identity = Identity::of_a_test();
@@ -339,7 +339,8 @@ mod tests {
         let (mut index, reader, run) = open(&dir);
         let rewards = ["r1", "r2", "r3"].map(|id| (id, id, "1.2.3"));
         record(&mut index, run, 2, &rewards);
-        let inspect = || Whole::index(&dir.path().join("recoup.db"), None).expect("opens").expect("exists").inspect();
+        let inspect =
+            || StoreFile::index(&dir.path().join("recoup.db"), None).expect("opens").expect("exists").check_integrity();
         inspect().expect("sound");
         for damage in [
             "DELETE FROM links WHERE reward = 2",

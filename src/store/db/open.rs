@@ -1,4 +1,4 @@
-//! Opening a file: made if it is missing, and bound to one tenant.
+//! Opens a database file, makes it if it is missing, and binds it to one tenant.
 //!
 //! A file of another version of the schema, or of another program, is refused and stays as it is.
 
@@ -8,67 +8,89 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::file::{create_private, open_as_it_is, open_immutable};
-use super::{Identity, Layout, check_file, sql_error};
+use super::file::{check_file, create_private, open_file, open_immutable};
+use super::{BUSY_POLL, DbError, Identity, Layout, Patience};
 use crate::error::{Error, Kind, Result};
 
-/// How long a writer waits for another before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// How often one who waits looks whether the other is done: a crawl at full speed leaves a few milliseconds between two commits.
-/// SQLite's own waiting looks ten times a second in the end, and would miss nearly all of them.
-const LOOK: Duration = Duration::from_millis(1);
-
-/// Opens a file for writing, creates it if it is missing (mode 0600), and checks whom it belongs to.
-pub(super) fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
+/// Opens a file for writing, creates it if it is missing (mode 0600), and checks whose it is.
+pub fn open_writer(path: &Path, layout: &Layout, identity: &Identity) -> Result<Connection> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| io_error(&error, layout, parent))?;
     }
     check_file(path, layout)?;
     create_private(path).map_err(|error| io_error(&error, layout, path))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
-    (layout.functions)(&conn).map_err(|error| sql_error(&error, layout, path))?;
-    prepare(&mut conn, layout).and_then(|()| bind(&mut conn, identity)).map_err(|error| error.at(layout, path))?;
-    Ok(conn)
+    let open = || -> Result<Connection, DbError> {
+        let mut conn = open_file(path, READ_WRITE)?;
+        prepare(&mut conn, layout)?;
+        bind(&mut conn, identity)?;
+        Ok(conn)
+    };
+    open().map_err(|error| failed(error, layout, path))
 }
 
-/// Opens a file for reading. `None` where it does not exist yet; `identity` is checked where it is given.
-pub(super) fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
-    // A file that cannot be seen is not a file that is not there: an answer of "nothing was sent" must not come from that.
-    if !path.try_exists().map_err(|error| io_error(&error, layout, path))? {
+/// Opens a file for reading; `None` if it does not exist yet. `identity` is checked if it is given.
+pub fn open_reader(path: &Path, layout: &Layout, identity: Option<&Identity>) -> Result<Option<Connection>> {
+    if !exists(path, layout)? {
         return Ok(None);
     }
     check_file(path, layout)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = open_as_it_is(path, flags).map_err(|error| sql_error(&error, layout, path))?;
-    // Before the first question: another process may be making the file, or recovering its log after a crash.
-    be_patient(&mut conn).map_err(|error| sql_error(&error, layout, path))?;
-    let is_made = match check_version(&conn, layout) {
-        Err(OpenError::Sql(error)) if needs_its_folder(&error) && !has_log(path) => {
-            conn = open_immutable(path).map_err(|error| sql_error(&error, layout, path))?;
-            check_version(&conn, layout)
+    let open = || -> Result<Option<Connection>, DbError> {
+        let mut conn = open_file(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        // Before the first statement: another process may be making the file, or recovering its log after a crash.
+        set_busy_handler(&mut conn, Patience::Usual)?;
+        let is_made = match check_version(&conn, layout) {
+            // SQLite may not make its `-shm` beside the file.
+            Err(DbError::ReadOnly(_)) if !has_log(path) => {
+                conn = open_immutable(path)?;
+                set_busy_handler(&mut conn, Patience::Usual)?;
+                check_version(&conn, layout)
+            }
+            checked => checked,
+        };
+        if !is_made? {
+            // The first writer has created the file and not made its schema yet.
+            return Ok(None);
         }
-        checked => checked,
-    }
-    .map_err(|error| error.at(layout, path))?;
-    if !is_made {
-        // Created, and the first writer has not got to the schema yet: the same as not there.
-        return Ok(None);
-    }
-    be_patient(&mut conn)
-        .and_then(|()| plan_once(&conn))
-        .and_then(|()| (layout.functions)(&conn))
-        .map_err(|error| sql_error(&error, layout, path))?;
-    if let Some(identity) = identity {
-        check_identity(&conn, identity).map_err(|error| error.at(layout, path))?;
-    }
-    Ok(Some(conn))
+        plan_once(&conn)?;
+        if let Some(identity) = identity {
+            check_identity(&conn, identity)?;
+        }
+        Ok(Some(conn))
+    };
+    open().map_err(|error| failed(error, layout, path))
 }
 
-/// Whether a file could not be read because SQLite may not make its `-shm` beside it.
-fn needs_its_folder(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+/// Opens a file for writing that is there already; `None` if it is missing, or if its schema is not made yet.
+pub fn open_existing(
+    path: &Path,
+    layout: &Layout,
+    identity: Option<&Identity>,
+    patience: Patience,
+) -> Result<Option<Connection>> {
+    if !exists(path, layout)? {
+        return Ok(None);
+    }
+    check_file(path, layout)?;
+    let open = || -> Result<Option<Connection>, DbError> {
+        let mut conn = open_file(path, READ_WRITE)?;
+        set_busy_handler(&mut conn, patience)?;
+        if !check_version(&conn, layout)? {
+            return Ok(None);
+        }
+        if let Some(identity) = identity {
+            check_identity(&conn, identity)?;
+        }
+        set_durability(&conn, layout)?;
+        Ok(Some(conn))
+    };
+    open().map_err(|error| failed(error, layout, path))
+}
+
+/// Whether there is a file. A folder that cannot be searched is an error: "nothing was sent" must not come from that.
+fn exists(path: &Path, layout: &Layout) -> Result<bool> {
+    path.try_exists().map_err(|error| io_error(&error, layout, path))
 }
 
 /// Whether commits may be in the write-ahead log and not yet in the file.
@@ -78,85 +100,85 @@ fn has_log(path: &Path) -> bool {
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
-/// A failure on the way to an open file, before the file's name is known to it.
-pub(super) enum OpenError {
-    Sql(rusqlite::Error),
-    Ours(Error),
-}
-
-impl OpenError {
-    pub(super) fn at(self, layout: &Layout, path: &Path) -> Error {
-        match self {
-            Self::Sql(error) => sql_error(&error, layout, path),
-            Self::Ours(error) => error.context(path.display()),
-        }
+/// A failure to open the file at `path`, in the user's words.
+fn failed(error: DbError, layout: &Layout, path: &Path) -> Error {
+    match error {
+        DbError::Ours(error) => error.context(path.display()),
+        other => other.of(layout, path),
     }
 }
 
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-/// A prepared statement keeps its plan. SQLite otherwise parses it again whenever a value is bound that a plan could depend on,
-/// a `LIMIT` for example, which costs more than most of our questions do.
+/// Keeps the plan of a prepared statement. SQLite otherwise parses a statement again whenever a value is bound that the plan
+/// could depend on, a `LIMIT` for example, which costs more than most statements here do.
 fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
-/// The pragmas, each with its reason, and the schema in one exclusive transaction.
-fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
-    be_patient(conn)?;
+/// Sets the pragmas, and makes the schema in one exclusive transaction.
+fn prepare(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
+    set_busy_handler(conn, Patience::Usual)?;
     plan_once(conn)?;
-    // First of all: the next pragma changes the file, and a file that is not ours, or of another version, must stay as it is.
+    // Comes first: the next pragma changes the file, and a foreign file, or one of another version, must stay as it is.
     let is_made = check_version(conn, layout)?;
     // Readers go on while a crawl writes, and a commit is one append.
-    keep_a_log(conn)?;
-    // The ledger must survive a power cut with its last row (FULL); the index may lose its last batch, never its form.
-    conn.pragma_update(None, "synchronous", layout.synchronous)?;
+    enable_wal(conn)?;
+    set_durability(conn, layout)?;
     // Sorting and temporary tables of a crawl stay off a disk that may be full.
     conn.pragma_update(None, "temp_store", "memory")?;
     if !is_made {
         make_schema(conn, layout)?;
     }
-    // Rows refer to each other; a dangling one is a bug to hear of at once.
+    // A row that refers to none is a bug, and fails at once.
     conn.pragma_update(None, "foreign_keys", true)?;
     Ok(())
 }
 
-/// Turns the write-ahead log on. That needs the file for a moment alone, and SQLite does not wait for it as it does for
-/// everything else: where several processes come to a new file at once, all but one would be told that it is locked.
-fn keep_a_log(conn: &Connection) -> rusqlite::Result<()> {
-    let mut looks = 0;
+/// The ledger must survive a power cut with its last row; the index may lose its last batch, but never become inconsistent.
+fn set_durability(conn: &Connection, layout: &Layout) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "synchronous", layout.synchronous)?;
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", layout.autocheckpoint_pages, |_| Ok(()))
+}
+
+/// Turns the write-ahead log on. SQLite needs the file alone for that, and ignores the busy handler: if several processes open a
+/// new file at once, all but one would fail.
+fn enable_wal(conn: &Connection) -> rusqlite::Result<()> {
+    let mut tries = 0;
     loop {
         match conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
             Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && look_again(looks, BUSY_TIMEOUT) =>
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && pause(tries, Patience::Usual.limit()) =>
             {
-                looks += 1;
+                tries += 1;
             }
             done => return done,
         }
     }
 }
 
-/// Another process may be in the middle of a commit: a connection waits for it.
-pub(super) fn be_patient(conn: &mut Connection) -> rusqlite::Result<()> {
-    conn.busy_handler(Some(|looks| look_again(looks, BUSY_TIMEOUT)))
+/// Makes a connection wait for another process that is in the middle of a commit.
+///
+/// SQLite's own busy time-out tries ten times a second in the end. A crawl at full speed leaves a few milliseconds between two
+/// commits, and that would miss nearly all of them.
+fn set_busy_handler(conn: &mut Connection, patience: Patience) -> rusqlite::Result<()> {
+    match patience {
+        Patience::Usual => conn.busy_handler(Some(|tries| pause(tries, Patience::Usual.limit()))),
+        Patience::Brief => conn.busy_handler(Some(|tries| pause(tries, Patience::Brief.limit()))),
+        Patience::None => conn.busy_timeout(Duration::ZERO),
+    }
 }
 
-/// A pause before the next look; `false` once that has taken too long.
-pub(super) fn look_again(looks: i32, within: Duration) -> bool {
-    let is_early = LOOK * looks.unsigned_abs() < within;
+/// Pauses before the next try; `false` if that would take too long.
+fn pause(tries: i32, within: Duration) -> bool {
+    let is_early = BUSY_POLL * tries.unsigned_abs() < within;
     if is_early {
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(BUSY_POLL);
     }
     is_early
 }
 
 /// The whole schema, or nothing.
-fn make_schema(conn: &mut Connection, layout: &Layout) -> Result<(), OpenError> {
+fn make_schema(conn: &mut Connection, layout: &Layout) -> Result<(), DbError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     // Another process may have made it while this one waited for the lock.
     if !check_version(&tx, layout)? {
@@ -173,25 +195,25 @@ fn user_version(conn: &Connection) -> rusqlite::Result<usize> {
         .map(|version| usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-/// Whether the file has its schema; `false` for an empty one. Refuses another version of the schema and a file that is not ours.
-pub(super) fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, OpenError> {
+/// Whether the file has its schema; `false` for an empty file. Refuses another version of the schema and a foreign file.
+pub fn check_version(conn: &Connection, layout: &Layout) -> Result<bool, DbError> {
     let names = || -> rusqlite::Result<(usize, i32)> {
         Ok((user_version(conn)?, conn.pragma_query_value(None, "application_id", |row| row.get(0))?))
     };
     let (mut version, mut id) = names()?;
     let is_empty: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
     if id == 0 && version == 0 && !is_empty {
-        // Another process may have made it between these questions; what it made has its name by now.
+        // Another process may have made the schema between these statements; the names are set by now.
         (version, id) = names()?;
     }
     if id != layout.application_id && (id != 0 || version != 0 || !is_empty) {
-        return Err(OpenError::Ours(
+        return Err(DbError::Ours(
             Error::new(Kind::Config, format!("this is not a recoup {}", layout.name))
                 .hint("name another file with --database or RECOUP_DATABASE"),
         ));
     }
     if version != 0 && version != layout.version {
-        return Err(OpenError::Ours(other_version(layout, version)));
+        return Err(DbError::Ours(other_version(layout, version)));
     }
     Ok(version != 0)
 }
@@ -215,13 +237,13 @@ fn read_identity(conn: &Connection, key: &str) -> rusqlite::Result<Option<String
     conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
 }
 
-pub(super) fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), OpenError> {
-    // What the settings leave out is empty, and is not compared.
+pub fn check_identity(conn: &Connection, identity: &Identity) -> Result<(), DbError> {
+    // A setting that is left out is empty, and is not compared.
     for (key, wanted) in identity.pairs().into_iter().filter(|(_, wanted)| !wanted.is_empty()) {
         if let Some(found) = read_identity(conn, key)?
             && found != wanted
         {
-            return Err(OpenError::Ours(
+            return Err(DbError::Ours(
                 Error::new(
                     Kind::Identity,
                     format!("this database belongs to {key} {found:?}, and the settings say {wanted:?}"),
@@ -233,8 +255,8 @@ pub(super) fn check_identity(conn: &Connection, identity: &Identity) -> Result<(
     Ok(())
 }
 
-/// Records whom the file belongs to at first use, and refuses another.
-fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), OpenError> {
+/// Records the owner at first use, and refuses another one.
+fn bind(conn: &mut Connection, identity: &Identity) -> Result<(), DbError> {
     check_identity(conn, identity)?;
     let mut is_bound = true;
     for (key, _) in identity.pairs() {
@@ -270,7 +292,7 @@ mod tests {
         schema: "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         version: 1,
         synchronous: "NORMAL",
-        functions: |_| Ok(()),
+        autocheckpoint_pages: 1000,
         application_id: 7,
     };
 
@@ -285,9 +307,9 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_looks_every_millisecond_until_it_has_taken_too_long() {
-        let looks = (0..1000).take_while(|looks| look_again(*looks, Duration::from_millis(20))).count();
-        assert_eq!(looks, 20);
+    fn a_busy_file_is_tried_every_millisecond_until_the_limit() {
+        let tries = (0..1000).take_while(|tries| pause(*tries, Duration::from_millis(20))).count();
+        assert_eq!(tries, 20);
     }
 
     #[test]
@@ -309,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_set_is_compared() {
+    fn a_setting_that_is_left_out_is_not_compared() {
         let dir = TempDir::new().expect("a folder");
         let path = dir.path().join("a.db");
         drop(open_writer(&path, &LAYOUT, &identity("t", "s")).expect("opens"));
@@ -331,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_while_a_file_is_made_waits_or_finds_none() {
+    fn a_process_that_opens_a_file_while_it_is_made_waits_or_finds_none() {
         let dir = TempDir::new().expect("a folder");
         for n in 0..40 {
             let path = dir.path().join(format!("{n}.db"));

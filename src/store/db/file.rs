@@ -1,7 +1,7 @@
-//! The database's file itself: made where it is missing, and opened without harm to whoever has it open already.
+//! Creates database files, and opens them without harm to connections that are open already.
 //!
-//! Everything that opens a database goes through here. What a file must never be is opened and closed by other means than
-//! SQLite while a connection to it may be open; [`MAKING`] says why.
+//! Every database is opened here. Nothing but SQLite may open and close a database file while a connection to it may be open;
+//! [`MAKING`] says why.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -14,15 +14,15 @@ use crate::error::{Error, Kind, Result};
 
 /// Held while a file is made, and before one is opened.
 ///
-/// The locks by which SQLite knows who else has a file open belong to the process, not to a connection, and the operating
-/// system lets go of all of them as soon as the process closes that file in any other way. Another process that closes it then
-/// believes that it is the last one, and takes the log away from under the connections that are left: what these write is lost.
-/// So a file that is there is opened by SQLite alone, and one that is being made is opened when that is over.
+/// POSIX file locks belong to the process, not to a connection, and the operating system releases all of them as soon as the
+/// process closes the file through any handle. Another process that then closes the file believes that it is the last one, and
+/// deletes the write-ahead log that the remaining connections write to: their commits are lost. So only SQLite opens a file
+/// that exists, and a file that is being made is opened when that is over.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// Creates the file where it is missing, readable by its owner alone. SQLite gives its `-wal` and `-shm` the mode of the main
-/// file. A file that is there is not touched, least of all a database.
-pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
+/// Creates the file if it is missing, readable by its owner alone. SQLite gives `-wal` and `-shm` the mode of the main file. A
+/// file that exists is not opened.
+pub fn create_private(path: &Path) -> std::io::Result<()> {
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if path.try_exists()? {
         return check_regular(path);
@@ -34,8 +34,8 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// A connection to a file that is there, as it is.
-pub(super) fn open_as_it_is(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+/// Opens a file that exists. No pragma is set.
+pub fn open_file(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     drop(MAKING.lock().unwrap_or_else(PoisonError::into_inner));
     check_regular(path).map_err(|error| {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
@@ -44,7 +44,7 @@ pub(super) fn open_as_it_is(path: &Path, flags: OpenFlags) -> rusqlite::Result<C
     Connection::open_with_flags(path, flags)
 }
 
-/// Fails if something else than a regular file is there. Opening a FIFO waits for ever, and a device forgets what is written.
+/// Fails on anything but a regular file. Opening a FIFO waits for ever, and a device forgets what is written.
 fn check_regular(path: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => {
@@ -54,11 +54,11 @@ fn check_regular(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Refuses a file that has a second name, and something else than a regular file in its place or in the place of a log.
+/// Refuses a database with hard links, and a database or a log that is not a regular file.
 ///
-/// SQLite's logs and the locks of recoup are files beside the database and go by its name. Two processes that open one file by
-/// two names neither see each other's commits nor wait for each other: both would send.
-pub(super) fn check_file(path: &Path, layout: &Layout) -> Result<()> {
+/// SQLite's logs and recoup's locks are files beside the database, named after it. Two processes that open one file by two
+/// names neither see each other's commits nor wait for each other: both would send.
+pub fn check_file(path: &Path, layout: &Layout) -> Result<()> {
     let name = layout.name;
     for log in ["", "-wal", "-shm", "-journal"] {
         let mut file = path.as_os_str().to_owned();
@@ -74,7 +74,7 @@ pub(super) fn check_file(path: &Path, layout: &Layout) -> Result<()> {
         && std::os::unix::fs::MetadataExt::nlink(&found) > 1
     {
         let names = std::os::unix::fs::MetadataExt::nlink(&found);
-        let folder = super::real_path(path).parent().unwrap_or(Path::new("/")).display().to_string();
+        let folder = crate::store::real_path(path).parent().unwrap_or(Path::new("/")).display().to_string();
         return Err(Error::new(
             Kind::Config,
             format!("the {name} at {} has {names} names (hard links), and a database must have one", path.display()),
@@ -88,9 +88,9 @@ pub(super) fn check_file(path: &Path, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file in a folder that cannot be written to. Without a log beside it the file is all there is, and nobody who may
-/// not write to the folder can begin one.
-pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens a file in a folder that cannot be written to. Without a log beside it the file is complete, and a process that may not
+/// write to the folder cannot begin a log.
+pub fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
@@ -113,18 +113,18 @@ mod tests {
 
     use super::*;
 
-    /// Where SQLite keeps the lock that every connection to a file with a log has, while it is open.
+    /// The byte at which SQLite keeps the lock of every open connection to a file with a log.
     const SHARED: &str = "1073741826";
 
-    /// Where the process closed the file by other means than SQLite, the lock would be gone, and an older SQLite than ours, the
-    /// one of the system for example, would take the log away from under the connections that are left.
+    /// If the process closed the file by other means than SQLite, the lock would be gone, and an older SQLite, the system's for
+    /// example, would delete the log that the remaining connections write to.
     #[test]
     fn opening_a_file_again_keeps_the_lock_that_tells_others_of_the_first() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("recoup.db");
         let open = || {
             create_private(&path).expect("makes it");
-            let conn = open_as_it_is(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("opens");
+            let conn = open_file(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("opens");
             conn.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE IF NOT EXISTS rows (x)").expect("writes");
             conn
         };
@@ -140,6 +140,6 @@ mod tests {
         drop(second);
         assert!(is_locked(), "the other one was closed");
         drop(first);
-        assert!(!is_locked(), "nobody has it open");
+        assert!(!is_locked(), "no connection is open");
     }
 }

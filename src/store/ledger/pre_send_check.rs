@@ -1,27 +1,23 @@
-//! Before a request leaves: what the ledger says about it, read from the tables and held against the chain.
+//! The check before a request is sent: the ledger's tables against its chain, and its indexes against its tables.
 //!
-//! The rules of sending ask the ledger through SQLite's indexes, and no hash covers an index: one stale page makes a
-//! retraction that was sent read as *planned*. So the chain is computed from the tables, in the order of their rows, up to the
-//! head that the file names; and everything that the indexes say about this target, its order and its rewards must be what
-//! the tables say. What neither the chain nor these questions reach is found by SQLite's own check of all pages, because a
-//! file that is damaged in one place may be in another. This module must never write.
+//! The rules of sending query the ledger through SQLite's indexes, and no hash covers an index: one stale page makes a retraction
+//! that was sent read as *planned*. So the chain is computed from the tables up to the head that the file names, and everything
+//! that the indexes say about this target, its order and its rewards must be what the tables say. SQLite's own check of all
+//! pages finds what neither reaches, because a file that is damaged in one place may be damaged in another. Nothing here
+//! writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rusqlite::{Connection, params};
-use serde_json::json;
-
 use super::chain::{self, Walk};
-use super::{LAYOUT, Ledger, NewRetraction, Retraction, State, main_file, newest_of};
+use super::{Ledger, NewRetraction, Retraction, State, accept_restored, main_file, newest_of};
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, Target};
-use crate::store::soundness::first_finding;
-use crate::store::{damaged, locked};
+use crate::store::db::{Checks, DbError, Tx};
 
-/// By what the rules of sending find the retractions that concern one.
+/// The keys by which the rules of sending find earlier retractions.
 pub(super) struct About<'a> {
     target: String,
     order_id: &'a OrderId,
@@ -39,7 +35,7 @@ impl<'a> About<'a> {
         Self { target: new.key(), order_id: &new.order_id, action_id, rewards }
     }
 
-    /// What was written down with a retraction; its rewards are those of its row.
+    /// The same of a retraction that is in the ledger.
     pub fn written(retraction: &'a Retraction, rewards: &BTreeMap<i64, Vec<String>>) -> Self {
         Self {
             target: retraction.road.key(&retraction.target().key()),
@@ -51,70 +47,72 @@ impl<'a> About<'a> {
 }
 
 impl Ledger {
-    /// Refuses to plan one if the ledger is not what was written, or if one of its indexes says something else about it than
-    /// the tables.
-    pub(super) fn check_before_planning(&self, new: &NewRetraction) -> Result<()> {
-        self.check(|_| About::new(new))
+    /// Fails if this file is a restored copy, if it is not what was written, or if an index says something else about this
+    /// retraction than the tables. Runs in the transaction that writes *sending*, before anything is written: the chain is
+    /// computed once in a process, and later calls continue from there.
+    pub(super) fn check_before_sending<'a>(
+        &self,
+        tx: &Tx<'_>,
+        about: impl FnOnce(&BTreeMap<i64, Vec<String>>) -> About<'a>,
+    ) -> Result<(), DbError> {
+        accept_restored::refuse_copy(tx)?;
+        let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(what) = finding(tx, &mut walked, about)? {
+            return Err(Error::new(
+                Kind::Tampered,
+                format!("the ledger is not what was written: {what}; nothing was sent"),
+            )
+            .hint(
+                "run `recoup audit verify`, and keep the file as it is; restore the newest intact copy of it, with its `-wal` if \
+                 there is one. If only an index is damaged, `sqlite3 FILE REINDEX` rebuilds it",
+            )
+            .into());
+        }
+        self.check_pages(tx)
     }
 
-    /// The same before a request leaves.
-    pub(super) fn check_before_sending(&self, retraction: &Retraction) -> Result<()> {
-        self.check(|rewards| About::written(retraction, rewards))
+    /// Fails if SQLite finds damage anywhere in the file.
+    pub fn check_integrity(&self) -> Result<()> {
+        self.conn.read(|tx| self.check_pages(tx))
     }
 
-    /// The chain is computed once in a process; later calls go on from there.
-    fn check<'a>(&self, about: impl FnOnce(&BTreeMap<i64, Vec<String>>) -> About<'a>) -> Result<()> {
-        let found = self.read(|conn| {
-            let tx = conn.unchecked_transaction()?;
-            finding(&tx, &mut locked(&self.walked), about)
-        })?;
-        let Some(what) = found else { return self.check_sound() };
-        Err(Error::new(Kind::Tampered, format!("the ledger is not what was written: {what}; nothing was sent")).hint(
-            "run `recoup audit verify`, and keep the file as it is; bring the newest whole copy of it back, with its `-wal` \
-             if there is one. If only an index is damaged, `sqlite3 FILE REINDEX` makes it anew",
-        ))
-    }
-
-    /// Fails if SQLite finds a damaged page, or an index that is not what its table says. All pages are read once, and again if
+    /// Fails if SQLite finds a damaged page, or an index that differs from its table. All pages are read once, and again if
     /// anything but this process has changed the file since: half a second for 100,000 events.
-    pub fn check_sound(&self) -> Result<()> {
-        if self.is_as_it_was_sound() {
+    fn check_pages(&self, tx: &Tx<'_>) -> Result<(), DbError> {
+        if self.is_known_intact() {
             return Ok(());
         }
-        let finding = self.read(|conn| {
-            let before = Stamp::of(&self.path);
-            let finding = first_finding(conn, "integrity_check")?;
-            if finding.is_none() {
-                keep_sound(&self.path, before);
-            }
-            Ok(finding)
-        })?;
-        finding.map_or(Ok(()), |finding| Err(damaged(&LAYOUT, &self.path, &finding)))
+        let before = Stamp::of(self.path());
+        if let Some(finding) = tx.first_damage(Checks::All)? {
+            return Err(DbError::Damaged(finding));
+        }
+        keep_stamp(self.path(), before);
+        Ok(())
     }
 
-    pub(super) fn is_as_it_was_sound(&self) -> bool {
-        let known = SOUND.lock().unwrap_or_else(PoisonError::into_inner).get(&self.path).copied();
-        known.is_some() && known == Stamp::of(&self.path)
+    pub(super) fn is_known_intact(&self) -> bool {
+        let known = INTACT.lock().unwrap_or_else(PoisonError::into_inner).get(self.path()).copied();
+        known.is_some() && known == Stamp::of(self.path())
     }
 
-    /// What this process has written to a sound file leaves it sound.
-    pub(super) fn stays_sound(&self, is_sound: bool) {
-        keep_sound(&self.path, if is_sound { Stamp::of(&self.path) } else { None });
+    /// Notes that this process has written to the file, which was intact before or not known to be.
+    pub(super) fn keep_intact(&self, was_intact: bool) {
+        keep_stamp(self.path(), if was_intact { Stamp::of(self.path()) } else { None });
     }
 }
 
-/// Main files whose pages were all sound when this process last read them, as they were then, or after its own last write.
-static SOUND: Mutex<BTreeMap<PathBuf, Stamp>> = Mutex::new(BTreeMap::new());
+/// Main files whose pages were all intact when this process last read them, as of then or of its own last write.
+static INTACT: Mutex<BTreeMap<PathBuf, Stamp>> = Mutex::new(BTreeMap::new());
 
-fn keep_sound(path: &Path, stamp: Option<Stamp>) {
-    let mut sound = SOUND.lock().unwrap_or_else(PoisonError::into_inner);
+fn keep_stamp(path: &Path, stamp: Option<Stamp>) {
+    let mut intact = INTACT.lock().unwrap_or_else(PoisonError::into_inner);
     match stamp {
-        Some(stamp) => drop(sound.insert(path.to_owned(), stamp)),
-        None => drop(sound.remove(path)),
+        Some(stamp) => drop(intact.insert(path.to_owned(), stamp)),
+        None => drop(intact.remove(path)),
     }
 }
 
-/// Length of a file and when it was last written: other values mean that somebody has written to it.
+/// Length and modification time of a file: other values mean that it was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp(u64, SystemTime);
 
@@ -127,10 +125,10 @@ impl Stamp {
 
 /// What is wrong, as a sentence; `None` if nothing is.
 fn finding<'a>(
-    tx: &Connection,
+    tx: &Tx<'_>,
     walked: &mut Option<Walk>,
     about: impl FnOnce(&BTreeMap<i64, Vec<String>>) -> About<'a>,
-) -> rusqlite::Result<Option<String>> {
+) -> Result<Option<String>, DbError> {
     let rewards = chain::rewards_by_retraction(tx)?;
     let mut walk = match walked.take() {
         Some(walk) if walk.still_holds(tx)? => walk,
@@ -165,52 +163,48 @@ fn finding<'a>(
     Ok(None)
 }
 
-/// Retractions by what they have in common with this one.
+/// Retractions by the key that they share with this one.
 type Related = BTreeMap<&'static str, BTreeSet<i64>>;
 
-/// Retractions of the same target, order, action or reward: every row is looked at.
-fn related_by_table(
-    tx: &Connection,
-    rewards: &BTreeMap<i64, Vec<String>>,
-    about: &About<'_>,
-) -> rusqlite::Result<Related> {
+/// Retractions of the same target, order, action or reward, by reading every row. No index has all of these columns, so the
+/// table itself is read.
+fn related_by_table(tx: &Tx<'_>, rewards: &BTreeMap<i64, Vec<String>>, about: &About<'_>) -> Result<Related, DbError> {
     let shares = |of: &Vec<String>| of.iter().any(|reward| about.rewards.contains(reward));
     let mut related = Related::from(["target", "order", "action", "reward"].map(|key| (key, BTreeSet::new())));
     let mut add = |key, id| related.entry(key).or_default().insert(id);
     for (id, _) in rewards.iter().filter(|(_, of)| shares(of)) {
         add("reward", *id);
     }
-    let mut scan = tx.prepare_cached(
-        "SELECT id, target = ?1, order_id = ?2, coalesce(action_id = ?3, 0) FROM retractions NOT INDEXED",
-    )?;
-    let mut rows = scan.query(params![about.target, about.order_id.as_str(), about.action_id])?;
-    while let Some(row) = rows.next()? {
-        for (column, key) in [(1, "target"), (2, "order"), (3, "action")] {
-            if row.get(column)? {
-                add(key, row.get(0)?);
+    tx.each("SELECT id, target, order_id, action_id FROM retractions", &[], |row| {
+        let id = row.get(0)?;
+        for (key, is_same) in [
+            ("target", row.get::<&str>(1)? == about.target),
+            ("order", row.get::<&str>(2)? == about.order_id.as_str()),
+            ("action", about.action_id.is_some() && row.get::<Option<&str>>(3)? == about.action_id),
+        ] {
+            if is_same {
+                add(key, id);
             }
         }
-    }
+        Ok(())
+    })?;
     Ok(related)
 }
 
-/// The same, as the rules of sending find them.
-fn related_by_index(tx: &Connection, about: &About<'_>) -> rusqlite::Result<Related> {
-    let by = |select: &str, value: Option<&str>| -> rusqlite::Result<BTreeSet<i64>> {
-        tx.prepare_cached(select)?.query_map([value], |row| row.get(0))?.collect()
+/// The same by index, as the rules of sending find them.
+fn related_by_index(tx: &Tx<'_>, about: &About<'_>) -> Result<Related, DbError> {
+    let by = |select: &str, value: Option<&str>| -> Result<BTreeSet<i64>, DbError> {
+        Ok(tx.rows(select, &[&value], |row| row.get(0))?.into_iter().collect())
     };
-    let rewards = json!(about.rewards).to_string();
+    let mut by_reward = BTreeSet::new();
+    for reward in &about.rewards {
+        by_reward.extend(by("SELECT retraction_id FROM retraction_rewards WHERE reward_id = ?1", Some(reward))?);
+    }
     Ok(Related::from([
         ("target", by("SELECT id FROM retractions WHERE target = ?1", Some(&about.target))?),
         ("order", by("SELECT id FROM retractions WHERE order_id = ?1", Some(about.order_id.as_str()))?),
         ("action", by("SELECT id FROM retractions WHERE action_id = ?1", about.action_id)?),
-        (
-            "reward",
-            by(
-                "SELECT retraction_id FROM retraction_rewards WHERE reward_id IN (SELECT value FROM json_each(?1))",
-                Some(&rewards),
-            )?,
-        ),
+        ("reward", by_reward),
     ]))
 }
 
@@ -232,6 +226,7 @@ mod tests {
     use super::*;
     use crate::model::{ActionId, Actor, OrderId, RewardId, Target};
     use crate::store::Identity;
+    use crate::store::db::RawConnection;
     use crate::store::ledger::{NewRetraction, Road};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -255,19 +250,18 @@ mod tests {
         }
     }
 
-    fn send(ledger: &mut Ledger, action: &str) -> Result<()> {
-        let planned = ledger.begin(&retraction(action), NOW)?;
-        ledger.append(&planned, State::Sending, "sending", &Value::Null, NOW).map(drop)
+    fn send(ledger: &Ledger, action: &str) -> Result<()> {
+        ledger.intend(&retraction(action), &[], "sending", &Value::Null, NOW).map(drop)
     }
 
     /// The page is of a table that neither the chain nor a question before the send reads.
     #[test]
-    fn a_damaged_page_that_no_question_reads_lets_nothing_be_sent_also_after_this_process_has_looked() {
+    fn a_damaged_page_that_no_query_reads_lets_nothing_be_sent_also_after_this_process_has_looked() {
         for looks_before in [false, true] {
             let dir = TempDir::new().expect("a folder");
             let path = dir.path().join("l.db");
             let mut ledger = open(&path).expect("opens");
-            send(&mut ledger, "1").expect("sent");
+            send(&ledger, "1").expect("sent");
             let (at, _) = root(&path, "watched");
             if !looks_before {
                 drop(ledger);
@@ -280,7 +274,7 @@ mod tests {
             let written = file.metadata().and_then(|found| found.modified()).expect("a moment");
             file.set_modified(written + std::time::Duration::from_secs(1)).expect("a moment");
             drop(file);
-            let error = send(&mut ledger, "2").expect_err("the file is damaged");
+            let error = send(&ledger, "2").expect_err("the file is damaged");
             assert_eq!(error.kind, Kind::Storage, "{}", error.message);
             assert!(error.message.contains("is damaged"), "{}", error.message);
         }
@@ -288,7 +282,7 @@ mod tests {
 
     /// The bytes of the page at which the b-tree of this name begins, and where they lie in the file.
     fn root(path: &std::path::Path, name: &str) -> (usize, Vec<u8>) {
-        let conn = Connection::open(path).expect("opens");
+        let conn = RawConnection::open(path).expect("opens");
         conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("one file");
         let page: usize = conn
             .query_row("SELECT rootpage FROM sqlite_master WHERE name = ?1", [name], |row| row.get::<_, i64>(0))
@@ -304,8 +298,8 @@ mod tests {
         {
             let dir = TempDir::new().expect("a folder");
             let path = dir.path().join("l.db");
-            let mut ledger = open(&path).expect("opens");
-            send(&mut ledger, "0.0.0").expect("sent");
+            let ledger = open(&path).expect("opens");
+            send(&ledger, "0.0.0").expect("sent");
             // As the index was when the first attempt was planned, or before.
             let before = root(&path, index).1;
             let planned = ledger.begin(&retraction("1.2.3"), NOW).expect("planned");
@@ -318,10 +312,10 @@ mod tests {
             file[at..at + 4096].copy_from_slice(&stale);
             std::fs::write(&path, file).expect("damaged");
 
-            let mut ledger = open(&path).expect("opens");
+            let ledger = open(&path).expect("opens");
             // The chain is whole, and says nothing of the index.
             assert_eq!(ledger.audit(None).expect("reads").faults, [], "{index}");
-            let error = send(&mut ledger, "1.2.3").expect_err(index);
+            let error = send(&ledger, "1.2.3").expect_err(index);
             assert_eq!(error.kind, Kind::Tampered, "{index}: {}", error.message);
             assert!(error.message.contains("index of"), "{index}: {}", error.message);
         }
@@ -331,15 +325,19 @@ mod tests {
     fn an_altered_event_lets_nothing_be_sent_also_after_this_process_has_looked() {
         let dir = TempDir::new().expect("a folder");
         let path = dir.path().join("l.db");
-        let mut ledger = open(&path).expect("opens");
+        let ledger = open(&path).expect("opens");
         for action in ["1", "2", "3"] {
-            send(&mut ledger, action).expect("sent");
+            send(&ledger, action).expect("sent");
         }
-        assert_eq!(locked(&ledger.walked).as_ref().map(|walk| walk.at), Some(5), "all but the event that says so");
-        let conn = Connection::open(&path).expect("opens");
+        assert_eq!(
+            ledger.walked.lock().expect("sound").as_ref().map(|walk| walk.at),
+            Some(4),
+            "up to the last retraction"
+        );
+        let conn = RawConnection::open(&path).expect("opens");
         conn.execute_batch("DROP TRIGGER events_stay; UPDATE events SET person = 'eve' WHERE id = 6")
             .expect("tampered");
-        let error = send(&mut ledger, "4").expect_err("the chain does not hold");
+        let error = send(&ledger, "4").expect_err("the chain does not hold");
         assert_eq!(error.kind, Kind::Tampered);
         assert!(error.message.contains("event 6") && error.message.contains("nothing was sent"), "{}", error.message);
         assert!(ledger.audit(None).expect("reads").faults.iter().all(|fault| fault.sequence == Some(6)));
