@@ -36,7 +36,7 @@ pub(super) async fn run(
         PlanTarget { tenant: reads.identity.tenant.clone(), account_sid: reads.identity.account_sid.clone() };
     let planned = match &args.apply {
         Some(path) => {
-            let planned = plan_file::read_plan(path, &read_options)?;
+            let planned = plan_file::read_plan(path)?;
             planned.check_target(&made_for)?;
             Some(planned)
         }

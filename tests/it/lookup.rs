@@ -1,4 +1,4 @@
-//! Lookups: exact, honest about what they rest on, and live where nothing was crawled.
+//! Look-ups are exact, state their coverage, and can read a participant before any crawl.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ fn with_input(home: &Home, args: &[&str], input: &[u8]) -> Ran {
     Ran::of(args, child.wait_with_output().expect("it ends"))
 }
 
-/// An order with its account and rewards, as the simulator has it: of one account, with one order ID and one ActionId.
+/// An order of the simulator with one account, one order ID and one ActionId.
 fn some_order(sim: &Sim) -> (String, String) {
     let truth = sim.truth();
     let is_single = |reward: &&Value| {
@@ -26,7 +26,7 @@ fn some_order(sim: &Sim) -> (String, String) {
 }
 
 #[test]
-fn only_the_exact_order_matches_and_what_looks_like_it_stands_apart() {
+fn only_the_exact_order_matches_and_similar_ones_are_listed_separately() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -47,7 +47,7 @@ fn only_the_exact_order_matches_and_what_looks_like_it_stands_apart() {
 }
 
 #[test]
-fn an_answer_has_the_shape_of_the_contract() {
+fn an_answer_has_the_documented_json() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -73,7 +73,7 @@ fn an_answer_has_the_shape_of_the_contract() {
 }
 
 #[test]
-fn several_orders_are_answered_in_order_and_standard_input_may_come_from_a_spreadsheet() {
+fn orders_are_answered_in_order_also_from_a_spreadsheets_list() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -99,7 +99,7 @@ fn several_orders_are_answered_in_order_and_standard_input_may_come_from_a_sprea
 }
 
 #[test]
-fn a_no_says_what_it_rests_on() {
+fn a_no_states_its_coverage() {
     let sim = Sim::start(&["--participants", "120", "--accounts-fail", "2"]);
     let home = Home::new(&sim);
     let ran = home.check(&["lookup", "nobody's"], 4);
@@ -128,7 +128,7 @@ fn an_index_without_any_order_id_never_says_not_a_referral_order() {
 }
 
 #[test]
-fn a_participant_is_asked_about_live_and_matched_exactly() {
+fn a_participant_is_read_live_and_matched_exactly() {
     for flags in [&["--participants", "400"][..], &["--participants", "400", "--query-returns-all"]] {
         let sim = Sim::start(flags);
         let home = Home::new(&sim);
@@ -142,13 +142,13 @@ fn a_participant_is_asked_about_live_and_matched_exactly() {
         assert_eq!(answer["coverage"]["complete"], false, "one person is not the tenant");
         assert_eq!(sim.record()["requests"]["GET reward"], 1, "nobody else was asked about");
         let ran = home.check(&["lookup", &order, "--participant", "nobody@nowhere.example"], 0);
-        assert!(ran.stderr.contains("nobody matched"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("no participant matched"), "{}", ran.stderr);
         assert_eq!(sim.record()["requests"]["GET reward"], 1);
     }
 }
 
 #[test]
-fn a_participant_is_looked_for_on_ten_pages_at_most() {
+fn a_participant_is_searched_on_ten_pages_at_most() {
     let sim = Sim::start(&["--participants", "2000", "--query-returns-all"]);
     let home = Home::new(&sim);
     let ran = home.check(&["lookup", "1", "--participant", "nobody@nowhere.example"], 4);
@@ -168,7 +168,7 @@ fn a_closed_pipe_is_success() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What people paste for an order, with the difference that is said.
+/// Texts that people paste for an order, each with the difference that recoup reports.
 fn pasted(order: &str) -> Vec<(String, &'static str)> {
     let wide: String =
         order.chars().map(|c| c.to_digit(10).and_then(|n| char::from_u32(0xff10 + n)).unwrap_or(c)).collect();
@@ -189,7 +189,7 @@ fn pasted(order: &str) -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn a_pasted_text_is_never_not_a_referral_while_the_index_knows_what_it_may_mean() {
+fn a_pasted_text_is_unclear_if_the_index_has_an_order_that_it_may_mean() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -206,7 +206,7 @@ fn a_pasted_text_is_never_not_a_referral_while_the_index_knows_what_it_may_mean(
         assert!(said.contains(": unclear: ") && said.contains(&format!("did you mean {order:?}")), "{said}");
         assert!(!said.contains("not a referral") && !said.contains('\u{202c}'), "{said:?}");
     }
-    // The same marks around an order that the index does not have.
+    // The same characters around an order that the index does not have.
     for text in
         ["no-such-1\u{202c}", "no\u{ad}-such-1", "\u{2067}no-such-1\u{2069}", "https://shop.example/orders/no-such-1"]
     {
@@ -222,7 +222,7 @@ fn a_pasted_text_is_never_not_a_referral_while_the_index_knows_what_it_may_mean(
 }
 
 #[test]
-fn several_orders_on_one_line_are_answered_each() {
+fn each_order_of_a_line_is_answered() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -232,13 +232,13 @@ fn several_orders_on_one_line_are_answered_each() {
         let asked: Vec<Value> = ran.objects().iter().map(|answer| answer["order_id"].clone()).collect();
         assert_eq!(asked, [one.as_str(), two.as_str()], "{between:?}");
     }
-    // An order that holds the separators of a list stays whole in one.
+    // An order ID that contains separators stays whole in a list.
     let mut odd = sim.truth().into_iter().filter_map(|reward| Some(reward["order_ids"][0].as_str()?.to_owned()));
     let odd = odd.find(|order| order.contains(',') && order.contains(';')).expect("an order with separators");
     let ran = home.check(&["lookup", &format!("{odd}, {two};{odd}"), "--json"], 0);
     let asked: Vec<Value> = ran.objects().iter().map(|answer| answer["order_id"].clone()).collect();
     assert_eq!(asked, [odd.as_str(), two.as_str(), odd.as_str()]);
-    // More than one order ID can hold, on one line of standard input.
+    // A list on standard input may be longer than an order ID.
     let many = vec![one.as_str(); 400].join(", ");
     let ran = with_input(&home, &["lookup", "-", "--json"], many.as_bytes());
     ran.expect(0);
@@ -267,9 +267,9 @@ fn an_action_a_reward_and_a_participant_lead_to_their_orders() {
     }
 }
 
-/// The user ID differs from the account ID for some, so that it has an index of its own.
+/// Some user IDs differ from the account ID.
 #[test]
-fn a_user_id_that_is_not_the_account_id_leads_to_its_orders() {
+fn a_user_id_that_differs_from_the_account_id_leads_to_its_orders() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -286,7 +286,7 @@ fn a_user_id_that_is_not_the_account_id_leads_to_its_orders() {
 }
 
 #[test]
-fn nothing_is_sent_for_a_pasted_text_and_the_order_that_it_may_mean_is_named() {
+fn a_pasted_text_sends_nothing_and_names_the_order_that_it_may_mean() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain").order_id;
     for (text, _) in pasted(&order) {

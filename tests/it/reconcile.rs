@@ -1,4 +1,4 @@
-//! The shop's refunds against rewards and ledger, and the ledger against the refunds.
+//! Refunds are reconciled with rewards and ledger, and retractions with refunds.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready};
 
-/// What the amounts of [`refunds`] are.
+/// The meaning of the amounts that [`refunds`] writes.
 const MEANS: [&str; 4] = ["--amount-column", "new amount", "--amount-means", "new-amount"];
 
 /// The n-th order of a kind.
@@ -21,7 +21,7 @@ fn example(sim: &Sim, kind: &str, n: usize) -> Value {
 
 /// Writes a CSV file of orders with their refund dates and amounts.
 fn refunds(home: &Home, rows: &[(&str, &str, &str)]) -> String {
-    // The third is what the order costs now: nothing, if it is left blank.
+    // The third amount is the new price; blank means 0.
     let mut text = "Order ID,refunded_at,new amount,E-Mail\n".to_owned();
     for (order_id, refunded_at, amount) in rows {
         let amount = if amount.is_empty() { "0.00" } else { amount };
@@ -47,7 +47,7 @@ fn count(ran: &Ran, class: &str) -> u64 {
 }
 
 #[test]
-fn every_class_comes_from_one_tenant() {
+fn one_tenant_has_refunds_of_every_class() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let proven = order(&sim, "plain", 0);
     let unproven = order(&sim, "plain", 1);
@@ -112,7 +112,7 @@ fn every_class_comes_from_one_tenant() {
     assert!(rows[9]["note"].as_str().is_some_and(|note| note.contains("scientific")), "{}", rows[9]);
     assert_eq!((&rows[10]["duplicate_of"], &rows[10]["worth"]), (&Value::from(4), &Value::Array(Vec::new())));
 
-    // Every reward once, whatever it became.
+    // Every reward is in exactly one share.
     let totals = &object["totals"];
     for (share, of) in [("at_stake", 2), ("not_confirmed", 1), ("lost", 4), ("taken_back", 0)] {
         assert!(!totals[share]["worth"].as_array().expect("a worth").is_empty(), "{share}: {totals}");
@@ -132,7 +132,7 @@ fn every_class_comes_from_one_tenant() {
 }
 
 #[test]
-fn a_person_sees_totals_and_what_needs_somebody() {
+fn the_text_has_totals_and_rows_that_need_attention() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let (proven, unbacked) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
     let (standing, late) = (order(&sim, "plain", 2), order(&sim, "all_redeemed", 0));
@@ -140,9 +140,9 @@ fn a_person_sees_totals_and_what_needs_somebody() {
     home.check(&["retract", &unbacked, "--yes"], 0);
     let file = refunds(&home, &[(&late, "2024-03-01", ""), (&proven, "2024-03-01", ""), (&standing, "2024-03-01", "")]);
     let ran = home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3]], 6);
-    let (head, people) = ran.stdout.split_once("rows that need a person:").expect("a list");
+    let (head, people) = ran.stdout.split_once("rows that need attention:").expect("a list");
     for words in
-        ["3 orders", "rests on the index as of", "retracted and confirmed", "at stake", "CENTS", "95th percentile"]
+        ["3 orders", "based on the index as of", "retracted and confirmed", "at stake", "CENTS", "95th percentile"]
     {
         assert!(head.contains(words), "{words}: {head}");
     }
@@ -157,14 +157,14 @@ fn a_person_sees_totals_and_what_needs_somebody() {
     }
     home.check(&["reconcile", &file, "--since", "03/04/2024"], 2);
 
-    // Nothing at stake and nothing open.
+    // Nothing is at stake and nothing is open.
     let file = refunds(&home, &[(&proven, "2024-03-01", ""), (&unbacked, "2024-03-01", ""), (&late, "2024-03-01", "")]);
     let ran = home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3]], 0);
     assert!(!ran.stdout.contains("without a refund"), "{}", ran.stdout);
 }
 
 #[test]
-fn more_rows_than_a_person_reads_are_cut_and_said() {
+fn a_long_text_is_truncated_and_says_so() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let truth = sim.truth();
     let ids = truth.iter().flat_map(|line| line["order_ids"].as_array().into_iter().flatten());
@@ -185,7 +185,7 @@ fn more_rows_than_a_person_reads_are_cut_and_said() {
 }
 
 #[test]
-fn the_outcome_file_is_the_shops_with_columns_added() {
+fn the_outcome_file_is_the_input_with_columns_added() {
     let (sim, home) = ready(&[]);
     let (proven, standing) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
     home.check(&["retract", &proven, "--yes"], 0);
@@ -218,7 +218,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
         &["reconcile", &file, "--out", &path, "--order-column", "Ref", "--ignore-column", "Notiz", "--force"],
         6,
     );
-    // Its own outcomes are a file of refunds, too.
+    // An outcome file can be reconciled again.
     let again = home.path("again.ndjson").display().to_string();
     home.check(&["reconcile", &path, "--out", &again, "--order-column", "Ref", "--ignore-column", "Notiz"], 6);
     let text = std::fs::read_to_string(home.path("again.ndjson")).expect("the outcomes");
@@ -226,7 +226,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
 }
 
 #[test]
-fn a_no_is_only_as_good_as_the_index_and_the_ledger() {
+fn not_a_referral_needs_a_complete_index_and_the_right_ledger() {
     let (sim, home) = ready(&[]);
     let proven = order(&sim, "plain", 0);
     home.check(&["retract", &proven, "--yes"], 0);
@@ -235,7 +235,7 @@ fn a_no_is_only_as_good_as_the_index_and_the_ledger() {
         classes(&home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 0)),
         ["confirmed", "not_a_referral"]
     );
-    // Without the ledger everything would look as if somebody else had cancelled it.
+    // Without the ledger every retraction would look like a cancellation by others.
     let kept = home.path("kept.db");
     std::fs::rename(home.ledger(), &kept).expect("moved away");
     assert_eq!(
