@@ -1,9 +1,9 @@
-//! A file that a user names for output: written whole, or straight through where it cannot be replaced.
+//! A file that a user names for output: written as a whole, or as a stream if it cannot be replaced.
 //!
-//! The path is checked before any work begins. A regular file is written beside its place, synced and renamed, so that no
-//! reader sees half of it and a crash leaves the old one. A symbolic link to a regular file stays: its target is replaced. A
-//! FIFO, a terminal or another character device is opened once and written straight through. A rename would turn it into a
-//! regular file, so it is never replaced.
+//! The path is checked before any work begins. A regular file is written to a temporary file beside it, synced and renamed, so
+//! that no reader sees half of it and a crash leaves the old one. A symbolic link to a regular file stays: its target is
+//! replaced. A FIFO, a terminal or another character device is opened once and written as a stream: a rename would turn it into
+//! a regular file.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -13,35 +13,35 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Kind, Result};
 
-/// What a file may be, and who may read it.
+/// Which files are accepted, and their permissions.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// A regular file that exists may be replaced.
     pub force: bool,
-    /// A FIFO or a character device may take the output.
+    /// A FIFO or a character device is accepted.
     pub streams: bool,
-    /// The permissions of a new file, before the umask.
+    /// Permissions of a new file, before the umask.
     pub mode: u32,
-    /// The kind of error if the folder takes no file.
+    /// The kind of error if the folder is not writable.
     pub unwritable: Kind,
 }
 
 impl Default for Rules {
-    /// For tables that say who was rewarded for what: private to the owner, and no existing file is replaced.
+    /// For tables of who was rewarded for what: private to the owner, and never replacing a file.
     fn default() -> Self {
         Self { force: false, streams: true, mode: 0o600, unwritable: Kind::Usage }
     }
 }
 
-/// A place for output, checked and reserved.
+/// An output path, checked and reserved.
 #[derive(Debug)]
 pub struct OutFile {
     path: PathBuf,
-    place: Place,
+    target: Target,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Target {
     Regular(Regular),
     Stream(BufWriter<File>),
 }
@@ -49,16 +49,16 @@ enum Place {
 /// A regular file that gets its content by a rename.
 #[derive(Debug)]
 struct Regular {
-    /// The file itself, if `path` is a link to it.
+    /// The link's target, if `path` is a link.
     target: PathBuf,
     folder: PathBuf,
     rules: Rules,
-    /// The content so far; `None` once it has its name.
-    draft: Option<BufWriter<NamedTempFile>>,
+    /// The content so far; `None` after the rename.
+    temporary: Option<BufWriter<NamedTempFile>>,
 }
 
 impl OutFile {
-    /// Reserves a private file; `force` permits replacing a regular file that exists.
+    /// Reserves a private file; `force` permits replacing an existing regular file.
     pub fn reserve(path: &Path, force: bool) -> Result<Self> {
         Self::reserve_by(path, Rules { force, ..Rules::default() })
     }
@@ -84,24 +84,24 @@ impl OutFile {
             }
             if is_database(path) {
                 return Err(
-                    refused(path, "is a database and is not replaced, not even by force").hint("name another file")
+                    refused(path, "is a database and is never replaced, even with --force").hint("name another file")
                 );
             }
             let target = if is_link { fs::canonicalize(path) } else { Ok(path.to_owned()) };
             let target = target.map_err(|error| refused(path, &format!("cannot be written: {error}")))?;
             return Self::regular(path, target, rules);
         }
-        let what = what_it_is(&found);
+        let what = file_type_name(&found);
         if !rules.streams || !matches!(what, FIFO | CHARACTER_DEVICE) {
             return Err(refused(path, &format!("is {what}, and only a regular file can be written here"))
                 .hint("name a file that does not exist yet"));
         }
         let file = if what == FIFO { open_fifo(path) } else { fs::OpenOptions::new().write(true).open(path) };
         let file = file.map_err(|error| match error.raw_os_error() {
-            Some(NO_READER) => refused(path, "is a FIFO that no process reads").hint("start its reader first"),
+            Some(ENXIO) => refused(path, "is a FIFO that no process reads").hint("start its reader first"),
             _ => refused(path, &format!("cannot be opened for writing: {error}")),
         })?;
-        Ok(Self { path: path.to_owned(), place: Place::Stream(BufWriter::new(file)) })
+        Ok(Self { path: path.to_owned(), target: Target::Stream(BufWriter::new(file)) })
     }
 
     fn regular(path: &Path, target: PathBuf, rules: Rules) -> Result<Self> {
@@ -109,10 +109,10 @@ impl OutFile {
             return Err(refused(path, "is no name of a file"));
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut regular = Regular { folder: folder.to_owned(), target, rules, draft: None };
-        // Held from here on: a folder or a disk that takes no file is found before an hour's work, not after it.
-        regular.draft()?;
-        Ok(Self { path: path.to_owned(), place: Place::Regular(regular) })
+        let mut regular = Regular { folder: folder.to_owned(), target, rules, temporary: None };
+        // Creates the temporary file now, so that a read-only folder or a full disk is found before an hour's work.
+        regular.temporary()?;
+        Ok(Self { path: path.to_owned(), target: Target::Regular(regular) })
     }
 
     /// The path as the user named it.
@@ -121,21 +121,20 @@ impl OutFile {
     }
 
     /// Fails if this is the input file: its rows are needed until the end, and for the next run.
-    pub fn is_not(&self, input: &Path) -> Result<()> {
-        let Place::Regular(regular) = &self.place else { return Ok(()) };
+    pub fn ensure_differs_from(&self, input: &Path) -> Result<()> {
+        let Target::Regular(regular) = &self.target else { return Ok(()) };
         let same = match (fs::canonicalize(&regular.target), fs::canonicalize(input)) {
             (Ok(out), Ok(input)) => out == input,
             _ => false,
         };
         if same {
-            return Err(
-                refused(&self.path, "is read and cannot be written, too").hint("name another file for the outcomes")
-            );
+            return Err(refused(&self.path, "is the input and cannot be the output too")
+                .hint("name another file for the outcomes"));
         }
         Ok(())
     }
 
-    /// Writes everything. If the file cannot get its name, the content stays in the temporary file, which the error names.
+    /// Writes everything. If the rename fails, the content stays in the temporary file, which the error names.
     ///
     /// A second call replaces a regular file that the first one wrote.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -143,27 +142,27 @@ impl OutFile {
         self.finish(true)
     }
 
-    /// Writes everything, or leaves nothing behind: for content that must not exist without its name.
+    /// Writes everything, or leaves no temporary file behind: for content that must not lie around under another name.
     pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(false)
     }
 
-    /// Adds to the content. A regular file shows none of it before [`OutFile::finish`].
+    /// Appends to the content. A regular file shows none of it before [`OutFile::finish`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = match &mut self.place {
-            Place::Stream(stream) => stream.write_all(bytes),
-            Place::Regular(regular) => regular.draft()?.write_all(bytes),
+        let written = match &mut self.target {
+            Target::Stream(stream) => stream.write_all(bytes),
+            Target::Regular(regular) => regular.temporary()?.write_all(bytes),
         };
         written.map_err(|error| self.failed(&error))
     }
 
-    /// Syncs the content and gives the file its name. `keep`: if that fails, the content stays in the temporary file.
+    /// Syncs the content and renames the file. If that fails and `keep` is set, the content stays in the temporary file.
     pub fn finish(&mut self, keep: bool) -> Result<()> {
-        let finished = match &mut self.place {
+        let finished = match &mut self.target {
             // Syncing a FIFO or a terminal is an error.
-            Place::Stream(stream) => stream.flush().map_err(Unfinished::from),
-            Place::Regular(regular) => regular.finish(keep),
+            Target::Stream(stream) => stream.flush().map_err(Unfinished::from),
+            Target::Regular(regular) => regular.finish(keep),
         };
         finished.map_err(|Unfinished { error, kept }| {
             let mut failed = self.failed(&error);
@@ -176,11 +175,11 @@ impl OutFile {
 
     fn failed(&self, error: &io::Error) -> Error {
         Error::new(Kind::Failed, format!("failed to write {}: {error}", self.path.display()))
-            .hint("name a place that can be written to and has room")
+            .hint("choose a writable place with enough space")
     }
 }
 
-/// Why a file did not get its name, and where its content is.
+/// Why the rename failed, and where the content is.
 struct Unfinished {
     error: io::Error,
     kept: Option<PathBuf>,
@@ -194,12 +193,12 @@ impl From<io::Error> for Unfinished {
 
 impl Regular {
     /// The temporary file beside the target.
-    fn draft(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
-        let draft = match self.draft.take() {
-            Some(draft) => draft,
+    fn temporary(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
+        let temporary = match self.temporary.take() {
+            Some(temporary) => temporary,
             None => self.new_draft()?,
         };
-        Ok(self.draft.insert(draft))
+        Ok(self.temporary.insert(temporary))
     }
 
     fn new_draft(&self) -> Result<BufWriter<NamedTempFile>> {
@@ -208,19 +207,22 @@ impl Regular {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(self.rules.mode));
         builder.tempfile_in(&self.folder).map(BufWriter::new).map_err(|error| {
-            Error::new(self.rules.unwritable, format!("the folder {} takes no file: {error}", self.folder.display()))
-                .hint("name a file in a folder that can be written to")
+            Error::new(
+                self.rules.unwritable,
+                format!("failed to create a file in the folder {}: {error}", self.folder.display()),
+            )
+            .hint("name a file in a writable folder")
         })
     }
 
     fn finish(&mut self, keep: bool) -> Result<(), Unfinished> {
-        let Some(draft) = self.draft.take() else { return Ok(()) };
-        let file = draft.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        let file = temporary.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         let renamed = if !self.rules.force {
             file.persist_noclobber(&self.target)
         } else if fs::symlink_metadata(&self.target).is_ok_and(|found| !found.is_file()) {
-            let error = io::Error::new(ErrorKind::AlreadyExists, "another process put something else there");
+            let error = io::Error::new(ErrorKind::AlreadyExists, "another process created a file there");
             Err(tempfile::PersistError { error, file })
         } else {
             file.persist(&self.target)
@@ -235,7 +237,7 @@ impl Regular {
     }
 }
 
-/// Makes a folder, and those above it, for its owner alone, whatever the umask. One that exists stays as it is.
+/// Creates a folder and its parents with access for the owner only, whatever the umask. An existing folder is unchanged.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -246,40 +248,39 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         builder.mode(0o700).create(folder)?;
-        // A umask can take the owner's own permissions away.
+        // A umask can remove the owner's own permissions.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
     }
     #[cfg(not(unix))]
     builder.create(folder)
 }
 
-/// Syncs a folder, so that a new name survives a power cut. Not every file system can; there the name is as durable as it gets.
+/// Syncs a folder, so that a rename survives a power cut. Failures are ignored, because some file systems cannot do it.
 pub fn sync_folder(folder: &Path) {
     drop(File::open(folder).and_then(|folder| folder.sync_all()));
 }
 
-/// Whether a file is an SQLite database. A slip of the keyboard must not replace the ledger: it is the only record of what was
-/// sent.
+/// Whether a file is an SQLite database. A mistyped path must not replace the ledger, the only record of what was sent.
 fn is_database(path: &Path) -> bool {
-    let mut start = [0; SQLITE.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE
+    let mut start = [0; SQLITE_HEADER.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE_HEADER
 }
 
 fn refused(path: &Path, why: &str) -> Error {
     Error::new(Kind::Usage, format!("{} {why}", path.display()))
 }
 
-/// How every SQLite database begins.
-const SQLITE: &[u8; 16] = b"SQLite format 3\0";
+/// Header of every SQLite database.
+const SQLITE_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 const FIFO: &str = "a FIFO";
 const CHARACTER_DEVICE: &str = "a character device";
 
 /// ENXIO: a FIFO has no reader.
-const NO_READER: i32 = 6;
+const ENXIO: i32 = 6;
 
-/// What something other than a regular file is.
-fn what_it_is(found: &Metadata) -> &'static str {
+/// What a file that is not a regular file is.
+fn file_type_name(found: &Metadata) -> &'static str {
     if found.is_dir() {
         return "a folder";
     }
@@ -303,7 +304,7 @@ fn what_it_is(found: &Metadata) -> &'static str {
     "no regular file"
 }
 
-/// Opens a FIFO, and waits a few seconds for its reader. A plain open would wait for ever, and no signal would end it.
+/// Opens a FIFO, and waits a few seconds for its reader. A plain open would block without a limit, and no signal would end it.
 #[cfg(unix)]
 fn open_fifo(path: &Path) -> io::Result<File> {
     const LOOKS: u32 = 500;
@@ -311,7 +312,7 @@ fn open_fifo(path: &Path) -> io::Result<File> {
     let mut looks = 0;
     loop {
         match tokio::net::unix::pipe::OpenOptions::new().open_sender(path) {
-            Err(error) if error.raw_os_error() == Some(NO_READER) && looks < LOOKS => {
+            Err(error) if error.raw_os_error() == Some(ENXIO) && looks < LOOKS => {
                 looks += 1;
                 std::thread::park_timeout(pause);
             }
@@ -365,8 +366,8 @@ mod tests {
         let error = OutFile::reserve(&path, false).expect_err("exists");
         assert!(error.kind == Kind::Usage && error.hint.is_some_and(|hint| hint.contains("--force")));
         let mut out = OutFile::reserve(&path, true).expect("by force");
-        out.is_not(&folder.path().join("in.csv")).expect("another file");
-        out.is_not(&path).expect_err("the same file");
+        out.ensure_differs_from(&folder.path().join("in.csv")).expect("another file");
+        out.ensure_differs_from(&path).expect_err("the same file");
         out.write(b"new").expect("written");
         assert_eq!(fs::read(&path).expect("there"), b"new");
     }
@@ -426,7 +427,7 @@ mod tests {
         fs::write(&file, "old").expect("written");
         assert!(OutFile::reserve(&link, false).expect_err("exists").message.contains("exists already"));
         let mut out = OutFile::reserve(&link, true).expect("by force");
-        out.is_not(&file).expect_err("the input through a link");
+        out.ensure_differs_from(&file).expect_err("the input through a link");
         out.write(b"new").expect("written");
         assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
         assert_eq!(fs::read(&file).expect("there"), b"new");

@@ -1,45 +1,45 @@
-//! How long a failed attempt to sign in costs. Pure.
+//! The delay after failed sign-ins. Pure.
 //!
-//! A few slips of the finger cost nothing, guessing does. A name is slowed down wherever the guesses come from, also one that no
-//! user has: an answer must not tell which names are users. An address is slowed down whatever name it tries; it may be a whole
-//! office, so it has more room. If too many people fail at once, everybody who fails waits from the first failure on.
+//! A few typing errors cost nothing. A name is throttled wherever the guesses come from, even if no user has it: the answer
+//! must not reveal which names are users. A network is throttled whatever names it tries, and has more free attempts because a
+//! whole office may share it. If there are too many failures overall, every failure is delayed from the first one on.
 
-/// Attempts of one name that cost nothing.
-const FREE_OF_USER: u32 = 5;
+/// Failed attempts for one name before a delay.
+const FREE_FOR_NAME: u32 = 5;
 
-/// Attempts of one address that cost nothing.
-const FREE_OF_PEER: u32 = 20;
+/// Failed attempts from one network before a delay.
+const FREE_FOR_NETWORK: u32 = 20;
 
-/// Failures of everybody together, less those that were forgotten, from which on no failure is free.
+/// Number of recent failures overall from which no failure is free.
 const TOO_MANY: u32 = 60;
 
-/// One failure of everybody is forgotten after so long.
+/// The overall counter loses one failure in this time.
 pub(super) const FORGOTTEN_EVERY_MS: i64 = 10_000;
 
-/// Nobody waits longer: a person whose name somebody else tries must be able to get in.
+/// Longest delay. It is bounded so that an attacker cannot lock a user out.
 const LONGEST_MS: i64 = 15 * 60_000;
 
-/// An attempt that nobody has followed up is forgotten after this.
+/// The counter of a name or network expires after this time without a failure.
 pub(super) const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
-/// The wait after so many failures of one name, while everybody together has so many.
-pub(super) fn of_user(failures: u32, of_everybody: u32) -> i64 {
-    after(failures, FREE_OF_USER, of_everybody)
+/// The delay after this many failures for one name, with `overall` recent failures overall.
+pub(super) fn user_delay(failures: u32, overall: u32) -> i64 {
+    after(failures, FREE_FOR_NAME, overall)
 }
 
-/// The wait after so many failures from one address, while everybody together has so many.
-pub(super) fn of_peer(failures: u32, of_everybody: u32) -> i64 {
-    after(failures, FREE_OF_PEER, of_everybody)
+/// The delay after this many failures from one network, with `overall` recent failures overall.
+pub(super) fn network_delay(failures: u32, overall: u32) -> i64 {
+    after(failures, FREE_FOR_NETWORK, overall)
 }
 
-/// The wait after so many failures of a browser that has signed in by this name before: what others do does not concern it.
-pub(super) fn of_known_browser(failures: u32, _of_everybody: u32) -> i64 {
-    after(failures, FREE_OF_USER, 0)
+/// The delay after this many failures from a browser in which this user has signed in before. Failures elsewhere do not count.
+pub(super) fn known_browser_delay(failures: u32, _of_everybody: u32) -> i64 {
+    after(failures, FREE_FOR_NAME, 0)
 }
 
-/// A second after the last free one, and twice as long each time; in milliseconds.
-fn after(failures: u32, free: u32, of_everybody: u32) -> i64 {
-    let free = if of_everybody > TOO_MANY { 1 } else { free };
+/// In milliseconds: one second after the last free attempt, then doubled each time.
+fn after(failures: u32, free: u32, overall: u32) -> i64 {
+    let free = if overall > TOO_MANY { 1 } else { free };
     match failures.checked_sub(free) {
         None => 0,
         Some(more) => 1_000_i64.checked_shl(more.min(30)).unwrap_or(LONGEST_MS).min(LONGEST_MS),
@@ -63,15 +63,15 @@ mod tests {
             (20, LONGEST_MS, 1_000),
             (u32::MAX, LONGEST_MS, LONGEST_MS),
         ] {
-            assert_eq!((of_user(failures, TOO_MANY), of_peer(failures, 0)), (user, peer), "{failures}");
-            assert_eq!(of_known_browser(failures, u32::MAX), user, "{failures}");
+            assert_eq!((user_delay(failures, TOO_MANY), network_delay(failures, 0)), (user, peer), "{failures}");
+            assert_eq!(known_browser_delay(failures, u32::MAX), user, "{failures}");
         }
     }
 
     #[test]
     fn no_failure_is_free_while_too_many_people_fail() {
         for (failures, wait) in [(0, 0), (1, 1_000), (2, 2_000), (11, LONGEST_MS)] {
-            let waits = [of_user(failures, TOO_MANY + 1), of_peer(failures, TOO_MANY + 1)];
+            let waits = [user_delay(failures, TOO_MANY + 1), network_delay(failures, TOO_MANY + 1)];
             assert_eq!(waits, [wait, wait], "{failures}");
         }
     }

@@ -20,9 +20,9 @@ mod webhook;
 
 use std::path::PathBuf;
 
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Rate, Span, Until};
+use crate::config::{GlobalFlags, Rate, Span, Until};
 
 pub use adjust::AdjustArgs;
 pub use approval::{ApprovalCommand, DecideArgs, LimitsArgs};
@@ -51,37 +51,10 @@ pub use webhook::{AddressArgs, WebhookCommand};
 pub struct Cli {
     /// The flags of every command.
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalFlags,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// The flags of every command.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// Configuration file [default: $RECOUP_CONFIG, then $XDG_CONFIG_HOME/recoup/recoup.toml]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The index [default: $RECOUP_DATABASE, then $XDG_DATA_HOME/recoup/recoup.db]; the ledger lies beside it
-    #[arg(long, global = true, value_name = "FILE")]
-    pub database: Option<PathBuf>,
-    /// A [profile.NAME] of the configuration file, with its own default database
-    #[arg(long, global = true, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Data as JSON: one object, or one per line
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// No notes and no progress; data, warnings and errors only
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Say more on stderr: -v what is done, -vv every request
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: ColorChoice,
 }
 
 /// The commands.

@@ -52,7 +52,7 @@ fn decide(context: &Context<'_>, args: &DecideArgs, next: Stage) -> Result<End> 
     if next != Stage::Withdrawn {
         check_right(context, Right::Approve, false)?;
     }
-    let mut ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
+    let ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
     let now = clock.now();
     let asked = ledger.approval(args.id, now)?;
     let names = actor.names();

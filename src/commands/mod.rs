@@ -83,7 +83,7 @@ impl Context<'_> {
 pub fn main(cli: Cli) -> u8 {
     // Before anything reads a secret.
     let private = memory::keep_private();
-    report::colour(cli.global.color);
+    report::set_colour(cli.global.color);
     // A service says what it does unless it is told not to: nobody watches it.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     report::start_log(cli.global.verbose.max(least), cli.global.json);
@@ -123,7 +123,7 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     let stop = signal::stop_token();
     // These need no account, and must not fail on somebody's half-finished configuration.
     match cli.command {
-        Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await,
+        Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await.map(|()| End::Done),
         Command::Simulate(options) => return simulate(*options, report, stop).await,
         Command::Completions(args) => return Ok(paper::completions(&args, report)),
         Command::Man(args) => return paper::man(&args, report),
@@ -149,7 +149,8 @@ async fn command(context: &Context<'_>, command: Command) -> Result<End> {
         Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(End::Done),
         Command::Doctor => {
             let Context { settings, clock, stop, report, asked, .. } = context;
-            doctor::run(settings, clock, stop, report, asked).await
+            let worst = doctor::run(settings, clock, stop, report, asked).await?;
+            Ok(worst.map_or(End::Done, End::Said))
         }
         Command::Crawl(args) => remember_refusal(context, "crawl", crawl::run(context, &args).await),
         Command::Lookup(args) => lookup::run(context, args).await,
@@ -225,7 +226,7 @@ fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) ->
 /// Leaves word how far this clock is from the vendor's, or that the vendor's answers carry no date, if the command has asked it.
 fn remember_clock(context: &Context<'_>) {
     let settings = context.settings;
-    if let Some(heard) = context.asked.get().and_then(Advocate::clock_heard)
+    if let Some(heard) = context.asked.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {

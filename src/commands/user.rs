@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
         }
         UserCommand::Token(command) => token(context, &mut access, command),
         UserCommand::Log => {
-            let logged = access.logged()?;
+            let logged = access.log_entries()?;
             for (at, person, what) in &logged {
                 report.object(&json!({ "at": at, "person": person, "what": what }))?;
             }
@@ -140,7 +140,7 @@ fn withdraw(context: &Context<'_>, user: &User) -> Result<()> {
     if Ledger::open_read_only(&settings.ledger, Some(&identity))?.is_none() {
         return Ok(());
     }
-    let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
+    let ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     for id in ledger.withdraw_all_of(&user.names(), clock.now())? {
         report.note(format!("approval {id} was taken back"));
     }

@@ -1,4 +1,4 @@
-//! Values as a person writes them: lengths of time, rates, quotas, shares, and moments of a night.
+//! Values as people write them: durations, rates, quotas, shares, and times.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use serde::Deserialize;
 
 use crate::model::budget::Quota;
 
-/// A length of time as a person writes it: `500ms`, `10m`, `1h 30m`.
+/// A duration: `500ms`, `10m`, `1h 30m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
-/// Beyond this a length of time is a slip of the finger, and deadlines could not be computed with it.
+/// A longer duration is taken for a typing error. The limit also keeps deadlines computable.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Span {
     fn checked(span: Duration) -> Result<Self, String> {
-        if span > LONGEST { Err("no length of time here is longer than a year".to_owned()) } else { Ok(Self(span)) }
+        if span > LONGEST { Err("a duration cannot be longer than a year".to_owned()) } else { Ok(Self(span)) }
     }
 }
 
@@ -27,13 +27,13 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // jiff leaves days out of a plain duration, since their length depends on the time zone; here a day is 24 hours.
+        // jiff refuses days in a duration, because their length depends on the time zone. Here a day is 24 hours.
         if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.parse::<u16>().ok()) {
             return Self::checked(Duration::from_hours(u64::from(days) * 24));
         }
         let span: jiff::SignedDuration =
             text.parse().map_err(|error| format!("{error}; write it as 500ms, 30s, 10m, 1h or 7d"))?;
-        let span = Duration::try_from(span).map_err(|_negative| "a length of time cannot be negative".to_owned())?;
+        let span = Duration::try_from(span).map_err(|_negative| "a duration cannot be negative".to_owned())?;
         Self::checked(span)
     }
 }
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Requests per second, written as `10/s`, `300/m` or `1000/h`.
+/// Requests a second, written as `10/s`, `300/m` or `1000/h`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(pub f64);
 
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
-/// When to stop: a local time of day, meaning its next occurrence, or a moment.
+/// When to stop: the next occurrence of a local time of day, or a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// `06:00`.
@@ -153,7 +153,7 @@ pub enum Until {
 }
 
 impl Until {
-    /// The moment, seen from now, in this machine's time zone.
+    /// The point in time, seen from `now`, in this machine's time zone.
     pub fn after(self, now: Timestamp) -> Timestamp {
         self.after_in(now, &TimeZone::system())
     }
@@ -175,7 +175,7 @@ impl FromStr for Until {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.contains('T') || text.contains(' ') {
-            let wrong = |error| format!("{error}; write a moment as 2026-05-01T06:00:00Z");
+            let wrong = |error| format!("{error}; write a date and time as 2026-05-01T06:00:00Z");
             return text.parse().map(Self::Moment).map_err(wrong);
         }
         text.parse().map(Self::Local).map_err(|error| format!("{error}; write it as 06:00, or 2026-05-01T06:00:00Z"))

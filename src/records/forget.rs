@@ -1,7 +1,7 @@
-//! Taking a person out of both files, for good.
+//! Deletes a person from ledger and index, for good.
 //!
-//! The ledger first: its tombstone is what keeps later readings out, and every step can be done again. What the ledger says
-//! of a retraction stays; who it concerned does not. This module must never print the account, nor write it down anywhere.
+//! The ledger comes first: its tombstone keeps the person out of later crawls, and every step can be repeated. The ledger keeps
+//! its retractions, without the person. Nothing here prints or stores the account.
 
 use std::path::Path;
 
@@ -21,34 +21,28 @@ use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
 use crate::store::{Identity, ProcessLock};
 
-/// Both files, and who acts.
 pub struct Files<'a> {
-    /// The index.
     pub index: &'a Path,
-    /// The ledger.
     pub ledger: &'a Path,
-    /// Whom both belong to.
+    /// The owner of both files.
     pub identity: &'a Identity,
-    /// Who acts, for the ledger.
+    /// Who runs this, for the ledger.
     pub actor: &'a Actor,
 }
 
-/// What was forgotten.
 #[derive(Debug, Serialize)]
 pub struct Forgotten {
-    /// The ticket.
     pub ticket: String,
-    /// Values that went from the ledger: its own, and the reasons of its retractions.
+    /// Values deleted from the ledger: the account itself, and the reasons of its retractions.
     pub values: u64,
-    /// Retractions that it is in; they stay, without it.
+    /// Retractions of this account. They stay, without the account.
     pub retractions: u64,
-    /// What went from the index; `null` where there is none.
+    /// What was deleted from the index; `null` if there is no index.
     pub index: Option<Erased>,
-    /// The ledger's newest event, which says so.
+    /// The ledger's newest event, which records the deletion.
     pub head: Head,
 }
 
-/// Forgets one account.
 pub async fn run(
     files: &Files<'_>,
     account: &AccountId,
@@ -63,7 +57,7 @@ pub async fn run(
     }
     if !yes && !report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was forgotten")
-            .hint("add --yes to go ahead without a question"));
+            .hint("add --yes to skip the question"));
     }
     let reader = IndexReader::open(files.index, Some(files.identity))?;
     let existing = Ledger::open_read_only(files.ledger, Some(files.identity))?;
@@ -72,7 +66,7 @@ pub async fn run(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),
         )
-        .hint("bring it back, or name it with RECOUP_LEDGER: what it holds of the account must go too"));
+        .hint("restore it, or set RECOUP_LEDGER to its path: the account must be deleted from it too"));
     }
     let known = existing.as_ref().map_or_else(|| Ok(Vec::new()), |ledger| ledger.of_account(account))?;
     check_closed(&known, clock.now())?;
@@ -84,10 +78,10 @@ pub async fn run(
         Error::new(Kind::Busy, format!("{who} is running; nothing was forgotten"))
             .hint("run the same command again when it is done")
     };
-    // A crawl must not be reading it meanwhile, and nobody may begin a retraction of it.
+    // No crawl may read the account meanwhile, and no process may start a retraction of it.
     let _crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
     let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
-    let mut ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
+    let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
     check_closed(&ledger.of_account(account)?, clock.now())?;
     let here = ledger.forget(account, json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
     let index = if files.index.exists() {
@@ -107,9 +101,9 @@ pub async fn run(
     })
 }
 
-/// Lets the index know whom the ledger has forgotten, and takes out whom it still has: a new index, or an older copy of one.
-/// `create` where an index is about to be made.
-pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
+/// Copies the ledger's tombstones to the index, and deletes the people whom an older or new index still holds. `create` is set
+/// if an index is about to be created.
+pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
     if tombstones.macs.is_empty() || (!create && !files.index.exists()) {
@@ -118,7 +112,7 @@ pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report)
     let mut index = Index::open(files.index, files.identity)?;
     let buried = index.bury(&tombstones, clock.now())?;
     if !buried.accounts.is_empty() {
-        report.note("this index had accounts that were forgotten; they are taken out");
+        report.note("this index had forgotten accounts; they are deleted now");
         erase(&mut index, &buried.accounts, buried.erased, report)?;
     }
     Ok(())
@@ -131,7 +125,7 @@ fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Rep
     Ok(erased)
 }
 
-/// What is on its way cannot be followed without the account. What `verify` has given up reading is not on its way.
+/// An open retraction cannot be followed without the account. A retraction that `verify` no longer reads is not open.
 fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
     let open: Vec<String> = known
         .iter()
@@ -145,28 +139,19 @@ fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
         Kind::Refused,
         format!("this account has open retractions: {}; nothing was forgotten", open.join(", ")),
     )
-    .hint("run `recoup verify` until they are at an end, then forget it"))
+    .hint("run `recoup verify` until they are closed, then run this again"))
 }
 
 async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
     let question = format!(
-        "Forget this account? {} retraction(s) stay without it, and their reasons go, with what the vendor answered. It cannot be undone.",
+        "Forget this account? {} retraction(s) stay without it; their reasons and the vendor's responses are deleted. This cannot be undone.",
         known.len()
     );
-    let answer = tokio::select! {
-        answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
-        () = stop.cancelled() => {
-            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was forgotten"));
-        }
-    };
-    match answer {
-        Ok(Ok(true)) => Ok(()),
-        _ => Err(Error::new(Kind::Declined, "declined; nothing was forgotten")),
-    }
+    report::confirm(question, stop, "nothing was forgotten").await
 }
 
 impl Forgotten {
-    /// What was forgotten, for a person: never who.
+    /// The text for a person. It never names the account.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "forgotten (ticket {}): {} value(s) of {} retraction(s) in the ledger",
@@ -175,22 +160,15 @@ impl Forgotten {
             grouped(self.retractions)
         )];
         match &self.index {
-            None => lines.push("there is no index; one that is made later leaves it out".to_owned()),
+            None => lines.push("there is no index; a later one will not contain the account".to_owned()),
             Some(erased) => {
                 lines.push(format!(
-                    "{} account, {} reward(s), {} link(s) in the index; {} reward(s) of others named it and do not any more",
+                    "{} account, {} reward(s), {} link(s) in the index; its ID was removed from {} reward(s) of others",
                     erased.accounts, erased.rewards, erased.links, erased.renamed
                 ));
-                if erased.repacked {
-                    lines.push(
-                        "what was learned for packing may have held a piece of its ID, and was learned anew".to_owned(),
-                    );
-                }
             }
         }
-        lines.push(
-            "no crawl, look-up or retraction brings it back; backups that were made before still have it".to_owned(),
-        );
+        lines.push("no crawl, look-up or retraction brings it back; earlier backups still contain it".to_owned());
         lines.push(format!("head {} (event {})", self.head.hash, self.head.sequence));
         lines
     }

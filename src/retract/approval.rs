@@ -123,7 +123,7 @@ pub(super) fn before_sending(reads: &Reads<'_>, demand: &Demand, subject: &Subje
         .hint("an administrator makes you one: `recoup user add NAME --role agent --os-user YOU`"));
     }
     let now = reads.clock.now();
-    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let names = reads.actor.names();
     let known = ledger.approvals(now)?;
     let mine = || known.iter().filter(|one| one.is_of(&names));

@@ -108,7 +108,7 @@ pub const CLOCKS_APART: i64 = 300;
 impl Reads<'_> {
     /// How far this clock is ahead of the vendor's, in seconds; `None` if its newest answer does not say what time it is.
     pub fn clock_ahead(&self) -> Option<i64> {
-        self.advocate.clock_heard().or_else(|| self.brand.clock_heard())?.ahead
+        self.advocate.host_clock().or_else(|| self.brand.host_clock())?.ahead
     }
 
     /// The time by the vendor's clock, which decides what has expired and which window has passed. An error if its answers carry
@@ -228,18 +228,7 @@ pub async fn confirm(reads: &Reads<'_>, what: &str) -> Result<()> {
 
 /// Asks any question; *no*, a signal and a closed terminal all mean that nothing is done.
 async fn ask(reads: &Reads<'_>, question: impl Into<String>) -> Result<()> {
-    let question = question.into();
-    let answer = tokio::select! {
-        answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
-        () = reads.stop.cancelled() => {
-            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was sent"));
-        }
-    };
-    match answer {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Error::new(Kind::Declined, "declined; nothing was sent")),
-        _ => Err(Error::new(Kind::Declined, "the answer could not be read; nothing was sent")),
-    }
+    report::confirm(question.into(), reads.stop, "nothing was sent").await
 }
 
 /// Sends one action where that is the plan, and follows it. Whatever happens, the receipt has what was sent.

@@ -1,10 +1,10 @@
-//! Use case: what runs when, one at a time, whatever the number of processes.
+//! Use case: the scheduled jobs of the service, each run by one process at a time.
 //!
-//! `when` says when a job is due, the index remembers when it last ran, and a lock that dies with its process holds it while it
-//! runs. What a job does is given in as [`Work`]. A job that fails is written down and tried again at its next time; nothing ends
-//! the schedule but the end of its process. It must never run one job twice for one moment.
+//! `trigger` computes when a job is due, and the index stores when it last ran. A lock that ends with its process protects a
+//! running job. The caller supplies what a job does as [`Work`]. A failed job is recorded and runs again at its next time. One
+//! due time never causes two runs.
 
-mod when;
+mod trigger;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,17 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use when::When;
+pub use trigger::Trigger;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{Index, IndexReader, JobRow};
 use crate::store::{Identity, ProcessLock};
 
-/// The schedule looks at least this often: another process may have run something, and clocks are set.
-const LOOK: Duration = Duration::from_secs(30);
+/// Longest pause between two reads of the index: another process may have run a job, and clocks can change.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What can be scheduled.
+/// A scheduled job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
@@ -43,7 +43,6 @@ pub enum Job {
 }
 
 impl Job {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refresh => "refresh",
@@ -54,72 +53,64 @@ impl Job {
     }
 }
 
-/// When each job runs; those that are not named do not.
+/// When each job runs. A job without an entry does not run.
 #[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// The times.
-    pub jobs: BTreeMap<Job, When>,
-    /// The share of an interval by which a run may be later.
+pub struct Timetable {
+    pub jobs: BTreeMap<Job, Trigger>,
+    /// Largest random delay, as a share of the interval.
     pub jitter: f64,
 }
 
-/// What a job does. Called on a thread that may block; comes back soon once `stop` is cancelled.
+/// What a job does. Called on a blocking thread; returns soon after `stop` is cancelled.
 pub trait Work: Send + Sync + 'static {
-    /// Runs a job to its end.
     fn run(&self, job: Job, stop: &CancellationToken) -> Result<()>;
 }
 
-/// The schedule of one index.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// The index.
     pub index: PathBuf,
-    /// Whom it belongs to.
+    /// The owner of the index.
     pub identity: Identity,
-    /// The times.
-    pub plan: Plan,
-    /// The clock.
+    pub timetable: Timetable,
     pub clock: Clock,
-    /// Ends it.
     pub stop: CancellationToken,
 }
 
-/// One job, for a person.
+/// One job in `recoup schedule list`.
 #[derive(Debug, Serialize)]
-pub struct Line {
-    /// The job.
+pub struct JobStatus {
     pub job: &'static str,
-    /// When it runs next, RFC 3339; `null` where it is not scheduled.
+    /// RFC 3339; `null` if it is not scheduled.
     pub next_at: Option<String>,
-    /// When it last began.
+    /// RFC 3339, the newest run.
     pub started_at: Option<String>,
-    /// When it last ended.
+    /// RFC 3339, the newest run.
     pub finished_at: Option<String>,
-    /// When it last went well.
+    /// RFC 3339, the newest successful run.
     pub ok_at: Option<String>,
-    /// Why it did not, the last time.
+    /// Why the newest run failed.
     pub error: Option<String>,
 }
 
 impl Schedule {
-    /// Runs what is due until the process is to end. What runs then is told to stop, and waited for.
+    /// Runs due jobs until `stop` is cancelled, then waits for the running jobs.
     pub async fn run(self, work: Arc<dyn Work>) {
         let (began, zone) = (self.clock.now(), TimeZone::system());
         let running = TaskTracker::new();
         loop {
-            let mut pause = LOOK;
+            let mut pause = POLL_INTERVAL;
             match self.due(began, &zone) {
                 Ok(list) => {
                     let now = self.clock.now();
                     for (job, last, at) in list {
                         if at > now {
-                            let left = Duration::try_from(at.duration_since(now)).unwrap_or(LOOK);
+                            let left = Duration::try_from(at.duration_since(now)).unwrap_or(POLL_INTERVAL);
                             pause = pause.min(left.max(Duration::from_millis(10)));
                             continue;
                         }
                         let (this, work) = (self.clone(), Arc::clone(&work));
-                        running.spawn_blocking(move || this.begin(job, last, work.as_ref()));
-                        // It writes down that it has begun; until then it is found to be due, and another look is refused.
+                        running.spawn_blocking(move || this.run_due(job, last, work.as_ref()));
+                        // A started job is due until it has recorded its start; a second start is refused.
                         pause = pause.min(Duration::from_secs(1));
                     }
                 }
@@ -136,30 +127,35 @@ impl Schedule {
         running.wait().await;
     }
 
-    /// Every scheduled job with when it last began, and when it is due.
+    /// Every scheduled job with its last start and its due time.
     fn due(&self, began: Timestamp, zone: &TimeZone) -> Result<Vec<(Job, Option<Timestamp>, Timestamp)>> {
         let known = rows(&self.index, &self.identity)?;
         let mut list = Vec::new();
-        for (job, when) in &self.plan.jobs {
+        for (job, trigger) in &self.timetable.jobs {
             let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);
-            if let Some(at) = when.next(last, began, zone) {
-                // What has never run, or was missed, is not put off any further.
+            if let Some(at) = trigger.next(last, began, zone) {
+                // A job that never ran or that missed its time gets no jitter.
                 let late = last.is_none() || at < began;
-                let jitter =
-                    if late { jiff::SignedDuration::ZERO } else { when.jitter(self.plan.jitter, job.as_str(), at) };
+                let jitter = if late {
+                    jiff::SignedDuration::ZERO
+                } else {
+                    trigger.jitter(self.timetable.jitter, job.as_str(), at)
+                };
                 list.push((*job, last, at.checked_add(jitter).unwrap_or(Timestamp::MAX)));
             }
         }
         Ok(list)
     }
 
-    /// Runs a job, unless another process is at it or has done it meanwhile. How it ended is in the index.
-    fn begin(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
+    /// Runs a job unless another process runs it or has just run it. The index records the result.
+    fn run_due(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
         match self.run_alone(job, last, work) {
-            // Every few seconds, and mostly with nothing to do.
-            Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job is done"),
-            Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job is done"),
-            Err(error) if error.kind == Kind::Busy => tracing::debug!(job = job.as_str(), "another process is at it"),
+            // Runs every few seconds, mostly with nothing to do, so it is not logged at info.
+            Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job has finished"),
+            Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job has finished"),
+            Err(error) if error.kind == Kind::Busy => {
+                tracing::debug!(job = job.as_str(), "another process runs the scheduled job")
+            }
             Err(error) => {
                 tracing::warn!(
                     job = job.as_str(),
@@ -173,7 +169,7 @@ impl Schedule {
 
     fn run_alone(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) -> Result<()> {
         let busy = || {
-            Error::new(Kind::Busy, format!("another process is at {} now, or has just done it", job.as_str()))
+            Error::new(Kind::Busy, format!("another process is running the job {}, or has just run it", job.as_str()))
                 .hint("`recoup schedule list` shows when it ran")
         };
         let purpose = format!("job-{}", job.as_str());
@@ -191,23 +187,23 @@ impl Schedule {
 
     /// Runs a job now, under the same lock as its scheduled runs.
     pub fn run_now(&self, job: Job, work: &dyn Work) -> Result<()> {
-        // Made where it is missing: the first crawl of a tenant may be this one.
+        // Creates the index: this may be the tenant's first crawl.
         drop(Index::open(&self.index, &self.identity)?);
         let known = rows(&self.index, &self.identity)?;
         let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);
         self.run_alone(job, last, work)
     }
 
-    /// What runs when, and how it went.
-    pub fn lines(&self) -> Result<Vec<Line>> {
+    pub fn lines(&self) -> Result<Vec<JobStatus>> {
         let known = rows(&self.index, &self.identity)?;
         let (now, zone) = (self.clock.now(), TimeZone::system());
         let text = |at: Option<Timestamp>| at.map(|at| format!("{at:.0}"));
         let line = |job: &Job| {
             let row = known.iter().find(|row| row.name == job.as_str());
             let last = row.map(|row| row.started_at);
-            let next = self.plan.jobs.get(job).and_then(|when| when.next(last, now, &zone)).map(|at| at.max(now));
-            Line {
+            let next =
+                self.timetable.jobs.get(job).and_then(|trigger| trigger.next(last, now, &zone)).map(|at| at.max(now));
+            JobStatus {
                 job: job.as_str(),
                 next_at: text(next),
                 started_at: text(last),

@@ -1,4 +1,4 @@
-//! The status as text for a person.
+//! The status as text.
 
 use super::{QuotaLine, Status};
 use crate::model::budget::WaitReason;
@@ -33,7 +33,6 @@ impl QuotaLine {
 }
 
 impl Status {
-    /// The status for a person.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         match (&self.tenant, &self.account_sid) {
@@ -42,11 +41,11 @@ impl Status {
         }
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
-        // The problems say the same again.
+        // The problems below include this.
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.message)));
         if let Some(coverage) = &self.coverage {
-            let age = self.age_seconds.map(|s| format!(", {} ago", in_words(s))).unwrap_or_default();
+            let age = self.age_seconds.map(|s| format!(", {} ago", human_duration(s))).unwrap_or_default();
             lines.push(match &coverage.as_of {
                 Some(as_of) => format!(
                     "{} as of {as_of}{age}: {} of {} accounts and {} rewards read",
@@ -62,7 +61,7 @@ impl Status {
             let rows = self.runs.iter().map(|run| {
                 [
                     run.started_at.clone(),
-                    run.finished_at.clone().unwrap_or_else(|| "unfinished: goes on with the next crawl".to_owned()),
+                    run.finished_at.clone().unwrap_or_else(|| "unfinished: the next crawl resumes it".to_owned()),
                     if run.refresh { format!("{}, refresh", run.source) } else { run.source.clone() },
                     format!("{}/{}", run.accounts_read, run.accounts_known),
                     run.requests.to_string(),
@@ -76,11 +75,11 @@ impl Status {
         lines.extend(self.quota.iter().map(QuotaLine::text));
         if let Some(clock) = &self.clock {
             lines.push(match clock.seconds {
-                None => format!("clock: the vendor's answers carry no date, as of {}", clock.at),
-                Some(0) => format!("clock: this machine's agreed with the vendor's at {}", clock.at),
+                None => format!("clock: the vendor's responses carry no date, as of {}", clock.at),
+                Some(0) => format!("clock: this machine's clock agreed with the vendor's at {}", clock.at),
                 Some(seconds) => {
                     let (apart, way) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
-                    format!("clock: this machine's was {apart} s {way} the vendor's at {}", clock.at)
+                    format!("clock: this machine's clock was {apart} s {way} the vendor's at {}", clock.at)
                 }
             });
         }
@@ -116,7 +115,7 @@ impl Status {
             );
         }
         lines.extend(self.program_rules.iter().map(ProgramRule::dated_line));
-        // The problems say the same again.
+        // The problems below include this.
         for refusal in self.refusals.iter().filter(|_| self.problems.is_none()) {
             let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
             lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));
@@ -134,8 +133,8 @@ impl Status {
     }
 }
 
-/// A span of time in one unit.
-pub fn in_words(seconds: i64) -> String {
+/// A duration in one unit.
+pub fn human_duration(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

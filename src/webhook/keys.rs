@@ -1,7 +1,7 @@
-//! The vendor's keys, by name: fetched when one is needed, and again when one is unknown, but not more than so often.
+//! The vendor's public keys for webhooks, cached by key ID.
 //!
-//! A delivery that names a known key never waits for a fetch, so that a stranger who names unknown keys holds nobody up. A flood
-//! of them costs one question a minute. Keys that were fetched stay while a new fetch fails.
+//! A delivery with a known key never waits for a fetch, so a stranger who sends unknown key IDs delays no one. A flood of
+//! unknown key IDs causes one request a minute. Cached keys stay valid while a new fetch fails.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,30 +10,29 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use super::verify::{Key, Rejected, keys_of};
+use super::verify::{Key, Rejected, parse_jwks};
 use crate::vendor::fetch_public;
 
-/// The keys are not fetched more often.
-const FETCHED_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// Shortest interval between two fetches.
+const FETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
-/// A fetch takes no longer.
-const FETCHED_WITHIN: Duration = Duration::from_secs(5);
+/// Time-out of a fetch.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Keys are fetched anew after this, while they are still used.
+/// Older keys are fetched again in the background, while they are still used.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// After this a delivery waits until the keys were fetched anew, so that one that was taken back is not trusted for ever.
+/// A delivery with older keys waits for a new fetch, so that a revoked key is not trusted for ever.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// Bytes of a set of keys at most.
-const SET_AT_MOST: usize = 256 * 1024;
+/// Largest accepted key set, in bytes.
+const MAX_SET: usize = 256 * 1024;
 
-/// The keys of one vendor.
 #[derive(Debug)]
 pub struct Keys {
     url: Url,
     known: Mutex<Known>,
-    /// Held by the fetch that is under way.
+    /// Held while a fetch runs.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -51,12 +50,12 @@ impl Known {
 }
 
 impl Keys {
-    /// Keys from this address; nothing is fetched yet.
+    /// Keys from this URL; nothing is fetched yet.
     pub fn new(url: Url) -> Self {
         Self { url, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    /// The key of a name. However many wait for it, it is fetched once.
+    /// The key of an ID. Concurrent callers share one fetch.
     pub(super) async fn get(self: &Arc<Self>, kid: &str, now: Timestamp) -> Result<Key, Rejected> {
         let (known, is_new) = {
             let known = self.known();
@@ -69,7 +68,7 @@ impl Keys {
                 drop(self.fetch_aside(now));
                 return Ok(key);
             }
-            // A task of its own: a sender who hangs up must not end the fetch, and with it the only one of this minute.
+            // A task of its own: a sender who disconnects must not cancel the only fetch of this minute.
             None => drop(self.fetch_aside(now).await),
         }
         let known = self.known();
@@ -89,20 +88,22 @@ impl Keys {
         let _one = self.fetching.lock().await;
         {
             let mut known = self.known();
-            if known.asked_at.is_some_and(|at| now.duration_since(at) < FETCHED_EVERY) {
+            if known.asked_at.is_some_and(|at| now.duration_since(at) < FETCH_INTERVAL) {
                 return;
             }
             known.asked_at = Some(now);
         }
-        match tokio::time::timeout(FETCHED_WITHIN, fetch_public(&self.url, SET_AT_MOST)).await {
+        match tokio::time::timeout(FETCH_TIMEOUT, fetch_public(&self.url, MAX_SET)).await {
             Ok(Ok(set)) => {
-                let Some(keys) = keys_of(&set) else { return tracing::warn!("the vendor's set of keys is none") };
+                let Some(keys) = parse_jwks(&set) else {
+                    return tracing::warn!("the vendor's key set cannot be parsed");
+                };
                 let mut known = self.known();
                 known.keys = keys;
                 known.fetched_at = Some(now);
             }
             Ok(Err(error)) => tracing::warn!(kind = error.kind.name(), "the vendor's keys: {}", error.message),
-            Err(_elapsed) => tracing::warn!("the vendor's keys did not come within 5 seconds"),
+            Err(_elapsed) => tracing::warn!("the fetch of the vendor's keys timed out after 5 seconds"),
         }
     }
 

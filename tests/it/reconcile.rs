@@ -1,4 +1,4 @@
-//! Refunds are reconciled with rewards and ledger, and retractions with refunds.
+//! `recoup reconcile`: refunds of the shop compared with rewards and ledger, and the ledger compared with the refunds.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready};
 
-/// The meaning of the amounts that [`refunds`] writes.
+/// The meaning of the amounts in [`refunds`].
 const MEANS: [&str; 4] = ["--amount-column", "new amount", "--amount-means", "new-amount"];
 
 /// The n-th order of a kind.
@@ -21,7 +21,7 @@ fn example(sim: &Sim, kind: &str, n: usize) -> Value {
 
 /// Writes a CSV file of orders with their refund dates and amounts.
 fn refunds(home: &Home, rows: &[(&str, &str, &str)]) -> String {
-    // The third amount is the new price; blank means 0.
+    // The third column is what the order costs now; an empty cell means 0.
     let mut text = "Order ID,refunded_at,new amount,E-Mail\n".to_owned();
     for (order_id, refunded_at, amount) in rows {
         let amount = if amount.is_empty() { "0.00" } else { amount };
@@ -112,7 +112,7 @@ fn one_tenant_has_refunds_of_every_class() {
     assert!(rows[9]["note"].as_str().is_some_and(|note| note.contains("scientific")), "{}", rows[9]);
     assert_eq!((&rows[10]["duplicate_of"], &rows[10]["worth"]), (&Value::from(4), &Value::Array(Vec::new())));
 
-    // Every reward is in exactly one share.
+    // Every reward is counted once, whatever its state.
     let totals = &object["totals"];
     for (share, of) in [("at_stake", 2), ("not_confirmed", 1), ("lost", 4), ("taken_back", 0)] {
         assert!(!totals[share]["worth"].as_array().expect("a worth").is_empty(), "{share}: {totals}");
@@ -132,7 +132,7 @@ fn one_tenant_has_refunds_of_every_class() {
 }
 
 #[test]
-fn the_text_has_totals_and_rows_that_need_attention() {
+fn the_text_shows_totals_and_the_orders_that_need_action() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let (proven, unbacked) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
     let (standing, late) = (order(&sim, "plain", 2), order(&sim, "all_redeemed", 0));
@@ -164,7 +164,7 @@ fn the_text_has_totals_and_rows_that_need_attention() {
 }
 
 #[test]
-fn a_long_text_is_truncated_and_says_so() {
+fn a_long_list_of_rows_is_cut_with_a_notice() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let truth = sim.truth();
     let ids = truth.iter().flat_map(|line| line["order_ids"].as_array().into_iter().flatten());
@@ -218,7 +218,7 @@ fn the_outcome_file_is_the_input_with_columns_added() {
         &["reconcile", &file, "--out", &path, "--order-column", "Ref", "--ignore-column", "Notiz", "--force"],
         6,
     );
-    // An outcome file can be reconciled again.
+    // Its own outcome file is a refund file too.
     let again = home.path("again.ndjson").display().to_string();
     home.check(&["reconcile", &path, "--out", &again, "--order-column", "Ref", "--ignore-column", "Notiz"], 6);
     let text = std::fs::read_to_string(home.path("again.ndjson")).expect("the outcomes");
@@ -226,7 +226,7 @@ fn the_outcome_file_is_the_input_with_columns_added() {
 }
 
 #[test]
-fn not_a_referral_needs_a_complete_index_and_the_right_ledger() {
+fn an_absence_depends_on_index_and_ledger() {
     let (sim, home) = ready(&[]);
     let proven = order(&sim, "plain", 0);
     home.check(&["retract", &proven, "--yes"], 0);
@@ -235,7 +235,7 @@ fn not_a_referral_needs_a_complete_index_and_the_right_ledger() {
         classes(&home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 0)),
         ["confirmed", "not_a_referral"]
     );
-    // Without the ledger every retraction would look like a cancellation by others.
+    // Without the ledger every cancellation would look like one made elsewhere.
     let kept = home.path("kept.db");
     std::fs::rename(home.ledger(), &kept).expect("moved away");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Exports of real platforms, end to end: only an order that the file proves to be refunded in full is sent.
+//! Exports of real shop platforms, end to end: recoup sends only what a file proves to be refunded in full.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ impl Three<'_> {
         self.0[n].full()
     }
 
-    /// Replaces `{0}` to `{2}` by the order IDs, `{t0}` to `{t2}` by their prices, `{day}` and `{tag}` by today's date. The
+    /// Replaces `{0}` to `{2}` with the orders, `{t0}` to `{t2}` with their totals, and `{day}` and `{tag}` with today: the
     /// simulator's orders are a few days old.
     fn fill(&self, text: &str) -> String {
         let mut filled = text.replace("{day}", &day("%Y-%m-%d")).replace("{tag}", &day("%d.%m.%Y"));
@@ -30,6 +30,7 @@ impl Three<'_> {
     }
 }
 
+/// Today, in this date format.
 fn day(form: &str) -> String {
     now().strftime(form).to_string()
 }
@@ -247,7 +248,7 @@ fn spreadsheet_encodings_are_read() {
 }
 
 #[test]
-fn a_column_that_may_deny_a_refund_stops_the_file_until_it_is_mapped() {
+fn a_column_that_may_contradict_a_refund_stops_the_file_until_explained() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     let text = Three(&orders).fill("order_id,Zustand\n{0},erledigt\n{1},offen\n{2},\n");
@@ -261,7 +262,7 @@ fn a_column_that_may_deny_a_refund_stops_the_file_until_it_is_mapped() {
     assert_eq!(told[..2], ["confirmed", "not refunded"]);
     assert!(told[2].starts_with("stopped: unclear: "), "{told:?}");
     assert_eq!(sim.deletes().len(), 1);
-    // With the mapping in `recoup.toml`.
+    // The same by a setting.
     home.configure_more(
         "[refund_format.erp]\nrecognise_by = ['order_id', 'Zustand']\norder_column = 'order_id'\nstatus_column = 'Zustand'\nrefunded_when = ['erledigt']",
     );
@@ -356,7 +357,7 @@ fn more_than_a_hundred_rows_do_not_switch_off_the_comparison_with_the_action() {
 }
 
 #[test]
-fn a_refund_in_another_currency_than_the_action_is_not_sent() {
+fn a_refund_in_another_currency_is_neither_reversed_nor_adjusted() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     let text = Three(&orders).fill(
@@ -390,7 +391,7 @@ fn a_second_refund_in_part_does_not_overwrite_the_first() {
 }
 
 #[test]
-fn a_list_that_denies_a_refund_sends_nothing() {
+fn a_list_that_contradicts_a_refund_sends_nothing() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     for (text, says) in [
@@ -421,7 +422,7 @@ fn a_list_that_denies_a_refund_sends_nothing() {
 }
 
 #[test]
-fn a_refund_in_the_future_is_unclear() {
+fn a_refund_dated_in_the_future_is_unclear() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 1);
     let text = format!("order_id,refunded_at\n{},2098-06-01\n", orders[0].order);
@@ -473,7 +474,7 @@ fn reconcile_and_retract_agree_on_an_undated_file() {
 }
 
 #[test]
-fn a_reversal_file_has_only_full_refunds() {
+fn a_reversal_file_has_only_orders_refunded_in_full() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 3);
     let from = home.path("orders.csv");

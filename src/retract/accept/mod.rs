@@ -142,7 +142,7 @@ pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
         Error::new(Kind::Busy, "another process is sending from this ledger, or accepting it")
             .hint("run the same command again")
     })?;
-    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     if let Some(reader) = &reader
         && ledger.bury(&reader.tombstones()?, reads.clock.now())? > 0
     {

@@ -39,7 +39,7 @@ pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt>
     if Ledger::open_read_only(reads.ledger, Some(reads.identity))?.is_none() {
         return Err(Error::new(Kind::Failed, "there is no ledger yet: nothing was ever handed over here"));
     }
-    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
     let line = ledger.get(id)?;
     if line.road != Road::File {
         return Err(refused(format!("retraction {id} did not go by file")));
