@@ -37,7 +37,6 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
             graphql_page_size: settings.crawl.graphql_page_size,
             export_wait: settings.crawl.export_wait,
             reread_after: args.reread_after.map(|span| span.0).or(settings.crawl.reread_after),
-            ..crawl::Options::default()
         };
         let advocate = Advocate::new(&host, &identity.tenant, **clock, (*stop).clone())?;
         let _first = context.asked.get_or_init(|| advocate.clone());

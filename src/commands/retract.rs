@@ -1,9 +1,6 @@
 //! `recoup retract` and `recoup verify`: settings and flags → receipts.
 
-use std::cell::RefCell;
 use std::time::Duration;
-
-use tokio::sync::OnceCell;
 
 use super::{Context, End, parked, warn_of_quota};
 use crate::cli::{RetractArgs, SendArgs, VerifyArgs};
@@ -12,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
-use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
+use crate::retract::{self, Follows, Submissions, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::Road;
 use crate::vendor::{Advocate, Brand};
@@ -185,11 +182,11 @@ pub(super) fn reads<'a>(
     identity: &'a Identity,
     advocate: &'a Advocate,
     brand: &'a Brand,
-) -> Reads<'a> {
+) -> retract::Context<'a> {
     let Context { settings, clock, stop, report, actor, .. } = context;
-    Reads {
-        index: &settings.database,
-        ledger: &settings.ledger,
+    retract::Context {
+        index_path: &settings.database,
+        ledger_path: &settings.ledger,
         identity,
         actor,
         advocate,
@@ -198,9 +195,6 @@ pub(super) fn reads<'a>(
         clock,
         stop,
         report,
-        programs: OnceCell::new(),
-        rules: retract::rule::KnownPrograms::default(),
-        lists: retract::Lists::default(),
-        freshened: RefCell::default(),
+        session: retract::Session::default(),
     }
 }

@@ -203,7 +203,7 @@ impl Crawl<'_> {
         let mut index = writer_task.join().await?;
         let failure = match (fatal, read) {
             (Some(error), _) => Some(SourceError::Fatal(error)),
-            (None, Err(SourceError::Halted)) | (None, Ok(())) => None,
+            (None, Err(SourceError::Halted) | Ok(())) => None,
             (None, Err(error)) => Some(error),
         };
         if let Some(failure) = failure {

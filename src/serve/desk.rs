@@ -3,12 +3,11 @@
 //! A wish becomes the same options as the flags of `recoup retract`. The desk adds who asked, and that nobody waits an hour for
 //! the vendor's limit behind a browser. It must never soften what the use cases refuse.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Who;
@@ -23,7 +22,7 @@ use crate::report::Report;
 use crate::retract::batch::Limits;
 use crate::retract::overrides::Override;
 use crate::retract::receipt::Receipt;
-use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
+use crate::retract::{self, Follows, Submissions, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::Index;
 use crate::store::ledger::{Approval, Ledger, Road};
@@ -267,15 +266,15 @@ impl Desk {
     }
 
     /// The same for what nobody sits before: it waits for the vendor's limit.
-    pub(super) fn reads_patiently<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Reads<'a> {
+    pub(super) fn reads_patiently<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> retract::Context<'a> {
         let (advocate, brand) = &self.patient;
-        Reads { advocate, brand, ..self.reads(actor, report) }
+        retract::Context { advocate, brand, ..self.reads(actor, report) }
     }
 
-    fn reads<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Reads<'a> {
-        Reads {
-            index: &self.options.index,
-            ledger: &self.options.ledger,
+    fn reads<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> retract::Context<'a> {
+        retract::Context {
+            index_path: &self.options.index,
+            ledger_path: &self.options.ledger,
             identity: &self.options.identity,
             actor,
             advocate: &self.advocate,
@@ -284,10 +283,7 @@ impl Desk {
             clock: &self.clock,
             stop: &self.stop,
             report,
-            programs: OnceCell::new(),
-            rules: retract::rule::KnownPrograms::default(),
-            lists: retract::Lists::default(),
-            freshened: RefCell::default(),
+            session: retract::Session::default(),
         }
     }
 }

@@ -3,9 +3,6 @@
 //! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1 to 9. One call sends
 //! one DELETE or PUT through `single_write`, and returns what is certain about it. Only QUEUED counts as success.
 
-use std::fmt;
-
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -16,7 +13,7 @@ use super::pace::Permit;
 use super::single_write::{SingleWriter, WriteKind, WriteOutcome};
 use super::{Host, HostOptions};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Target;
 
 const HOST: Host = Host {
@@ -44,57 +41,6 @@ pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, S
     let mut form = identifiers(target);
     form.extend([("Amount", "0".to_owned()), ("DispositionCode", disposition.to_owned())]);
     form
-}
-
-/// What is certain about one reversal or modification.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Reversal {
-    /// The vendor accepted it into its queue. Only the submission and the rewards show whether it is done
-    /// (`docs/vendor/contradictions.md` 11).
-    Queued {
-        /// The vendor's link to the submission.
-        queued_uri: String,
-        /// The last path segment of the link.
-        batch_id: Option<String>,
-        /// The body of the answer.
-        raw: String,
-    },
-    /// The vendor refused it. Nothing was done.
-    Refused {
-        /// Any 4xx but 401, 403, 408 and 429.
-        status: u16,
-        /// The vendor's reason without the Account SID, if the body has one.
-        message: Option<String>,
-        /// The body of the answer.
-        raw: String,
-    },
-    /// Nothing was done: `Credentials`, `Scope`, or `Network` for a connection that was never opened.
-    NotDone { error: Error },
-    /// Nothing was done, because the quota is used up. The caller may call again; [`BrandWriter::ready`] waits or parks.
-    RateLimited { until: Timestamp },
-    /// It may have been done. It must not be sent again; reading finds out what happened.
-    Unknown {
-        /// A fragment of a sentence, without IDs.
-        reason: String,
-        status: Option<u16>,
-        /// The body, if one arrived as text.
-        raw: Option<String>,
-    },
-}
-
-/// Leaves out the vendor's texts, which name the account.
-impl fmt::Debug for Reversal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queued { .. } => f.write_str("Queued { .. }"),
-            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
-            Self::NotDone { error } => f.debug_struct("NotDone").field("error", error).finish(),
-            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
-            Self::Unknown { reason, status, .. } => {
-                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
-            }
-        }
-    }
 }
 
 /// Permission to send one request. All waiting is over, so that the caller records its intent right before the send.
@@ -141,41 +87,36 @@ impl BrandWriter {
     }
 
     /// Sends one reversal. The future must run to its end: if it is dropped after its first poll, the reversal may have been done, as
-    /// with [`Reversal::Unknown`].
-    pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> Reversal {
+    /// with [`WriteOutcome::Unknown`].
+    pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> WriteOutcome {
         let form = reversal_form(target, disposition);
         let request = |http: &reqwest::Client| http.delete(self.actions.clone()).form(&form);
-        self.conclude(self.writer.send(&permit.0, REVERSE, request, queued).await)
+        self.without_account(self.writer.send(&permit.0, REVERSE, request, queued).await)
     }
 
     /// Sends one modification (`PUT /Actions`), as [`BrandWriter::reverse`] sends a reversal. QUEUED is all that can be known about it: no
     /// published read shows its effect.
-    pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> Reversal {
+    pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> WriteOutcome {
         let form = modification_form(target, modification);
         let request = |http: &reqwest::Client| http.put(self.actions.clone()).form(&form);
-        self.conclude(self.writer.send(&permit.0, MODIFY, request, queued).await)
+        self.without_account(self.writer.send(&permit.0, MODIFY, request, queued).await)
     }
 
-    fn conclude(&self, outcome: WriteOutcome<String>) -> Reversal {
+    /// Removes the Account SID from the vendor's reason for a refusal.
+    fn without_account(&self, outcome: WriteOutcome) -> WriteOutcome {
         match outcome {
-            WriteOutcome::Accepted { value: queued_uri, raw } => {
-                let batch_id = queued_uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
-                Reversal::Queued { queued_uri, batch_id, raw }
+            WriteOutcome::Refused { status, message, body } => {
+                let message = message.map(|text| text.replace(&self.account_sid, "…"));
+                WriteOutcome::Refused { status, message, body }
             }
-            WriteOutcome::Refused { status, error, raw } => {
-                let message = error.message.map(|text| text.replace(&self.account_sid, "…"));
-                Reversal::Refused { status, message, raw }
-            }
-            WriteOutcome::NotDone { error } => Reversal::NotDone { error },
-            WriteOutcome::RateLimited { until } => Reversal::RateLimited { until },
-            WriteOutcome::Unknown { reason, status, raw } => Reversal::Unknown { reason, status, raw },
+            outcome => outcome,
         }
     }
 }
 
 /// The QueuedUri of an answer with the status QUEUED.
-pub(crate) fn queued(body: &[u8]) -> Option<String> {
+pub(crate) fn queued(body: &[u8]) -> Option<Option<String>> {
     let fields = Fields::parse(body)?;
     let is_queued = fields.text("Status")?.eq_ignore_ascii_case("QUEUED");
-    if is_queued { fields.text("QueuedUri") } else { None }
+    fields.text("QueuedUri").filter(|_| is_queued).map(Some)
 }

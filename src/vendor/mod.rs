@@ -42,7 +42,7 @@ pub use brand::{
     Action, ActionItem, ActionUpdate, Brand, FileError, FileSubmission, IR_VERSION, Listed, Program, Submission,
     SubmissionStatus, UpdateFilter,
 };
-pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
+pub use brand_writer::{BrandWriter, SendPermit, reversal_form};
 pub use client::{HostClock, Stats};
 pub(crate) use credential_format::FormatProblems;
 pub use exports::{Export, ExportStatus, ExportType};
@@ -54,7 +54,8 @@ pub use modification::{
 pub use options::{HostOptions, check_base};
 pub use programs::Programs;
 pub use referrals::{Referral, ReferralAnswer};
-pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
+pub use reward_canceller::{CancelPermit, RewardCanceller};
+pub use single_write::WriteOutcome;
 pub use webhooks::{Subscriber, Subscription, SubscriptionChange, fetch_public};
 
 use crate::error::{Error, Kind};

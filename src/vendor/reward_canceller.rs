@@ -4,9 +4,6 @@
 //! does not reverse the action behind the reward. A request with an unknown effect is never repeated. The published answer still
 //! shows `dateCancelled: null` (`docs/vendor/contradictions.md` 37), so the caller reads the reward again before it reports success.
 
-use std::fmt;
-
-use jiff::Timestamp;
 use reqwest::header::CONTENT_LENGTH;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -22,61 +19,6 @@ use crate::error::{Error, Kind, Result};
 use crate::model::RewardId;
 
 const CANCEL: WriteKind = WriteKind { endpoint: "cancel a reward", lacking: "the reward" };
-
-/// What is certain about one cancellation.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Cancellation {
-    /// The vendor accepted it and answered with the reward (`raw`). The caller reads the reward again before it reports success.
-    Cancelled { raw: String },
-    /// 400: the reward is redeemed, a gift card, or cancelled already. Nothing was done.
-    NotCancellable {
-        /// The vendor's reason, if the body has one. It may hold IDs.
-        message: Option<String>,
-        /// The body of the answer.
-        raw: String,
-    },
-    /// 404: the vendor does not know the reward. Nothing was done.
-    Missing,
-    /// The vendor refused it for another reason. Nothing was done.
-    Refused {
-        /// Any other 4xx but 401, 403, 408 and 429, or a 400 or 404 that is not about the reward.
-        status: u16,
-        /// The vendor's reason, if the body has one. It may hold IDs.
-        message: Option<String>,
-        /// The body of the answer.
-        raw: String,
-    },
-    /// Nothing was done: `Credentials`, `Scope`, `Tenant`, `Network` for a connection that was never opened, or `Usage` for
-    /// an ID that cannot be one.
-    NotDone { error: Error },
-    /// Nothing was done, because the quota is used up. The caller may call again; [`RewardCanceller::ready`] waits or parks.
-    RateLimited { until: Timestamp },
-    /// It may have been done. It must not be sent again; reading the reward finds out what happened.
-    Unknown {
-        /// A fragment of a sentence, without IDs.
-        reason: String,
-        status: Option<u16>,
-        /// The body, if one arrived as text.
-        raw: Option<String>,
-    },
-}
-
-/// Leaves out the vendor's texts, which name people.
-impl fmt::Debug for Cancellation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cancelled { .. } => f.write_str("Cancelled { .. }"),
-            Self::NotCancellable { .. } => f.write_str("NotCancellable { .. }"),
-            Self::Missing => f.write_str("Missing"),
-            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
-            Self::NotDone { error } => f.debug_struct("NotDone").field("error", error).finish(),
-            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
-            Self::Unknown { reason, status, .. } => {
-                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
-            }
-        }
-    }
-}
 
 /// Permission to send one cancellation. All waiting is over, so that the caller records its intent right before the send.
 pub struct CancelPermit(Permit);
@@ -113,33 +55,39 @@ impl RewardCanceller {
     }
 
     /// Sends one cancellation. The future must run to its end: if it is dropped after its first poll, the reward may have been cancelled,
-    /// as with [`Cancellation::Unknown`].
-    pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> Cancellation {
+    /// as with [`WriteOutcome::Unknown`].
+    pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> WriteOutcome {
         let url = match self.url(reward) {
             Ok(url) => url,
-            Err(error) => return Cancellation::NotDone { error },
+            Err(error) => return WriteOutcome::NotSent { error },
         };
-        let is_it = |body: &[u8]| (Fields::parse(body)?.text("id")? == reward.as_str()).then_some(());
+        let is_it = |body: &[u8]| (Fields::parse(body)?.text("id")? == reward.as_str()).then_some(None);
         // A server may refuse a POST without a content length, even if it has no body.
         let request = |http: &reqwest::Client| http.post(url.clone()).header(CONTENT_LENGTH, "0");
-        match self.writer.send(&permit.0, CANCEL, request, is_it).await {
-            WriteOutcome::Accepted { raw, .. } => Cancellation::Cancelled { raw },
-            WriteOutcome::Refused { error, .. } if error.is_tenant() => {
-                Cancellation::NotDone { error: tenant_refused(HOST, &error.codes()) }
+        // The answers of this host name people, so no body leaves this function.
+        let (status, message, body) = match self.writer.send(&permit.0, CANCEL, request, is_it).await {
+            WriteOutcome::Refused { status, message, body } => (status, message, body),
+            WriteOutcome::Unknown { reason, status, .. } => {
+                return WriteOutcome::Unknown { reason, status, body: None };
             }
-            WriteOutcome::Refused { status: 404, raw, .. } if is_json(raw.as_bytes()) => Cancellation::Missing,
-            WriteOutcome::Refused { status: 400, error, raw }
-                if is_json(raw.as_bytes()) && !is_about_the_request(&error) =>
-            {
-                Cancellation::NotCancellable { message: error.message, raw }
+            WriteOutcome::Accepted { queued_uri, batch_id, .. } => {
+                return WriteOutcome::Accepted { queued_uri, batch_id, body: String::new() };
             }
-            WriteOutcome::Refused { status, error, raw } => {
-                Cancellation::Refused { status, message: error.message, raw }
+            other => return other,
+        };
+        let error = ErrorBody::parse(body.as_bytes());
+        let is_about_the_reward = is_json(body.as_bytes()) && !is_about_the_request(&error);
+        let message = match status {
+            _ if error.is_tenant() => {
+                return WriteOutcome::NotSent { error: tenant_refused(HOST, &error.codes()) };
             }
-            WriteOutcome::NotDone { error } => Cancellation::NotDone { error },
-            WriteOutcome::RateLimited { until } => Cancellation::RateLimited { until },
-            WriteOutcome::Unknown { reason, status, raw } => Cancellation::Unknown { reason, status, raw },
-        }
+            404 if is_json(body.as_bytes()) => Some("the vendor does not know the reward".to_owned()),
+            400 if is_about_the_reward => {
+                Some(format!("not cancellable: {}", message.as_deref().unwrap_or("no reason was given")))
+            }
+            _ => message,
+        };
+        WriteOutcome::Refused { status, message, body: String::new() }
     }
 
     fn url(&self, reward: &RewardId) -> Result<Url> {

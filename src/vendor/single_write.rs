@@ -4,6 +4,7 @@
 //! (`docs/vendor/contradictions.md` 8), so a request with an unknown effect is never repeated, and a redirect is never followed.
 //! The one request that may be sent again is one that got a 401, which did nothing, and only if the token in its file has changed.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -42,18 +43,55 @@ pub(crate) struct WriteKind {
     pub(crate) lacking: &'static str,
 }
 
-/// What is certain about one request.
-pub(crate) enum WriteOutcome<T> {
-    /// The vendor accepted it.
-    Accepted { value: T, raw: String },
-    /// The vendor refused it. Nothing was done.
-    Refused { status: u16, error: ErrorBody, raw: String },
-    /// Nothing was done, for a reason on our side.
-    NotDone { error: Error },
-    /// Nothing was done, because the quota is used up.
+/// What is certain about one request that changes something at the vendor.
+///
+/// The ledger and the receipt are written from this value. Its `Debug` leaves the vendor's texts out: they name people and the
+/// account.
+#[derive(Clone, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The vendor accepted the request. That is not the end of it: only a later reading proves an effect
+    /// (`docs/vendor/contradictions.md` 11 and 37).
+    Accepted {
+        /// The link of the submission, as the vendor gave it; `None` for a cancelled reward, which has no submission.
+        queued_uri: Option<String>,
+        /// The last segment of `queued_uri`.
+        batch_id: Option<String>,
+        body: String,
+    },
+    /// The vendor refused the request; nothing was done.
+    Refused {
+        /// A 4xx, but 401, 403, 408 or 429.
+        status: u16,
+        /// The vendor's reason, if it can be recognised. May hold IDs.
+        message: Option<String>,
+        body: String,
+    },
+    /// The request may have been done. It is never sent again; reading finds out.
+    Unknown {
+        /// A fragment of a sentence, without IDs.
+        reason: String,
+        /// `None` if no answer arrived.
+        status: Option<u16>,
+        body: Option<String>,
+    },
+    /// Nothing was done: `Credentials`, `Scope`, `Tenant`, `Usage`, or `Network` for a connection that was never opened.
+    NotSent { error: Error },
+    /// Nothing was done, because the quota is used up until then.
     RateLimited { until: Timestamp },
-    /// It may have been done.
-    Unknown { reason: String, status: Option<u16>, raw: Option<String> },
+}
+
+impl fmt::Debug for WriteOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { .. } => f.write_str("Accepted { .. }"),
+            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
+            Self::Unknown { reason, status, .. } => {
+                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
+            }
+            Self::NotSent { error } => f.debug_struct("NotSent").field("error", error).finish(),
+            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
+        }
+    }
 }
 
 impl SingleWriter {
@@ -87,14 +125,15 @@ impl SingleWriter {
         self.pacer.admit(None).await
     }
 
-    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx that says that the vendor accepted the request.
-    pub(crate) async fn send<T>(
+    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx: the link of the submission, if there is one;
+    /// `None` if the body does not say that the vendor accepted the request.
+    pub(crate) async fn send(
         &self,
         permit: &Permit,
         kind: WriteKind,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
-        accepted: impl Fn(&[u8]) -> Option<T>,
-    ) -> WriteOutcome<T> {
+        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+    ) -> WriteOutcome {
         let token = self.keyring.token();
         let mut result = self.send_once(kind, &request, &token).await;
         let is_refused = matches!(&result, Ok(answer) if answer.status == 401);
@@ -117,13 +156,13 @@ impl SingleWriter {
         result
     }
 
-    fn judge<T>(
+    fn judge(
         &self,
         permit: &Permit,
         kind: WriteKind,
         result: Result<Answer, Failure>,
-        accepted: impl Fn(&[u8]) -> Option<T>,
-    ) -> WriteOutcome<T> {
+        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+    ) -> WriteOutcome {
         let now = self.clock.now();
         let Answer { status, headers, body } = match result {
             Ok(answer) => answer,
@@ -142,40 +181,46 @@ impl SingleWriter {
         if let Some(what) = &foreign {
             error.message = Some(format!("{what}, which did not come from the API"));
         }
-        let value = read.filter(|_| is_success).and_then(|body| accepted(body));
+        let accepted = read.filter(|_| is_success).and_then(|body| accepted(body));
         let outcome = Outcome::Status { status: effective_status(status, &error), headers: &headers };
-        let verdict = judge_write(outcome, value.is_some(), now);
+        let verdict = judge_write(outcome, accepted.is_some(), now);
         let until = match verdict {
             WriteVerdict::NotDone(NotDone::RateLimited(until)) => until,
             _ => rate_headers::wait_after_failure(&headers, now),
         };
         permit.report(health(outcome), until);
-        let raw = read.map(|body| String::from_utf8_lossy(body).into_owned());
-        match (verdict, value) {
-            (WriteVerdict::Queued, Some(value)) => WriteOutcome::Accepted { value, raw: raw.unwrap_or_default() },
-            (WriteVerdict::Refused, _) => WriteOutcome::Refused { status, error, raw: raw.unwrap_or_default() },
+        let text = read.map(|body| String::from_utf8_lossy(body).into_owned());
+        match (verdict, accepted) {
+            (WriteVerdict::Queued, Some(queued_uri)) => {
+                let last_segment = |uri: &String| uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
+                let batch_id = queued_uri.as_ref().and_then(last_segment);
+                WriteOutcome::Accepted { queued_uri, batch_id, body: text.unwrap_or_default() }
+            }
+            (WriteVerdict::Refused, _) => {
+                WriteOutcome::Refused { status, message: error.message, body: text.unwrap_or_default() }
+            }
             (WriteVerdict::NotDone(why), _) => match (why, foreign) {
                 (NotDone::Credentials | NotDone::Scope, Some(what)) => {
-                    WriteOutcome::NotDone { error: not_the_api(self.host, kind.endpoint, status, &what) }
+                    WriteOutcome::NotSent { error: not_the_api(self.host, kind.endpoint, status, &what) }
                 }
                 _ => self.not_done(kind, why, "", now),
             },
             (WriteVerdict::Queued | WriteVerdict::Unknown, _) => {
-                WriteOutcome::Unknown { reason: why_unknown(kind, status, &body), status: Some(status), raw }
+                WriteOutcome::Unknown { reason: why_unknown(kind, status, &body), status: Some(status), body: text }
             }
         }
     }
 
-    fn judge_failure<T>(&self, kind: WriteKind, failure: Failure, now: Timestamp) -> WriteOutcome<T> {
+    fn judge_failure(&self, kind: WriteKind, failure: Failure, now: Timestamp) -> WriteOutcome {
         match judge_write(Outcome::Transport(failure.kind), false, now) {
             WriteVerdict::NotDone(why) => self.not_done(kind, why, &failure.detail, now),
             WriteVerdict::Queued | WriteVerdict::Refused | WriteVerdict::Unknown => {
-                WriteOutcome::Unknown { reason: failure.detail, status: None, raw: None }
+                WriteOutcome::Unknown { reason: failure.detail, status: None, body: None }
             }
         }
     }
 
-    fn not_done<T>(&self, kind: WriteKind, why: NotDone, detail: &str, now: Timestamp) -> WriteOutcome<T> {
+    fn not_done(&self, kind: WriteKind, why: NotDone, detail: &str, now: Timestamp) -> WriteOutcome {
         let error = match why {
             NotDone::Credentials => credentials_refused(self.host, self.keyring.format_problems()),
             NotDone::Scope => scope_refused(self.host, kind.endpoint),
@@ -187,7 +232,7 @@ impl SingleWriter {
                 return WriteOutcome::RateLimited { until };
             }
         };
-        WriteOutcome::NotDone { error }
+        WriteOutcome::NotSent { error }
     }
 }
 

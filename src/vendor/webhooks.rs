@@ -92,13 +92,13 @@ impl Subscriber {
         };
         let permit = self.writer.ready().await?;
         let kind = WriteKind { endpoint, lacking: "an answer" };
-        match self.writer.send(&permit, kind, request, |_| Some(())).await {
+        match self.writer.send(&permit, kind, request, |_| Some(None)).await {
             WriteOutcome::Accepted { .. } => Ok(()),
-            WriteOutcome::Refused { status, error, .. } => {
-                let why = error.message.unwrap_or_else(|| format!("status {status}"));
+            WriteOutcome::Refused { status, message, .. } => {
+                let why = message.unwrap_or_else(|| format!("status {status}"));
                 Err(Error::new(Kind::VendorRefused, format!("the vendor refused to {endpoint}: {why}")))
             }
-            WriteOutcome::NotDone { error } => Err(error),
+            WriteOutcome::NotSent { error } => Err(error),
             WriteOutcome::RateLimited { until } => Err(Error::new(
                 Kind::Parked,
                 format!("the vendor's quota is used up until {until:.0}; nothing was done"),

@@ -69,7 +69,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// The next accounts of the queue after a row, in row order. Failed accounts are left to [`Index::failed`].
+    /// The next accounts of the queue after a row, in row order. Failed accounts are left to [`IndexReader::failed`].
     pub fn unread(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         let is_unread = format!("read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND gone_at IS NULL AND {IS_QUEUED}");
         self.queue(&is_unread, run, after, limit)
@@ -98,7 +98,7 @@ impl IndexReader {
     }
 }
 
-impl IndexReader {
+impl Index {
     /// Queues accounts for a run, adds those that are new, and writes the cursor, in one transaction. Returns how many were not in
     /// the queue before.
     pub fn queue_accounts(
