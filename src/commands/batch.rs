@@ -35,7 +35,7 @@ pub(super) async fn run(
     let made_for = PlanTarget { tenant: ctx.identity.tenant.clone(), account_sid: ctx.identity.account_sid.clone() };
     let planned = match &args.apply {
         Some(path) => {
-            let planned = plan_file::read_plan(path, &read_options)?;
+            let planned = plan_file::read_plan(path)?;
             planned.check_target(&made_for)?;
             Some(planned)
         }

@@ -300,7 +300,7 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
             reason: rows[*n].reason_code.clone(),
         })
         .collect();
-    let made = reversal_file::build(&reversals, &options.own_reasons, options.day, None);
+    let made = reversal_file::build(&reversals, &options.own_reasons);
     for not in made.skipped {
         let hint = match not.why {
             reversal_file::SkipReason::UnknownReason => {
@@ -310,7 +310,7 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
         };
         rows[places[not.index]].refuse(Error::new(Kind::Refused, not.message).hint(hint));
     }
-    made.files.into_iter().next().map(|file| file.text).unwrap_or_default()
+    made.text.unwrap_or_default()
 }
 
 /// Writes every line down as *handed over*, under the lock. A line that another process was faster with is left out.

@@ -54,7 +54,7 @@ pub(super) async fn plan(
 
 /// Carries a plan out: each row is checked live again and goes only where the plan says so. The outcomes as a file.
 pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch, report: &Report) -> Result<Vec<u8>> {
-    let planned = plan_file::plan_of(NAME, plan, &refunds::Options::default())?;
+    let planned = plan_file::plan_of(NAME, plan)?;
     planned.check_target(&made_for(desk))?;
     let refunds = &planned.refunds;
     let actor = desk.actor(who);

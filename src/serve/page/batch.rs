@@ -131,7 +131,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     }
     let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
     let plan = app.shelf.get(&id, Part::Plan).ok();
-    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes, &crate::refunds::Options::default()).ok());
+    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes).ok());
     let mut shell = Shell::of(&app, format!("Batch {id}"), Some(&caller));
     shell.again = if running { AGAIN } else { 0 };
     Ok(rendered(&BatchPage {
