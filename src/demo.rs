@@ -10,20 +10,20 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::commands::End;
+use crate::commands::Exit;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
 use crate::report::Report;
+use crate::retract::request::{RetractRequest, RunOptions};
 use crate::retract::{self, Follows, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
-use crate::store::ledger::Road;
 use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::{crawl, lookup};
 
 /// Runs simulator, crawl, lookup and retraction; the receipt is the answer.
-pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<End> {
+pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<Exit> {
     let options = impact_simulator::Options { participants, seed, ..impact_simulator::Options::default() };
     let (tenant, account_sid, token) = (options.tenant.clone(), options.account_sid.clone(), options.token.clone());
     let server_stop = CancellationToken::new();
@@ -101,20 +101,17 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         settle: minute,
         ..Follows::default()
     };
-    let options = retract::Options {
-        reason: Some("demo".to_owned()),
-        yes: true,
-        ..retract::Options::new(Road::Reversal, "RETRACTION".to_owned(), minute, follows)
-    };
+    let request = RetractRequest { reason: Some("demo".to_owned()), ..RetractRequest::new(order_id) };
+    let run = RunOptions { dry_run: false, yes: true, max_index_age: minute, follows };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };
-    let receipt = retract::run(&ctx, &writer, &order_id, &options).await?;
+    let receipt = retract::run(&ctx, &writer, &request, &run).await?;
     report.note("5. the receipt");
     report.object(&receipt)?;
     for line in receipt.lines() {
         report.line(line);
     }
     match receipt.problem() {
-        None => Ok(End::Done),
+        None => Ok(Exit::Done),
         Some(problem) => Err(problem),
     }
 }

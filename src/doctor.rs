@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::commands::End;
+use crate::commands::Exit;
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeyCensus};
@@ -75,7 +75,7 @@ pub async fn run(
     stop: &CancellationToken,
     report: &Report,
     asked: &OnceLock<Advocate>,
-) -> Result<End> {
+) -> Result<Exit> {
     let mut problems = Vec::new();
     let mut say = |check: Check| -> Result<()> {
         report.object(&check)?;
@@ -188,8 +188,8 @@ pub async fn run(
         }
     }
     match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
-        None => Ok(End::Done),
-        Some(worst) => Ok(End::Said(worst)),
+        None => Ok(Exit::Done),
+        Some(worst) => Ok(Exit::Reported(worst)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Batches: a file goes up, the plan is shown, a lead carries it out and watches, the outcomes come down.
+//! Batches: a lead uploads a file, reads the plan, carries it out, and downloads the outcomes.
 
 use std::sync::Arc;
 
@@ -9,43 +9,45 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::plan::PlanTable;
-use super::shown::{count, minute};
-use super::{Failure, Page, Shell, explain, rendered};
+use super::view::{count, minute};
+use super::{ErrorPage, Layout, PageResult, explain, rendered};
 use crate::error::{Error, Kind};
 use crate::refunds::formats;
 use crate::refunds::plan::plan_of;
 use crate::refunds::read::{LIST_NAME, Understood};
-use crate::retract::overrides::Override;
+use crate::retract::request::parse_overrides;
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Fields, Form, check};
 use crate::serve::batch::{Batch, Part, Stage, Terms};
-use crate::serve::reading::{Asked, for_page};
-use crate::serve::wording::{Surface, fitted};
+use crate::serve::extractors::{Caller, Fields, Form, check_csrf};
+use crate::serve::file_options::FileOptions;
+use crate::serve::flag_names::{with_file_fields, without_flags};
+use crate::serve::routes::Audience;
 
-/// Seconds after which a batch on its way is read again.
-const AGAIN: u32 = 2;
+/// Without a script, the page of a running batch reloads after this many seconds.
+const RELOAD_SECONDS: u32 = 2;
 
 #[derive(Template)]
 #[template(path = "batches.html")]
 struct BatchesPage {
-    shell: Shell,
+    layout: Layout,
     batches: Vec<Line>,
-    /// Formats that a person may choose, each by its name and its title.
+    /// Name and title of each format.
     formats: Vec<(String, String)>,
-    /// How many of them are platforms' exports.
-    known: usize,
+    /// The number of formats that are recognised by their header.
+    recognised: usize,
     csrf: String,
 }
 
 #[derive(Template)]
 #[template(path = "batch.html")]
 struct BatchPage {
-    shell: Shell,
+    layout: Layout,
     line: Line,
     part: String,
     running: bool,
     planned: bool,
-    again: bool,
+    /// Applying was cut off and can go on.
+    can_resume: bool,
     done: bool,
     plan: Option<PlanTable>,
     csrf: String,
@@ -58,7 +60,6 @@ struct Line {
     stage: &'static str,
     rows: String,
     orders: String,
-    /// How many orders are sent.
     to_send: usize,
     value: String,
     sent: usize,
@@ -67,7 +68,7 @@ struct Line {
     counts: Vec<(String, String)>,
     format: String,
     notes: Vec<String>,
-    /// What a person said about the columns, and who.
+    /// What a person has said about the columns.
     explained: Vec<String>,
     explained_by: String,
     decisions: Vec<(&'static str, String)>,
@@ -75,26 +76,26 @@ struct Line {
     ticket: String,
 }
 
-pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Page {
-    let batches = app.shelf.list().iter().take(50).map(Line::of).collect();
-    let shell = Shell::of(&app, "Batches", Some(&caller));
+pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
+    let batches = app.batches.list().iter().take(50).map(Line::of).collect();
+    let layout = Layout::of(&app, "Batches", Some(&caller));
     let known = formats::ALL.iter().map(|format| (format.name.to_owned(), format.title.to_owned()));
     let of_settings =
-        app.desk.options.reading.of_settings.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
+        app.actions.settings.reading.of_settings.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
     let list = std::iter::once((LIST_NAME.to_owned(), "a list of refunds of no known format".to_owned()));
     let formats = known.chain(of_settings).chain(list).collect();
-    Ok(rendered(&BatchesPage { shell, batches, formats, known: formats::ALL.len(), csrf: caller.csrf }))
+    Ok(rendered(&BatchesPage { layout, batches, formats, recognised: formats::ALL.len(), csrf: caller.csrf }))
 }
 
-/// Takes a file. The form is read to its end, and refused without the session's token, before anything is done with it.
-pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Page {
+/// Accepts an upload. The CSRF token is checked after the whole form is read, and before anything is done with the file.
+pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> PageResult {
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::new(Kind::Usage, format!("the upload cannot be read: {}", error.body_text()))
-            .hint("a file of at most 10 MB goes")
+            .hint("a file may have at most 10 MB")
     };
     let mut parts = Multipart::from_request(request, &app)
         .await
-        .map_err(|error| Error::new(Kind::Usage, format!("this is no upload: {}", error.body_text())))?;
+        .map_err(|error| Error::new(Kind::Usage, format!("the request is not an upload: {}", error.body_text())))?;
     let (mut file, mut fields) = (Vec::new(), Vec::new());
     while let Some(part) = parts.next_field().await.map_err(broken)? {
         let name = part.name().unwrap_or_default().to_owned();
@@ -106,40 +107,40 @@ pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller
         }
     }
     let fields: Fields = fields.into_iter().collect();
-    check(&app, &caller, fields.get("csrf").unwrap_or_default())?;
+    check_csrf(&app, &caller, fields.get("csrf").unwrap_or_default())?;
     let terms = Terms {
         disposition: fields.text("disposition"),
         reason: fields.text("reason"),
         ticket: fields.text("ticket"),
-        overrides: fields.all("override").filter_map(Override::named).collect(),
+        overrides: parse_overrides(fields.all("override"))?,
     };
     if terms.reason.is_none() {
-        return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("it stays in the ledger").into());
+        return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("the ledger keeps it").into());
     }
-    let asked = Asked::of(&fields)?;
-    let batch = match app.understand(&file, &asked).map_err(Failure::of_file)? {
-        Understood::Read(refunds) => app.begin_batch(&caller.who, *refunds, asked, terms)?,
-        Understood::Doubtful(_) => app.keep_to_explain(&caller.who, &file, asked, terms)?,
+    let options = FileOptions::of(&fields)?;
+    let batch = match app.read_upload(&file, &options).map_err(ErrorPage::of_file)? {
+        Understood::Read(refunds) => app.plan_batch(&caller.who, *refunds, options, terms)?,
+        Understood::Doubtful(_) => app.store_upload(&caller.who, &file, options, terms)?,
     };
     Ok(Redirect::to(&format!("/batch/{}", batch.id)).into_response())
 }
 
-pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Page {
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> PageResult {
     let batch = app.batch(&id)?;
     if batch.stage == Stage::Explaining {
         return explain::show(&app, &caller, &id);
     }
     let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
-    let plan = app.shelf.get(&id, Part::Plan).ok();
+    let plan = app.batches.read(&id, Part::Plan).ok();
     let plan = plan.and_then(|bytes| plan_of("the plan", &bytes, &crate::refunds::Options::default()).ok());
-    let mut shell = Shell::of(&app, format!("Batch {id}"), Some(&caller));
-    shell.again = if running { AGAIN } else { 0 };
+    let mut layout = Layout::of(&app, format!("Batch {id}"), Some(&caller));
+    layout.reload_seconds = if running { RELOAD_SECONDS } else { 0 };
     Ok(rendered(&BatchPage {
-        shell,
+        layout,
         part: format!("/batch/{id}"),
         running,
         planned: batch.stage == Stage::Planned || batch.stage == Stage::Waiting,
-        again: batch.broken_off && batch.stage == Stage::Applying,
+        can_resume: batch.broken_off && batch.stage == Stage::Applying,
         done: batch.stage == Stage::Done,
         line: Line::of(&batch),
         plan: plan.as_ref().map(PlanTable::of),
@@ -147,21 +148,24 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     }))
 }
 
-pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> Page {
+pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
     if !form.fields.has("yes") {
-        let unseen = Error::new(Kind::Usage, "the last step was left out; nothing was sent");
-        return Err(unseen.hint("tick that you have read the plan, then send it").into());
+        let unconfirmed = Error::new(Kind::Usage, "the plan was not confirmed; nothing was sent");
+        return Err(unconfirmed.hint("tick that you have read the plan, then send it").into());
     }
     app.apply_batch(&form.caller.who, &id)?;
     Ok(Redirect::to(&format!("/batch/{id}")).into_response())
 }
 
-pub(in crate::serve) async fn outcomes(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<String>) -> Page {
-    let bytes = app.shelf.get(&id, Part::Outcomes)?;
-    Ok(download(&id, bytes))
+pub(in crate::serve) async fn outcomes(
+    State(app): State<Arc<App>>,
+    _caller: Caller,
+    Path(id): Path<String>,
+) -> PageResult {
+    Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
 }
 
-/// A file to be kept, and never shown as a page.
+/// The outcomes as a download, so that no browser shows the content as a page.
 pub(in crate::serve) fn download(id: &str, bytes: Vec<u8>) -> Response {
     let ending = if bytes.first() == Some(&b'{') { "ndjson" } else { "csv" };
     let kind = if ending == "csv" { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
@@ -186,12 +190,16 @@ impl Line {
             to_send: batch.orders,
             value: value.join(", "),
             sent: batch.sent,
-            message: batch.message.as_deref().map(|said| fitted(&for_page(said), Surface::Page)).unwrap_or_default(),
+            message: batch
+                .message
+                .as_deref()
+                .map(|text| without_flags(&with_file_fields(text, Audience::Page), Audience::Page))
+                .unwrap_or_default(),
             progress: batch.progress.clone(),
             counts: batch.counts.iter().map(|(words, n)| (words.clone(), count(*n))).collect(),
             format: batch.format_title.clone(),
             notes: batch.notes.clone(),
-            explained: explain::said(&batch.asked.explained),
+            explained: explain::sentences(&batch.file_options.explained),
             explained_by: batch.explained_by.clone().unwrap_or_else(|| batch.person.clone()),
             decisions: batch.decisions.iter().map(|(kind, n)| (kind.words(), count(*n as u64))).collect(),
             reason: batch.terms.reason.clone().unwrap_or_default(),
