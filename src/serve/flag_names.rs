@@ -94,7 +94,7 @@ fn name_of(flag: &str, audience: Audience) -> String {
 }
 
 pub(super) fn receipt_for_api(mut receipt: Receipt) -> Receipt {
-    receipt.retractions = receipt.retractions.into_iter().map(entry_for_api).collect();
+    receipt.retractions = receipt.retractions.into_iter().map(|entry| entry_for(entry, Audience::Api)).collect();
     if let Some(error) = &mut receipt.error {
         error.message = without_flags(&error.message, Audience::Api);
         error.hint = error.hint.as_deref().map(|hint| without_flags(hint, Audience::Api));
@@ -102,14 +102,12 @@ pub(super) fn receipt_for_api(mut receipt: Receipt) -> Receipt {
     receipt
 }
 
-/// Events stay as the ledger has them.
-pub(super) fn entry_for_api(mut entry: Entry) -> Entry {
-    entry.message = without_flags(&entry.message, Audience::Api);
-    for finding in &mut entry.findings {
-        finding.remedy = without_flags(&finding.remedy, Audience::Api);
-    }
-    for step in &mut entry.check {
-        *step = without_flags(step, Audience::Api);
+/// For the API, events stay as the ledger has them.
+pub(super) fn entry_for(mut entry: Entry, audience: Audience) -> Entry {
+    let events = entry.events.iter_mut().filter(|_| audience == Audience::Page).map(|event| &mut event.message);
+    let findings = entry.findings.iter_mut().map(|finding| &mut finding.remedy);
+    for text in [&mut entry.message].into_iter().chain(findings).chain(&mut entry.check).chain(events) {
+        *text = without_flags(text, audience);
     }
     entry
 }

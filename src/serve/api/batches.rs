@@ -10,7 +10,6 @@ use super::idempotency::{Begun, begin};
 use super::{ApiResult, Problem, json, json_text};
 use crate::error::{Error, Kind, Result};
 use crate::refunds::read::Understood;
-use crate::retract::request::parse_overrides;
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Part, Terms};
 use crate::serve::extractors::{Caller, Fields, Query};
@@ -54,7 +53,7 @@ pub(in crate::serve) async fn create(
     body: Bytes,
 ) -> ApiResult {
     check_names(&fields)?;
-    let (terms, options) = (terms_of(&fields)?, FileOptions::of(&fields)?);
+    let (terms, options) = (Terms::of(&fields)?, FileOptions::of(&fields)?);
     // The query says how the file is read, so the same file with another query is another request.
     let key = match begin(&app, &caller, &headers, &[&body, query.unwrap_or_default().as_bytes()])? {
         Begun::New(key) => key,
@@ -117,13 +116,4 @@ fn check_names(fields: &Fields) -> Result<()> {
         Some(name) => Err(Error::new(Kind::Usage, format!("there is no parameter {name:?}"))
             .hint(format!("the parameters are {}", known().collect::<Vec<_>>().join(", ")))),
     }
-}
-
-fn terms_of(fields: &Fields) -> Result<Terms> {
-    let reason = fields.text("reason");
-    if reason.is_none() {
-        return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("add ?reason=…; the ledger keeps it"));
-    }
-    let overrides = parse_overrides(fields.all("override"))?;
-    Ok(Terms { disposition: fields.text("disposition"), reason, ticket: fields.text("ticket"), overrides })
 }

@@ -18,7 +18,8 @@ use crate::retract::request::RetractRequest;
 use crate::serve::actions::nothing_sent;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Query};
-use crate::serve::flag_names::{entry_for_api, receipt_for_api};
+use crate::serve::flag_names::{entry_for, receipt_for_api};
+use crate::serve::routes::Audience;
 
 /// Retract an order
 ///
@@ -72,7 +73,8 @@ pub(in crate::serve) async fn of_order(State(app): State<Arc<App>>, _caller: Cal
         Some(ledger) => ledger.of_order(&order)?,
         None => Vec::new(),
     };
-    let entries: Vec<Entry> = known.iter().map(|retraction| entry_for_api(Entry::of(retraction, &[]))).collect();
+    let entries: Vec<Entry> =
+        known.iter().map(|retraction| entry_for(Entry::of(retraction, &[]), Audience::Api)).collect();
     Ok(json(&entries))
 }
 
@@ -85,5 +87,5 @@ pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, 
     let unknown = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
     let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
     let retraction = ledger.get(id).map_err(|_unknown| unknown())?;
-    Ok(json(&entry_for_api(Entry::of(&retraction, &[]))))
+    Ok(json(&entry_for(Entry::of(&retraction, &[]), Audience::Api)))
 }

@@ -17,6 +17,7 @@ pub(super) use store::{BatchStore, Part};
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
+use super::extractors::Fields;
 use super::file_options::FileOptions;
 use crate::access::Who;
 use crate::error::{Error, Kind, Result};
@@ -24,6 +25,7 @@ use crate::refunds::read::{self, Understood};
 use crate::refunds::{DecisionKind, Refunds};
 use crate::report::Report;
 use crate::retract::overrides::Override;
+use crate::retract::request::parse_overrides;
 use crate::store::ProcessLock;
 
 /// The largest upload, in bytes.
@@ -124,6 +126,18 @@ pub(super) struct Terms {
     /// Checks to override, by name.
     #[serde(default)]
     pub(super) overrides: Vec<Override>,
+}
+
+impl Terms {
+    /// Fails without a reason, or at an unknown override.
+    pub(super) fn of(fields: &Fields) -> Result<Self> {
+        let reason = fields.text("reason");
+        if reason.is_none() {
+            return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("the ledger keeps it"));
+        }
+        let overrides = parse_overrides(fields.all("override"))?;
+        Ok(Self { disposition: fields.text("disposition"), reason, ticket: fields.text("ticket"), overrides })
+    }
 }
 
 /// What a batch does in the background.

@@ -29,16 +29,9 @@ struct ApprovalsPage {
 }
 
 struct Line {
-    id: i64,
-    what: String,
+    approval: Approval,
     /// Order ID and link, if it is about one order.
     order: Option<(String, String)>,
-    why: String,
-    requested: String,
-    person: String,
-    reason: String,
-    ticket: String,
-    stage: &'static str,
     decision: String,
     may_decide: bool,
     may_withdraw: bool,
@@ -53,13 +46,14 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     };
     let names = app.actions.actor(&caller.who).names();
     let may_approve = caller.who.may(Right::Approve);
-    let line = |approval: &Approval| Line::of(approval, &names, may_approve);
-    let is_open = |approval: &&Approval| matches!(approval.stage, Stage::Asked | Stage::Approved);
+    let (open, past): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|approval| matches!(approval.stage, Stage::Asked | Stage::Approved));
+    let line = |approval| Line::of(approval, &names, may_approve);
     Ok(rendered(&ApprovalsPage {
         layout: Layout::of(&app, "Approvals", Some(&caller)),
         policy: policy.describe(),
-        open: all.iter().filter(is_open).map(line).collect(),
-        past: all.iter().filter(|approval| !is_open(approval)).take(PAST_LINES).map(line).collect(),
+        open: open.into_iter().map(line).collect(),
+        past: past.into_iter().take(PAST_LINES).map(line).collect(),
         csrf: caller.csrf.clone(),
     }))
 }
@@ -118,7 +112,7 @@ async fn decide(app: &Arc<App>, id: i64, form: &Form, next: Stage) -> Result<App
 }
 
 impl Line {
-    fn of(approval: &Approval, names: &[String], may_approve: bool) -> Self {
+    fn of(approval: Approval, names: &[String], may_approve: bool) -> Self {
         let order = approval.subject["order_id"].as_str().filter(|order| !order.is_empty());
         let is_own = approval.is_of(names);
         let decision = match (&approval.decided_by, &approval.decided_at) {
@@ -129,18 +123,11 @@ impl Line {
             _ => String::new(),
         };
         Self {
-            id: approval.id,
-            what: approval.describe(),
             order: order.map(|order| (order.to_owned(), in_link(order))),
-            why: approval.why.clone(),
-            requested: minute(&approval.asked_at),
-            person: approval.person.clone(),
-            reason: approval.reason.clone().unwrap_or_default(),
-            ticket: approval.ticket.clone().unwrap_or_default(),
-            stage: approval.stage.as_str(),
             decision,
             may_decide: may_approve && !is_own && approval.stage == Stage::Asked,
             may_withdraw: is_own,
+            approval,
         }
     }
 }

@@ -9,13 +9,12 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::plan::PlanTable;
-use super::view::{count, minute};
+use super::view::count;
 use super::{ErrorPage, Layout, PageResult, explain, rendered};
 use crate::error::{Error, Kind};
 use crate::refunds::formats;
 use crate::refunds::plan::plan_of;
 use crate::refunds::read::{LIST_NAME, Understood};
-use crate::retract::request::parse_overrides;
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Part, Stage, Terms};
 use crate::serve::extractors::{Caller, Fields, Form, check_csrf};
@@ -30,7 +29,7 @@ const RELOAD_SECONDS: u32 = 2;
 #[template(path = "batches.html")]
 struct BatchesPage {
     layout: Layout,
-    batches: Vec<Line>,
+    batches: Vec<Batch>,
     /// Name and title of each format.
     formats: Vec<(String, String)>,
     /// The number of formats that are recognised by their header.
@@ -42,42 +41,30 @@ struct BatchesPage {
 #[template(path = "batch.html")]
 struct BatchPage {
     layout: Layout,
-    line: Line,
-    part: String,
+    batch: Batch,
+    path: String,
+    stage: &'static str,
+    message: String,
     running: bool,
     planned: bool,
     /// Applying was cut off and can go on.
     can_resume: bool,
     done: bool,
+    rows: String,
+    orders: String,
+    value: String,
+    counts: String,
+    decisions: String,
+    /// What a person has said about the columns.
+    explained: Vec<String>,
     plan: Option<PlanTable>,
     csrf: String,
 }
 
-struct Line {
-    id: String,
-    created: String,
-    person: String,
-    stage: &'static str,
-    rows: String,
-    orders: String,
-    to_send: usize,
-    value: String,
-    sent: usize,
-    message: String,
-    progress: String,
-    counts: Vec<(String, String)>,
-    format: String,
-    notes: Vec<String>,
-    /// What a person has said about the columns.
-    explained: Vec<String>,
-    explained_by: String,
-    decisions: Vec<(&'static str, String)>,
-    reason: String,
-    ticket: String,
-}
+const BATCHES_SHOWN: usize = 50;
 
 pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
-    let batches = app.batches.list().iter().take(50).map(Line::of).collect();
+    let batches = app.batches.list().into_iter().take(BATCHES_SHOWN).collect();
     let layout = Layout::of(&app, "Batches", Some(&caller));
     let known = formats::ALL.iter().map(|format| (format.name.to_owned(), format.title.to_owned()));
     let of_settings =
@@ -108,15 +95,7 @@ pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller
     }
     let fields: Fields = fields.into_iter().collect();
     check_csrf(&app, &caller, fields.get("csrf").unwrap_or_default())?;
-    let terms = Terms {
-        disposition: fields.text("disposition"),
-        reason: fields.text("reason"),
-        ticket: fields.text("ticket"),
-        overrides: parse_overrides(fields.all("override"))?,
-    };
-    if terms.reason.is_none() {
-        return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("the ledger keeps it").into());
-    }
+    let terms = Terms::of(&fields)?;
     let options = FileOptions::of(&fields)?;
     let batch = match app.read_upload(&file, &options).map_err(ErrorPage::of_file)? {
         Understood::Read(refunds) => app.plan_batch(&caller.who, *refunds, options, terms)?,
@@ -135,17 +114,31 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     let plan = plan.and_then(|bytes| plan_of("the plan", &bytes, &crate::refunds::Options::default()).ok());
     let mut layout = Layout::of(&app, format!("Batch {id}"), Some(&caller));
     layout.reload_seconds = if running { RELOAD_SECONDS } else { 0 };
+    let text = |text: &String| without_flags(&with_file_fields(text, Audience::Page), Audience::Page);
+    let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     Ok(rendered(&BatchPage {
         layout,
-        part: format!("/batch/{id}"),
+        path: format!("/batch/{id}"),
+        stage: stage_of(&batch),
+        message: batch.message.as_ref().map(text).unwrap_or_default(),
         running,
         planned: batch.stage == Stage::Planned || batch.stage == Stage::Waiting,
         can_resume: batch.broken_off && batch.stage == Stage::Applying,
         done: batch.stage == Stage::Done,
-        line: Line::of(&batch),
+        rows: count(batch.rows as u64),
+        orders: count(batch.orders as u64),
+        value: list(&mut batch.value.iter().map(|(unit, worth)| format!("{worth} {unit}"))),
+        counts: list(&mut batch.counts.iter().map(|(words, n)| format!("{} {words}", count(*n)))),
+        decisions: list(&mut batch.decisions.iter().map(|(kind, n)| format!("{} {}", count(*n as u64), kind.words()))),
+        explained: explain::sentences(&batch.file_options.explained),
         plan: plan.as_ref().map(PlanTable::of),
         csrf: caller.csrf,
+        batch,
     }))
+}
+
+fn stage_of(batch: &Batch) -> &'static str {
+    if batch.broken_off { "broken off" } else { batch.stage.as_str() }
 }
 
 pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
@@ -175,35 +168,4 @@ pub(in crate::serve) fn download(id: &str, bytes: Vec<u8>) -> Response {
         response.headers_mut().insert(CONTENT_DISPOSITION, name);
     }
     response
-}
-
-impl Line {
-    fn of(batch: &Batch) -> Self {
-        let value: Vec<String> = batch.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
-        Self {
-            id: batch.id.clone(),
-            created: minute(&batch.created_at),
-            person: batch.person.clone(),
-            stage: if batch.broken_off { "broken off" } else { batch.stage.as_str() },
-            rows: count(batch.rows as u64),
-            orders: count(batch.orders as u64),
-            to_send: batch.orders,
-            value: value.join(", "),
-            sent: batch.sent,
-            message: batch
-                .message
-                .as_deref()
-                .map(|text| without_flags(&with_file_fields(text, Audience::Page), Audience::Page))
-                .unwrap_or_default(),
-            progress: batch.progress.clone(),
-            counts: batch.counts.iter().map(|(words, n)| (words.clone(), count(*n))).collect(),
-            format: batch.format_title.clone(),
-            notes: batch.notes.clone(),
-            explained: explain::sentences(&batch.file_options.explained),
-            explained_by: batch.explained_by.clone().unwrap_or_else(|| batch.person.clone()),
-            decisions: batch.decisions.iter().map(|(kind, n)| (kind.words(), count(*n as u64))).collect(),
-            reason: batch.terms.reason.clone().unwrap_or_default(),
-            ticket: batch.terms.ticket.clone().unwrap_or_default(),
-        }
-    }
 }

@@ -39,7 +39,7 @@ struct DashboardPage {
 
 /// The time from sending to confirmation.
 struct Proof {
-    words: String,
+    sentence: String,
     chart: String,
 }
 
@@ -118,7 +118,7 @@ fn proof(spread: &Spread) -> Result<Proof> {
     let each: Vec<String> =
         spread.buckets.iter().map(|bucket| format!("{} {}", count(bucket.count), within(bucket))).collect();
     Ok(Proof {
-        words: format!(
+        sentence: format!(
             "Of the {} proven in the last 30 days, half were proven within {}, nine of ten within {}: {}.",
             count(spread.count),
             in_words(spread.median_seconds),

@@ -38,7 +38,7 @@ pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, 
     let request = request_of(&fields)?;
     let (order, query) = (request.order_id.as_str().to_owned(), query_of(&request));
     let (verdicts, error) = match app.actions.retract(&caller.who, request, true).await {
-        Ok(receipt) => (Some(Verdicts::of(&receipt)), None),
+        Ok(receipt) => (Some(Verdicts::of(receipt)), None),
         Err(error) => (None, Some(ErrorPage::from(error))),
     };
     let fragment = Fragment { order, query, verdicts, error, may_retract: caller.who.may(Right::Retract) };

@@ -13,17 +13,15 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 
-use super::view::{RetractionLine, in_link, is_open, minute};
+use super::view::{RetractionLine, in_link, is_open};
 use super::{Layout, PageResult, rendered};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::retract::receipt::{Entry, Receipt};
-use crate::retract::referral::ReferralLine;
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Query};
-use crate::serve::flag_names::without_flags;
+use crate::serve::flag_names::entry_for;
 use crate::serve::routes::Audience;
-use crate::store::ledger::Retraction;
 
 /// Interval between two reads of the ledger.
 const POLL: Duration = Duration::from_millis(500);
@@ -46,23 +44,10 @@ struct Fragment {
     order: String,
     tenant: String,
     account_sid: String,
-    retractions: Vec<(RetractionLine, Details)>,
+    retractions: Vec<(RetractionLine, Entry)>,
     /// The receipt as text for a ticket.
     text: String,
     open: bool,
-}
-
-struct Details {
-    message: String,
-    reason: String,
-    batch_id: String,
-    sent_at: String,
-    confirmed_at: String,
-    rewards: Vec<[String; 5]>,
-    /// Lines about the referrals of the rewards.
-    referrals: Vec<String>,
-    check: Vec<String>,
-    events: Vec<(String, String, String)>,
 }
 
 pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
@@ -121,7 +106,8 @@ fn fragment_of(app: &App, order: &OrderId) -> Result<Fragment> {
     for retraction in &known {
         receipt.add(retraction, &[]);
     }
-    let retractions = known.iter().rev().map(|one| (RetractionLine::of(one), Details::of(one)));
+    let retractions =
+        known.iter().rev().map(|one| (RetractionLine::of(one), entry_for(Entry::of(one, &[]), Audience::Page)));
     Ok(Fragment {
         order: order.as_str().to_owned(),
         tenant: identity.tenant.clone(),
@@ -130,34 +116,4 @@ fn fragment_of(app: &App, order: &OrderId) -> Result<Fragment> {
         text: receipt.lines().join("\n"),
         open: is_open(&known),
     })
-}
-
-impl Details {
-    fn of(retraction: &Retraction) -> Self {
-        let entry = Entry::of(retraction, &[]);
-        let rewards = entry.rewards.iter().map(|reward| {
-            [
-                reward.reward_id.clone(),
-                reward.reward_source.clone().unwrap_or_default(),
-                reward.amount(),
-                reward.before.clone(),
-                reward.after.clone().unwrap_or_else(|| "not read since".to_owned()),
-            ]
-        });
-        let events = entry.events.iter().map(|event| {
-            let what = if event.kind == "state" { event.state.as_str() } else { &event.kind };
-            (minute(&event.at), what.to_owned(), without_flags(&event.message, Audience::Page))
-        });
-        Self {
-            message: without_flags(&entry.message, Audience::Page),
-            reason: entry.reason.clone().unwrap_or_default(),
-            batch_id: entry.batch_id.clone().unwrap_or_default(),
-            sent_at: entry.sent_at.as_deref().map(minute).unwrap_or_default(),
-            confirmed_at: entry.confirmed_at.as_deref().map(minute).unwrap_or_default(),
-            rewards: rewards.collect(),
-            referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
-            check: entry.check.iter().map(|step| without_flags(step, Audience::Page)).collect(),
-            events: events.collect(),
-        }
-    }
 }

@@ -47,7 +47,7 @@ struct ReviewPage {
 /// The verdict, and a form for reason and ticket.
 pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
     let request = request_of(&fields)?;
-    let verdicts = Verdicts::of(&app.actions.retract(&caller.who, request.clone(), true).await?);
+    let verdicts = Verdicts::of(app.actions.retract(&caller.who, request.clone(), true).await?);
     let may_override = caller.who.may(Right::Override);
     let overridable = if may_override { verdicts.overridable.clone() } else { Vec::new() };
     Ok(rendered(&BeginPage {
@@ -68,7 +68,7 @@ pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) ->
 
 async fn show_plan(app: &Arc<App>, caller: &Caller, mut request: RetractRequest, changed: bool) -> PageResult {
     request.plan = None;
-    let verdicts = Verdicts::of(&app.actions.retract(&caller.who, request.clone(), true).await?);
+    let verdicts = Verdicts::of(app.actions.retract(&caller.who, request.clone(), true).await?);
     request.plan = Some(verdicts.plan.clone());
     Ok(rendered(&ReviewPage {
         layout: Layout::of(app, format!("Retract order {}?", request.order_id), Some(caller)),

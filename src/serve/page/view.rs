@@ -5,11 +5,9 @@ use crate::lookup::{Answer, Found, KnownReferral, Verdict as Answered, basis};
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
-use crate::retract::Earlier;
 use crate::retract::receipt::{Entry, Receipt};
-use crate::retract::referral::ReferralLine;
 use crate::retract::verdict::{Finding, Verdict};
-use crate::serve::flag_names::without_flags;
+use crate::serve::flag_names::{entry_for, without_flags};
 use crate::serve::routes::Audience;
 use crate::serve::ui_text;
 use crate::store::ledger::{Retraction, State};
@@ -201,8 +199,8 @@ pub(super) fn minute(rfc3339: &str) -> String {
 /// What a retraction of an order would do.
 pub(super) struct Verdicts {
     pub(super) tone: &'static str,
-    pub(super) words: &'static str,
-    pub(super) entries: Vec<Planned>,
+    pub(super) heading: &'static str,
+    pub(super) entries: Vec<Entry>,
     pub(super) sends: bool,
     /// Names of the checks that a lead may override.
     pub(super) overridable: Vec<&'static str>,
@@ -212,26 +210,13 @@ pub(super) struct Verdicts {
     pub(super) plan: String,
 }
 
-/// What a retraction would do to one action.
-pub(super) struct Planned {
-    pub(super) what: String,
-    pub(super) message: String,
-    pub(super) findings: Vec<(&'static str, String, String)>,
-    pub(super) rewards: Vec<[String; 4]>,
-    /// Lines about the referrals of its rewards.
-    pub(super) referrals: Vec<String>,
-    pub(super) before: Vec<String>,
-    /// Lines about the program rule.
-    pub(super) rules: Vec<String>,
-}
-
 impl Verdicts {
-    pub(super) fn of(receipt: &Receipt) -> Self {
-        let entries: Vec<&Entry> = receipt.retractions.iter().collect();
+    pub(super) fn of(receipt: Receipt) -> Self {
+        let entries = &receipt.retractions;
         let stops = entries.iter().any(|entry| entry.verdict == Some(Verdict::Stop));
         let sends = !stops && receipt.error.is_none() && entries.iter().any(|entry| entry.state == "would_send");
         let warns = entries.iter().any(|entry| entry.verdict == Some(Verdict::GoWithWarning));
-        let (tone, words) = match (stops, sends, warns) {
+        let (tone, heading) = match (stops, sends, warns) {
             (true, ..) => ("bad", "It cannot be retracted: a check stops it"),
             (false, true, true) => ("open", "It can be retracted, with a warning"),
             (false, true, false) => ("good", "It can be retracted"),
@@ -248,49 +233,17 @@ impl Verdicts {
         overridable.dedup();
         Self {
             tone,
-            words,
+            heading,
             sends,
             overridable,
-            approval: receipt.approval.clone().filter(|_| sends),
-            entries: entries.into_iter().map(Planned::of).collect(),
-            plan: receipt.plan.clone().unwrap_or_default(),
+            approval: receipt.approval.filter(|_| sends),
+            plan: receipt.plan.unwrap_or_default(),
+            entries: receipt.retractions.into_iter().map(|entry| entry_for(entry, Audience::Page)).collect(),
         }
     }
-}
 
-impl Planned {
-    fn of(entry: &Entry) -> Self {
-        let what = match (&entry.action_id, &entry.action_tracker_id) {
-            (Some(id), _) => format!("Action {id}"),
-            (None, Some(tracker)) => format!("Every action under action tracker {tracker}"),
-            (None, None) => "Action unknown".to_owned(),
-        };
-        let finding = |finding: &Finding| {
-            let tone = if finding.stops() { "bad" } else { "open" };
-            (tone, without_flags(&finding.line(), Audience::Page), without_flags(&finding.remedy, Audience::Page))
-        };
-        let rewards = entry.rewards.iter().map(|reward| {
-            [
-                reward.reward_id.clone(),
-                reward.reward_source.clone().unwrap_or_default(),
-                reward.amount(),
-                reward.before.clone(),
-            ]
-        });
-        // The core's message speaks of a dry run; here the next step is a button.
-        let message = match entry.state.as_str() {
-            "would_send" => "Nothing has been sent yet. This action would be reversed, with Amount=0.".to_owned(),
-            _ => without_flags(&entry.message, Audience::Page),
-        };
-        Self {
-            what,
-            message,
-            findings: entry.findings.iter().map(finding).collect(),
-            rewards: rewards.collect(),
-            referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
-            before: entry.attempts_before.iter().map(Earlier::line).collect(),
-            rules: entry.rule_lines(),
-        }
+    pub(super) fn line_of(&self, finding: &Finding) -> String {
+        without_flags(&finding.line(), Audience::Page)
     }
 }
 
