@@ -51,7 +51,7 @@ fn decide(context: &CommandContext<'_>, args: &DecideArgs, next: Stage) -> Resul
     if next != Stage::Withdrawn {
         check_right(context, Right::Approve, false)?;
     }
-    let mut ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
+    let ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
     let now = clock.now();
     let asked = ledger.approval(args.id, now)?;
     let names = actor.names();

@@ -140,7 +140,7 @@ fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
     if Ledger::open_read_only(&settings.ledger, Some(&identity))?.is_none() {
         return Ok(());
     }
-    let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
+    let ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     for id in ledger.withdraw_all_of(&user.names(), clock.now())? {
         report.note(format!("approval {id} was withdrawn"));
     }

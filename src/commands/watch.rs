@@ -26,7 +26,7 @@ pub(super) fn run(context: &CommandContext<'_>, command: &WatchCommand) -> Resul
         }
         WatchCommand::Remove { orders } => {
             let orders = orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
-            let mut ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
+            let ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
             let removed = ledger.unwatch(&orders)?;
             report.object(&serde_json::json!({ "removed": removed }))?;
             report.line(format!("{removed} of {} orders are no longer watched", orders.len()));
@@ -64,7 +64,7 @@ pub(super) fn look_up_watched(context: &CommandContext<'_>) -> Result<()> {
     let Some(reader) = IndexReader::open(&settings.database, Some(&identity))?.filter(|_| has_any) else {
         return Ok(());
     };
-    let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
+    let ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     let looked = ledger.look_for_watched(clock.now(), |order| Ok(!reader.find(order)?.is_empty()))?;
     for order in &looked.found {
         let order = crate::report::one_line(order.as_str());

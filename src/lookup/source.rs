@@ -268,7 +268,7 @@ impl Look<'_> {
 
     /// Rewards, rows and total of one page; `None` where GraphQL cannot be asked.
     async fn page(
-        &self,
+        &mut self,
         filter: Value,
         sort: Sort,
         offset: u64,

@@ -87,7 +87,7 @@ pub async fn run(
     // A crawl must not be reading it meanwhile, and nobody may begin a retraction of it.
     let _crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
     let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
-    let mut ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
+    let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
     check_closed(&ledger.of_account(account)?, clock.now())?;
     let here = ledger.forget(account, json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
     let index = if files.index.exists() {

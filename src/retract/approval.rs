@@ -110,7 +110,7 @@ pub(super) fn outlook(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option
 /// sent. A yes that is given here is used up.
 pub(super) fn before_sending(
     ctx: &Context<'_>,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     demand: &Demand,
     subject: &Subject<'_>,
 ) -> Result<Option<Granted>> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::approval::{self, Demand, Subject};
-use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
+use super::dispatch::{Dispatch, Job, PLAN_FRESH_FOR, mark_unknown};
 use super::follow;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::{read_own, snapshot};
@@ -26,7 +26,7 @@ use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
 use crate::store::index::Via;
 use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
-use crate::vendor::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
+use crate::vendor::{CancelPermit, HostOptions, RewardCanceller, WriteOutcome};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -87,10 +87,10 @@ pub async fn run(
         let mut receipt = Receipt::new(ctx.identity, &before.order_id, &coverage, false);
         receipt.dry_run = options.dry_run;
         if options.dry_run {
-            receipt.add(&before, &[]);
+            receipt.add(&before, &[], false);
         } else {
-            let mut ledger = ctx.open_ledger()?;
-            follow_to_the_end(ctx, options, &mut ledger, before, false, &mut receipt).await;
+            let ledger = ctx.open_ledger()?;
+            super::follow_to_the_end(ctx, &options.follows, ledger, before, false, &[], &mut receipt).await;
         }
         return Ok(receipt);
     }
@@ -118,60 +118,18 @@ pub async fn run(
         ticket: Some(&options.ticket),
     };
     let demand = Demand { overrides: findings.overridden(), ..Demand::of_rewards([&standing.snapshot]) };
-    let mut ledger = ctx.open_ledger()?;
-    let granted = approval::before_sending(ctx, &mut ledger, &demand, &subject)?;
+    let ledger = ctx.open_ledger()?;
+    let granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
     let identity = ctx.identity;
     let canceller =
         RewardCanceller::new(&settings.host, &identity.tenant, *ctx.clock, ctx.stop.clone())?.paced_with(ctx.advocate);
     let mut job = CancelJob { ctx, canceller, reward_id, options, order_id, standing, findings, coverage };
     let (max_wait, lock_wait) = (settings.host.max_wait, settings.lock_wait);
     let granted = granted.as_ref();
-    match (Dispatch { ctx, ledger: &mut ledger, max_wait, lock_wait, granted }).run(&mut job).await? {
-        Sent::No(retraction, error) => {
-            receipt.add(&retraction, &[]);
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, Some(error)) => {
-            receipt.add_sent(&retraction, &[]);
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, None) => {
-            follow_to_the_end(ctx, options, &mut ledger, *retraction, true, &mut receipt).await;
-        }
-        Sent::Before(retraction) => {
-            ctx.report.note("another process has sent this already; following it");
-            follow_to_the_end(ctx, options, &mut ledger, *retraction, false, &mut receipt).await;
-        }
-    }
-    receipt.mark(&ledger);
+    let dispatched = Dispatch { ctx, ledger, max_wait, lock_wait, granted }.run(&mut job).await?;
+    super::follow_dispatched(ctx, &options.follows, ledger, dispatched, &[], &mut receipt).await;
+    receipt.mark(ledger);
     Ok(receipt)
-}
-
-async fn follow_to_the_end(
-    ctx: &Context<'_>,
-    options: &CancelOptions,
-    ledger: &mut Ledger,
-    retraction: Retraction,
-    sent_now: bool,
-    receipt: &mut Receipt,
-) {
-    let kept = retraction.clone();
-    let (followed, error) = match follow::follow(ctx, &options.follows, ledger, retraction).await {
-        Ok(followed) => (followed, None),
-        // Where looking fails, what is known stays in the receipt, since something was sent.
-        Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
-    };
-    if sent_now {
-        receipt.add_sent(&followed, &[]);
-    } else {
-        receipt.add(&followed, &[]);
-    }
-    if ctx.stop.is_cancelled() && followed.state.is_open() {
-        let interrupted = Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger");
-        receipt.end_early(interrupted.hint("run `recoup verify` to carry it on"));
-    } else if let Some(error) = error {
-        receipt.end_early(error);
-    }
 }
 
 /// What was, or may have been, sent for this reward.
@@ -277,6 +235,9 @@ struct CancelJob<'a> {
 
 impl Job for CancelJob<'_> {
     type Permit = CancelPermit;
+    const ACCEPTED: &'static str = "the vendor took it; not proven until the reward reads as cancelled";
+    const REFUSED_HINT: &'static str =
+        "nothing was cancelled; `recoup cancel-reward` may be run again once the cause is mended";
 
     async fn ready(&mut self, _ledger: &Ledger) -> Result<CancelPermit> {
         let permit = self.canceller.ready().await?;
@@ -292,14 +253,14 @@ impl Job for CancelJob<'_> {
     }
 
     fn is_fresh(&self) -> bool {
-        self.standing.read_at.elapsed() <= PLAN_HOLDS
+        self.standing.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         match sent_before(ledger, self.reward_id)? {
             // Only a process that holds the lock sends, and this one holds it: the other died.
             Some(found) if found.state == State::Sending => {
-                presume_dead(ledger, &found, self.ctx.clock.now()).map(Some)
+                mark_unknown(ledger, &found, self.ctx.clock.now()).map(Some)
             }
             found => Ok(found),
         }
@@ -337,29 +298,8 @@ impl Job for CancelJob<'_> {
         ("cancelling the reward", json!({ "method": "POST", "resource": "reward/cancel", "parameters": parameters }))
     }
 
-    async fn send(&self, permit: CancelPermit) -> Answer {
-        let refused = |status, why: String| Answer::Refused {
-            why,
-            status,
-            // The answers of this host name people.
-            raw: String::new(),
-            hint: "nothing was cancelled; `recoup cancel-reward` may be run again once the cause is mended",
-        };
-        match self.canceller.cancel(permit, self.reward_id).await {
-            Cancellation::Cancelled { .. } => Answer::Taken {
-                message: "the vendor took it; not proven until the reward reads as cancelled".to_owned(),
-                details: json!({}),
-                raw: String::new(),
-            },
-            Cancellation::NotCancellable { message, .. } => {
-                refused(400, format!("not cancellable: {}", without_addresses(message.as_deref())))
-            }
-            Cancellation::Missing => refused(404, "the vendor does not know the reward".to_owned()),
-            Cancellation::Refused { status, message, .. } => refused(status, without_addresses(message.as_deref())),
-            Cancellation::NotDone { error } => Answer::NotDone(error),
-            Cancellation::RateLimited { until } => Answer::RateLimited(until),
-            Cancellation::Unknown { reason, status, .. } => Answer::Unknown { reason, status, raw: None },
-        }
+    async fn send(&self, permit: CancelPermit) -> WriteOutcome {
+        self.canceller.cancel(permit, self.reward_id).await
     }
 }
 
@@ -388,7 +328,7 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
 pub async fn look(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &mut Retraction,
     time_up: bool,
 ) -> Result<()> {

@@ -44,6 +44,7 @@ pub struct Session {
     index_reader: Mutex<Option<IndexReader>>,
     index_writer: Mutex<Option<Index>>,
     ledger_reader: OnceLock<Ledger>,
+    ledger_writer: OnceLock<Ledger>,
     programs: OnceCell<Vec<Program>>,
     pub(super) rules: KnownPrograms,
     pub(super) lists: Lists,
@@ -88,18 +89,22 @@ impl Context<'_> {
 
     /// The ledger for reading; `None` before the first retraction.
     pub fn ledger(&self) -> Result<Option<&Ledger>> {
-        let known = &self.session.ledger_reader;
-        if known.get().is_none()
-            && let Some(ledger) = Ledger::open_read_only(self.ledger_path, Some(self.identity))?
-        {
-            return Ok(Some(known.get_or_init(|| ledger)));
+        let Session { ledger_reader, ledger_writer, .. } = &self.session;
+        if let Some(ledger) = ledger_writer.get().or_else(|| ledger_reader.get()) {
+            return Ok(Some(ledger));
         }
-        Ok(known.get())
+        let opened = Ledger::open_read_only(self.ledger_path, Some(self.identity))?;
+        Ok(opened.map(|ledger| ledger_reader.get_or_init(|| ledger)))
     }
 
     /// The ledger for writing. Makes one if there is none, so a dry run must not call this.
-    pub fn open_ledger(&self) -> Result<Ledger> {
-        Ledger::open(self.ledger_path, self.identity, self.actor)
+    pub fn open_ledger(&self) -> Result<&Ledger> {
+        let known = &self.session.ledger_writer;
+        if let Some(ledger) = known.get() {
+            return Ok(ledger);
+        }
+        let ledger = Ledger::open(self.ledger_path, self.identity, self.actor)?;
+        Ok(known.get_or_init(|| ledger))
     }
 
     /// The programs of the account; the Brand API is asked once.
@@ -137,4 +142,50 @@ impl Context<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OrderId, RewardId};
+    use crate::retract::batch::Batch;
+    use crate::retract::request::{RetractRequest, RunOptions};
+    use crate::retract::{accept, adjust, cancel, file, verify};
+
+    fn assert_send<T: Send>(_: T) {}
+
+    /// Services await the use cases on tokio's threads. Never run: that it compiles is the test.
+    #[expect(dead_code, reason = "the compiler checks it")]
+    #[expect(clippy::too_many_arguments, reason = "one value for each use case")]
+    fn every_use_case_is_send(
+        ctx: &'static Context<'static>,
+        writer: &'static crate::retract::WriterSettings,
+        order_id: &'static OrderId,
+        retraction: (&'static RetractRequest, &'static RunOptions),
+        options: &'static crate::retract::Options,
+        adjustment: &'static adjust::AdjustOptions,
+        canceller: (&'static cancel::CancellerSettings, &'static RewardId, &'static cancel::CancelOptions),
+        file: (
+            &'static file::write::WriteOptions,
+            &'static file::check::CheckOptions,
+            &'static file::release::ReleaseOptions,
+        ),
+        restored: &'static accept::Options,
+        refunds: &'static crate::refunds::Refunds,
+        mut batch: Batch<'static>,
+    ) {
+        assert_send(crate::retract::run(ctx, writer, retraction.0, retraction.1));
+        assert_send(verify::run(ctx, &[], true, &options.follows));
+        assert_send(adjust::run(ctx, writer, order_id, adjustment));
+        assert_send(cancel::run(ctx, canceller.0, canceller.1, canceller.2));
+        assert_send(file::write::run(ctx, writer.lock_wait, &[], file.0));
+        assert_send(file::check::run(ctx, file.1));
+        assert_send(file::release::run(ctx, file.2));
+        assert_send(accept::run(ctx, restored));
+        assert_send(Batch::plan(ctx, refunds, options, Timestamp::MIN));
+        assert_send(async move {
+            batch.plan_partials(writer).await;
+            batch.carry_out(writer).await
+        });
+    }
 }

@@ -52,12 +52,7 @@ struct List {
 
 /// Reads the list for a retraction in doubt where one is due, and writes down what it shows. Where the list of this process
 /// is new enough it serves, without another request.
-pub async fn reconcile(
-    ctx: &Context<'_>,
-    doubts: &Doubts,
-    ledger: &mut Ledger,
-    retraction: &mut Retraction,
-) -> Result<()> {
+pub async fn reconcile(ctx: &Context<'_>, doubts: &Doubts, ledger: &Ledger, retraction: &mut Retraction) -> Result<()> {
     let Some(sent_at) = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()) else { return Ok(()) };
     let looks = looks_of(retraction);
     let mut known = ctx.session.lists.0.lock().await;
@@ -162,7 +157,7 @@ fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &Doubts, at: Times
 fn conclude(
     ctx: &Context<'_>,
     doubts: &Doubts,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &Retraction,
     sent_at: Timestamp,
     mut looks: Vec<ListLook>,

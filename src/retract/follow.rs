@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::dispatch::presume_dead;
+use super::dispatch::mark_unknown;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge, reads_cancelled};
 use super::live::{Known, look, snapshots};
 use super::plan::Kept;
@@ -30,7 +30,7 @@ use crate::vendor::{ReferralAnswer, SubmissionStatus};
 pub async fn follow(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: Retraction,
 ) -> Result<Retraction> {
     let order = retraction.order_id.clone();
@@ -113,7 +113,7 @@ pub(super) async fn within<T>(
 }
 
 /// A retraction left at *sending* by a dead process becomes *unknown*; `None` where its process lives.
-fn wake(ctx: &Context<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
+fn wake(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
     if retraction.state != State::Sending {
         return Ok(Some(retraction));
     }
@@ -121,7 +121,7 @@ fn wake(ctx: &Context<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
     // Its process may have written the answer and ended since the row was read.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {
-        presume_dead(ledger, &newest, ctx.clock.now()).map(Some)
+        mark_unknown(ledger, &newest, ctx.clock.now()).map(Some)
     } else {
         Ok(Some(newest))
     }
@@ -129,7 +129,7 @@ fn wake(ctx: &Context<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
 
 /// Reads the rewards of a proven retraction once more: a reward that no longer reads as cancelled takes the proof away. Rewards
 /// that cannot be read are an error: an old proof is not repeated as if it had been looked at.
-async fn check_again(ctx: &Context<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Retraction> {
+async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Retraction> {
     let RewardsNow { mut rewards, referrals, .. } = read_now(ctx, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
         error.context(format!("it was proven at {at}, and its rewards could not be read again now"))
@@ -184,7 +184,7 @@ pub(super) fn sent_at_ms(retraction: &Retraction, kept: &Kept) -> i64 {
 async fn look_once(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &mut Retraction,
     time_up: bool,
     reads_since_complete: &mut u32,
@@ -347,7 +347,7 @@ async fn read_now(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -
 pub(super) async fn submission(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &mut Retraction,
 ) -> Result<SubmissionSeen> {
     if let Some(known) = retraction.detail("submission") {

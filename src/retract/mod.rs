@@ -48,7 +48,7 @@ mod windows;
 
 use approval::{Demand, Subject};
 pub use context::{Context, Session};
-use dispatch::Sent;
+use dispatch::{Dispatched, Sent};
 pub use doubt::Lists;
 pub use live::snapshot;
 use options::check_can_ask;
@@ -60,6 +60,7 @@ pub use reconcile::Doubts;
 use request::{RetractRequest, RunOptions};
 pub use resend::Earlier;
 use send::Sender;
+use verdict::Finding;
 
 /// How far this clock and the vendor's may be apart before nothing that depends on time is concluded or sent, in seconds.
 pub const CLOCKS_APART: i64 = 300;
@@ -116,7 +117,7 @@ pub async fn run(
         let again = plan.actions.iter().any(|action| action.again.is_some());
         confirm(ctx, if again { "Send this AGAIN" } else { "Retract this" }).await?;
     }
-    let mut ledger = ctx.open_ledger()?;
+    let ledger = ctx.open_ledger()?;
     let mut granted = None;
     if to_send {
         let subject = Subject {
@@ -126,7 +127,7 @@ pub async fn run(
             reason: options.reason.as_deref(),
             ticket: options.ticket.as_deref(),
         };
-        granted = approval::before_sending(ctx, &mut ledger, &demand, &subject)?;
+        granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
     }
     let options = &Options { granted, ..options.clone() };
     let mut stopped = false;
@@ -139,12 +140,12 @@ pub async fn run(
             receipt.not_sent(action, "not tried: interrupted");
             receipt.end_early(Error::new(Kind::Interrupted, "interrupted before every action was done"));
         } else {
-            carry_out(ctx, writer, &mut ledger, &plan, action, options, &mut receipt).await;
+            carry_out(ctx, writer, ledger, &plan, action, options, &mut receipt).await;
         }
         // Credentials, quota and signals concern every further action as well.
         stopped = receipt.error.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 8 | 130));
     }
-    receipt.mark(&ledger);
+    receipt.mark(ledger);
     Ok(receipt)
 }
 
@@ -187,79 +188,84 @@ async fn ask(ctx: &Context<'_>, question: impl Into<String>) -> Result<()> {
     }
 }
 
-/// Sends one action where that is the plan, and follows it. Whatever happens, the receipt has what was sent.
+/// Carries out the plan for one action. Whatever happens, the receipt has what was sent.
 async fn carry_out(
     ctx: &Context<'_>,
     writer: &WriterSettings,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     plan: &Plan,
     action: &ActionPlan,
     options: &Options,
     receipt: &mut Receipt,
 ) {
-    let (retraction, sent_now) = match &action.step {
-        Step::AlreadyCancelled | Step::Stop => return receipt.planned(action),
-        Step::Follow(retraction) => ((**retraction).clone(), false),
-        Step::Send => match send_one(ctx, writer, ledger, plan, action, options).await {
-            Err(error) => {
-                receipt.not_sent(action, &error.message);
-                return receipt.end_early(error);
+    let findings = action.findings.list();
+    match &action.step {
+        Step::AlreadyCancelled | Step::Stop => receipt.planned(action),
+        Step::Follow(retraction) => {
+            let retraction = (**retraction).clone();
+            follow_to_the_end(ctx, &options.follows, ledger, retraction, false, findings, receipt).await;
+        }
+        Step::Send => {
+            // The writing client is built only now, after the person's yes.
+            let sent = match Sender::new(ctx, writer) {
+                Ok(sender) => sender.send(ctx, ledger, plan, action, options).await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(dispatched) => {
+                    follow_dispatched(ctx, &options.follows, ledger, dispatched, findings, receipt).await;
+                }
+                Err(error) => {
+                    receipt.not_sent(action, &error.message);
+                    receipt.end_early(error);
+                }
             }
-            Ok(Sent::No(retraction, error)) => {
-                receipt.add(&retraction, action.findings.list());
-                return receipt.end_early(error);
-            }
-            Ok(Sent::Yes(retraction, Some(error))) => {
-                receipt.add_sent(&retraction, action.findings.list());
-                return receipt.end_early(error);
-            }
-            Ok(Sent::Yes(retraction, None)) => (*retraction, true),
-            Ok(Sent::Before(retraction)) => {
-                ctx.report.note("another process has sent this already; following it");
-                (*retraction, false)
-            }
-        },
-    };
-    follow_to_the_end(ctx, &options.follows, ledger, retraction, action, sent_now, receipt).await;
+        }
+    }
 }
 
-/// Follows what was sent, and puts it into the receipt as it then stands.
+/// Follows what this process, or another one before it, has sent, and adds it to the receipt.
+async fn follow_dispatched(
+    ctx: &Context<'_>,
+    follows: &Follows,
+    ledger: &Ledger,
+    dispatched: Dispatched,
+    findings: &[Finding],
+    receipt: &mut Receipt,
+) {
+    let Dispatched { retraction, sent, error } = dispatched;
+    let sent_now = sent == Sent::Now;
+    if let Some(error) = error {
+        receipt.add(&retraction, findings, sent_now);
+        return receipt.end_early(error);
+    }
+    if sent == Sent::Before {
+        ctx.report.note("another process has sent this already; following it");
+    }
+    follow_to_the_end(ctx, follows, ledger, retraction, sent_now, findings, receipt).await;
+}
+
+/// Follows a retraction, and adds it to the receipt as it is afterwards.
 async fn follow_to_the_end(
     ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: Retraction,
-    action: &ActionPlan,
     sent_now: bool,
+    findings: &[Finding],
     receipt: &mut Receipt,
 ) {
     let kept = retraction.clone();
     let (followed, error) = match follow::follow(ctx, follows, ledger, retraction).await {
         Ok(followed) => (followed, None),
-        // Where looking fails, what is known stays in the receipt, since something was sent.
+        // What was sent stays in the receipt, also if it can no longer be read.
         Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
     };
-    if sent_now {
-        receipt.add_sent(&followed, action.findings.list());
-    } else {
-        receipt.add(&followed, action.findings.list());
-    }
+    receipt.add(&followed, findings, sent_now);
     if ctx.stop.is_cancelled() && followed.state.is_open() {
         let interrupted = Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger");
         receipt.end_early(interrupted.hint("run `recoup verify` to carry it on"));
     } else if let Some(error) = error {
         receipt.end_early(error);
     }
-}
-
-async fn send_one(
-    ctx: &Context<'_>,
-    writer: &WriterSettings,
-    ledger: &mut Ledger,
-    plan: &Plan,
-    action: &ActionPlan,
-    options: &Options,
-) -> Result<Sent> {
-    // Built here, after the person's yes.
-    Sender::new(ctx, writer)?.send(ctx, ledger, plan, action, options).await
 }

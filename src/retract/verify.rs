@@ -38,7 +38,7 @@ struct Open {
 struct Round<'a> {
     ctx: &'a Context<'a>,
     follows: &'a Follows,
-    ledger: &'a mut Ledger,
+    ledger: &'a Ledger,
     coverage: Coverage,
     began: Instant,
     /// More than a few were open at the beginning.
@@ -56,17 +56,7 @@ pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &Follows)
             Err(Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here"))
         };
     }
-    carry_on(ctx, &mut ctx.open_ledger()?, ids, watch, follows).await
-}
-
-/// The same with a ledger that is open already.
-pub(super) async fn carry_on(
-    ctx: &Context<'_>,
-    ledger: &mut Ledger,
-    ids: &[i64],
-    watch: bool,
-    follows: &Follows,
-) -> Result<Vec<Receipt>> {
+    let ledger = ctx.open_ledger()?;
     let coverage = ctx.coverage()?;
     let chosen = if ids.is_empty() {
         ledger.open_ones()?
@@ -224,7 +214,7 @@ impl Round<'_> {
 
     fn receipt_of(&self, retraction: &Retraction) -> Receipt {
         let mut receipt = Receipt::new(self.ctx.identity, &retraction.order_id, &self.coverage, false);
-        receipt.add(retraction, &[]);
+        receipt.add(retraction, &[], false);
         receipt
     }
 

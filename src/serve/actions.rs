@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -110,6 +109,9 @@ impl Actions {
     /// Retracts an order, or with `dry_run` does everything but send. Sends at most once, reads once, and follows what was sent in
     /// the background.
     ///
+    ///
+    /// Runs as a task of its own, which ends even if the client disconnects and the handler is dropped: a retraction must not stop
+    /// between its request and the record of the response.
     pub(super) async fn retract(
         self: &Arc<Self>,
         who: &Who,
@@ -117,7 +119,7 @@ impl Actions {
         dry_run: bool,
     ) -> Result<Receipt> {
         let (this, who) = (Arc::clone(self), who.clone());
-        let ran = self.run_to_end(move || async move {
+        let ran = self.tasks.spawn(async move {
             let _permit = if dry_run { Some(this.read_permit().await?) } else { None };
             let (actor, report) = (this.actor(&who), Report::silent());
             let follows = Follows { wait: Duration::ZERO, concludes: false, ..this.settings.follows };
@@ -141,7 +143,7 @@ impl Actions {
             return;
         }
         let (this, actor) = (Arc::clone(self), self.actor(who));
-        self.run_to_end(move || async move {
+        self.tasks.spawn(async move {
             let report = Report::silent();
             let follows = Follows { submissions: Submissions::EveryLook, ..this.settings.follows };
             let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
@@ -156,7 +158,7 @@ impl Actions {
     /// Asks the vendor for an order that the index does not have.
     pub(super) async fn search(self: &Arc<Self>, who: &Who, order_id: OrderId) -> Result<Searched> {
         let (this, actor) = (Arc::clone(self), self.actor(who));
-        let searched = self.run_to_end(move || async move {
+        let searched = self.tasks.spawn(async move {
             let _permit = this.read_permit().await?;
             this.keep_out(&actor, &Report::silent(), true)?;
             let mut index = Index::open(&this.settings.index, &this.settings.identity)?;
@@ -167,18 +169,6 @@ impl Actions {
             found
         });
         searched.await.unwrap_or_else(|error| Err(aborted(&error)))
-    }
-
-    /// Runs work to its end even if the client disconnects, which drops the handler's future: a retraction must not stop between its
-    /// request and the record of the response.
-    ///
-    /// It gets a thread of its own, because a use case holds a connection to the ledger, which threads cannot share.
-    pub(super) fn run_to_end<T: Send + 'static, F: Future<Output = T>>(
-        &self,
-        work: impl FnOnce() -> F + Send + 'static,
-    ) -> JoinHandle<T> {
-        let runtime = Handle::current();
-        self.tasks.spawn_blocking(move || runtime.block_on(work()))
     }
 
     /// Stores how far this clock is from the vendor's, or that the vendor's answers carry no date.

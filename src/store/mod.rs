@@ -5,6 +5,7 @@
 //! files are never opened on one connection and no transaction spans both: the ledger is written first, the index can be rebuilt.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -73,6 +74,11 @@ impl Identity {
             ("brand_url", &self.brand_url),
         ]
     }
+}
+
+/// The value behind a lock. A thread that panicked has left no half of a transaction: SQLite rolls it back.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether files can be made beside a database, which a crawl and a retraction need. A folder that is not there yet is made

@@ -3,20 +3,17 @@
 //! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1 to 9. One call puts one DELETE or PUT
 //! on the wire, by way of `dispatch`, and reports what is certain about it. It must never call anything success but QUEUED.
 
-use std::fmt;
-
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::brand::{Brand, root, unusable_base};
-use super::dispatch::{Act, Certain, Dispatcher};
+use super::dispatch::{Act, Dispatcher, WriteOutcome};
 use super::json::Fields;
 use super::modification::{Modification, modification_form};
 use super::pace::Permit;
 use super::{Host, HostOptions};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Target;
 
 const HOST: Host = Host {
@@ -44,62 +41,6 @@ pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, S
     let mut form = identifiers(target);
     form.extend([("Amount", "0".to_owned()), ("DispositionCode", disposition.to_owned())]);
     form
-}
-
-/// What is certain about one reversal or modification. Its `Debug` leaves the vendor's texts out: they name the account.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Reversal {
-    /// Accepted into the vendor's queue. Not done: only the submission and the rewards tell (`docs/vendor/contradictions.md` 11).
-    Queued {
-        /// Where to ask about it, as given.
-        queued_uri: String,
-        /// Its last path segment.
-        batch_id: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// The vendor refused it; nothing was done.
-    Refused {
-        /// 400, or another 4xx but 401, 403, 408 and 429.
-        status: u16,
-        /// The vendor's reason, without the Account SID, where it can be recognised.
-        message: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// Nothing was done: `Credentials`, `Scope`, or `Network` for a connection that was never opened.
-    NotDone {
-        /// Why.
-        error: Error,
-    },
-    /// Nothing was done: the quota is used up. The caller may call again; [`BrandWriter::ready`] waits or parks.
-    RateLimited {
-        /// Not before.
-        until: Timestamp,
-    },
-    /// It may have been done. Never sent again; to be reconciled by reading.
-    Unknown {
-        /// A fragment of a sentence, without IDs.
-        reason: String,
-        /// The status, where one arrived.
-        status: Option<u16>,
-        /// The answer, where one arrived as text.
-        raw: Option<String>,
-    },
-}
-
-impl fmt::Debug for Reversal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queued { .. } => f.write_str("Queued { .. }"),
-            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
-            Self::NotDone { error } => f.debug_struct("NotDone").field("error", error).finish(),
-            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
-            Self::Unknown { reason, status, .. } => {
-                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
-            }
-        }
-    }
 }
 
 /// Leave to send one request: slot and pace are waited for, so that the intent is recorded right before the send.
@@ -147,41 +88,36 @@ impl BrandWriter {
     }
 
     /// Sends one reversal and says what is certain about it. The future must be driven to its end: dropping it after the
-    /// first poll leaves the same doubt as [`Reversal::Unknown`].
-    pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> Reversal {
+    /// first poll leaves the same doubt as [`WriteOutcome::Unknown`].
+    pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> WriteOutcome {
         let form = reversal_form(target, disposition);
         let request = |http: &reqwest::Client| http.delete(self.actions.clone()).form(&form);
-        self.conclude(self.dispatcher.once(&permit.0, REVERSE, request, queued).await)
+        self.without_account(self.dispatcher.once(&permit.0, REVERSE, request, queued).await)
     }
 
     /// Sends one modification (`PUT /Actions`) and says what is certain about it, exactly as with
     /// [`BrandWriter::reverse`]. QUEUED is all that is ever known of one: no published read proves the rest.
-    pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> Reversal {
+    pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> WriteOutcome {
         let form = modification_form(target, modification);
         let request = |http: &reqwest::Client| http.put(self.actions.clone()).form(&form);
-        self.conclude(self.dispatcher.once(&permit.0, MODIFY, request, queued).await)
+        self.without_account(self.dispatcher.once(&permit.0, MODIFY, request, queued).await)
     }
 
-    fn conclude(&self, certain: Certain<String>) -> Reversal {
-        match certain {
-            Certain::Taken { value: queued_uri, raw } => {
-                let batch_id = queued_uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
-                Reversal::Queued { queued_uri, batch_id, raw }
+    /// The vendor's reason for a refusal, without the Account SID.
+    fn without_account(&self, outcome: WriteOutcome) -> WriteOutcome {
+        match outcome {
+            WriteOutcome::Refused { status, message, body } => {
+                let message = message.map(|text| text.replace(&self.account_sid, "…"));
+                WriteOutcome::Refused { status, message, body }
             }
-            Certain::Refused { status, complaint, raw } => {
-                let message = complaint.message.map(|text| text.replace(&self.account_sid, "…"));
-                Reversal::Refused { status, message, raw }
-            }
-            Certain::NotDone { error } => Reversal::NotDone { error },
-            Certain::RateLimited { until } => Reversal::RateLimited { until },
-            Certain::Unknown { reason, status, raw } => Reversal::Unknown { reason, status, raw },
+            outcome => outcome,
         }
     }
 }
 
 /// The QueuedUri of an answer that says QUEUED.
-pub(crate) fn queued(body: &[u8]) -> Option<String> {
+pub(crate) fn queued(body: &[u8]) -> Option<Option<String>> {
     let fields = Fields::parse(body)?;
     let is_queued = fields.text("Status")?.eq_ignore_ascii_case("QUEUED");
-    if is_queued { fields.text("QueuedUri") } else { None }
+    fields.text("QueuedUri").filter(|_| is_queued).map(Some)
 }

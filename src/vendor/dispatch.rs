@@ -4,6 +4,7 @@
 //! documented). It must never repeat a request whose effect is not known, nor follow a redirect. The one second request it
 //! may send is after a 401, which did nothing, and only with a token that has changed in its file since.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -41,18 +42,55 @@ pub(crate) struct Act {
     pub(crate) lacking: &'static str,
 }
 
-/// What is certain about one request.
-pub(crate) enum Certain<T> {
-    /// The vendor took it.
-    Taken { value: T, raw: String },
-    /// The vendor refused it; nothing was done.
-    Refused { status: u16, complaint: Complaint, raw: String },
-    /// Nothing was done, for a reason on our side.
-    NotDone { error: Error },
-    /// Nothing was done: the quota is used up.
+/// What is certain about one request that changes something at the vendor.
+///
+/// The ledger and the receipt are written from this value. Its `Debug` leaves the vendor's texts out: they name people and the
+/// account.
+#[derive(Clone, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The vendor accepted the request. That is not the end of it: only a later reading proves an effect
+    /// (`docs/vendor/contradictions.md` 11 and 37).
+    Accepted {
+        /// The link of the submission, as the vendor gave it; `None` for a cancelled reward, which has no submission.
+        queued_uri: Option<String>,
+        /// The last segment of `queued_uri`.
+        batch_id: Option<String>,
+        body: String,
+    },
+    /// The vendor refused the request; nothing was done.
+    Refused {
+        /// A 4xx, but 401, 403, 408 or 429.
+        status: u16,
+        /// The vendor's reason, if it can be recognised. May hold IDs.
+        message: Option<String>,
+        body: String,
+    },
+    /// The request may have been done. It is never sent again; reading finds out.
+    Unknown {
+        /// A fragment of a sentence, without IDs.
+        reason: String,
+        /// `None` if no answer arrived.
+        status: Option<u16>,
+        body: Option<String>,
+    },
+    /// Nothing was done: `Credentials`, `Scope`, `Tenant`, `Usage`, or `Network` for a connection that was never opened.
+    NotSent { error: Error },
+    /// Nothing was done, because the quota is used up until then.
     RateLimited { until: Timestamp },
-    /// It may have been done.
-    Unknown { reason: String, status: Option<u16>, raw: Option<String> },
+}
+
+impl fmt::Debug for WriteOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { .. } => f.write_str("Accepted { .. }"),
+            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
+            Self::Unknown { reason, status, .. } => {
+                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
+            }
+            Self::NotSent { error } => f.debug_struct("NotSent").field("error", error).finish(),
+            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
+        }
+    }
 }
 
 impl Dispatcher {
@@ -86,14 +124,15 @@ impl Dispatcher {
         self.pacer.admit(None).await
     }
 
-    /// Sends one request and judges what came of it. `taken` reads the body of a 2xx that says that the vendor took it.
-    pub(crate) async fn once<T>(
+    /// Sends one request and judges what came of it. `accepted` reads the body of a 2xx: the link of the submission, if there is
+    /// one; `None` if the body does not say that the vendor accepted the request.
+    pub(crate) async fn once(
         &self,
         permit: &Permit,
         act: Act,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
-        taken: impl Fn(&[u8]) -> Option<T>,
-    ) -> Certain<T> {
+        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+    ) -> WriteOutcome {
         let token = self.keyring.token();
         let mut result = self.send(act, &request, &token).await;
         let refused = matches!(&result, Ok(answer) if answer.status == 401);
@@ -101,7 +140,7 @@ impl Dispatcher {
             let fresh = self.keyring.token();
             result = self.send(act, &request, &fresh).await;
         }
-        self.conclude(permit, act, result, taken)
+        self.conclude(permit, act, result, accepted)
     }
 
     async fn send(
@@ -117,13 +156,13 @@ impl Dispatcher {
         result
     }
 
-    fn conclude<T>(
+    fn conclude(
         &self,
         permit: &Permit,
         act: Act,
         result: Result<Answer, Failure>,
-        taken: impl Fn(&[u8]) -> Option<T>,
-    ) -> Certain<T> {
+        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+    ) -> WriteOutcome {
         let now = self.clock.now();
         let answer = match result {
             Ok(answer) => answer,
@@ -144,34 +183,42 @@ impl Dispatcher {
         if let Some(what) = &foreign {
             complaint.message = Some(format!("{what}, which did not come from the API"));
         }
-        let value = if (200..=299).contains(&status) { body.as_ref().ok().and_then(|body| taken(body)) } else { None };
+        let accepted = body.as_ref().ok().filter(|_| (200..=299).contains(&status)).and_then(|body| accepted(body));
         let outcome = Outcome::Status { status: effective_status(status, &complaint), headers: &headers };
-        let verdict = judge_dispatch(outcome, value.is_some(), now);
+        let verdict = judge_dispatch(outcome, accepted.is_some(), now);
         permit.learn(health(outcome), named_moment(verdict, &headers, now));
-        let raw = || body.as_ref().ok().map(|body| String::from_utf8_lossy(body).into_owned());
-        match (verdict, value) {
-            (Dispatch::Queued, Some(value)) => Certain::Taken { value, raw: raw().unwrap_or_default() },
-            (Dispatch::Refused, _) => Certain::Refused { status, complaint, raw: raw().unwrap_or_default() },
+        let text = || body.as_ref().ok().map(|body| String::from_utf8_lossy(body).into_owned());
+        match (verdict, accepted) {
+            (Dispatch::Queued, Some(queued_uri)) => {
+                let last_segment = |uri: &String| uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
+                let batch_id = queued_uri.as_ref().and_then(last_segment);
+                WriteOutcome::Accepted { queued_uri, batch_id, body: text().unwrap_or_default() }
+            }
+            (Dispatch::Refused, _) => {
+                WriteOutcome::Refused { status, message: complaint.message, body: text().unwrap_or_default() }
+            }
             (Dispatch::NotDone(NotDone::Credentials | NotDone::Scope), _) if foreign.is_some() => {
-                Certain::NotDone { error: not_the_api(self.host, act.endpoint, status, &foreign.unwrap_or_default()) }
+                WriteOutcome::NotSent {
+                    error: not_the_api(self.host, act.endpoint, status, &foreign.unwrap_or_default()),
+                }
             }
             (Dispatch::NotDone(why), _) => self.not_done(act, why, "", now),
             (Dispatch::Queued | Dispatch::Unknown, _) => {
-                Certain::Unknown { reason: doubt(act, status, &body), status: Some(status), raw: raw() }
+                WriteOutcome::Unknown { reason: doubt(act, status, &body), status: Some(status), body: text() }
             }
         }
     }
 
-    fn without_answer<T>(&self, act: Act, failure: Failure, now: Timestamp) -> Certain<T> {
+    fn without_answer(&self, act: Act, failure: Failure, now: Timestamp) -> WriteOutcome {
         match judge_dispatch(Outcome::Transport(failure.kind), false, now) {
             Dispatch::NotDone(why) => self.not_done(act, why, &failure.detail, now),
             Dispatch::Queued | Dispatch::Refused | Dispatch::Unknown => {
-                Certain::Unknown { reason: failure.detail, status: None, raw: None }
+                WriteOutcome::Unknown { reason: failure.detail, status: None, body: None }
             }
         }
     }
 
-    fn not_done<T>(&self, act: Act, why: NotDone, detail: &str, now: Timestamp) -> Certain<T> {
+    fn not_done(&self, act: Act, why: NotDone, detail: &str, now: Timestamp) -> WriteOutcome {
         let error = match why {
             NotDone::Credentials => credentials_refused(self.host, self.keyring.what_is_odd()),
             NotDone::Scope => scope_refused(self.host, act.endpoint),
@@ -180,10 +227,10 @@ impl Dispatcher {
             }
             NotDone::RateLimited(until) => {
                 let until = until.or_else(|| now.checked_add(self.backoff).ok()).unwrap_or(now);
-                return Certain::RateLimited { until };
+                return WriteOutcome::RateLimited { until };
             }
         };
-        Certain::NotDone { error }
+        WriteOutcome::NotSent { error }
     }
 }
 

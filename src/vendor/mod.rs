@@ -37,9 +37,10 @@ pub use brand::{
     Action, ActionItem, ActionUpdate, Brand, FileError, FileSubmission, IR_VERSION, Listed, Program, Submission,
     SubmissionStatus, UpdateFilter,
 };
-pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
+pub use brand_writer::{BrandWriter, SendPermit, reversal_form};
 pub use client::{HeardClock, Stats};
 pub use counts::answers;
+pub use dispatch::WriteOutcome;
 pub use exports::{Export, ExportStatus, ExportType};
 pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
 pub use modification::{
@@ -49,7 +50,7 @@ pub(crate) use oddity::Oddities;
 pub use options::{HostOptions, check_base};
 pub use programs::Programs;
 pub use referrals::{Referral, ReferralAnswer};
-pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
+pub use reward_canceller::{CancelPermit, RewardCanceller};
 pub use webhooks::{Change as SubscriptionChange, Subscriber, Subscription, fetch_public};
 
 use crate::error::{Error, Kind};

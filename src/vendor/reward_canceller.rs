@@ -5,15 +5,12 @@
 //! twice whose effect is not known, and never call a reward cancelled: the published answer still shows `dateCancelled:
 //! null` (`docs/vendor/contradictions.md` 37), so the reward is read again by whoever called.
 
-use std::fmt;
-
-use jiff::Timestamp;
 use reqwest::header::CONTENT_LENGTH;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::advocate::{Advocate, HOST, segment, tenant_root};
-use super::dispatch::{Act, Certain, Dispatcher};
+use super::dispatch::{Act, Dispatcher, WriteOutcome};
 use super::json::{Complaint, Fields, is_json};
 use super::pace::Permit;
 use super::{HostOptions, tenant_refused};
@@ -22,70 +19,6 @@ use crate::error::{Error, Kind, Result};
 use crate::model::RewardId;
 
 const CANCEL: Act = Act { endpoint: "cancel a reward", lacking: "the reward" };
-
-/// What is certain about one cancellation. Its `Debug` leaves the vendor's texts out: they name people.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Cancellation {
-    /// The vendor took it, and answered with the reward. Read the reward again before calling it cancelled.
-    Cancelled {
-        /// The reward as raw JSON.
-        raw: String,
-    },
-    /// 400: the reward cannot be cancelled: redeemed, a gift card, or cancelled already. Nothing was done.
-    NotCancellable {
-        /// The vendor's reason, where it can be recognised. May hold IDs.
-        message: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// 404: the vendor does not know the reward. Nothing was done.
-    Missing,
-    /// The vendor refused it for another reason; nothing was done.
-    Refused {
-        /// Another 4xx but 401, 403, 408 and 429, or a 400 or 404 that is not about the reward.
-        status: u16,
-        /// The vendor's reason, where it can be recognised. May hold IDs.
-        message: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// Nothing was done: `Credentials`, `Scope`, `Tenant`, `Network` for a connection that was never opened, or `Usage` for
-    /// an ID that cannot be one.
-    NotDone {
-        /// Why.
-        error: Error,
-    },
-    /// Nothing was done: too many requests. The caller may call again; [`RewardCanceller::ready`] waits or parks.
-    RateLimited {
-        /// Not before.
-        until: Timestamp,
-    },
-    /// It may have been done. Never sent again blindly; the reward is read to find out.
-    Unknown {
-        /// A fragment of a sentence, without IDs.
-        reason: String,
-        /// The status, where one arrived.
-        status: Option<u16>,
-        /// The answer, where one arrived as text.
-        raw: Option<String>,
-    },
-}
-
-impl fmt::Debug for Cancellation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cancelled { .. } => f.write_str("Cancelled { .. }"),
-            Self::NotCancellable { .. } => f.write_str("NotCancellable { .. }"),
-            Self::Missing => f.write_str("Missing"),
-            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
-            Self::NotDone { error } => f.debug_struct("NotDone").field("error", error).finish(),
-            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
-            Self::Unknown { reason, status, .. } => {
-                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
-            }
-        }
-    }
-}
 
 /// Leave to send one cancellation: slot and pace are waited for, so that the intent is recorded right before the send.
 pub struct CancelPermit(Permit);
@@ -123,33 +56,39 @@ impl RewardCanceller {
     }
 
     /// Sends one cancellation and says what is certain about it. The future must be driven to its end: dropping it after the
-    /// first poll leaves the same doubt as [`Cancellation::Unknown`].
-    pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> Cancellation {
+    /// first poll leaves the same doubt as [`WriteOutcome::Unknown`].
+    pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> WriteOutcome {
         let url = match self.url(reward) {
             Ok(url) => url,
-            Err(error) => return Cancellation::NotDone { error },
+            Err(error) => return WriteOutcome::NotSent { error },
         };
-        let is_it = |body: &[u8]| (Fields::parse(body)?.text("id")? == reward.as_str()).then_some(());
+        let is_it = |body: &[u8]| (Fields::parse(body)?.text("id")? == reward.as_str()).then_some(None);
         // Servers may refuse a POST that does not say how long its body is, even where it has none.
         let request = |http: &reqwest::Client| http.post(url.clone()).header(CONTENT_LENGTH, "0");
-        match self.dispatcher.once(&permit.0, CANCEL, request, is_it).await {
-            Certain::Taken { raw, .. } => Cancellation::Cancelled { raw },
-            Certain::Refused { complaint, .. } if complaint.is_tenant() => {
-                Cancellation::NotDone { error: tenant_refused(HOST, &complaint.codes()) }
+        // The answers of this host name people, so no body goes further than this.
+        let (status, message, body) = match self.dispatcher.once(&permit.0, CANCEL, request, is_it).await {
+            WriteOutcome::Refused { status, message, body } => (status, message, body),
+            WriteOutcome::Unknown { reason, status, .. } => {
+                return WriteOutcome::Unknown { reason, status, body: None };
             }
-            Certain::Refused { status: 404, raw, .. } if is_json(raw.as_bytes()) => Cancellation::Missing,
-            Certain::Refused { status: 400, complaint, raw }
-                if is_json(raw.as_bytes()) && !is_about_the_request(&complaint) =>
-            {
-                Cancellation::NotCancellable { message: complaint.message, raw }
+            WriteOutcome::Accepted { queued_uri, batch_id, .. } => {
+                return WriteOutcome::Accepted { queued_uri, batch_id, body: String::new() };
             }
-            Certain::Refused { status, complaint, raw } => {
-                Cancellation::Refused { status, message: complaint.message, raw }
+            other => return other,
+        };
+        let complaint = Complaint::parse(body.as_bytes());
+        let is_about_the_reward = is_json(body.as_bytes()) && !is_about_the_request(&complaint);
+        let message = match status {
+            _ if complaint.is_tenant() => {
+                return WriteOutcome::NotSent { error: tenant_refused(HOST, &complaint.codes()) };
             }
-            Certain::NotDone { error } => Cancellation::NotDone { error },
-            Certain::RateLimited { until } => Cancellation::RateLimited { until },
-            Certain::Unknown { reason, status, raw } => Cancellation::Unknown { reason, status, raw },
-        }
+            404 if is_json(body.as_bytes()) => Some("the vendor does not know the reward".to_owned()),
+            400 if is_about_the_reward => {
+                Some(format!("not cancellable: {}", message.as_deref().unwrap_or("no reason was given")))
+            }
+            _ => message,
+        };
+        WriteOutcome::Refused { status, message, body: String::new() }
     }
 
     fn url(&self, reward: &RewardId) -> Result<Url> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::advocate::{Advocate, HOST, segment, tenant_root};
-use super::dispatch::{Act, Certain, Dispatcher};
+use super::dispatch::{Act, Dispatcher, WriteOutcome};
 use super::wire::Storage;
 use super::{HostOptions, check_base};
 use crate::clock::Clock;
@@ -103,18 +103,18 @@ impl Subscriber {
         };
         let permit = self.dispatcher.ready().await?;
         let act = Act { endpoint, lacking: "an answer" };
-        match self.dispatcher.once(&permit, act, request, |_| Some(())).await {
-            Certain::Taken { .. } => Ok(()),
-            Certain::Refused { status, complaint, .. } => {
-                let why = complaint.message.unwrap_or_else(|| format!("status {status}"));
+        match self.dispatcher.once(&permit, act, request, |_| Some(None)).await {
+            WriteOutcome::Accepted { .. } => Ok(()),
+            WriteOutcome::Refused { status, message, .. } => {
+                let why = message.unwrap_or_else(|| format!("status {status}"));
                 Err(Error::new(Kind::VendorRefused, format!("the vendor refused to {endpoint}: {why}")))
             }
-            Certain::NotDone { error } => Err(error),
-            Certain::RateLimited { until } => Err(Error::new(
+            WriteOutcome::NotSent { error } => Err(error),
+            WriteOutcome::RateLimited { until } => Err(Error::new(
                 Kind::Parked,
                 format!("the vendor's limit is used up until {until:.0}; nothing was done"),
             )),
-            Certain::Unknown { reason, .. } => {
+            WriteOutcome::Unknown { reason, .. } => {
                 Err(Error::new(Kind::Failed, format!("whether it was done is not known: {reason}"))
                     .hint("`recoup webhook list` shows what there is"))
             }

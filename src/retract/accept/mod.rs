@@ -140,7 +140,7 @@ pub async fn run(ctx: &Context<'_>, options: &Options) -> Result<Accepted> {
         Error::new(Kind::Busy, "another process is sending from this ledger, or accepting it")
             .hint("run the same command again")
     })?;
-    let mut ledger = ctx.open_ledger()?;
+    let ledger = ctx.open_ledger()?;
     let tombstones = ctx.read_index(|index| index.map(IndexReader::tombstones).transpose())?;
     if let Some(tombstones) = &tombstones
         && ledger.bury(tombstones, ctx.clock.now())? > 0

@@ -17,12 +17,7 @@ use crate::retract::{Context, Follows, Submissions};
 use crate::store::ledger::{Ledger, Retraction, State};
 
 /// One look at a modification that is open.
-pub async fn look(
-    ctx: &Context<'_>,
-    follows: &Follows,
-    ledger: &mut Ledger,
-    retraction: &mut Retraction,
-) -> Result<()> {
+pub async fn look(ctx: &Context<'_>, follows: &Follows, ledger: &Ledger, retraction: &mut Retraction) -> Result<()> {
     if retraction.state == State::Unknown {
         doubt::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
     }

@@ -11,11 +11,10 @@ use super::preview::{Before, Preview};
 use super::{AdjustOptions, read_before};
 use crate::error::{Error, Kind, Result};
 use crate::retract::Context;
-use crate::retract::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead};
+use crate::retract::dispatch::{Job, PLAN_FRESH_FOR, mark_unknown};
 use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step};
-use crate::retract::send::answer_of;
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
-use crate::vendor::{BrandWriter, Modification, SendPermit, modification_form};
+use crate::vendor::{BrandWriter, Modification, SendPermit, WriteOutcome, modification_form};
 
 /// One modification of a plan.
 pub struct ModificationJob<'a> {
@@ -50,6 +49,8 @@ fn changed() -> Error {
 
 impl Job for ModificationJob<'_> {
     type Permit = SendPermit;
+    const ACCEPTED: &'static str = "the vendor queued it; not done yet";
+    const REFUSED_HINT: &'static str = "mend the cause, then run the same command again";
 
     /// Waits for the pace, and reads rewards and items again where the plan has grown old over it.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
@@ -68,14 +69,14 @@ impl Job for ModificationJob<'_> {
     }
 
     fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() <= PLAN_HOLDS
+        self.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         let newest = ledger.attempts_by(Road::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
             // Only a process that holds the lock sends, and this one holds it: the other died.
-            presume_dead(ledger, &newest, self.ctx.clock.now())?;
+            mark_unknown(ledger, &newest, self.ctx.clock.now())?;
         }
         if guard::check(ledger, self.question())? == self.earlier { Ok(None) } else { Err(changed()) }
     }
@@ -115,8 +116,7 @@ impl Job for ModificationJob<'_> {
         ("sending the modification", json!({ "method": "PUT", "resource": "Actions", "parameters": parameters }))
     }
 
-    async fn send(&self, permit: SendPermit) -> Answer {
-        let hint = "mend the cause, then run the same command again";
-        answer_of(self.writer.modify(permit, &self.action.target, self.modification).await, hint)
+    async fn send(&self, permit: SendPermit) -> WriteOutcome {
+        self.writer.modify(permit, &self.action.target, self.modification).await
     }
 }

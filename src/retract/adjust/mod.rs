@@ -18,7 +18,7 @@ use preview::{Before, Preview};
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
-use super::dispatch::{Dispatch, Sent};
+use super::dispatch::Dispatch;
 use super::plan::{self, ActionPlan, Plan, Step};
 use super::receipt::{Receipt, finding_lines};
 use super::verdict::Check;
@@ -110,8 +110,8 @@ pub async fn run(
         reason: options.plan.reason.as_deref(),
         ticket: options.plan.ticket.as_deref(),
     };
-    let mut ledger = ctx.open_ledger()?;
-    let granted = approval::before_sending(ctx, &mut ledger, &demand, &subject)?;
+    let ledger = ctx.open_ledger()?;
+    let granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
     let (sid, version) = (&ctx.identity.account_sid, &writer.ir_version);
     let capability = BrandWriter::new(&writer.host, sid, version, *ctx.clock, ctx.stop.clone())?.paced_with(ctx.brand);
     let mut job = ModificationJob {
@@ -127,25 +127,10 @@ pub async fn run(
     };
     let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
     let granted = granted.as_ref();
-    match (Dispatch { ctx, ledger: &mut ledger, max_wait, lock_wait, granted }).run(&mut job).await? {
-        Sent::No(retraction, error) => {
-            receipt.add(&retraction, action.findings.list());
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, Some(error)) => {
-            receipt.add_sent(&retraction, action.findings.list());
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, None) => {
-            super::follow_to_the_end(ctx, &options.plan.follows, &mut ledger, *retraction, action, true, &mut receipt)
-                .await;
-        }
-        Sent::Before(retraction) => {
-            super::follow_to_the_end(ctx, &options.plan.follows, &mut ledger, *retraction, action, false, &mut receipt)
-                .await;
-        }
-    }
-    receipt.mark(&ledger);
+    let dispatched = Dispatch { ctx, ledger, max_wait, lock_wait, granted }.run(&mut job).await?;
+    let (follows, findings) = (&options.plan.follows, action.findings.list());
+    super::follow_dispatched(ctx, follows, ledger, dispatched, findings, &mut receipt).await;
+    receipt.mark(ledger);
     Ok(receipt)
 }
 

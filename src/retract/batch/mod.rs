@@ -205,19 +205,19 @@ impl<'a> Batch<'a> {
     pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
         let candidates = choose::in_order(self.candidates());
         let trusted = self.trusted()?;
-        let mut ledger = self.ctx.open_ledger()?;
-        self.ask_second_person(&mut ledger, &candidates)?;
-        self.send_all(writer, &mut ledger, &candidates, &trusted).await?;
+        let ledger = self.ctx.open_ledger()?;
+        self.ask_second_person(ledger, &candidates)?;
+        self.send_all(writer, ledger, &candidates, &trusted).await?;
         // What was sent is looked at even where the rest was not sent; a signal and the vendor's refusal end that too.
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
-            self.settle(&mut ledger).await?;
+            self.settle().await?;
         }
         self.carry_out_partials(writer).await;
         Ok(())
     }
 
     /// What many orders at once come to, and whether a second person must approve it.
-    fn ask_second_person(&mut self, ledger: &mut Ledger, candidates: &[choose::Candidate]) -> Result<()> {
+    fn ask_second_person(&mut self, ledger: &Ledger, candidates: &[choose::Candidate]) -> Result<()> {
         if candidates.is_empty() {
             return Ok(());
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use jiff::{SignedDuration, Timestamp};
 
 use super::choose::Candidate;
@@ -143,21 +144,24 @@ pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], 
         Err(error) => return Some(error),
     };
     let mut planned = Vec::new();
-    {
-        let stream = futures::stream::iter(items.iter())
-            .take_until(ctx.stop.cancelled())
-            .map(|item| plan_one(ctx, ledger, refunds, item, undated))
-            .buffered(AT_ONCE);
-        let mut stream = std::pin::pin!(stream);
-        while let Some(one) = stream.next().await {
-            progress.show(planned.len() as u64, Some(total), "");
-            if let Planned::Over(error) = one {
-                ended = Some(error);
-                break;
-            }
-            planned.push(one);
+    // Not `buffered`: the stream would hold a closure over borrowed rows, and its future would not be `Send`.
+    let (mut waiting, mut running) = (items.iter(), FuturesOrdered::new());
+    loop {
+        while running.len() < AT_ONCE
+            && !ctx.stop.is_cancelled()
+            && let Some(item) = waiting.next()
+        {
+            running.push_back(plan_one(ctx, ledger, refunds, item, undated));
         }
+        let Some(one) = running.next().await else { break };
+        progress.show(planned.len() as u64, Some(total), "");
+        if let Planned::Over(error) = one {
+            ended = Some(error);
+            break;
+        }
+        planned.push(one);
     }
+    drop(running);
     if ended.is_none() && ctx.stop.is_cancelled() {
         ended = Some(Error::new(Kind::Interrupted, "interrupted while checking; nothing was sent"));
     }

@@ -16,7 +16,7 @@ use super::{Batch, SEND};
 use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
 use crate::model::time_left::{duration, time_left};
-use crate::retract::dispatch::Sent;
+use crate::retract::dispatch::{Dispatched, Sent};
 use crate::retract::overrides::Override;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
@@ -33,7 +33,7 @@ impl Batch<'_> {
     pub(super) async fn send_all(
         &mut self,
         writer: &WriterSettings,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         candidates: &[Candidate],
         trusted: &BTreeSet<String>,
     ) -> Result<()> {
@@ -44,7 +44,7 @@ impl Batch<'_> {
             BTreeSet::new()
         } else {
             self.ctx.report.note(format!("waiting for the {} orders that went first", tried.len()));
-            let (failed, ended) = self.failed_programs(ledger, &tried).await?;
+            let (failed, ended) = self.failed_programs(&tried).await?;
             self.ended = ended;
             // What ended the wait for it says nothing about a program.
             if self.ended.is_some() { BTreeSet::new() } else { failed }
@@ -68,7 +68,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    async fn send_these(&mut self, writer: &WriterSettings, ledger: &mut Ledger, these: &[&Candidate]) {
+    async fn send_these(&mut self, writer: &WriterSettings, ledger: &Ledger, these: &[&Candidate]) {
         if these.is_empty() {
             return;
         }
@@ -104,13 +104,10 @@ impl Batch<'_> {
     }
 
     /// Programs of which no order that went first was confirmed, and what ended the wait before its time.
-    async fn failed_programs(
-        &self,
-        ledger: &mut Ledger,
-        tried: &[&Candidate],
-    ) -> Result<(BTreeSet<String>, Option<Error>)> {
+    async fn failed_programs(&self, tried: &[&Candidate]) -> Result<(BTreeSet<String>, Option<Error>)> {
         let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
-        let ended = self.look_at(ledger, &ids, Submissions::EveryLook).await?;
+        let ended = self.look_at(&ids, Submissions::EveryLook).await?;
+        let ledger = self.ctx.open_ledger()?;
         let mut failed: BTreeSet<String> = tried.iter().map(|one| one.program.clone()).collect();
         for one in tried {
             for id in &self.items[one.row].sent {
@@ -123,8 +120,9 @@ impl Batch<'_> {
     }
 
     /// Looks at everything that is open until it is proven or the time is up.
-    pub(super) async fn settle(&mut self, ledger: &mut Ledger) -> Result<()> {
+    pub(super) async fn settle(&mut self) -> Result<()> {
         let ids: Vec<i64> = self.items.iter().flat_map(|item| item.sent.iter().chain(&item.before).copied()).collect();
+        let ledger = self.ctx.open_ledger()?;
         let mut open = Vec::new();
         for id in ids {
             // What is proven is not read again: a batch may have thousands of them.
@@ -132,7 +130,7 @@ impl Batch<'_> {
                 open.push(id);
             }
         }
-        let problem = self.look_at(ledger, &open, Submissions::Sparingly { now: false }).await?;
+        let problem = self.look_at(&open, Submissions::Sparingly { now: false }).await?;
         if let Some(problem) = problem {
             self.ended.get_or_insert(problem);
         }
@@ -140,14 +138,14 @@ impl Batch<'_> {
     }
 
     /// Looks at these until none is open or the time is up. What ended it for all of them.
-    async fn look_at(&self, ledger: &mut Ledger, ids: &[i64], submissions: Submissions) -> Result<Option<Error>> {
+    async fn look_at(&self, ids: &[i64], submissions: Submissions) -> Result<Option<Error>> {
         if ids.is_empty() {
             return Ok(None);
         }
         let Some(follows) = self.items.first().map(|item| Follows { submissions, ..item.options.follows }) else {
             return Ok(None);
         };
-        let receipts = verify::carry_on(self.ctx, ledger, ids, true, &follows).await?;
+        let receipts = verify::run(self.ctx, ids, true, &follows).await?;
         let errors = receipts.into_iter().filter_map(|receipt| receipt.error);
         Ok(errors.filter(|error| matches!(error.kind.exit_code(), 3 | 8 | 130)).min_by_key(|error| error.kind.rank()))
     }
@@ -166,27 +164,17 @@ fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String 
 }
 
 /// Sends the actions of one row. An error that concerns every row; the row's own are in its outcome.
-async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &mut Ledger, item: &mut Item<'_>) -> Option<Error> {
+async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();
     let mut ended = None;
     for action in plan.actions.iter().filter(|action| action.step == Step::Send) {
         let error = match sender.send(ctx, ledger, &plan, action, &options).await {
-            Ok(Sent::Yes(retraction, error)) => {
+            Ok(Dispatched { retraction, sent, error }) => {
                 item.unsent = item.unsent.saturating_sub(1);
-                item.sent.push(retraction.id);
-                item.changed += 1;
+                item.changed += usize::from(sent == Sent::Now);
+                if sent == Sent::Before { &mut item.before } else { &mut item.sent }.push(retraction.id);
                 error
-            }
-            Ok(Sent::Before(retraction)) => {
-                item.unsent = item.unsent.saturating_sub(1);
-                item.before.push(retraction.id);
-                None
-            }
-            Ok(Sent::No(retraction, error)) => {
-                item.unsent = item.unsent.saturating_sub(1);
-                item.sent.push(retraction.id);
-                Some(error)
             }
             Err(error) => {
                 let outcome = if error.kind == Kind::Refused { Outcome::Stopped } else { Outcome::NotAttempted };

@@ -72,17 +72,17 @@ pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receip
         }
         None => listed(ctx, &files).await?,
     };
-    let mut ledger = ctx.open_ledger()?;
+    let ledger = ctx.open_ledger()?;
     let mut receipts = Vec::new();
     for (name, lines) in files {
         let seen = of_file(ctx, &name, &lines, &found).await?;
         for line in lines {
             let mut receipt = Receipt::new(ctx.identity, &line.order_id, &coverage, false);
             let id = line.id;
-            match look(ctx, options, &mut ledger, line, seen.as_ref()).await {
-                Ok(line) => receipt.add(&line, &[]),
+            match look(ctx, options, ledger, line, seen.as_ref()).await {
+                Ok(line) => receipt.add(&line, &[], false),
                 Err(error) => {
-                    receipt.add(&ledger.get(id)?, &[]);
+                    receipt.add(&ledger.get(id)?, &[], false);
                     let stops = matches!(error.kind.exit_code(), 3 | 8 | 130);
                     receipt.end_early(error.clone().context(format!("retraction {id}")));
                     if stops {
@@ -91,7 +91,7 @@ pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receip
                     }
                 }
             }
-            receipt.mark(&ledger);
+            receipt.mark(ledger);
             receipts.push(receipt);
         }
     }
@@ -183,7 +183,7 @@ async fn of_file(
 async fn look(
     ctx: &Context<'_>,
     options: &CheckOptions,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     mut line: Retraction,
     seen: Option<&Seen>,
 ) -> Result<Retraction> {

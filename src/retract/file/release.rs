@@ -39,7 +39,7 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
     if ctx.ledger()?.is_none() {
         return Err(Error::new(Kind::Failed, "there is no ledger yet: nothing was ever handed over here"));
     }
-    let mut ledger = ctx.open_ledger()?;
+    let ledger = ctx.open_ledger()?;
     let line = ledger.get(id)?;
     if line.road != Road::File {
         return Err(refused(format!("retraction {id} did not go by file")));
@@ -51,7 +51,7 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
         return Err(refused(format!("the vendor has taken the file of retraction {id}"))
             .hint("run `recoup file check`, which settles it by its rewards"));
     }
-    let (before, rewards) = rewards_now(ctx, &ledger, &line).await?;
+    let (before, rewards) = rewards_now(ctx, ledger, &line).await?;
     let cancelled = rewards.iter().filter(|now| {
         let was = before.iter().find(|was| was.reward_id == now.reward_id);
         now.state == "cancelled" && was.is_none_or(|was| was.state != "cancelled")
@@ -77,7 +77,7 @@ pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt>
     let _lock = take_lock(ledger.path(), options.lock_wait, ctx.clock, ctx.stop).await?;
     let released = ledger.append(&line, State::Released, &message, &details, ctx.clock.now())?;
     let mut receipt = Receipt::new(ctx.identity, &released.order_id, &Coverage::default(), false);
-    receipt.add(&released, &[]);
-    receipt.mark(&ledger);
+    receipt.add(&released, &[], false);
+    receipt.mark(ledger);
     Ok(receipt)
 }

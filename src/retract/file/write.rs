@@ -83,31 +83,31 @@ pub async fn run(ctx: &Context<'_>, lock_wait: Duration, wishes: &[Wish], option
     if !options.plan.yes {
         confirm(ctx, &format!("Write {} line(s) of reversals into {}", answer.written, path.display())).await?;
     }
-    let mut ledger = ctx.open_ledger()?;
-    let granted = ask_second_person(ctx, &mut ledger, &answer, options)?;
+    let ledger = ctx.open_ledger()?;
+    let granted = ask_second_person(ctx, ledger, &answer, options)?;
     let lock = take_lock(ledger.path(), lock_wait, ctx.clock, ctx.stop).await?;
-    let handed = hand_over(ctx, &mut ledger, &mut answer.rows, options, &path, granted.as_ref());
+    let handed = hand_over(ctx, ledger, &mut answer.rows, options, &path, granted.as_ref());
     let written = handed.and_then(|()| {
         crash::point("handed_over");
         let text = text_of(&mut answer.rows, options);
         if answer.rows.iter().any(|row| row.written) { out.write_or_leave_nothing(text.as_bytes()) } else { Ok(()) }
     });
     if let Err(error) = written {
-        release_all(ctx, &mut ledger, &answer.rows, &error);
+        release_all(ctx, ledger, &answer.rows, &error);
         return Err(error.context("no file was written, and its lines are released"));
     }
     crash::point("file_written");
     drop(lock);
     answer.count();
     answer.path = (answer.written > 0).then(|| path.display().to_string());
-    answer.ledger = Mark::of(&ledger);
+    answer.ledger = Mark::of(ledger);
     Ok(answer)
 }
 
 /// Whether so many lines need a second person.
 fn ask_second_person(
     ctx: &Context<'_>,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     answer: &Written,
     options: &WriteOptions,
 ) -> Result<Option<Granted>> {
@@ -314,7 +314,7 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
 /// Writes every line down as *handed over*, under the lock. A line that another process was faster with is left out.
 fn hand_over(
     ctx: &Context<'_>,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     rows: &mut [Row],
     options: &WriteOptions,
     path: &Path,
@@ -374,7 +374,7 @@ fn intent(row: &Row, options: &WriteOptions, handed: &Handed) -> Option<NewRetra
 }
 
 /// There is no file, so none of its lines can be handed in.
-fn release_all(ctx: &Context<'_>, ledger: &mut Ledger, rows: &[Row], why: &Error) {
+fn release_all(ctx: &Context<'_>, ledger: &Ledger, rows: &[Row], why: &Error) {
     for id in rows.iter().filter_map(|row| row.retraction) {
         let message = format!("the file could not be written, so it was not handed over: {}", why.message);
         let released = ledger.get(id).and_then(|row| match row.state {

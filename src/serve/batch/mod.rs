@@ -291,7 +291,7 @@ impl App {
         let report = Arc::new(Report::silent());
         self.batches.set_running(&batch.id, batch.stage, Arc::clone(&report));
         let (app, who) = (Arc::clone(self), who.clone());
-        self.actions.run_to_end(move || async move {
+        self.actions.tasks.spawn(async move {
             let done = app.run_job(job, &who, &mut batch, &report).await;
             if let Err(error) = &done {
                 batch.message = Some(sentence(error));

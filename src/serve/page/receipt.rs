@@ -104,7 +104,7 @@ fn fragment_of(app: &App, order: &OrderId) -> Result<Fragment> {
     let identity = &app.actions.settings.identity;
     let mut receipt = Receipt::new(identity, order, &coverage, false);
     for retraction in &known {
-        receipt.add(retraction, &[]);
+        receipt.add(retraction, &[], false);
     }
     let retractions =
         known.iter().rev().map(|one| (RetractionLine::of(one), entry_for(Entry::of(one, &[]), Audience::Page)));

@@ -17,7 +17,7 @@ pub type Counted = (String, fn(u32, u32) -> i64);
 impl AccessFile {
     /// Counts an attempt for each of these keys, unless one of them must wait: until when, Unix milliseconds. One attempt of
     /// everybody is forgotten after each `forgotten_every_ms`.
-    pub fn attempt(&mut self, keys: &[Counted], forgotten_every_ms: i64, now_ms: i64) -> Result<Option<i64>> {
+    pub fn attempt(&self, keys: &[Counted], forgotten_every_ms: i64, now_ms: i64) -> Result<Option<i64>> {
         self.write(|tx| {
             let mut until = None;
             for (key, _) in keys {
@@ -48,7 +48,7 @@ impl AccessFile {
     }
 
     /// The attempt went well: the count begins anew, and it was no failure of everybody's.
-    pub fn forget_attempts(&mut self, keys: &[String], old_ms: i64) -> Result<()> {
+    pub fn forget_attempts(&self, keys: &[String], old_ms: i64) -> Result<()> {
         self.write(|tx| {
             for key in keys {
                 tx.execute("DELETE FROM attempts WHERE key = ?1", [key])?;

@@ -10,11 +10,12 @@ mod tokens;
 mod users;
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Identity, Layout, open_writer, sql_error};
+use super::{Identity, Layout, locked, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, hex};
 
@@ -39,7 +40,7 @@ const SEEN_EVERY_MS: i64 = 60_000;
 /// The access file, open.
 #[derive(Debug)]
 pub struct AccessFile {
-    conn: Connection,
+    conn: Mutex<Connection>,
     path: std::path::PathBuf,
     csrf_key: String,
 }
@@ -50,7 +51,7 @@ impl AccessFile {
         let conn = open_writer(path, &LAYOUT, identity)?;
         conn.set_prepared_statement_cache_capacity(32);
         let csrf_key = csrf_key(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { conn, path: path.to_owned(), csrf_key })
+        Ok(Self { conn: Mutex::new(conn), path: path.to_owned(), csrf_key })
     }
 
     /// Opens it; `None` where there is no user yet.
@@ -69,7 +70,7 @@ impl AccessFile {
     }
 
     /// Writes down what was done to users and tokens.
-    pub fn log(&mut self, actor: &Actor, what: &str, now: Timestamp) -> Result<()> {
+    pub fn log(&self, actor: &Actor, what: &str, now: Timestamp) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "INSERT INTO log (at, person, host, what) VALUES (?1, ?2, ?3, ?4)",
@@ -87,9 +88,10 @@ impl AccessFile {
         })
     }
 
-    fn write<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut conn = locked(&self.conn);
         let run = || {
-            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx)?;
             tx.commit()?;
             Ok(value)
@@ -98,7 +100,7 @@ impl AccessFile {
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+        work(&locked(&self.conn)).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }
 }
 

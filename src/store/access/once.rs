@@ -31,7 +31,7 @@ const IN_FLIGHT_MS: i64 = 10 * 60_000;
 
 impl AccessFile {
     /// Takes a key for a request.
-    pub fn begin_once(&mut self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Once> {
+    pub fn begin_once(&self, user: &str, key: &str, hash: &str, now_ms: i64) -> Result<Once> {
         self.write(|tx| {
             tx.execute(
                 "DELETE FROM once WHERE at_ms < ?1 OR (status IS NULL AND at_ms < ?2)",
@@ -59,7 +59,7 @@ impl AccessFile {
     }
 
     /// Keeps the answer of a request.
-    pub fn finish_once(&mut self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
+    pub fn finish_once(&self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "UPDATE once SET status = ?3, body = ?4 WHERE user = ?1 AND key = ?2",
@@ -70,7 +70,7 @@ impl AccessFile {
     }
 
     /// Frees a key: nothing was done by its request.
-    pub fn forget_once(&mut self, user: &str, key: &str) -> Result<()> {
+    pub fn forget_once(&self, user: &str, key: &str) -> Result<()> {
         self.write(|tx| tx.execute("DELETE FROM once WHERE user = ?1 AND key = ?2", [user, key]).map(drop))
     }
 }

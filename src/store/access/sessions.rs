@@ -22,7 +22,7 @@ pub struct SessionRow {
 
 impl AccessFile {
     /// Begins a session.
-    pub fn begin_session(&mut self, hash: &[u8], user: &str, now_ms: i64) -> Result<()> {
+    pub fn begin_session(&self, hash: &[u8], user: &str, now_ms: i64) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "INSERT INTO sessions (hash, user, created_ms, seen_ms) VALUES (?1, ?2, ?3, ?3)",
@@ -33,7 +33,7 @@ impl AccessFile {
     }
 
     /// The session of this hash, where its user may still sign in. Reads, and writes at most once a minute.
-    pub fn session(&mut self, hash: &[u8], now_ms: i64) -> Result<Option<SessionRow>> {
+    pub fn session(&self, hash: &[u8], now_ms: i64) -> Result<Option<SessionRow>> {
         let found = self.read(|conn| {
             let mut session = conn.prepare_cached(
                 "SELECT u.name, u.role, u.os_user, s.created_ms, s.seen_ms FROM sessions s JOIN users u ON u.name = s.user
@@ -54,7 +54,7 @@ impl AccessFile {
     }
 
     /// Writes down that a session was used; at most once a minute.
-    pub fn touch_session(&mut self, hash: &[u8], seen_ms: i64, now_ms: i64) -> Result<()> {
+    pub fn touch_session(&self, hash: &[u8], seen_ms: i64, now_ms: i64) -> Result<()> {
         if now_ms - seen_ms < SEEN_EVERY_MS {
             return Ok(());
         }
@@ -62,12 +62,12 @@ impl AccessFile {
     }
 
     /// Ends a session.
-    pub fn end_session(&mut self, hash: &[u8]) -> Result<()> {
+    pub fn end_session(&self, hash: &[u8]) -> Result<()> {
         self.write(|tx| tx.execute("DELETE FROM sessions WHERE hash = ?1", [hash]).map(drop))
     }
 
     /// Takes sessions away that have ended by themselves.
-    pub fn sweep_sessions(&mut self, created_before_ms: i64, seen_before_ms: i64) -> Result<()> {
+    pub fn sweep_sessions(&self, created_before_ms: i64, seen_before_ms: i64) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "DELETE FROM sessions WHERE created_ms < ?1 OR seen_ms < ?2",

@@ -66,7 +66,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
 
 impl AccessFile {
     /// Makes a token; its number.
-    pub fn add_token(&mut self, new: &NewToken<'_>, now: Timestamp) -> Result<i64> {
+    pub fn add_token(&self, new: &NewToken<'_>, now: Timestamp) -> Result<i64> {
         self.write(|tx| {
             tx.execute(
                 "INSERT INTO tokens (user, name, hash, scopes, created_at, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -77,7 +77,7 @@ impl AccessFile {
     }
 
     /// The token of this hash, where it and its user may still be. Reads, and writes at most once a minute.
-    pub fn token(&mut self, hash: &[u8], now_ms: i64) -> Result<Option<TokenRow>> {
+    pub fn token(&self, hash: &[u8], now_ms: i64) -> Result<Option<TokenRow>> {
         let found = self.read(|conn| {
             let mut token = conn.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM tokens t JOIN users u ON u.name = t.user
@@ -105,7 +105,7 @@ impl AccessFile {
     }
 
     /// Ends a token; `false` where there is none of that number, or it has ended.
-    pub fn revoke_token(&mut self, id: i64, now: Timestamp) -> Result<bool> {
+    pub fn revoke_token(&self, id: i64, now: Timestamp) -> Result<bool> {
         self.write(|tx| {
             let ended = tx.execute(
                 "UPDATE tokens SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL",

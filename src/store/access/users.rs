@@ -35,7 +35,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
 
 impl AccessFile {
     /// Adds a user; `false` where the name, or the operating system's user, is taken.
-    pub fn add_user(&mut self, user: &UserRow, password: &str, now: Timestamp) -> Result<bool> {
+    pub fn add_user(&self, user: &UserRow, password: &str, now: Timestamp) -> Result<bool> {
         self.write(|tx| {
             let added = tx.execute(
                 "INSERT INTO users (name, role, password, os_user, created_at, password_at)
@@ -80,12 +80,12 @@ impl AccessFile {
     }
 
     /// Gives a user another role.
-    pub fn set_role(&mut self, name: &str, role: &str) -> Result<()> {
+    pub fn set_role(&self, name: &str, role: &str) -> Result<()> {
         self.write(|tx| tx.execute("UPDATE users SET role = ?2 WHERE name = ?1", [name, role]).map(drop))
     }
 
     /// Gives a user another password, and ends their sessions.
-    pub fn set_password(&mut self, name: &str, password: &str, now: Timestamp) -> Result<()> {
+    pub fn set_password(&self, name: &str, password: &str, now: Timestamp) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "UPDATE users SET password = ?2, password_at = ?3 WHERE name = ?1",
@@ -97,7 +97,7 @@ impl AccessFile {
     }
 
     /// Disables a user, and with them every session and token, at once.
-    pub fn disable(&mut self, name: &str, now: Timestamp) -> Result<()> {
+    pub fn disable(&self, name: &str, now: Timestamp) -> Result<()> {
         self.write(|tx| {
             let now = text(now);
             tx.execute("UPDATE users SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL", [name, &now])?;
@@ -108,7 +108,7 @@ impl AccessFile {
     }
 
     /// Lets a user sign in again. Their tokens stay revoked.
-    pub fn enable(&mut self, name: &str) -> Result<()> {
+    pub fn enable(&self, name: &str) -> Result<()> {
         self.write(|tx| tx.execute("UPDATE users SET disabled_at = NULL WHERE name = ?1", [name]).map(drop))
     }
 }

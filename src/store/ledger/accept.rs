@@ -50,13 +50,7 @@ impl Ledger {
 
     /// Takes this ledger as the one to go on with. Gives for each of `found` its number here; `None` where it was known after
     /// all.
-    pub fn accept(
-        &mut self,
-        found: &[Found],
-        message: &str,
-        details: &Value,
-        now: Timestamp,
-    ) -> Result<Vec<Option<i64>>> {
+    pub fn accept(&self, found: &[Found], message: &str, details: &Value, now: Timestamp) -> Result<Vec<Option<i64>>> {
         self.transact(|tx, actor| {
             let mut numbers = Vec::with_capacity(found.len());
             for one in found {

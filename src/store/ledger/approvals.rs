@@ -151,12 +151,12 @@ impl Ledger {
     }
 
     /// Sets the policy, for everybody who uses this ledger from now on.
-    pub fn set_policy(&mut self, policy: &Policy, now: Timestamp) -> Result<()> {
+    pub fn set_policy(&self, policy: &Policy, now: Timestamp) -> Result<()> {
         self.note_ledger(POLICY, &policy.describe(), &json!(policy), now)
     }
 
     /// Asks for a second person. The same question that is open already is not asked twice.
-    pub fn ask_approval(&mut self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
+    pub fn ask_approval(&self, new: &NewApproval<'_>, now: Timestamp) -> Result<Approval> {
         let (names, known) = (self.actor.names(), self.approvals(now)?);
         let has_words = |one: &Approval| (one.reason.as_deref(), one.ticket.as_deref()) == (new.reason, new.ticket);
         let is_same = |one: &&Approval| {
@@ -191,7 +191,7 @@ impl Ledger {
 
     /// Takes an approval on, by the actor of this ledger. Nobody approves or declines what they have asked for themselves;
     /// whoever has asked, or has approved, may withdraw.
-    pub fn decide(&mut self, id: i64, next: Stage, words: Option<&str>, now: Timestamp) -> Result<Approval> {
+    pub fn decide(&self, id: i64, next: Stage, words: Option<&str>, now: Timestamp) -> Result<Approval> {
         let names = self.actor.names();
         let refused = self.transact(|tx, actor| {
             let Some(one) = all(tx, now)?.into_iter().find(|one| one.id == id) else { return Ok(Some(no_such(id))) };
@@ -224,7 +224,7 @@ impl Ledger {
     }
 
     /// Takes back everything that is open and was asked for, or approved, under one of these names: they may no longer.
-    pub fn withdraw_all_of(&mut self, names: &[String], now: Timestamp) -> Result<Vec<i64>> {
+    pub fn withdraw_all_of(&self, names: &[String], now: Timestamp) -> Result<Vec<i64>> {
         let concerns = |one: &Approval| match one.stage {
             Stage::Asked => shares(&one.names, names),
             Stage::Approved => shares(&one.names, names) || shares(&one.decider_names, names),

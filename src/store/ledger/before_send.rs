@@ -19,7 +19,7 @@ use super::{LAYOUT, Ledger, NewRetraction, Retraction, State, main_file, newest_
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, Target};
 use crate::store::soundness::first_finding;
-use crate::store::{damaged, sql_error};
+use crate::store::{damaged, locked};
 
 /// By what the rules of sending find the retractions that concern one.
 pub(super) struct About<'a> {
@@ -53,27 +53,22 @@ impl<'a> About<'a> {
 impl Ledger {
     /// Refuses to plan one if the ledger is not what was written, or if one of its indexes says something else about it than
     /// the tables.
-    pub(super) fn check_before_planning(&mut self, new: &NewRetraction) -> Result<()> {
+    pub(super) fn check_before_planning(&self, new: &NewRetraction) -> Result<()> {
         self.check(|_| About::new(new))
     }
 
     /// The same before a request leaves.
-    pub(super) fn check_before_sending(&mut self, retraction: &Retraction) -> Result<()> {
+    pub(super) fn check_before_sending(&self, retraction: &Retraction) -> Result<()> {
         self.check(|rewards| About::written(retraction, rewards))
     }
 
     /// The chain is computed once in a process; later calls go on from there.
-    fn check<'a>(&mut self, about: impl FnOnce(&BTreeMap<i64, Vec<String>>) -> About<'a>) -> Result<()> {
-        let mut walked = self.walked.take();
-        let found = self
-            .conn
-            .unchecked_transaction()
-            .and_then(|tx| finding(&tx, &mut walked, about))
-            .map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
-        let Some(what) = found else {
-            self.walked = walked;
-            return self.check_sound();
-        };
+    fn check<'a>(&self, about: impl FnOnce(&BTreeMap<i64, Vec<String>>) -> About<'a>) -> Result<()> {
+        let found = self.read(|conn| {
+            let tx = conn.unchecked_transaction()?;
+            finding(&tx, &mut locked(&self.walked), about)
+        })?;
+        let Some(what) = found else { return self.check_sound() };
         Err(Error::new(Kind::Tampered, format!("the ledger is not what was written: {what}; nothing was sent")).hint(
             "run `recoup audit verify`, and keep the file as it is; bring the newest whole copy of it back, with its `-wal` \
              if there is one. If only an index is damaged, `sqlite3 FILE REINDEX` makes it anew",
@@ -86,13 +81,15 @@ impl Ledger {
         if self.is_as_it_was_sound() {
             return Ok(());
         }
-        let before = Stamp::of(&self.path);
-        let finding = first_finding(&self.conn, "integrity_check");
-        if let Some(finding) = finding.map_err(|error| sql_error(&error, &LAYOUT, &self.path))? {
-            return Err(damaged(&LAYOUT, &self.path, &finding));
-        }
-        keep_sound(&self.path, before);
-        Ok(())
+        let finding = self.read(|conn| {
+            let before = Stamp::of(&self.path);
+            let finding = first_finding(conn, "integrity_check")?;
+            if finding.is_none() {
+                keep_sound(&self.path, before);
+            }
+            Ok(finding)
+        })?;
+        finding.map_or(Ok(()), |finding| Err(damaged(&LAYOUT, &self.path, &finding)))
     }
 
     pub(super) fn is_as_it_was_sound(&self) -> bool {
@@ -338,7 +335,7 @@ mod tests {
         for action in ["1", "2", "3"] {
             send(&mut ledger, action).expect("sent");
         }
-        assert_eq!(ledger.walked.as_ref().map(|walk| walk.at), Some(5), "all but the event that says so");
+        assert_eq!(locked(&ledger.walked).as_ref().map(|walk| walk.at), Some(5), "all but the event that says so");
         let conn = Connection::open(&path).expect("opens");
         conn.execute_batch("DROP TRIGGER events_stay; UPDATE events SET person = 'eve' WHERE id = 6")
             .expect("tampered");

@@ -12,10 +12,9 @@ use serde_json::Value;
 
 use super::approvals::APPROVAL;
 use super::seal::{REASON, RESPONSE};
-use super::{Entry, LAYOUT, Ledger, Retraction, insert_event, text};
+use super::{Entry, Ledger, Retraction, insert_event, text};
 use crate::error::Result;
 use crate::model::AccountId;
-use crate::store::sql_error;
 
 /// The tombstones of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Ledger {
 
     /// Takes every value of this account, and leaves a tombstone. Gives `None`, and changes nothing, where the account was
     /// forgotten before and nothing of it is here. `details` is what else the event is to say.
-    pub fn forget(&mut self, account: &AccountId, mut details: Value, now: Timestamp) -> Result<Option<ForgottenHere>> {
+    pub fn forget(&self, account: &AccountId, mut details: Value, now: Timestamp) -> Result<Option<ForgottenHere>> {
         self.erase_for_good()?;
         self.transact(|tx, actor| {
             let mac = mac_of(&key(tx)?, account.as_str());
@@ -93,7 +92,7 @@ impl Ledger {
 
     /// Takes over what an index has kept of a ledger that was lost, or is newer: its accounts stay forgotten. A ledger
     /// without tombstones takes the key as well. Gives how many came.
-    pub fn bury(&mut self, kept: &[Tombstones], now: Timestamp) -> Result<u64> {
+    pub fn bury(&self, kept: &[Tombstones], now: Timestamp) -> Result<u64> {
         self.erase_for_good()?;
         self.transact(|tx, _| {
             let own: i64 = tx.query_row("SELECT count(*) FROM tombstones", [], |row| row.get(0))?;
@@ -119,8 +118,8 @@ impl Ledger {
     }
 
     /// Writes the file anew, without what was deleted, and empties its log. The rows stay as they are.
-    pub fn rewrite(&mut self) -> Result<()> {
-        crate::store::rewrite(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+    pub fn rewrite(&self) -> Result<()> {
+        self.read(crate::store::rewrite)
     }
 }
 

@@ -14,9 +14,8 @@
 use rusqlite::{Connection, OptionalExtension, ffi};
 
 use super::chain::{self, Hash};
-use super::{LAYOUT, Ledger, hex};
+use super::{Ledger, hex};
 use crate::error::{Error, Kind, Result};
-use crate::store::sql_error;
 
 /// The key of the row of `identity` that holds the head.
 const HEAD: &str = "head";
@@ -35,14 +34,14 @@ impl Ledger {
     /// # Errors
     /// [`Kind::Busy`] if another process reads an older state of the ledger for too long.
     pub fn put_into_main_file(&self) -> Result<()> {
-        let is_sound = self.is_as_it_was_sound();
-        let is_busy = self
-            .conn
-            .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
+        let is_busy = self.read(|conn| {
+            let is_sound = self.is_as_it_was_sound();
+            let is_busy = conn.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
                 Ok(row.get::<_, bool>(0)? || row.get::<_, i64>(1)? != row.get::<_, i64>(2)?)
-            })
-            .map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
-        self.stays_sound(is_sound);
+            })?;
+            self.stays_sound(is_sound);
+            Ok(is_busy)
+        })?;
         if !is_busy {
             return Ok(());
         }
@@ -188,7 +187,7 @@ mod tests {
         let mut reader = Connection::open(&path).expect("opens");
         let held = reader.transaction().expect("begins");
         held.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).expect("reads");
-        ledger.conn.busy_timeout(std::time::Duration::ZERO).expect("does not wait");
+        ledger.conn().busy_timeout(std::time::Duration::ZERO).expect("does not wait");
         let error = send(&mut ledger, 1).expect_err("the main file cannot have it");
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.contains("reading the ledger"), "{}", error.message);
@@ -204,7 +203,7 @@ mod tests {
         let empty = format!("PRAGMA page_size = {PAGE}; CREATE TABLE x (x); DROP TABLE x; VACUUM");
         Connection::open(&path).and_then(|conn| conn.execute_batch(&empty)).expect("an empty file");
         let mut ledger = open(&path).expect("opens");
-        ledger.conn.pragma_update(None, "synchronous", "OFF").expect("this disk is not pulled out");
+        ledger.conn().pragma_update(None, "synchronous", "OFF").expect("this disk is not pulled out");
         let (mut copies, mut knew) = (0, 0);
         for n in 0..60 {
             send(&mut ledger, n).expect("sent");
@@ -236,7 +235,7 @@ mod tests {
         let path = dir.path().join("l.db");
         let mut ledger = open(&path).expect("opens");
         send(&mut ledger, 0).expect("sent");
-        ledger.conn.execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 2").expect("a cut");
+        ledger.conn().execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 2").expect("a cut");
         let sent = send(&mut ledger, 0).expect_err("the file does not reach its head");
         let noted = ledger.note_ledger("test", "x", &Value::Null, NOW).expect_err("it would hide the gap");
         assert_eq!((sent.kind, noted.kind), (Kind::Tampered, Kind::Storage));

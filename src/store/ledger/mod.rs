@@ -23,12 +23,13 @@ mod tests;
 mod watch;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde_json::{Value, json};
 
-use super::{Identity, Layout, open_reader, open_writer, sql_error};
+use super::{Identity, Layout, locked, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Target, hex};
 
@@ -56,14 +57,15 @@ pub(super) const LAYOUT: Layout = Layout {
 /// The kind of an event that has a state of its own.
 const STATE: &str = "state";
 
-/// The ledger, open.
+/// The ledger, open. Tasks and threads share one handle; its methods take turns.
 #[derive(Debug)]
 pub struct Ledger {
-    conn: Connection,
+    conn: Mutex<Connection>,
     path: PathBuf,
     actor: Actor,
-    /// The chain, as far as this process has computed it before it sent something.
-    walked: Option<chain::Walk>,
+    /// The chain, as far as this process has computed it before it sent something. Taken while `conn` is held, never the
+    /// other way round.
+    walked: Mutex<Option<chain::Walk>>,
 }
 
 impl Ledger {
@@ -71,18 +73,21 @@ impl Ledger {
     pub fn open(path: &Path, identity: &Identity, actor: &Actor) -> Result<Self> {
         let conn = open_writer(path, &LAYOUT, identity)?;
         make_names(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { conn, path: path.to_owned(), actor: actor.clone(), walked: None })
+        Ok(Self::over(conn, path, actor.clone()))
     }
 
     /// Opens it for reading; `None` where nothing was ever retracted.
     pub fn open_read_only(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
         let nobody = Actor::new("", "");
-        Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self {
-            conn,
-            path: path.to_owned(),
-            actor: nobody,
-            walked: None,
-        }))
+        Ok(open_reader(path, &LAYOUT, identity)?.map(|conn| Self::over(conn, path, nobody)))
+    }
+
+    fn over(conn: Connection, path: &Path, actor: Actor) -> Self {
+        Self { conn: Mutex::new(conn), path: path.to_owned(), actor, walked: Mutex::default() }
+    }
+
+    fn conn(&self) -> MutexGuard<'_, Connection> {
+        locked(&self.conn)
     }
 
     /// Where it lies.
@@ -94,7 +99,7 @@ impl Ledger {
     /// is *superseded* by it. Durable when it returns.
     ///
     /// [`Kind::Busy`] where the newest attempt may have been received by the vendor, and nobody may send again.
-    pub fn begin(&mut self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
+    pub fn begin(&self, new: &NewRetraction, now: Timestamp) -> Result<Retraction> {
         self.may_send()?;
         self.check_before_planning(new)?;
         match self.transact(|tx, actor| insert(tx, new, &First::PLANNED, actor, now))? {
@@ -112,7 +117,7 @@ impl Ledger {
     ///
     /// [`Kind::Busy`] where another process was faster, and where the step is not allowed from there.
     pub fn append(
-        &mut self,
+        &self,
         retraction: &Retraction,
         state: State,
         message: &str,
@@ -147,7 +152,7 @@ impl Ledger {
     ///
     /// [`Kind::Busy`] where another process was faster.
     pub fn note(
-        &mut self,
+        &self,
         retraction: &Retraction,
         kind: &str,
         message: &str,
@@ -166,7 +171,7 @@ impl Ledger {
     }
 
     /// Writes down something that concerns the ledger as a whole.
-    pub fn note_ledger(&mut self, kind: &str, message: &str, details: &Value, now: Timestamp) -> Result<()> {
+    pub fn note_ledger(&self, kind: &str, message: &str, details: &Value, now: Timestamp) -> Result<()> {
         let entry = Entry { retraction_id: None, state: None, kind, message, details };
         self.transact(|tx, actor| insert_event(tx, &entry, actor, now))
     }
@@ -179,13 +184,14 @@ impl Ledger {
             .hint("run `recoup verify` to see where it stands"))
     }
 
-    fn transact<T>(&mut self, work: impl FnOnce(&Connection, &Actor) -> rusqlite::Result<T>) -> Result<T> {
+    fn transact<T>(&self, work: impl FnOnce(&Connection, &Actor) -> rusqlite::Result<T>) -> Result<T> {
+        let mut conn = self.conn();
         let is_sound = self.is_as_it_was_sound();
         let run = || {
-            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx, &self.actor)?;
             tx.commit()?;
-            main_file::checkpoint(&self.conn);
+            main_file::checkpoint(&conn);
             Ok(value)
         };
         let done = run().map_err(|error| sql_error(&error, &LAYOUT, &self.path));

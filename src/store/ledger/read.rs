@@ -144,7 +144,7 @@ impl Ledger {
 
     /// A question, with its failure in the user's words.
     pub(super) fn read<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.conn).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+        work(&self.conn()).map_err(|error| sql_error(&error, &LAYOUT, &self.path))
     }
 
     fn select(&self, filter: &str, values: impl rusqlite::Params) -> Result<Vec<Retraction>> {

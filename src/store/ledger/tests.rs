@@ -48,8 +48,8 @@ fn two_openers_cannot_both_send() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("l.db");
     let now = Timestamp::UNIX_EPOCH;
-    let mut one = Ledger::open(&path, &identity(), &ann())?;
-    let mut two = Ledger::open(&path, &identity(), &ann())?;
+    let one = Ledger::open(&path, &identity(), &ann())?;
+    let two = Ledger::open(&path, &identity(), &ann())?;
     let planned = one.begin(&new_retraction("1.2.3"), now)?;
     let seen_by_two = two.get(planned.id)?;
     one.append(&planned, State::Sending, "sending", &Value::Null, now)?;
@@ -64,7 +64,7 @@ fn two_openers_cannot_both_send() -> Result<()> {
 fn rows_cannot_be_changed_or_removed() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("l.db");
-    let mut ledger = Ledger::open(&path, &identity(), &ann())?;
+    let ledger = Ledger::open(&path, &identity(), &ann())?;
     ledger.begin(&new_retraction("1.2.3"), Timestamp::UNIX_EPOCH)?;
     for sql in [
         "UPDATE events SET state = 'confirmed'",
@@ -72,7 +72,7 @@ fn rows_cannot_be_changed_or_removed() -> Result<()> {
         "DELETE FROM retractions",
         "UPDATE personal SET value = 'x'",
     ] {
-        let error = ledger.conn.execute(sql, []).expect_err(sql);
+        let error = ledger.conn().execute(sql, []).expect_err(sql);
         assert!(error.to_string().contains("append-only"), "{sql}: {error}");
     }
     Ok(())
@@ -85,7 +85,7 @@ fn another_tenant_and_another_schema_are_refused() -> Result<()> {
     let ledger = Ledger::open(&path, &identity(), &ann())?;
     let other = Identity { tenant: "u".into(), ..identity() };
     assert_eq!(Ledger::open(&path, &other, &ann()).expect_err("another tenant").kind, Kind::Identity);
-    ledger.conn.pragma_update(None, "user_version", 99).expect("pragma");
+    ledger.conn().pragma_update(None, "user_version", 99).expect("pragma");
     drop(ledger);
     assert_eq!(Ledger::open(&path, &identity(), &ann()).expect_err("another version").kind, Kind::OtherVersion);
     Ok(())
@@ -94,7 +94,7 @@ fn another_tenant_and_another_schema_are_refused() -> Result<()> {
 /// A ledger with two retractions, the first at its end.
 fn filled(path: &Path) -> Result<Ledger> {
     let now = Timestamp::UNIX_EPOCH;
-    let mut ledger = Ledger::open(path, &identity(), &ann())?;
+    let ledger = Ledger::open(path, &identity(), &ann())?;
     let first = ledger.begin(&new_retraction("1.2.3"), now)?;
     let first = ledger.append(&first, State::Sending, "sending", &json!({"request": {"a": 1}}), now)?;
     let first = ledger.append(&first, State::Queued, "queued", &Value::Null, now)?;
@@ -110,7 +110,7 @@ fn what_is_personal_stands_in_no_hashed_row_and_reads_as_it_was() -> Result<()> 
     let dir = tempfile::tempdir().expect("a temporary folder");
     let ledger = filled(&dir.path().join("l.db"))?;
     let hashed: String = ledger
-        .conn
+        .conn()
         .query_row(
             "SELECT group_concat(details) || (SELECT group_concat(plan || coalesce(reason, '')) FROM retractions) FROM events",
             [],
@@ -165,14 +165,14 @@ fn an_altered_removed_added_or_moved_row_is_found_where_it_is() -> Result<()> {
         let ledger = filled(&path)?;
         assert_eq!(ledger.audit(None)?.faults, [], "as it was written");
         let triggers: String = ledger
-            .conn
+            .conn()
             .query_row(
                 "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_master WHERE type = 'trigger'",
                 [],
                 |row| row.get(0),
             )
             .expect("triggers");
-        ledger.conn.execute_batch(&format!("PRAGMA foreign_keys = off; {triggers}; {sql}")).expect(sql);
+        ledger.conn().execute_batch(&format!("PRAGMA foreign_keys = off; {triggers}; {sql}")).expect(sql);
         let faults = ledger.audit(None)?.faults;
         assert_eq!(faults.first().map(|fault| fault.sequence), Some(*at), "{sql}: {faults:?}");
     }
@@ -186,11 +186,11 @@ fn a_cut_tail_and_a_ledger_written_anew_need_a_kept_head() -> Result<()> {
     let head = ledger.head()?;
     assert_eq!((head.sequence, head.hash.len()), (7, 64));
     assert_eq!(ledger.audit(Some(&head.hash))?.faults, []);
-    ledger.conn.execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 7").expect("a cut");
+    ledger.conn().execute_batch("DROP TRIGGER events_remain; DELETE FROM events WHERE id = 7").expect("a cut");
     let faults = ledger.audit(None)?.faults;
     assert!(faults.len() == 1 && faults[0].what.contains("the tail was cut"), "{faults:?}");
-    let (sequence, hash) = chain::newest(&ledger.conn).expect("an event");
-    main_file::set_head(&ledger.conn, sequence, &hash).expect("written");
+    let (sequence, hash) = chain::newest(&ledger.conn()).expect("an event");
+    main_file::set_head(&ledger.conn(), sequence, &hash).expect("written");
     assert_eq!(ledger.audit(None)?.faults, [], "whoever also writes the head anew is found by a kept one alone");
     assert_eq!(ledger.audit(Some(&head.hash))?.faults.len(), 1);
     let anew = filled(&dir.path().join("anew.db"))?;
@@ -202,7 +202,7 @@ fn a_cut_tail_and_a_ledger_written_anew_need_a_kept_head() -> Result<()> {
 fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let now = Timestamp::UNIX_EPOCH;
-    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
     let first = ledger.begin(&new_retraction("1.2.3"), now)?;
     let first = ledger.append(&first, State::Sending, "sending", &Value::Null, now)?;
     let first = ledger.append(&first, State::Failed, "refused", &Value::Null, now)?;
@@ -220,7 +220,7 @@ fn what_goes_out_again_takes_the_place_of_what_was_refused() -> Result<()> {
 fn a_change_that_goes_out_leaves_the_doubt_about_the_one_before_as_it_was() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let now = Timestamp::UNIX_EPOCH;
-    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
     let change = NewRetraction { road: Road::Modification, ..new_retraction("1.2.3") };
     let mut first = ledger.begin(&change, now)?;
     for state in [State::Sending, State::Queued, State::Unconfirmed] {
@@ -239,13 +239,13 @@ fn a_change_that_goes_out_leaves_the_doubt_about_the_one_before_as_it_was() -> R
 #[test]
 fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_turned_up() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
     let day = |n: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * n);
     let orders = ["found", "missing"].map(OrderId::new);
     let waits = |order_id| NewWatched { order_id, refunded_at: None, disposition: None, ticket: None };
     assert_eq!(ledger.watch(&[waits(&orders[0]), waits(&orders[1])], day(40), day(0))?, 2);
     assert_eq!(ledger.watch(&[waits(&orders[0])], day(90), day(1))?, 0, "one that is there stays as it is");
-    let mut look = |n| ledger.look_for_watched(day(n), |order| Ok(order == &orders[0]));
+    let look = |n| ledger.look_for_watched(day(n), |order| Ok(order == &orders[0]));
     let looked = look(30)?;
     assert_eq!((looked.found, looked.waiting), (vec![orders[0].clone()], 1));
     assert_eq!(look(39)?.found, [], "it is said once");
@@ -260,7 +260,7 @@ fn what_is_waited_for_is_taken_off_when_its_time_is_over_and_a_month_after_it_tu
 #[test]
 fn a_survey_says_where_everything_stands_and_names_nobody() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let mut ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
+    let ledger = Ledger::open(&dir.path().join("l.db"), &identity(), &ann())?;
     let at = |second| Timestamp::from_second(second).expect("a moment");
     let rewards =
         json!({"rewards": [{"reward_id": "r", "account_id": "bob@shop.example", "state": "cancelled", "assigned": 5}]});
@@ -287,4 +287,12 @@ fn a_survey_says_where_everything_stands_and_names_nobody() -> Result<()> {
     assert_eq!((seen.reward_id.as_str(), seen.state.as_str(), seen.assigned), ("r", "cancelled", Some(5)));
     assert!(!format!("{all:?}").contains("bob"));
     Ok(())
+}
+
+#[test]
+fn a_use_case_may_hold_a_ledger_across_an_await() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Ledger>();
+    shared::<crate::store::access::AccessFile>();
+    shared::<crate::store::budget::SharedBudget>();
 }

@@ -69,7 +69,7 @@ const FOUND_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Ledger {
     /// Puts refunds on the list; one that is there stays as it is.
-    pub fn watch(&mut self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
+    pub fn watch(&self, new: &[NewWatched<'_>], until: Timestamp, now: Timestamp) -> Result<u64> {
         self.transact(|tx, actor| {
             let mut insert = tx.prepare_cached(
                 "INSERT INTO watched (order_id, added_at, expires_at, refunded_at, disposition, ticket, person, host)
@@ -102,7 +102,7 @@ impl Ledger {
     }
 
     /// Takes orders off the list; how many were there.
-    pub fn unwatch(&mut self, orders: &[OrderId]) -> Result<u64> {
+    pub fn unwatch(&self, orders: &[OrderId]) -> Result<u64> {
         self.transact(|tx, _| {
             let mut delete = tx.prepare_cached("DELETE FROM watched WHERE order_id = ?1")?;
             let mut removed = 0;
@@ -115,7 +115,7 @@ impl Ledger {
 
     /// Marks what `is_there` has, and takes off what has waited long enough without turning up, and what turned up a month ago.
     pub fn look_for_watched(
-        &mut self,
+        &self,
         now: Timestamp,
         mut is_there: impl FnMut(&OrderId) -> Result<bool>,
     ) -> Result<Looked> {

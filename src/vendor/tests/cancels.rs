@@ -9,8 +9,8 @@ use crate::model::decimal::Decimal;
 use crate::model::{AccountId, ActionId, RewardId, Target};
 use crate::vendor::brand::IR_VERSION;
 use crate::vendor::{
-    Advocate, BrandWriter, Cancellation, Change, HostOptions, ItemChange, ItemMoney, Modification, Reversal,
-    RewardCanceller, Secret,
+    Advocate, BrandWriter, Change, HostOptions, ItemChange, ItemMoney, Modification, RewardCanceller, Secret,
+    WriteOutcome,
 };
 
 const QUEUED: &str = r#"{"Status":"QUEUED","QueuedUri":"/Advertisers/SID42/APISubmissions/A-78"}"#;
@@ -20,7 +20,7 @@ fn canceller(options: &HostOptions) -> RewardCanceller {
     RewardCanceller::new(options, "test_a/b", Clock::system(), CancellationToken::new()).expect("a client")
 }
 
-async fn cancel(options: &HostOptions) -> Cancellation {
+async fn cancel(options: &HostOptions) -> WriteOutcome {
     let canceller = canceller(options);
     let permit = canceller.ready().await.expect("a permit");
     canceller.cancel(permit, &RewardId::new("r/1")).await
@@ -51,11 +51,11 @@ async fn a_modification_is_the_published_put_and_judged_like_a_reversal() {
         let writer = writer.expect("a client");
         let permit = writer.ready().await.expect("a permit");
         let said = match writer.modify(permit, &Target::Action(ActionId::new("1.2.3")), &modification).await {
-            Reversal::Queued { batch_id, .. } => format!("queued {}", batch_id.unwrap_or_default()),
-            Reversal::Refused { message, .. } => format!("refused: {}", message.unwrap_or_default()),
-            Reversal::NotDone { error } => format!("{:?}: {error}", error.kind),
-            Reversal::RateLimited { .. } => "limited".to_owned(),
-            Reversal::Unknown { reason, .. } => format!("unknown: {reason}"),
+            WriteOutcome::Accepted { batch_id, .. } => format!("queued {}", batch_id.unwrap_or_default()),
+            WriteOutcome::Refused { message, .. } => format!("refused: {}", message.unwrap_or_default()),
+            WriteOutcome::NotSent { error } => format!("{:?}: {error}", error.kind),
+            WriteOutcome::RateLimited { .. } => "limited".to_owned(),
+            WriteOutcome::Unknown { reason, .. } => format!("unknown: {reason}"),
         };
         assert!(said.starts_with(expected), "{reply:?} gave {said}, not {expected}");
         let asked = server.asked();
@@ -79,11 +79,17 @@ async fn one_cancellation_is_one_request_whatever_comes_of_it() {
         (Reply::json(200, ""), "unknown: the vendor answered 200 with an empty body"),
         (Reply::json(204, ""), "unknown: the vendor answered 204 with an empty body"),
         (Reply::truncated(REWARD), "unknown: the vendor answered 200, but the answer broke off"),
-        (Reply::json(400, r#"{"message":"Reward is not cancellable.","statusCode":400}"#), "no: Reward is not"),
+        (
+            Reply::json(400, r#"{"message":"Reward is not cancellable.","statusCode":400}"#),
+            "refused 400: not cancellable: Reward is not",
+        ),
         (Reply::json(400, r#"{"message":"bad","apiErrorCode":"VALIDATION_FAILED"}"#), "refused 400: bad"),
         (Reply::json(400, r#"{"message":"try again","rsCode":"RS020"}"#), "unknown: the vendor answered 400"),
         (Reply::new(400, &[], "<html>"), "refused 400: "),
-        (Reply::json(404, r#"{"message":"Reward not found.","statusCode":404}"#), "missing"),
+        (
+            Reply::json(404, r#"{"message":"Reward not found.","statusCode":404}"#),
+            "refused 404: the vendor does not know the reward",
+        ),
         (Reply::new(404, &[], "<html>"), "refused 404: "),
         (Reply::json(404, tenant), "Tenant: the Advocate API does not know this tenant"),
         (Reply::json(401, "{}"), "Credentials: the Advocate API refuses"),
@@ -103,15 +109,14 @@ async fn one_cancellation_is_one_request_whatever_comes_of_it() {
         let outcome = cancel(&server.options()).await;
         assert!(!format!("{outcome:?}").contains("not found"), "the vendor's texts are not printed");
         let said = match outcome {
-            Cancellation::Cancelled { raw } => format!("cancelled {raw}"),
-            Cancellation::NotCancellable { message, .. } => format!("no: {}", message.unwrap_or_default()),
-            Cancellation::Missing => "missing".to_owned(),
-            Cancellation::Refused { status, message, .. } => {
+            WriteOutcome::Accepted { .. } => "cancelled".to_owned(),
+            WriteOutcome::Refused { status, message, body } => {
+                assert_eq!(body, "", "the answers of this host name people");
                 format!("refused {status}: {}", message.unwrap_or_default())
             }
-            Cancellation::NotDone { error } => format!("{:?}: {error}", error.kind),
-            Cancellation::RateLimited { .. } => "limited".to_owned(),
-            Cancellation::Unknown { reason, .. } => format!("unknown: {reason}"),
+            WriteOutcome::NotSent { error } => format!("{:?}: {error}", error.kind),
+            WriteOutcome::RateLimited { .. } => "limited".to_owned(),
+            WriteOutcome::Unknown { reason, .. } => format!("unknown: {reason}"),
         };
         assert!(said.starts_with(expected), "{reply:?} gave {said}, not {expected}");
         let asked = server.asked();
@@ -128,7 +133,7 @@ async fn a_reward_id_that_is_a_path_is_not_sent() {
     for id in ["", ".", ".."] {
         let permit = canceller.ready().await.expect("a permit");
         let outcome = canceller.cancel(permit, &RewardId::new(id)).await;
-        assert!(matches!(&outcome, Cancellation::NotDone { error } if error.kind == Kind::Usage), "{outcome:?}");
+        assert!(matches!(&outcome, WriteOutcome::NotSent { error } if error.kind == Kind::Usage), "{outcome:?}");
     }
     assert!(server.asked().is_empty());
 }
@@ -141,7 +146,7 @@ async fn a_cancellation_waits_with_the_reader_and_signs_again_only_with_a_new_to
     let reader = Advocate::new(&options, "t", Clock::system(), CancellationToken::new()).expect("a client");
     let both = canceller(&options).paced_with(&reader);
     let permit = both.ready().await.expect("a permit");
-    assert!(matches!(both.cancel(permit, &RewardId::new("r")).await, Cancellation::RateLimited { .. }));
+    assert!(matches!(both.cancel(permit, &RewardId::new("r")).await, WriteOutcome::RateLimited { .. }));
     let parked = reader.rewards(&AccountId::new("a"), None).await.map(|_| ()).map_err(|e| e.kind);
     assert_eq!(parked, Err(Kind::Parked));
     assert_eq!(advocate.stats().requests, 0);
@@ -156,6 +161,6 @@ async fn a_cancellation_waits_with_the_reader_and_signs_again_only_with_a_new_to
     std::fs::write(&path, "new").expect("a file");
     let permit = canceller.ready().await.expect("a permit");
     let outcome = canceller.cancel(permit, &RewardId::new("r/1")).await;
-    assert!(matches!(outcome, Cancellation::Cancelled { .. }), "{outcome:?}");
+    assert!(matches!(outcome, WriteOutcome::Accepted { .. }), "{outcome:?}");
     assert_eq!(server.asked().len(), 2);
 }

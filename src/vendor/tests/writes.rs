@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::error::Kind;
 use crate::model::{ActionId, OrderId, Target};
 use crate::vendor::brand::IR_VERSION;
-use crate::vendor::{Brand, BrandWriter, HostOptions, Reversal, Secret};
+use crate::vendor::{Brand, BrandWriter, HostOptions, Secret, WriteOutcome};
 
 const QUEUED: &str = r#"{"Status":"QUEUED","QueuedUri":"/Advertisers/SID42/APISubmissions/A-77"}"#;
 
@@ -21,7 +21,7 @@ fn writer(options: &HostOptions) -> BrandWriter {
     BrandWriter::new(options, "SID42", IR_VERSION, Clock::system(), CancellationToken::new()).expect("a client")
 }
 
-async fn reverse(options: &HostOptions) -> Reversal {
+async fn reverse(options: &HostOptions) -> WriteOutcome {
     let writer = writer(options);
     let permit = writer.ready().await.expect("a permit");
     writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "RETRACTION").await
@@ -37,10 +37,10 @@ async fn the_request_is_the_one_of_the_guide() {
     {
         let permit = writer.ready().await.expect("a permit");
         let reversal = writer.reverse(permit, &target, disposition).await;
-        let expected = Reversal::Queued {
-            queued_uri: "/Advertisers/SID42/APISubmissions/A-77".into(),
+        let expected = WriteOutcome::Accepted {
+            queued_uri: Some("/Advertisers/SID42/APISubmissions/A-77".into()),
             batch_id: Some("A-77".into()),
-            raw: QUEUED.into(),
+            body: QUEUED.into(),
         };
         assert_eq!(reversal, expected);
     }
@@ -105,11 +105,11 @@ async fn one_call_is_one_request_whatever_comes_of_it() {
     ] {
         let server = Server::saying([reply.clone()]).await;
         let said = match reverse(&server.options()).await {
-            Reversal::Queued { .. } => "queued".to_owned(),
-            Reversal::Refused { message, .. } => format!("refused: {}", message.unwrap_or_default()),
-            Reversal::NotDone { error } => format!("{:?}: {error}", error.kind),
-            Reversal::RateLimited { .. } => "limited".to_owned(),
-            Reversal::Unknown { reason, .. } => format!("unknown: {reason}"),
+            WriteOutcome::Accepted { .. } => "queued".to_owned(),
+            WriteOutcome::Refused { message, .. } => format!("refused: {}", message.unwrap_or_default()),
+            WriteOutcome::NotSent { error } => format!("{:?}: {error}", error.kind),
+            WriteOutcome::RateLimited { .. } => "limited".to_owned(),
+            WriteOutcome::Unknown { reason, .. } => format!("unknown: {reason}"),
         };
         assert!(said.starts_with(expected), "{reply:?} gave {said}, not {expected}");
         assert_eq!(server.asked().len(), 1, "{reply:?}");
@@ -122,7 +122,7 @@ async fn a_connection_that_was_never_opened_sent_nothing() {
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
     match reverse(&options(Url::parse(&base).expect("a URL"))).await {
-        Reversal::NotDone { error } => {
+        WriteOutcome::NotSent { error } => {
             assert_eq!(error.kind, Kind::Network);
             assert!(error.message.ends_with("nothing was sent"), "{}", error.message);
         }
@@ -139,7 +139,7 @@ async fn a_server_that_closes_kept_connections_is_not_asked_twice() {
     for sent in 1..=20 {
         let permit = writer.ready().await.expect("a permit");
         let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "RETRACTION").await;
-        assert!(matches!(reversal, Reversal::Queued { .. }), "{reversal:?}");
+        assert!(matches!(reversal, WriteOutcome::Accepted { .. }), "{reversal:?}");
         assert_eq!(server.asked().len(), sent);
     }
 }
@@ -163,7 +163,7 @@ async fn a_401_is_tried_again_only_with_a_token_that_changed() {
         }
         let permit = writer.ready().await.expect("a permit");
         let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "X").await;
-        assert_eq!(matches!(reversal, Reversal::Queued { .. }), queued, "{reversal:?}");
+        assert_eq!(matches!(reversal, WriteOutcome::Accepted { .. }), queued, "{reversal:?}");
         assert_eq!(server.asked().len(), requests);
     }
 }
@@ -178,7 +178,7 @@ async fn a_rate_limit_holds_the_reader_of_the_same_host_too() {
     let permit = writer.ready().await.expect("a permit");
     assert_eq!(brand.stats().in_flight, 1);
     let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "X").await;
-    let Reversal::RateLimited { until } = reversal else { panic!("{reversal:?}") };
+    let WriteOutcome::RateLimited { until } = reversal else { panic!("{reversal:?}") };
     let seconds = until.duration_since(clock.now()).as_secs();
     assert!((7190..=7200).contains(&seconds), "{seconds}");
     assert_eq!(brand.programs().await.map(|_| ()).map_err(|e| e.kind), Err(Kind::Parked));
@@ -195,6 +195,6 @@ async fn stop_keeps_a_reversal_from_starting_and_not_from_ending() {
     let permit = writer.ready().await.expect("a permit");
     stop.cancel();
     let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "X").await;
-    assert!(matches!(reversal, Reversal::Queued { .. }), "{reversal:?}");
+    assert!(matches!(reversal, WriteOutcome::Accepted { .. }), "{reversal:?}");
     assert_eq!(writer.ready().await.map(|_| ()).map_err(|e| e.kind), Err(Kind::Interrupted));
 }
