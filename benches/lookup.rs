@@ -40,7 +40,7 @@ fn main() -> Outcome<()> {
     for n in 0..INSIDE + 1000 {
         let order = OrderId::new(order(spread(n, links)));
         let began = Instant::now();
-        let answers = lookup::run(Some(&reader), std::slice::from_ref(&order), lookup::Participants::Leave, now)?;
+        let answers = lookup::run(Some(&reader), std::slice::from_ref(&order), lookup::ParticipantIds::Hide, now)?;
         let took = began.elapsed();
         if answers[0].matches.len() != 2 {
             return Err(format!("{order} was not found twice").into());

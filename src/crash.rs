@@ -1,18 +1,18 @@
-//! Crash points: with the feature `failpoints`, the process dies at a named step, as `kill -9` would have it.
+//! Crash points: with the feature `failpoints`, the process dies at a named step like after `kill -9`.
 //!
-//! Without the feature this is nothing at all. It must never run a destructor, flush a buffer or say goodbye: what a test
-//! finds afterwards is what a power cut leaves.
+//! Without the feature they do nothing. A crash runs no destructor and flushes no buffer, so that a test finds what a power cut
+//! leaves.
 
 #[cfg(feature = "failpoints")]
 static ARMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// Arms one crash point, by name; `NAME:3` dies at the third passage.
+/// Arms one crash point by name. `NAME:3` aborts the third time that the point is reached.
 #[cfg(feature = "failpoints")]
 pub fn arm(name: String) {
     drop(ARMED.set(name));
 }
 
-/// Dies here where this point is armed.
+/// Aborts the process if this point is armed.
 #[cfg(feature = "failpoints")]
 pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,7 +24,6 @@ pub fn point(name: &str) {
     }
 }
 
-/// Nothing, in a build without crash points.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn point(_name: &str) {}

@@ -1,7 +1,7 @@
-//! Use case: the whole job in one go, against the built-in simulator.
+//! Use case: crawl, look-up and retraction against the built-in simulator.
 //!
-//! Ignores configuration and environment, keeps its databases in a temporary folder, and talks to this machine only. It
-//! runs the same code as the real commands; nothing in it is acted.
+//! Ignores configuration and environment, keeps its databases in a temporary folder, and connects to this machine only. It runs
+//! the code of the real commands.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::commands::Exit;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
@@ -22,8 +21,8 @@ use crate::store::index::IndexReader;
 use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::{crawl, lookup};
 
-/// Runs simulator, crawl, lookup and retraction; the receipt is the answer.
-pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<Exit> {
+/// Prints the receipt of the retraction.
+pub async fn run(participants: u64, seed: u64, report: &Report, stop: &CancellationToken) -> Result<()> {
     let options = impact_simulator::Options { participants, seed, ..impact_simulator::Options::default() };
     let (tenant, account_sid, token) = (options.tenant.clone(), options.account_sid.clone(), options.token.clone());
     let server_stop = CancellationToken::new();
@@ -61,7 +60,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     for line in outcome.describe().lines() {
         report.note(format!("   {line}"));
     }
-    // One that is easy to read; lookups and retractions take any.
+    // Picks an order ID that is easy to read. Look-ups and retractions work with any.
     let mut examples = running.examples().plain;
     examples.sort_by_key(|example| example.order_id.bytes().filter(|b| !b.is_ascii_alphanumeric()).count());
     let example = examples.into_iter().next().ok_or_else(|| {
@@ -72,7 +71,8 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     report.note(format!("3. recoup lookup {:?}: an order that was just refunded", order_id.as_str()));
     let reader =
         IndexReader::open(&index, Some(&identity))?.ok_or_else(|| Error::new(Kind::Storage, "the index vanished"))?;
-    for answer in lookup::run(Some(&reader), std::slice::from_ref(&order_id), lookup::Participants::Leave, clock.now())?
+    for answer in
+        lookup::run(Some(&reader), std::slice::from_ref(&order_id), lookup::ParticipantIds::Hide, clock.now())?
     {
         for line in answer.describe().lines() {
             report.note(format!("   {line}"));
@@ -111,7 +111,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         report.line(line);
     }
     match receipt.problem() {
-        None => Ok(Exit::Done),
+        None => Ok(()),
         Some(problem) => Err(problem),
     }
 }

@@ -1,7 +1,7 @@
-//! Use case: does everything that recoup needs work, and what to do where it does not.
+//! Use case: checks everything that recoup needs, and says what to do about each failure.
 //!
-//! Reads a few participants, a sample of their rewards, the programs with their rules, and both files from end to end. It keeps the
-//! rules in the index, as a retraction does. It must never send anything that changes something, and never names a participant.
+//! Reads a few participants, a sample of their rewards, the programs with their rules, and both files from end to end. It
+//! stores the rules in the index, as a retraction does. It changes nothing at the vendor and never names a participant.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,7 +10,6 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::commands::Exit;
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, KeyCensus};
@@ -24,19 +23,18 @@ use crate::store::ledger::Ledger;
 use crate::store::{Identity, Whole, check_folder};
 use crate::vendor::{Advocate, Brand, HeardClock, Programs, Rewards};
 
-/// How many accounts are asked for a sample of rewards.
+/// Number of accounts whose rewards are sampled.
 const SAMPLE_ACCOUNTS: usize = 25;
 
-/// How many rewards make a sample.
+/// Number of rewards that are enough for a sample.
 const SAMPLE_REWARDS: usize = 25;
 
-/// How far this clock and the vendor's may be apart, in seconds.
+/// Largest accepted difference between this clock and the vendor's, in seconds.
 const CLOCK_SKEW: i64 = 60;
 
-/// How often it is shown how long a check takes.
+/// Interval of progress lines during a long check.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One check.
 #[derive(Debug, Serialize)]
 struct Check {
     #[serde(rename = "check")]
@@ -66,16 +64,16 @@ impl Check {
     }
 }
 
-/// Runs every check that can be run, and says each at once.
+/// Runs every check and reports each one at once. Returns the failure that decides the exit code.
 ///
-/// `asked` gets the client of the Advocate host, which hears the vendor's clock.
+/// `asked` receives the Advocate client, whose answers carry the vendor's clock.
 pub async fn run(
     settings: &Settings,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
     asked: &OnceLock<Advocate>,
-) -> Result<Exit> {
+) -> Result<Option<Error>> {
     let mut problems = Vec::new();
     let mut say = |check: Check| -> Result<()> {
         report.object(&check)?;
@@ -122,7 +120,7 @@ pub async fn run(
         }))?;
     }
     for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
-        // Where it cannot be read, that is said above.
+        // If the file cannot be opened, an earlier check reports it.
         let Ok(Some(file)) = file else { continue };
         let sound = inspect(file, name, clock, stop, report).await;
         if stop.is_cancelled() {
@@ -187,13 +185,10 @@ pub async fn run(
             report.note(format!("     {step}"));
         }
     }
-    match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
-        None => Ok(Exit::Done),
-        Some(worst) => Ok(Exit::Reported(worst)),
-    }
+    Ok(problems.into_iter().min_by_key(|problem| problem.kind.rank()))
 }
 
-/// Looks through a whole file; a large index takes as long as reading it does.
+/// Checks the integrity of a whole file. A large index takes as long as reading it does.
 async fn inspect(
     file: Whole,
     name: &'static str,
@@ -235,8 +230,7 @@ async fn advocate_checks(advocate: &Advocate, settings: &Settings) -> Vec<Check>
     checks
 }
 
-/// The rule of every program of the tenant; one line that says why, if none can be read.
-/// The rule of each program. What was read replaces what the index has kept of it, so that a retraction does not rely on less.
+/// Reads the rule of each program and stores it in the index, so that a retraction relies on the same reading.
 async fn rules(
     advocate: &Advocate,
     settings: &Settings,
@@ -262,7 +256,7 @@ async fn rules(
     })
 }
 
-/// One line a program. A program that is not live may do without the rule.
+/// One line for each program. A program that is not live needs no rule.
 fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
     const NAME: &str = "program rule";
     let rules = match rules {
@@ -289,7 +283,7 @@ fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
     rules.iter().map(check).collect()
 }
 
-/// What a sample of live rewards says about where the link is.
+/// Extracts links from a sample of live rewards and reports where they are.
 async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::UsersPage) -> Result<Check> {
     let mut accounts: Vec<_> = page.users.iter().map(|user| &user.account_id).collect();
     accounts.sort_unstable();
@@ -340,7 +334,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
 
 fn clock_check(heard: Option<HeardClock>) -> Check {
     let Some(heard) = heard else { return Check::fine("clock", "no answer of the vendor could be compared with it") };
-    // What keeps everything from being sent is said in the words of `recoup retract`.
+    // A difference that stops retractions is reported with the same text as by `recoup retract`.
     if let Some(trouble) = clock_trouble(heard.ahead) {
         return Check::wrong("clock", &trouble);
     }

@@ -1,68 +1,65 @@
-//! One error type for everything a user can cause or meet.
+//! The error type of everything that a user can cause or meet.
 //!
-//! An [`Error`] has a kind, a sentence and, where there is something to do, a hint. The kind decides the exit code and is
-//! what scripts match on. Nothing here prints, and no error may carry a token or an account ID.
+//! An [`Error`] has a kind, a sentence and usually a hint. The kind decides the exit code, and scripts match on it. Nothing
+//! here prints, and no error carries a token or an account ID.
 
 use std::fmt;
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-/// What went wrong, as a closed list that scripts may rely on.
+/// A closed list that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Anything without a more specific kind.
     Failed,
-    /// The host could not be reached, or kept failing.
+    /// The host could not be reached, or every attempt failed.
     Network,
-    /// The vendor answered something that is no answer to the question.
+    /// The vendor's response does not fit the request.
     Vendor,
     /// The vendor refused a retraction; nothing was done.
     VendorRefused,
-    /// A crawl over rewards found no order ID and no ActionId at all.
+    /// A crawl with rewards found no order ID and no ActionId.
     NoLinks,
-    /// The database could not be read or written.
+    /// A database could not be read or written.
     Storage,
-    /// Another process is crawling, or sending, on the same database.
+    /// Another process is crawling or sending on the same database.
     Busy,
-    /// The ledger is not what was written: a row was altered, removed, added or moved.
+    /// A row of the ledger was altered, removed, added or moved.
     Tampered,
-    /// Wrong usage.
     Usage,
     /// A setting is missing or unusable.
     Config,
     /// The vendor refused the credentials.
     Credentials,
-    /// The token may not do this.
+    /// The token lacks a permission.
     Scope,
-    /// The vendor does not know this tenant.
+    /// The vendor does not know the tenant.
     Tenant,
     /// The database belongs to another tenant, account or host.
     Identity,
-    /// The database was written by another version of recoup.
+    /// Another version of recoup wrote the database.
     OtherVersion,
     /// The order is not in the index.
     NotIndexed,
-    /// The order leads to several actions, or a reward offers several links.
+    /// The order has several actions, or a reward offers several links.
     Ambiguous,
-    /// A check before sending said stop; nothing was sent.
+    /// A check before the send stopped it; nothing was sent.
     Refused,
-    /// A person said no at the prompt; nothing was sent.
+    /// The user answered no at the prompt; nothing was sent.
     Declined,
     /// A second person must approve it first; nothing was sent.
     NeedsApproval,
-    /// Some items failed.
     SomeFailed,
     /// Sent, and not confirmed.
     NotConfirmed,
     /// The quota is used up for longer than the allowed wait; the state is saved.
     Parked,
-    /// Interrupted by a signal; the state is saved.
+    /// A signal interrupted the command; the state is saved.
     Interrupted,
 }
 
 impl Kind {
-    /// The exit code of the contract.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Failed
@@ -114,7 +111,7 @@ impl Kind {
         }
     }
 
-    /// Where several outcomes apply to one command, the one that decides its exit code: 130, 3, 8, 6, 7, 5, 4, then 1.
+    /// Decides between several failures of one command: the lowest rank wins. By exit code: 130, 3, 8, 6, 7, 5, 4, 2, then 1.
     pub fn rank(self) -> u8 {
         match self.exit_code() {
             130 => 0,
@@ -130,34 +127,29 @@ impl Kind {
     }
 }
 
-/// A failure as data: kind, sentence, hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// What sort of failure.
     pub kind: Kind,
     /// A lower-case sentence without a full stop.
     pub message: String,
-    /// What to do about it, where there is something to do.
+    /// What to do next.
     pub hint: Option<String>,
 }
 
-/// The result of nearly everything.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error without a hint.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None }
     }
 
-    /// The same error with a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same error, saying what was being done: `context: message`.
+    /// Prefixes the message with the operation that failed: `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
@@ -173,7 +165,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `{"kind", "message", "hint"}`, as the contract has it.
+/// Serializes `{"kind", "message", "hint"}`.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Error", 3)?;

@@ -1,4 +1,4 @@
-//! Parse, run, turn the outcome into an exit code.
+//! Parses the command line, runs the command, and returns the exit code.
 
 use std::process::ExitCode;
 
@@ -12,13 +12,13 @@ fn main() -> ExitCode {
         Ok(cli) => ExitCode::from(recoup::commands::main(cli)),
         Err(error) => {
             let printed = error.print();
-            // Help and version are no errors.
+            // Help and version are not errors.
             if !error.use_stderr() {
                 let report = Report::new(false, true);
                 report.printed(printed);
                 return ExitCode::from(report.exit_code(0));
             }
-            // Scripts get their last object even where the flags could not be read.
+            // A script gets its JSON object even if the flags could not be parsed.
             if std::env::args_os().any(|arg| arg == "--json") {
                 let first =
                     error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();

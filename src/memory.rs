@@ -1,9 +1,9 @@
-//! What others could read of this process's memory, where the tokens are: no core dump, and no debugger of the same user.
+//! Protects tokens in this process's memory: no core dump, and no debugger of the same user.
 
 use std::io;
 
-/// Limits core dumps to nothing and, on Linux, makes the process not dumpable: then no process of the same user may read its
-/// memory either. Called before any secret is read.
+/// Sets the core dump limit to zero and, on Linux, makes the process non-dumpable, so that no process of the same user can read
+/// its memory. Must be called before a secret is read.
 #[cfg(unix)]
 pub fn keep_private() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
@@ -14,7 +14,6 @@ pub fn keep_private() -> io::Result<()> {
     Ok(())
 }
 
-/// Nothing that could be done here.
 #[cfg(not(unix))]
 pub fn keep_private() -> io::Result<()> {
     Ok(())

@@ -1,9 +1,9 @@
-//! A file that a user names for output: written whole, or straight through where it cannot be replaced.
+//! A file that a user names for output: written as a whole, or as a stream if it cannot be replaced.
 //!
-//! The path is checked before any work begins. A regular file is written beside its place, synced and renamed, so that no
-//! reader sees half of it and a crash leaves the old one. A symbolic link to a regular file stays: its target is replaced. A
-//! FIFO, a terminal or another character device is opened once and written straight through. A rename would turn it into a
-//! regular file, so it is never replaced.
+//! The path is checked before any work begins. A regular file is written to a temporary file beside it, synced and renamed, so
+//! that no reader sees half of it and a crash leaves the old one. A symbolic link to a regular file stays: its target is
+//! replaced. A FIFO, a terminal or another character device is opened once and written as a stream: a rename would turn it into
+//! a regular file.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -13,27 +13,27 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Kind, Result};
 
-/// What a file may be, and who may read it.
+/// Which files are accepted, and their permissions.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// A regular file that exists may be replaced.
     pub force: bool,
-    /// A FIFO or a character device may take the output.
+    /// A FIFO or a character device is accepted.
     pub streams: bool,
-    /// The permissions of a new file, before the umask.
+    /// Permissions of a new file, before the umask.
     pub mode: u32,
-    /// The kind of error if the folder takes no file.
+    /// The kind of error if the folder is not writable.
     pub unwritable: Kind,
 }
 
 impl Default for Rules {
-    /// For tables that say who was rewarded for what: private to the owner, and no existing file is replaced.
+    /// For tables of who was rewarded for what: private to the owner, and never replacing a file.
     fn default() -> Self {
         Self { force: false, streams: true, mode: 0o600, unwritable: Kind::Usage }
     }
 }
 
-/// A place for output, checked and reserved.
+/// An output path, checked and reserved.
 #[derive(Debug)]
 pub struct OutFile {
     path: PathBuf,
@@ -49,16 +49,16 @@ enum Place {
 /// A regular file that gets its content by a rename.
 #[derive(Debug)]
 struct Regular {
-    /// The file itself, if `path` is a link to it.
+    /// The link's target, if `path` is a link.
     target: PathBuf,
     folder: PathBuf,
     rules: Rules,
-    /// The content so far; `None` once it has its name.
+    /// The content so far; `None` after the rename.
     draft: Option<BufWriter<NamedTempFile>>,
 }
 
 impl OutFile {
-    /// Reserves a private file; `force` permits replacing a regular file that exists.
+    /// Reserves a private file; `force` permits replacing an existing regular file.
     pub fn reserve(path: &Path, force: bool) -> Result<Self> {
         Self::reserve_by(path, Rules { force, ..Rules::default() })
     }
@@ -110,7 +110,7 @@ impl OutFile {
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut regular = Regular { folder: folder.to_owned(), target, rules, draft: None };
-        // Held from here on: a folder or a disk that takes no file is found before an hour's work, not after it.
+        // Creates the temporary file now, so that a read-only folder or a full disk is found before an hour's work.
         regular.draft()?;
         Ok(Self { path: path.to_owned(), place: Place::Regular(regular) })
     }
@@ -135,7 +135,7 @@ impl OutFile {
         Ok(())
     }
 
-    /// Writes everything. If the file cannot get its name, the content stays in the temporary file, which the error names.
+    /// Writes everything. If the rename fails, the content stays in the temporary file, which the error names.
     ///
     /// A second call replaces a regular file that the first one wrote.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -143,13 +143,13 @@ impl OutFile {
         self.finish(true)
     }
 
-    /// Writes everything, or leaves nothing behind: for content that must not exist without its name.
+    /// Writes everything, or leaves no temporary file behind: for content that must not lie around under another name.
     pub fn write_or_leave_nothing(&mut self, bytes: &[u8]) -> Result<()> {
         self.append(bytes)?;
         self.finish(false)
     }
 
-    /// Adds to the content. A regular file shows none of it before [`OutFile::finish`].
+    /// Appends to the content. A regular file shows none of it before [`OutFile::finish`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let written = match &mut self.place {
             Place::Stream(stream) => stream.write_all(bytes),
@@ -158,7 +158,7 @@ impl OutFile {
         written.map_err(|error| self.failed(&error))
     }
 
-    /// Syncs the content and gives the file its name. `keep`: if that fails, the content stays in the temporary file.
+    /// Syncs the content and renames the file. If that fails and `keep` is set, the content stays in the temporary file.
     pub fn finish(&mut self, keep: bool) -> Result<()> {
         let finished = match &mut self.place {
             // Syncing a FIFO or a terminal is an error.
@@ -180,7 +180,7 @@ impl OutFile {
     }
 }
 
-/// Why a file did not get its name, and where its content is.
+/// Why the rename failed, and where the content is.
 struct Unfinished {
     error: io::Error,
     kept: Option<PathBuf>,
@@ -235,7 +235,7 @@ impl Regular {
     }
 }
 
-/// Makes a folder, and those above it, for its owner alone, whatever the umask. One that exists stays as it is.
+/// Creates a folder and its parents with access for the owner only, whatever the umask. An existing folder is unchanged.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -246,20 +246,19 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         builder.mode(0o700).create(folder)?;
-        // A umask can take the owner's own permissions away.
+        // A umask can remove the owner's own permissions.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
     }
     #[cfg(not(unix))]
     builder.create(folder)
 }
 
-/// Syncs a folder, so that a new name survives a power cut. Not every file system can; there the name is as durable as it gets.
+/// Syncs a folder, so that a rename survives a power cut. Failures are ignored, because some file systems cannot do it.
 pub fn sync_folder(folder: &Path) {
     drop(File::open(folder).and_then(|folder| folder.sync_all()));
 }
 
-/// Whether a file is an SQLite database. A slip of the keyboard must not replace the ledger: it is the only record of what was
-/// sent.
+/// Whether a file is an SQLite database. A mistyped path must not replace the ledger, the only record of what was sent.
 fn is_database(path: &Path) -> bool {
     let mut start = [0; SQLITE.len()];
     File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE
@@ -269,7 +268,7 @@ fn refused(path: &Path, why: &str) -> Error {
     Error::new(Kind::Usage, format!("{} {why}", path.display()))
 }
 
-/// How every SQLite database begins.
+/// Header of every SQLite database.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
 const FIFO: &str = "a FIFO";
@@ -278,7 +277,7 @@ const CHARACTER_DEVICE: &str = "a character device";
 /// ENXIO: a FIFO has no reader.
 const NO_READER: i32 = 6;
 
-/// What something other than a regular file is.
+/// What a file that is not a regular file is.
 fn what_it_is(found: &Metadata) -> &'static str {
     if found.is_dir() {
         return "a folder";
@@ -303,7 +302,7 @@ fn what_it_is(found: &Metadata) -> &'static str {
     "no regular file"
 }
 
-/// Opens a FIFO, and waits a few seconds for its reader. A plain open would wait for ever, and no signal would end it.
+/// Opens a FIFO, and waits a few seconds for its reader. A plain open would block without a limit, and no signal would end it.
 #[cfg(unix)]
 fn open_fifo(path: &Path) -> io::Result<File> {
     const LOOKS: u32 = 500;

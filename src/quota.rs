@@ -1,7 +1,7 @@
-//! Use case: what makes recoup wait for a host, and ending that wait at a person's word.
+//! Use case: show and clear the time until which recoup sends no request to a host.
 //!
-//! A wait that a host asked for outlives the process that was told of it, so a mistaken one would stop every later command.
-//! Nothing here asks the vendor, and nothing clears what recoup itself has counted against a configured quota.
+//! A pause that a host asked for outlives the process, so a mistaken one would stop every later command. Nothing here sends a
+//! request, and nothing clears what recoup itself has counted against a configured quota.
 
 use std::path::Path;
 
@@ -15,38 +15,33 @@ use crate::report::{self, Report};
 use crate::store::Identity;
 use crate::store::budget::{BudgetLine, SharedBudget, budgets};
 
-/// What a person asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Only this host: `advocate` or `brand`.
+    /// Only this host: `advocate` or `brand`; `None` for both.
     pub host: Option<&'static str>,
-    /// Show what is held, and clear nothing.
+    /// Show the pauses and clear none.
     pub dry_run: bool,
-    /// Do not ask.
+    /// Skip the question.
     pub yes: bool,
 }
 
-/// What `recoup quota clear` found and did.
 #[derive(Debug, Serialize)]
 pub struct Cleared {
-    /// Whether clearing was only shown.
     pub dry_run: bool,
-    /// Each host that was asked from this index.
+    /// Each host to which requests were sent with this index.
     pub hosts: Vec<HostWait>,
 }
 
-/// One host.
 #[derive(Debug, Serialize)]
 pub struct HostWait {
     /// `advocate` or `brand`, and the base URL.
     pub host: String,
-    /// No request starts before this moment, RFC 3339; `null` if nothing is held.
+    /// No request starts before this time, RFC 3339; `null` without a pause.
     pub waiting_until: Option<String>,
-    /// Why not.
     pub wait_reason: Option<&'static str>,
-    /// Whether the wait can be cleared: the host asked for it. What recoup has counted against `quota` cannot.
+    /// Whether the pause can be cleared. Only a pause that the host asked for can; one that recoup counted against `quota`
+    /// cannot.
     pub clearable: bool,
-    /// Whether it was cleared.
     pub cleared: bool,
 }
 
@@ -83,7 +78,6 @@ impl HostWait {
 }
 
 impl Cleared {
-    /// What was found and done, for a person.
     pub fn lines(&self) -> Vec<String> {
         if self.hosts.is_empty() {
             return vec!["no host was asked from this index yet: nothing is held".to_owned()];
@@ -92,7 +86,7 @@ impl Cleared {
     }
 }
 
-/// Shows what is held, asks, and clears it.
+/// Shows the pauses, asks, and clears them.
 ///
 /// # Errors
 /// `Refused` without a terminal and without `yes`; `Declined`; `Storage` if the index cannot be written.

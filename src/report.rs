@@ -1,11 +1,12 @@
-//! All output: data on stdout, everything else on stderr, progress where a person watches.
+//! All output: data on stdout, everything else on stderr, progress on a terminal.
 //!
-//! Only this module prints. Data is either human text or JSON, never both; `--quiet` silences notes and progress, never
-//! data, warnings or errors. Line breaks and control characters in a line, which may be the vendor's or somebody's words, are
-//! shown and not obeyed, on stdout, on stderr and in the log: nobody forges a line of a receipt.
+//! Only this module prints. Data is either text or JSON, never both. `--quiet` silences notes and progress, never data,
+//! warnings or errors. Text can come from the vendor or a shop's file, so line breaks and control characters in a line are
+//! escaped on stdout, on stderr and in the log: nobody can forge a line of a receipt.
 //!
-//! A failed write to stdout does not stop a command, which may be in the middle of a retraction. The first failure is said on
-//! stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe is success: its reader wants no more.
+//! A failed write to stdout does not stop a command, which may be in the middle of a retraction. The first failure is reported
+//! on stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe counts as success: its reader wants no
+//! more.
 
 #![expect(clippy::disallowed_methods, reason = "how often a line of progress is printed: no decision rests on it")]
 
@@ -21,10 +22,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 
-/// How lines are spaced where progress goes to a file or a log.
+/// Interval of progress lines if stderr is not a terminal.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
-/// Says when to colour, before anything is printed.
 pub fn colour(when: clap::ColorChoice) {
     let choice = match when {
         clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
@@ -34,7 +34,7 @@ pub fn colour(when: clap::ColorChoice) {
     choice.write_global();
 }
 
-/// Starts the log on stderr: what `-v` asks for, as lines for people or as one JSON object each.
+/// Starts the log on stderr, as text or as one JSON object a line. `verbose` is the number of `-v` flags.
 pub fn start_log(verbose: u8, json: bool) {
     let level = match verbose {
         0 => tracing::level_filters::LevelFilter::OFF,
@@ -45,13 +45,14 @@ pub fn start_log(verbose: u8, json: bool) {
     let writer = move || LogLine { out: io::stderr(), json };
     let log =
         tracing_subscriber::fmt().with_writer(writer).with_ansi(!is_plain).with_max_level(level).with_target(false);
-    // By default tracing reports a failed write with eprintln!, which panics if stderr takes nothing: in the middle of a retraction.
+    // By default tracing reports a failed write with eprintln!, which panics if stderr cannot be written, possibly in the
+    // middle of a retraction.
     let log = log.log_internal_errors(false);
-    // Only the first of a process counts; a second one is a test's.
+    // Only the first call in a process takes effect. Tests may call it again.
     drop(if json { log.json().flatten_event(true).try_init() } else { log.try_init() });
 }
 
-/// Writes each event of the log, which comes in one piece, as one line.
+/// Writes each log event as one line. tracing passes an event in one call.
 struct LogLine<W> {
     out: W,
     json: bool,
@@ -63,7 +64,7 @@ impl<W: Write> Write for LogLine<W> {
         if self.json {
             self.out.write_all(escaped_json(text.into_owned()).as_bytes())?;
         } else {
-            // Escape characters that are left are the log's own colours.
+            // The remaining escape characters are the log's own colours.
             let shown = shown(text.trim_end_matches('\n'), |c| is_unsafe(c) && c != '\u{1b}');
             self.out.write_all(format!("{shown}\n").as_bytes())?;
         }
@@ -78,13 +79,13 @@ impl<W: Write> Write for LogLine<W> {
 /// Where the output of one command goes.
 #[derive(Debug)]
 pub struct Report {
-    /// Data as JSON, one object or one per line.
+    /// Print data as JSON, one object or one per line.
     pub json: bool,
-    /// No notes and no progress.
+    /// Print no notes and no progress.
     pub quiet: bool,
-    /// Nothing is printed at all: what there is to say goes to the log. For a service, whose output is its answers.
+    /// Print nothing and log instead. For a service, whose output is its responses.
     silent: bool,
-    /// The newest line of progress, for whoever shows it elsewhere.
+    /// The newest line of progress, for the page.
     latest: Mutex<String>,
     bar: Mutex<Option<ProgressBar>>,
     /// The first failed write to stdout.
@@ -92,40 +93,38 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report for one command.
     pub fn new(json: bool, quiet: bool) -> Self {
         Self { json, quiet, silent: false, latest: Mutex::default(), bar: Mutex::new(None), broken: OnceLock::new() }
     }
 
-    /// A report that prints nothing: notes and warnings go to the log, data nowhere.
+    /// A report that prints nothing: notes and warnings go to the log, data is dropped.
     pub fn silent() -> Self {
         Self { silent: true, ..Self::new(false, true) }
     }
 
-    /// The newest line of progress, where the work has shown any.
+    /// The newest line of progress; empty if there is none.
     pub fn latest(&self) -> String {
         self.latest.lock().map(|line| line.clone()).unwrap_or_default()
     }
 
-    /// Whether data goes out as JSON.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// One line of data for a person; nothing under `--json`.
+    /// Prints one line of data as text; nothing under `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json && !self.silent {
             self.out(|| write_line(anstream::stdout().lock(), &one_line(text.as_ref())));
         }
     }
 
-    /// Several lines of data for a person, as a [`table`]; nothing under `--json`. Whoever makes the text keeps line breaks out
-    /// of its parts.
+    /// Prints several lines of data, such as a [`table`]; nothing under `--json`. The caller keeps line breaks out of the
+    /// cells.
     pub fn lines(&self, text: impl AsRef<str>) {
         text.as_ref().split('\n').for_each(|line| self.line(line));
     }
 
-    /// One JSON object on one line; nothing without `--json`.
+    /// Prints one JSON object on one line; nothing without `--json`.
     pub fn object(&self, value: &impl Serialize) -> Result<()> {
         if !self.json {
             return Ok(());
@@ -135,12 +134,12 @@ impl Report {
         Ok(())
     }
 
-    /// One line of data whatever the format: the address of a server, which scripts wait for.
+    /// Prints one line of data in either format, such as a server's address that scripts wait for.
     pub fn data(&self, text: impl AsRef<str>) {
         self.out(|| write_line(io::stdout().lock(), text.as_ref()));
     }
 
-    /// A file on stdout, as it is, for whoever asked for it there.
+    /// Writes a file to stdout unchanged.
     pub fn bytes(&self, bytes: &[u8]) {
         self.out(|| {
             let mut out = io::stdout().lock();
@@ -149,29 +148,29 @@ impl Report {
         });
     }
 
-    /// The help or the version, which clap has printed to stdout or failed to.
+    /// Reports whether clap could print help or version to stdout.
     pub fn printed(&self, by_clap: io::Result<()>) {
         self.out(|| by_clap.and_then(|()| io::stdout().flush()));
     }
 
-    /// Whether data for stdout is missing there because a write failed. False for a closed pipe.
+    /// Whether a write of data to stdout failed. False for a closed pipe.
     pub fn has_lost_data(&self) -> bool {
         self.broken.get().is_some_and(|kind| *kind != io::ErrorKind::BrokenPipe)
     }
 
-    /// The exit code of a command that ended with `code`: success becomes 1 if data for stdout is missing there.
+    /// The exit code: success becomes 1 if data for stdout was lost.
     pub fn exit_code(&self, code: u8) -> u8 {
         if code == 0 && self.has_lost_data() { Kind::Failed.exit_code() } else { code }
     }
 
-    /// A remark on stderr; nothing under `--quiet`.
+    /// Prints a remark on stderr; nothing under `--quiet`.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             self.say(text);
         }
     }
 
-    /// What a person must see before they are asked, on stderr, also under `--quiet`.
+    /// Prints on stderr what a person must see before a question, also under `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
         if self.silent {
             return tracing::debug!("{}", one_line(text.as_ref()));
@@ -179,7 +178,7 @@ impl Report {
         self.suspended(|| write_line(anstream::stderr().lock(), &one_line(text.as_ref())));
     }
 
-    /// A warning on stderr, always.
+    /// Prints a warning on stderr, also under `--quiet`.
     pub fn warn(&self, text: impl AsRef<str>) {
         if self.silent {
             return tracing::warn!("{}", one_line(text.as_ref()));
@@ -190,7 +189,7 @@ impl Report {
         });
     }
 
-    /// The error that ends a command: on stderr for a person, and as the last object on stdout under `--json`.
+    /// Prints the error that ends a command: as text on stderr, and as the last object on stdout under `--json`.
     pub fn error(&self, error: &Error) {
         self.say_error(error);
         self.last_object(error);
@@ -206,13 +205,13 @@ impl Report {
         self.suspended(|| write_line(anstream::stderr().lock(), &text));
     }
 
-    /// The error of one item of several: on stderr for a person, as an object with its order ID under `--json`.
+    /// Prints the error of one item of several: as text on stderr, and as an object with its order ID under `--json`.
     pub fn item_error(&self, order_id: &str, error: &Error) -> Result<()> {
         self.warn(format!("order {order_id:?}: {}", error.message));
         self.object(&serde_json::json!({"order_id": order_id, "error": error}))
     }
 
-    /// The error as the last object on stdout; nothing without `--json`.
+    /// Prints the error as the last object on stdout; nothing without `--json`.
     pub fn last_object(&self, error: &Error) {
         if self.json {
             let object = serde_json::json!({ "error": error });
@@ -220,12 +219,12 @@ impl Report {
         }
     }
 
-    /// Whether a person can be asked: stdin and stderr are terminals.
+    /// Whether a person can answer a question: stdin and stderr are terminals.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Progress on anything that may last over two seconds: a bar on a terminal, a line now and then elsewhere.
+    /// Shows progress of work that may last over two seconds: a bar on a terminal, a line from time to time elsewhere.
     pub fn progress(&self, what: &'static str) -> Progress<'_> {
         let bar = (!self.quiet && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
@@ -238,7 +237,8 @@ impl Report {
         Progress { report: self, what, bar, last_line: Mutex::new(Instant::now()) }
     }
 
-    /// Every write to stdout. After the first failure nothing more is written: a gap in the middle would be taken for all of it.
+    /// Writes to stdout. After the first failure nothing more is written, because a reader would take output with a gap for
+    /// complete.
     fn out(&self, write: impl FnOnce() -> io::Result<()>) {
         if self.broken.get().is_some() {
             return;
@@ -252,7 +252,8 @@ impl Report {
         }
     }
 
-    /// A write to stderr. If it fails, there is nowhere left to say so, and the work goes on.
+    /// Writes to stderr, with the progress bar suspended. If the write fails, there is nowhere to report it, and the work goes
+    /// on.
     fn suspended(&self, write: impl FnOnce() -> io::Result<()>) {
         drop(self.try_suspended(write));
     }
@@ -266,7 +267,7 @@ impl Report {
     }
 }
 
-/// Asks on the terminal; *no* is the default. The caller has made sure that there is a terminal.
+/// Asks on the terminal; *no* is the default. The caller has checked that there is a terminal.
 pub fn ask(question: &str) -> io::Result<bool> {
     let mut stderr = anstream::stderr().lock();
     write!(stderr, "{} [y/N] ", one_line(question))?;
@@ -277,7 +278,7 @@ pub fn ask(question: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
 }
 
-/// Progress of one piece of work. Removed from the terminal when dropped.
+/// Progress of one piece of work. Removed from the terminal on drop.
 #[derive(Debug)]
 pub struct Progress<'a> {
     report: &'a Report,
@@ -287,7 +288,7 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// Shows where the work stands; `text` carries what else there is to say (rate, time left, waits).
+    /// Shows the progress; `text` carries further facts (rate, time left, pauses).
     pub fn show(&self, done: u64, total: Option<u64>, text: &str) {
         let counted = match total {
             Some(total) => format!("{}: {done} of {total}", self.what),
@@ -344,8 +345,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// Text from outside as a part of one line: line breaks, control characters, and marks that turn the text behind them around are
-/// shown, not obeyed.
+/// Escapes line breaks, control characters and bidirectional marks, so that the text stays one line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     shown(text, is_unsafe)
 }
@@ -358,18 +358,18 @@ fn shown(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// A value as JSON on one line, whatever takes a line to end: JSON escapes line feeds and the other ASCII control characters, but
-/// not U+0085, U+2028 or the marks that turn text around.
+/// A value as JSON on one line. JSON escapes line feeds and the other ASCII control characters; this also escapes U+0085,
+/// U+2028 and bidirectional marks.
 ///
 /// # Errors
-/// `Kind::Failed` if the value cannot be written as JSON.
+/// `Kind::Failed` if the value cannot be serialized.
 pub fn json_line(value: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(value)
         .map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))?;
     Ok(escaped_json(text))
 }
 
-/// Only texts and keys can hold such a character, and there it may be written as an escape. A line break that ends the JSON stays.
+/// Such a character can only be inside a string, so an escape sequence means the same. The line break that ends the JSON stays.
 fn escaped_json(text: String) -> String {
     let is_raw = |c: char| is_unsafe(c) && c != '\n';
     if !text.contains(is_raw) {
@@ -378,7 +378,7 @@ fn escaped_json(text: String) -> String {
     text.chars().map(|c| if is_raw(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
-/// Whether a character ends a line, controls a terminal, or changes the direction of what stands around it.
+/// Whether a character ends a line, controls a terminal, or changes the text direction.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

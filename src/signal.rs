@@ -1,23 +1,22 @@
-//! The first Ctrl-C or SIGTERM drains, the second leaves.
+//! The first Ctrl-C or SIGTERM drains, the second exits.
 //!
-//! The first cancels a token: nothing new is started, what was started finishes, the state is saved and the command
-//! ends with 130. The second ends the process at once; every store survives that.
+//! The first cancels a token: the command starts nothing new, finishes what it started, saves its state and exits with 130. The
+//! second ends the process at once; every store survives that.
 
 use tokio_util::sync::CancellationToken;
 
-/// The exit code of an interrupted command.
 const INTERRUPTED: i32 = 130;
 
-/// The number of SIGXFSZ, on all but MIPS: a file has reached the size limit of the process (`ulimit -f`).
+/// SIGXFSZ, the same number on all platforms but MIPS: a file has reached the size limit of the process (`ulimit -f`).
 #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
 const FILE_TOO_LARGE: i32 = 25;
 
 /// A token that the first signal cancels.
 ///
-/// SIGXFSZ, which would end the process between two steps, is caught from here on: the write fails instead, and what failed is
-/// reported like a full disk.
+/// Also catches SIGXFSZ, which would kill the process between two steps. The write then fails instead, and is reported like a
+/// full disk.
 pub fn stop_token() -> CancellationToken {
-    // Tokio's handler stays when its stream is dropped.
+    // Tokio's handler stays installed when its stream is dropped.
     #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
     drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(FILE_TOO_LARGE)));
     let stop = CancellationToken::new();

@@ -1,9 +1,10 @@
-//! Use case: who may do what at the page and the API.
+//! Use case: users, roles, sessions and tokens of the page and the API.
 //!
-//! `role` is the one table of rights; `secret` makes and hashes what only its owner knows; `throttle` says how long a failed
-//! attempt costs, and `network` which addresses are one. Somebody is known by a session (`sessions`), a token (`tokens`), or a
-//! proxy's word (`proxy`). What is kept is in [`crate::store::access`]. Nobody who is disabled gets in, nothing here says which of
-//! name and password was wrong, and no secret is kept as it is.
+//! `role` is the table of rights, `secret` makes and hashes passwords and tokens, `throttle` computes the delay after failed
+//! sign-ins, and `network` says which addresses count as one client. A request is authenticated by a session (`sessions`), an
+//! API token (`tokens`) or the header of a trusted proxy (`proxy`). [`crate::store::access`] stores everything.
+//!
+//! A disabled user cannot sign in. No answer says whether the name or the password was wrong. No secret is stored in clear.
 
 mod network;
 mod proxy;
@@ -31,15 +32,15 @@ use crate::store::Identity;
 pub use crate::store::access::Once;
 use crate::store::access::{AccessFile, UserRow};
 
-/// The longest name of a user or a token, in bytes.
+/// Longest name of a user or a token, in bytes.
 const NAME_AT_MOST: usize = 64;
 
-/// When sessions end.
+/// When sessions expire.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Without a request for this long.
+    /// A session without a request for this long expires.
     pub idle: Duration,
-    /// After this time whatever happens.
+    /// A session expires after this long, even while it is used.
     pub absolute: Duration,
 }
 
@@ -49,24 +50,19 @@ impl Default for Limits {
     }
 }
 
-/// By what somebody is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
-    /// A session of the page.
     Session,
-    /// A token of the API.
     Token {
-        /// Its number.
         id: i64,
-        /// What it may be used for.
         scopes: Vec<Right>,
     },
-    /// A proxy's word.
+    /// A trusted reverse proxy sent the user's name in its header.
     Proxy,
 }
 
 impl By {
-    /// The words for it, for the ledger.
+    /// The text that the ledger records.
     pub fn describe(&self) -> String {
         match self {
             Self::Session | Self::Proxy => "page".to_owned(),
@@ -75,21 +71,19 @@ impl By {
     }
 }
 
-/// Somebody who is known.
+/// An authenticated user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
-    /// Their name.
     pub name: String,
-    /// Their role now.
+    /// The role at this request, not at sign-in.
     pub role: Role,
-    /// The operating system's user that is the same person.
+    /// The operating system's user of the same person.
     pub os_user: Option<String>,
-    /// By what they are known.
     pub by: By,
 }
 
 impl Who {
-    /// Whether they may: their role must, and a token must be for it.
+    /// Both the user's role and the token's scopes must allow the right.
     pub fn may(&self, right: Right) -> bool {
         let scoped = match &self.by {
             By::Token { scopes, .. } => scopes.contains(&right),
@@ -99,29 +93,25 @@ impl Who {
     }
 }
 
-/// A user.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct User {
-    /// Their name.
     pub name: String,
-    /// Their role.
     pub role: Role,
-    /// The operating system's user that is the same person.
+    /// The operating system's user of the same person.
     pub os_user: Option<String>,
     /// RFC 3339.
     pub created_at: String,
-    /// RFC 3339; `null` while they may sign in.
+    /// RFC 3339; `null` if the user may sign in.
     pub disabled_at: Option<String>,
 }
 
 impl User {
-    /// Every name of this person.
+    /// Every name that the ledger can hold for this person.
     pub fn names(&self) -> Vec<String> {
         std::iter::once(&self.name).chain(&self.os_user).cloned().collect()
     }
 }
 
-/// Who may do what.
 #[derive(Debug)]
 pub struct Access {
     file: AccessFile,
@@ -129,27 +119,24 @@ pub struct Access {
 }
 
 impl Access {
-    /// Opens the file; creates it where it is missing.
+    /// Opens the users' database, or creates it.
     pub fn open(path: &Path, identity: &Identity, limits: Limits) -> Result<Self> {
         Ok(Self { file: AccessFile::open(path, identity)?, limits })
     }
 
-    /// Opens the file; `None` where there is no user yet.
+    /// Opens the users' database; `None` if it does not exist.
     pub fn open_existing(path: &Path, identity: &Identity, limits: Limits) -> Result<Option<Self>> {
         Ok(AccessFile::open_existing(path, identity)?.map(|file| Self { file, limits }))
     }
 
-    /// Whether anybody can sign in at all.
     pub fn has_users(&self) -> Result<bool> {
         Ok(self.file.users()?.iter().any(|user| user.disabled_at.is_none()))
     }
 
-    /// Every user.
     pub fn users(&self) -> Result<Vec<User>> {
         self.file.users()?.into_iter().map(user).collect()
     }
 
-    /// One user.
     pub fn user(&self, name: &str) -> Result<User> {
         let found = self.file.user(name)?.ok_or_else(|| {
             Error::new(Kind::Failed, format!("there is no user {name:?}")).hint("`recoup user list` shows them")
@@ -157,25 +144,24 @@ impl Access {
         user(found)
     }
 
-    /// The user that is the same person as this user of the operating system, where they may still sign in.
+    /// The enabled user of recoup that belongs to a user of the operating system.
     pub fn user_of_os(&self, os_user: &str) -> Result<Option<User>> {
         let found = self.file.user_of_os(os_user)?.filter(|user| user.disabled_at.is_none());
         found.map(user).transpose()
     }
 
-    /// Somebody by their name, where they may still sign in: for what was asked for in their name.
+    /// An enabled user by name, to run what they scheduled or requested earlier.
     pub fn who(&self, name: &str) -> Result<Option<Who>> {
         let Some(found) = self.file.user(name)?.filter(|user| user.disabled_at.is_none()) else { return Ok(None) };
         let found = user(found)?;
         Ok(Some(Who { name: found.name, role: found.role, os_user: found.os_user, by: By::Session }))
     }
 
-    /// Somebody by a proxy's word.
+    /// An enabled user by the name that a trusted proxy sent.
     pub fn by_proxy(&self, name: &str) -> Result<Option<Who>> {
         Ok(self.who(name)?.map(|who| Who { by: By::Proxy, ..who }))
     }
 
-    /// Adds a user.
     pub fn add_user(
         &mut self,
         name: &str,
@@ -203,14 +189,13 @@ impl Access {
         self.user(name)
     }
 
-    /// Gives a user another role.
     pub fn set_role(&mut self, name: &str, role: Role) -> Result<User> {
         self.user(name)?;
         self.file.set_role(name, role.as_str())?;
         self.user(name)
     }
 
-    /// Gives a user another password, and ends their sessions.
+    /// Changes the password and ends all sessions of the user.
     pub fn set_password(&mut self, name: &str, password: &str, now: Timestamp) -> Result<User> {
         secret::check_password(password)?;
         self.user(name)?;
@@ -218,41 +203,40 @@ impl Access {
         self.user(name)
     }
 
-    /// Disables a user: their sessions and tokens end at once.
+    /// Disables a user and ends their sessions and tokens at once.
     pub fn disable(&mut self, name: &str, now: Timestamp) -> Result<User> {
         self.user(name)?;
         self.file.disable(name, now)?;
         self.user(name)
     }
 
-    /// Lets a user sign in again.
     pub fn enable(&mut self, name: &str) -> Result<User> {
         self.user(name)?;
         self.file.enable(name)?;
         self.user(name)
     }
 
-    /// Writes down what was done to users and tokens.
+    /// Records a change to users or tokens.
     pub fn log(&mut self, actor: &Actor, what: &str, now: Timestamp) -> Result<()> {
         self.file.log(actor, what, now)
     }
 
-    /// What was done to users and tokens, oldest first: when, by whom, what.
+    /// Recorded changes to users and tokens, oldest first: when, by whom, what.
     pub fn logged(&self) -> Result<Vec<(String, String, String)>> {
         self.file.logged()
     }
 
-    /// Takes an Idempotency-Key for a request.
+    /// Reserves an Idempotency-Key for a request.
     pub fn begin_once(&mut self, user: &str, key: &str, hash: &str, now: Timestamp) -> Result<Once> {
         self.file.begin_once(user, key, hash, now.as_millisecond())
     }
 
-    /// Keeps the answer of a request.
+    /// Stores the response of a request, so that a repetition gets the same one.
     pub fn finish_once(&mut self, user: &str, key: &str, status: u16, body: &str) -> Result<()> {
         self.file.finish_once(user, key, status, body)
     }
 
-    /// Frees a key: nothing was done by its request.
+    /// Frees a key whose request did nothing.
     pub fn forget_once(&mut self, user: &str, key: &str) -> Result<()> {
         self.file.forget_once(user, key)
     }

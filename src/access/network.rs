@@ -1,8 +1,9 @@
-//! Which addresses are one peer. Pure.
+//! Which addresses count as one client. Pure.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The network that an address is counted by. One customer of a provider has a whole /64 of IPv6, and so all of it is one.
+/// The network by which attempts are counted. A provider gives each customer a whole IPv6 /64, so an IPv6 address counts as its
+/// /64.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

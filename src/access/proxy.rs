@@ -1,10 +1,11 @@
-//! Taking a reverse proxy's word for who somebody is. Pure.
+//! Sign-in by a header of a trusted reverse proxy. Pure.
 //!
-//! Only the named address is believed, and only one value of the named header: a second one is somebody's attempt.
+//! Only the configured address is trusted, and only if it sends the header exactly once: a second value may come from the
+//! client.
 
 use std::net::IpAddr;
 
-/// The name that the proxy says, where it is the proxy that says it.
+/// The user's name, if the request comes from the trusted proxy.
 pub fn proxied<'a>(peer: IpAddr, values: &[&'a [u8]], trusted: IpAddr) -> Option<&'a str> {
     let [only] = values else { return None };
     let name = std::str::from_utf8(only).ok()?.trim();

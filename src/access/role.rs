@@ -1,9 +1,9 @@
-//! Roles and rights: the one table of who may do what. Pure.
+//! Roles and rights: the table of who may do what. Pure.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What somebody is.
+/// A user's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -17,7 +17,7 @@ pub enum Role {
     Admin,
 }
 
-/// What somebody may do; also the scope of a token, by the same word.
+/// A right of a role; also the scope of a token, by the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -51,7 +51,6 @@ pub enum Right {
 }
 
 impl Role {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -61,12 +60,10 @@ impl Role {
         }
     }
 
-    /// The role of a word.
     pub fn named(word: &str) -> Option<Self> {
         Self::value_variants().iter().copied().find(|role| role.as_str() == word)
     }
 
-    /// The table.
     pub fn may(self, right: Right) -> bool {
         let least = match right {
             Right::LookUp | Right::Preflight | Right::SeeHealth | Right::Metrics => Self::Viewer,
@@ -79,7 +76,6 @@ impl Role {
 }
 
 impl Right {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LookUp => "lookup",
@@ -95,7 +91,6 @@ impl Right {
         }
     }
 
-    /// The right of a word.
     pub fn named(word: &str) -> Option<Self> {
         Self::value_variants().iter().copied().find(|right| right.as_str() == word)
     }

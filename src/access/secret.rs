@@ -1,7 +1,7 @@
-//! What only its owner knows: made at random, kept as a hash, compared in constant time.
+//! Passwords, session cookies and tokens: generated at random, stored as hashes, compared in constant time.
 //!
-//! A password is kept as argon2id (19 MiB, two passes, one lane). A cookie or a token has 256 random bits, so that its SHA-256 is
-//! enough. Nothing here prints, and nothing here may keep a secret as it is.
+//! A password is stored as argon2id (19 MiB, two passes, one lane). A cookie or a token has 256 random bits, so its SHA-256 is
+//! enough. Nothing here prints or stores a secret in clear.
 
 use std::sync::OnceLock;
 
@@ -15,13 +15,13 @@ use secrecy::zeroize::Zeroizing;
 use crate::error::{Error, Kind, Result};
 use crate::model::hex;
 
-/// The shortest password, in characters.
+/// Shortest password, in characters.
 pub const PASSWORD_AT_LEAST: usize = 12;
 
-/// The longest password, in bytes: hashing more is work for nobody's good.
+/// Longest password, in bytes. The limit bounds the work of one sign-in attempt.
 pub(super) const PASSWORD_AT_MOST: usize = 256;
 
-/// How a token begins, so that a scanner finds one that lies about.
+/// Prefix of every token, so that secret scanners can find a leaked one.
 pub(super) const TOKEN_PREFIX: &str = "rcp_";
 
 fn random<const N: usize>() -> Result<[u8; N]> {
@@ -32,17 +32,17 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// A text that nobody can guess: 128 bits, for what lasts as long as a form.
+/// 128 random bits as text, for short-lived values such as form tokens.
 pub fn random_text() -> Result<String> {
     Ok(hex(&random::<16>()?))
 }
 
-/// A secret of 256 bits. Its memory is wiped when it is dropped.
+/// 256 random bits as text. The memory is wiped on drop.
 pub(super) fn random_secret() -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(hex(&*Zeroizing::new(random::<32>()?))))
 }
 
-/// A password that a person can type, of 100 bits: five groups of four out of 32 letters and digits that look like no other.
+/// A password of 100 bits that a person can type: five groups of four, from 32 letters and digits that are hard to confuse.
 pub fn new_password() -> Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789-";
     let bytes = random::<20>()?;
@@ -57,26 +57,26 @@ pub fn new_password() -> Result<String> {
     Ok(groups.join("-"))
 }
 
-/// What is kept of a cookie or a token.
+/// The stored hash of a cookie or a token.
 pub(super) fn hash(secret: &str) -> Vec<u8> {
     digest(&SHA256, secret.as_bytes()).as_ref().to_vec()
 }
 
-/// A token for the forms of one cookie.
+/// The CSRF token for one cookie.
 pub(super) fn seal(key: &str, subject: &str) -> String {
     hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), subject.as_bytes()).as_ref())
 }
 
-/// Whether a form carries that token.
+/// Whether a form carries the CSRF token of this cookie.
 pub(super) fn is_seal(key: &str, subject: &str, given: &str) -> bool {
     let right = seal(key, subject);
-    // Both are hashed with a fresh key, so that comparing them tells nothing of where they differ.
+    // Comparing two hashes with a fresh key leaks no timing information about the position of a difference.
     let Ok(fresh) = random::<32>() else { return false };
     let fresh = hmac::Key::new(hmac::HMAC_SHA256, &fresh);
     hmac::verify(&fresh, given.as_bytes(), hmac::sign(&fresh, right.as_bytes()).as_ref()).is_ok()
 }
 
-/// Refuses a password that is easily guessed, or is none.
+/// Refuses a password that is too short, too long or easy to guess.
 pub(super) fn check_password(password: &str) -> Result<()> {
     if password.chars().count() < PASSWORD_AT_LEAST || password.len() > PASSWORD_AT_MOST {
         return Err(Error::new(
@@ -88,7 +88,6 @@ pub(super) fn check_password(password: &str) -> Result<()> {
     Ok(())
 }
 
-/// What is kept of a password.
 pub(super) fn hash_password(password: &str) -> Result<String> {
     let salt = random::<16>()?;
     let hash: PasswordHash = Argon2::default()
@@ -97,7 +96,8 @@ pub(super) fn hash_password(password: &str) -> Result<String> {
     Ok(hash.to_string())
 }
 
-/// Whether a password is the one that was kept. Where none was, it takes as long and is not.
+/// Compares a password with its stored hash. Without a stored hash it takes as long and returns `false`, so that timing does
+/// not reveal whether the user exists.
 pub(super) fn verify(password: &str, kept: Option<&str>) -> Result<bool> {
     static NOBODY: OnceLock<String> = OnceLock::new();
     let nobody = if let Some(hash) = NOBODY.get() {

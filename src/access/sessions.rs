@@ -1,8 +1,8 @@
-//! Signing in at the page, and the sessions that come of it.
+//! Sign-in on the page, and sessions.
 //!
-//! A session is known by the hash of its cookie and ends by itself. Guessing is slowed down by where it comes from and by the
-//! name that is tried, whether a user has it or not; nothing here says which of name and password was wrong. A browser in which
-//! somebody has signed in before is counted by itself: a stranger's guesses must not lock the owner of a name out.
+//! A session is stored under the hash of its cookie and expires by itself. Failed attempts are throttled by network and by user
+//! name, whether that user exists or not. A browser in which the user has signed in before has a counter of its own, so that a
+//! stranger's guesses cannot lock the user out.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -12,47 +12,41 @@ use crate::error::Result;
 use crate::model::Actor;
 use crate::store::access::Counted;
 
-/// A session of the page.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Whose it is.
     pub who: Who,
-    /// The token that its forms carry.
+    /// The CSRF token of its forms.
     pub csrf: String,
 }
 
-/// A session that has just begun.
 #[derive(Debug)]
 pub struct NewSession {
-    /// What the browser keeps. It is kept nowhere else.
+    /// The session cookie. The server stores only its hash.
     pub cookie: SecretString,
-    /// What the browser keeps for longer: that somebody has signed in by this name in it.
+    /// A long-lived cookie: this user has signed in with this browser.
     pub browser: String,
 }
 
-/// Where an attempt to sign in comes from.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    /// The network of the client.
+    /// The client's network.
     pub peer: String,
-    /// [`NewSession::browser`] of an earlier session, as the browser says it.
+    /// [`NewSession::browser`] of an earlier session, as the browser sent it.
     pub browser: Option<String>,
 }
 
-/// Why somebody was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginRefused {
     /// The name or the password is wrong, or the user is disabled.
     Wrong,
-    /// There were too many attempts.
     Throttled {
-        /// No attempt before this.
+        /// The next attempt is allowed at this time.
         until: Timestamp,
     },
 }
 
 impl Access {
-    /// Signs somebody in. Hashes, so it takes tens of milliseconds.
+    /// Signs a user in. Hashes a password, so it takes tens of milliseconds.
     pub fn login(
         &mut self,
         name: &str,
@@ -68,7 +62,7 @@ impl Access {
             keys.push((format!("browser:{number}"), throttle::of_known_browser));
         } else {
             keys.push((format!("peer:{}", origin.peer), throttle::of_peer));
-            // Also a name that no user has, or the answers would differ.
+            // Unknown names are counted too: otherwise the answers would reveal which names are users.
             if is_name {
                 keys.push((format!("user:{name}"), throttle::of_user));
             }
@@ -79,7 +73,7 @@ impl Access {
         }
         let can_be = is_name && password.len() <= secret::PASSWORD_AT_MOST;
         let stored = if can_be { self.file.password_of(name)? } else { None };
-        // Somebody who does not exist takes as long as a wrong password.
+        // Hashes a password for an unknown name too, so that timing does not reveal which names are users.
         let fits = secret::verify(if can_be { password } else { "" }, stored.as_deref())?;
         if !fits {
             return Ok(Err(LoginRefused::Wrong));
@@ -95,14 +89,14 @@ impl Access {
         Ok(Ok(NewSession { cookie: SecretString::from(cookie.as_str()), browser }))
     }
 
-    /// The number of a browser in which somebody has signed in by this name before.
+    /// The number of a browser in which this user has signed in before.
     fn known_browser<'a>(&self, name: &str, word: &'a str) -> Option<&'a str> {
         let (number, given) = word.split_once('.')?;
         secret::is_seal(self.file.csrf_key(), &browser_subject(name, number), given).then_some(number)
     }
 
-    /// Gives somebody another password, which they choose themselves: the one they have is asked for, and guessing it is slowed
-    /// down like signing in. Their sessions end, and a new one begins. Hashes several times.
+    /// Changes the user's own password. Requires the current one, and throttles wrong guesses like sign-ins. Ends all sessions
+    /// and starts a new one. Hashes several times.
     pub fn change_password(
         &mut self,
         name: &str,
@@ -120,7 +114,7 @@ impl Access {
         self.login(name, new, origin, now)
     }
 
-    /// The session of a cookie, where it has not ended.
+    /// The session of a cookie, if it has not expired.
     pub fn session(&mut self, cookie: &str, now: Timestamp) -> Result<Option<Session>> {
         let (hash, now_ms) = (secret::hash(cookie), now.as_millisecond());
         let Some(row) = self.file.session(&hash, now_ms)? else { return Ok(None) };
@@ -135,23 +129,22 @@ impl Access {
         Ok(Some(Session { who, csrf: self.csrf_of(cookie) }))
     }
 
-    /// Ends a session.
     pub fn end_session(&mut self, cookie: &str) -> Result<()> {
         self.file.end_session(&secret::hash(cookie))
     }
 
-    /// The token that forms carry, for a cookie or for whatever else stands for one.
+    /// The CSRF token for a cookie, or for another value that identifies the client.
     pub fn csrf_of(&self, subject: &str) -> String {
         secret::seal(self.file.csrf_key(), subject)
     }
 
-    /// Whether a form's token is the one for this cookie; takes as long whatever it is.
+    /// Checks a form's CSRF token in constant time.
     pub fn check_csrf(&self, subject: &str, given: &str) -> bool {
         secret::is_seal(self.file.csrf_key(), subject, given)
     }
 }
 
-/// What the word of a browser is made from.
+/// The text that a browser's long-lived cookie authenticates.
 fn browser_subject(name: &str, number: &str) -> String {
     format!("browser:{name}:{number}")
 }

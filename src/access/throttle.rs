@@ -1,43 +1,43 @@
-//! How long a failed attempt to sign in costs. Pure.
+//! The delay after failed sign-ins. Pure.
 //!
-//! A few slips of the finger cost nothing, guessing does. A name is slowed down wherever the guesses come from, also one that no
-//! user has: an answer must not tell which names are users. An address is slowed down whatever name it tries; it may be a whole
-//! office, so it has more room. If too many people fail at once, everybody who fails waits from the first failure on.
+//! A few typing errors cost nothing. A name is throttled wherever the guesses come from, even if no user has it: the answer
+//! must not reveal which names are users. A network is throttled whatever names it tries, and has more free attempts because a
+//! whole office may share it. If there are too many failures overall, every failure is delayed from the first one on.
 
-/// Attempts of one name that cost nothing.
+/// Failed attempts for one name before a delay.
 const FREE_OF_USER: u32 = 5;
 
-/// Attempts of one address that cost nothing.
+/// Failed attempts from one network before a delay.
 const FREE_OF_PEER: u32 = 20;
 
-/// Failures of everybody together, less those that were forgotten, from which on no failure is free.
+/// Number of recent failures overall from which no failure is free.
 const TOO_MANY: u32 = 60;
 
-/// One failure of everybody is forgotten after so long.
+/// The overall counter loses one failure in this time.
 pub(super) const FORGOTTEN_EVERY_MS: i64 = 10_000;
 
-/// Nobody waits longer: a person whose name somebody else tries must be able to get in.
+/// Longest delay. It is bounded so that an attacker cannot lock a user out.
 const LONGEST_MS: i64 = 15 * 60_000;
 
-/// An attempt that nobody has followed up is forgotten after this.
+/// The counter of a name or network expires after this time without a failure.
 pub(super) const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
-/// The wait after so many failures of one name, while everybody together has so many.
+/// The delay after this many failures for one name, with `of_everybody` recent failures overall.
 pub(super) fn of_user(failures: u32, of_everybody: u32) -> i64 {
     after(failures, FREE_OF_USER, of_everybody)
 }
 
-/// The wait after so many failures from one address, while everybody together has so many.
+/// The delay after this many failures from one network, with `of_everybody` recent failures overall.
 pub(super) fn of_peer(failures: u32, of_everybody: u32) -> i64 {
     after(failures, FREE_OF_PEER, of_everybody)
 }
 
-/// The wait after so many failures of a browser that has signed in by this name before: what others do does not concern it.
+/// The delay after this many failures from a browser in which this user has signed in before. Failures elsewhere do not count.
 pub(super) fn of_known_browser(failures: u32, _of_everybody: u32) -> i64 {
     after(failures, FREE_OF_USER, 0)
 }
 
-/// A second after the last free one, and twice as long each time; in milliseconds.
+/// In milliseconds: one second after the last free attempt, then doubled each time.
 fn after(failures: u32, free: u32, of_everybody: u32) -> i64 {
     let free = if of_everybody > TOO_MANY { 1 } else { free };
     match failures.checked_sub(free) {

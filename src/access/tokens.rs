@@ -1,6 +1,6 @@
-//! Tokens of the API: made, listed, ended, and taken as a word for who somebody is.
+//! API tokens: created, listed, revoked, and checked.
 //!
-//! A token may do what its scopes and its user's role both allow. Only its hash is kept, and it has an end.
+//! A token may do what both its scopes and its user's role allow. Only its hash is stored, and it expires.
 
 use std::time::Duration;
 
@@ -12,29 +12,27 @@ use super::{Access, By, Right, Role, Who, check_name, secret};
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{NewToken, TokenRow};
 
-/// A token, without itself.
+/// A token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Token {
-    /// Its number.
     pub id: i64,
-    /// Whose it is.
+    /// The name of its user.
     pub user: String,
-    /// What it is for.
+    /// What the token is used for, in the words of the person who created it.
     pub name: String,
-    /// What it may be used for.
     pub scopes: Vec<Right>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.
     pub expires_at: String,
-    /// Its newest request, RFC 3339, to the minute.
+    /// Newest request, RFC 3339, to the minute.
     pub used_at: Option<String>,
-    /// RFC 3339; `null` while it may be used.
+    /// RFC 3339; `null` if it is not revoked.
     pub revoked_at: Option<String>,
 }
 
 impl Access {
-    /// Makes a token: its number and itself, which is kept nowhere.
+    /// Creates a token. Returns its number and its secret, which is not stored.
     pub fn add_token(
         &mut self,
         owner: &str,
@@ -69,12 +67,11 @@ impl Access {
         Ok((self.file.add_token(&new, now)?, SecretString::from(secret.as_str())))
     }
 
-    /// Every token, or those of one user.
+    /// All tokens, or those of one user.
     pub fn tokens(&self, owner: Option<&str>) -> Result<Vec<Token>> {
         Ok(self.file.tokens(owner)?.into_iter().map(token).collect())
     }
 
-    /// Ends a token.
     pub fn revoke_token(&mut self, id: i64, now: Timestamp) -> Result<()> {
         if self.file.revoke_token(id, now)? {
             return Ok(());
@@ -83,7 +80,7 @@ impl Access {
             .hint("`recoup user token list` shows them"))
     }
 
-    /// Who holds this token, where it and its user may still be.
+    /// The user of a token, if the token is valid and the user is enabled.
     pub fn token(&mut self, secret: &str, now: Timestamp) -> Result<Option<Who>> {
         if !secret.starts_with(secret::TOKEN_PREFIX) {
             return Ok(None);

@@ -17,9 +17,9 @@ mod webhook;
 
 use std::path::PathBuf;
 
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Rate, Span, Until};
+use crate::config::{GlobalFlags, Rate, Span, Until};
 
 pub use adjust::AdjustArgs;
 pub use approval::{ApprovalCommand, DecideArgs, LimitsArgs};
@@ -47,36 +47,9 @@ pub use webhook::{AddressArgs, WebhookCommand};
 #[command(name = "recoup", version, arg_required_else_help = true, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalFlags,
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// The flags of every command.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// Configuration file [default: $RECOUP_CONFIG, then $XDG_CONFIG_HOME/recoup/recoup.toml]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The index [default: $RECOUP_DATABASE, then $XDG_DATA_HOME/recoup/recoup.db]; the ledger lies beside it
-    #[arg(long, global = true, value_name = "FILE")]
-    pub database: Option<PathBuf>,
-    /// A [profile.NAME] of the configuration file, with its own default database
-    #[arg(long, global = true, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Data as JSON: one object, or one per line
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// No notes and no progress; data, warnings and errors only
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Say more on stderr: -v what is done, -vv every request
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: ColorChoice,
 }
 
 #[derive(Debug, Subcommand)]

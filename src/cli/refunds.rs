@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::refunds::{AmountMeans, Explained};
+use crate::refunds::{AmountMeans, ColumnMapping};
 
 /// What the columns of a file mean, if recoup does not recognise them.
 #[derive(Debug, Clone, Default, Args)]
@@ -46,8 +46,8 @@ pub struct ColumnArgs {
 }
 
 impl ColumnArgs {
-    pub fn explained(&self) -> Explained {
-        Explained {
+    pub fn explained(&self) -> ColumnMapping {
+        ColumnMapping {
             recognise_by: Vec::new(),
             order_column: self.order_column.clone(),
             amount_column: self.amount_column.clone(),

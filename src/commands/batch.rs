@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::{CommandContext, Exit};
 use crate::cli::BatchArgs;
 use crate::error::{Error, Kind, Result};
-use crate::refunds::plan::{self as plan_file, MadeFor};
-use crate::refunds::{self, Decision, OutFile, Refunds, Syntax, read, write};
+use crate::refunds::plan_file::{self, PlanTarget};
+use crate::refunds::{self, Decision, OutFile, Refunds, Syntax, outcome_file, read};
 use crate::report::Report;
 use crate::retract::batch::{self, Batch, COLUMNS, Limits, PLANNED};
 use crate::retract::{self, Options, WriterSettings};
@@ -32,11 +32,11 @@ pub(super) async fn run(
     let CommandContext { settings, clock, report, .. } = context;
     batch::check(options)?;
     let read_options = super::refunds::options(settings, &args.columns);
-    let made_for = MadeFor { tenant: ctx.identity.tenant.clone(), account_sid: ctx.identity.account_sid.clone() };
+    let made_for = PlanTarget { tenant: ctx.identity.tenant.clone(), account_sid: ctx.identity.account_sid.clone() };
     let planned = match &args.apply {
         Some(path) => {
             let planned = plan_file::read_plan(path, &read_options)?;
-            planned.check_made_for(&made_for)?;
+            planned.check_target(&made_for)?;
             Some(planned)
         }
         None => None,
@@ -68,7 +68,7 @@ pub(super) async fn run(
     }
     warn_of_bad_rows(report, &refunds);
     let undated =
-        planned.as_ref().map_or_else(|| refunds::text::written_at(input, clock.now()), |planned| planned.made_at);
+        planned.as_ref().map_or_else(|| refunds::input::written_at(input, clock.now()), |planned| planned.made_at);
     // A large batch makes two Brand requests an order, not three: the action can only add a warning, the rewards decide.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
@@ -116,7 +116,7 @@ pub(super) async fn run(
         None if report.is_json() => Syntax::Ndjson,
         out => Syntax::of_output(out, refunds.syntax),
     };
-    let bytes = write::outcomes(&refunds, format, &COLUMNS, &values)?;
+    let bytes = outcome_file::outcomes(&refunds, format, &COLUMNS, &values)?;
     let unwritten = if let Some(out) = &mut out {
         out.write(&bytes).err()
     } else {
@@ -160,7 +160,7 @@ fn write_plan(
     context: &CommandContext<'_>,
     batch: &Batch<'_>,
     refunds: &Refunds,
-    made_for: &MadeFor,
+    made_for: &PlanTarget,
     out: Option<&mut OutFile>,
 ) -> Result<Exit> {
     let CommandContext { clock, report, .. } = context;
@@ -214,7 +214,7 @@ fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batc
         .filter(|(order, _)| matches!(order.decision, Decision::InFull { .. }))
         .map(|(order, options)| NewWatched {
             order_id: &order.order_id,
-            refunded_at: order.refunded_at.map(refunds::When::latest),
+            refunded_at: order.refunded_at.map(refunds::DateOrTime::latest),
             disposition: Some(&options.disposition),
             ticket: options.ticket.as_deref(),
         })

@@ -7,7 +7,7 @@ use super::{CommandContext, Exit, parked};
 use crate::cli::LookupArgs;
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
-use crate::lookup::{self, Participants, Verdict};
+use crate::lookup::{self, AnswerKind, ParticipantIds};
 use crate::model::OrderId;
 use crate::store::index::{Index, IndexReader};
 
@@ -28,12 +28,12 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
         let wishes = Wishes { max_wait: parked(args.park), ..Wishes::default() };
         let advocate = context.advocate(wishes)?;
         let mut index = Index::open(&settings.database, &identity)?;
-        let looked = lookup::participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
+        let looked = lookup::read_participant(&advocate, &mut index, &settings.mapping, clock, person).await?;
         report.note(looked.describe());
     }
     let open = || IndexReader::open(&settings.database, settings.identity_if_set()?.as_ref());
     let mut reader = open()?;
-    let orders = lookup::expand(reader.as_ref(), typed)?;
+    let orders = lookup::split_lists(reader.as_ref(), typed)?;
     let mut searched = BTreeMap::new();
     if args.live {
         let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
@@ -41,7 +41,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
         // The search creates the index if there was none.
         reader = open()?;
     }
-    let mut answers = lookup::run(reader.as_ref(), &orders, Participants::Find, clock.now())?;
+    let mut answers = lookup::run(reader.as_ref(), &orders, ParticipantIds::Match, clock.now())?;
     for answer in &mut answers {
         answer.searched = searched.remove(&answer.order_id);
     }
@@ -50,7 +50,7 @@ pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Resul
         report.object(answer)?;
         report.lines(answer.describe());
         missing += usize::from(!answer.is_found());
-        unclear += usize::from(answer.verdict == Verdict::Unclear);
+        unclear += usize::from(answer.verdict == AnswerKind::Unclear);
     }
     if missing == 0 {
         return Ok(Exit::Done);
@@ -75,11 +75,11 @@ fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
                 // Spreadsheets start a UTF-8 file with a byte order mark, which is not part of the first order ID.
                 let line = if n == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
                 if !line.is_empty() {
-                    orders.push(lookup::typed(line).map_err(at)?);
+                    orders.push(lookup::parse_typed(line).map_err(at)?);
                 }
             }
         } else {
-            orders.push(lookup::typed(&text)?);
+            orders.push(lookup::parse_typed(&text)?);
         }
     }
     Ok(orders)
@@ -91,7 +91,7 @@ async fn search_missing(
     orders: &[OrderId],
     budget: u64,
     park: bool,
-) -> Result<BTreeMap<OrderId, lookup::Searched>> {
+) -> Result<BTreeMap<OrderId, lookup::VendorSearch>> {
     let CommandContext { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
     let wishes = Wishes { max_wait: parked(park), ..Wishes::default() };

@@ -131,7 +131,9 @@ async fn run(cli: Cli, report: &Report) -> Result<Exit> {
     let stop = signal::stop_token();
     // These need no configuration, so an unfinished one must not make them fail.
     match cli.command {
-        Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await,
+        Command::Demo(args) => {
+            return demo::run(args.participants, args.seed, report, &stop).await.map(|()| Exit::Done);
+        }
         Command::Simulate(options) => return simulate(*options, report, stop).await,
         Command::Completions(args) => return Ok(generate::completions(&args, report)),
         Command::Man(args) => return generate::man(&args, report),
@@ -163,7 +165,8 @@ async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit>
         Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
         Command::Doctor => {
             let CommandContext { settings, clock, stop, report, first_advocate, .. } = context;
-            doctor::run(settings, clock, stop, report, first_advocate).await
+            let worst = doctor::run(settings, clock, stop, report, first_advocate).await?;
+            Ok(worst.map_or(Exit::Done, Exit::Reported))
         }
         Command::Crawl(args) => remember_refusal(context, "crawl", crawl::run(context, &args).await),
         Command::Lookup(args) => lookup::run(context, args).await,

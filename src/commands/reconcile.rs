@@ -4,7 +4,7 @@ use super::{CommandContext, Exit};
 use crate::cli::ReconcileArgs;
 use crate::error::{Error, Kind, Result};
 use crate::reconcile::{self, Job};
-use crate::refunds::{When, dates};
+use crate::refunds::{DateOrTime, dates};
 
 pub(super) fn run(context: &CommandContext<'_>, args: &ReconcileArgs) -> Result<Exit> {
     let CommandContext { settings, clock, stop, report, .. } = context;
@@ -28,7 +28,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ReconcileArgs) -> Result<
 }
 
 fn since(text: &str) -> Result<jiff::Timestamp> {
-    dates::parse(text).ok().flatten().map(When::earliest).ok_or_else(|| {
+    dates::parse(text).ok().flatten().map(DateOrTime::earliest).ok_or_else(|| {
         Error::new(Kind::Usage, format!("--since {text:?} is not a date"))
             .hint("write it as 2026-03-01 or 2026-03-01T14:05:00Z; a time without an offset is UTC")
     })

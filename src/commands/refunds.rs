@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::model::order_text::visible;
 use crate::refunds::decision::Evidence;
 use crate::refunds::formats;
-use crate::refunds::read::{self, LIST_NAME, Options};
-use crate::refunds::{Column, DecisionKind, OrderRefund, OrderText, Refunds};
+use crate::refunds::read::{self, LIST_FORMAT, Options};
+use crate::refunds::{Column, DecisionKind, OrderIdRewrite, OrderRefund, Refunds};
 use crate::report::{Report, grouped, table};
 
 /// Orders shown for each decision.
@@ -23,9 +23,9 @@ pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     let of_settings = &settings.refunds.order_text;
     Options {
         format: args.format.clone(),
-        explained: args.explained(),
-        of_settings: settings.refunds.formats.clone(),
-        order_text: OrderText {
+        mapping: args.explained(),
+        configured: settings.refunds.formats.clone(),
+        order_id_rewrite: OrderIdRewrite {
             prefix: args.order_prefix.clone().unwrap_or_else(|| of_settings.prefix.clone()),
             strip: args.strip_order_prefix.clone().unwrap_or_else(|| of_settings.strip.clone()),
         },
@@ -133,7 +133,7 @@ fn check(context: &CommandContext<'_>, args: &RefundsCheckArgs) -> Result<Exit> 
     if more > 0 {
         report.line(format!("  and {} more orders: --all lists them", grouped(more as u64)));
     }
-    for row in refunds.rows.iter().filter(|row| row.order.is_none() && row.aside.is_none()).take(EXAMPLES) {
+    for row in refunds.rows.iter().filter(|row| row.order.is_none() && row.no_order_needed.is_none()).take(EXAMPLES) {
         report.line(format!("  line {} names no order that can be used", row.line));
     }
     Ok(Exit::Done)
@@ -185,7 +185,7 @@ fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
         })
         .collect();
     known.push(Known {
-        name: LIST_NAME,
+        name: LIST_FORMAT,
         title: "list of refunds".to_owned(),
         recognised_by: vec!["only columns that recoup knows"],
         grain: "order, or refund",

@@ -1,4 +1,4 @@
-//! The environment, read once and in one place, so that a test can bring its own.
+//! The environment, read once and in one place, so that a test can replace it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use secrecy::zeroize::Zeroize;
 use crate::error::{Error, Kind, Result};
 use crate::vendor::Secret;
 
-/// Variables beside `RECOUP_…` that recoup or a library of it reads, in upper or lower case.
+/// Variables other than `RECOUP_…` that recoup or one of its libraries reads, in upper or lower case.
 const OTHERS: &[&str] = &[
     "HOME",
     "USERPROFILE",
@@ -25,11 +25,10 @@ const OTHERS: &[&str] = &[
     "TZ",
 ];
 
-/// What the environment says, injectable.
 #[derive(Debug, Clone, Default)]
 pub struct Environment(pub(super) BTreeMap<String, String>);
 
-/// Tokens are among the values, and so their memory is wiped.
+/// Wipes the values, which include tokens.
 impl Drop for Environment {
     fn drop(&mut self) {
         self.0.values_mut().for_each(Zeroize::zeroize);
@@ -40,7 +39,7 @@ impl Environment {
     /// The process's environment.
     ///
     /// # Errors
-    /// `Kind::Config` if a variable that recoup reads is not UTF-8: without it, another setting would be used unnoticed.
+    /// `Kind::Config` if a variable that recoup reads is not UTF-8. Skipping it would silently use another setting.
     #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
     pub fn of_process() -> Result<Self> {
         Self::of(std::env::vars_os())
@@ -75,16 +74,16 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
-    /// An XDG base directory: the variable, or a folder of the home directory.
+    /// An XDG base directory: the variable, or `fallback` in the home directory.
     pub(super) fn xdg(&self, variable: &str, fallback: &str) -> Option<PathBuf> {
-        // A relative path in an XDG variable is to be ignored, says the specification.
+        // The XDG specification says to ignore relative paths.
         self.path(variable)
             .filter(|path| path.is_absolute())
             .or_else(|| self.path("HOME").or_else(|| self.path("USERPROFILE")).map(|home| home.join(fallback)))
             .map(|base| base.join("recoup"))
     }
 
-    /// A secret by its variable or by the file that `VARIABLE_FILE` names; both at once is a mistake.
+    /// A secret from its variable, or from the file that `VARIABLE_FILE` names. Setting both is an error.
     pub(super) fn secret(&self, name: &'static str, in_file: Option<PathBuf>) -> Result<Option<Secret>> {
         let file_name = format!("{name}_FILE");
         match (self.get(name), self.path(&file_name)) {

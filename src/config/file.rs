@@ -1,6 +1,7 @@
-//! `recoup.toml`: its tables, its profiles, and errors that name file, section and key.
+//! `recoup.toml`: tables, profiles, and errors that name file, section and key.
 //!
-//! Every level is checked, also a profile that nobody asked for. A token is never in here, only the path of its file.
+//! Every level is checked, including profiles that this command does not use. The file never holds a token, only the path of a
+//! token file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,9 @@ use serde::Deserialize;
 use super::values::{PerWindow, Rate, Share, Span};
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::refunds::read::LIST_NAME;
-use crate::refunds::{Explained, formats};
+use crate::refunds::read::LIST_FORMAT;
+use crate::refunds::{ColumnMapping, formats};
 
-/// One JSONPath or several.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum OneOrMany {
@@ -60,7 +60,6 @@ tables! {
         write_token_file: PathBuf,
         ir_version: String,
     }
-    /// `[mapping]`.
     struct MappingTable {
         order_id: OneOrMany,
         action_id: OneOrMany,
@@ -79,7 +78,6 @@ tables! {
         backoff_max: Span,
         max_wait: Span,
     }
-    /// `[crawl]`.
     struct CrawlTable {
         page_size: u32,
         overlap: u32,
@@ -89,7 +87,6 @@ tables! {
         export_wait: Span,
         reread_after: Span,
     }
-    /// `[retract]`.
     struct RetractTable {
         wait: Span,
         first_poll: Span,
@@ -104,12 +101,10 @@ tables! {
         list_pages: u32,
         reread_for: Span,
     }
-    /// `[file]`.
     struct FileTable {
         reason_codes: Vec<String>,
         action_tracker: String,
     }
-    /// `[serve]`.
     struct ServeTable {
         listen: String,
         tls_cert: PathBuf,
@@ -121,7 +116,6 @@ tables! {
         session_end: Span,
         ready_max_age: Span,
     }
-    /// `[schedule]`.
     struct ScheduleTable {
         refresh: String,
         verify: String,
@@ -132,18 +126,16 @@ tables! {
         jitter: Share,
         refresh_max_requests: u64,
     }
-    /// `[webhook]`.
     struct WebhookTable {
         jwks_url: String,
     }
-    /// `[refunds]`.
     struct RefundsTable {
         order_prefix: String,
         strip_order_prefix: String,
     }
 }
 
-/// A table with everything that a profile may say.
+/// One level, before its tables are checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Level {
@@ -151,7 +143,7 @@ pub(super) struct Level {
     base: BTreeMap<String, toml::Value>,
 }
 
-/// The sections of one level, checked.
+/// The checked tables of one level.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sections {
     pub(super) base: Base,
@@ -166,11 +158,11 @@ pub(super) struct Sections {
     pub(super) webhook: WebhookTable,
     pub(super) refunds: RefundsTable,
     /// `[refund_format.NAME]`.
-    pub(super) refund_formats: BTreeMap<String, Explained>,
+    pub(super) refund_formats: BTreeMap<String, ColumnMapping>,
 }
 
 impl Sections {
-    /// Checks one level of a file. `above` names the level in errors: nothing, or `profile.NAME.`.
+    /// Checks one level of a file. `above` is the prefix in errors: empty, or `profile.NAME.`.
     pub(super) fn read(level: Level, file: &Path, above: &str) -> Result<Self> {
         let mut rest = level.base;
         let mut take = |name: &str| rest.remove(name).unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
@@ -180,7 +172,7 @@ impl Sections {
         let (refunds, refund_formats) = (take("refunds"), take("refund_format"));
         let at = |name: &str| Place { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
-        // A path in a file means the same file wherever recoup is started.
+        // A relative path is relative to the file, not to the working directory.
         let folder = file.parent().unwrap_or(Path::new(""));
         let paths = [
             &mut base.database,
@@ -233,15 +225,18 @@ impl Sections {
     }
 }
 
-/// The formats of shops' files that a person describes, by their names.
-fn refund_formats_of<'a>(value: toml::Value, at: &impl Fn(&str) -> Place<'a>) -> Result<BTreeMap<String, Explained>> {
+/// User-defined formats of refund files, by name.
+fn refund_formats_of<'a>(
+    value: toml::Value,
+    at: &impl Fn(&str) -> Place<'a>,
+) -> Result<BTreeMap<String, ColumnMapping>> {
     let toml::Value::Table(tables) = value else { return Err(at("refund_format").wrong(None, "is not a table")) };
     let mut formats = BTreeMap::new();
     for (name, table) in tables {
         let place = at(&format!("refund_format.{name}"));
-        let explained: Explained =
+        let explained: ColumnMapping =
             table.try_into().map_err(|error: toml::de::Error| place.wrong(None, error.message()))?;
-        if formats::named(&name).is_some() || name == LIST_NAME {
+        if formats::named(&name).is_some() || name == LIST_FORMAT {
             return Err(place.wrong(None, "has the name of a format that recoup knows"));
         }
         if explained.order_column.is_none() {
@@ -253,14 +248,14 @@ fn refund_formats_of<'a>(value: toml::Value, at: &impl Fn(&str) -> Place<'a>) ->
     Ok(formats)
 }
 
-/// Names a table of a file in errors.
+/// Where a table is in a file, for errors.
 pub(super) struct Place<'a> {
     file: &'a Path,
     section: String,
 }
 
 impl Place<'_> {
-    /// A table as its type. Key by key, so that the error can name the key.
+    /// Deserializes a table key by key, so that an error can name the key.
     fn table<T: Default + Overlay + for<'de> Deserialize<'de>>(&self, value: toml::Value) -> Result<T> {
         let toml::Value::Table(table) = value else {
             return Err(self.wrong(None, "is not a table"));
@@ -278,13 +273,13 @@ impl Place<'_> {
         let section = if self.section.is_empty() { String::new() } else { format!(" [{}]", self.section) };
         let key = key.map(|key| format!(" {key}:")).unwrap_or_default();
         Error::new(Kind::Config, format!("{}:{section}{key} {}", self.file.display(), what.trim_end()))
-            .hint("README lists every key")
+            .hint("docs/reference.md lists every key")
     }
 }
 
-/// Tables of which one may lie over another.
+/// A table that a profile can override.
 pub(super) trait Overlay {
-    /// Takes what `over` says, and keeps the rest.
+    /// Takes each value that `over` sets, and keeps the others.
     fn overlay(&mut self, over: Self);
 }
 
@@ -292,7 +287,6 @@ pub(super) fn paths_of(entry: Option<OneOrMany>) -> Vec<String> {
     entry.map(OneOrMany::into_vec).unwrap_or_default()
 }
 
-/// `recoup.toml`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct FileShape {
     #[serde(default)]
@@ -307,6 +301,7 @@ pub(super) fn read_file(path: &Path) -> Result<FileShape> {
             .hint("check --config and RECOUP_CONFIG")
     })?;
     toml::from_str(&text).map_err(|error| {
-        Error::new(Kind::Config, format!("{} is not usable: {error}", path.display())).hint("README lists every key")
+        Error::new(Kind::Config, format!("{} is not usable: {error}", path.display()))
+            .hint("docs/reference.md lists every key")
     })
 }

@@ -1,10 +1,11 @@
-//! Settings: flags over environment over `recoup.toml` over defaults.
+//! Settings: flags override the environment, which overrides `recoup.toml`, which overrides defaults.
 //!
-//! The only reader of the environment. A secret is named here (a variable or the path of a file) and read where it is
-//! used; it must never be a flag, never be in `recoup.toml` itself, and never be printed.
+//! Only this module reads the environment. It names secrets (a variable or the path of a file), and the client reads them. A
+//! secret is never a flag, never in `recoup.toml` itself, and never printed.
 
 mod environment;
 mod file;
+mod flags;
 mod schedule;
 mod serve;
 mod values;
@@ -19,15 +20,15 @@ use url::Url;
 
 pub use environment::Environment;
 use file::{HostTable, Sections, paths_of, read_file};
+pub use flags::GlobalFlags;
 pub use schedule::ScheduleSettings;
 pub use serve::ServeSettings;
 pub use values::{PerWindow, Rate, Share, Span, Until};
 
-use crate::cli::Global;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
-use crate::refunds::{Explained, OrderText};
+use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{Doubts, PACE, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
@@ -38,57 +39,55 @@ const BRAND_URL: &str = "https://api.impact.com/Advertisers";
 /// The Brand API's default limit (`docs/vendor/brand.md` §7). Advocate publishes none.
 const BRAND_QUOTA: Quota = Quota { limit: 1_000, window_ms: 3_600_000 };
 
-/// How long retractions are followed, and what stops them.
 #[derive(Debug, Clone, Copy)]
 pub struct RetractSettings {
-    /// How long to follow what was sent.
+    /// How long a retraction is followed after the send.
     pub wait: Duration,
-    /// The first look at the submission.
+    /// Delay before the first read of the submission.
     pub first_poll: Duration,
-    /// The longest pause between two looks.
+    /// Longest delay between two reads of the submission.
     pub max_poll: Duration,
-    /// An order that was last read longer ago than this is not retracted.
+    /// An order whose rewards were last read longer ago is not retracted.
     pub max_index_age: Duration,
     /// How long to wait for another process that is sending.
     pub lock_wait: Duration,
-    /// How long after the submission completed a reward may still take to cancel.
+    /// How long rewards may take to cancel after the submission completed.
     pub settle: Duration,
-    /// Orders of one batch at most.
+    /// Most orders in one batch.
     pub max_count: u64,
-    /// Value at most that one batch may take back, in each unit of the rewards.
+    /// Most value that one batch may take back, in each unit of the rewards.
     pub max_value: u64,
-    /// When the list of submissions is read for what nobody answered.
+    /// When the submissions list is read for requests without an answer.
     pub doubts: Doubts,
-    /// How long an *unconfirmed* one is read again.
+    /// How long an *unconfirmed* retraction is read again.
     pub reread_for: Duration,
 }
 
-/// What a reversal file takes where nothing else says it.
+/// Defaults for reversal files.
 #[derive(Debug, Clone, Default)]
 pub struct FileSettings {
-    /// The operator's own reason codes, beside those that the vendor documents.
+    /// The operator's own reason codes, in addition to the documented ones.
     pub reason_codes: Vec<String>,
-    /// The action tracker (event type) ID of an order that names none.
+    /// The action tracker (event type) ID for orders that name none.
     pub action_tracker: Option<String>,
 }
 
-/// How shops' files are read.
+/// How refund files are read.
 #[derive(Debug, Clone, Default)]
 pub struct RefundSettings {
-    /// How an order ID of a file becomes the one that the vendor knows.
-    pub order_text: OrderText,
-    /// Formats that a person described, by name.
-    pub formats: BTreeMap<String, Explained>,
+    /// How an order ID in a file becomes the vendor's order ID.
+    pub order_text: OrderIdRewrite,
+    /// User-defined formats, by name.
+    pub formats: BTreeMap<String, ColumnMapping>,
 }
 
-/// How a crawl pages and commits.
 #[derive(Debug, Clone, Copy)]
 pub struct CrawlSettings {
     /// Participants a page.
     pub page_size: u32,
-    /// Participants that two pages share, to notice a shift.
+    /// Participants that two consecutive pages share. The crawler detects a shifted list by them.
     pub overlap: u32,
-    /// How often the list of participants is walked at most.
+    /// Most passes over the list of participants.
     pub max_sweeps: u32,
     /// Rows a commit.
     pub batch: u32,
@@ -96,40 +95,32 @@ pub struct CrawlSettings {
     pub graphql_page_size: u32,
     /// How long to wait for an export.
     pub export_wait: Duration,
-    /// How old a reading may get before its account is read again; `None` for any age.
+    /// An account that was read longer ago is read again; `None` for no limit.
     pub reread_after: Option<Duration>,
 }
 
 /// Everything that a command may need, read once.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The profile, where one was named.
     pub profile: Option<String>,
     /// The index.
     pub database: PathBuf,
-    /// The ledger.
     pub ledger: PathBuf,
-    /// Who may use the page and the API.
+    /// The database of users.
     pub access: PathBuf,
     /// `IR-Version` of the Brand API.
     pub ir_version: String,
-    /// Where links are, where that is configured.
+    /// Configured JSONPaths of order ID and ActionId.
     pub mapping: Mapping,
-    /// How a crawl pages and commits.
     pub crawl: CrawlSettings,
-    /// How retractions are followed.
     pub retract: RetractSettings,
-    /// What a reversal file may say, and takes where nothing else says it.
     pub file: FileSettings,
-    /// How shops' files are read where no flag says it.
     pub refunds: RefundSettings,
-    /// Where the page is, and who signs in how long.
     pub serve: ServeSettings,
-    /// What the service does by itself, and when.
     pub schedule: ScheduleSettings,
-    /// Where the vendor's keys for webhooks are; `None` for their place on the Advocate host.
+    /// URL of the vendor's webhook keys; `None` for the default path on the Advocate host.
     jwks_url: Option<String>,
-    /// The crash point to arm, in a build that has them.
+    /// The crash point to arm, in a build with `failpoints`.
     pub crash_at: Option<String>,
     tenant: Option<String>,
     account_sid: Option<String>,
@@ -143,15 +134,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads flags, environment and file.
-    pub fn load(global: &Global, env: &Environment) -> Result<Self> {
+    pub fn load(global: &GlobalFlags, env: &Environment) -> Result<Self> {
         let named = global.config.clone().or_else(|| env.path("RECOUP_CONFIG"));
         let default = env.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("recoup.toml"));
         let path = named.clone().or_else(|| default.filter(|path| path.exists()));
         let file = path.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let path = path.unwrap_or_default();
         let mut sections = Sections::read(file.top, &path, "")?;
-        // All of them, also those that nobody asked for: a mistake is found when it is made, not when it matters.
+        // Checks all profiles, so that a mistake is reported when it is made and not when the profile is first used.
         let mut profiles = BTreeMap::new();
         for (name, level) in file.profile {
             let level = Sections::read(level, &path, &format!("profile.{name}."))?;
@@ -167,7 +157,7 @@ impl Settings {
         Self::from_parts(global, env, sections)
     }
 
-    fn from_parts(global: &Global, env: &Environment, sections: Sections) -> Result<Self> {
+    fn from_parts(global: &GlobalFlags, env: &Environment, sections: Sections) -> Result<Self> {
         let Sections {
             base,
             mapping,
@@ -197,7 +187,7 @@ impl Settings {
             None => default_database()?,
         };
         let database = real_path(&database);
-        // A ledger that somebody named is used whatever the index is called: one company, one ledger.
+        // A configured ledger is used for every index: one company has one ledger.
         let ledger = env.path("RECOUP_LEDGER").or(base.ledger).unwrap_or_else(|| ledger_beside(&database));
         let ledger = real_path(&ledger);
         if ledger == database {
@@ -245,7 +235,7 @@ impl Settings {
                 action_tracker: file.action_tracker,
             },
             refunds: RefundSettings {
-                order_text: OrderText {
+                order_text: OrderIdRewrite {
                     prefix: refunds.order_prefix.unwrap_or_default(),
                     strip: refunds.strip_order_prefix.unwrap_or_default(),
                 },
@@ -267,7 +257,6 @@ impl Settings {
         })
     }
 
-    /// The tenant alias.
     pub fn tenant(&self) -> Result<&str> {
         if let Some(tenant) = &self.tenant {
             Oddities::of(tenant).refuse("the tenant")?;
@@ -279,7 +268,6 @@ impl Settings {
         })
     }
 
-    /// The Account SID.
     pub fn account_sid(&self) -> Result<&str> {
         if let Some(account_sid) = &self.account_sid {
             Oddities::of(account_sid).refuse("the Account SID")?;
@@ -289,7 +277,8 @@ impl Settings {
         })
     }
 
-    /// What is odd about tenant, Account SID and tokens, each as a sentence without a part of it; an error if it can never be sent.
+    /// What is malformed in tenant, Account SID and tokens: a sentence each that reveals no part of the value, or an error if
+    /// the value can never be sent.
     pub fn what_is_odd(&self) -> Vec<Result<String>> {
         let mut found = Vec::new();
         for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
@@ -302,7 +291,7 @@ impl Settings {
         found
     }
 
-    /// Whom the databases belong to.
+    /// The owner of the databases.
     pub fn identity(&self) -> Result<Identity> {
         Ok(Identity {
             tenant: self.tenant()?.to_owned(),
@@ -312,8 +301,8 @@ impl Settings {
         })
     }
 
-    /// Whom the databases belong to, as far as the settings say it: reading an index needs no tenant, but one that is set
-    /// must be the index's. What is not set is empty, and is not compared.
+    /// The owner of the databases, as far as it is set. Reading an index needs no tenant, but a tenant that is set must match
+    /// the index. Unset parts are empty and are not compared.
     pub fn identity_if_set(&self) -> Result<Option<Identity>> {
         match (&self.tenant, &self.account_sid) {
             (None, None) => Ok(None),
@@ -327,7 +316,7 @@ impl Settings {
         }
     }
 
-    /// Where the vendor's keys for webhooks are: by default at their place on the Advocate host (`docs/vendor/advocate.md` §5).
+    /// URL of the vendor's webhook keys, by default on the Advocate host (`docs/vendor/advocate.md` §5).
     pub fn jwks_url(&self) -> Result<Url> {
         if let Some(text) = &self.jwks_url {
             return base_url(text, "[webhook] jwks_url");
@@ -337,7 +326,6 @@ impl Settings {
         Ok(url)
     }
 
-    /// The Advocate host, with a crawl's own wishes.
     pub fn advocate_options(&self, wishes: Wishes) -> Result<HostOptions> {
         let (user, secret) = match (&self.advocate_token, &self.auth_token) {
             // The tenant's API key goes with an empty user name (`docs/vendor/contradictions.md` 42).
@@ -350,12 +338,12 @@ impl Settings {
         Ok(self.host_options(base, Credentials { user, secret }, &self.advocate, &defaults, wishes))
     }
 
-    /// The Brand host, for reading.
+    /// Options of the Brand host for reading.
     pub fn brand_options(&self, wishes: Wishes) -> Result<HostOptions> {
         self.brand_with(self.auth_token.as_ref(), wishes)
     }
 
-    /// The Brand host, for the one capability that may write.
+    /// Options of the Brand host for the writing client.
     pub fn writer_options(&self, within: Option<Duration>) -> Result<HostOptions> {
         let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
         self.brand_with(self.write_token.as_ref().or(self.auth_token.as_ref()), wishes)
@@ -415,19 +403,18 @@ impl Settings {
 /// What a command's flags say about a host.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wishes {
-    /// Requests in flight at most.
+    /// Most requests in flight.
     pub concurrency: Option<u32>,
-    /// Requests per second at most.
+    /// Most requests a second.
     pub rate: Option<Rate>,
-    /// The longest wait for the vendor's limit.
+    /// Longest wait for the vendor's limit.
     pub max_wait: Option<Span>,
-    /// How long the command may go on (`--wait`): no wait for the limit is longer either.
+    /// How long the command may take (`--wait`). No wait for the limit is longer.
     pub within: Option<Duration>,
-    /// What the requests are for.
     pub purpose: Purpose,
-    /// So many requests at most.
+    /// Most requests in total.
     pub max_requests: Option<u64>,
-    /// No request from this moment on.
+    /// No request starts from this time on.
     pub until: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! What the schedule takes from `[schedule]`: intervals, cron expressions, or "off".
+//! `[schedule]`: intervals, cron expressions, or "off".
 
 use std::path::PathBuf;
 
@@ -7,16 +7,12 @@ use super::file::ScheduleTable;
 use crate::error::{Error, Kind, Result};
 use crate::schedule::{Job, Plan, When};
 
-/// What runs when, and with what.
 #[derive(Debug, Clone)]
 pub struct ScheduleSettings {
-    /// The times.
     pub plan: Plan,
-    /// Requests of one refresh at most.
+    /// Most requests of one refresh.
     pub refresh_max_requests: Option<u64>,
-    /// Where backups go.
     pub backup_folder: Option<PathBuf>,
-    /// How many backups stay there.
     pub backup_keep: Option<u32>,
 }
 

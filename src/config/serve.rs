@@ -1,6 +1,6 @@
-//! What `recoup serve` takes from `[serve]`: where it listens, who signs in how long, and when it calls itself ready.
+//! `[serve]`: the address, sign-in, and readiness.
 //!
-//! Whether an address may be used as it is, is decided in the use case; here only what was written is read.
+//! This file only reads what is written. The service decides whether it may listen on that address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,25 +9,23 @@ use std::time::Duration;
 use super::file::ServeTable;
 use crate::error::{Error, Kind, Result};
 
-/// Where the page is, where nobody says otherwise.
+/// The default address.
 const LISTEN: &str = "127.0.0.1:8080";
 
-/// Settings of `recoup serve`.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
-    /// Address and port.
     pub listen: SocketAddr,
-    /// Certificate chain and key, PEM, where the service speaks TLS itself.
+    /// PEM files of certificate chain and key, if the service terminates TLS itself.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// A reverse proxy that speaks TLS is in front.
+    /// A reverse proxy in front terminates TLS.
     pub behind_proxy: bool,
-    /// The proxy whose word is taken for who somebody is, and the header that says it.
+    /// The address of a proxy that signs users in, and the header with the user's name.
     pub sign_in_proxy: Option<(IpAddr, String)>,
-    /// A session without a request for this long ends.
+    /// A session without a request for this long expires.
     pub session_idle: Duration,
-    /// A session ends after this time whatever happens.
+    /// A session expires after this time, even while it is used.
     pub session_end: Duration,
-    /// An index that is older than this is not ready.
+    /// An older index makes the service not ready.
     pub ready_max_age: Duration,
 }
 

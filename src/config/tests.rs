@@ -1,4 +1,4 @@
-//! What a file, the environment and a profile come to together.
+//! Settings from a file, the environment and a profile together.
 
 use tempfile::TempDir;
 
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use super::*;
 
-/// Settings from a file of this text, and nothing else but these variables.
+/// Settings from this file text and these variables only.
 fn load(dir: &TempDir, toml: &str, env: &[(&str, &str)], profile: Option<&str>) -> Result<Settings> {
     let path = dir.path().join("recoup.toml");
     std::fs::write(&path, toml).expect("the file");
-    let global = Global {
+    let global = GlobalFlags {
         config: Some(path),
         database: None,
         profile: profile.map(str::to_owned),

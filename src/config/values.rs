@@ -1,4 +1,4 @@
-//! Values as a person writes them: lengths of time, rates, quotas, shares, and moments of a night.
+//! Values as people write them: durations, rates, quotas, shares, and times.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use serde::Deserialize;
 
 use crate::model::budget::Quota;
 
-/// A length of time as a person writes it: `500ms`, `10m`, `1h 30m`.
+/// A duration: `500ms`, `10m`, `1h 30m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
-/// Beyond this a length of time is a slip of the finger, and deadlines could not be computed with it.
+/// A longer duration is taken for a typing error. The limit also keeps deadlines computable.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Span {
@@ -27,7 +27,7 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // jiff leaves days out of a plain duration, since their length depends on the time zone; here a day is 24 hours.
+        // jiff refuses days in a duration, because their length depends on the time zone. Here a day is 24 hours.
         if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.parse::<u16>().ok()) {
             return Self::checked(Duration::from_hours(u64::from(days) * 24));
         }
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Requests per second, written as `10/s`, `300/m` or `1000/h`.
+/// Requests a second, written as `10/s`, `300/m` or `1000/h`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(pub f64);
 
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
-/// When to stop: a local time of day, meaning its next occurrence, or a moment.
+/// When to stop: the next occurrence of a local time of day, or a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// `06:00`.
@@ -153,7 +153,7 @@ pub enum Until {
 }
 
 impl Until {
-    /// The moment, seen from now, in this machine's time zone.
+    /// The point in time, seen from `now`, in this machine's time zone.
     pub fn after(self, now: Timestamp) -> Timestamp {
         self.after_in(now, &TimeZone::system())
     }

@@ -1,44 +1,45 @@
-//! Orders of the index that a pasted text may mean. They are offered by name; no caller acts on one by itself.
+//! Finds orders of the index that a pasted text may mean. They are offered, and no caller acts on one automatically.
 //!
-//! Every question here is a look-up by key: a plain order ID costs one, a long URL a dozen.
+//! Every query is a look-up by key. A plain order ID needs one, a long URL about a dozen.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::related::{self, Participants, Related};
+use super::other_id::{self, OtherId, ParticipantIds};
 use crate::error::Result;
 use crate::model::OrderId;
 use crate::model::order_text::{self, Candidate, difference, has_url, invisible_marks, is_email, joined, skeleton};
 use crate::store::index::IndexReader;
 
-/// Candidates that are offered at most.
+/// Maximum number of candidates.
 const MOST: usize = 5;
 
-/// An order of the index that a person may have meant.
+/// An order of the index that the user may have meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KnownCandidate {
-    /// The order, exactly as the index has it.
+    /// The order ID in the index.
     pub order_id: OrderId,
-    /// How it differs from the text that was pasted: "without U+202C behind it", "with a # in front".
+    /// The difference from the pasted text: "without U+202C behind it", "with a # in front".
     pub because: String,
 }
 
 impl KnownCandidate {
-    /// `"#1001" (with a # in front)`; characters that nobody sees are escaped.
+    /// `"#1001" (with a # in front)`; invisible characters are escaped.
     pub fn describe(&self) -> String {
         format!("{:?} ({})", self.order_id.as_str(), self.because)
     }
 }
 
-/// Orders of the index that this text may mean, without an order of exactly this ID. The likeliest comes first.
+/// Orders that the text may mean, most likely first. An order with exactly this ID is not included.
 pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandidate>> {
     let candidates = order_text::candidates(order_id.as_str());
     let itself = Candidate { text: order_id.as_str().to_owned(), because: String::new() };
     let mut looked_up = BTreeSet::new();
     let mut found: Vec<KnownCandidate> = Vec::new();
     for candidate in std::iter::once(itself).chain(candidates.iter().cloned()) {
-        // One look-up finds every ID of the same form, if both are the same in ASCII: keys leave other characters out.
+        // One look-up finds every ID of the same form. Keys ignore non-ASCII characters, so texts that are equal in ASCII
+        // need one look-up only.
         let ascii: String = candidate.text.chars().filter(char::is_ascii).collect();
         let form = (skeleton(&candidate.text), OrderId::new(ascii).folded());
         if candidate.text.len() > OrderId::MAX_BYTES || !looked_up.insert(form) {
@@ -63,19 +64,19 @@ pub fn known(reader: &IndexReader, order_id: &OrderId) -> Result<Vec<KnownCandid
     Ok(found)
 }
 
-/// Why an absence proves nothing: a sentence that begins with "unclear: ". The index knows an order that the person may have
-/// meant, or the text is another kind of ID, a URL or an e-mail address, or it has a mark that nobody sees. `None` if the
-/// text is plain; only then may a caller say that this is not a referral order.
+/// Why the absence of an order proves nothing; `None` if it does. The sentence begins with "unclear: ". An absence is
+/// unclear if the index has an order that the user may have meant, if the text is another kind of ID, a URL or an e-mail
+/// address, or if it has invisible characters.
 ///
-/// Call it only for an order ID that the index does not have.
-pub fn unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {
+/// Call it only if the index does not have the order.
+pub fn why_unclear(reader: &IndexReader, order_id: &OrderId) -> Result<Option<String>> {
     let known = known(reader, order_id)?;
-    let related = if known.is_empty() { related::of(reader, order_id.as_str(), Participants::Leave)? } else { None };
+    let related =
+        if known.is_empty() { other_id::find(reader, order_id.as_str(), ParticipantIds::Hide)? } else { None };
     Ok(sentence(order_id, &known, related.as_ref()))
 }
 
-/// The sentence, by what the index knows.
-pub(super) fn sentence(order_id: &OrderId, known: &[KnownCandidate], related: Option<&Related>) -> Option<String> {
+pub(super) fn sentence(order_id: &OrderId, known: &[KnownCandidate], related: Option<&OtherId>) -> Option<String> {
     let text = order_id.as_str();
     let marks = invisible_marks(text);
     let mut parts: Vec<String> = marks.iter().map(|marks| format!("the text has {marks}")).collect();
@@ -177,7 +178,7 @@ mod tests {
             ),
         ] {
             let expected = said.map(|said| format!("unclear: {said}"));
-            assert_eq!(unclear(&reader, &OrderId::new(pasted)).expect("looks"), expected, "{pasted:?}");
+            assert_eq!(why_unclear(&reader, &OrderId::new(pasted)).expect("looks"), expected, "{pasted:?}");
         }
     }
 }

@@ -1,17 +1,17 @@
-//! What is known of an order, as of when, and how sure that is.
+//! Look-up: the rewards of an order, as of which time, and how certain the answer is.
 //!
-//! Answers come from the index alone; [`participant`] and [`search`] ask the vendor first, about one person and for one order. An order
-//! ID is matched byte for byte. If there is no such order, the orders that the text may mean are offered by name, and nothing
-//! acts on them. An absence has its coverage beside it: *not a referral order*, *not in what was read* and *unclear* are
-//! different things.
+//! Answers come from the index. [`read_participant`] and [`search`] ask the vendor first and update the index. Order IDs are
+//! matched byte for byte. If the index does not have an order, similar orders are offered, and nothing acts on them. The
+//! answer *no* comes with its coverage: *not a referral order*, *not in what has been read so far* and *unclear* are
+//! different answers.
 
-pub mod absence;
 pub mod candidates;
-mod live;
+mod coverage;
+mod order_list;
+mod other_id;
+mod participant;
 pub mod referral;
-mod related;
-mod source;
-mod texts;
+mod vendor_search;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,54 +19,54 @@ use serde::Serialize;
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, RewardState, UserId};
-use crate::report::{grouped, table};
+use crate::report::table;
 use crate::store::index::{IndexReader, JudgedBy, JudgedNow, Match};
 
-pub use candidates::{KnownCandidate, unclear};
-pub use live::{Looked, participant};
+pub use candidates::{KnownCandidate, why_unclear};
+pub use coverage::{describe_coverage, why_absence_is_unproven};
+pub use order_list::{parse_typed, split_lists};
+pub use other_id::{OtherId, OtherIdKind, ParticipantIds};
+pub use participant::{ParticipantRead, read_participant};
 pub use referral::KnownReferral;
-pub use related::{Participants, Related, RelatedKind};
-pub use source::{Searched, search};
-pub use texts::{expand, typed};
+pub use vendor_search::{VendorSearch, search};
 
-/// More suggestions help nobody.
 const SUGGESTIONS: usize = 5;
 
-/// What an answer comes to.
+/// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum AnswerKind {
     /// The index has the order.
     Found,
-    /// The index is complete, and does not have the order.
+    /// The index is complete and does not have the order.
     NotAReferral,
-    /// The order is not in what was read so far.
+    /// The index is not complete and does not have the order.
     NotFoundYet,
-    /// The index does not have the text as an order ID, and the text is not certain to be one.
+    /// The index does not have the text as an order ID, and the text may not be one.
     Unclear,
-    /// The text is several order IDs, each with an answer of its own in `orders`.
+    /// The text is a list of order IDs. `orders` has an answer for each.
     Several,
 }
 
-/// What is known of one order.
+/// The answer to one order ID.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Answer {
-    /// The order ID as it was asked.
+    /// The order ID as given.
     pub order_id: OrderId,
-    /// What the answer comes to.
-    pub verdict: Verdict,
-    /// Every reward that carries it, once for each ActionId.
+    /// The kind of the answer.
+    pub verdict: AnswerKind,
+    /// Every reward that carries the order, once for each ActionId.
     pub matches: Vec<Found>,
-    /// The referrals of these rewards, as they were last read.
+    /// The referrals of these rewards, as last read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrals: Vec<KnownReferral>,
-    /// Order IDs that look like it.
+    /// Similar order IDs.
     pub suggestions: Vec<OrderId>,
-    /// Orders of the index that the text may mean, if the index has none of exactly this ID. Offered, never acted on.
+    /// Orders that the text may mean, if the index does not have exactly this ID. They are offered and never acted on.
     pub candidates: Vec<KnownCandidate>,
-    /// What the text is, if it is an ActionId, a reward ID or a participant of the index, with the orders that it leads to.
+    /// Set if the text is an ActionId, a reward ID or a participant of the index, with its orders.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub related: Option<Related>,
+    pub related: Option<OtherId>,
     /// Why the verdict is `unclear`, as a sentence that begins with "unclear: ".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unclear: Option<String>,
@@ -74,19 +74,19 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(no_recursion)]
     pub orders: Vec<Answer>,
-    /// What the answer rests on.
+    /// What the index has read, and as of when.
     pub coverage: Coverage,
-    /// By which clock the states of its rewards are judged.
+    /// The clock by which reward states are judged.
     pub clock: JudgedBy,
-    /// How far the vendor was asked for it just now, where it was.
+    /// How far the vendor was searched for the order, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub searched: Option<Searched>,
+    pub searched: Option<VendorSearch>,
 }
 
 /// One reward that carries the order.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Found {
-    /// The ActionId, where the reward offers one.
+    /// The ActionId, if the reward has one.
     pub action_id: Option<ActionId>,
     /// The reward.
     pub reward_id: RewardId,
@@ -94,7 +94,7 @@ pub struct Found {
     pub account_id: AccountId,
     /// Its user.
     pub user_id: Option<UserId>,
-    /// Where it stands, as far as the index knows.
+    /// The state of the reward in the index.
     pub state: RewardState,
     /// `CREDIT`, `PCT_DISCOUNT` …
     pub reward_type: Option<String>,
@@ -102,41 +102,41 @@ pub struct Found {
     pub reward_source: Option<String>,
     /// `CENTS`, `%` …
     pub unit: Option<String>,
-    /// What was earned, in `unit`.
+    /// The amount earned, in `unit`.
     pub assigned: Option<i64>,
-    /// What of it was redeemed, in `unit`.
+    /// The amount redeemed, in `unit`.
     pub redeemed: Option<i64>,
     /// ISO 4217 code.
     pub currency: Option<String>,
-    /// `false` where the vendor says that it cannot be cancelled.
+    /// `false` if the vendor says that it cannot be cancelled.
     pub cancellable: Option<bool>,
     /// The program.
     pub program_id: Option<String>,
     /// The reward's name.
     pub name: Option<String>,
-    /// RFC 3339, as all dates here.
+    /// RFC 3339, like all dates here.
     pub date_created: Option<String>,
     /// When it was given.
     pub date_given: Option<String>,
     /// When it becomes available.
     pub date_scheduled_for: Option<String>,
-    /// When it runs out.
+    /// When it expires.
     pub date_expires: Option<String>,
-    /// When it was taken back.
+    /// When it was cancelled.
     pub date_cancelled: Option<String>,
-    /// When it was used up.
+    /// When it was redeemed.
     pub date_redeemed: Option<String>,
     /// The ActionId was found by its key, not at a configured path.
     pub action_by_search: bool,
-    /// The reward offers several order IDs or ActionIds.
+    /// The reward has several order IDs or ActionIds.
     pub ambiguous: bool,
     /// The vendor no longer lists the reward or its account.
     pub gone: bool,
-    /// When the vendor was asked.
+    /// When the reward was read.
     pub read_at: String,
 }
 
-/// Takes what a person or a script typed as an order ID, unchanged.
+/// Checks an order ID that a person or a script gave. It is not changed.
 pub fn order_id(text: &str) -> Result<OrderId> {
     if text.is_empty() {
         return Err(Error::new(Kind::Usage, "an order ID is empty"));
@@ -150,15 +150,15 @@ pub fn order_id(text: &str) -> Result<OrderId> {
     Ok(OrderId::new(text))
 }
 
-/// Answers each order from the index; `None` where there is no index yet.
+/// Answers each order from the index; `None` means that there is no index yet.
 pub fn run(
     reader: Option<&IndexReader>,
     orders: &[OrderId],
-    participants: Participants,
+    participants: ParticipantIds,
     now: Timestamp,
 ) -> Result<Vec<Answer>> {
     match reader {
-        // An answer and what it rests on are of one moment, also while a crawl commits.
+        // One read transaction: answers and coverage belong together even if a crawl commits meanwhile.
         Some(reader) => reader.at_one_moment(|reader| answers(Some(reader), orders, participants, now)),
         None => answers(None, orders, participants, now),
     }
@@ -167,7 +167,7 @@ pub fn run(
 fn answers(
     reader: Option<&IndexReader>,
     orders: &[OrderId],
-    participants: Participants,
+    participants: ParticipantIds,
     now: Timestamp,
 ) -> Result<Vec<Answer>> {
     let coverage = match reader {
@@ -180,16 +180,16 @@ fn answers(
     };
     let answer = |order: &OrderId| {
         let mut answer = Answer::nothing(order_id(order.as_str())?, coverage.clone());
-        let Some(reader) = reader else { return Ok(answer.judged()) };
+        let Some(reader) = reader else { return Ok(answer.with_verdict()) };
         answer.clock = now.by;
         answer.matches = reader.find(order)?.into_iter().map(|found| Found::new(found, now.at)).collect();
         answer.referrals = referral::of(reader, answer.matches.iter().map(|found| &found.reward_id))?;
         answer.suggestions = reader.suggestions(order, SUGGESTIONS)?;
         if !answer.is_found() {
             answer.candidates = candidates::known(reader, order)?;
-            answer.related = related::of(reader, order.as_str(), participants)?;
+            answer.related = other_id::find(reader, order.as_str(), participants)?;
         }
-        Ok(answer.judged())
+        Ok(answer.with_verdict())
     };
     orders.iter().map(answer).collect()
 }
@@ -227,7 +227,7 @@ impl Found {
         }
     }
 
-    /// What a person should know before relying on it.
+    /// Warnings for the table.
     fn remark(&self) -> String {
         let mut remarks = Vec::new();
         if self.ambiguous {
@@ -251,7 +251,7 @@ impl Answer {
     fn nothing(order_id: OrderId, coverage: Coverage) -> Self {
         Self {
             order_id,
-            verdict: Verdict::NotFoundYet,
+            verdict: AnswerKind::NotFoundYet,
             matches: Vec::new(),
             referrals: Vec::new(),
             suggestions: Vec::new(),
@@ -265,52 +265,52 @@ impl Answer {
         }
     }
 
-    /// One answer for a text that is several order IDs.
+    /// The answer to a text that is a list of order IDs.
     pub fn several(text: OrderId, orders: Vec<Self>) -> Self {
         let coverage = orders.first().map(|answer| answer.coverage.clone()).unwrap_or_default();
-        Self { verdict: Verdict::Several, orders, ..Self::nothing(text, coverage) }
+        Self { verdict: AnswerKind::Several, orders, ..Self::nothing(text, coverage) }
     }
 
-    /// The same, with the verdict that follows from what was found.
-    fn judged(mut self) -> Self {
+    /// Sets the verdict that follows from the other fields.
+    fn with_verdict(mut self) -> Self {
         self.verdict = if self.is_found() {
-            Verdict::Found
+            AnswerKind::Found
         } else {
             self.unclear = candidates::sentence(&self.order_id, &self.candidates, self.related.as_ref());
             if self.unclear.is_some() {
-                Verdict::Unclear
+                AnswerKind::Unclear
             } else if self.coverage.complete && self.coverage.rewards_read > 0 {
-                // A complete run over rewards has found order IDs, or it would not be called complete.
-                Verdict::NotAReferral
+                // A complete run that has read rewards has found order IDs; otherwise it would not be complete.
+                AnswerKind::NotAReferral
             } else {
-                Verdict::NotFoundYet
+                AnswerKind::NotFoundYet
             }
         };
         self
     }
 
-    /// Whether the order is in the index.
+    /// Whether the index has the order.
     pub fn is_found(&self) -> bool {
         !self.matches.is_empty()
     }
 
-    /// Whether nothing was ever read, so that there is no answer at all.
+    /// Whether nothing was ever read, so that there is no answer.
     pub fn is_without_index(&self) -> bool {
         self.coverage.as_of.is_none() && self.coverage.accounts_read == 0
     }
 
-    /// The answer for a person: a table, or an honest no, and what it rests on.
+    /// The answer as text: a table or a *no*, with the coverage.
     pub fn describe(&self) -> String {
-        let basis = basis(&self.coverage);
+        let basis = describe_coverage(&self.coverage);
         let order = visible(self.order_id.as_str());
         let mut text = match (self.verdict, &self.unclear) {
-            (Verdict::Found | Verdict::Several, _) => {
+            (AnswerKind::Found | AnswerKind::Several, _) => {
                 let referrals = self.referrals.iter().map(KnownReferral::line);
                 let lines: Vec<String> = [self.table()].into_iter().chain(referrals).chain([basis]).collect();
                 format!("order {order}\n{}", lines.join("\n"))
             }
             (_, Some(unclear)) => format!("order {order}: {unclear}\n{basis}"),
-            (Verdict::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
+            (AnswerKind::NotAReferral, None) => format!("order {order}: not a referral order, {basis}"),
             _ if self.is_without_index() => {
                 format!("order {order}: no answer, because nothing has been crawled yet (run `recoup crawl`)")
             }
@@ -350,22 +350,6 @@ impl Answer {
     }
 }
 
-/// What an answer rests on, in one phrase: "as of 2026-11-23 09:42 UTC, 48,210 of 48,212 accounts read".
-pub fn basis(coverage: &Coverage) -> String {
-    let read = format!("{} of {} accounts read", grouped(coverage.accounts_read), grouped(coverage.accounts_known));
-    let Some(as_of) = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
-        return format!("the first crawl has not finished: {read}");
-    };
-    let minute = as_of.strftime("%Y-%m-%d %H:%M");
-    let doubt = if coverage.complete { "" } else { ", with gaps" };
-    let forgotten = match coverage.accounts_forgotten {
-        0 => String::new(),
-        1 => ", 1 account forgotten".to_owned(),
-        n => format!(", {} accounts forgotten", grouped(n)),
-    };
-    format!("as of {minute} UTC, {read}{doubt}{forgotten}")
-}
-
 fn amount(found: &Found) -> String {
     let unit = found.currency.as_deref().or(found.unit.as_deref()).unwrap_or_default();
     match (found.assigned, found.redeemed) {
@@ -397,7 +381,7 @@ mod tests {
     }
 
     fn nothing(coverage: Coverage) -> String {
-        Answer::nothing(OrderId::new("1001"), coverage).judged().describe()
+        Answer::nothing(OrderId::new("1001"), coverage).with_verdict().describe()
     }
 
     #[test]
@@ -431,20 +415,20 @@ mod tests {
                 |id: &&str| KnownCandidate { order_id: OrderId::new(*id), because: "with a # in front".to_owned() };
             let candidates = candidates.iter().map(known).collect();
             let nothing = Answer::nothing(OrderId::new(text), coverage(true, Some("2026-11-23T09:42:13Z")));
-            Answer { candidates, ..nothing }.judged()
+            Answer { candidates, ..nothing }.with_verdict()
         };
         for (text, candidates, verdict, said) in [
-            ("1001", &[][..], Verdict::NotAReferral, "order 1001: not a referral order, as of "),
+            ("1001", &[][..], AnswerKind::NotAReferral, "order 1001: not a referral order, as of "),
             (
                 "1001",
                 &["#1001"],
-                Verdict::Unclear,
+                AnswerKind::Unclear,
                 "order 1001: unclear: no order is written exactly like this; did you ",
             ),
             (
                 "1001\u{202c}",
                 &[],
-                Verdict::Unclear,
+                AnswerKind::Unclear,
                 "order 1001<U+202C>: unclear: the text has U+202C behind it; no order ",
             ),
         ] {
@@ -473,7 +457,7 @@ mod tests {
                  0 rewards; 1 account listed but unknown to Get Rewards",
             ),
         ] {
-            let looked = Looked {
+            let looked = ParticipantRead {
                 participants_seen: seen,
                 participants_total: None,
                 cut_short: cut,
@@ -483,13 +467,6 @@ mod tests {
                 forgotten: 0,
             };
             assert_eq!(looked.describe(), text);
-        }
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Use case: every refund of the shop's export against rewards and ledger, and every retraction against the refunds.
+//! Use case: compares every refund of a file with rewards and ledger, and every retraction with the refunds.
 //!
-//! Reads the two files and the shop's, and nothing else: no network, and nothing is written but the report. What it says is
-//! as fresh as the index, and says how fresh that is. It must never call a refund settled on the word of an index alone, and
-//! never shows an account.
+//! Reads the index, the ledger and the file. Makes no requests and writes only the outcome file. The answer is as recent as
+//! the index, and says how recent that is. A refund counts as settled only if the ledger proves it. Accounts never appear in
+//! the answer.
 
-mod class;
-mod hours;
-mod row;
-mod sent;
+mod classification;
+mod compare;
+mod durations;
+mod ledger_index;
+mod reward_value;
 mod summary;
-mod worth;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,48 +20,44 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
-use crate::refunds::{Decision, OutFile, Refunds, Syntax, read, text, write};
+use crate::refunds::{Decision, OutFile, Refunds, Syntax, input, outcome_file, read};
 use crate::report::Report;
 use crate::retract::guard::check_ledger;
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
-use class::{Known, Shares};
-use row::{Basis, COLUMNS, Compared, Row};
-use sent::{Sent, needs_a_refund, newest_readings};
-use summary::{Totals, Unbacked};
-use worth::{Unit, Worth};
+use classification::{RewardStatus, RewardTotals};
+use compare::{COLUMNS, Compared, Comparer, Row};
+use ledger_index::{LedgerIndex, needs_a_refund, newest_readings};
+use reward_value::{RewardValue, Unit};
+use summary::{Totals, UnmatchedRetraction};
 
 pub use summary::Reconciliation;
 
-/// How often progress is shown.
+/// Rows between two progress updates.
 const SHOW_EVERY: usize = 1000;
 
-/// What is compared, and where the answer goes.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The shop's refunds; `-` is standard input.
+    /// `-` is standard input.
     pub refunds: &'a Path,
-    /// How they are read.
     pub read: read::Options,
-    /// Where the rows go, each with what became of it.
+    /// The outcome file: every row with its result.
     pub out: Option<&'a Path>,
-    /// That file may be replaced.
+    /// Whether the outcome file may be replaced.
     pub force: bool,
-    /// Retractions from before are not looked for in the file; without it, those from before its oldest refund.
+    /// Retractions before this time need no refund. Defaults to the oldest refund of the file.
     pub since: Option<Timestamp>,
-    /// The index.
     pub index: &'a Path,
-    /// The ledger.
     pub ledger: &'a Path,
-    /// Whom they belong to.
+    /// The account that index and ledger belong to.
     pub identity: Option<&'a Identity>,
 }
 
-/// Compares everything; writes the outcome file where one was asked for.
+/// Compares everything and writes the outcome file.
 pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Reconciliation> {
-    // Where the answer goes is settled before any work is done.
+    // Fail on an unusable output file before doing any work.
     let out = job.out.map(|path| OutFile::reserve(path, job.force)).transpose()?;
     out.iter().try_for_each(|out| out.is_not(job.refunds))?;
     let refunds = read::file(job.refunds, &job.read)?;
@@ -70,21 +66,21 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
             .hint("run `recoup crawl` first")
     })?;
     let ledger = Ledger::open_read_only(job.ledger, job.identity)?;
-    // Without the ledger that was used, everything that it took back would look as if somebody else had cancelled it.
+    // With another ledger, everything that was retracted would look as if it had been cancelled otherwise.
     check_ledger(Some(&reader), ledger.as_ref())?;
-    let sent = Sent::read(ledger.as_ref())?;
-    let undated = text::written_at(job.refunds, clock.now());
+    let ledger_index = LedgerIndex::read(ledger.as_ref())?;
+    let undated = input::written_at(job.refunds, clock.now());
     let reconciliation = reader.at_one_moment(|reader| {
         let coverage = reader.coverage()?;
         let as_of = coverage.as_of.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
         let now = reader.judged_now(clock.now())?;
-        let basis = Basis { reader, sent: &sent, coverage: &coverage, as_of, now, undated };
-        compare(job, &refunds, &basis, stop, report)
+        let comparer = Comparer { reader, ledger: &ledger_index, coverage: &coverage, as_of, now, undated };
+        compare(job, &refunds, &comparer, stop, report)
     })?;
     if let Some(mut out) = out {
         let cells: Vec<Vec<String>> = reconciliation.rows.iter().map(Row::cells).collect();
         let syntax = Syntax::of_output(Some(out.path()), refunds.syntax);
-        out.write(&write::outcomes(&refunds, syntax, &COLUMNS, &cells)?)?;
+        out.write(&outcome_file::outcomes(&refunds, syntax, &COLUMNS, &cells)?)?;
     }
     Ok(reconciliation)
 }
@@ -92,7 +88,7 @@ pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Repo
 fn compare(
     job: &Job<'_>,
     refunds: &Refunds,
-    basis: &Basis<'_>,
+    comparer: &Comparer<'_>,
     stop: &CancellationToken,
     report: &Report,
 ) -> Result<Reconciliation> {
@@ -114,7 +110,7 @@ fn compare(
         let row = if let Some(first) = first {
             rows[*first].repeats(row)
         } else {
-            let Compared { mut row, known, retractions, begun_at } = basis.compare(refunds, row, order)?;
+            let Compared { mut row, known, retractions, begun_at } = comparer.compare(refunds, row, order)?;
             if count(&known, &mut counted, &mut totals.shares) {
                 add_note(&mut row, "a reward of it is in an earlier row, too, and counted there");
             }
@@ -129,16 +125,16 @@ fn compare(
     drop(progress);
     let since =
         job.since.or_else(|| refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.earliest())).min());
-    let unbacked = unbacked(basis, refunds, &backed, since)?;
-    Ok(Reconciliation::new(job.refunds, refunds, basis, rows, totals, unbacked, since))
+    let unmatched = unmatched(comparer, refunds, &backed, since)?;
+    Ok(Reconciliation::new(job.refunds, refunds, comparer, rows, totals, unmatched, since))
 }
 
-/// Adds each reward to the totals once, however many rows it is in; whether one was there before.
-fn count(known: &[Known], counted: &mut HashSet<String>, shares: &mut Shares) -> bool {
+/// Adds each reward to the totals once. Returns whether any of them was counted before.
+fn count(known: &[RewardStatus], counted: &mut HashSet<String>, shares: &mut RewardTotals) -> bool {
     let mut again = false;
     for known in known {
         if counted.insert(known.reward_id.clone()) {
-            shares.merge(&Shares::of(known));
+            shares.merge(&RewardTotals::of(known));
         } else {
             again = true;
         }
@@ -153,16 +149,16 @@ fn add_note(row: &mut Row, note: &str) {
     row.note.push_str(note);
 }
 
-/// The other direction: what was taken back, or may have been, without a refund in the file.
-fn unbacked(
-    basis: &Basis<'_>,
+/// Finds retractions that may have been sent and have no refund in the file.
+fn unmatched(
+    comparer: &Comparer<'_>,
     refunds: &Refunds,
     backed: &HashSet<i64>,
     since: Option<Timestamp>,
-) -> Result<Vec<Unbacked>> {
+) -> Result<Vec<UnmatchedRetraction>> {
     let refunded = refunds.orders.iter().filter(|order| order.decision != Decision::NotRefunded);
     let orders: HashSet<&OrderId> = refunded.map(|order| &order.order_id).collect();
-    let wanted = basis.sent.all().iter().filter(|outline| {
+    let wanted = comparer.ledger.all().iter().filter(|outline| {
         needs_a_refund(outline)
             && since.is_none_or(|since| outline.created_at >= since)
             && !orders.contains(&outline.order_id)
@@ -170,14 +166,14 @@ fn unbacked(
     });
     let mut list = Vec::new();
     for outline in wanted {
-        // The ledger does not say which currency its cents are of.
-        let currencies: HashMap<String, Option<String>> = basis
+        // The ledger does not record the currency.
+        let currencies: HashMap<String, Option<String>> = comparer
             .reader
             .rewards_of_order(&outline.order_id)?
             .into_iter()
             .map(|indexed| (indexed.reward.reward_id.as_str().to_owned(), indexed.reward.currency))
             .collect();
-        let mut worth = Worth::default();
+        let mut worth = RewardValue::default();
         let mut readings: Vec<_> = newest_readings(&[outline]).into_iter().collect();
         readings.sort_by_key(|(reward_id, _)| *reward_id);
         for (reward_id, (_, _, seen)) in readings {
@@ -185,7 +181,7 @@ fn unbacked(
             let rest = seen.assigned.map(|assigned| assigned - seen.redeemed.unwrap_or(0));
             worth.add(&Unit::of(currency, seen.unit.as_deref()), rest);
         }
-        list.push(Unbacked::new(outline, worth));
+        list.push(UnmatchedRetraction::new(outline, worth));
     }
     Ok(list)
 }

@@ -1,82 +1,74 @@
-//! The answer as a whole: counts, totals, times, the rows, and the retractions without a refund; as text and as JSON.
+//! The reconciliation report: counts, totals, durations, rows, and retractions without a refund, as text and as JSON.
 //!
-//! The text is for a person who has a morning for it: totals, and the rows that need somebody, the most worth first and no
-//! more than can be read. JSON and the outcome file have every row. Nothing is decided here.
+//! The text shows totals and the rows that need attention, highest value first and limited in number. JSON and the outcome
+//! file have every row.
 
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::class::{Class, Shares};
-use super::hours::Hours;
-use super::row::{Basis, Row, moment};
-use super::sent::is_done;
-use super::worth::{Unit, Worth};
+use super::classification::{RefundClass, RewardTotals};
+use super::compare::{Comparer, Row, moment};
+use super::durations::DurationSummary;
+use super::ledger_index::is_done;
+use super::reward_value::{RewardValue, Unit};
 use crate::error::{Error, Kind};
-use crate::lookup::basis as in_words;
+use crate::lookup::describe_coverage;
 use crate::model::Coverage;
 use crate::refunds::Refunds;
 use crate::report::{grouped, table};
 use crate::store::index::JudgedBy;
 use crate::store::ledger::{Outline, Road, State};
 
-/// How many rows are shown; more are no list that a person reads.
+/// Maximum number of rows in the text.
 const SHOWN: usize = 50;
 
-/// Sums over all refunds.
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// Each reward once.
-    pub shares: Shares,
-    counts: [u64; Class::ALL.len()],
+    /// Each reward is counted once.
+    pub shares: RewardTotals,
+    counts: [u64; RefundClass::ALL.len()],
     from_refund: Vec<i64>,
     from_retraction: Vec<i64>,
 }
 
 impl Totals {
-    /// Counts a refund; `begun_at` is when its first proven retraction was written down.
+    /// Counts a refund. `begun_at` is when its first proven retraction was recorded.
     pub fn count(&mut self, row: &Row, begun_at: Option<Timestamp>) {
         self.counts[row.class as usize] += 1;
         let Some(confirmed_at) = row.confirmed_at else { return };
         let since = |began: Timestamp| confirmed_at.as_millisecond() - began.as_millisecond();
-        // A day begins at midnight: no refund was faster than this says.
+        // A date without a time counts from midnight, so durations are never understated.
         self.from_refund.extend(row.refunded_at.map(|refunded| since(refunded.earliest())));
         self.from_retraction.extend(begun_at.map(since));
     }
 }
 
-/// How many refunds are of a class.
 #[derive(Debug, Serialize)]
 struct Count {
-    class: Class,
+    class: RefundClass,
     refunds: u64,
 }
 
-/// A retraction whose order is in no row of the file.
+/// A retraction whose order is not in the file.
 #[derive(Debug, Serialize)]
-pub struct Unbacked {
-    /// Its number in the ledger.
+pub struct UnmatchedRetraction {
+    /// The ledger ID.
     pub retraction: i64,
-    /// Its order.
     pub order_id: String,
-    /// Its action, unless it went out by order ID and action tracker.
+    /// `null` if it was sent by order ID and action tracker.
     pub action_id: Option<String>,
-    /// How the vendor heard of it.
     pub road: Road,
-    /// Where it stands.
     pub state: State,
-    /// When it was written down.
     pub created_at: Timestamp,
-    /// When it was proven.
     pub confirmed_at: Option<Timestamp>,
-    /// What its rewards were worth, without what had been redeemed.
-    pub worth: Worth,
+    /// The value of its rewards, without redeemed amounts.
+    pub worth: RewardValue,
 }
 
-impl Unbacked {
-    /// The line of one retraction.
-    pub fn new(outline: &Outline, worth: Worth) -> Self {
+impl UnmatchedRetraction {
+    pub fn new(outline: &Outline, worth: RewardValue) -> Self {
         Self {
             retraction: outline.id,
             order_id: outline.order_id.as_str().to_owned(),
@@ -90,42 +82,36 @@ impl Unbacked {
     }
 }
 
-/// How long retractions took.
 #[derive(Debug, Serialize)]
 struct Times {
-    /// From the refund, as the file says, to the proof.
-    refund_to_confirmed: Hours,
-    /// From writing the retraction down to the proof.
-    retraction_to_confirmed: Hours,
+    /// From the refund date of the file to the proof.
+    refund_to_confirmed: DurationSummary,
+    /// From recording the retraction to the proof.
+    retraction_to_confirmed: DurationSummary,
 }
 
-/// Every refund against rewards and ledger.
 #[derive(Debug, Serialize)]
 pub struct Reconciliation {
-    /// The file.
     pub file: String,
-    /// The format that it was read as.
     pub format: String,
-    /// What the answer rests on.
     pub coverage: Coverage,
-    /// By which clock the states of rewards are judged.
+    /// The clock by which reward states are judged.
     pub clock: JudgedBy,
-    /// The index was read after every refund of the file, as far as they are dated.
+    /// The index is newer than the newest dated refund in the file.
     pub index_is_newer: bool,
-    /// Orders: rows without those that repeat an order.
+    /// Number of orders, that is rows without repeated orders.
     pub refunds: u64,
-    /// Further rows of orders.
+    /// Number of further rows of orders.
     pub repeated: u64,
     counts: Vec<Count>,
-    /// Orders refunded in full whose referral was still converted when it was last read.
+    /// Number of orders refunded in full whose referral was still converted when it was last read.
     pub referrals_still_converted: u64,
-    totals: Shares,
+    totals: RewardTotals,
     hours: Times,
-    /// From when on retractions were looked for in the file; `null`: all of them.
+    /// Retractions before this time are not listed in `without_refund`; `null` means no limit.
     pub since: Option<Timestamp>,
-    /// Retractions without a refund.
-    pub without_refund: Vec<Unbacked>,
-    /// Every row of the file, in order.
+    pub without_refund: Vec<UnmatchedRetraction>,
+    /// In file order.
     pub(super) rows: Vec<Row>,
 }
 
@@ -133,29 +119,30 @@ impl Reconciliation {
     pub(super) fn new(
         file: &Path,
         refunds: &Refunds,
-        basis: &Basis<'_>,
+        comparer: &Comparer<'_>,
         rows: Vec<Row>,
         totals: Totals,
-        without_refund: Vec<Unbacked>,
+        without_refund: Vec<UnmatchedRetraction>,
         since: Option<Timestamp>,
     ) -> Self {
         let newest_refund = refunds.orders.iter().filter_map(|order| Some(order.refunded_at?.latest())).max();
         let repeated = rows.iter().filter(|row| row.duplicate_of.is_some()).count() as u64;
-        let counts = Class::ALL.iter().zip(totals.counts).map(|(class, refunds)| Count { class: *class, refunds });
+        let counts =
+            RefundClass::ALL.iter().zip(totals.counts).map(|(class, refunds)| Count { class: *class, refunds });
         Self {
             file: file.display().to_string(),
             format: refunds.reading.title(),
-            coverage: basis.coverage.clone(),
-            clock: basis.now.by,
-            index_is_newer: basis.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
+            coverage: comparer.coverage.clone(),
+            clock: comparer.now.by,
+            index_is_newer: comparer.as_of.is_some_and(|as_of| newest_refund.is_none_or(|refunded| as_of >= refunded)),
             refunds: rows.len() as u64 - repeated,
             repeated,
             counts: counts.collect(),
             referrals_still_converted: rows.iter().filter(|row| row.referral_converted).count() as u64,
             totals: totals.shares,
             hours: Times {
-                refund_to_confirmed: Hours::of(totals.from_refund),
-                retraction_to_confirmed: Hours::of(totals.from_retraction),
+                refund_to_confirmed: DurationSummary::of(totals.from_refund),
+                retraction_to_confirmed: DurationSummary::of(totals.from_retraction),
             },
             since,
             without_refund,
@@ -163,7 +150,7 @@ impl Reconciliation {
         }
     }
 
-    /// Why the answer may be behind the times; `None` where it is not.
+    /// Why the answer may be out of date; `None` if it is not.
     pub fn doubt(&self) -> Option<&'static str> {
         if !self.coverage.complete {
             Some(
@@ -176,19 +163,20 @@ impl Reconciliation {
         }
     }
 
-    /// What the command ends with, where that is not success.
+    /// The error that the command ends with; `None` if every refund is settled.
     pub fn problem(&self) -> Option<Error> {
-        let of =
-            |wanted: Class| self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds);
-        let open: u64 = Class::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
+        let of = |wanted: RefundClass| {
+            self.counts.iter().find(|count| count.class == wanted).map_or(0, |count| count.refunds)
+        };
+        let open: u64 = RefundClass::ALL.into_iter().filter(|class| class.is_open()).map(of).sum();
         (open > 0).then(|| {
             let mut message = format!(
                 "{} of {} order(s) refunded and still rewarded, {} not confirmed",
-                of(Class::StillRewarded),
+                of(RefundClass::StillRewarded),
                 self.refunds,
-                of(Class::NotConfirmed)
+                of(RefundClass::NotConfirmed)
             );
-            for class in [Class::ToCompare, Class::Unclear] {
+            for class in [RefundClass::ToCompare, RefundClass::Unclear] {
                 if of(class) > 0 {
                     message.push_str(", ");
                     message.push_str(&of(class).to_string());
@@ -203,7 +191,7 @@ impl Reconciliation {
         })
     }
 
-    /// The answer for a person.
+    /// The report as text.
     pub fn lines(&self) -> Vec<String> {
         let again = match self.repeated {
             0 => String::new(),
@@ -211,7 +199,7 @@ impl Reconciliation {
         };
         let mut lines = vec![
             format!("{}: {} orders{again}, read as {}", self.file, grouped(self.refunds), self.format),
-            format!("rests on the index {}", in_words(&self.coverage)),
+            format!("rests on the index {}", describe_coverage(&self.coverage)),
         ];
         lines.extend(self.clock.doubt().map(str::to_owned));
         let counts = self.counts.iter().filter(|count| count.refunds > 0);
@@ -225,8 +213,8 @@ impl Reconciliation {
         }
         self.totals(&mut lines);
         self.times(&mut lines);
-        self.for_a_person(&mut lines);
-        self.unbacked(&mut lines);
+        self.needing_attention(&mut lines);
+        self.unmatched(&mut lines);
         lines
     }
 
@@ -263,10 +251,10 @@ impl Reconciliation {
         }
     }
 
-    /// The rows that need somebody: the most urgent class first, and in it what is worth most.
-    fn for_a_person(&self, lines: &mut Vec<String>) {
+    /// The rows that need attention, by class and then by value.
+    fn needing_attention(&self, lines: &mut Vec<String>) {
         let mut wanted: Vec<&Row> =
-            self.rows.iter().filter(|row| row.class.needs_a_person() && row.duplicate_of.is_none()).collect();
+            self.rows.iter().filter(|row| row.class.needs_attention() && row.duplicate_of.is_none()).collect();
         if wanted.is_empty() {
             return;
         }
@@ -292,7 +280,7 @@ impl Reconciliation {
         }
     }
 
-    fn unbacked(&self, lines: &mut Vec<String>) {
+    fn unmatched(&self, lines: &mut Vec<String>) {
         if self.without_refund.is_empty() {
             return;
         }

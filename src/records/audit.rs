@@ -1,7 +1,7 @@
-//! Whether the ledger is what was written, and all of it for those who want to see for themselves.
+//! Verifies the ledger's hash chain and exports its events. Only reads.
 //!
-//! A bare chain cannot tell that its tail was cut, or that all of it was written anew. So the head that a person kept, on a
-//! receipt, and the one that the index remembers, are looked for in it as well. This module only reads.
+//! The chain alone cannot show that its tail was cut, or that all of it was written anew. So the audit also looks for the head
+//! that a person kept from a receipt, and for the one that the index remembers.
 
 use std::path::{Path, PathBuf};
 
@@ -15,44 +15,36 @@ use crate::store::index::IndexReader;
 use crate::store::ledger::{Audit, Fault, Head, Ledger, Whose};
 use crate::store::{Identity, Whole};
 
-/// Digits of a hash.
 const HASH_DIGITS: usize = 64;
 
-/// The form of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object on each line.
     Ndjson,
-    /// A table for a spreadsheet.
     Csv,
 }
 
-/// What an export is to be.
 #[derive(Debug, Clone)]
 pub struct Export {
-    /// Its form.
     pub format: Format,
-    /// Where it goes; `None`: to standard output.
+    /// `None` writes to standard output.
     pub out: Option<PathBuf>,
-    /// A file that is there may be replaced.
+    /// Replace an existing file.
     pub force: bool,
-    /// Whose IDs are shown.
+    /// Whose account IDs are shown.
     pub whose: Whose,
 }
 
-/// What came of an export.
 #[derive(Debug, Serialize)]
 pub struct Written {
-    /// Events in it.
     pub events: u64,
-    /// The file.
     pub file: String,
-    /// The newest event in it.
+    /// The newest event in the export.
     pub head: Head,
 }
 
-/// Computes the chain again, lets SQLite check the file, which the chain does not cover as a whole, and looks for the head that
-/// a person kept and for the one that the index remembers.
+/// Computes the chain again, runs SQLite's integrity check on the file, and looks for the head that a person kept and for the
+/// one that the index remembers.
 pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
     if head.is_some_and(|head| head.len() != HASH_DIGITS || !head.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Err(Error::new(Kind::Usage, format!("a head is {HASH_DIGITS} hexadecimal digits"))
@@ -71,7 +63,7 @@ pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Op
     Ok(audit)
 }
 
-/// Opens a ledger that has to be there.
+/// Opens an existing ledger.
 pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -> Result<Ledger> {
     Ledger::open_read_only(path, identity)?.ok_or_else(|| {
         if remembered {
@@ -90,7 +82,7 @@ pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -
     })
 }
 
-/// What the index remembers of its ledger must be in this one.
+/// The head of the ledger that the index remembers must be in this ledger.
 fn against(ledger: &Ledger, audit: &Audit, id: &str, head: &Head) -> Result<Option<Fault>> {
     let fault = |what: String| Ok(Some(Fault { sequence: None, retraction: None, what }));
     if audit.ledger_id != id {
@@ -108,7 +100,6 @@ fn against(ledger: &Ledger, audit: &Audit, id: &str, head: &Head) -> Result<Opti
     }
 }
 
-/// The audit for a person.
 pub fn lines(audit: &Audit) -> Vec<String> {
     let Head { sequence, hash } = &audit.head;
     let mut lines = vec![
@@ -135,7 +126,7 @@ pub fn lines(audit: &Audit) -> Vec<String> {
     lines
 }
 
-/// What an audit ends with, where it found anything.
+/// The error of an audit that found something.
 pub fn problem(audit: &Audit) -> Option<Error> {
     let first = audit.faults.first()?;
     let more = match audit.faults.len() {
@@ -148,7 +139,7 @@ pub fn problem(audit: &Audit) -> Option<Error> {
     )
 }
 
-/// Hands out every event, in order; `None` where it went to standard output.
+/// Exports every event in order; `None` for an export to standard output.
 pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, report: &Report) -> Result<Option<Written>> {
     let ledger = open(ledger, identity, false)?;
     let rules = Rules { force: export.force, unwritable: Kind::Storage, ..Rules::default() };

@@ -1,8 +1,8 @@
-//! A copy of both files while everything runs.
+//! Copies index and ledger while other processes use them.
 //!
-//! Each copy is made beside its place, checked, brought to the disk and then named, so that nothing half-written ever bears a
-//! backup's name. The index comes first: it remembers how far the ledger was, and a ledger that is newer than that is fine.
-//! Older backups are let go only once the new one is there, and only those that bear this command's own names.
+//! Each copy is written to a temporary file, checked, synced and then renamed, so that no incomplete file has a backup's name.
+//! The index is copied first: it remembers the ledger's head, and a ledger may be newer than that. Older backups are deleted
+//! only after the new one is complete, and only files with this command's own name pattern.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,60 +22,49 @@ use crate::store::index::IndexReader;
 use crate::store::ledger::Head;
 use crate::store::{Identity, ProcessLock};
 
-/// How often progress looks at the copy.
+/// Interval of progress updates.
 const LOOK: Duration = Duration::from_millis(100);
-/// Looks before progress is shown: two seconds.
+/// Updates before progress is shown: two seconds.
 const QUIET_LOOKS: u32 = 20;
-/// The moment in a name: 20261124T183025Z.
+/// The timestamp in a file name: 20261124T183025Z.
 const MOMENT: &str = "%Y%m%dT%H%M%SZ";
-/// Its length.
 const MOMENT_LENGTH: usize = 16;
 
-/// What is to be backed up, and where to.
+/// What to copy, and where to.
 pub struct Job<'a> {
-    /// The index.
     pub index: &'a Path,
-    /// The ledger.
     pub ledger: &'a Path,
-    /// Whom both belong to, where the settings say it.
+    /// The owner of both files, if the settings name it.
     pub identity: Option<&'a Identity>,
-    /// The folder for the copies.
     pub folder: &'a Path,
-    /// How many backups stay there; `None`: all of them.
+    /// How many backups to keep; `None` keeps all.
     pub keep: Option<usize>,
 }
 
-/// What was written.
 #[derive(Debug, Serialize)]
 pub struct Backup {
-    /// The copy of the index; `null` where there is no index.
+    /// `null` if there is no index.
     pub index: Option<Copied>,
-    /// The copy of the ledger; `null` where there is no ledger.
+    /// `null` if there is no ledger.
     pub ledger: Option<CopiedLedger>,
-    /// Older backups that were removed.
+    /// Older backups that were deleted.
     pub removed: Vec<String>,
 }
 
-/// One copy.
 #[derive(Debug, Serialize)]
 pub struct Copied {
-    /// Where it is.
     pub file: String,
-    /// How large it is.
     pub bytes: u64,
 }
 
-/// The copy of a ledger, whose chain holds.
+/// The copy of a ledger whose chain was verified.
 #[derive(Debug, Serialize)]
 pub struct CopiedLedger {
-    /// Where it is, and how large.
     #[serde(flatten)]
     pub copied: Copied,
-    /// The ledger's own name.
     pub ledger_id: String,
-    /// Events in it.
     pub events: u64,
-    /// Its newest event: keep it, `recoup audit verify --head` looks for it.
+    /// The newest event. `recoup audit verify --head` looks for it.
     pub head: Head,
 }
 
@@ -112,7 +101,7 @@ pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report:
         let (ledger_id, events, head) = (audit.ledger_id, audit.events, audit.head);
         backup.ledger = Some(CopiedLedger { copied, ledger_id, events, head });
     } else if remembered.is_some() {
-        // Every night's success over a ledger that is gone would be the worst kind of backup.
+        // A nightly backup that succeeds without a ledger would hide that the ledger is gone.
         return Err(Error::new(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", job.ledger.display()),
@@ -132,7 +121,6 @@ pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report:
 }
 
 impl Backup {
-    /// What was written, for a person.
     pub fn lines(&self) -> Vec<String> {
         let size = |copied: &Copied| format!("{} ({} KB)", copied.file, grouped(copied.bytes.div_ceil(1024)));
         let mut lines = Vec::new();
@@ -155,7 +143,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Copies, checks, and puts the copy in its place; gives what the check found out.
+    /// Copies, checks and renames one file. Returns the result of the check.
     async fn of<T: Send + 'static>(
         &self,
         source: Whole,
@@ -182,7 +170,7 @@ impl Copy<'_> {
                 () = self.clock.sleep(LOOK) => {}
                 () = self.stop.cancelled(), if looks < u32::MAX => {
                     handle.interrupt();
-                    // Once is enough; then it ends by itself.
+                    // The copy needs one interruption; then it ends by itself.
                     looks = u32::MAX;
                 }
             }
@@ -208,7 +196,7 @@ impl Copy<'_> {
     }
 }
 
-/// A name of this command's own pattern: the file's, a moment, `.db`.
+/// This command's name pattern: the file's name, a timestamp, `.db`.
 struct Name {
     stem: String,
     moment: String,
@@ -223,7 +211,7 @@ impl Name {
         format!(".{}-backup-", self.stem)
     }
 
-    /// Whether a name is one of this file's backups.
+    /// Whether a name is a backup of this file.
     fn fits(&self, name: &str) -> bool {
         let moment = name.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('-'));
         moment.and_then(|rest| rest.strip_suffix(".db")).is_some_and(is_moment)
@@ -245,11 +233,11 @@ struct Names {
 }
 
 impl Names {
-    /// The names of a new backup: of this second, or of the next one that is free.
+    /// The names of a new backup: of this second, or of the next second that is free.
     fn new(job: &Job<'_>, now: Timestamp) -> Self {
         let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (index, ledger) = (stem(job.index), stem(job.ledger));
-        // Two files of one name in two folders would take each other's place.
+        // Two files of one name in two folders would overwrite each other's backup.
         let ledger = if index == ledger { format!("{ledger}-ledger") } else { ledger };
         let mut at = now;
         loop {
@@ -263,7 +251,7 @@ impl Names {
         }
     }
 
-    /// Removes what a backup that was killed has left. Under the folder's lock: none of them is being written.
+    /// Deletes what a killed backup left. The folder's lock guarantees that no backup is being written.
     fn sweep(&self, folder: &Path) {
         for name in names_in(folder).unwrap_or_default() {
             let is_left = [&self.index, &self.ledger].iter().any(|own| name.starts_with(&own.partial()));
@@ -273,7 +261,7 @@ impl Names {
         }
     }
 
-    /// Removes all but the newest backups of each file.
+    /// Deletes all but the newest backups of each file.
     fn prune(&self, folder: &Path, keep: usize) -> Result<Vec<String>> {
         let names = names_in(folder).map_err(|error| unusable(folder, &error))?;
         let mut removed = Vec::new();

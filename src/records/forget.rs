@@ -1,7 +1,7 @@
-//! Taking a person out of both files, for good.
+//! Deletes a person from ledger and index, for good.
 //!
-//! The ledger first: its tombstone is what keeps later readings out, and every step can be done again. What the ledger says
-//! of a retraction stays; who it concerned does not. This module must never print the account, nor write it down anywhere.
+//! The ledger comes first: its tombstone keeps the person out of later crawls, and every step can be repeated. The ledger keeps
+//! its retractions, without the person. Nothing here prints or stores the account.
 
 use std::path::Path;
 
@@ -21,34 +21,28 @@ use crate::store::index::{Erased, Index, IndexReader};
 use crate::store::ledger::{Head, Ledger, Retraction, State};
 use crate::store::{Identity, ProcessLock};
 
-/// Both files, and who acts.
 pub struct Files<'a> {
-    /// The index.
     pub index: &'a Path,
-    /// The ledger.
     pub ledger: &'a Path,
-    /// Whom both belong to.
+    /// The owner of both files.
     pub identity: &'a Identity,
-    /// Who acts, for the ledger.
+    /// Who runs this, for the ledger.
     pub actor: &'a Actor,
 }
 
-/// What was forgotten.
 #[derive(Debug, Serialize)]
 pub struct Forgotten {
-    /// The ticket.
     pub ticket: String,
-    /// Values that went from the ledger: its own, and the reasons of its retractions.
+    /// Values deleted from the ledger: the account itself, and the reasons of its retractions.
     pub values: u64,
-    /// Retractions that it is in; they stay, without it.
+    /// Retractions of this account. They stay, without the account.
     pub retractions: u64,
-    /// What went from the index; `null` where there is none.
+    /// What was deleted from the index; `null` if there is no index.
     pub index: Option<Erased>,
-    /// The ledger's newest event, which says so.
+    /// The ledger's newest event, which records the deletion.
     pub head: Head,
 }
 
-/// Forgets one account.
 pub async fn run(
     files: &Files<'_>,
     account: &AccountId,
@@ -84,7 +78,7 @@ pub async fn run(
         Error::new(Kind::Busy, format!("{who} is running; nothing was forgotten"))
             .hint("run the same command again when it is done")
     };
-    // A crawl must not be reading it meanwhile, and nobody may begin a retraction of it.
+    // No crawl may read the account meanwhile, and no process may start a retraction of it.
     let _crawl = ProcessLock::try_take(files.index, "crawl")?.ok_or_else(|| busy("a crawl"))?;
     let _send = ProcessLock::try_take(files.ledger, "send")?.ok_or_else(|| busy("a retraction"))?;
     let ledger = Ledger::open(files.ledger, files.identity, files.actor)?;
@@ -107,8 +101,8 @@ pub async fn run(
     })
 }
 
-/// Lets the index know whom the ledger has forgotten, and takes out whom it still has: a new index, or an older copy of one.
-/// `create` where an index is about to be made.
+/// Copies the ledger's tombstones to the index, and deletes the people whom an older or new index still holds. `create` is set
+/// if an index is about to be created.
 pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
@@ -131,7 +125,7 @@ fn erase(index: &mut Index, accounts: &[AccountId], so_far: Erased, report: &Rep
     Ok(erased)
 }
 
-/// What is on its way cannot be followed without the account. What `verify` has given up reading is not on its way.
+/// An open retraction cannot be followed without the account. A retraction that `verify` no longer reads is not open.
 fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
     let open: Vec<String> = known
         .iter()
@@ -166,7 +160,7 @@ async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
 }
 
 impl Forgotten {
-    /// What was forgotten, for a person: never who.
+    /// The text for a person. It never names the account.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "forgotten (ticket {}): {} value(s) of {} retraction(s) in the ledger",

@@ -1,7 +1,8 @@
-//! Use case: looking after the two files, so that they can be accounted for a year later.
+//! Use case: keep index and ledger accountable: audit, backup, forgetting.
 //!
-//! `audit` computes the ledger's chain again and hands its events out; `table` writes them as CSV; `backup` copies both while everything runs; `forget` takes a person out of both. Nothing here asks the vendor or sends anything, and nothing here may
-//! change what the ledger says of a retraction.
+//! `audit` verifies the ledger's chain and exports its events, `table` writes them as CSV, `backup` copies both files, and
+//! `forget` deletes a person from both. Nothing here sends a request, and nothing here changes what the ledger says of a
+//! retraction.
 
 pub mod audit;
 pub mod backup;

@@ -1,15 +1,14 @@
-//! Events as CSV, for a spreadsheet: one row per event, the same columns in every version. Only computes.
+//! Ledger events as CSV: one row for each event, the same columns in every version. Pure.
 //!
-//! A cell that a spreadsheet would run as a formula must never leave here as one, nor a line break in a reason as one.
+//! No cell is a formula in a spreadsheet, and no cell contains a line break.
 
 use std::borrow::Cow;
 
 use crate::error::{Error, Kind, Result};
-use crate::refunds::cells::harmless;
+use crate::refunds::csv_injection::escape;
 use crate::report::one_line;
 use crate::store::ledger::Exported;
 
-/// The columns, in order.
 const COLUMNS: [&str; 20] = [
     "event",
     "at",
@@ -33,12 +32,10 @@ const COLUMNS: [&str; 20] = [
     "hash",
 ];
 
-/// The first row.
 pub(super) fn header() -> Result<String> {
     row(&COLUMNS.map(Cow::Borrowed))
 }
 
-/// The row of an event.
 pub(super) fn line(event: &Exported) -> Result<String> {
     let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -64,7 +61,7 @@ pub(super) fn line(event: &Exported) -> Result<String> {
         event.details.to_string(),
         event.hash.clone(),
     ];
-    row(&cells.map(|cell| Cow::Owned(harmless(&one_line(&cell)).into_owned())))
+    row(&cells.map(|cell| Cow::Owned(escape(&one_line(&cell)).into_owned())))
 }
 
 fn row(cells: &[Cow<'_, str>]) -> Result<String> {

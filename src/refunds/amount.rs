@@ -1,17 +1,15 @@
-//! Amounts as shops write them, as exact decimals; pure.
+//! Parses amounts as shops write them: `-12.50`, `12,50 €`, `(1.234,50)`, `USD 1,234.50`.
 //!
-//! A shop's export writes `-12.50`, `12,50 €`, `(1.234,50)` or `USD 1,234.50`. What has one reading only is read; `1,234` has
-//! two, a thousandfold apart, and stays a problem: a wrong amount makes a partial refund look like a full one. Never uses
-//! floating point.
+//! Results are exact decimals. `1,234` has two readings, a thousandfold apart, so it is an error: a wrong amount could make
+//! a partial refund look like a full one.
 
 use serde::Serialize;
 
 pub use crate::model::decimal::Decimal;
 
-/// More digits than any refund has.
-const MOST_DIGITS: usize = 18;
+const MAX_DIGITS: usize = 18;
 
-/// ISO 4217, what is in use.
+/// ISO 4217 codes in use.
 const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN \
     BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ \
     GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL \
@@ -19,40 +17,36 @@ const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BG
     QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS \
     UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
 
-/// An amount as it stood in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Amount {
     /// The cell, unchanged.
     pub text: String,
-    /// The number, with its sign, in whole units of the currency.
+    /// Signed, in whole units of the currency.
     pub value: Decimal,
-    /// ISO 4217 code if the cell names one; otherwise its sign, which may be that of several: see [`may_be`].
+    /// The ISO 4217 code if the cell has one, otherwise the sign. A sign may stand for several currencies: see
+    /// [`may_be_same_currency`].
     pub currency: Option<String>,
 }
 
 impl Amount {
-    /// Whether it is 0.
     pub fn is_zero(&self) -> bool {
         self.value.is_zero()
     }
 
-    /// Whether it is this amount, whatever its sign and its decimals: `-12.50` is 12.5.
     pub fn is_as_much_as(&self, other: Decimal) -> bool {
         self.value.abs() == other.abs()
     }
 }
 
-/// Why a cell is no amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoAmount {
-    /// It can be read in two ways.
+pub enum AmountError {
+    /// The text has two readings.
     Ambiguous,
-    /// It cannot be read.
     Unreadable,
 }
 
-/// Reads a cell; `None` where it is empty.
-pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
+/// Parses a cell; `None` if it is empty.
+pub fn parse(text: &str) -> Result<Option<Amount>, AmountError> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Ok(None);
@@ -62,14 +56,14 @@ pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
         None => (trimmed, false),
     };
     let number_part = |c: char| c.is_ascii_digit() || c == '.' || c == ',';
-    let start = inner.find(number_part).ok_or(NoAmount::Unreadable)?;
-    let end = inner.rfind(number_part).ok_or(NoAmount::Unreadable)? + 1;
+    let start = inner.find(number_part).ok_or(AmountError::Unreadable)?;
+    let end = inner.rfind(number_part).ok_or(AmountError::Unreadable)? + 1;
     let before = around(&inner[..start])?;
     let after = around(&inner[end..])?;
     let signs = usize::from(in_parentheses) + usize::from(before.sign.is_some()) + usize::from(after.sign.is_some());
-    let differ = matches!((&before.code, &after.code), (Some(one), Some(other)) if !may_be(one, other));
+    let differ = matches!((&before.code, &after.code), (Some(one), Some(other)) if !may_be_same_currency(one, other));
     if signs > 1 || (before.is_iso && after.is_iso) || differ {
-        return Err(NoAmount::Unreadable);
+        return Err(AmountError::Unreadable);
     }
     let code = if after.is_iso { after.code } else { before.code.or(after.code) };
     let value = number(&inner[start..end])?;
@@ -77,8 +71,8 @@ pub fn parse(text: &str) -> Result<Option<Amount>, NoAmount> {
     Ok(Some(Amount { text: text.to_owned(), value: if negative { -value } else { value }, currency: code }))
 }
 
-/// Reads a JSON number, whose point is always a point.
-pub fn parse_json_number(text: &str) -> Result<Option<Amount>, NoAmount> {
+/// Parses a JSON number, in which `.` is always the decimal point.
+pub fn parse_json_number(text: &str) -> Result<Option<Amount>, AmountError> {
     let (bare, negative) = match text.strip_prefix('-') {
         Some(bare) => (bare, true),
         None => (text, false),
@@ -89,7 +83,7 @@ pub fn parse_json_number(text: &str) -> Result<Option<Amount>, NoAmount> {
     Ok(Some(Amount { text: text.to_owned(), value, currency: None }))
 }
 
-/// What stands before or after the digits.
+/// The text before or after the digits.
 #[derive(Debug, Default)]
 struct Around {
     sign: Option<char>,
@@ -97,13 +91,13 @@ struct Around {
     is_iso: bool,
 }
 
-fn around(text: &str) -> Result<Around, NoAmount> {
+fn around(text: &str) -> Result<Around, AmountError> {
     let mut found = Around::default();
     let mut name = String::new();
     for c in text.chars().filter(|c| !c.is_whitespace()) {
         match c {
             '+' | '-' | '\u{2212}' if found.sign.is_none() => found.sign = Some(if c == '+' { '+' } else { '-' }),
-            '+' | '-' | '\u{2212}' => return Err(NoAmount::Unreadable),
+            '+' | '-' | '\u{2212}' => return Err(AmountError::Unreadable),
             c => name.push(c),
         }
     }
@@ -119,8 +113,8 @@ fn around(text: &str) -> Result<Around, NoAmount> {
         Some(codes) if codes.len() == 3 => Some(codes.to_owned()),
         Some(_) => Some(name.to_lowercase()),
         None if is_symbol(&name) => Some(name),
-        // Words, percentages and units of anything else.
-        None => return Err(NoAmount::Unreadable),
+        // Words, percentages and other units.
+        None => return Err(AmountError::Unreadable),
     };
     Ok(found)
 }
@@ -158,13 +152,13 @@ fn codes_of(sign: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a text is the code of a currency, in either case.
+/// Whether a text is a currency code, in either case.
 pub fn is_currency(text: &str) -> bool {
     CURRENCIES.split_ascii_whitespace().any(|code| code.eq_ignore_ascii_case(text))
 }
 
-/// Whether two names of currencies, codes or signs, may mean the same one. A sign that recoup does not know may mean any.
-pub fn may_be(one: &str, other: &str) -> bool {
+/// Whether two currency codes or signs may mean the same currency. An unknown sign may mean any.
+pub fn may_be_same_currency(one: &str, other: &str) -> bool {
     let codes = |name: &str| match codes_of(name) {
         Some(codes) => Some(codes.to_owned()),
         None => name.bytes().all(|b| b.is_ascii_alphabetic()).then(|| name.to_uppercase()),
@@ -177,67 +171,66 @@ pub fn may_be(one: &str, other: &str) -> bool {
     }
 }
 
-/// `$`, `₹`, `A$`: one sign, and at most two letters before it. The cent is left out: `1250¢` is not 1250.
+/// Accepts `$`, `₹`, `A$`: one sign with at most two letters before it. `¢` is not accepted, because `1250¢` is not 1250.
 fn is_symbol(name: &str) -> bool {
     let sign = |c: char| matches!(c, '$' | '£' | '¥' | '฿' | '＄' | '￥' | '\u{20a0}'..='\u{20bf}');
     name.ends_with(sign) && name.chars().count() <= 3 && name.chars().rev().skip(1).all(|c| c.is_ascii_uppercase())
 }
 
-/// A mark between digits.
 fn is_mark(c: char) -> bool {
     matches!(c, '.' | ',') || groups_only(c)
 }
 
-/// A mark that only ever parts thousands.
+/// Whether a mark can only be a thousands separator.
 fn groups_only(c: char) -> bool {
     matches!(c, '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{2009}' | '\u{202f}')
 }
 
-fn number(text: &str) -> Result<Decimal, NoAmount> {
+fn number(text: &str) -> Result<Decimal, AmountError> {
     if !text.chars().all(|c| c.is_ascii_digit() || is_mark(c)) {
-        return Err(NoAmount::Unreadable);
+        return Err(AmountError::Unreadable);
     }
     let marks: Vec<char> = text.chars().filter(|c| is_mark(*c)).collect();
     let Some(last) = marks.last().copied() else { return decimal(text, "") };
     let first = marks[0];
-    let (head, tail) = text.rsplit_once(last).ok_or(NoAmount::Unreadable)?;
+    let (head, tail) = text.rsplit_once(last).ok_or(AmountError::Unreadable)?;
     if first == last {
         if marks.iter().any(|mark| *mark != first) {
-            return Err(NoAmount::Unreadable);
+            return Err(AmountError::Unreadable);
         }
         if marks.len() > 1 || groups_only(first) {
-            // The same mark twice can only part thousands.
+            // A mark that occurs twice is a thousands separator.
             return grouped(text, first).and_then(|whole| decimal(&whole, ""));
         }
         if tail.is_empty() {
-            return Err(NoAmount::Unreadable);
+            return Err(AmountError::Unreadable);
         }
         if tail.len() == 3 && (1..=3).contains(&head.len()) && !head.starts_with('0') {
-            return Err(NoAmount::Ambiguous);
+            return Err(AmountError::Ambiguous);
         }
         return decimal(head, tail);
     }
-    // Two kinds of mark: the first parts thousands, the last, once, is the point.
+    // Two different marks: the first separates thousands, the last is the decimal point.
     if tail.is_empty() || groups_only(last) || marks[..marks.len() - 1].iter().any(|mark| *mark != first) {
-        return Err(NoAmount::Unreadable);
+        return Err(AmountError::Unreadable);
     }
     grouped(head, first).and_then(|whole| decimal(&whole, tail))
 }
 
-/// The digits of `1,234,567`; groups of any other size are no thousands.
-fn grouped(text: &str, mark: char) -> Result<String, NoAmount> {
+/// Returns the digits of `1,234,567`. Groups of another size are an error.
+fn grouped(text: &str, mark: char) -> Result<String, AmountError> {
     let mut groups = text.split(mark);
     let first = groups.next().unwrap_or_default();
     let fits = (1..=3).contains(&first.len()) && !first.starts_with('0') && groups.all(|group| group.len() == 3);
-    if fits { Ok(text.split(mark).collect()) } else { Err(NoAmount::Unreadable) }
+    if fits { Ok(text.split(mark).collect()) } else { Err(AmountError::Unreadable) }
 }
 
-fn decimal(whole: &str, rest: &str) -> Result<Decimal, NoAmount> {
+fn decimal(whole: &str, rest: &str) -> Result<Decimal, AmountError> {
     let digits = format!("{whole}{rest}");
-    if digits.is_empty() || digits.len() > MOST_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(NoAmount::Unreadable);
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(AmountError::Unreadable);
     }
-    Decimal::parse(&format!("{whole}.{rest}")).ok_or(NoAmount::Unreadable)
+    Decimal::parse(&format!("{whole}.{rest}")).ok_or(AmountError::Unreadable)
 }
 
 #[cfg(test)]
@@ -259,7 +252,11 @@ mod tests {
             ("USD", "EUR", false),
             ("₸", "USD", true),
         ] {
-            assert_eq!((may_be(one, other), may_be(other, one)), (may, may), "{one} {other}");
+            assert_eq!(
+                (may_be_same_currency(one, other), may_be_same_currency(other, one)),
+                (may, may),
+                "{one} {other}"
+            );
         }
     }
 
@@ -309,7 +306,7 @@ mod tests {
     #[test]
     fn what_has_two_readings_or_none_is_not_guessed() {
         for text in ["1,234", "1.234", "-12,345", "€ 100.000", "(1,000)"] {
-            assert_eq!(parse(text), Err(NoAmount::Ambiguous), "{text:?}");
+            assert_eq!(parse(text), Err(AmountError::Ambiguous), "{text:?}");
         }
         for text in [
             "x",
@@ -336,7 +333,7 @@ mod tests {
             "#REF!",
             "=1+1",
         ] {
-            assert_eq!(parse(text), Err(NoAmount::Unreadable), "{text:?}");
+            assert_eq!(parse(text), Err(AmountError::Unreadable), "{text:?}");
         }
     }
 
@@ -361,7 +358,7 @@ mod tests {
             let number = Decimal::from_hundredths(i64::from(hundredths));
             match parse(&number.to_string()) {
                 Ok(amount) => prop_assert_eq!(amount.map(|amount| amount.value), Some(number)),
-                Err(no) => prop_assert_eq!(no, NoAmount::Ambiguous),
+                Err(no) => prop_assert_eq!(no, AmountError::Ambiguous),
             }
         }
 

@@ -1,6 +1,6 @@
-//! What the columns of a file mean; pure.
+//! Maps the columns of a file to their meanings.
 //!
-//! A column is found by its name, without case, spaces and punctuation. If two columns could mean the same, neither is taken.
+//! Names are compared without case, spaces and punctuation. If two columns could mean the same, the file is refused.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,59 +10,53 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 
-/// What a column means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Column {
-    /// The order ID.
     OrderId,
-    /// The code that goes to the vendor.
+    /// The code that is sent to the vendor.
     Disposition,
-    /// Why, for the ledger.
+    /// Written to the ledger.
     Reason,
-    /// The ticket, for the ledger.
+    /// Written to the ledger.
     Ticket,
-    /// What was refunded; in a file of transactions, what one transaction moved.
+    /// The refunded amount; in a file of transactions, the amount of one transaction.
     Amount,
-    /// The amount's currency.
     Currency,
-    /// When it was refunded.
     RefundedAt,
-    /// When it was ordered.
     OrderedAt,
-    /// The vendor's action tracker (event type) ID.
+    /// The vendor's action tracker ID, also called event type ID.
     ActionTrackerId,
-    /// The vendor's ActionId.
     ActionId,
     /// The state of the order, payment or return.
     Status,
-    /// What kind of transaction the row is.
+    /// The type of transaction.
     Type,
-    /// What the whole order cost.
+    /// The price of the whole order.
     Total,
     /// Money that left the shop's account.
     Debit,
     /// Money that came into the shop's account.
     Credit,
-    /// The ID of the row's own object: transaction, refund, payment.
+    /// The ID of the transaction, refund or payment in this row.
     RowId,
-    /// The ID of the row that this row belongs to.
+    /// The ID of the parent row.
     Reference,
-    /// The payment that the row belongs to; all rows of one payment are of one order.
+    /// The ID of the payment. All rows of one payment belong to one order.
     Payment,
-    /// What part of a transaction's amount the row is: price, fee.
+    /// The part of a transaction: price, fee.
     AmountType,
-    /// More on that part: principal, tax, shipping.
+    /// A finer division of the part: principal, tax, shipping.
     Detail,
-    /// The ID of the part of the order that the row is about: two rows of one moment with two of them are two refunds.
+    /// The ID of an order item. Two rows with the same time and different items are two refunds.
     Part,
 }
 
-/// A column, and the names under which it is found.
-pub type Names = (Column, &'static [&'static str]);
+/// A column and the names it is recognised by.
+pub type ColumnNames = (Column, &'static [&'static str]);
 
-/// The columns of a list of refunds that no platform wrote. A static: [`Columns::find`] knows it by its address.
-pub static LIST: &[Names] = &[
+/// Columns of a plain list. [`Columns::find`] compares the address, so this must stay a `static`.
+pub static LIST_COLUMNS: &[ColumnNames] = &[
     (
         Column::OrderId,
         &[
@@ -110,7 +104,7 @@ pub static LIST: &[Names] = &[
 ];
 
 impl Column {
-    /// All of them, in the order of the enum.
+    /// In the order of the enum.
     pub const ALL: [Self; 21] = [
         Self::OrderId,
         Self::Disposition,
@@ -135,7 +129,7 @@ impl Column {
         Self::Part,
     ];
 
-    /// The word for it in messages, JSON and plans.
+    /// The name in messages, JSON and plans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OrderId => "order_id",
@@ -162,7 +156,7 @@ impl Column {
         }
     }
 
-    /// What sentences call it.
+    /// The name in sentences.
     pub fn words(self) -> &'static str {
         match self {
             Self::OrderId => "order ID",
@@ -177,15 +171,15 @@ impl Column {
         }
     }
 
-    /// The column that [`Column::as_str`] names.
+    /// The inverse of [`Column::as_str`].
     pub(super) fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.as_str() == word)
     }
 
-    /// The column of a list of refunds that a name means by itself.
+    /// The column of a plain list that has this name.
     pub fn of_name(name: &str) -> Option<Self> {
         static FOLDED: LazyLock<HashMap<String, Column>> = LazyLock::new(|| {
-            LIST.iter().flat_map(|(column, names)| names.iter().map(|name| (fold(name), *column))).collect()
+            LIST_COLUMNS.iter().flat_map(|(column, names)| names.iter().map(|name| (fold(name), *column))).collect()
         });
         FOLDED.get(&fold(name)).copied()
     }
@@ -197,40 +191,38 @@ impl fmt::Display for Column {
     }
 }
 
-/// Without case, and without anything that is no letter and no digit.
+/// Lower case, letters and digits only.
 pub(super) fn fold(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a name has nothing but letters, digits and what joins them.
+/// Whether a name consists of letters, digits and joining characters only.
 fn is_plain_name(name: &str) -> bool {
     name.chars().all(|c| {
         c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-' | '.' | '/' | '#' | '\'' | '\u{feff}')
     })
 }
 
-/// The last column of a plan.
 pub(super) const PLAN_MARK: &str = "recoup_plan_mark";
 
-/// Whether recoup wrote the column.
 pub(super) fn is_own(name: &str) -> bool {
     name.starts_with("recoup_")
 }
 
-/// The columns of one file: all names, and which column means what.
+/// The header of one file and the meaning of its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// The names as they were, in order.
+    /// The names as they are in the file.
     pub header: Vec<String>,
     found: [Option<usize>; Column::ALL.len()],
 }
 
 impl Columns {
-    /// Finds the columns that `names` knows in the header of the file that errors call `name`. `chosen` are names that a
-    /// person gave; they win. Fails if two columns could mean the same, or if none is the order ID. In a list, two names of
-    /// one column are a doubt; a platform's format has its names in the order in which they are preferred.
-    pub fn find(name: &str, header: Vec<String>, names: &[Names], chosen: &[(Column, String)]) -> Result<Self> {
-        let is_list = std::ptr::eq(names, LIST);
+    /// Finds the columns of `names` in a header. `name` identifies the file in errors. `chosen` are names that the user
+    /// gave; they take precedence. Fails if the order ID column is missing or two columns could mean the same. In a plain
+    /// list two names of one column are ambiguous; a platform's format lists its names in order of preference.
+    pub fn find(name: &str, header: Vec<String>, names: &[ColumnNames], chosen: &[(Column, String)]) -> Result<Self> {
+        let is_list = std::ptr::eq(names, LIST_COLUMNS);
         let folded: Vec<String> = header.iter().map(|cell| fold(cell)).collect();
         let mut found = [None; Column::ALL.len()];
         let mut taken = Vec::new();
@@ -249,7 +241,7 @@ impl Columns {
             }
             for known in *known {
                 let known = fold(known);
-                // In a list a sign in the name may say more than the name: `refund amount %`, `✗ refunded_at`.
+                // In a plain list, punctuation may change the meaning: `refund amount %`, `✗ refunded_at`.
                 let is_name = |n: &usize| !is_list || is_plain_name(&header[*n]);
                 let mut places =
                     (0..header.len()).filter(|n| folded[*n] == known && !taken.contains(n)).filter(is_name);
@@ -273,12 +265,12 @@ impl Columns {
         Ok(columns)
     }
 
-    /// Columns of which none has a meaning yet: a person must say which one has the order IDs.
+    /// No column has a meaning yet; the user must name the order ID column.
     pub(super) fn without_meaning(header: Vec<String>) -> Self {
         Self { header, found: [None; Column::ALL.len()] }
     }
 
-    /// The columns of a plan, which remembers them by place. `None` where a place is not there, or order IDs have none.
+    /// Columns at stored places, as in a plan. Returns `None` if a place is out of range or the order ID has none.
     pub(super) fn at(header: Vec<String>, places: impl Iterator<Item = (Column, usize)>) -> Option<Self> {
         let mut columns = Self { header, found: [None; Column::ALL.len()] };
         for (column, place) in places {
@@ -290,12 +282,12 @@ impl Columns {
         columns.get(Column::OrderId).map(|_| columns)
     }
 
-    /// Where a column is, from 0.
+    /// Place of a column, from 0.
     pub fn get(&self, column: Column) -> Option<usize> {
         self.found[column as usize]
     }
 
-    /// The names with the empty ones named and the repeated ones numbered, as keys of an object.
+    /// Unique names for use as JSON keys: empty names get a number, repeated names a suffix.
     pub(super) fn keys(&self) -> Vec<String> {
         let mut seen = std::collections::HashSet::new();
         let mut keys = Vec::with_capacity(self.header.len());
@@ -313,8 +305,8 @@ impl Columns {
     }
 }
 
-/// Where the column is that a person named: by its exact name, else without case and punctuation; `NAME#2` is the second
-/// column of that name.
+/// Finds the column that the user named: by the exact name, else without case and punctuation. `NAME#2` is the second column
+/// of that name.
 pub(super) fn position(
     name: &str,
     header: &[String],
@@ -324,7 +316,7 @@ pub(super) fn position(
 ) -> Result<usize> {
     let places = |wanted: &str| -> Vec<usize> {
         let exact: Vec<usize> = (0..header.len()).filter(|n| header[*n] == wanted && !wanted.is_empty()).collect();
-        // A name of signs only folds to nothing, as an empty one does.
+        // A name of punctuation only folds to the empty string. It must not match an empty name.
         let plain = fold(wanted);
         if exact.is_empty() && !plain.is_empty() {
             return (0..header.len()).filter(|n| folded[*n] == plain).collect();
@@ -374,7 +366,7 @@ fn no_order_column(name: &str, header: &[String]) -> Error {
     )
 }
 
-/// At most a dozen names: enough to see what sort of file it is.
+/// Lists at most a dozen names for an error.
 pub(super) fn list(header: &[String]) -> String {
     let shown: Vec<String> =
         header.iter().take(12).map(|name| format!("{:?}", name.chars().take(40).collect::<String>())).collect();
@@ -388,7 +380,7 @@ mod tests {
     use super::*;
 
     fn find(header: &str, chosen: &[(Column, String)]) -> Result<Columns> {
-        Columns::find("x.csv", header.split(',').map(str::to_owned).collect(), LIST, chosen)
+        Columns::find("x.csv", header.split(',').map(str::to_owned).collect(), LIST_COLUMNS, chosen)
     }
 
     #[test]
@@ -400,7 +392,7 @@ mod tests {
         }
         let header = "Email,Order ID,Refund Amount,currency_code,Refund Date,order date,Event Type ID,ActionId,dispositionCode,Reason,Ticket";
         let columns = find(header, &[]).expect("columns");
-        let places: Vec<Option<usize>> = LIST[..10].iter().map(|(column, _)| columns.get(*column)).collect();
+        let places: Vec<Option<usize>> = LIST_COLUMNS[..10].iter().map(|(column, _)| columns.get(*column)).collect();
         assert_eq!(places, [1, 8, 9, 10, 2, 3, 4, 5, 6, 7].map(Some));
     }
 

@@ -1,8 +1,8 @@
-//! Dates as shops write them: a day, or a moment; pure.
+//! Parses dates as shops write them.
 //!
-//! Read are RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` between year, month and day is
-//! as good as `-`. **Without an offset it is UTC.** `03/04/2024` is one day in London and another in Boston: it is read only if
-//! other dates of the same file have one reading, as `13/11/2026` has. The number that a spreadsheet keeps inside is not read.
+//! Accepted are RFC 3339, `2024-04-03`, and `2024-04-03 14:05[:06]` with or without an offset; `/` may replace `-`. **A time
+//! without an offset is UTC.** `03/04/2024` is accepted only if other dates of the file show the order of day and month, as
+//! `13/11/2026` does. Serial numbers of spreadsheets are not accepted.
 
 use std::fmt;
 
@@ -11,17 +11,16 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A day without a time, or a moment.
+/// A date without a time, or a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum When {
-    /// A whole day, of UTC.
+pub enum DateOrTime {
+    /// The whole day, in UTC.
     Day(Date),
-    /// A moment.
     At(Timestamp),
 }
 
-impl When {
-    /// The first moment that it can mean.
+impl DateOrTime {
+    /// The earliest time that it can mean.
     pub fn earliest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.to_datetime(jiff::civil::Time::midnight())).unwrap_or(Timestamp::MIN),
@@ -29,7 +28,7 @@ impl When {
         }
     }
 
-    /// The last moment that it can mean: what has to be covered before an order may be called no referral.
+    /// The latest time that it can mean. An index must be newer before it can prove that an order is not a referral.
     pub fn latest(self) -> Timestamp {
         match self {
             Self::Day(day) => moment(day.at(23, 59, 59, 999_999_999)).unwrap_or(Timestamp::MAX),
@@ -38,7 +37,7 @@ impl When {
     }
 }
 
-impl fmt::Display for When {
+impl fmt::Display for DateOrTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Day(day) => day.fmt(f),
@@ -47,32 +46,30 @@ impl fmt::Display for When {
     }
 }
 
-impl Serialize for When {
+impl Serialize for DateOrTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Whether something of a shop may have happened then: from 2000 to 2099.
-pub fn is_plausible(when: When) -> bool {
+/// Whether the date is from 2000 to 2099.
+pub fn is_plausible(when: DateOrTime) -> bool {
     let year = |at: Timestamp| at.to_zoned(TimeZone::UTC).year();
     year(when.earliest()) >= 2000 && year(when.latest()) < 2100
 }
 
-/// Why a cell is no date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoDate {
-    /// Day and month could be either way round.
+pub enum DateError {
+    /// The order of day and month is unknown.
     Ambiguous,
-    /// It cannot be read.
     Unreadable,
 }
 
-/// Which of two numbers in front of a year is the day.
+/// The order of day and month in dates that end with the year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DayOrder {
-    /// The file does not tell.
+pub enum DateOrder {
+    /// No date of the file tells.
     #[default]
     Unknown,
     /// `13.11.2026`
@@ -81,8 +78,8 @@ pub enum DayOrder {
     MonthFirst,
 }
 
-impl DayOrder {
-    /// The order that all dates of a file have in common; unknown if none tells, or if they contradict each other.
+impl DateOrder {
+    /// The order that all dates of a file share; `Unknown` if no date tells or if dates contradict each other.
     pub fn of<'a>(cells: impl Iterator<Item = &'a str>) -> Self {
         let mut found = Self::Unknown;
         for (first, second, _, _) in cells.filter_map(|cell| numbers(cell.trim())) {
@@ -100,32 +97,33 @@ impl DayOrder {
     }
 }
 
-/// Reads a cell by itself; `None` if it is empty.
-pub fn parse(text: &str) -> Result<Option<When>, NoDate> {
-    parse_in(text, DayOrder::Unknown)
+/// Parses one cell without knowledge of the file; `None` if it is empty.
+pub fn parse(text: &str) -> Result<Option<DateOrTime>, DateError> {
+    parse_in(text, DateOrder::Unknown)
 }
 
-/// Reads a cell of a file whose dates have this order; `None` if it is empty.
-pub fn parse_in(text: &str, order: DayOrder) -> Result<Option<When>, NoDate> {
+/// Parses a cell of a file with a known date order; `None` if it is empty.
+pub fn parse_in(text: &str, order: DateOrder) -> Result<Option<DateOrTime>, DateError> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
     let Some((first, second, year, rest)) = numbers(text) else {
-        return read(text).map(Some).ok_or(NoDate::Unreadable);
+        return read(text).map(Some).ok_or(DateError::Unreadable);
     };
-    let own = DayOrder::of(std::iter::once(text));
-    let (day, month) = match if own == DayOrder::Unknown { order } else { own } {
+    let own = DateOrder::of(std::iter::once(text));
+    let (day, month) = match if own == DateOrder::Unknown { order } else { own } {
         _ if first == second => (first, second),
-        DayOrder::DayFirst => (first, second),
-        DayOrder::MonthFirst => (second, first),
-        DayOrder::Unknown if first > 12 && second > 12 => return Err(NoDate::Unreadable),
-        DayOrder::Unknown => return Err(NoDate::Ambiguous),
+        DateOrder::DayFirst => (first, second),
+        DateOrder::MonthFirst => (second, first),
+        DateOrder::Unknown if first > 12 && second > 12 => return Err(DateError::Unreadable),
+        DateOrder::Unknown => return Err(DateError::Ambiguous),
     };
-    read(&format!("{year:04}-{month:02}-{day:02}{rest}")).map(Some).ok_or(NoDate::Unreadable)
+    read(&format!("{year:04}-{month:02}-{day:02}{rest}")).map(Some).ok_or(DateError::Unreadable)
 }
 
-/// The two numbers in front of a year of four digits, the year, and what follows. A year of two digits has too many readings.
+/// Splits a date that ends with a four-digit year into its numbers and the rest of the text. Two-digit years have too many
+/// readings.
 fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
     let end = text.find([' ', 'T', ',']).unwrap_or(text.len());
     let (day, rest) = text.split_at(end);
@@ -139,8 +137,8 @@ fn numbers(text: &str) -> Option<(u32, u32, u32, &str)> {
     Some((number(first, 1..=2)?, number(second, 1..=2)?, number(year, 4..=4)?, rest))
 }
 
-fn read(text: &str) -> Option<When> {
-    // The parser takes more forms than these, some of them without the parts that a person would miss.
+fn read(text: &str) -> Option<DateOrTime> {
+    // jiff accepts more forms than these, some of them incomplete.
     let (day, rest) = (text.get(..10)?, text.get(10..)?);
     let shape: String = day.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     if shape != "0000-00-00" && shape != "0000/00/00" {
@@ -148,7 +146,7 @@ fn read(text: &str) -> Option<When> {
     }
     let day = day.replace('/', "-");
     if rest.is_empty() {
-        return day.parse().ok().map(When::Day);
+        return day.parse().ok().map(DateOrTime::Day);
     }
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (time, offset) = split_offset(rest);
@@ -160,14 +158,14 @@ fn read(text: &str) -> Option<When> {
         Some(offset) => format!("{text}{offset}").parse().ok()?,
         None => moment(text.parse().ok()?)?,
     };
-    Some(When::At(at))
+    Some(DateOrTime::At(at))
 }
 
 fn moment(at: DateTime) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(at).ok()
 }
 
-/// `14:05:06 +0200` → the time, and the offset as RFC 3339 has it.
+/// Splits `14:05:06 +0200` into the time and the offset in RFC 3339 form.
 fn split_offset(text: &str) -> (&str, Option<String>) {
     for utc in ["Z", "z", "UTC", "GMT"] {
         if let Some(time) = text.strip_suffix(utc) {
@@ -224,7 +222,7 @@ mod tests {
     #[test]
     fn what_has_two_readings_or_none_is_not_guessed() {
         for text in ["03/04/2024", "03-04-2024 10:00", "1/2/2024T10:00", "01.11.2026"] {
-            assert_eq!(parse(text), Err(NoDate::Ambiguous), "{text:?}");
+            assert_eq!(parse(text), Err(DateError::Ambiguous), "{text:?}");
         }
         for text in [
             "3/4/24",
@@ -249,20 +247,20 @@ mod tests {
             "２０２４-04-03",
             "yesterday",
         ] {
-            assert_eq!(parse(text), Err(NoDate::Unreadable), "{text:?}");
+            assert_eq!(parse(text), Err(DateError::Unreadable), "{text:?}");
         }
     }
 
     #[test]
     fn a_file_is_read_in_the_order_that_all_its_dates_have() {
-        let of = |cells: &[&str]| DayOrder::of(cells.iter().copied());
-        assert_eq!(of(&["01.11.2026", "13.11.2026", "", "2026-01-02"]), DayOrder::DayFirst);
-        assert_eq!(of(&["11/01/2026", "11/13/2026"]), DayOrder::MonthFirst);
-        assert_eq!(of(&["11/01/2026", "11/12/2026"]), DayOrder::Unknown);
-        assert_eq!(of(&["13/11/2026", "11/13/2026"]), DayOrder::Unknown);
+        let of = |cells: &[&str]| DateOrder::of(cells.iter().copied());
+        assert_eq!(of(&["01.11.2026", "13.11.2026", "", "2026-01-02"]), DateOrder::DayFirst);
+        assert_eq!(of(&["11/01/2026", "11/13/2026"]), DateOrder::MonthFirst);
+        assert_eq!(of(&["11/01/2026", "11/12/2026"]), DateOrder::Unknown);
+        assert_eq!(of(&["13/11/2026", "11/13/2026"]), DateOrder::Unknown);
         let read = |order| parse_in("01/11/2026", order).map(|when| when.map(|when| when.to_string()));
-        assert_eq!(read(DayOrder::DayFirst), Ok(Some("2026-11-01".to_owned())));
-        assert_eq!(read(DayOrder::MonthFirst), Ok(Some("2026-01-11".to_owned())));
+        assert_eq!(read(DateOrder::DayFirst), Ok(Some("2026-11-01".to_owned())));
+        assert_eq!(read(DateOrder::MonthFirst), Ok(Some("2026-01-11".to_owned())));
     }
 
     #[test]

@@ -1,54 +1,51 @@
-//! From the rows of a file to one decision for each order; pure.
+//! Decides for each order what the rows of a file prove.
 //!
-//! All rows of an order count, in any order. What is refunded is counted at its least (rows that may be one row written twice count once)
-//! and what the order cost at its most, so that a row or value that is missing can make a refund smaller or unclear, and never
-//! full.
+//! All rows of an order count, in any order. The refunded amount is the minimum that the rows prove (rows that may be
+//! duplicates count once), and the price is the maximum. A missing row or value can therefore make a refund smaller or
+//! unclear, but never full.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::SignedDuration;
 
-use super::amount::{is_currency, may_be};
+use super::amount::{is_currency, may_be_same_currency};
 use super::columns::{Column, Columns};
-use super::dates::When;
+use super::dates::DateOrTime;
 use super::decision::{Decision, Evidence};
-use super::formats::{Cells, Says, Status};
+use super::formats::{OrderStatus, RowCells, RowMeaning};
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
 use crate::model::order_text::{ordinary, visible};
 use crate::model::{ActionId, OrderId};
 
-/// What a file says about one order, or about one action of it if its rows name actions.
+/// What a file says about one order, or about one action if the rows name actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRefund {
-    /// The order.
     pub order_id: OrderId,
-    /// The action that its rows name.
+    /// The action, if the rows name one.
     pub action_id: Option<ActionId>,
-    /// The places of its rows in the file, from 0.
+    /// Indexes of the rows in the file.
     pub rows: Vec<usize>,
-    /// What the file proves.
     pub decision: Decision,
-    /// What that rests on.
     pub evidence: Evidence,
-    /// When the last of its refunds was made; `None` if a row with a refund does not say.
-    pub refunded_at: Option<When>,
-    /// When it was ordered; the latest date if its rows differ.
-    pub ordered_at: Option<When>,
+    /// The latest refund date; `None` if any refund has no date.
+    pub refunded_at: Option<DateOrTime>,
+    /// The latest order date of the rows.
+    pub ordered_at: Option<DateOrTime>,
 }
 
-/// One decision for each order, and the order of each row: `None` for a row that names none.
+/// Returns one decision for each order, and for each row the index of its order.
 pub(super) fn decide(
     rows: &[RefundRow],
     columns: &Columns,
-    says: impl Fn(&Cells<'_>) -> Result<Says, String>,
+    interpret: impl Fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 ) -> (Vec<OrderRefund>, Vec<Option<usize>>) {
     let orders = orders_of(rows, columns);
     let mut groups: Vec<(OrderId, Option<ActionId>, Vec<usize>)> = Vec::new();
     let mut places: HashMap<(&OrderId, Option<&ActionId>), usize> = HashMap::new();
     let mut of_row = vec![None; rows.len()];
-    // Whether rows of an order name its action and others do not: which action those mean is a doubt.
+    // If only some rows of an order name an action, the action of the others is unclear.
     let mut named: HashMap<&OrderId, [bool; 2]> = HashMap::new();
     for (n, order_id) in orders.iter().enumerate() {
         let Some(order_id) = order_id else { continue };
@@ -63,13 +60,13 @@ pub(super) fn decide(
     }
     let mixed: HashSet<&OrderId> =
         named.iter().filter(|(_, named)| **named == [true, true]).map(|(order_id, _)| *order_id).collect();
-    let loose = loose_undoings(rows, columns, &orders, &says);
+    let undos = undos_without_order(rows, columns, &orders, &interpret);
     let conflicts = in_conflict(rows, columns, &orders);
     let alike = look_alikes(groups.iter().map(|(order_id, _, _)| order_id));
     let decided = groups
         .iter()
         .map(|(order_id, action_id, places)| {
-            let mut sum = Sum::default();
+            let mut sum = OrderAccumulator::default();
             if let Some(other) = alike.get(order_id) {
                 sum.unclear(format!(
                     "another row has the order ID {:?}, which looks the same",
@@ -83,11 +80,11 @@ pub(super) fn decide(
                 sum.unclear("some rows of the order name an action and others do not");
             }
             for place in places {
-                let cells = Cells::new(&rows[*place], columns);
-                let said = says(&cells);
+                let cells = RowCells::new(&rows[*place], columns);
+                let said = interpret(&cells);
                 sum.add(&rows[*place], said, &cells);
             }
-            if let Some((line, amount)) = loose.iter().find(|(_, amount)| sum.has_refunded(*amount)) {
+            if let Some((line, amount)) = undos.iter().find(|(_, amount)| sum.has_refunded(*amount)) {
                 sum.unclear(format!("line {line} may undo a refund of {amount}, and names no order"));
             }
             let ordered_at = sum.ordered_at;
@@ -99,7 +96,7 @@ pub(super) fn decide(
     (decided, of_row)
 }
 
-/// Order IDs that differ from another one of the file only in marks and blanks that nobody sees, each with that one.
+/// Maps each order ID to another one of the file that differs only in invisible characters and blanks.
 fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a OrderId, &'a OrderId> {
     let mut by_look: HashMap<String, Vec<&OrderId>> = HashMap::new();
     for order_id in orders {
@@ -115,33 +112,33 @@ fn look_alikes<'a>(orders: impl Iterator<Item = &'a OrderId>) -> HashMap<&'a Ord
     by_look.values().filter(|same| same.len() > 1).flat_map(|same| others(same)).collect()
 }
 
-/// Line and amount of each row that may undo a refund and names no order: it may be of any order with that refund.
-fn loose_undoings(
+/// Line and amount of each row that may undo a refund and names no order. It may concern any order with that refund.
+fn undos_without_order(
     rows: &[RefundRow],
     columns: &Columns,
     orders: &[Option<&OrderId>],
-    says: &impl Fn(&Cells<'_>) -> Result<Says, String>,
+    interpret: &impl Fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 ) -> Vec<(u64, Decimal)> {
-    let mut loose = Vec::new();
+    let mut undos = Vec::new();
     for (row, _) in rows.iter().zip(orders).filter(|(_, order)| order.is_none()) {
-        let cells = Cells::new(row, columns);
-        let may_undo = match says(&cells) {
+        let cells = RowCells::new(row, columns);
+        let may_undo = match interpret(&cells) {
             Err(_) => true,
-            Ok(Says::Money { refunded, .. }) => refunded.is_negative(),
+            Ok(RowMeaning::Money { refunded, .. }) => refunded.is_negative(),
             Ok(_) => false,
         };
         if may_undo {
             let amounts =
                 [Column::Amount, Column::Debit, Column::Credit].map(|column| cells.amount(column).ok().flatten());
-            loose.extend(
+            undos.extend(
                 amounts.into_iter().flatten().filter(|it| !it.is_zero()).map(|amount| (row.line, amount.abs())),
             );
         }
     }
-    loose
+    undos
 }
 
-/// The order of each row: its own, else that of the row that it refers to.
+/// The order of each row: its own, else that of the row it references.
 fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a OrderId>> {
     let mut orders: Vec<Option<&OrderId>> = rows.iter().map(|row| row.order_id.as_ref()).collect();
     let by_payment = of_payments(rows, columns, &orders);
@@ -152,7 +149,7 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     let by_id: HashMap<&str, usize> = (0..rows.len()).filter_map(|n| Some((cell(n, id)?, n))).collect();
     for n in 0..rows.len() {
         let mut at = n;
-        // A refund's line item refers to the refund, which refers to the order; nothing is deeper, and nothing goes in circles.
+        // A refund's line item references the refund, which references the order. The limit also ends cycles.
         for _ in 0..4 {
             if orders[at].is_some() {
                 break;
@@ -165,7 +162,7 @@ fn orders_of<'a>(rows: &'a [RefundRow], columns: &Columns) -> Vec<Option<&'a Ord
     orders
 }
 
-/// The orders of the rows; a row without one has that of the other rows of its payment, if those name one only.
+/// Gives a row without an order the order of its payment, if all other rows of the payment name the same one.
 fn of_payments<'a>(
     rows: &'a [RefundRow],
     columns: &Columns,
@@ -184,7 +181,7 @@ fn of_payments<'a>(
     rows.iter().zip(orders.iter().copied()).map(of_row).collect()
 }
 
-/// The orders of rows that name one, and refer to a row that names another one: which of them it is about is a doubt.
+/// Orders of rows that reference a row of another order. The order they concern is unclear.
 fn in_conflict<'a>(rows: &'a [RefundRow], columns: &Columns, orders: &[Option<&'a OrderId>]) -> HashSet<&'a OrderId> {
     let (Some(id), Some(reference)) = (columns.get(Column::RowId), columns.get(Column::Reference)) else {
         return HashSet::new();
@@ -199,70 +196,68 @@ fn in_conflict<'a>(rows: &'a [RefundRow], columns: &Columns, orders: &[Option<&'
     (0..rows.len()).filter_map(pair).flatten().collect()
 }
 
-/// How far the dates of two columns may be apart by their time zones.
+/// Dates of two columns may differ by their time zones.
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 const WRITTEN_TWICE: &str = "a refund of it is written twice, and nothing says whether there were two";
 
-/// The rows of one order, added up.
+/// Adds up the rows of one order.
 #[derive(Default)]
-struct Sum {
+struct OrderAccumulator {
     evidence: Evidence,
     unclear: Option<String>,
     notes: BTreeSet<String>,
     listed: bool,
-    /// Whether the status of a payment says that a part of it was not refunded.
+    /// Whether the status of a payment says that it was refunded only in part.
     kept_in_part: bool,
-    /// The shop's words on the whole order; contradictory if there are several.
-    states: HashSet<State>,
+    /// Statements about the whole order. More than one is a contradiction.
+    states: HashSet<StatedOrder>,
     new_amounts: HashSet<Decimal>,
     totals: HashSet<Decimal>,
-    /// The rows that moved money, by what they charged and refunded.
-    moves: HashMap<(Decimal, Decimal), Alike>,
-    /// The line, charge and refund of each ID that a row has of its own.
+    /// Rows that moved money, by the amounts charged and refunded.
+    moves: HashMap<(Decimal, Decimal), SameAmountRows>,
+    /// Line, charge and refund for each row ID.
     ids: HashMap<String, (u64, Decimal, Decimal)>,
     wants: HashSet<(Option<String>, Option<String>)>,
     currencies: BTreeSet<String>,
-    dates: Vec<Option<When>>,
-    /// The last date on which it was ordered.
-    ordered_at: Option<When>,
+    dates: Vec<Option<DateOrTime>>,
+    /// The latest order date.
+    ordered_at: Option<DateOrTime>,
 }
 
-/// The shop's word on the whole order: status, refunded, total.
-type State = (Status, Option<Decimal>, Option<Decimal>);
+/// Status, refunded amount and total of the whole order.
+type StatedOrder = (OrderStatus, Option<Decimal>, Option<Decimal>);
 
-/// Rows of one order that move the same money. Two of them may be two refunds, or one that is written twice.
+/// Rows of one order with the same amounts. Two such rows are two refunds or one that is listed twice.
 #[derive(Default)]
-struct Alike {
-    /// The different IDs that they have of their own.
+struct SameAmountRows {
     ids: HashSet<String>,
     without_id: usize,
-    /// What tells those without an ID from each other: when, and for which part of the order.
-    moments: HashSet<(When, String)>,
+    /// Date and item, which tell rows without an ID apart.
+    moments: HashSet<(DateOrTime, String)>,
 }
 
-impl Alike {
-    /// How many movements there are at least, and at most. A row that lacks what tells it from the others may be one of them.
+impl SameAmountRows {
+    /// Minimum and maximum number of transactions. A row without distinguishing values may repeat another one.
     fn bounds(&self) -> (usize, usize) {
         let least = [self.ids.len(), self.moments.len()].into_iter().find(|count| *count > 0).unwrap_or(1);
         (least, self.ids.len() + self.without_id)
     }
 }
 
-/// What was charged and refunded, at least and at most.
 #[derive(Default)]
-struct Moved {
+struct Totals {
     most_charged: Decimal,
     least_refunded: Decimal,
     most_refunded: Decimal,
 }
 
-impl Sum {
+impl OrderAccumulator {
     fn unclear(&mut self, why: impl Into<String>) {
         self.unclear.get_or_insert_with(|| why.into());
     }
 
-    fn add(&mut self, row: &RefundRow, said: Result<Says, String>, cells: &Cells<'_>) {
+    fn add(&mut self, row: &RefundRow, said: Result<RowMeaning, String>, cells: &RowCells<'_>) {
         self.evidence.lines.push(row.line);
         self.ordered_at = self.ordered_at.into_iter().chain(row.ordered_at).max_by_key(|when| when.earliest());
         let currency = cells.text(Column::Currency).to_uppercase();
@@ -271,7 +266,7 @@ impl Sum {
             Ok(said) => said,
             Err(why) => return self.unclear(format!("line {}: {why}", row.line)),
         };
-        if said == Says::Nothing {
+        if said == RowMeaning::Nothing {
             return;
         }
         if !currency.is_empty() {
@@ -283,35 +278,35 @@ impl Sum {
         self.currencies.append(&mut cells.currencies.borrow_mut());
         self.wants.insert((row.disposition.clone(), row.action_tracker_id.clone()));
         match said {
-            Says::Nothing => {}
-            Says::Listed => {
+            RowMeaning::Nothing => {}
+            RowMeaning::Listed => {
                 self.listed = true;
                 self.dates.push(row.refunded_at);
             }
-            Says::Order { status, refunded, total } => {
+            RowMeaning::Order { status, refunded, total } => {
                 self.states.insert((status, refunded, total));
                 self.dates.push(row.refunded_at);
             }
-            Says::NewAmount(amount) => {
+            RowMeaning::NewAmount(amount) => {
                 self.new_amounts.insert(amount);
                 self.dates.push(row.refunded_at);
             }
-            Says::NoRefund(what) => {
+            RowMeaning::NoRefund(what) => {
                 self.notes.insert(what);
             }
-            Says::Refund { refunded, total } => {
+            RowMeaning::Refund { refunded, total } => {
                 self.totals.extend(total);
                 self.money(Decimal::ZERO, refunded, row, cells);
             }
-            Says::KeptInPart { charged } => {
+            RowMeaning::KeptInPart { charged } => {
                 self.kept_in_part = true;
                 self.money(charged, Decimal::ZERO, row, cells);
             }
-            Says::Money { charged, refunded } => self.money(charged, refunded, row, cells),
+            RowMeaning::Money { charged, refunded } => self.money(charged, refunded, row, cells),
         }
     }
 
-    fn money(&mut self, charged: Decimal, refunded: Decimal, row: &RefundRow, cells: &Cells<'_>) {
+    fn money(&mut self, charged: Decimal, refunded: Decimal, row: &RefundRow, cells: &RowCells<'_>) {
         if !refunded.is_zero() {
             self.dates.push(row.refunded_at);
         }
@@ -338,17 +333,17 @@ impl Sum {
         }
     }
 
-    /// Whether a refund of it, or all of them together, is of this amount.
+    /// Whether one refund, or all of them together, has this amount.
     fn has_refunded(&self, amount: Decimal) -> bool {
         self.moves.keys().any(|(_, refunded)| *refunded == amount) || self.moved().least_refunded == amount
     }
 
-    fn moved(&self) -> Moved {
+    fn moved(&self) -> Totals {
         let times = |amount: Decimal, count: usize| (0..count).fold(Decimal::ZERO, |sum, _| sum + amount);
-        let mut moved = Moved::default();
+        let mut moved = Totals::default();
         for ((charged, refunded), alike) in &self.moves {
             let (least, most) = alike.bounds();
-            // A refund that was undone makes the sum smaller: the least has it as often as it may have been.
+            // A negative refund lowers the sum, so the minimum counts it as often as possible.
             let (fewest, most_often) = if refunded.is_negative() { (most, least) } else { (least, most) };
             moved.most_charged = moved.most_charged + times(*charged, most);
             moved.least_refunded = moved.least_refunded + times(*refunded, fewest);
@@ -357,8 +352,8 @@ impl Sum {
         moved
     }
 
-    fn finish(mut self) -> (Decision, Evidence, Option<When>) {
-        let differ = |one: &String| self.currencies.iter().any(|other| !may_be(one, other));
+    fn finish(mut self) -> (Decision, Evidence, Option<DateOrTime>) {
+        let differ = |one: &String| self.currencies.iter().any(|other| !may_be_same_currency(one, other));
         if self.currencies.iter().any(differ) {
             let list: Vec<&str> = self.currencies.iter().map(String::as_str).collect();
             self.unclear(format!("its rows are in different currencies: {}", list.join(", ")));
@@ -381,7 +376,7 @@ impl Sum {
         if self.totals.len() > 1 {
             self.unclear("its rows give different totals");
         }
-        // A code says more than a sign.
+        // Prefers a currency code to a sign.
         let is_code = |name: &&String| name.bytes().all(|b| b.is_ascii_uppercase());
         self.evidence.currency = self.currencies.iter().find(is_code).or(self.currencies.first()).cloned();
         let decided = match self.unclear.take() {
@@ -396,8 +391,8 @@ impl Sum {
         let notes = self.notes.into_iter().filter(|_| !is_full || self.listed);
         let why: Vec<String> = why.into_iter().chain(notes.take(2)).collect();
         self.evidence.why = (!why.is_empty()).then(|| why.join("; "));
-        // If one of the refunds has no date, the last one may be as late as the file.
-        let refunded_at = self.dates.iter().copied().collect::<Option<Vec<When>>>();
+        // If one refund has no date, the latest date is unknown.
+        let refunded_at = self.dates.iter().copied().collect::<Option<Vec<DateOrTime>>>();
         let refunded_at = refunded_at.and_then(|dates| dates.into_iter().max_by_key(|when| when.latest()));
         (decision, self.evidence, refunded_at)
     }
@@ -428,8 +423,8 @@ impl Sum {
             return Err("no row says what became of the order".to_owned());
         };
         if !self.moves.is_empty() {
-            // Refunds on lines of their own, beside the order's own line.
-            let Moved { least_refunded, most_refunded, .. } = self.moved();
+            // Some exports list refunds on lines of their own, beside the line of the order.
+            let Totals { least_refunded, most_refunded, .. } = self.moved();
             if least_refunded != most_refunded {
                 return Err(WRITTEN_TWICE.to_owned());
             }
@@ -450,13 +445,13 @@ impl Sum {
                 Ok(Decision::NotRefunded)
             };
         }
-        let Moved { most_charged, least_refunded: least, most_refunded: most } = self.moved();
+        let Totals { most_charged, least_refunded: least, most_refunded: most } = self.moved();
         if least.is_negative() || most.is_negative() {
             return Err("more refunds of it were undone than made".to_owned());
         }
         let total = match self.totals.iter().next().copied() {
             Some(total) => Some(total),
-            // The most that may have been charged: a charge that is written twice may be two.
+            // The maximum that may have been charged: a charge that is listed twice may be two charges.
             None => self.moves.keys().any(|(charged, _)| !charged.is_zero()).then_some(most_charged),
         };
         self.evidence.refunded = Some(least);
@@ -494,9 +489,9 @@ impl Sum {
     }
 }
 
-/// What a status and two amounts prove together. Each may be missing; none may contradict another.
-fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
-    let is = |wanted: Status| status == wanted;
+/// Combines a status and two amounts. Each may be missing; a contradiction is an error.
+fn by_status(status: OrderStatus, refunded: Option<Decimal>, total: Option<Decimal>) -> Result<Decision, String> {
+    let is = |wanted: OrderStatus| status == wanted;
     let says = |text: &str| -> Result<Decision, String> {
         let show = |amount: Option<Decimal>| amount.map_or_else(|| "an unknown amount".to_owned(), |it| it.to_string());
         Err(format!("its status says {text}, its amounts {} of {}", show(refunded), show(total)))
@@ -504,7 +499,7 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
     if total.is_some_and(Decimal::is_negative) {
         return Err("what the order cost is less than 0".to_owned());
     }
-    // Some(true): all of it, Some(false): not all of it, None: the amounts do not tell.
+    // `Some(true)`: all of it, `Some(false)`: not all of it, `None`: the amounts do not say.
     let all = match (refunded, total) {
         (Some(refunded), Some(total)) if refunded > total => {
             return Err(format!("{refunded} was refunded, more than the order's {total}"));
@@ -518,23 +513,23 @@ fn by_status(status: Status, refunded: Option<Decimal>, total: Option<Decimal>) 
         let left = refunded.zip(total).map(|(refunded, total)| total - refunded);
         Ok(Decision::InPart { refunded, total, left })
     };
-    if is(Status::Refunded) {
+    if is(OrderStatus::Refunded) {
         return match (all, refunded) {
             (Some(false), _) => says("refunded"),
             (None, None) if total.is_some() => says("refunded"),
-            // Without the order's total in the file, the live action says of how much.
+            // The file has no total, so the amount of the live action decides.
             (None, Some(refunded)) => Ok(Decision::ToCompare { refunded }),
             _ => Ok(Decision::InFull { refunded }),
         };
     }
-    if is(Status::RefundedInPart) {
+    if is(OrderStatus::RefundedInPart) {
         return if all == Some(true) || none { says("refunded in part") } else { part() };
     }
-    if is(Status::NotRefunded) {
+    if is(OrderStatus::NotRefunded) {
         let some = refunded.is_some_and(|refunded| !refunded.is_zero());
         return if some { says("not refunded") } else { Ok(Decision::NotRefunded) };
     }
-    if is(Status::NotInFull) {
+    if is(OrderStatus::NotInFull) {
         return match (all, none || refunded.is_none()) {
             (Some(true), _) => says("not refunded in full"),
             (_, true) => Ok(Decision::NotRefunded),

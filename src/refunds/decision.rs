@@ -1,59 +1,50 @@
-//! What a file proves about one order, and the evidence; pure.
+//! What a file proves about one order, and the evidence for it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::decimal::Decimal;
 
-/// What a file proves about one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// All of its money went back, or a person says so by handing in a list without amounts.
+    /// All money went back, or the user submitted a list without amounts.
     InFull {
-        /// What went back, if the file has amounts. Less than the live action's amount contradicts the file.
+        /// `None` if the file has no amounts. If it is less than the amount of the live action, file and action contradict
+        /// each other.
         refunded: Option<Decimal>,
     },
-    /// This much went back, and the file does not say of how much. Only the live action's amount decides.
+    /// The file has the refunded amount and not the price. The amount of the live action decides.
     ToCompare {
-        /// What went back.
         refunded: Decimal,
     },
-    /// A part of its money went back.
+    /// A part of the money went back.
     InPart {
-        /// What went back.
         refunded: Option<Decimal>,
-        /// What the order cost before.
+        /// The price before the refund.
         total: Option<Decimal>,
-        /// What the order costs now.
+        /// The price after the refund.
         left: Option<Decimal>,
     },
-    /// Nothing in the file says that money of it went back.
     NotRefunded,
     /// Evidence is missing, unknown or contradictory.
     Unclear,
 }
 
-/// The word for a decision, in files, JSON and settings.
+/// The name of a decision in files, JSON and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
-    /// See [`Decision::InFull`].
     RefundedInFull,
-    /// See [`Decision::ToCompare`].
     ToCompare,
-    /// See [`Decision::InPart`].
     RefundedInPart,
-    /// See [`Decision::NotRefunded`].
     NotRefunded,
-    /// See [`Decision::Unclear`].
     Unclear,
 }
 
 impl DecisionKind {
-    /// All of them.
     pub const ALL: [Self; 5] =
         [Self::RefundedInFull, Self::ToCompare, Self::RefundedInPart, Self::NotRefunded, Self::Unclear];
 
-    /// The words for a person.
+    /// The name in messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::RefundedInFull => "refunded in full",
@@ -66,7 +57,6 @@ impl DecisionKind {
 }
 
 impl Decision {
-    /// The word for it.
     pub fn kind(&self) -> DecisionKind {
         match self {
             Self::InFull { .. } => DecisionKind::RefundedInFull,
@@ -77,14 +67,14 @@ impl Decision {
         }
     }
 
-    /// Whether the order may be planned for sending; the live action still decides.
+    /// Whether the order may be planned for sending. The live action still decides.
     pub fn may_be_sent(&self) -> bool {
         matches!(self, Self::InFull { .. } | Self::ToCompare { .. })
     }
 
-    /// Holds the decision against the amount of the live action, `None` if that could not be read. Returns the final
-    /// decision, and why it differs. `same_currency` is false if file and action name two different currencies.
-    pub fn against(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
+    /// Compares the decision with the amount of the live action; `None` if that is unknown. Returns the final decision and
+    /// the reason if it changed. `same_currency` is false if file and action have different currencies.
+    pub fn check_against_action(&self, action: Option<Decimal>, same_currency: bool) -> (Self, Option<String>) {
         match (self, action) {
             (Self::ToCompare { .. } | Self::InFull { .. } | Self::InPart { .. }, _) if !same_currency => {
                 (Self::Unclear, Some("the file and the action name different currencies".to_owned()))
@@ -135,41 +125,33 @@ impl Decision {
     }
 }
 
-/// What a decision rests on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Evidence {
-    /// The lines of the order's rows, from 1.
+    /// Line numbers of the order's rows, from 1.
     pub lines: Vec<u64>,
-    /// Column names and cells that decided, each once.
+    /// The cells that the decision is based on.
     pub cells: Vec<Cell>,
-    /// What went back, added up over the rows.
+    /// The sum over the rows.
     pub refunded: Option<Decimal>,
-    /// What the order cost, as the file says.
+    /// The price of the order, as the file says.
     pub total: Option<Decimal>,
-    /// The currency of both.
     pub currency: Option<String>,
-    /// Why the order is not refunded in full, or what a person should know.
+    /// Why the order is not refunded in full, or what the user should know.
     pub why: Option<String>,
 }
 
-/// One cell of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Cell {
-    /// Its line.
     pub line: u64,
-    /// The name of its column.
     pub column: String,
-    /// Its text.
     pub value: String,
 }
 
-/// Cells that a sentence shows.
 const SHOWN: usize = 6;
-/// Characters of a cell that a sentence shows.
 const SHOWN_CHARS: usize = 40;
 
 impl Evidence {
-    /// One line for a person: `lines 2-3: Financial Status "refunded", Refunded Amount "100.00"; 100.00 of 100.00 USD`.
+    /// One line for messages: `lines 2-3: Financial Status "refunded", Refunded Amount "100.00"; 100.00 of 100.00 USD`.
     pub fn sentence(&self) -> String {
         let mut parts = Vec::new();
         let cells: Vec<String> = self
@@ -202,7 +184,7 @@ impl Evidence {
     }
 }
 
-/// `line 2`, `lines 2, 5-7`.
+/// `line 2`, `lines 2, 5-7`
 fn lines(lines: &[u64]) -> String {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for line in lines {
@@ -251,7 +233,7 @@ mod tests {
             (full(Some("50")), None, true, RefundedInFull),
             (full(None), Some("55.17"), true, RefundedInFull),
         ] {
-            let (now, why) = decision.against(action.map(money), same_currency);
+            let (now, why) = decision.check_against_action(action.map(money), same_currency);
             assert_eq!(now.kind(), kind, "{decision:?} {action:?}");
             assert_eq!(why.is_some(), kind != RefundedInFull);
         }
@@ -264,7 +246,7 @@ mod tests {
             (part(None, None, Some("295")), "300", true, Some("295")),
             (part(None, None, Some("301")), "300", true, None),
         ] {
-            let (now, why) = decision.against(Some(money(action)), same_currency);
+            let (now, why) = decision.check_against_action(Some(money(action)), same_currency);
             let kept = match &now {
                 Decision::InPart { left, .. } => *left,
                 _ => None,
@@ -273,7 +255,7 @@ mod tests {
             assert_eq!(why.is_some(), left.is_none(), "{decision:?} {action}");
         }
         for fixed in [Decision::NotRefunded, Decision::Unclear] {
-            assert_eq!(fixed.against(Some(money("5")), true).0, fixed);
+            assert_eq!(fixed.check_against_action(Some(money("5")), true).0, fixed);
         }
     }
 

@@ -6,41 +6,41 @@
 //! whole. Nothing here repairs what a spreadsheet did to a cell, guesses an amount or a date, or looks anything up.
 
 pub mod amount;
-pub mod cells;
+pub mod column_mapping;
 pub mod columns;
-pub mod damage;
+pub mod csv_injection;
+pub mod csv_table;
 pub mod dates;
 pub mod decide;
 pub mod decision;
-pub mod explained;
 pub mod formats;
-pub mod looks;
-pub mod plan;
-pub mod problem;
+pub mod input;
+pub mod outcome_file;
+pub mod plan_file;
 pub mod read;
 pub mod reversal_file;
 pub mod row;
+pub mod row_problem;
+pub mod spreadsheet_damage;
 pub mod syntax;
-pub mod table;
-pub mod text;
-pub mod write;
+pub mod unclear_columns;
 
-mod checks;
-mod json;
+mod file_checks;
+mod json_table;
+mod keywords;
 #[cfg(test)]
 mod tests;
-mod words;
 
 pub use amount::Decimal;
+pub use column_mapping::{AmountMeans, ColumnMapping};
 pub use columns::{Column, Columns};
-pub use dates::When;
+pub use dates::DateOrTime;
 pub use decide::OrderRefund;
 pub use decision::{Decision, DecisionKind, Evidence};
-pub use explained::{AmountMeans, Explained};
-pub use looks::shell_word;
-pub use problem::{Problem, ProblemKind, Weight};
 pub use read::{Options, Refunds};
-pub use row::{OrderText, RefundRow};
+pub use row::{OrderIdRewrite, RefundRow};
+pub use row_problem::{ProblemKind, RowProblem, Severity};
 pub use syntax::{Dialect, Syntax};
+pub use unclear_columns::shell_quote;
 
 pub use crate::out_file::OutFile;

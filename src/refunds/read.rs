@@ -1,8 +1,8 @@
-//! A shop's file: from bytes to rows and one decision for each order.
+//! Reads a shop's file: bytes to rows, and rows to one decision for each order.
 //!
-//! A file is read whole or refused whole. The way in which it is read is, in this order: the format that a person names, what a
-//! person explains, the format of the settings or of a platform that the header shows, a plain list of refunds. A list is only
-//! read if recoup knows every column of it.
+//! A file is accepted as a whole or refused as a whole. The first of these that applies decides how it is read: the format
+//! that `--format` names, the caller's [`ColumnMapping`], a format of `recoup.toml` or of a platform whose header matches, a
+//! plain list of refunds. A plain list is accepted only if recoup knows every column.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,46 +10,42 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::amount::{self, Decimal};
-use super::checks::{
+use super::column_mapping::ColumnMapping;
+use super::columns::{Column, Columns, LIST_COLUMNS, PLAN_MARK, fold, is_own};
+use super::csv_table;
+use super::dates::DateOrder;
+use super::decide::{OrderRefund, decide};
+use super::decision::DecisionKind;
+use super::file_checks::{
     check_apart, check_header, check_headings, check_ignored, check_lone_texts, check_one_table, check_refunded_when,
     check_required, doubtful, refuse_list_of_orders,
 };
-use super::columns::{Column, Columns, LIST, PLAN_MARK, fold, is_own};
-use super::damage;
-use super::dates::DayOrder;
-use super::decide::{OrderRefund, decide};
-use super::decision::DecisionKind;
-use super::explained::Explained;
-use super::formats::{self, Cells, Format, Says};
-use super::json;
-use super::looks::{self, Doubt};
-use super::problem::{Problem, ProblemKind, Weight};
-use super::row::{OrderText, RawRow, RefundRow};
+use super::formats::{self, Format, RowCells, RowMeaning};
+use super::input::{self, MAX_BYTES, Text};
+use super::json_table;
+use super::keywords::denies_refund;
+use super::row::{OrderIdRewrite, RawRow, RefundRow};
+use super::row_problem::{ProblemKind, RowProblem, Severity};
+use super::spreadsheet_damage;
 use super::syntax::Syntax;
-use super::table;
-use super::text::{self, MOST_BYTES, Text};
-use super::words::speaks_against;
+use super::unclear_columns::{self, UnclearColumn};
 use crate::error::{Error, Kind, Result};
 
-/// The most rows that are read: everything is in memory.
-pub const MOST_ROWS: usize = 1_000_000;
-/// The name of the plain list among the formats.
-pub const LIST_NAME: &str = "list";
+/// Maximum number of rows. The whole file is held in memory.
+pub const MAX_ROWS: usize = 1_000_000;
+/// Name of the plain list in `--format` and in outputs.
+pub const LIST_FORMAT: &str = "list";
 
-/// How a file is read.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The format that a person names; recognised by the header otherwise.
+    /// Name of the format; `None` detects it by the header.
     pub format: Option<String>,
-    /// What a person explains.
-    pub explained: Explained,
-    /// Formats of the settings, by name.
-    pub of_settings: BTreeMap<String, Explained>,
-    /// How an order ID of the file becomes the one that the vendor knows.
-    pub order_text: OrderText,
-    /// The largest file, in bytes.
+    pub mapping: ColumnMapping,
+    /// Formats of `recoup.toml`, by name.
+    pub configured: BTreeMap<String, ColumnMapping>,
+    pub order_id_rewrite: OrderIdRewrite,
+    /// In bytes.
     pub max_bytes: u64,
-    /// The most rows.
     pub max_rows: usize,
 }
 
@@ -57,136 +53,125 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             format: None,
-            explained: Explained::default(),
-            of_settings: BTreeMap::new(),
-            order_text: OrderText::default(),
-            max_bytes: MOST_BYTES,
-            max_rows: MOST_ROWS,
+            mapping: ColumnMapping::default(),
+            configured: BTreeMap::new(),
+            order_id_rewrite: OrderIdRewrite::default(),
+            max_bytes: MAX_BYTES,
+            max_rows: MAX_ROWS,
         }
     }
 }
 
-/// How a file was read. A plan keeps it, so that applying the plan reads its rows in the same way.
+/// How a file was read. A plan stores it, so that `--apply` reads the rows in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
-    /// The name of the format; [`LIST_NAME`] for a list of no known format.
+pub struct FileReading {
+    /// [`LIST_FORMAT`] if the file is a plain list.
     pub format: String,
-    /// What a person explained.
-    #[serde(default, skip_serializing_if = "Explained::is_empty")]
-    pub explained: Explained,
-    /// How an order ID of the file becomes the one that the vendor knows.
-    #[serde(default, skip_serializing_if = "OrderText::is_empty")]
-    pub order_text: OrderText,
-    /// The order of day and month in its dates.
+    #[serde(default, skip_serializing_if = "ColumnMapping::is_empty")]
+    pub mapping: ColumnMapping,
+    #[serde(default, skip_serializing_if = "OrderIdRewrite::is_empty")]
+    pub order_id_rewrite: OrderIdRewrite,
     #[serde(default)]
-    pub days: DayOrder,
-    /// Whether its amounts have both signs, so that one of them may undo refunds.
+    pub days: DateOrder,
+    /// Whether the amounts have both signs. If they do, a negative amount may undo a refund.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub both_signs: bool,
 }
 
-impl Reading {
+impl FileReading {
     fn known(&self) -> Option<&'static Format> {
         formats::named(&self.format)
     }
 
-    /// The format's name for people.
+    /// Display name of the format.
     pub fn title(&self) -> String {
         match self.known() {
             Some(format) => format.title.to_owned(),
-            None if self.format == LIST_NAME => "list of refunds".to_owned(),
+            None if self.format == LIST_FORMAT => "list of refunds".to_owned(),
             None => format!("{} (of the settings)", self.format),
         }
     }
 
-    fn says(&self, cells: &Cells<'_>) -> Result<Says, String> {
+    fn interpret(&self, cells: &RowCells<'_>) -> Result<RowMeaning, String> {
         match self.known() {
             Some(format) => {
-                let said = (format.says)(cells)?;
+                let said = (format.interpret)(cells)?;
                 if !format.signed && self.both_signs && cells.amount(Column::Amount)?.is_some_and(Decimal::is_negative)
                 {
                     return Err("the refunds of the file have both signs, so this one may undo another".to_owned());
                 }
                 let reason = cells.text(Column::Reason);
-                if said.is_refund() && speaks_against(reason) {
+                if said.is_refund() && denies_refund(reason) {
                     return Err(format!("its reason {reason:?} speaks against a refund"));
                 }
                 Ok(said)
             }
-            None => self.explained.says(cells, self.days, self.both_signs),
+            None => self.mapping.interpret(cells, self.days, self.both_signs),
         }
     }
 }
 
-/// A file, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refunds {
-    /// Its columns.
     pub columns: Columns,
-    /// How it was written.
     pub syntax: Syntax,
-    /// How it was read.
-    pub reading: Reading,
-    /// Its rows, in order.
+    pub reading: FileReading,
+    /// In file order.
     pub rows: Vec<RefundRow>,
-    /// One decision for each order, in the order of their first rows.
+    /// One decision for each order, in the order of first appearance.
     pub orders: Vec<OrderRefund>,
-    /// What a person should know about the file: its encoding, lines that were not read.
+    /// Warnings about the file, such as its encoding and lines that were skipped.
     pub notes: Vec<String>,
 }
 
-/// A file that is a plain list but for some columns, which a person must explain.
+/// A plain list with columns that the user must explain before it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubtful {
-    /// The columns in doubt; empty if none can be told to have the order IDs, or if two columns could mean the same.
-    pub doubts: Vec<Doubt>,
-    /// All columns.
+pub struct NeedsMapping {
+    /// Empty if the order ID column is missing, or if two columns could mean the same.
+    pub doubts: Vec<UnclearColumn>,
     pub columns: Columns,
-    /// The first rows.
     pub first_rows: Vec<Vec<String>>,
-    /// The error of a caller that cannot ask.
+    /// The error for a caller that cannot ask the user.
     pub error: Error,
 }
 
-/// What can be made of a file.
 #[derive(Debug)]
-pub enum Understood {
+pub enum Parsed {
     /// Every order has a decision.
-    Read(Box<Refunds>),
-    /// A person must explain columns first.
-    Doubtful(Box<Doubtful>),
+    Complete(Box<Refunds>),
+    /// The user must say what some columns mean.
+    NeedsMapping(Box<NeedsMapping>),
 }
 
-/// Rows of a doubtful file that are shown.
 const FIRST_ROWS: usize = 5;
 
-/// Reads a file, `-` from standard input. Blocks; at most [`Options::max_bytes`].
+/// Reads a file; `-` is standard input. Blocks. Fails if the file is larger than [`Options::max_bytes`].
 pub fn file(path: &Path, options: &Options) -> Result<Refunds> {
-    let bytes = text::load(path, options.max_bytes)?;
-    from_bytes(&text::name_of(path), &bytes, options)
+    let bytes = input::load(path, options.max_bytes)?;
+    from_bytes(&input::name_of(path), &bytes, options)
 }
 
-/// Reads what a file holds; `name` is how errors call it.
+/// Reads the content of a file. `name` identifies the file in errors. Fails if the user must explain columns.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Refunds> {
-    match understand(name, bytes, options)? {
-        Understood::Read(refunds) => Ok(*refunds),
-        Understood::Doubtful(doubtful) => Err(doubtful.error),
+    match parse(name, bytes, options)? {
+        Parsed::Complete(refunds) => Ok(*refunds),
+        Parsed::NeedsMapping(doubtful) => Err(doubtful.error),
     }
 }
 
-/// Reads what a file holds, or says which columns a person must explain first.
-pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Understood> {
-    options.explained.check()?;
-    let text = text::decode(name, bytes)?;
+/// Reads the content of a file, or returns the columns that the user must explain first.
+pub fn parse(name: &str, bytes: &[u8], options: &Options) -> Result<Parsed> {
+    options.mapping.check()?;
+    let text = input::decode(name, bytes)?;
     let mut notes = Vec::new();
     if let Some(encoding) = text.encoding {
         notes.push(format!("read as {encoding}; outcomes are written as UTF-8"));
     }
     let mut raw = match text.text.trim_start().chars().next() {
-        None => return Err(table::empty(name)),
+        None => return Err(csv_table::empty(name)),
         Some('{' | '[') => {
-            let (header, rows) = json::read(name, &text.text, options.max_rows)?;
-            Raw { header, rows, syntax: Syntax::Ndjson, too_long: None, apart: Vec::new() }
+            let (header, rows) = json_table::read(name, &text.text, options.max_rows)?;
+            Raw { header, rows, syntax: Syntax::Ndjson, too_long: None, outside: Vec::new() }
         }
         Some('<') => {
             return Err(Error::new(Kind::Usage, format!("{name} is HTML or XML, not CSV"))
@@ -207,28 +192,27 @@ pub fn understand(name: &str, bytes: &[u8], options: &Options) -> Result<Underst
     }
     notes.extend(reading.known().map(|format| format.caveat.to_owned()).filter(|caveat| !caveat.is_empty()));
     cut_sections(name, &mut raw, reading.known(), &mut notes)?;
-    check_apart(name, &raw.apart, reading.known().is_some())?;
-    if reading.format == LIST_NAME {
+    check_apart(name, &raw.outside, reading.known().is_some())?;
+    if reading.format == LIST_FORMAT {
         check_header(name, &raw.header, &raw.rows)?;
     }
-    assemble(name, raw, reading, notes, !options.explained.is_empty())
+    assemble(name, raw, reading, notes, !options.mapping.is_empty())
 }
 
-/// Header and rows of a file, before anything is made of them.
 struct Raw {
     header: Vec<String>,
     rows: Vec<RawRow>,
     syntax: Syntax,
-    /// A row with more cells than the header, after which nothing was read.
+    /// The error of the first row with more cells than the header. Reading stopped there.
     too_long: Option<Error>,
-    /// Line and text of what is above the header and below the last row.
-    apart: Vec<(u64, String)>,
+    /// Line number and text of titles above the header and totals below the last row.
+    outside: Vec<(u64, String)>,
 }
 
 fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<String>) -> Result<Raw> {
     let score = |cells: &[String]| score(cells, options);
-    let (read, too_long) = table::read_section(name, text, options.max_rows, &score)?;
-    if let [(first, said), others @ ..] = read.apart.as_slice() {
+    let (read, too_long) = csv_table::read_section(name, text, options.max_rows, &score)?;
+    if let [(first, said), others @ ..] = read.outside.as_slice() {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         let said: String = said.chars().take(40).collect();
         notes.push(format!(
@@ -236,10 +220,10 @@ fn read_table(name: &str, text: &Text<'_>, options: &Options, notes: &mut Vec<St
         ));
     }
     let rows = read.rows.into_iter().map(|(line, cells)| RawRow { line, cells, ..RawRow::default() }).collect();
-    Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long, apart: read.apart })
+    Ok(Raw { header: read.header, rows, syntax: Syntax::Csv(read.dialect), too_long, outside: read.outside })
 }
 
-/// How much a record looks like a header that is known.
+/// Scores how likely a record is the header. A higher score wins.
 fn score(cells: &[String], options: &Options) -> usize {
     let has = |name: &str| !fold(name).is_empty() && cells.iter().any(|cell| fold(cell) == fold(name));
     let meanings: Vec<Option<Column>> = cells.iter().map(|cell| Column::of_name(cell)).collect();
@@ -247,62 +231,62 @@ fn score(cells: &[String], options: &Options) -> usize {
     if cells.last().is_some_and(|last| last == PLAN_MARK) {
         return 10_000;
     }
-    let of_settings =
-        options.of_settings.values().any(|it| !it.recognise_by.is_empty() && it.recognise_by.iter().all(|n| has(n)));
-    if of_settings || !matches!(formats::recognise(cells, false), Ok(None)) {
+    let configured =
+        options.configured.values().any(|it| !it.recognise_by.is_empty() && it.recognise_by.iter().all(|n| has(n)));
+    if configured || !matches!(formats::recognise(cells, false), Ok(None)) {
         return 5_000 + known;
     }
-    let chosen = options.explained.chosen();
+    let chosen = options.mapping.named_columns();
     if !chosen.is_empty()
         && chosen.iter().all(|(_, name)| has(name.rsplit_once('#').map_or(name.as_str(), |it| it.0)) || has(name))
     {
         return 2_000 + known;
     }
     if cells.iter().any(|cell| Column::of_name(cell) == Some(Column::OrderId)) {
-        table::IS_HEADER + known
+        csv_table::IS_HEADER + known
     } else {
         known
     }
 }
 
 /// Decides how the file is read.
-fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<Reading> {
+fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<FileReading> {
     let is_json = raw.syntax == Syntax::Ndjson;
-    let reading = |format: &str, explained: Explained| Reading {
+    let reading = |format: &str, mapping: ColumnMapping| FileReading {
         format: format.to_owned(),
-        explained,
-        order_text: options.order_text.clone(),
-        days: DayOrder::Unknown,
+        mapping,
+        order_id_rewrite: options.order_id_rewrite.clone(),
+        days: DateOrder::Unknown,
         both_signs: false,
     };
     if let Some(wanted) = &options.format {
         if let Some(format) = formats::named(wanted) {
-            if !options.explained.names_only_the_order() {
+            if !options.mapping.maps_only_order_id() {
                 return Err(Error::new(Kind::Usage, format!("{} says what every column means", format.name))
                     .hint("explain columns without --format, or with --format list"));
             }
-            return Ok(reading(format.name, options.explained.clone()));
+            return Ok(reading(format.name, options.mapping.clone()));
         }
-        if let Some(explained) = options.of_settings.get(wanted) {
-            return Ok(reading(wanted, explained.clone()));
+        if let Some(mapping) = options.configured.get(wanted) {
+            return Ok(reading(wanted, mapping.clone()));
         }
-        if wanted == LIST_NAME {
-            return Ok(reading(LIST_NAME, options.explained.clone()));
+        if wanted == LIST_FORMAT {
+            return Ok(reading(LIST_FORMAT, options.mapping.clone()));
         }
         return Err(Error::new(Kind::Usage, format!("there is no format {wanted:?}"))
             .hint("`recoup refunds formats` lists them"));
     }
-    if !options.explained.names_only_the_order() {
-        return Ok(reading(LIST_NAME, options.explained.clone()));
+    if !options.mapping.maps_only_order_id() {
+        return Ok(reading(LIST_FORMAT, options.mapping.clone()));
     }
     let has = |wanted: &String| raw.header.iter().any(|cell| cell == wanted || fold(cell) == fold(wanted));
-    let own = options.of_settings.iter().find(|(_, it)| !it.recognise_by.is_empty() && it.recognise_by.iter().all(has));
-    if let Some((own, explained)) = own {
-        return Ok(reading(own, explained.clone()));
+    let own = options.configured.iter().find(|(_, it)| !it.recognise_by.is_empty() && it.recognise_by.iter().all(has));
+    if let Some((own, mapping)) = own {
+        return Ok(reading(own, mapping.clone()));
     }
     match formats::recognise(&raw.header, is_json) {
-        Ok(Some(format)) => Ok(reading(format.name, options.explained.clone())),
-        Ok(None) => Ok(reading(LIST_NAME, options.explained.clone())),
+        Ok(Some(format)) => Ok(reading(format.name, options.mapping.clone())),
+        Ok(None) => Ok(reading(LIST_FORMAT, options.mapping.clone())),
         Err([one, other]) => {
             Err(Error::new(Kind::Usage, format!("{name} could be a {} or a {}", one.title, other.title))
                 .hint(format!("say which it is: --format {} or --format {}", one.name, other.name)))
@@ -310,14 +294,15 @@ fn reading_of(name: &str, raw: &Raw, options: &Options) -> Result<Reading> {
     }
 }
 
-/// Whether a row may be a header: several cells, and no digit in any of them.
+/// Whether a row could be a header: it has several cells, and none has a digit.
 fn may_be_header(row: &RawRow) -> bool {
     let mut filled = row.cells.iter().filter(|cell| !cell.trim().is_empty());
     row.cells.iter().filter(|cell| !cell.trim().is_empty()).count() > 1
         && !filled.any(|cell| cell.chars().any(|c| c.is_ascii_digit()))
 }
 
-/// Leaves out a second table below the first one, for formats that have one; refuses it otherwise, and a row that is too long.
+/// Drops a second table below the first if the format allows one. Otherwise fails on a second table or on a row that is too
+/// long.
 fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut Vec<String>) -> Result<()> {
     if format.is_some_and(|format| format.has_sections) {
         if let Some(at) = raw.rows.iter().position(may_be_header) {
@@ -334,7 +319,7 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
     if raw.syntax == Syntax::Ndjson {
         return Ok(());
     }
-    // Files that were put together, each with the same header.
+    // Concatenated exports repeat the header. A repeated header is not a row.
     let header: Vec<String> = raw.header.iter().map(|cell| fold(cell)).collect();
     let is_again = |row: &RawRow| {
         row.cells.len() == header.len() && row.cells.iter().map(|cell| fold(cell)).eq(header.iter().cloned())
@@ -352,7 +337,7 @@ fn cut_sections(name: &str, raw: &mut Raw, format: Option<&Format>, notes: &mut 
     }
 }
 
-/// Whether the amounts of a column have both signs.
+/// Whether a column has both negative and positive amounts.
 fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     let values =
         rows.iter().filter_map(|row| amount::parse(row.cells.get(place)?).ok().flatten()).map(|amount| amount.value);
@@ -363,11 +348,11 @@ fn has_both_signs(rows: &[RawRow], place: usize) -> bool {
     has_negative && has_positive
 }
 
-/// Rows and decisions.
-fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_explained: bool) -> Result<Understood> {
+/// Builds rows and decisions, and checks that a plain list has no unexplained columns.
+fn assemble(name: &str, raw: Raw, mut reading: FileReading, notes: Vec<String>, is_mapped: bool) -> Result<Parsed> {
     let format = reading.known();
-    let names = format.map_or(LIST, |format| format.columns);
-    let columns = match Columns::find(name, raw.header.clone(), names, &reading.explained.chosen()) {
+    let names = format.map_or(LIST_COLUMNS, |format| format.columns);
+    let columns = match Columns::find(name, raw.header.clone(), names, &reading.mapping.named_columns()) {
         Ok(columns) => columns,
         Err(error) => {
             let error = match format {
@@ -385,7 +370,7 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
             };
             let first_rows = raw.rows.into_iter().take(FIRST_ROWS).map(|row| row.cells).collect();
             let columns = Columns::without_meaning(raw.header);
-            return Ok(Understood::Doubtful(Box::new(Doubtful { doubts: Vec::new(), columns, first_rows, error })));
+            return Ok(Parsed::NeedsMapping(Box::new(NeedsMapping { doubts: Vec::new(), columns, first_rows, error })));
         }
     };
     if let Some(format) = format {
@@ -407,28 +392,28 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
     }
     let dates = [Column::RefundedAt, Column::OrderedAt].into_iter().filter_map(|column| columns.get(column));
     let cells = dates.flat_map(|place| raw.rows.iter().filter_map(move |row| row.cells.get(place).map(String::as_str)));
-    reading.days = DayOrder::of(cells);
+    reading.days = DateOrder::of(cells);
     reading.both_signs = columns.get(Column::Amount).is_some_and(|place| has_both_signs(&raw.rows, place));
     let is_json = raw.syntax == Syntax::Ndjson;
     let mut refunds = Refunds::of(columns, raw.syntax, reading, raw.rows, notes);
     if refunds.reading.known().is_some() {
-        return Ok(Understood::Read(Box::new(refunds)));
+        return Ok(Parsed::Complete(Box::new(refunds)));
     }
-    if is_explained {
+    if is_mapped {
         check_ignored(name, &refunds)?;
     }
     check_refunded_when(name, &refunds)?;
-    let aside = looks::set_aside(&refunds.columns, &refunds.rows, &refunds.reading.explained);
-    if !aside.is_empty() {
-        let names: Vec<String> = aside.iter().map(|name| format!("{name:?}")).collect();
+    let set_aside = unclear_columns::set_aside(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
+    if !set_aside.is_empty() {
+        let names: Vec<String> = set_aside.iter().map(|name| format!("{name:?}")).collect();
         refunds.notes.push(format!("set aside, and not held against any order: what {} says", names.join(", ")));
     }
-    let doubts = looks::doubts(&refunds.columns, &refunds.rows, &refunds.reading.explained);
+    let doubts = unclear_columns::doubts(&refunds.columns, &refunds.rows, &refunds.reading.mapping);
     if doubts.is_empty() {
-        if refunds.reading.explained.names_only_the_order() {
+        if refunds.reading.mapping.maps_only_order_id() {
             refuse_list_of_orders(name, &refunds)?;
         }
-        return Ok(Understood::Read(Box::new(refunds)));
+        return Ok(Parsed::Complete(Box::new(refunds)));
     }
     let error = doubtful(name, &doubts, formats::nearly(&refunds.columns.header, is_json));
     let first_rows = refunds
@@ -437,21 +422,23 @@ fn assemble(name: &str, raw: Raw, mut reading: Reading, notes: Vec<String>, is_e
         .take(FIRST_ROWS)
         .map(|row| (0..refunds.columns.header.len()).map(|place| row.cell(place).to_owned()).collect());
     let first_rows = first_rows.collect();
-    Ok(Understood::Doubtful(Box::new(Doubtful { doubts, columns: refunds.columns, first_rows, error })))
+    Ok(Parsed::NeedsMapping(Box::new(NeedsMapping { doubts, columns: refunds.columns, first_rows, error })))
 }
 
 impl Refunds {
-    /// Makes rows and decisions of the cells of a file that is read in this way.
+    /// Builds rows and decisions from the cells of a file.
     pub(super) fn of(
         columns: Columns,
         syntax: Syntax,
-        reading: Reading,
+        reading: FileReading,
         raws: Vec<RawRow>,
         notes: Vec<String>,
     ) -> Self {
-        let mut rows: Vec<RefundRow> =
-            raws.into_iter().map(|raw| RefundRow::new(raw, &columns, reading.days, &reading.order_text)).collect();
-        let (orders, of_rows) = decide(&rows, &columns, |cells| reading.says(cells));
+        let mut rows: Vec<RefundRow> = raws
+            .into_iter()
+            .map(|raw| RefundRow::new(raw, &columns, reading.days, &reading.order_id_rewrite))
+            .collect();
+        let (orders, of_rows) = decide(&rows, &columns, |cells| reading.interpret(cells));
         for (row, order) in rows.iter_mut().zip(of_rows) {
             row.order = order;
         }
@@ -460,7 +447,7 @@ impl Refunds {
         Self { columns, syntax, reading, rows, orders, notes }
     }
 
-    /// How many orders have each decision.
+    /// Number of orders for each decision.
     pub fn counts(&self) -> BTreeMap<DecisionKind, usize> {
         let mut counts = BTreeMap::new();
         for order in &self.orders {
@@ -469,20 +456,22 @@ impl Refunds {
         counts
     }
 
-    /// What stops an order: the first problem of one of its rows. `indexed`: the index has exactly these bytes.
-    pub fn stopped_by(&self, order: &OrderRefund, indexed: bool) -> Option<&Problem> {
-        order.rows.iter().find_map(|row| self.rows[*row].stopped_by(indexed))
+    /// The first blocking problem among the rows of an order. `indexed` is true if the index has exactly this order ID.
+    pub fn blocking_problem(&self, order: &OrderRefund, indexed: bool) -> Option<&RowProblem> {
+        order.rows.iter().find_map(|row| self.rows[*row].blocking_problem(indexed))
     }
 }
 
-/// A payout names no order and needs none, and a refund may name the payment that names the order: the blank cell of such rows
-/// is no problem.
-fn settle_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &Reading) {
+/// Accepts rows that need no order: a payout has none, and a refund may name the payment that names the order. For these
+/// rows an empty order ID is no problem.
+fn settle_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading: &FileReading) {
     for row in rows.iter_mut().filter(|row| row.order_id.is_none() && !row.names_too_long_an_order()) {
         if row.order.is_none() {
-            row.aside = match reading.says(&Cells::new(row, columns)) {
-                Ok(Says::NoRefund(what)) => Some(what),
-                Ok(Says::Money { refunded, .. }) if refunded.is_zero() => Some("a payment of no order".to_owned()),
+            row.no_order_needed = match reading.interpret(&RowCells::new(row, columns)) {
+                Ok(RowMeaning::NoRefund(what)) => Some(what),
+                Ok(RowMeaning::Money { refunded, .. }) if refunded.is_zero() => {
+                    Some("a payment of no order".to_owned())
+                }
                 _ => continue,
             };
         }
@@ -492,13 +481,13 @@ fn settle_rows_without_order(rows: &mut [RefundRow], columns: &Columns, reading:
 
 fn mark_lost_zeros(rows: &mut [RefundRow]) {
     let ids = rows.iter().enumerate().filter_map(|(n, row)| Some((n, row.order_id.as_ref()?.as_str())));
-    for (n, suggestion) in damage::lost_zeros(ids) {
+    for (n, suggestion) in spreadsheet_damage::lost_zeros(ids) {
         let message = format!(
             "order ID {:?} is shorter than all others: a spreadsheet drops leading zeros",
             rows[n].order_id.as_ref().map_or("", |id| id.as_str())
         );
-        rows[n]
-            .problems
-            .push(Problem::new(ProblemKind::LostZeros, Weight::Note, Column::OrderId, message).suggest(suggestion));
+        rows[n].problems.push(
+            RowProblem::new(ProblemKind::LostZeros, Severity::Note, Column::OrderId, message).suggest(suggestion),
+        );
     }
 }

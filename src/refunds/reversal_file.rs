@@ -1,9 +1,9 @@
-//! The vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row (`docs/vendor/refund-guide.md` E).
+//! Writes the vendor's reversal file: `ActionTrackerId,OrderId,Amount,Reason`, one reversal a row
+//! (`docs/vendor/refund-guide.md` E).
 //!
-//! Encoding, quoting, and the largest file are not published (`docs/vendor/contradictions.md` 19), so only what needs none of that is
-//! written: UTF-8 without a byte order mark, plain commas, no quotes. A row that would need more, or that lacks something, is
-//! handed back with the reason. Cells are never made harmless for spreadsheets here: the vendor would take the apostrophe for
-//! part of the order ID.
+//! The vendor does not publish encoding, quoting and maximum size (`docs/vendor/contradictions.md` 19). The file therefore
+//! is UTF-8 without a byte order mark, with plain commas and no quotes. A row that would need more, or that lacks a value,
+//! is skipped with a reason. Formulas are not escaped here: the vendor would take the apostrophe for a part of the order ID.
 
 use std::collections::HashSet;
 
@@ -11,19 +11,19 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::columns::fold;
-use super::table;
-use super::text;
+use super::csv_table;
+use super::input;
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, OrderId};
 
-/// The header, exactly as the guide has it.
+/// As in the vendor's guide.
 pub const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
-/// Longest order ID in a file, in characters (`docs/vendor/brand.md` §1).
-pub const MOST_ORDER_ID: usize = 64;
+/// In characters (`docs/vendor/brand.md` §1).
+pub const MAX_ORDER_ID: usize = 64;
 
-/// The reasons that are documented for files (`docs/vendor/brand.md` §5: as for a modification, §2). `RESET` and `APPROVED` are left
-/// out, because a file of reversals takes nothing back; `RETRACTION` is in no list for files.
+/// Reasons that are documented for files (`docs/vendor/brand.md` §5 refers to §2). `RESET` and `APPROVED` are left out,
+/// because they do not reverse anything. `RETRACTION` is not documented for files.
 pub const REASONS: [&str; 13] = [
     "ORDER_UPDATE",
     "ITEM_RETURNED",
@@ -40,75 +40,62 @@ pub const REASONS: [&str; 13] = [
     "OTHER",
 ];
 
-/// One reversal to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
-    /// The action tracker (event type) ID; without one the row is not written.
+    /// Without it the row is skipped.
     pub action_tracker_id: Option<String>,
-    /// The order ID.
     pub order_id: OrderId,
-    /// A reason code.
     pub reason: String,
 }
 
-/// Why a row is not written.
+/// Why a row is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// No action tracker ID.
+pub enum SkipReason {
     NoActionTracker,
-    /// The order ID is empty.
     NoOrderId,
-    /// The order ID has more characters than a file takes.
     OrderIdTooLong,
-    /// The reason is neither documented nor the operator's own.
+    /// The reason is neither documented nor configured.
     UnknownReason,
-    /// A cell has a comma, a quote, a line break or white space around it, whose treatment is not published.
+    /// A cell has a comma, a quote, a line break or surrounding white space. The vendor does not publish how it reads those.
     NotPlain,
-    /// The same order and action tracker as an earlier row.
+    /// An earlier row has the same order and action tracker.
     Repeated,
 }
 
-/// A row that is not written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotWritten {
-    /// Its place among the reversals, from 0.
+pub struct SkippedRow {
+    /// Index of the reversal.
     pub index: usize,
-    /// Why.
-    pub why: Why,
-    /// The same as a lower-case sentence without a full stop.
+    pub why: SkipReason,
+    /// A lower-case sentence without a full stop.
     pub message: String,
 }
 
-/// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// Its name.
+pub struct ReversalFile {
     pub name: String,
-    /// What it holds.
     pub text: String,
-    /// The places of its reversals, from 0, in the order of its rows.
+    /// Indexes of the reversals, in row order.
     pub written: Vec<usize>,
 }
 
-/// What came of a list of reversals.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// The files; none where no row could be written.
-    pub files: Vec<Named>,
-    /// The rows that are in none of them.
-    pub not_written: Vec<NotWritten>,
+pub struct ReversalFiles {
+    /// Empty if every row was skipped.
+    pub files: Vec<ReversalFile>,
+    pub skipped: Vec<SkippedRow>,
 }
 
-/// The name of the file of a day: `Batch_Mods_Reversals_2020_02_12.csv`.
+/// `Batch_Mods_Reversals_2020_02_12.csv`
 pub fn file_name(day: Date) -> String {
     format!("Batch_Mods_Reversals_{:04}_{:02}_{:02}.csv", day.year(), day.month(), day.day())
 }
 
-/// Puts the reversals into files of at most `most_rows` rows each; the second and later ones of a day are numbered.
-/// `own_reasons` are the operator's own codes, compared with case.
-pub fn make(reversals: &[Reversal], own_reasons: &[String], day: Date, most_rows: Option<usize>) -> Files {
-    let mut not_written = Vec::new();
+/// Splits the reversals into files of at most `most_rows` rows. File names after the first one of a day are numbered.
+/// `own_reasons` are the configured reason codes; case matters.
+pub fn build(reversals: &[Reversal], own_reasons: &[String], day: Date, most_rows: Option<usize>) -> ReversalFiles {
+    let mut skipped = Vec::new();
     let mut rows = Vec::new();
     let mut seen = HashSet::new();
     for (index, reversal) in reversals.iter().enumerate() {
@@ -116,9 +103,9 @@ pub fn make(reversals: &[Reversal], own_reasons: &[String], day: Date, most_rows
             Ok((tracker, line)) if seen.insert((tracker, reversal.order_id.as_str())) => rows.push((index, line)),
             Ok(_) => {
                 let message = "the same order and action tracker stand in an earlier row".to_owned();
-                not_written.push(NotWritten { index, why: Why::Repeated, message });
+                skipped.push(SkippedRow { index, why: SkipReason::Repeated, message });
             }
-            Err((why, message)) => not_written.push(NotWritten { index, why, message }),
+            Err((why, message)) => skipped.push(SkippedRow { index, why, message }),
         }
     }
     let first = file_name(day);
@@ -128,37 +115,37 @@ pub fn make(reversals: &[Reversal], own_reasons: &[String], day: Date, most_rows
         for (_, line) in rows {
             text.push_str(line);
         }
-        Named { name, text, written: rows.iter().map(|(index, _)| *index).collect() }
+        ReversalFile { name, text, written: rows.iter().map(|(index, _)| *index).collect() }
     });
-    Files { files: files.collect(), not_written }
+    ReversalFiles { files: files.collect(), skipped }
 }
 
-fn row<'a>(reversal: &'a Reversal, own_reasons: &[String]) -> Result<(&'a str, String), (Why, String)> {
+fn row<'a>(reversal: &'a Reversal, own_reasons: &[String]) -> Result<(&'a str, String), (SkipReason, String)> {
     let Some(tracker) = reversal.action_tracker_id.as_deref().filter(|id| !id.trim().is_empty()) else {
         return Err((
-            Why::NoActionTracker,
+            SkipReason::NoActionTracker,
             "no action tracker (event type) ID: the file cannot name the order".to_owned(),
         ));
     };
     let order = reversal.order_id.as_str();
     let length = order.chars().count();
     if order.trim().is_empty() {
-        return Err((Why::NoOrderId, "the order ID is empty".to_owned()));
+        return Err((SkipReason::NoOrderId, "the order ID is empty".to_owned()));
     }
-    if length > MOST_ORDER_ID {
+    if length > MAX_ORDER_ID {
         return Err((
-            Why::OrderIdTooLong,
-            format!("the order ID has {length} characters, a file takes {MOST_ORDER_ID}: retract it by the API"),
+            SkipReason::OrderIdTooLong,
+            format!("the order ID has {length} characters, a file takes {MAX_ORDER_ID}: retract it by the API"),
         ));
     }
     let reason = reversal.reason.as_str();
     if !REASONS.contains(&reason) && !own_reasons.iter().any(|own| own == reason) {
-        return Err((Why::UnknownReason, unknown_reason(reason, own_reasons)));
+        return Err((SkipReason::UnknownReason, unknown_reason(reason, own_reasons)));
     }
     for (what, cell) in [("action tracker ID", tracker), ("order ID", order), ("reason", reason)] {
         if !is_plain(cell) {
             return Err((
-                Why::NotPlain,
+                SkipReason::NotPlain,
                 format!(
                     "{what} {cell:?} needs quotes, and how the vendor reads those is not published: retract it by the API"
                 ),
@@ -168,7 +155,7 @@ fn row<'a>(reversal: &'a Reversal, own_reasons: &[String]) -> Result<(&'a str, S
     Ok((tracker, format!("{tracker},{order},0,{reason}\n")))
 }
 
-/// Whether it reads the same for every reader of CSV.
+/// Whether every CSV reader reads the cell the same way.
 fn is_plain(cell: &str) -> bool {
     cell.trim() == cell && !cell.chars().any(|c| matches!(c, ',' | '"' | '\u{feff}') || c.is_control())
 }
@@ -181,37 +168,27 @@ fn unknown_reason(reason: &str, own_reasons: &[String]) -> String {
     }
 }
 
-/// One line of a reversal file, as it was written by anyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLine {
-    /// The line in the file, from 1, the header included.
     pub line: u64,
-    /// The action tracker ID.
     pub action_tracker_id: Option<String>,
-    /// The ActionId, in files that name actions.
     pub action_id: Option<ActionId>,
-    /// The order ID.
     pub order_id: Option<OrderId>,
-    /// The amount, as text; 0 is a reversal.
     pub amount: Option<String>,
-    /// The reason.
     pub reason: Option<String>,
 }
 
 impl FileLine {
-    /// Whether it reverses something: its amount is 0, however that is written.
     pub fn is_reversal(&self) -> bool {
         let amount = self.amount.as_deref().map(super::amount::parse);
         matches!(amount, Some(Ok(Some(amount))) if amount.is_zero())
     }
 }
 
-/// Reads a reversal file in any of the published spellings of its header (`docs/vendor/contradictions.md` 18). `name` is how the file is
-/// called in errors.
 pub fn read(name: &str, bytes: &[u8], most_rows: usize) -> Result<Vec<FileLine>> {
     let known = ["actionid", "actiontrackerid", "orderid", "oid", "amount", "reason"];
     let score = |cells: &[String]| cells.iter().filter(|cell| known.contains(&fold(cell).as_str())).count();
-    let table = table::read(name, &text::decode(name, bytes)?, most_rows, &score)?;
+    let table = csv_table::read(name, &input::decode(name, bytes)?, most_rows, &score)?;
     let header: Vec<String> = table.header.iter().map(|cell| fold(cell)).collect();
     let place = |names: &[&str]| -> Result<Option<usize>> {
         let mut found = header.iter().enumerate().filter(|(_, cell)| names.contains(&cell.as_str())).map(|(n, _)| n);
@@ -269,51 +246,51 @@ mod tests {
     #[test]
     fn the_guides_example_comes_out_byte_for_byte() {
         let list = [reversal("16027", "O7427540", "ITEM_RETURNED"), reversal("16027", "O8306075", "OTHER")];
-        let made = make(&list, &[], day(), None);
+        let made = build(&list, &[], day(), None);
         assert_eq!(made.files.len(), 1);
         assert_eq!(made.files[0].name, "Batch_Mods_Reversals_2020_02_12.csv");
         assert_eq!(
             made.files[0].text,
             "ActionTrackerId,OrderId,Amount,Reason\n16027,O7427540,0,ITEM_RETURNED\n16027,O8306075,0,OTHER\n"
         );
-        assert_eq!((made.files[0].written.as_slice(), made.not_written.len()), ([0, 1].as_slice(), 0));
+        assert_eq!((made.files[0].written.as_slice(), made.skipped.len()), ([0, 1].as_slice(), 0));
     }
 
     #[test]
     fn what_cannot_be_written_comes_back_with_the_reason() {
         let own = ["Gone elsewhere".to_owned()];
         for (tracker, order, reason, why) in [
-            ("", "1", "OTHER", Some(Why::NoActionTracker)),
-            (" ", "1", "OTHER", Some(Why::NoActionTracker)),
-            ("7", "", "OTHER", Some(Why::NoOrderId)),
-            ("7", &"x".repeat(65), "OTHER", Some(Why::OrderIdTooLong)),
+            ("", "1", "OTHER", Some(SkipReason::NoActionTracker)),
+            (" ", "1", "OTHER", Some(SkipReason::NoActionTracker)),
+            ("7", "", "OTHER", Some(SkipReason::NoOrderId)),
+            ("7", &"x".repeat(65), "OTHER", Some(SkipReason::OrderIdTooLong)),
             ("7", &"ü".repeat(64), "OTHER", None),
-            ("7", "1", "RETRACTION", Some(Why::UnknownReason)),
-            ("7", "1", "RESET", Some(Why::UnknownReason)),
-            ("7", "1", "other", Some(Why::UnknownReason)),
-            ("7", "1", "", Some(Why::UnknownReason)),
+            ("7", "1", "RETRACTION", Some(SkipReason::UnknownReason)),
+            ("7", "1", "RESET", Some(SkipReason::UnknownReason)),
+            ("7", "1", "other", Some(SkipReason::UnknownReason)),
+            ("7", "1", "", Some(SkipReason::UnknownReason)),
             ("7", "1", "Gone elsewhere", None),
-            ("7", "a,b", "OTHER", Some(Why::NotPlain)),
-            ("7", "a\"b", "OTHER", Some(Why::NotPlain)),
-            ("7", "a\nb", "OTHER", Some(Why::NotPlain)),
-            ("7", " 1", "OTHER", Some(Why::NotPlain)),
-            ("7", "\u{feff}1", "OTHER", Some(Why::NotPlain)),
-            ("7,8", "1", "OTHER", Some(Why::NotPlain)),
+            ("7", "a,b", "OTHER", Some(SkipReason::NotPlain)),
+            ("7", "a\"b", "OTHER", Some(SkipReason::NotPlain)),
+            ("7", "a\nb", "OTHER", Some(SkipReason::NotPlain)),
+            ("7", " 1", "OTHER", Some(SkipReason::NotPlain)),
+            ("7", "\u{feff}1", "OTHER", Some(SkipReason::NotPlain)),
+            ("7,8", "1", "OTHER", Some(SkipReason::NotPlain)),
             ("7", "=1", "OTHER", None),
             ("7", "#1001", "OTHER", None),
         ] {
-            let made = make(&[reversal(tracker, order, reason)], &own, day(), None);
-            assert_eq!(made.not_written.first().map(|row| row.why), why, "{tracker:?} {order:?} {reason:?}");
+            let made = build(&[reversal(tracker, order, reason)], &own, day(), None);
+            assert_eq!(made.skipped.first().map(|row| row.why), why, "{tracker:?} {order:?} {reason:?}");
             assert_eq!(made.files.is_empty(), why.is_some());
         }
-        let made = make(&[reversal("7", "1", "item returned")], &[], day(), None);
-        assert!(made.not_written[0].message.contains("ITEM_RETURNED"));
+        let made = build(&[reversal("7", "1", "item returned")], &[], day(), None);
+        assert!(made.skipped[0].message.contains("ITEM_RETURNED"));
     }
 
     #[test]
     fn one_order_is_reversed_once_and_large_lists_are_split() {
         let list: Vec<Reversal> = ["1", "2", "1", "3"].iter().map(|order| reversal("7", order, "OTHER")).collect();
-        let made = make(&list, &[], day(), Some(2));
+        let made = build(&list, &[], day(), Some(2));
         let files: Vec<(&str, &[usize])> =
             made.files.iter().map(|it| (it.name.as_str(), it.written.as_slice())).collect();
         assert_eq!(
@@ -323,8 +300,8 @@ mod tests {
                 ("Batch_Mods_Reversals_2020_02_12_2.csv", [3].as_slice())
             ]
         );
-        assert_eq!((made.not_written[0].index, made.not_written[0].why), (2, Why::Repeated));
-        assert_eq!(make(&[], &[], day(), Some(0)).files, []);
+        assert_eq!((made.skipped[0].index, made.skipped[0].why), (2, SkipReason::Repeated));
+        assert_eq!(build(&[], &[], day(), Some(0)).files, []);
     }
 
     #[test]
@@ -352,9 +329,9 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(orders in prop::collection::vec("\\PC{0,70}", 0..20)) {
             let list: Vec<Reversal> = orders.iter().map(|order| reversal("7", order, "OTHER")).collect();
-            let made = make(&list, &[], day(), None);
+            let made = build(&list, &[], day(), None);
             let written: Vec<usize> = made.files.iter().flat_map(|file| file.written.clone()).collect();
-            prop_assert_eq!(written.len() + made.not_written.len(), orders.len());
+            prop_assert_eq!(written.len() + made.skipped.len(), orders.len());
             let read = match made.files.first() {
                 Some(file) => read("x.csv", file.text.as_bytes(), 100).expect("a file"),
                 None => Vec::new(),

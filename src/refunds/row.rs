@@ -1,106 +1,99 @@
-//! One row of a file: its cells as they were, its identifiers and dates, and what is wrong with them; pure.
+//! One row of a file: its cells, its IDs and dates, and its problems.
 //!
-//! A cell that cannot be read is a problem of its row and an empty field, never a guess. What the row says about money is read by
-//! its format.
+//! A cell that cannot be parsed becomes a problem and an empty field, never a guess. The format interprets what the row says
+//! about money.
 
 use super::amount;
 use super::columns::{Column, Columns};
-use super::damage;
-use super::dates::{self, DayOrder, NoDate, When};
-use super::problem::{Problem, ProblemKind, Weight};
+use super::dates::{self, DateError, DateOrTime, DateOrder};
+use super::row_problem::{ProblemKind, RowProblem, Severity};
+use super::spreadsheet_damage;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ActionId, OrderId};
 
-/// Longest disposition code, in characters (`docs/vendor/brand.md` §1).
-const MOST_DISPOSITION: usize = 64;
+/// In characters (`docs/vendor/brand.md` §1).
+const MAX_DISPOSITION: usize = 64;
 
-/// How an order ID of the file becomes the one that the vendor knows, as a person says.
+/// How to turn the order IDs of a file into those that the vendor knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct OrderText {
-    /// What is missing in front of every order ID, as `#`.
+pub struct OrderIdRewrite {
+    /// Prepended to every order ID that does not start with it, such as `#`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prefix: String,
-    /// What every order ID of the file has in front and the vendor does not know.
+    /// Removed from the start of every order ID.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub strip: String,
 }
 
-impl OrderText {
-    /// Whether order IDs stay as they are.
+impl OrderIdRewrite {
     pub fn is_empty(&self) -> bool {
         self.prefix.is_empty() && self.strip.is_empty()
     }
 
-    /// The order ID. A cell that has the prefix already keeps it once.
     pub fn apply(&self, cell: &str) -> String {
         let bare = cell.strip_prefix(&self.strip).unwrap_or(cell);
         if bare.starts_with(&self.prefix) { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
     }
 }
 
-/// One row of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundRow {
-    /// The line it starts in, from 1, the header included.
+    /// Line number where the row starts, from 1. The header counts.
     pub line: u64,
-    /// Its cells, unchanged; fewer than the header has where the row ends early.
+    /// Unchanged. A row that ends early has fewer cells than the header.
     pub cells: Vec<String>,
-    /// The order ID, byte for byte; `None` if the cell is empty or too long.
+    /// Byte for byte, after the rewrite; `None` if the cell is empty or too long.
     pub order_id: Option<OrderId>,
-    /// The code for the vendor, verbatim.
+    /// Sent to the vendor verbatim.
     pub disposition: Option<String>,
-    /// Why, for the ledger.
     pub reason: Option<String>,
-    /// The ticket, for the ledger.
     pub ticket: Option<String>,
-    /// When it was refunded. `None` where that is not known: it may be as late as now.
-    pub refunded_at: Option<When>,
-    /// When it was ordered.
-    pub ordered_at: Option<When>,
-    /// The action tracker (event type) ID, verbatim.
+    /// `None` means unknown: the refund may be as recent as the file.
+    pub refunded_at: Option<DateOrTime>,
+    pub ordered_at: Option<DateOrTime>,
+    /// Verbatim.
     pub action_tracker_id: Option<String>,
-    /// The ActionId, verbatim.
+    /// Verbatim.
     pub action_id: Option<ActionId>,
-    /// The place of its order among the orders of the file; `None` if it names none.
+    /// Index into [`super::Refunds::orders`]; `None` if the row names no order.
     pub order: Option<usize>,
-    /// Why it needs no order, if it names none: a payout, a fee.
-    pub aside: Option<String>,
-    /// What is wrong with it.
-    pub problems: Vec<Problem>,
-    /// The columns whose cells were JSON numbers: their point is a point.
+    /// Why a row without an order is fine: it is a payout or a fee, for example.
+    pub no_order_needed: Option<String>,
+    pub problems: Vec<RowProblem>,
+    /// Columns whose cells are JSON numbers, where `.` is always the decimal point.
     pub(super) numbers: Vec<usize>,
-    /// The object that it was, where the file is NDJSON.
+    /// The text of the JSON object, if the file is NDJSON.
     pub(super) object: Option<String>,
 }
 
-/// A row before it is read.
+/// A row before its cells are interpreted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RawRow {
     pub(super) line: u64,
     pub(super) cells: Vec<String>,
-    /// The columns whose cells are JSON numbers.
+    /// Columns whose cells are JSON numbers.
     pub(super) numbers: Vec<usize>,
-    /// The columns whose cells are JSON objects, arrays, `true` or `false`.
+    /// Columns whose cells are JSON objects, arrays or booleans.
     pub(super) nested: Vec<usize>,
     pub(super) object: Option<String>,
 }
 
 impl RefundRow {
-    pub(super) fn new(raw: RawRow, columns: &Columns, days: DayOrder, order_text: &OrderText) -> Self {
+    pub(super) fn new(raw: RawRow, columns: &Columns, days: DateOrder, order_id_rewrite: &OrderIdRewrite) -> Self {
         let mut problems = Vec::new();
         let cell = |column: Column| columns.get(column).and_then(|n| raw.cells.get(n)).map_or("", String::as_str);
         let text = |column: Column| Some(cell(column)).filter(|text| !text.trim().is_empty()).map(str::to_owned);
-        let sent = |column: Column, problems: &mut Vec<Problem>| {
+        let sent = |column: Column, problems: &mut Vec<RowProblem>| {
             let text = text(column)?;
-            problems.extend(damage::of_sent(&text, column));
+            problems.extend(spreadsheet_damage::of_sent(&text, column));
             Some(text)
         };
 
-        problems.extend(damage::of_order_id(cell(Column::OrderId)));
+        problems.extend(spreadsheet_damage::of_order_id(cell(Column::OrderId)));
         let usable = !problems.iter().any(|it| matches!(it.kind, ProblemKind::EmptyOrder | ProblemKind::TooLong));
-        let order_id = usable.then(|| OrderId::new(order_text.apply(cell(Column::OrderId))));
+        let order_id = usable.then(|| OrderId::new(order_id_rewrite.apply(cell(Column::OrderId))));
         let disposition = text(Column::Disposition);
         problems.extend(disposition.as_deref().and_then(of_disposition));
         let refunded_at = read_date(cell(Column::RefundedAt), Column::RefundedAt, days, &mut problems);
@@ -119,7 +112,7 @@ impl RefundRow {
             action_tracker_id,
             action_id,
             order: None,
-            aside: None,
+            no_order_needed: None,
             problems,
             numbers: raw.numbers,
             object: raw.object,
@@ -131,23 +124,23 @@ impl RefundRow {
         self.problems.iter().any(|it| it.kind == ProblemKind::TooLong && it.column == Column::OrderId)
     }
 
-    /// The heaviest weight among its problems; `None` where nothing is wrong.
-    pub fn weight(&self) -> Option<Weight> {
-        self.problems.iter().map(|problem| problem.weight).max()
+    /// The highest severity among the problems; `None` if there is no problem.
+    pub fn severity(&self) -> Option<Severity> {
+        self.problems.iter().map(|problem| problem.severity).max()
     }
 
-    /// Whether the row stops, with the first problem that says so. `indexed`: the index has exactly these bytes.
-    pub fn stopped_by(&self, indexed: bool) -> Option<&Problem> {
-        self.problems.iter().find(|it| it.weight == Weight::Stop || (it.weight == Weight::Doubt && !indexed))
+    /// The first problem that blocks the row. `indexed` is true if the index has exactly this order ID.
+    pub fn blocking_problem(&self, indexed: bool) -> Option<&RowProblem> {
+        self.problems.iter().find(|it| it.severity == Severity::Stop || (it.severity == Severity::Doubt && !indexed))
     }
 
-    /// The cell of a column by its place; empty where the row ends before it.
+    /// The cell at a place; empty if the row ends before it.
     pub fn cell(&self, place: usize) -> &str {
         self.cells.get(place).map_or("", String::as_str)
     }
 }
 
-/// The cells that only their being JSON numbers makes certain: `1.234` as a text has two readings.
+/// Columns whose cells have one reading only because they are JSON numbers: `1.234` as text has two.
 pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     let differs = |place: &&usize| {
         let cell = row.cell(**place);
@@ -157,26 +150,28 @@ pub(super) fn exact_numbers(row: &RefundRow) -> Vec<usize> {
     row.numbers.iter().filter(differs).copied().collect()
 }
 
-fn of_disposition(text: &str) -> Option<Problem> {
-    if text.chars().count() > MOST_DISPOSITION {
-        let message = format!("the disposition has {} characters (at most {MOST_DISPOSITION})", text.chars().count());
-        return Some(Problem::new(ProblemKind::TooLong, Weight::Stop, Column::Disposition, message));
+fn of_disposition(text: &str) -> Option<RowProblem> {
+    if text.chars().count() > MAX_DISPOSITION {
+        let message = format!("the disposition has {} characters (at most {MAX_DISPOSITION})", text.chars().count());
+        return Some(RowProblem::new(ProblemKind::TooLong, Severity::Stop, Column::Disposition, message));
     }
     if text.chars().any(char::is_control) {
         let message = format!("disposition {text:?} has a line break or another control character in it");
-        return Some(Problem::new(ProblemKind::ControlCharacters, Weight::Stop, Column::Disposition, message));
+        return Some(RowProblem::new(ProblemKind::ControlCharacters, Severity::Stop, Column::Disposition, message));
     }
-    damage::of_padding(text, Column::Disposition).map(|problem| Problem { weight: Weight::Stop, ..problem })
+    spreadsheet_damage::of_padding(text, Column::Disposition)
+        .map(|problem| RowProblem { severity: Severity::Stop, ..problem })
 }
 
-/// A date only says how fresh the index must be, and which order is older: without one the row goes on, at the cautious end.
-fn read_date(text: &str, column: Column, days: DayOrder, problems: &mut Vec<Problem>) -> Option<When> {
+/// An unusable date does not block the row: dates only say how recent the index must be and which order is older. The code
+/// that uses a missing date assumes the worst case.
+fn read_date(text: &str, column: Column, days: DateOrder, problems: &mut Vec<RowProblem>) -> Option<DateOrTime> {
     let (kind, says) = match dates::parse_in(text, days) {
         Ok(when) => return when,
-        Err(NoDate::Ambiguous) => (ProblemKind::AmbiguousDate, "is one day or another"),
-        Err(NoDate::Unreadable) => (ProblemKind::UnreadableDate, "cannot be read"),
+        Err(DateError::Ambiguous) => (ProblemKind::AmbiguousDate, "is one day or another"),
+        Err(DateError::Unreadable) => (ProblemKind::UnreadableDate, "cannot be read"),
     };
     let message = format!("{} {text:?} {says}, and is not used: write it as 2024-04-03", column.words());
-    problems.push(Problem::new(kind, Weight::Note, column, message));
+    problems.push(RowProblem::new(kind, Severity::Note, column, message));
     None
 }

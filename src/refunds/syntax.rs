@@ -1,31 +1,29 @@
-//! How a file is written: CSV with which separator, or JSON; pure.
+//! The syntax of a file: CSV with its dialect, or NDJSON.
 //!
-//! Outcomes are written in the syntax of the input, so that a spreadsheet opens them as it opened the refunds.
+//! Outcomes use the syntax of the input, so that a spreadsheet opens both in the same way.
 
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 
-/// The separators that are tried, the likelier first.
+/// The separators to try, most likely first.
 pub(super) const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
-    /// Separated cells under a header.
     Csv(Dialect),
-    /// JSON objects; written one on each line.
+    /// JSON objects. Outputs have one a line.
     Ndjson,
 }
 
-/// What differs between one CSV file and another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
-    /// Between two cells: `,`, `;`, tab or `|`.
+    /// `,`, `;`, tab or `|`
     pub separator: u8,
-    /// A byte order mark in front, without which some spreadsheets do not see UTF-8.
+    /// Whether the file starts with a byte order mark. Without it, some spreadsheets do not recognise UTF-8.
     pub bom: bool,
-    /// Lines end in `\r\n`.
+    /// Whether lines end in `\r
+    /// `.
     pub crlf: bool,
 }
 
@@ -36,7 +34,7 @@ impl Default for Dialect {
 }
 
 impl Syntax {
-    /// The syntax of an output: by the ending of its name, else that of the input.
+    /// The syntax of an output: by the extension of its name, otherwise that of the input.
     pub fn of_output(path: Option<&Path>, input: Self) -> Self {
         let dialect = match input {
             Self::Csv(dialect) => dialect,
@@ -52,7 +50,7 @@ impl Syntax {
     }
 }
 
-/// `sep=;`, which some spreadsheets write and obey as a first line: the separator, and the text below it.
+/// Parses a first line such as `sep=;`, which some spreadsheets write. Returns the separator and the text below.
 pub fn declared(text: &str) -> Option<(u8, &str)> {
     let (line, rest) = text.split_once('\n')?;
     let line = line.trim_end_matches('\r').trim_matches('"');
@@ -60,12 +58,12 @@ pub fn declared(text: &str) -> Option<(u8, &str)> {
     SEPARATORS.contains(separator).then_some((*separator, rest))
 }
 
-/// Refuses quotes that the CSV reader would make the best of: one that is never closed swallows the rest of the file, and
-/// what follows a closing one would be glued to its cell. `first_line` is the number of the first line of `text`.
+/// Fails on quotes that the CSV reader would accept silently: an unclosed quote swallows the rest of the file, and text
+/// after a closing quote is appended to the cell. `first_line` is the line number of the start of `text`.
 pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> Result<()> {
     let bytes = text.as_bytes();
     let wrong = |at: usize, what: &str| {
-        let line = first_line + super::text::line_ends(bytes, 0, at);
+        let line = first_line + super::input::line_ends(bytes, 0, at);
         Err(Error::new(Kind::Usage, format!("{name} has {what} in line {line}"))
             .hint("a quote inside a cell is written twice, and its cell in quotes: \"5\"\" shelf\""))
     };
@@ -85,7 +83,7 @@ pub fn check_quotes(name: &str, text: &str, separator: u8, first_line: u64) -> R
                 return wrong(at, "text after a closing quote");
             }
         }
-        // To the start of the next cell.
+        // Advance to the next cell.
         at += bytes[at..]
             .iter()
             .position(|b| *b == separator || *b == b'\r' || *b == b'\n')

@@ -12,8 +12,8 @@ use super::windows::ActionFacts;
 use super::{Doubts, schedule};
 use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
-use crate::refunds::amount::may_be;
-use crate::refunds::{Decision, OrderRefund, When};
+use crate::refunds::amount::may_be_same_currency;
+use crate::refunds::{DateOrTime, Decision, OrderRefund};
 use crate::store::ledger::Road;
 use crate::vendor::HostOptions;
 
@@ -103,9 +103,9 @@ pub struct RefundClaim {
     /// What it rests on, in one line.
     pub evidence: String,
     /// When the order was refunded, if the file says so.
-    pub refunded_at: Option<When>,
+    pub refunded_at: Option<DateOrTime>,
     /// When it was ordered, if the file says so.
-    pub ordered_at: Option<When>,
+    pub ordered_at: Option<DateOrTime>,
 }
 
 impl RefundClaim {
@@ -136,10 +136,10 @@ impl RefundClaim {
     /// The decision held against the live action, and why it differs.
     pub fn against(&self, facts: &ActionFacts) -> (Decision, Option<String>) {
         let same = match (&self.currency, &facts.currency) {
-            (Some(one), Some(other)) => may_be(one, other),
+            (Some(one), Some(other)) => may_be_same_currency(one, other),
             _ => true,
         };
-        self.decision.against(facts.amount, same)
+        self.decision.check_against_action(facts.amount, same)
     }
 }
 

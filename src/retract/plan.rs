@@ -20,7 +20,7 @@ use super::verdict::{Check, Finding, Findings};
 use super::windows::ActionFacts;
 use super::{Context, Options};
 use crate::error::{Error, Kind, Result};
-use crate::lookup::{self, basis};
+use crate::lookup::{self, describe_coverage};
 use crate::model::program_rule::ProgramRule;
 use crate::model::{Coverage, OrderId, RewardId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Via};
@@ -302,14 +302,14 @@ fn from_ledger(
 /// Nothing is sent for an order that the index does not have exactly; known orders that may be meant are named.
 fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
     let error = |message| Error::new(Kind::NotIndexed, message);
-    if let Some(unclear) = index.map(|index| lookup::unclear(index, order_id)).transpose()?.flatten() {
+    if let Some(unclear) = index.map(|index| lookup::why_unclear(index, order_id)).transpose()?.flatten() {
         return Ok(error(unclear).hint(format!(
             "order IDs match exactly, and nothing was sent: name the order exactly, {}",
-            basis(coverage)
+            describe_coverage(coverage)
         )));
     }
     let absent = if coverage.complete { "not a referral order" } else { "not in what has been read so far" };
-    Ok(error(format!("{absent}, {}", basis(coverage)))
+    Ok(error(format!("{absent}, {}", describe_coverage(coverage)))
         .hint("if the order is recent, run `recoup crawl`, or `recoup lookup ORDER --participant EMAIL`"))
 }
 

@@ -1,8 +1,8 @@
-//! Use case: what runs when, one at a time, whatever the number of processes.
+//! Use case: the scheduled jobs of the service, each run by one process at a time.
 //!
-//! `when` says when a job is due, the index remembers when it last ran, and a lock that dies with its process holds it while it
-//! runs. What a job does is given in as [`Work`]. A job that fails is written down and tried again at its next time; nothing ends
-//! the schedule but the end of its process. It must never run one job twice for one moment.
+//! `when` computes when a job is due, and the index stores when it last ran. A lock that ends with its process protects a
+//! running job. The caller supplies what a job does as [`Work`]. A failed job is recorded and runs again at its next time. One
+//! due time never causes two runs.
 
 mod when;
 
@@ -25,10 +25,10 @@ use crate::error::{Error, Kind, Result};
 use crate::store::index::{Index, IndexReader, JobRow};
 use crate::store::{Identity, ProcessLock};
 
-/// The schedule looks at least this often: another process may have run something, and clocks are set.
+/// Longest pause between two reads of the index: another process may have run a job, and clocks can change.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// What can be scheduled.
+/// A scheduled job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
@@ -43,7 +43,6 @@ pub enum Job {
 }
 
 impl Job {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refresh => "refresh",
@@ -54,55 +53,47 @@ impl Job {
     }
 }
 
-/// When each job runs; those that are not named do not.
+/// When each job runs. A job without an entry does not run.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The times.
     pub jobs: BTreeMap<Job, When>,
-    /// The share of an interval by which a run may be later.
+    /// Largest random delay, as a share of the interval.
     pub jitter: f64,
 }
 
-/// What a job does. Called on a thread that may block; comes back soon once `stop` is cancelled.
+/// What a job does. Called on a blocking thread; returns soon after `stop` is cancelled.
 pub trait Work: Send + Sync + 'static {
-    /// Runs a job to its end.
     fn run(&self, job: Job, stop: &CancellationToken) -> Result<()>;
 }
 
-/// The schedule of one index.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// The index.
     pub index: PathBuf,
-    /// Whom it belongs to.
+    /// The owner of the index.
     pub identity: Identity,
-    /// The times.
     pub plan: Plan,
-    /// The clock.
     pub clock: Clock,
-    /// Ends it.
     pub stop: CancellationToken,
 }
 
-/// One job, for a person.
+/// One job in `recoup schedule list`.
 #[derive(Debug, Serialize)]
 pub struct Line {
-    /// The job.
     pub job: &'static str,
-    /// When it runs next, RFC 3339; `null` where it is not scheduled.
+    /// RFC 3339; `null` if it is not scheduled.
     pub next_at: Option<String>,
-    /// When it last began.
+    /// RFC 3339, the newest run.
     pub started_at: Option<String>,
-    /// When it last ended.
+    /// RFC 3339, the newest run.
     pub finished_at: Option<String>,
-    /// When it last went well.
+    /// RFC 3339, the newest successful run.
     pub ok_at: Option<String>,
-    /// Why it did not, the last time.
+    /// Why the newest run failed.
     pub error: Option<String>,
 }
 
 impl Schedule {
-    /// Runs what is due until the process is to end. What runs then is told to stop, and waited for.
+    /// Runs due jobs until `stop` is cancelled, then waits for the running jobs.
     pub async fn run(self, work: Arc<dyn Work>) {
         let (began, zone) = (self.clock.now(), TimeZone::system());
         let running = TaskTracker::new();
@@ -119,7 +110,7 @@ impl Schedule {
                         }
                         let (this, work) = (self.clone(), Arc::clone(&work));
                         running.spawn_blocking(move || this.begin(job, last, work.as_ref()));
-                        // It writes down that it has begun; until then it is found to be due, and another look is refused.
+                        // A started job is due until it has recorded its start; a second start is refused.
                         pause = pause.min(Duration::from_secs(1));
                     }
                 }
@@ -136,14 +127,14 @@ impl Schedule {
         running.wait().await;
     }
 
-    /// Every scheduled job with when it last began, and when it is due.
+    /// Every scheduled job with its last start and its due time.
     fn due(&self, began: Timestamp, zone: &TimeZone) -> Result<Vec<(Job, Option<Timestamp>, Timestamp)>> {
         let known = rows(&self.index, &self.identity)?;
         let mut list = Vec::new();
         for (job, when) in &self.plan.jobs {
             let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);
             if let Some(at) = when.next(last, began, zone) {
-                // What has never run, or was missed, is not put off any further.
+                // A job that never ran or that missed its time gets no jitter.
                 let late = last.is_none() || at < began;
                 let jitter =
                     if late { jiff::SignedDuration::ZERO } else { when.jitter(self.plan.jitter, job.as_str(), at) };
@@ -153,10 +144,10 @@ impl Schedule {
         Ok(list)
     }
 
-    /// Runs a job, unless another process is at it or has done it meanwhile. How it ended is in the index.
+    /// Runs a job unless another process runs it or has just run it. The index records the result.
     fn begin(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
         match self.run_alone(job, last, work) {
-            // Every few seconds, and mostly with nothing to do.
+            // Runs every few seconds, mostly with nothing to do, so it is not logged at info.
             Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job is done"),
             Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job is done"),
             Err(error) if error.kind == Kind::Busy => tracing::debug!(job = job.as_str(), "another process is at it"),
@@ -191,14 +182,13 @@ impl Schedule {
 
     /// Runs a job now, under the same lock as its scheduled runs.
     pub fn run_now(&self, job: Job, work: &dyn Work) -> Result<()> {
-        // Made where it is missing: the first crawl of a tenant may be this one.
+        // Creates the index: this may be the tenant's first crawl.
         drop(Index::open(&self.index, &self.identity)?);
         let known = rows(&self.index, &self.identity)?;
         let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);
         self.run_alone(job, last, work)
     }
 
-    /// What runs when, and how it went.
     pub fn lines(&self) -> Result<Vec<Line>> {
         let known = rows(&self.index, &self.identity)?;
         let (now, zone) = (self.clock.now(), TimeZone::system());

@@ -1,7 +1,7 @@
 //! When a job is due: an interval or a cron expression, with jitter. Pure.
 //!
-//! Several moments that were missed are one run now. Jitter comes from the job and the moment, so that every process computes
-//! the same one, and a fleet of tenants does not ask the vendor in one second.
+//! Several missed times cause one run. Jitter is computed from the job and the due time, so that every process gets the same
+//! value, and many tenants do not send requests in the same second.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,23 +13,21 @@ use jiff_cron::Schedule as Cron;
 use crate::clock::signed;
 use crate::model::fnv1a;
 
-/// Jitter is never longer.
+/// Longest jitter.
 const JITTER_AT_MOST: Duration = Duration::from_mins(10);
 
-/// The shortest interval: more often is a mistake.
+/// Shortest interval.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// When a job runs.
 #[derive(Debug, Clone)]
 pub enum When {
-    /// So long after it last began.
+    /// This long after its last start.
     Every(Duration),
-    /// At these moments of the local time zone.
+    /// At these times in the local time zone.
     At(Box<Cron>),
 }
 
 impl When {
-    /// An interval.
     pub fn every(interval: Duration) -> Result<Self, String> {
         if interval < SHORTEST {
             return Err("an interval has a second at least".to_owned());
@@ -37,13 +35,14 @@ impl When {
         Ok(Self::Every(interval))
     }
 
-    /// A cron expression of five fields: minute, hour, day of the month, month, day of the week by its name.
+    /// A cron expression of five fields: minute, hour, day of the month, month, and day of the week by name.
     pub fn cron(text: &str) -> Result<Self, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [_, _, _, _, weekday] = fields.as_slice() else {
             return Err(format!("{text:?} has not five fields: minute hour day month weekday"));
         };
-        // Some programs count the days of the week from 0, some from 1: a backup on the wrong day is found out too late.
+        // Refuses numbers for days of the week: some programs count from 0, some from 1, and a backup on the wrong day is
+        // noticed too late.
         if weekday.bytes().any(|b| b.is_ascii_digit()) {
             return Err(format!("write the day of the week in {text:?} by its name: Mon, Tue-Fri, or *"));
         }
@@ -52,8 +51,8 @@ impl When {
         Ok(Self::At(Box::new(cron)))
     }
 
-    /// The next moment, without jitter. `last` is when it last began; `since` is when the schedule began to look, for what has
-    /// never run.
+    /// The next due time without jitter. `last` is the last start; `since` is when the schedule started, for a job that never
+    /// ran.
     pub fn next(&self, last: Option<Timestamp>, since: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         match self {
             Self::Every(interval) => match last {
@@ -67,7 +66,7 @@ impl When {
         }
     }
 
-    /// How much later a run may be, drawn from the job and its moment.
+    /// The delay of one run, computed from the job and its due time.
     pub fn jitter(&self, share: f64, job: &str, moment: Timestamp) -> SignedDuration {
         let whole = match self {
             Self::Every(interval) => interval.mul_f64(share.clamp(0.0, 1.0)).min(JITTER_AT_MOST),
@@ -91,7 +90,7 @@ mod tests {
     }
 
     fn zone() -> TimeZone {
-        // Two days a year have an hour less, or more.
+        // Two days a year have 23 or 25 hours.
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone")
     }
 

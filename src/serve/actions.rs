@@ -16,7 +16,7 @@ use crate::access::Who;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::lookup::{self, Searched};
+use crate::lookup::{self, VendorSearch};
 use crate::model::{Actor, OrderId};
 use crate::records::forget::{self, Files};
 use crate::refunds;
@@ -156,7 +156,7 @@ impl Actions {
     }
 
     /// Asks the vendor for an order that the index does not have.
-    pub(super) async fn search(self: &Arc<Self>, who: &Who, order_id: OrderId) -> Result<Searched> {
+    pub(super) async fn search(self: &Arc<Self>, who: &Who, order_id: OrderId) -> Result<VendorSearch> {
         let (this, actor) = (Arc::clone(self), self.actor(who));
         let searched = self.tasks.spawn(async move {
             let _permit = this.read_permit().await?;

@@ -16,7 +16,7 @@ use super::webhooks::RefusedCounts;
 use crate::access::{Access, Right, Who};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::lookup::{self, Answer, Participants};
+use crate::lookup::{self, Answer, ParticipantIds};
 use crate::model::OrderId;
 use crate::retract::request::RetractRequest;
 use crate::status::{self, Status};
@@ -117,14 +117,14 @@ impl App {
     /// Looks up one order ID, byte for byte.
     pub(super) fn look_up(&self, order: &OrderId) -> Result<Vec<Answer>> {
         let orders = std::slice::from_ref(order);
-        self.index.with(|reader| lookup::run(reader.as_deref(), orders, Participants::Leave, self.clock.now()))
+        self.index.with(|reader| lookup::run(reader.as_deref(), orders, ParticipantIds::Hide, self.clock.now()))
     }
 
     /// Looks up what a user pasted: each text is an order ID or a list of order IDs.
-    pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: Participants) -> Result<Vec<Answer>> {
+    pub(super) fn look_up_pasted(&self, texts: Vec<OrderId>, participants: ParticipantIds) -> Result<Vec<Answer>> {
         self.index.with(|reader| {
             let mut orders = Vec::new();
-            for order in lookup::expand(reader.as_deref(), texts)? {
+            for order in lookup::split_lists(reader.as_deref(), texts)? {
                 if !orders.contains(&order) {
                     orders.push(order);
                 }
@@ -180,6 +180,6 @@ pub(super) fn check_count(orders: usize) -> Result<()> {
 }
 
 /// A look-up by a participant's ID tells who placed an order, so it needs the right to see accounts.
-pub(super) fn participants(who: &Who) -> Participants {
-    if who.may(Right::SeeAccount) { Participants::Find } else { Participants::Leave }
+pub(super) fn participants(who: &Who) -> ParticipantIds {
+    if who.may(Right::SeeAccount) { ParticipantIds::Match } else { ParticipantIds::Hide }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::extractors::Fields;
 use crate::error::{Error, Kind, Result};
-use crate::refunds::{AmountMeans, Explained, Options, OrderText};
+use crate::refunds::{AmountMeans, ColumnMapping, Options, OrderIdRewrite};
 
 /// Each field with its label on the page; the label is empty if the form has no such field.
 pub(super) const FIELDS: [(&str, &str); 11] = [
@@ -29,7 +29,7 @@ pub(super) const FIELDS: [(&str, &str); 11] = [
 pub(super) struct FileOptions {
     /// `None`: recognised by the header.
     pub(super) format: Option<String>,
-    pub(super) explained: Explained,
+    pub(super) explained: ColumnMapping,
     pub(super) order_prefix: Option<String>,
     pub(super) strip_order_prefix: Option<String>,
 }
@@ -42,7 +42,7 @@ impl FileOptions {
             values.filter(|value| !value.is_empty()).collect::<Vec<_>>()
         };
         let raw = |name: &str| fields.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
-        let explained = Explained {
+        let explained = ColumnMapping {
             recognise_by: Vec::new(),
             order_column: fields.text("order_column"),
             amount_column: fields.text("amount_column"),
@@ -62,10 +62,10 @@ impl FileOptions {
         let prefix = |requested: &Option<String>, set: &String| requested.clone().unwrap_or_else(|| set.clone());
         Options {
             format: self.format.clone(),
-            explained: self.explained.clone(),
-            order_text: OrderText {
-                prefix: prefix(&self.order_prefix, &of_settings.order_text.prefix),
-                strip: prefix(&self.strip_order_prefix, &of_settings.order_text.strip),
+            mapping: self.explained.clone(),
+            order_id_rewrite: OrderIdRewrite {
+                prefix: prefix(&self.order_prefix, &of_settings.order_id_rewrite.prefix),
+                strip: prefix(&self.strip_order_prefix, &of_settings.order_id_rewrite.strip),
             },
             ..of_settings.clone()
         }
@@ -97,9 +97,11 @@ mod tests {
             (explained.refunded_when.as_slice(), explained.ignore_columns.len()),
             (["a,b", "c"].map(str::to_owned).as_slice(), 1)
         );
-        let set =
-            Options { order_text: OrderText { prefix: "A".to_owned(), strip: "B".to_owned() }, ..Options::default() };
-        let text = requested.options(&set).order_text;
+        let set = Options {
+            order_id_rewrite: OrderIdRewrite { prefix: "A".to_owned(), strip: "B".to_owned() },
+            ..Options::default()
+        };
+        let text = requested.options(&set).order_id_rewrite;
         assert_eq!(
             (text.prefix.as_str(), text.strip.as_str()),
             ("# ", "B"),

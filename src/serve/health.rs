@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
-use crate::lookup::basis;
+use crate::lookup::describe_coverage;
 use crate::status::Served;
 
 /// A retraction that is open for longer counts as overdue.
@@ -35,7 +35,7 @@ async fn readiness(app: &Arc<App>) -> Result<String, String> {
         return Err(format!("nothing can be sent: {}", block.message));
     }
     let coverage = status.coverage.as_ref().ok_or("there is no index yet")?;
-    let basis = basis(coverage);
+    let basis = describe_coverage(coverage);
     let limit = crate::clock::signed(app.options.ready_max_age);
     match status.age {
         Some(age) if age <= limit => Ok(basis),

@@ -1,10 +1,8 @@
-//! What a monitor wants to know: is anything wrong that a person must hear of.
+//! `recoup status --check`: problems that a person must hear of. Pure.
 //!
-//! These are: whatever keeps everything from being sent (a ledger that is not fit, a clock that is far from the vendor's or not
-//! known), an index that is older than it may be, retractions that are long overdue, credentials that the vendor has refused, a
-//! proof that a newer crawl contradicts, and a wait that a host cannot mean.
-//! Gaps are not: a single account that can never be read would keep the alarm on for ever, and the
-//! metrics have them. Only computes; nothing is read here.
+//! A problem is: a ledger or a clock that blocks every send, a stale index, an overdue retraction, credentials that the vendor
+//! refused, a proof that a newer crawl contradicts, and an implausible wait. A gap in a crawl is none: one account that can
+//! never be read would keep the alarm on for ever. The metrics show gaps.
 
 use std::time::Duration;
 
@@ -17,27 +15,24 @@ use crate::clock::signed;
 use crate::model::budget::WaitReason;
 use crate::store::ledger::State;
 
-/// How old things may get.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Age of the index, since the newest crawl that came to its end began.
+    /// Age of the index, counted from the start of the newest finished crawl.
     pub max_age: Duration,
-    /// Time that a retraction may be open, or written down and not sent.
+    /// How long a retraction may be open, or planned and not sent.
     pub overdue: Duration,
 }
 
-/// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = Trouble)]
 pub struct Problem {
     /// `ledger`, `stale_index`, `overdue_retraction`, `refused_credentials`, `standing_again`, `implausible_wait` or `clock`.
     pub problem: &'static str,
-    /// What exactly, as a sentence.
+    /// A sentence.
     pub message: String,
 }
 
 impl Status {
-    /// Everything that is wrong.
     pub fn check(&self, limits: Limits, now: Timestamp) -> Vec<Problem> {
         let mut problems = self.blocked.clone();
         let mut found = |problem, message| problems.push(Problem { problem, message });
@@ -74,8 +69,8 @@ impl Status {
         problems
     }
 
-    /// Retractions that have been open, or written down and not sent, for longer than this. An *unconfirmed* one is not among
-    /// them: it is read again for 14 days, and there is nothing that anybody is late with.
+    /// Retractions that were open, or planned and not sent, for longer than `limit`. An *unconfirmed* one is never overdue: it
+    /// is read again for 14 days, and no person has to act.
     pub(super) fn overdue(&self, limit: Duration, now: Timestamp) -> Vec<&super::OpenLine> {
         let limit = signed(limit);
         let is_late = |since: &str| since.parse::<Timestamp>().is_ok_and(|since| now.duration_since(since) > limit);

@@ -1,7 +1,7 @@
-//! The status as metrics: for the textfile collector of a Prometheus node exporter, and for a service that is asked.
+//! The status as Prometheus metrics, for a node exporter's textfile collector and for the service.
 //!
-//! Written whole and put in place in one step, so that a collector never reads half a file. Names no order, no account and
-//! no person.
+//! The file is replaced in one step, so that a collector never reads half of it. No metric names an order, an account or a
+//! person.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,21 +18,19 @@ use super::Status;
 use crate::error::{Error, Kind, Result};
 use crate::out_file::{OutFile, Rules};
 
-/// One label and its value.
 type Labels = Vec<(&'static str, String)>;
 
 impl Status {
-    /// Writes the metrics file.
     pub fn write_metrics(&self, path: &Path, overdue: Duration, now: Timestamp) -> Result<()> {
         let text = self
             .metrics(overdue, now, &Served::default())
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
-        // The collector runs as another user.
+        // World-readable, because the collector runs as another user.
         let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
         OutFile::reserve_by(path, rules)?.write_or_leave_nothing(text.as_bytes())
     }
 
-    /// Everything as text: what the files say, and what this process has served.
+    /// All metrics as text: from the files, and from what this process has served.
     pub fn metrics(&self, overdue: Duration, now: Timestamp, served: &Served) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("recoup");
         let mut gauge = |name: &str, help: &str, value: Option<i64>| {
@@ -102,7 +100,7 @@ impl Status {
         );
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         for line in &self.quota {
-            // The base URL may be a host of somebody's own.
+            // Only the first word: the base URL may name a private host.
             let host = || ("host", line.host.split(' ').next().unwrap_or_default().to_owned());
             if let Some(free) = line.left {
                 left.get_or_create(&vec![host()]).set(count(free));
@@ -118,14 +116,14 @@ impl Status {
     }
 }
 
-/// What one process has served and asked since it began; empty for what runs and ends.
+/// Requests that one process has served and sent since it started; empty for a command.
 #[derive(Debug, Default)]
 pub struct Served {
-    /// Answers given, by route and by the first digit of their status.
+    /// Responses by route and status class (the first digit).
     pub answers: BTreeMap<(String, u16), u64>,
-    /// Answers of the vendor, by host and status; 0 where none came.
+    /// The vendor's responses by host and status; 0 for no response.
     pub vendor: BTreeMap<(&'static str, u16), u64>,
-    /// Webhooks that were refused, by why.
+    /// Refused webhooks by reason.
     pub refused_hooks: BTreeMap<&'static str, u64>,
 }
 

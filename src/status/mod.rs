@@ -1,7 +1,7 @@
-//! Use case: how fresh and how complete the index is, and which retractions are not at an end.
+//! Use case: how fresh and complete the index is, and which retractions are open.
 //!
-//! Reads both files and nothing else: no network, no writing. A confirmed retraction whose action has a standing reward in
-//! a newer reading is raised here, since *confirmed* spoke of the rewards known then.
+//! Reads index and ledger: no network, no writing. It also lists confirmed retractions that a newer crawl contradicts, because
+//! *confirmed* covers only the rewards that were known then.
 
 mod check;
 mod metrics;
@@ -28,71 +28,72 @@ pub use check::{Limits, Problem};
 pub use metrics::Served;
 pub use text::in_words;
 
-/// Proofs that are counted: of the last 30 days.
+/// Proofs of the last 30 days are counted.
 const CONFIRMED_IN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
-/// The steps of the time to proof, in seconds: half a minute, five minutes, half an hour, three hours, a day, longer.
+/// Upper bounds of the histogram of time to proof, in seconds: half a minute, five minutes, half an hour, three hours, a day,
+/// longer.
 const STEPS: [Option<i64>; 6] = [Some(30), Some(300), Some(1_800), Some(10_800), Some(86_400), None];
 
-/// How many runs are shown.
+/// Number of runs shown.
 const RUNS: u32 = 5;
 
-/// What `recoup status` says.
+/// The answer of `recoup status`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Status {
-    /// Where the index lies.
+    /// Path of the index.
     pub database: String,
-    /// Where the ledger lies.
+    /// Path of the ledger.
     pub ledger: String,
-    /// Whom they belong to; `null` where there is no index yet.
+    /// The tenant of both files; `null` without an index.
     pub tenant: Option<String>,
-    /// The Account SID they belong to.
+    /// The Account SID of both files.
     pub account_sid: Option<String>,
-    /// How much of the tenant the index has; `null` where there is none yet.
+    /// How much of the tenant the index holds; `null` without an index.
     pub coverage: Option<Coverage>,
-    /// How old the newest finished crawl is, in seconds.
+    /// Age of the newest finished crawl, in seconds.
     pub age_seconds: Option<i64>,
-    /// The same, exactly.
+    /// The same age, exactly.
     #[serde(skip)]
     pub age: Option<jiff::SignedDuration>,
     /// The newest runs, newest first.
     pub runs: Vec<RunLine>,
-    /// Accounts that the last run could not read.
+    /// Number of accounts that the last run could not read.
     pub failed_accounts: u64,
-    /// Which ones, where they were asked for.
+    /// These accounts, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<Vec<FailedLine>>,
-    /// Why nothing is sent from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half` if it is not the one that the
-    /// index was used with, `damaged`, or `not_writable` by whoever asks; `null` if it is fit.
+    /// Why nothing is sent from this ledger: `missing`, `another`, `older`, `forked`, `copy` or `half` if it is not the one
+    /// that the index was used with, `damaged`, or `not_writable` by this user; `null` if it can be used.
     pub ledger_trouble: Option<&'static str>,
-    /// Why nothing can be sent now; empty if something can.
+    /// Why nothing can be sent now; empty if sending is possible.
     pub blocked: Vec<Problem>,
     /// The first of these as an error.
     #[serde(skip)]
     pub block: Option<Error>,
-    /// How many retractions are in each state.
+    /// Number of retractions in each state.
     pub retractions: std::collections::BTreeMap<&'static str, u64>,
-    /// What each host was asked, and may still be asked.
+    /// The quota of each host.
     pub quota: Vec<QuotaLine>,
-    /// Retractions that are not at an end, and those that were written down and not sent.
+    /// Open retractions, and planned ones that were not sent.
     pub open: Vec<OpenLine>,
-    /// Confirmed retractions whose action has a reward that does not read as cancelled in a newer reading.
+    /// Confirmed retractions whose action has a reward that a newer reading shows as not cancelled.
     pub standing_again: Vec<StandingLine>,
-    /// Commands whose credentials the vendor has refused, and not accepted since.
+    /// Commands whose credentials the vendor refused and has not accepted since.
     pub refusals: Vec<Refusal>,
-    /// The rule of each program, as a retraction last read it.
+    /// The rule of each program, as last read by a retraction.
     pub program_rules: Vec<ProgramRule>,
-    /// How long it took from sending to proof, over the last 30 days; `null` where nothing was proven.
+    /// Time from send to proof over the last 30 days; `null` without a proof.
     pub time_to_confirm: Option<Spread>,
-    /// How far this machine's clock was ahead of the vendor's by the newest answer; `null` before the first.
+    /// How far this machine's clock was ahead of the vendor's at the newest response; `null` before the first one.
     pub clock: Option<ClockOffset>,
-    /// By which clock expiry is judged.
+    /// The clock by which expiry is decided.
     pub judged_by: JudgedBy,
-    /// Accounts that webhooks have named and that wait to be read again.
+    /// Number of accounts that webhooks named and that are not read again yet.
     pub accounts_waiting: u64,
-    /// When each scheduled job last went well, RFC 3339.
+    /// When each scheduled job last succeeded, RFC 3339.
     pub jobs: std::collections::BTreeMap<String, Option<String>>,
-    /// What is wrong, where that was asked for.
+    /// The problems, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<Problem>>,
 }
@@ -102,21 +103,21 @@ pub struct Status {
 pub struct QuotaLine {
     /// `advocate` or `brand`, and the base URL.
     pub host: String,
-    /// Requests in a window; `null` where no limit is known.
+    /// Requests in a window; `null` if no limit is known.
     pub limit: Option<u64>,
     /// Requests used in the window; without a limit, in the last hour.
     pub used: u64,
     /// Requests left in the window, the reserve included.
     pub left: Option<u64>,
-    /// When the window ends, RFC 3339; `null` where none has begun.
+    /// When the window ends, RFC 3339; `null` if none has begun.
     pub resets_at: Option<String>,
     /// The share that is kept for retractions.
     pub reserve: f64,
-    /// Requests per second, configured or learned; `null` where none is known.
+    /// Requests a second, configured or learned; `null` if none is known.
     pub rate: Option<f64>,
-    /// No process asks before this moment, RFC 3339.
+    /// No process sends a request before this time, RFC 3339.
     pub waiting_until: Option<String>,
-    /// Why not.
+    /// Why no process may send a request.
     pub wait_reason: Option<&'static str>,
     /// Requests of the last hour for crawls and look-ups.
     pub last_hour_crawl: u64,
@@ -124,50 +125,50 @@ pub struct QuotaLine {
     pub last_hour_retraction: u64,
     /// Requests since midnight UTC.
     pub today: u64,
-    /// Requests of each of the last 24 hours, the oldest first; the last of them ends now.
+    /// Requests of each of the last 24 hours, the oldest first; the last one ends now.
     pub hours: Vec<u64>,
 }
 
-/// How many there were, and how long they took.
+/// A distribution of durations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Spread {
-    /// How many.
+    /// Number of durations.
     pub count: u64,
-    /// Half of them took no longer, in seconds.
+    /// The median, in seconds.
     pub median_seconds: i64,
-    /// Nine of ten took no longer, in seconds.
+    /// The 90th percentile, in seconds.
     pub p90_seconds: i64,
-    /// All of them together, in seconds.
+    /// The sum, in seconds.
     pub sum_seconds: i64,
-    /// The same in steps, each proof in one of them.
+    /// The histogram. Each duration is in exactly one bucket.
     pub buckets: Vec<Bucket>,
 }
 
-/// Those that took longer than the step before, and no longer than this one.
+/// Durations above the previous bucket's bound and up to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Bucket {
-    /// The most that it took, in seconds; `null`: any time.
+    /// The upper bound in seconds; `null` for none.
     pub up_to_seconds: Option<i64>,
-    /// How many.
+    /// Number of durations.
     pub count: u64,
 }
 
-/// One run.
+/// One run of a crawl.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct RunLine {
     /// When it began, RFC 3339.
     pub started_at: String,
-    /// When it ended; `null` while it can go on.
+    /// When it ended; `null` if it can be resumed.
     pub finished_at: Option<String>,
-    /// Its source.
+    /// The source: `participants`, `graphql` or `export`.
     pub source: String,
-    /// Whether it read everything it knew of.
+    /// Whether it read everything that it knew of.
     pub complete: bool,
-    /// Only what changed since an earlier run was read.
+    /// Whether it read only what changed since an earlier run.
     pub refresh: bool,
-    /// Requests it cost.
+    /// Requests sent.
     pub requests: u64,
-    /// Of these, for accounts that were due by age alone.
+    /// Requests for accounts that were read again only because of their age.
     pub requests_reread: u64,
     /// Accounts read.
     pub accounts_read: u64,
@@ -177,44 +178,43 @@ pub struct RunLine {
     pub gaps: Vec<String>,
 }
 
-/// One account that could not be read.
+/// An account that could not be read.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FailedLine {
     /// The account.
     pub account_id: String,
-    /// Why.
+    /// Why it could not be read.
     pub reason: String,
 }
 
-/// One open retraction.
+/// An open retraction.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct OpenLine {
-    /// Its number.
+    /// Number of the retraction.
     pub id: i64,
     /// The order.
     pub order_id: String,
     /// The action.
     pub action_id: Option<String>,
-    /// Where it stands.
+    /// The state of the retraction.
     pub state: State,
-    /// Since when, RFC 3339.
+    /// Since when it has this state, RFC 3339.
     pub since: String,
 }
 
-/// One confirmed retraction that is contradicted by a newer reading.
+/// A confirmed retraction that a newer reading contradicts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct StandingLine {
-    /// Its number.
+    /// Number of the retraction.
     pub id: i64,
     /// The order.
     pub order_id: String,
-    /// The action, unless it went out by order ID and action tracker.
+    /// The action; `null` if it was reversed by order ID and action tracker.
     pub action_id: Option<String>,
     /// The reward that does not read as cancelled.
     pub reward_id: String,
 }
 
-/// Reads both files.
 pub fn gather(
     database: &Path,
     ledger: &Path,
@@ -258,7 +258,7 @@ pub fn gather(
         let now = reader.judged_now(clock.now())?;
         status.judged_by = now.by;
         now_ms = now.at.as_millisecond();
-        // What a crawl is as of is the earlier of both clocks, too.
+        // A crawl's age also counts from the earlier of both clocks.
         status.age = as_of.map(|then| now.at.min(clock.now()).duration_since(then));
         status.age_seconds = status.age.map(|age| age.as_secs());
         status.coverage = Some(coverage);
@@ -305,7 +305,7 @@ pub fn gather(
     Ok(status)
 }
 
-/// The rule of a program by itself; `None` if another version of recoup has kept it.
+/// The rule of one program; `None` if another version of recoup stored it.
 fn rule_line(read: &RuleRead) -> Option<ProgramRule> {
     let program: RuledProgram = serde_json::from_str(&read.answer).ok()?;
     Some(program.judge(&[], &format!("{:.0}", read.read_at)))
@@ -316,7 +316,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
     let line = |known: BudgetLine| {
         let account = known.account;
         let last_hour = known.last_hour.crawl + known.last_hour.retraction;
-        // A crawl that has used its share waits for the window's end, although nobody told it to.
+        // A crawl that has used its share waits for the end of the window, without a pause that the host asked for.
         let waits = account.hold.map(|hold| (hold.until_ms, hold.reason)).or_else(|| {
             let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
             Some((end, WaitReason::QuotaUsed))
@@ -340,7 +340,6 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
     Ok(budgets(database, clock.now_ms())?.into_iter().map(line).collect())
 }
 
-/// One retraction with all its events.
 pub fn one_retraction(ledger: &Path, identity: Option<&Identity>, id: i64) -> Result<Entry> {
     let ledger = Ledger::open_read_only(ledger, identity)?
         .ok_or_else(|| Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here"))?;
@@ -362,7 +361,7 @@ fn run_line(run: Run) -> RunLine {
     }
 }
 
-/// Seconds from sending to proof, where that was reached since then.
+/// Seconds from send to proof, for proofs since `since`.
 fn time_to_confirm(retraction: &Retraction, since: jiff::Timestamp) -> Option<i64> {
     let at = |wanted: State| {
         let reached = |event: &&Event| event.state == wanted && event.changes_state();
@@ -386,7 +385,7 @@ impl Spread {
     }
 }
 
-/// How many of these, sorted, are in each step.
+/// Counts sorted durations by bucket.
 fn buckets(sorted: &[i64]) -> Vec<Bucket> {
     let mut before = 0;
     STEPS
@@ -411,8 +410,8 @@ fn open_line(retraction: &Retraction) -> OpenLine {
     }
 }
 
-/// Rewards of a proven retraction that do not read as cancelled: read after the proof, or no part of it at all. What the proof
-/// itself has named as lost is as it was.
+/// Rewards of a proven retraction that do not read as cancelled: read after the proof, or unknown to it. Rewards that the proof
+/// named as lost are not included.
 fn contradicted(reader: &IndexReader, retraction: &Retraction, now_ms: i64) -> Result<Vec<StandingLine>> {
     if !matches!(retraction.state, State::Confirmed | State::Partial) {
         return Ok(Vec::new());

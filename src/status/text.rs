@@ -1,4 +1,4 @@
-//! The status as text for a person.
+//! The status as text.
 
 use super::{QuotaLine, Status};
 use crate::model::budget::WaitReason;
@@ -33,7 +33,6 @@ impl QuotaLine {
 }
 
 impl Status {
-    /// The status for a person.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         match (&self.tenant, &self.account_sid) {
@@ -42,7 +41,7 @@ impl Status {
         }
         lines.push(format!("index {}", self.database));
         lines.push(format!("ledger {}", self.ledger));
-        // The problems say the same again.
+        // The problems below include this.
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.message)));
         if let Some(coverage) = &self.coverage {
@@ -116,7 +115,7 @@ impl Status {
             );
         }
         lines.extend(self.program_rules.iter().map(ProgramRule::dated_line));
-        // The problems say the same again.
+        // The problems below include this.
         for refusal in self.refusals.iter().filter(|_| self.problems.is_none()) {
             let (command, at, message) = (&refusal.command, &refusal.at, &refusal.message);
             lines.push(format!("ATTENTION: `recoup {command}` was refused at {at}: {message}"));
@@ -134,7 +133,7 @@ impl Status {
     }
 }
 
-/// A span of time in one unit.
+/// A duration in one unit.
 pub fn in_words(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),

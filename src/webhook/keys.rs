@@ -1,7 +1,7 @@
-//! The vendor's keys, by name: fetched when one is needed, and again when one is unknown, but not more than so often.
+//! The vendor's public keys for webhooks, cached by key ID.
 //!
-//! A delivery that names a known key never waits for a fetch, so that a stranger who names unknown keys holds nobody up. A flood
-//! of them costs one question a minute. Keys that were fetched stay while a new fetch fails.
+//! A delivery with a known key never waits for a fetch, so a stranger who sends unknown key IDs delays no one. A flood of
+//! unknown key IDs causes one request a minute. Cached keys stay valid while a new fetch fails.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,27 +13,26 @@ use url::Url;
 use super::verify::{Key, Rejected, keys_of};
 use crate::vendor::fetch_public;
 
-/// The keys are not fetched more often.
+/// Shortest interval between two fetches.
 const FETCHED_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// A fetch takes no longer.
+/// Time-out of a fetch.
 const FETCHED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Keys are fetched anew after this, while they are still used.
+/// Older keys are fetched again in the background, while they are still used.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
-/// After this a delivery waits until the keys were fetched anew, so that one that was taken back is not trusted for ever.
+/// A delivery with older keys waits for a new fetch, so that a revoked key is not trusted for ever.
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// Bytes of a set of keys at most.
+/// Largest accepted key set, in bytes.
 const SET_AT_MOST: usize = 256 * 1024;
 
-/// The keys of one vendor.
 #[derive(Debug)]
 pub struct Keys {
     url: Url,
     known: Mutex<Known>,
-    /// Held by the fetch that is under way.
+    /// Held while a fetch runs.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -51,12 +50,12 @@ impl Known {
 }
 
 impl Keys {
-    /// Keys from this address; nothing is fetched yet.
+    /// Keys from this URL; nothing is fetched yet.
     pub fn new(url: Url) -> Self {
         Self { url, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    /// The key of a name. However many wait for it, it is fetched once.
+    /// The key of an ID. Concurrent callers share one fetch.
     pub(super) async fn get(self: &Arc<Self>, kid: &str, now: Timestamp) -> Result<Key, Rejected> {
         let (known, is_new) = {
             let known = self.known();
@@ -69,7 +68,7 @@ impl Keys {
                 drop(self.fetch_aside(now));
                 return Ok(key);
             }
-            // A task of its own: a sender who hangs up must not end the fetch, and with it the only one of this minute.
+            // A task of its own: a sender who disconnects must not cancel the only fetch of this minute.
             None => drop(self.fetch_aside(now).await),
         }
         let known = self.known();

@@ -1,8 +1,8 @@
-//! Use case: what a webhook says. A hint which account to read again, and never the truth.
+//! Use case: receive webhooks. A webhook is a hint which account to read again, never data.
 //!
-//! `verify` says whether a delivery is the vendor's, `keys` keeps the keys that it is held against. A delivery that holds is
-//! written down once, and the account that it names waits to be read; [`work`] reads. Nothing here may believe what a delivery
-//! says about a reward, mark anything as complete, or let a stranger cost the vendor's quota.
+//! `verify` checks the signature of a delivery, and `keys` caches the vendor's keys. A valid delivery is recorded once, and its
+//! account is queued; [`work`] reads the queued accounts. Nothing here trusts what a delivery says about a reward, marks
+//! anything as complete, or lets a stranger spend the vendor's quota.
 
 mod keys;
 mod verify;
@@ -22,19 +22,19 @@ use crate::model::AccountId;
 use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
-/// Bytes of a delivery at most.
+/// Largest accepted delivery, in bytes.
 pub const BODY_AT_MOST: usize = 256 * 1024;
 
-/// A delivery of an event that is older is a replay: the vendor tries for 72 hours (`docs/vendor/advocate.md` §5).
+/// A delivery of an older event is a replay: the vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
 const OLDEST: SignedDuration = SignedDuration::from_hours(4 * 24);
 
-/// So far the vendor's clock may be ahead.
+/// How far the vendor's clock may be ahead.
 const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
-/// Accounts that are read in one go.
+/// Most accounts read by one call of [`work`].
 const AT_ONCE: usize = 200;
 
-/// The envelope of every event (`docs/vendor/advocate.md` §5). `data` differs by type; what is needed of it is looked for.
+/// The envelope of every event (`docs/vendor/advocate.md` §5). `data` differs by type, and its account is searched for.
 #[derive(Debug, Deserialize)]
 struct Envelope {
     id: String,
@@ -47,20 +47,19 @@ struct Envelope {
     data: serde_json::Value,
 }
 
-/// What became of a delivery that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// The account that it names waits to be read again.
+    /// The account that it names is queued.
     Queued,
-    /// It names no account, or its type says nothing about rewards.
+    /// It names no account, or its type is not about rewards.
     Noted,
-    /// It was taken before.
+    /// It was received before.
     Known,
     /// It is too old to be a first delivery.
     Stale,
 }
 
-/// Takes deliveries of one tenant.
+/// Receives deliveries for one tenant.
 #[derive(Debug)]
 pub struct Receiver {
     keys: Arc<Keys>,
@@ -68,12 +67,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver; no key is fetched before one is needed.
+    /// A receiver. The first delivery fetches the keys.
     pub fn new(keys: Keys, tenant: impl Into<String>) -> Self {
         Self { keys: Arc::new(keys), tenant: tenant.into() }
     }
 
-    /// Holds a delivery against the vendor's keys. `signature` is `X-Hook-JWS-RFC-7797`, `body` what came, byte for byte.
+    /// Verifies a delivery. `signature` is the header `X-Hook-JWS-RFC-7797`, `body` the unchanged bytes.
     pub async fn check(self: &Arc<Self>, signature: &str, body: &[u8], now: Timestamp) -> Result<(), Rejected> {
         if body.len() > BODY_AT_MOST {
             return Err(Rejected::TooLarge);
@@ -83,7 +82,7 @@ impl Receiver {
         verify::check(&parsed, body, &key)
     }
 
-    /// Writes a delivery down that holds. One short transaction.
+    /// Records a verified delivery in one short transaction.
     pub fn take(&self, index: &mut Index, body: &[u8], now: Timestamp) -> Result<Result<Taken, Rejected>> {
         let Ok(event) = serde_json::from_slice::<Envelope>(body) else { return Ok(Err(Rejected::Malformed)) };
         if event.id.is_empty() || event.id.len() > 200 || event.kind.len() > 200 {
@@ -107,7 +106,7 @@ impl Receiver {
     }
 }
 
-/// The account that an event names. An export or a test names none.
+/// The account of an event. An export or a test has none.
 fn account_of(event: &Envelope) -> Option<AccountId> {
     let data = &event.data;
     let places = [&data["accountId"], &data["user"]["accountId"], &data["reward"]["accountId"]];
@@ -115,7 +114,7 @@ fn account_of(event: &Envelope) -> Option<AccountId> {
     (!found.is_empty() && found.len() <= 1000).then(|| AccountId::new(found))
 }
 
-/// Unix milliseconds, or RFC 3339: which of them `created` is, is not published.
+/// `created` is Unix milliseconds or RFC 3339; the vendor does not publish which.
 fn moment(value: &serde_json::Value) -> Option<Timestamp> {
     match value {
         serde_json::Value::Number(ms) => Timestamp::from_millisecond(ms.as_i64()?).ok(),
@@ -124,18 +123,17 @@ fn moment(value: &serde_json::Value) -> Option<Timestamp> {
     }
 }
 
-/// What working the queue came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Worked {
-    /// Accounts that were read.
+    /// Accounts read.
     pub read: u64,
     /// Accounts that the vendor does not know.
     pub unknown: u64,
-    /// Accounts that could not be read, and are tried again.
+    /// Accounts that could not be read and stay queued.
     pub failed: u64,
 }
 
-/// Reads the accounts that wait. What concerns every request (credentials, quota, a signal) ends it; the queue stays.
+/// Reads the queued accounts. An error that concerns every request (credentials, quota, a signal) ends it, and the queue stays.
 pub async fn work(advocate: &Advocate, index: &mut Index, mapping: &Mapping, clock: &Clock) -> Result<Worked> {
     let mut worked = Worked::default();
     loop {
@@ -155,7 +153,7 @@ pub async fn work(advocate: &Advocate, index: &mut Index, mapping: &Mapping, clo
                     index.account_was_read(&account, due)?;
                     worked.read += 1;
                 }
-                // A webhook may name somebody who is gone; whether they are, the next crawl finds out.
+                // A webhook can name a deleted account. The next crawl finds out whether it is gone.
                 Ok(None) => {
                     index.account_was_read(&account, due)?;
                     worked.unknown += 1;

@@ -1,10 +1,10 @@
-//! Whether a delivery is the vendor's: a detached JWS over the raw body. Pure.
+//! Verifies the signature of a delivery: a detached JWS over the raw body. Pure.
 //!
-//! `X-Hook-JWS-RFC-7797` holds `HEADER..SIGNATURE`; what is signed is `HEADER.BASE64URL(body)`, over the body as it came, and the
-//! key is found by `kid` (`docs/vendor/advocate.md` §5). Which algorithm the vendor uses is not published. The key decides: an RSA key is
-//! for RS256 and a P-256 key for ES256, and a delivery that names another algorithm is refused. A sender must never choose how it
-//! is checked. No JWT crate: the payload is detached and holds no claims, and `jsonwebtoken` would bring a second implementation
-//! of RSA and ECDSA beside ring's.
+//! `X-Hook-JWS-RFC-7797` holds `HEADER..SIGNATURE`. The signature covers `HEADER.BASE64URL(body)`, over the unchanged body, and
+//! `kid` names the key (`docs/vendor/advocate.md` §5). The vendor does not publish its algorithm, so the key decides: RS256 for
+//! an RSA key, ES256 for a P-256 key. A delivery that names another algorithm is refused, because a sender must not choose how
+//! its signature is checked. There is no JWT crate here: the payload is detached and has no claims, and `jsonwebtoken` would
+//! add a second implementation of RSA and ECDSA beside ring's.
 
 use std::collections::BTreeMap;
 
@@ -12,44 +12,39 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde::Deserialize;
 
-/// The algorithm of RSA keys.
 const RS256: &str = "RS256";
 
-/// The algorithm of keys on the curve P-256.
 const ES256: &str = "ES256";
 
-/// Bytes of each coordinate on that curve.
+/// Bytes of each P-256 coordinate.
 const COORDINATE: usize = 32;
 
-/// The longest header and signature, in bytes.
+/// Largest accepted header and signature together, in bytes.
 const SIGNATURE_AT_MOST: usize = 8 * 1024;
 
-/// The shortest modulus that is taken, in bytes: 2048 bits.
+/// Shortest accepted modulus, in bytes: 2048 bits.
 const MODULUS_AT_LEAST: usize = 256;
 
-/// Why a delivery is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
-    /// It carries no signature, or one that is none.
+    /// The signature is missing or cannot be parsed.
     Unsigned,
-    /// It is signed by another algorithm than the one that its key is for.
+    /// Its algorithm is not the one of its key.
     Algorithm,
-    /// No key of that name is the vendor's.
+    /// The vendor has no key of this ID.
     UnknownKey,
-    /// The signature does not fit the body.
+    /// The signature does not match the body.
     Signature,
     /// The vendor's keys cannot be fetched now.
     NoKeys,
-    /// It is too large.
     TooLarge,
-    /// It is signed, and no event.
+    /// It is signed, but is no event.
     Malformed,
-    /// It is another tenant's.
+    /// It belongs to another tenant.
     OtherTenant,
 }
 
 impl Rejected {
-    /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unsigned => "the delivery carries no usable signature",
@@ -64,14 +59,14 @@ impl Rejected {
     }
 }
 
-/// A signature, taken apart.
+/// A parsed signature header.
 #[derive(Debug)]
 pub(super) struct Parsed<'a> {
     pub(super) kid: String,
     algorithm: &'static str,
     header: &'a str,
     signature: Vec<u8>,
-    /// The body is signed as it is, and not as base64url (RFC 7797).
+    /// The body is signed as it is, not as base64url (RFC 7797).
     raw: bool,
 }
 
@@ -83,22 +78,19 @@ struct Header {
     crit: Option<Vec<String>>,
 }
 
-/// A public key of the vendor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// For RS256.
     Rsa {
-        /// Big-endian, without zeros in front, as the exponent.
+        /// Big-endian, without leading zeros, as is the exponent.
         modulus: Vec<u8>,
-        /// The public exponent.
         exponent: Vec<u8>,
     },
-    /// For ES256: the uncompressed point.
+    /// The uncompressed point.
     P256(Vec<u8>),
 }
 
 impl Key {
-    /// The one algorithm that it is for.
+    /// The only algorithm of this key.
     fn algorithm(&self) -> &'static str {
         match self {
             Self::Rsa { .. } => RS256,
@@ -107,7 +99,6 @@ impl Key {
     }
 }
 
-/// Takes a signature apart.
 pub(super) fn parse(signature: &str) -> Result<Parsed<'_>, Rejected> {
     if signature.len() > SIGNATURE_AT_MOST {
         return Err(Rejected::TooLarge);
@@ -116,8 +107,8 @@ pub(super) fn parse(signature: &str) -> Result<Parsed<'_>, Rejected> {
     let decoded = |text: &str| Base64UrlUnpadded::decode_vec(text).map_err(|_not_base64| Rejected::Unsigned);
     let parsed: Header = serde_json::from_slice(&decoded(header)?).map_err(|_no_header| Rejected::Unsigned)?;
     let algorithm = [RS256, ES256].into_iter().find(|known| *known == parsed.alg).ok_or(Rejected::Algorithm)?;
-    // What must be understood and is not, must be refused, and so must an empty list or one that names what the header has not
-    // (RFC 7515, section 4.1.11). `b64` must be among the names if it is there (RFC 7797, section 6).
+    // RFC 7515, section 4.1.11: a critical parameter that is not understood is refused, and so is an empty list or one that
+    // names a missing parameter. RFC 7797, section 6: if `b64` is present, the list must name it.
     let is_named = match &parsed.crit {
         None => false,
         Some(names) if names.as_slice() == ["b64"] => true,
@@ -134,7 +125,7 @@ pub(super) fn parse(signature: &str) -> Result<Parsed<'_>, Rejected> {
     Ok(Parsed { kid, algorithm, header, signature, raw: parsed.b64 == Some(false) })
 }
 
-/// Whether the signature fits the body.
+/// Checks the signature of a body.
 pub(super) fn check(parsed: &Parsed<'_>, body: &[u8], key: &Key) -> Result<(), Rejected> {
     if parsed.algorithm != key.algorithm() {
         return Err(Rejected::Algorithm);
@@ -162,7 +153,7 @@ struct Set {
     keys: Vec<serde_json::Value>,
 }
 
-/// An entry of a set, of whatever kind.
+/// An entry of a key set, of any kind.
 #[derive(Deserialize)]
 struct Entry {
     kty: String,
@@ -178,7 +169,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// The key, if it is one that can be used.
+    /// The key, if its kind is supported.
     fn key(&self) -> Option<Key> {
         let bytes = |text: &Option<String>| Base64UrlUnpadded::decode_vec(text.as_deref()?).ok();
         let key = match (self.kty.as_str(), self.crv.as_deref()) {
@@ -199,10 +190,10 @@ impl Entry {
     }
 }
 
-/// The keys of a JWKS that can be used, by name; `None` where it is no JWKS.
+/// The supported keys of a JWKS by ID; `None` if it is not a JWKS.
 pub fn keys_of(jwks: &[u8]) -> Option<BTreeMap<String, Key>> {
     let set: Set = serde_json::from_slice(jwks).ok()?;
-    // A key of another kind is no reason to do without the others.
+    // An unsupported key does not make the others unusable.
     let entries = set.keys.into_iter().filter_map(|entry| serde_json::from_value::<Entry>(entry).ok());
     Some(entries.filter_map(|entry| Some((entry.kid.clone(), entry.key()?))).collect())
 }

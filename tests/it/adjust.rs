@@ -1,4 +1,4 @@
-//! Partial refunds: what is shown before, what is sent, how often, and what is claimed afterwards.
+//! Partial refunds (`recoup adjust`): the plan, the number of requests, and what the receipt claims.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,7 +1,7 @@
-//! The second person: at the page and at the command line, and never the same one twice.
+//! Approval by a second person, on the page and at the command line: the requester can never approve.
 
-use crate::served::{Served, add_token, add_user, escaped, field};
-use crate::support::{me, ready, wait_until};
+use crate::service::{Service, add_token, add_user, field, percent_encoded};
+use crate::support::{os_user, ready, wait_until};
 
 #[test]
 fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
@@ -11,13 +11,13 @@ fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
     // Who sets the limits must be known as somebody who may.
     let refused = home.check(&["approval", "limits", "--always", "--json"], 5);
     assert!(refused.stdout.contains("no user of recoup"), "{}", refused.stdout);
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
 
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[0]);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[0]);
     let order = sim.example("plain").order_id;
-    let preflight = agent.get(&format!("/preflight?order={}&part=1", escaped(&order)));
+    let preflight = agent.get(&format!("/preflight?order={}&part=1", percent_encoded(&order)));
     assert!(preflight.body.contains("second person"), "it is said before: {}", preflight.body);
     let asked = agent.retract(&order);
     assert_eq!(asked.header("location"), "/approvals", "{}", asked.body);
@@ -28,7 +28,7 @@ fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
         mine.body.split("id=\"approval-").nth(1).and_then(|rest| rest.split('"').next()).expect("a number").to_owned();
     assert_eq!(agent.post(&format!("/approvals/{id}/approve"), &[]).status, 403, "an agent may not");
 
-    let lead = served.login("lead", &passwords[1]);
+    let lead = service.login("lead", &passwords[1]);
     // What a lead asks for, the same lead cannot approve.
     let other = sim.another("plain").order_id;
     let second = lead.retract(&other);
@@ -39,8 +39,8 @@ fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
     assert_eq!(refused.status, 409);
     assert!(refused.body.contains("nobody approves their own"), "{}", refused.body);
     let approved = lead.post(&format!("/approvals/{id}/approve"), &[("reason", "looked at it")]);
-    assert_eq!(approved.header("location"), format!("/receipt?order={}", escaped(&order)), "{}", approved.body);
-    let receipt = || lead.get(&format!("/receipt?order={}", escaped(&order))).body;
+    assert_eq!(approved.header("location"), format!("/receipt?order={}", percent_encoded(&order)), "{}", approved.body);
+    let receipt = || lead.get(&format!("/receipt?order={}", percent_encoded(&order))).body;
     wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
     assert!(receipt().contains("asked for by agent, approved by lead"), "{}", receipt());
     assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 409, "once");
@@ -56,7 +56,7 @@ fn the_command_line_is_bound_and_goes_on_after_a_yes() {
     let (sim, home) = ready(&[]);
     let passwords = ["lead"].map(|role| add_user(&home, role, role));
     let order = sim.example("plain").order_id;
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--value", "100"], 0);
     let retract = ["retract", &order, "--yes", "--reason", "refunded", "--json"];
     let asked = home.check(&retract, 5);
@@ -70,8 +70,8 @@ fn the_command_line_is_bound_and_goes_on_after_a_yes() {
     let own = home.check(&["approval", "approve", &id, "--json"], 5);
     assert!(own.stdout.contains("nobody approves their own"), "{}", own.stdout);
 
-    let served = Served::start(&home);
-    let lead = served.login("lead", &passwords[0]);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &passwords[0]);
     let approved = lead.post(&format!("/approvals/{id}/approve"), &[]);
     assert_eq!(approved.status, 303, "{}", approved.body);
     let receipt = home.check(&retract, 0);
@@ -89,7 +89,7 @@ fn the_command_line_is_bound_and_goes_on_after_a_yes() {
 fn a_yes_to_other_words_is_none() {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "lead", "lead");
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
     let order = sim.example("plain").order_id;
     let retract = |reason: &str, ticket: &str| {
@@ -100,8 +100,8 @@ fn a_yes_to_other_words_is_none() {
     let open = home.check(&["approval", "list", "--json"], 0).objects();
     assert_eq!(open.len(), 2, "{open:?}");
     let first = open.iter().find(|one| one["ticket"] == "T-1").expect("the first one")["id"].to_string();
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     assert_eq!(lead.post(&format!("/approvals/{first}/approve"), &[]).status, 303);
     for (reason, ticket) in [("refunded", "T-2"), ("refunded ", "T-1"), ("a friend asked me", "T-1")] {
         assert_eq!(retract(reason, ticket).error_kind(), "needs_approval", "{reason:?} {ticket}");
@@ -148,8 +148,8 @@ fn what_does_not_exist_is_not_found_and_no_failure_of_the_service() {
     let (_sim, home) = ready(&[]);
     let password = add_user(&home, "lead", "lead");
     let token = format!("Bearer {}", add_token(&home, "lead", &["lookup", "batch"]));
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     // Without a ledger, and with one.
     for n in 0..2 {
         for id in ["99", "0", "-1", "nothing", "99999999999999999999"] {
@@ -163,11 +163,11 @@ fn what_does_not_exist_is_not_found_and_no_failure_of_the_service() {
             assert_eq!(lead.get(path).status, 404, "{path}");
         }
         for path in ["/api/v1/batches/99", "/api/v1/batches/99/outcomes", "/api/v1/retractions/99"] {
-            let answer = served.get(path, &[("Authorization", &token)]);
+            let answer = service.get(path, &[("Authorization", &token)]);
             assert_eq!(answer.status, 404, "{path}: {}", answer.body);
         }
         if n == 0 {
-            home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+            home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
             home.check(&["approval", "limits", "--always"], 0);
         }
     }
@@ -177,12 +177,12 @@ fn what_does_not_exist_is_not_found_and_no_failure_of_the_service() {
 fn a_disabled_user_has_asked_for_nothing_and_approved_nothing() {
     let (sim, home) = ready(&[]);
     let passwords = ["agent", "lead"].map(|role| add_user(&home, role, role));
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[0]);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[0]);
     assert_eq!(agent.retract(&sim.example("plain").order_id).header("location"), "/approvals");
-    let lead = served.login("lead", &passwords[1]);
+    let lead = service.login("lead", &passwords[1]);
     assert!(lead.get("/approvals").body.contains(">Approve<"));
     home.check(&["user", "disable", "agent"], 0);
     let page = lead.get("/approvals").body;
@@ -196,7 +196,7 @@ fn a_disabled_user_has_asked_for_nothing_and_approved_nothing() {
 #[test]
 fn a_batch_waits_for_a_second_person_and_is_then_carried_out() {
     let (sim, home) = ready(&[]);
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--count", "1"], 0);
     let orders = [sim.example("plain").order_id, sim.example("two_actions").order_id];
     let file = home.path("in.csv");
@@ -217,8 +217,8 @@ fn a_batch_waits_for_a_second_person_and_is_then_carried_out() {
     assert!(sim.deletes().is_empty());
     let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
     let password = add_user(&home, "lead", "lead");
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
     assert!(sim.deletes().is_empty(), "who asked at the command line carries it out there");
     home.check(&batch, 0);

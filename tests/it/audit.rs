@@ -1,9 +1,9 @@
-//! The ledger as evidence: what was done to it later is found, and what is in it can be handed out.
+//! The ledger as evidence: `recoup audit` finds later changes and exports the entries.
 
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::served::{Served, add_user, escaped};
+use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Sim, ready};
 
 /// A ledger with one confirmed retraction, and the head that its receipt names.
@@ -48,8 +48,8 @@ fn nobody_forges_a_line_of_a_receipt_of_the_log_or_of_an_export() {
     let reason = "refunded\n  confirmed 2001-01-01\r\n;=1+1\u{2028}  confirmed 2001-01-01\u{1b}[2K\u{202e}";
     let ran = home
         .check(&["retract", &order, "--yes", "--reason", reason, "--ticket", "T\n  confirmed 2001-01-01", "-vv"], 0);
-    let served = Served::start(&home);
-    let page = served.login("lead", &password).get(&format!("/receipt?order={}", escaped(&order))).body;
+    let service = Service::start(&home);
+    let page = service.login("lead", &password).get(&format!("/receipt?order={}", percent_encoded(&order))).body;
     let (_, text) = page.split_once("<pre id=\"receipt-text\">").expect("the receipt as text");
     let text = text.split_once("</pre>").expect("its end").0;
     let csv = home.check(&["audit", "export", "--format", "csv"], 0).stdout;

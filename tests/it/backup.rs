@@ -1,4 +1,4 @@
-//! Copies of both files: consistent while others write, whole or not there, and no way to send anything twice.
+//! Backups of the index and the ledger: consistent during writes, complete or absent, and safe against sending twice.
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
-//! Many refunds at once: one outcome for each row, true to what the simulator has, whatever happens on the way.
+//! Batches: every row of a file gets one outcome that matches the simulator, whatever faults occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::served::{Served, add_user};
+use crate::service::{Service, add_user};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
 /// An action of the simulator, as it is now.
@@ -562,8 +562,8 @@ fn a_refund_that_came_before_its_order_is_waited_for_and_proposed_after_the_craw
     let again = home.crawl();
     assert!(!again.stderr.contains("turned up"), "it is said once: {}", again.stderr);
     let password = add_user(&home, "ann", "agent");
-    let served = Served::start(&home);
-    let history = served.login("ann", &password).get("/history").body;
+    let service = Service::start(&home);
+    let history = service.login("ann", &password).get("/history").body;
     let (_, shown) = history.split_once("Refunded orders that have turned up").expect("the page goes on saying it");
     assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 

@@ -1,4 +1,4 @@
-//! Rows of a batch that share an order, and rows that something ended: none may borrow an outcome that is not its own.
+//! Rows of a batch that share an order, and rows that a fault ended: no row shows the outcome of another row.
 
 use crate::batch::{args, check, column, csv_file, orders_file, outcomes, plain};
 use crate::support::{Ran, ready, wait_until};

@@ -1,8 +1,8 @@
-//! The page in a real browser: what a support agent sees, presses and may do.
+//! The page in a real browser: what a support agent sees, clicks and is allowed to do.
 
 use crate::chrome::{Chrome, ENTER, Screen, TAB};
-use crate::served::{Served, add_user, escaped};
-use crate::support::{Home, Sim, me, ready, wait_until};
+use crate::service::{Service, add_user, percent_encoded};
+use crate::support::{Home, Sim, os_user, ready, wait_until};
 
 /// Signs in with the keyboard alone.
 #[track_caller]
@@ -27,8 +27,8 @@ fn team() -> (Sim, Home, Vec<String>) {
 fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let Some(chrome) = Chrome::open("agent", &served, true) else { return };
+    let service = Service::start(&home);
+    let Some(chrome) = Chrome::open("agent", &service, true) else { return };
     sign_in(&chrome, "agent", &passwords[1]);
     // One field, and Enter: what was pasted has a space too many.
     assert_eq!(chrome.focus(), "orders");
@@ -69,7 +69,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.shoot("5-receipt-phone");
     assert_eq!(sim.deletes().len(), 1);
     // Back at the order there is nothing to press any more.
-    chrome.go(&format!("/lookup?orders={}", escaped(&order)));
+    chrome.go(&format!("/lookup?orders={}", percent_encoded(&order)));
     chrome.sees("There is nothing to send");
     assert!(!chrome.text().contains("Retract…"), "{}", chrome.text());
     assert_eq!(sim.deletes().len(), 1);
@@ -80,15 +80,15 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
 fn a_viewer_has_no_button_and_is_refused() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let Some(chrome) = Chrome::open("viewer", &served, true) else { return };
+    let service = Service::start(&home);
+    let Some(chrome) = Chrome::open("viewer", &service, true) else { return };
     sign_in(&chrome, "viewer", &passwords[0]);
-    chrome.go(&format!("/lookup?orders={}", escaped(&order)));
+    chrome.go(&format!("/lookup?orders={}", percent_encoded(&order)));
     chrome.sees("It can be retracted");
     assert!(!chrome.text().contains("Retract…") && !chrome.has("a[href^='/retract']"));
     assert!(!chrome.text().contains("Show accounts") && !chrome.text().contains("Batches"));
     chrome.shoot("1-no-button");
-    chrome.go(&format!("/retract?order={}", escaped(&order)));
+    chrome.go(&format!("/retract?order={}", percent_encoded(&order)));
     chrome.sees("You may not do this");
     chrome.shoot("2-refused");
     // The request itself, with everything a form of this session would carry.
@@ -105,13 +105,13 @@ fn a_viewer_has_no_button_and_is_refused() {
 #[test]
 fn a_lead_approves_what_an_agent_asked_for() {
     let (sim, home, passwords) = team();
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let Some(agent) = Chrome::open("approval", &served, true) else { return };
+    let service = Service::start(&home);
+    let Some(agent) = Chrome::open("approval", &service, true) else { return };
     sign_in(&agent, "agent", &passwords[1]);
-    agent.go(&format!("/retract?order={}", escaped(&order)));
+    agent.go(&format!("/retract?order={}", percent_encoded(&order)));
     agent.sees("A second person must approve it");
     agent.types("#reason", "refunded");
     agent.presses("Show exactly what will happen");
@@ -123,7 +123,7 @@ fn a_lead_approves_what_an_agent_asked_for() {
     agent.shoot("1-asked");
     assert!(sim.deletes().is_empty());
 
-    let Some(lead) = Chrome::open("approval", &served, true) else { return };
+    let Some(lead) = Chrome::open("approval", &service, true) else { return };
     sign_in(&lead, "lead", &passwords[2]);
     lead.go("/approvals");
     lead.sees("Approve");
@@ -134,7 +134,7 @@ fn a_lead_approves_what_an_agent_asked_for() {
     lead.shoot("3-approved");
     lead.go("/approvals");
     lead.sees("No request waits for approval.");
-    agent.go(&format!("/receipt?order={}", escaped(&order)));
+    agent.go(&format!("/receipt?order={}", percent_encoded(&order)));
     agent.sees("confirmed:");
     agent.presses("All events");
     assert!(agent.text().contains("approved by lead"), "{}", agent.text());
@@ -146,8 +146,8 @@ fn a_lead_approves_what_an_agent_asked_for() {
 fn the_page_works_without_scripts() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let Some(chrome) = Chrome::open("without-scripts", &served, false) else { return };
+    let service = Service::start(&home);
+    let Some(chrome) = Chrome::open("without-scripts", &service, false) else { return };
     sign_in(&chrome, "agent", &passwords[1]);
     chrome.types("#orders", &order);
     chrome.clicks("[role=search] button");
@@ -172,19 +172,19 @@ fn every_page_is_accessible_light_dark_and_on_a_phone() {
     let (sim, home, passwords) = team();
     let (waits, done) = (sim.example("plain").order_id, sim.another("plain").order_id);
     home.check(&["retract", &done, "--yes", "--reason", "refunded"], 0);
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--value", "1"], 0);
-    let order = escaped(&waits);
-    let two = escaped(&sim.example("two_actions").order_id);
-    let served = Served::start(&home);
-    let asked = served.login("agent", &passwords[1]).retract(&waits);
+    let order = percent_encoded(&waits);
+    let two = percent_encoded(&sim.example("two_actions").order_id);
+    let service = Service::start(&home);
+    let asked = service.login("agent", &passwords[1]).retract(&waits);
     assert_eq!(asked.header("location"), "/approvals", "{}", asked.body);
-    let Some(chrome) = Chrome::open("accessible", &served, true) else { return };
+    let Some(chrome) = Chrome::open("accessible", &service, true) else { return };
     chrome.go("/login");
     chrome.accessible();
     chrome.shoot("login");
     sign_in(&chrome, "admin", &passwords[3]);
-    let done = escaped(&done);
+    let done = percent_encoded(&done);
     let pages = [
         ("lookup", format!("/lookup?orders={order}%0A{two}%0Anothing"), "Similar"),
         ("lookup-one", format!("/lookup?orders={order}&accounts=shown"), "It can be retracted"),

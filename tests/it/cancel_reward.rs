@@ -1,4 +1,4 @@
-//! `recoup cancel-reward`: one reward, once, proven by reading it again, and no proof of anything else.
+//! `recoup cancel-reward` cancels one reward, once, and proves it by reading the reward again.
 
 use crate::support::{Ran, Sim, ready};
 

@@ -1,9 +1,9 @@
-//! A real Chromium for tests, driven over the W3C WebDriver protocol; every call waits for its answer.
+//! A headless Chromium for tests, driven over the W3C WebDriver protocol. Every call waits for its answer.
 //!
-//! The few commands that tests need are sent as they are: each crate that does it brings second versions of other crates, or
-//! turns on features of theirs that the released program does not have.
+//! The WebDriver client is written by hand: each crate that offers one brings second versions of other crates, or turns on
+//! features of theirs that the released program does not have.
 //!
-//! Where Chromium or its driver is missing, a test says so and passes; with `TEST_BROWSER=1`, as `.ci/run` sets it, it fails.
+//! If Chromium or its driver is missing, a test says so and passes. With `TEST_BROWSER=1`, which `.ci/run` sets, it fails.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::served::{Served, ask};
-use crate::support::{must_have_a_browser, skipped, wait_for};
+use crate::service::{Service, ask};
+use crate::support::{browser_required, report_skipped, wait_for};
 
 /// The key of an element in the protocol.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -45,12 +45,14 @@ pub struct Chrome {
 
 impl Chrome {
     /// Opens one; `None`, with the reason printed, where there is none on this machine.
-    pub fn open(test: &str, served: &Served, scripts: bool) -> Option<Self> {
+    pub fn open(test: &str, service: &Service, scripts: bool) -> Option<Self> {
         let missing =
             ["chromedriver", "chromium"].into_iter().find(|name| !Path::new(&format!("/usr/bin/{name}")).exists());
         if let Some(name) = missing {
-            assert!(!must_have_a_browser(), "TEST_BROWSER is set, and there is no /usr/bin/{name}");
-            skipped(&format!("browser, {test}: there is no /usr/bin/{name} (Debian: chromium and chromium-driver)"));
+            assert!(!browser_required(), "TEST_BROWSER is set, and there is no /usr/bin/{name}");
+            report_skipped(&format!(
+                "browser, {test}: there is no /usr/bin/{name} (Debian: chromium and chromium-driver)"
+            ));
             return None;
         }
         let mut driver = Command::new("/usr/bin/chromedriver")
@@ -91,7 +93,7 @@ impl Chrome {
         let session = opened["sessionId"].as_str().expect("a session").to_owned();
         let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../screenshots").join(test);
         std::fs::create_dir_all(&shots).expect("a folder for screenshots");
-        let base = format!("http://{}", served.addr);
+        let base = format!("http://{}", service.addr);
         let this = Self { driver, addr, session, base, shots, _profile: profile };
         this.screen(Screen::Desktop);
         Some(this)
@@ -253,8 +255,8 @@ fn axe() -> Option<String> {
     match std::fs::read_to_string(&path) {
         Ok(script) => Some(script),
         Err(error) => {
-            assert!(!must_have_a_browser(), "TEST_BROWSER is set, and {}: {error}", path.display());
-            skipped(&format!("accessibility: there is no {} (npm's package axe-core)", path.display()));
+            assert!(!browser_required(), "TEST_BROWSER is set, and {}: {error}", path.display());
+            report_skipped(&format!("accessibility: there is no {} (npm's package axe-core)", path.display()));
             None
         }
     }

@@ -1,4 +1,4 @@
-//! By which clock things are judged, if this machine's and the vendor's differ.
+//! Which clock decides if the clock of this machine and the clock of the vendor differ.
 
 use serde_json::{Value, json};
 

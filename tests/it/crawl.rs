@@ -1,4 +1,4 @@
-//! Crawls: whatever the weather, the index ends equal to the truth, or says that it does not.
+//! Crawls under faults: the index ends equal to the truth, or the crawl reports that it is not.
 
 use serde_json::{Value, json};
 

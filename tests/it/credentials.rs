@@ -1,4 +1,4 @@
-//! What is odd about credentials is said, and never a part of them.
+//! Malformed credentials: recoup reports what is wrong with them and never prints a part of them.
 
 use base64ct::{Base64, Encoding};
 

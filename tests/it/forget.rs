@@ -1,11 +1,11 @@
-//! Forgetting a person: gone from both files, and no way of reading brings them back.
+//! Forgetting a person removes them from the index and the ledger, and no later crawl or look-up brings them back.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::served::{Served, add_user};
-use crate::support::{Home, Sim, me, ready};
+use crate::service::{Service, add_user};
+use crate::support::{Home, Sim, os_user, ready};
 
 /// A confirmed order of two people, and the account of one of them.
 fn confirmed(sim: &Sim, home: &Home) -> (String, String) {
@@ -182,14 +182,14 @@ fn an_open_retraction_and_nobody_to_ask_refuse() {
 fn what_a_second_person_was_asked_goes_with_the_account() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
     let password = add_user(&home, "lead", "lead");
     let retract = ["retract", &order.order_id, "--yes", "--reason", "Ms Bird asked"];
     home.check(&retract, 5);
     let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     lead.post(&format!("/approvals/{id}/approve"), &[("reason", "spoke to Ms Bird")]);
     home.check(&retract, 0);
     assert!(holds(&home.ledger(), "spoke to Ms Bird"));

@@ -1,4 +1,4 @@
-//! Whether the index holds what the simulator holds: row for row, and nothing else.
+//! The index compared with the simulator, row by row.
 
 use std::collections::BTreeMap;
 use std::io::Write;

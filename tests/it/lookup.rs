@@ -1,4 +1,4 @@
-//! Lookups: exact, honest about what they rest on, and live where nothing was crawled.
+//! Look-ups: exact matches, the coverage that an answer rests on, and live reads without a crawl.
 
 use std::io::Write;
 use std::process::Stdio;

@@ -1,7 +1,6 @@
-//! One integration crate: the real binary against the real simulator.
+//! End-to-end tests: the real binary against the real simulator. Each file is named for what it tests.
 //!
-//! Tests assert on what a user sees (standard output, exit code, rows) and on what the simulator was asked, never on
-//! internals.
+//! Tests assert what a user sees (standard output, exit code, rows) and what the simulator received, never internals.
 
 mod adjust;
 mod approval;
@@ -13,40 +12,40 @@ mod browser;
 mod cancel_reward;
 mod chrome;
 mod clocks;
-mod copies;
+mod copied_ledger;
 mod crawl;
+mod crawl_edge_cases;
+mod crawl_sources;
 mod credentials;
-mod damage;
-mod doubt;
-mod file_road;
+mod damaged_index;
 mod forget;
-mod hostile;
+mod http_client;
 mod index;
 mod lookup;
-mod model;
-mod odd;
-mod operation;
-#[cfg(unix)]
-mod output;
+mod malformed_requests;
+mod never_send_twice;
+mod packaging;
 mod program_rule;
 mod proof;
 mod quota;
+mod random_walks;
 mod reconcile;
 mod referral;
 mod refund_files;
-mod refunds;
+mod refunds_check;
 mod retract;
+mod reversal_files;
 mod rights;
-mod safety;
 mod schedule;
 mod serve;
-mod served;
-mod sources;
+mod service;
+mod service_security;
 mod status;
-mod strangers;
 mod support;
 mod tidy;
+mod unknown_outcomes;
+#[cfg(unix)]
+mod unwritable_output;
 mod upload;
-mod user;
+mod users;
 mod webhook;
-mod wire;

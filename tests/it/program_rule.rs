@@ -1,9 +1,9 @@
-//! The program rule is read before anything is sent: what it says, what it stops, and what it never decides alone.
+//! The program rule for refunds is read before a send: what it says, what it stops, and what it never decides alone.
 
 use serde_json::Value;
 
 use crate::batch::{check as check_batch, orders_file, outcomes, plain};
-use crate::served::{Served, add_user, escaped};
+use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Ran, Sim, ready, wait_until};
 
 const RULE: &str = "\"Friend refunds a purchase\": a refund of the event purchase retracts";
@@ -253,11 +253,11 @@ fn doctor_has_a_line_for_the_rule_of_each_program() {
 fn status_and_the_page_show_the_rule_as_it_was_last_read() {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "lead", "lead");
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     assert!(lead.get("/health").body.contains("No retraction has read one yet."));
     let order = sim.example("plain").order_id;
-    let verdict = lead.get(&format!("/preflight?order={}&part=1", escaped(&order)));
+    let verdict = lead.get(&format!("/preflight?order={}&part=1", percent_encoded(&order)));
     assert!(verdict.body.contains("rule found: "), "{}", verdict.body);
     wait_until("health has it", || lead.get("/health").body.contains("rule found: "));
     let status = home.check(&["status", "--json"], 0).object();
@@ -268,11 +268,11 @@ fn status_and_the_page_show_the_rule_as_it_was_last_read() {
     let (sim, home) = ready(&["--rule-missing"]);
     home.check(&["retract", &sim.example("plain").order_id, "--dry-run"], 5);
     let password = add_user(&home, "lead", "lead");
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     let health = lead.get("/health").body;
     assert!(health.contains("notice bad\">program friends-and-family"), "{health}");
     let order = sim.example("plain").order_id;
-    let verdict = lead.get(&format!("/preflight?order={}&part=1", escaped(&order))).body;
+    let verdict = lead.get(&format!("/preflight?order={}&part=1", percent_encoded(&order))).body;
     assert!(verdict.contains("no such rule") && verdict.contains("Stop"), "{verdict}");
 }

@@ -1,6 +1,6 @@
-//! A receipt never says *confirmed* while a reward stands, whatever the vendor, or a cache in front of it, answers.
+//! A receipt never says *confirmed* while a reward is not cancelled, whatever the vendor or a cache in front of it answers.
 //!
-//! The simulator reverses nothing here. What it says of a reward is rewritten after the DELETE was sent.
+//! The simulator cancels nothing here. The tests rewrite what it says of a reward after the DELETE.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
-//! The quota as a budget: shared by every process, kept over their ends, and never exceeded.
+//! The quota as a budget: shared by all processes, kept between them, and never exceeded.
 //!
-//! What is asserted are counts as the simulator recorded them, exit codes, and what `recoup status` says.
+//! The tests assert the requests that the simulator recorded, exit codes, and the output of `recoup status`.
 
 use std::time::Duration;
 

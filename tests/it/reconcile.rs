@@ -1,4 +1,4 @@
-//! The shop's refunds against rewards and ledger, and the ledger against the refunds.
+//! `recoup reconcile`: refunds of the shop compared with rewards and ledger, and the ledger compared with the refunds.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! The referral of each reward is read before and after: it supports the proof, finds rewards that nobody knew, and never
-//! takes the place of the rewards.
+//! The referral of a reward is read before and after a retraction. It supports the proof and finds unknown rewards; it
+//! never replaces reading the rewards.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
-//! Exports of real platforms, end to end: only what a file proves to be refunded in full is sent, and no order that was not
-//! refunded is ever named in a DELETE.
+//! Exports of real shop platforms, end to end: recoup sends only what a file proves to be refunded in full.
 
 use std::fmt::Write as _;
 use std::fs;

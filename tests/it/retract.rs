@@ -1,4 +1,4 @@
-//! Retractions, from order to proof: what is sent, how often, and what is claimed afterwards.
+//! Retractions from order to proof: what is sent, how often, and what the receipt claims.
 
 use crate::support::{Home, Ran, Sim, ready, wait_until};
 

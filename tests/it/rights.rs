@@ -1,11 +1,11 @@
-//! Every route with every role, with nobody, with a form of another session, and with a token that has ended.
+//! Every route with every role, without a session, with the form token of another session, and with an expired token.
 
 use std::collections::BTreeMap;
 
 use recoup::access::{Right, Role};
 use recoup::serve::{Access, Audience, Route, all_routes};
 
-use crate::served::{FORM, Served, add_token, add_user};
+use crate::service::{FORM, Service, add_token, add_user};
 use crate::support::ready;
 
 /// A path that fits a route, and breaks nothing.
@@ -25,7 +25,7 @@ fn passed(route: &Route, status: u16, body: &str, signed_in: bool) -> bool {
 #[test]
 fn every_route_holds_every_role_to_its_rights() {
     let (sim, home) = ready(&[]);
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let mut browsers = BTreeMap::new();
     let mut tokens = BTreeMap::new();
     for role in [Role::Viewer, Role::Agent, Role::Lead, Role::Admin] {
@@ -37,7 +37,7 @@ fn every_route_holds_every_role_to_its_rights() {
                 .filter(|word| role.may(Right::named(word).expect("a right")))
                 .collect();
         tokens.insert(role, add_token(&home, name, &scopes));
-        browsers.insert(role, served.login(name, &password));
+        browsers.insert(role, service.login(name, &password));
     }
     let expired = home
         .check(
@@ -56,10 +56,10 @@ fn every_route_holds_every_role_to_its_rights() {
         let of = format!("{method} {path}");
         // The vendor signs what it sends; nothing else lets it in.
         if route.path == "/webhooks/advocate" {
-            assert_eq!(served.ask(method, &path, &[], b"{}").status, 401);
+            assert_eq!(service.ask(method, &path, &[], b"{}").status, 401);
             continue;
         }
-        let nobody = served.ask(method, &path, &[FORM], b"");
+        let nobody = service.ask(method, &path, &[FORM], b"");
         let open = route.access == Access::Public;
         let here = matches!(route.access, Access::RequiresOrLocal(_));
         assert_eq!(passed(route, nobody.status, &nobody.body, false), open || here, "{of} nobody: {}", nobody.status);
@@ -76,7 +76,7 @@ fn every_route_holds_every_role_to_its_rights() {
                         // A form of another session is refused whoever sends it; what it would do is not done.
                         let cookie = [("Cookie", browser.cookie.as_str()), FORM];
                         let body = format!("csrf={}0&order=1&yes=1", browser.csrf);
-                        let forged = served.ask(method, &path, &cookie, body.as_bytes());
+                        let forged = service.ask(method, &path, &cookie, body.as_bytes());
                         if !open {
                             assert!(forged.status == 403 || forged.status == 400, "{of} forged: {}", forged.status);
                         }
@@ -93,12 +93,12 @@ fn every_route_holds_every_role_to_its_rights() {
                     );
                     // A token is nothing to a page.
                     let bearer = format!("Bearer {}", tokens[role]);
-                    let by_token = served.ask(method, &path, &[("Authorization", &bearer), FORM], b"");
+                    let by_token = service.ask(method, &path, &[("Authorization", &bearer), FORM], b"");
                     assert_eq!(passed(route, by_token.status, &by_token.body, false), open, "{of} by token");
                 }
                 Audience::Api | Audience::Machine => {
                     let bearer = format!("Bearer {}", tokens[role]);
-                    let answer = served.ask(method, &path, &[("Authorization", &bearer)], b"");
+                    let answer = service.ask(method, &path, &[("Authorization", &bearer)], b"");
                     assert_eq!(
                         passed(route, answer.status, &answer.body, true),
                         may,
@@ -107,7 +107,7 @@ fn every_route_holds_every_role_to_its_rights() {
                         answer.body
                     );
                     // A session is nothing to the API: no other site can use it through somebody's browser.
-                    let by_cookie = served.ask(method, &path, &[("Cookie", &browser.cookie)], b"");
+                    let by_cookie = service.ask(method, &path, &[("Cookie", &browser.cookie)], b"");
                     assert_eq!(passed(route, by_cookie.status, "", false), open || here, "{of} by cookie");
                 }
             }
@@ -115,10 +115,10 @@ fn every_route_holds_every_role_to_its_rights() {
         if let (Audience::Api, Access::Requires(right)) = (route.audience, route.access) {
             for (token, what) in [(&expired, "expired"), (&"rcp_nothing".to_owned(), "unknown")] {
                 let bearer = format!("Bearer {token}");
-                assert_eq!(served.ask(method, &path, &[("Authorization", &bearer)], b"").status, 401, "{of} {what}");
+                assert_eq!(service.ask(method, &path, &[("Authorization", &bearer)], b"").status, 401, "{of} {what}");
             }
             let bearer = format!("Bearer {scoped}");
-            let other = served.ask(method, &path, &[("Authorization", &bearer)], b"").status;
+            let other = service.ask(method, &path, &[("Authorization", &bearer)], b"").status;
             assert_eq!(other == 403, right != Right::Metrics, "{of}: the token is for something else");
         }
     }

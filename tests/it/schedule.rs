@@ -1,6 +1,6 @@
-//! What runs by itself: in time, alone, and again after a kill.
+//! Scheduled jobs of the service: they start on time, one at a time, and again after a kill.
 
-use crate::served::Served;
+use crate::service::Service;
 use crate::support::{Home, Sim, wait_until};
 
 fn uncrawled() -> (Sim, Home) {
@@ -13,9 +13,9 @@ fn uncrawled() -> (Sim, Home) {
 fn a_service_crawls_by_itself_and_proves_what_was_sent_elsewhere() {
     let (sim, home) = uncrawled();
     home.configure_more("[schedule]\nverify = '1s'\nbackup_folder = 'backups'\nbackup = '1s'");
-    let served = Served::start(&home);
-    assert_eq!(served.get("/readyz", &[]).status, 503, "there is nothing yet");
-    wait_until("it is ready", || served.get("/readyz", &[]).status == 200);
+    let service = Service::start(&home);
+    assert_eq!(service.get("/readyz", &[]).status, 503, "there is nothing yet");
+    wait_until("it is ready", || service.get("/readyz", &[]).status == 200);
     let order = sim.example("plain").order_id;
     let sent = home.run(&["retract", &order, "--yes", "--wait", "0s", "--json"]);
     assert!(sent.code == Some(7) || sent.code == Some(0), "{sent:?}");
@@ -31,8 +31,8 @@ fn a_service_crawls_by_itself_and_proves_what_was_sent_elsewhere() {
 #[test]
 fn one_job_runs_once_however_many_processes_there_are() {
     let (sim, home) = uncrawled();
-    let services = [Served::start(&home), Served::start(&home)];
-    wait_until("both are ready", || services.iter().all(|served| served.get("/readyz", &[]).status == 200));
+    let services = [Service::start(&home), Service::start(&home)];
+    wait_until("both are ready", || services.iter().all(|service| service.get("/readyz", &[]).status == 200));
     let runs = || home.check(&["status", "--json"], 0).object()["runs"].as_array().map_or(0, Vec::len);
     assert_eq!(runs(), 1, "each account was read by one of them");
     // By hand it runs again, and is due in an hour from then.

@@ -1,7 +1,7 @@
-//! The page and the API, as people and programs use them.
+//! The page and the API of `recoup serve`.
 
-use crate::served::{FORM, Served, add_token, add_user, escaped, field, form};
-use crate::support::{Home, Sim, me, ready, wait_until};
+use crate::service::{FORM, Service, add_token, add_user, field, form, percent_encoded};
+use crate::support::{Home, Sim, os_user, ready, wait_until};
 
 /// A crawled tenant with a user of each role; the names are the roles.
 fn team() -> (Sim, Home, Vec<String>) {
@@ -14,9 +14,9 @@ fn team() -> (Sim, Home, Vec<String>) {
 fn an_order_goes_from_look_up_to_proof_on_the_page() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[1]);
-    let link = escaped(&order);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[1]);
+    let link = percent_encoded(&order);
 
     let page = agent.get(&format!("/lookup?orders={link}"));
     assert_eq!(page.status, 200);
@@ -59,8 +59,8 @@ fn an_order_goes_from_look_up_to_proof_on_the_page() {
 fn a_yes_to_another_plan_sends_nothing() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[1]);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[1]);
     let asked = [("order", order.as_str()), ("reason", "refunded")];
     let review = agent.post("/retract/review", &asked);
     let seen = field(&review.body, "seen").expect("a plan");
@@ -87,14 +87,14 @@ fn a_yes_to_another_plan_sends_nothing() {
 fn an_order_of_several_actions_asks_which() {
     let (sim, home, passwords) = team();
     let example = sim.example("two_actions");
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[1]);
-    let link = escaped(&example.order_id);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[1]);
+    let link = percent_encoded(&example.order_id);
     let page = agent.get(&format!("/lookup?orders={link}"));
     assert!(page.body.contains("This order has 2 actions"), "{}", page.body);
     let unclear = agent.get(&format!("/preflight?order={link}&part=1"));
     assert!(unclear.body.contains("It is unclear which action is meant"), "{}", unclear.body);
-    let one = agent.get(&format!("/preflight?order={link}&action={}&part=1", escaped(&example.action_ids[0])));
+    let one = agent.get(&format!("/preflight?order={link}&action={}&part=1", percent_encoded(&example.action_ids[0])));
     assert!(one.body.contains("It can be retracted") && !one.body.contains(&example.action_ids[1]), "{}", one.body);
     let both = agent.get(&format!("/preflight?order={link}&all=1&part=1"));
     assert!(example.action_ids.iter().all(|id| both.body.contains(id)), "{}", both.body);
@@ -104,9 +104,9 @@ fn an_order_of_several_actions_asks_which() {
 fn what_cannot_be_found_says_how_sure_that_is_and_is_looked_for_at_the_source() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let viewer = served.login("viewer", &passwords[0]);
-    let page = viewer.get(&format!("/lookup?orders={}%0D%0A%20%0D%0Anothing", escaped(&format!("{order} "))));
+    let service = Service::start(&home);
+    let viewer = service.login("viewer", &passwords[0]);
+    let page = viewer.get(&format!("/lookup?orders={}%0D%0A%20%0D%0Anothing", percent_encoded(&format!("{order} "))));
     assert!(page.body.contains("No order is written exactly like this.") && page.body.contains("Did you mean:"));
     assert_eq!(page.body.matches("<article").count(), 2, "two lines, and an empty one");
     assert_eq!(page.body.matches("This is not a referral order.").count(), 1);
@@ -124,27 +124,27 @@ fn what_cannot_be_found_says_how_sure_that_is_and_is_looked_for_at_the_source() 
 fn a_program_retracts_once_whatever_it_repeats() {
     let (sim, home, _) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let token = format!("Bearer {}", add_token(&home, "agent", &["lookup", "preflight", "retract", "accounts"]));
     let auth = ("Authorization", token.as_str());
-    let link = escaped(&order);
-    let found = served.get(&format!("/api/v1/lookup?order_id={link}"), &[auth]);
+    let link = percent_encoded(&order);
+    let found = service.get(&format!("/api/v1/lookup?order_id={link}"), &[auth]);
     assert_eq!(found.status, 200);
     let cli = home.check(&["lookup", &order, "--json"], 0).object();
     assert_eq!(found.json()["matches"][0]["reward_id"], cli["matches"][0]["reward_id"]);
     assert_ne!(found.json()["matches"][0]["account_id"], cli["matches"][0]["account_id"], "masked");
-    let shown = served.get(&format!("/api/v1/lookup?order_id={link}&accounts=shown"), &[auth]);
+    let shown = service.get(&format!("/api/v1/lookup?order_id={link}&accounts=shown"), &[auth]);
     assert_eq!(shown.json()["matches"], cli["matches"]);
-    assert_eq!(served.get("/api/v1/lookup?order_id=nothing", &[auth]).json()["matches"], serde_json::json!([]));
-    assert_eq!(served.get("/api/v1/lookup", &[auth]).json()["kind"], "usage");
+    assert_eq!(service.get("/api/v1/lookup?order_id=nothing", &[auth]).json()["matches"], serde_json::json!([]));
+    assert_eq!(service.get("/api/v1/lookup", &[auth]).json()["kind"], "usage");
 
-    let plan = served.get(&format!("/api/v1/preflight?order_id={link}"), &[auth]).json();
+    let plan = service.get(&format!("/api/v1/preflight?order_id={link}"), &[auth]).json();
     assert_eq!((plan["dry_run"].as_bool(), &plan["retractions"][0]["state"]), (Some(true), &"would_send".into()));
     let body = serde_json::json!({ "order_id": order, "reason": "refunded", "plan": plan["plan"] }).to_string();
     let post = |key: Option<&str>, body: &str| {
         let mut headers = vec![auth, ("Content-Type", "application/json")];
         headers.extend(key.map(|key| ("Idempotency-Key", key)));
-        served.ask("POST", "/api/v1/retractions", &headers, body.as_bytes())
+        service.ask("POST", "/api/v1/retractions", &headers, body.as_bytes())
     };
     assert_eq!(post(None, &body).status, 400, "a key is asked for");
     let wrong = body.replace("\"plan\":\"", "\"plan\":\"0");
@@ -156,10 +156,10 @@ fn a_program_retracts_once_whatever_it_repeats() {
     assert_eq!(post(Some("b"), &body).body, first.body, "the same answer");
     assert_eq!(post(Some("b"), &wrong).status, 422);
     let id = first.json()["retractions"][0]["id"].as_i64().expect("a number");
-    let one = || served.get(&format!("/api/v1/retractions/{id}"), &[auth]).json();
+    let one = || service.get(&format!("/api/v1/retractions/{id}"), &[auth]).json();
     wait_until("it is proven", || one()["state"] == "confirmed");
-    assert_eq!(served.get(&format!("/api/v1/retractions?order_id={link}"), &[auth]).json()[0], one());
-    assert_eq!(served.get("/api/v1/retractions/99", &[auth]).status, 404);
+    assert_eq!(service.get(&format!("/api/v1/retractions?order_id={link}"), &[auth]).json()[0], one());
+    assert_eq!(service.get("/api/v1/retractions/99", &[auth]).status, 404);
     assert_eq!(sim.deletes().len(), 1);
     let ledger = home.check(&["status", "--retraction", "1", "--json"], 0).object();
     assert_eq!(ledger["person"], "agent");
@@ -168,8 +168,8 @@ fn a_program_retracts_once_whatever_it_repeats() {
 #[test]
 fn the_description_has_every_path_of_the_api() {
     let (_sim, home) = ready(&[]);
-    let served = Served::start(&home);
-    let described = served.get("/api/v1/openapi.json", &[]).json();
+    let service = Service::start(&home);
+    let described = service.get("/api/v1/openapi.json", &[]).json();
     assert_eq!(described["openapi"], "3.1.0");
     let api = recoup::serve::all_routes().into_iter().filter(|route| route.audience == recoup::serve::Audience::Api);
     for route in api.filter(|route| !route.path.ends_with("openapi.json")) {
@@ -186,30 +186,30 @@ fn the_description_has_every_path_of_the_api() {
 #[test]
 fn before_the_first_user_nobody_gets_in_and_the_page_says_how() {
     let (_sim, home) = ready(&[]);
-    let served = Served::start(&home);
-    assert!(served.get("/login", &[]).body.contains("recoup user add"));
-    assert_eq!(served.get("/api/v1/lookup?order_id=1", &[("Authorization", "Bearer rcp_x")]).status, 401);
-    assert_eq!(served.get("/lookup", &[]).header("location"), "/login?next=%2Flookup");
+    let service = Service::start(&home);
+    assert!(service.get("/login", &[]).body.contains("recoup user add"));
+    assert_eq!(service.get("/api/v1/lookup?order_id=1", &[("Authorization", "Bearer rcp_x")]).status, 401);
+    assert_eq!(service.get("/lookup", &[]).header("location"), "/login?next=%2Flookup");
     // A user who is added while it runs gets in.
     let password = add_user(&home, "ann", "agent");
-    assert_eq!(served.login("ann", &password).get("/lookup").status, 200);
+    assert_eq!(service.login("ann", &password).get("/lookup").status, 200);
 }
 
 #[test]
 fn disabling_somebody_ends_what_they_have_open() {
     let (_sim, home, passwords) = team();
     let token = add_token(&home, "agent", &["lookup"]);
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[1]);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[1]);
     let header = format!("Bearer {token}");
-    let asks = || served.get("/api/v1/lookup?order_id=1", &[("Authorization", &header)]).status;
+    let asks = || service.get("/api/v1/lookup?order_id=1", &[("Authorization", &header)]).status;
     assert_eq!((agent.get("/lookup").status, asks()), (200, 200));
     home.check(&["user", "disable", "agent"], 0);
     assert_eq!((agent.get("/lookup").status, asks()), (303, 401));
     assert_eq!(agent.post("/retract/review", &[("order", "1"), ("reason", "x")]).status, 401);
-    assert_eq!(served.try_login("agent", &passwords[1]).status, 401);
+    assert_eq!(service.try_login("agent", &passwords[1]).status, 401);
     // Signing out ends the session at the service, and not only in the browser.
-    let viewer = served.login("viewer", &passwords[0]);
+    let viewer = service.login("viewer", &passwords[0]);
     assert_eq!(viewer.post("/logout", &[]).header("location"), "/login");
     assert_eq!(viewer.get("/lookup").status, 303);
 }
@@ -217,27 +217,27 @@ fn disabling_somebody_ends_what_they_have_open() {
 #[test]
 fn guessing_a_password_is_slowed_down() {
     let (_sim, home, passwords) = team();
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     for _ in 0..5 {
-        assert_eq!(served.try_login("agent", "wrong").status, 401);
+        assert_eq!(service.try_login("agent", "wrong").status, 401);
     }
-    let slowed = served.try_login("agent", &passwords[1]);
+    let slowed = service.try_login("agent", &passwords[1]);
     assert_eq!(slowed.status, 429);
     assert!(slowed.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
     // A form that was not made for this browser is not even looked at.
-    let page = served.get("/login", &[]);
+    let page = service.get("/login", &[]);
     let csrf = field(&page.body, "csrf").expect("a token");
     let body = form(&[("csrf", &csrf), ("name", "agent"), ("password", &passwords[1])]);
-    assert_eq!(served.ask("POST", "/login", &[FORM], body.as_bytes()).status, 403);
+    assert_eq!(service.ask("POST", "/login", &[FORM], body.as_bytes()).status, 403);
 }
 
 #[test]
 fn every_answer_forbids_what_a_page_does_not_need() {
     let (_sim, home, passwords) = team();
-    let served = Served::start(&home);
-    let viewer = served.login("viewer", &passwords[0]);
+    let service = Service::start(&home);
+    let viewer = service.login("viewer", &passwords[0]);
     for answer in
-        [viewer.get("/lookup"), served.get("/login", &[]), served.get("/healthz", &[]), served.get("/nowhere", &[])]
+        [viewer.get("/lookup"), service.get("/login", &[]), service.get("/healthz", &[]), service.get("/nowhere", &[])]
     {
         let policy = answer.header("content-security-policy");
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -249,17 +249,17 @@ fn every_answer_forbids_what_a_page_does_not_need() {
             !answer.body.contains("<style") && !answer.body.contains(" style=") && !answer.body.contains("onclick")
         );
     }
-    let signed_in = served.try_login("viewer", &passwords[0]);
+    let signed_in = service.try_login("viewer", &passwords[0]);
     let cookie = &signed_in.headers["set-cookie"][0];
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     let long = "x".repeat(70_000);
-    let agent = served.login("agent", &passwords[1]);
+    let agent = service.login("agent", &passwords[1]);
     let too_long = agent.post("/retract/review", &[("order", "1"), ("reason", &long)]);
     assert_eq!(too_long.status, 400);
     let token = add_token(&home, "agent", &["retract"]);
     let header = format!("Bearer {token}");
     let json = [("Authorization", header.as_str()), ("Idempotency-Key", "k")];
-    assert_eq!(served.ask("POST", "/api/v1/retractions", &json, long.as_bytes()).status, 413);
+    assert_eq!(service.ask("POST", "/api/v1/retractions", &json, long.as_bytes()).status, 413);
 }
 
 #[test]
@@ -277,11 +277,11 @@ fn an_address_that_others_reach_is_refused_without_tls() {
 #[test]
 fn monitors_hear_how_it_is() {
     let (_sim, home, passwords) = team();
-    let served = Served::start(&home);
-    assert_eq!(served.get("/healthz", &[]).body, "alive\n");
-    assert_eq!(served.get("/readyz", &[]).status, 200);
-    drop(served.login("viewer", &passwords[0]));
-    let metrics = served.get("/metrics", &[]);
+    let service = Service::start(&home);
+    assert_eq!(service.get("/healthz", &[]).body, "alive\n");
+    assert_eq!(service.get("/readyz", &[]).status, 200);
+    drop(service.login("viewer", &passwords[0]));
+    let metrics = service.get("/metrics", &[]);
     for name in [
         "recoup_index_age_seconds",
         "recoup_accounts_read",
@@ -294,7 +294,7 @@ fn monitors_hear_how_it_is() {
     }
     assert!(!metrics.body.contains("example.com"), "no account is in it");
     home.configure_more("[serve]\nready_max_age = '1ms'");
-    let strict = Served::start(&home);
+    let strict = Service::start(&home);
     assert_eq!(strict.get("/readyz", &[]).status, 503);
 }
 
@@ -302,10 +302,10 @@ fn monitors_hear_how_it_is() {
 fn what_was_sent_is_finished_when_the_service_is_told_to_end() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[1]);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[1]);
     assert_eq!(agent.retract(&order).status, 303);
-    assert_eq!(served.end(), Some(0));
+    assert_eq!(service.end(), Some(0));
     let status = home.check(&["status", "--retraction", "1", "--json"], 0).object();
     assert!(status["state"] == "queued" || status["state"] == "confirmed", "{status}");
     home.check(&["verify", "--watch", "--wait", "20s"], 0);
@@ -317,8 +317,8 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
     let (sim, home, passwords) = team();
     let orders = [sim.example("plain").order_id, sim.example("all_redeemed").order_id, "no order 1".to_owned()];
     let file = format!("order_id\n\"{}\"\n", orders.join("\"\n\""));
-    let served = Served::start(&home);
-    let lead = served.login("lead", &passwords[2]);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &passwords[2]);
     let upload = |csrf: &str, file: &str, reason: &str| {
         let part = |name: &str, value: &str| {
             format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
@@ -329,7 +329,7 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
             part("reason", reason)
         );
         let headers = [("Cookie", lead.cookie.as_str()), ("Content-Type", "multipart/form-data; boundary=B")];
-        served.ask("POST", "/batch", &headers, body.as_bytes())
+        service.ask("POST", "/batch", &headers, body.as_bytes())
     };
     assert_eq!(upload("wrong", &file, "refunds").status, 403);
     assert_eq!(upload(&lead.csrf, &file, "").status, 400, "a reason is asked for");
@@ -367,19 +367,19 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
 fn a_program_carries_a_batch_out() {
     let (sim, home, _) = team();
     let token = format!("Bearer {}", add_token(&home, "lead", &["batch"]));
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let headers = [("Authorization", token.as_str()), ("Idempotency-Key", "k"), ("Content-Type", "text/csv")];
     let file = format!("order_id\n\"{}\"\n", sim.example("plain").order_id);
-    let made = served.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
+    let made = service.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
     assert_eq!(made.status, 202, "{}", made.body);
-    let again = served.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
+    let again = service.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
     assert_eq!(again.json()["id"], made.json()["id"], "the same request is the same batch");
     let id = made.json()["id"].as_str().expect("a number").to_owned();
-    let one = || served.get(&format!("/api/v1/batches/{id}"), &headers).json();
+    let one = || service.get(&format!("/api/v1/batches/{id}"), &headers).json();
     wait_until("it is planned", || one()["stage"] == "planned");
-    assert_eq!(served.ask("POST", &format!("/api/v1/batches/{id}/apply"), &headers, b"").status, 202);
+    assert_eq!(service.ask("POST", &format!("/api/v1/batches/{id}/apply"), &headers, b"").status, 202);
     wait_until("it is done", || one()["stage"] == "done");
-    assert!(served.get(&format!("/api/v1/batches/{id}/outcomes"), &headers).body.contains("confirmed"));
+    assert!(service.get(&format!("/api/v1/batches/{id}/outcomes"), &headers).body.contains("confirmed"));
     assert_eq!(sim.deletes().len(), 1);
 }
 
@@ -390,8 +390,8 @@ fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls");
     let file = |name: &str| folder.join(name).display().to_string();
     let (cert, key) = (file("cert.pem"), file("key.pem"));
-    let served = Served::start_with(&home, &["--tls-cert", &cert, "--tls-key", &key]);
-    let page = served.ask_over_tls(&folder.join("ca.pem"), "GET", "/login", &[], b"");
+    let service = Service::start_with(&home, &["--tls-cert", &cert, "--tls-key", &key]);
+    let page = service.ask_over_tls(&folder.join("ca.pem"), "GET", "/login", &[], b"");
     assert_eq!(page.status, 200);
     assert!(page.header("strict-transport-security").contains("max-age"));
     assert!(page.cookie("recoup-form").is_none(), "a neighbouring site could set a cookie of that name");
@@ -399,13 +399,13 @@ fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
     let csrf = field(&page.body, "csrf").expect("a token");
     let body = form(&[("csrf", &csrf), ("name", "ann"), ("password", &password)]);
     let headers = [("Cookie", cookie.as_str()), FORM];
-    let entered = served.ask_over_tls(&folder.join("ca.pem"), "POST", "/login", &headers, body.as_bytes());
+    let entered = service.ask_over_tls(&folder.join("ca.pem"), "POST", "/login", &headers, body.as_bytes());
     assert_eq!(entered.status, 303, "{}", entered.body);
     let kept = entered.headers["set-cookie"].iter().find(|one| one.starts_with("__Host-recoup=")).expect("a session");
     assert!(kept.contains("Secure") && kept.contains("HttpOnly") && kept.contains("Path=/"), "{kept}");
     // Whoever speaks plainly gets no answer, and nobody else is kept from theirs.
-    assert_eq!(served.get("/login", &[]).status, 0);
-    assert_eq!(served.ask_over_tls(&folder.join("ca.pem"), "GET", "/healthz", &[], b"").status, 200);
+    assert_eq!(service.get("/login", &[]).status, 0);
+    assert_eq!(service.ask_over_tls(&folder.join("ca.pem"), "GET", "/healthz", &[], b"").status, 200);
     let swapped = home.check(&["serve", "--tls-cert", &key, "--tls-key", &cert, "--json"], 3);
     assert!(swapped.stdout.contains("there is no certificate in it"), "{}", swapped.stdout);
 }
@@ -413,28 +413,30 @@ fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
 #[test]
 fn a_program_hears_that_a_second_person_is_needed_and_goes_on_after_a_yes() {
     let (sim, home) = ready(&[]);
-    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &me()], 0);
+    home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
     let [_agent, password] = ["agent", "lead"].map(|role| add_user(&home, role, role));
     let token = format!("Bearer {}", add_token(&home, "agent", &["lookup", "preflight", "retract"]));
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let order = sim.example("plain").order_id;
-    let plan = served.get(&format!("/api/v1/preflight?order_id={}", escaped(&order)), &[("Authorization", &token)]);
+    let plan =
+        service.get(&format!("/api/v1/preflight?order_id={}", percent_encoded(&order)), &[("Authorization", &token)]);
     let body = serde_json::json!({ "order_id": order, "reason": "refunded", "plan": plan.json()["plan"] }).to_string();
     let post = |key: &str| {
         let headers =
             [("Authorization", token.as_str()), ("Idempotency-Key", key), ("Content-Type", "application/json")];
-        served.ask("POST", "/api/v1/retractions", &headers, body.as_bytes())
+        service.ask("POST", "/api/v1/retractions", &headers, body.as_bytes())
     };
     let asked = post("a");
     assert_eq!((asked.status, asked.json()["kind"].as_str()), (409, Some("needs_approval")), "{}", asked.body);
     assert!(sim.deletes().is_empty());
-    let lead = served.login("lead", &password);
+    let lead = service.login("lead", &password);
     let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
     assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
     // What was approved is carried out by the yes itself; the program finds it, and sends nothing twice.
-    let found =
-        || served.get(&format!("/api/v1/retractions?order_id={}", escaped(&order)), &[("Authorization", &token)]);
+    let found = || {
+        service.get(&format!("/api/v1/retractions?order_id={}", percent_encoded(&order)), &[("Authorization", &token)])
+    };
     wait_until("it is proven", || found().json()[0]["state"] == "confirmed");
     let again = post("b");
     assert!(again.status == 200 || again.status == 409, "{} {}", again.status, again.body);
@@ -444,8 +446,8 @@ fn a_program_hears_that_a_second_person_is_needed_and_goes_on_after_a_yes() {
 #[test]
 fn somebody_chooses_another_password_and_is_signed_out_elsewhere() {
     let (_sim, home, passwords) = team();
-    let served = Served::start(&home);
-    let (agent, elsewhere) = (served.login("agent", &passwords[1]), served.login("agent", &passwords[1]));
+    let service = Service::start(&home);
+    let (agent, elsewhere) = (service.login("agent", &passwords[1]), service.login("agent", &passwords[1]));
     let new = "four words in a row";
     let change =
         |old: &str, new: &str, again: &str| agent.post("/password", &[("old", old), ("new", new), ("again", again)]);
@@ -457,12 +459,12 @@ fn somebody_chooses_another_password_and_is_signed_out_elsewhere() {
     assert_eq!(changed.status, 303, "{}", changed.body);
     assert_eq!(elsewhere.get("/lookup").status, 303, "signed out");
     let cookie = changed.cookie("recoup").expect("a new session");
-    assert_eq!(served.get("/lookup", &[("Cookie", &cookie)]).status, 200);
-    assert_eq!(served.try_login("agent", &passwords[1]).status, 401);
-    assert_eq!(served.try_login("agent", new).status, 303);
+    assert_eq!(service.get("/lookup", &[("Cookie", &cookie)]).status, 200);
+    assert_eq!(service.try_login("agent", &passwords[1]).status, 401);
+    assert_eq!(service.try_login("agent", new).status, 303);
     assert!(home.check(&["user", "log"], 0).stdout.contains("by themselves"));
     // Guessing the one that somebody has is slowed down here too.
-    let open = served.login("viewer", &passwords[0]);
+    let open = service.login("viewer", &passwords[0]);
     let guess = || open.post("/password", &[("old", "wrong"), ("new", new), ("again", new)]).status;
     assert_eq!((0..6).map(|_| guess()).collect::<Vec<_>>(), [401, 401, 401, 401, 401, 429]);
 }
@@ -471,7 +473,7 @@ fn somebody_chooses_another_password_and_is_signed_out_elsewhere() {
 fn two_services_and_a_command_line_send_one_order_once() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
-    let (one, two) = (Served::start(&home), Served::start(&home));
+    let (one, two) = (Service::start(&home), Service::start(&home));
     let (agent, lead) = (one.login("agent", &passwords[1]), two.login("lead", &passwords[2]));
     let asked = [("order", order.as_str()), ("reason", "refunded")];
     // Everybody has looked at the plan before anybody sends.
@@ -488,7 +490,7 @@ fn two_services_and_a_command_line_send_one_order_once() {
         }
         scope.spawn(|| home.run(&["retract", &order, "--yes", "--reason", "refunded"]));
     });
-    let receipt = || agent.get(&format!("/receipt?order={}", escaped(&order))).body;
+    let receipt = || agent.get(&format!("/receipt?order={}", percent_encoded(&order))).body;
     wait_until("it is proven", || receipt().contains("<strong class=\"state\">confirmed</strong>"));
     assert_eq!(sim.deletes().len(), 1);
     home.check(&["audit", "verify"], 0);
@@ -498,11 +500,11 @@ fn two_services_and_a_command_line_send_one_order_once() {
 fn what_is_pasted_into_the_api_is_several_orders_or_unclear_and_never_taken_for_another_order() {
     let (sim, home, _) = team();
     let (one, two) = (sim.example("plain").order_id, sim.example("two_actions").order_id);
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let agent = format!("Bearer {}", add_token(&home, "agent", &["lookup", "accounts"]));
     let viewer = format!("Bearer {}", add_token(&home, "viewer", &["lookup"]));
     let asked = |text: &str, token: &str| {
-        served.get(&format!("/api/v1/lookup?order_id={}", escaped(text)), &[("Authorization", token)]).json()
+        service.get(&format!("/api/v1/lookup?order_id={}", percent_encoded(text)), &[("Authorization", token)]).json()
     };
     let found = asked(&one, &viewer);
     assert_eq!((&found["verdict"], &found["candidates"]), (&"found".into(), &serde_json::json!([])), "{found}");
@@ -514,8 +516,8 @@ fn what_is_pasted_into_the_api_is_several_orders_or_unclear_and_never_taken_for_
     );
     let unclear = asked(&format!("{one}\u{202c}"), &viewer);
     assert_eq!((&unclear["verdict"], &unclear["candidates"][0]["order_id"]), (&"unclear".into(), &one.as_str().into()));
-    let known = served.get(
-        &format!("/api/v1/lookup?accounts=shown&order_id={}", escaped(&one)),
+    let known = service.get(
+        &format!("/api/v1/lookup?accounts=shown&order_id={}", percent_encoded(&one)),
         &[("Authorization", agent.as_str())],
     );
     let account = known.json()["matches"][0]["account_id"].as_str().expect("an account").to_owned();
@@ -531,9 +533,9 @@ fn what_is_pasted_into_the_api_is_several_orders_or_unclear_and_never_taken_for_
 fn what_is_pasted_into_the_page_is_several_orders_or_unclear_with_what_it_may_mean() {
     let (sim, home, passwords) = team();
     let (one, two) = (sim.example("plain"), sim.example("two_actions").order_id);
-    let served = Served::start(&home);
-    let viewer = served.login("viewer", &passwords[0]);
-    let asked = |text: &str| viewer.get(&format!("/lookup?orders={}", escaped(text))).body;
+    let service = Service::start(&home);
+    let viewer = service.login("viewer", &passwords[0]);
+    let asked = |text: &str| viewer.get(&format!("/lookup?orders={}", percent_encoded(text))).body;
     assert_eq!(asked(&format!("{}, {two}", one.order_id)).matches("<article").count(), 2);
     let unclear = asked(&format!("{}\u{202c}", one.order_id));
     assert!(unclear.contains("Unclear. The pasted text has U+202C behind it.") && unclear.contains("Did you mean:"));
@@ -542,7 +544,7 @@ fn what_is_pasted_into_the_page_is_several_orders_or_unclear_with_what_it_may_me
     let nothing = asked("no-such-1\u{2069}");
     assert!(nothing.contains("Unclear.") && !nothing.contains("not a referral"), "{nothing}");
     let action = asked(&one.action_ids[0]);
-    assert!(action.contains("It is an ActionId of:") && action.contains(&escaped(&one.order_id)), "{action}");
+    assert!(action.contains("It is an ActionId of:") && action.contains(&percent_encoded(&one.order_id)), "{action}");
     let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join("%2C");
     let refused = viewer.get(&format!("/lookup?orders={many}"));
     assert!(refused.status == 400 && refused.body.contains("look them up in parts"), "{}", refused.body);
@@ -552,8 +554,8 @@ fn what_is_pasted_into_the_page_is_several_orders_or_unclear_with_what_it_may_me
 fn eight_thousand_order_ids_get_an_answer_that_says_what_to_do() {
     let (_sim, home, passwords) = team();
     let token = format!("Bearer {}", add_token(&home, "lead", &["lookup", "batch"]));
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[1]);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[1]);
     let ids: Vec<String> = (0..8_000).map(|n| format!("100{n:07}")).collect();
     let (lines, cookie) =
         (form(&[("csrf", &agent.csrf), ("orders", &ids.join("\n"))]), [("Cookie", agent.cookie.as_str()), FORM]);
@@ -565,13 +567,13 @@ fn eight_thousand_order_ids_get_an_answer_that_says_what_to_do() {
         ("POST", "/lookup/source".to_owned(), lines.as_str()),
         ("POST", "/retract/review".to_owned(), lines.as_str()),
     ] {
-        let answer = served.ask(method, &path, &cookie, body.as_bytes());
+        let answer = service.ask(method, &path, &cookie, body.as_bytes());
         assert!([400, 405, 413, 414, 431].contains(&answer.status), "{method} {path:.40}: {}", answer.status);
         assert!(answer.header("content-type").starts_with("text/html"), "{method} {path:.40}: {:?}", answer.headers);
         assert!(answer.body.contains("class=\"hint\"") && answer.body.contains("batch"), "{path:.40}: {}", answer.body);
     }
     // Nobody is brought back to an address that no browser takes.
-    let signed_out = served.get(&format!("/lookup?{few}"), &[]);
+    let signed_out = service.get(&format!("/lookup?{few}"), &[]);
     assert_eq!((signed_out.status, signed_out.header("location")), (303, "/login?next=%2Flookup"));
 
     let api = [("Authorization", token.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "k")];
@@ -582,7 +584,7 @@ fn eight_thousand_order_ids_get_an_answer_that_says_what_to_do() {
         ("POST", "/api/v1/batches/1".to_owned(), lines.as_str()),
         ("GET", "/api/v1/nothing".to_owned(), ""),
     ] {
-        let answer = served.ask(method, &path, &api, body.as_bytes());
+        let answer = service.ask(method, &path, &api, body.as_bytes());
         assert!((400..500).contains(&answer.status), "{method} {path:.40}: {}", answer.status);
         assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path:.40}");
         let problem = answer.json();
@@ -598,28 +600,28 @@ fn a_refusal_before_the_end_of_a_long_request_arrives() {
         add_user(&home, "lead", "lead");
         add_token(&home, "lead", &["lookup", "retract"])
     });
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let long = vec![b'x'; 8 << 20];
     let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json"), ("Idempotency-Key", "k")];
-    assert_eq!(served.ask("POST", "/api/v1/retractions", &headers, &long).status, 413);
-    assert_eq!(served.ask("POST", "/nowhere", &[FORM], &long).status, 404);
+    assert_eq!(service.ask("POST", "/api/v1/retractions", &headers, &long).status, 413);
+    assert_eq!(service.ask("POST", "/nowhere", &[FORM], &long).status, 404);
 }
 
 #[test]
 fn the_hints_of_page_and_api_name_their_fields_and_no_flag() {
     let (sim, home, passwords) = team();
-    let served = Served::start(&home);
-    let agent = served.login("agent", &passwords[1]);
+    let service = Service::start(&home);
+    let agent = service.login("agent", &passwords[1]);
     let token = format!("Bearer {}", add_token(&home, "agent", &["lookup", "preflight", "retract"]));
-    let order = escaped(&sim.example("two_actions").order_id);
-    let api = served.get(&format!("/api/v1/preflight?order_id={order}"), &[("Authorization", token.as_str())]);
+    let order = percent_encoded(&sim.example("two_actions").order_id);
+    let api = service.get(&format!("/api/v1/preflight?order_id={order}"), &[("Authorization", token.as_str())]);
     assert_eq!(api.status, 409, "{}", api.body);
     let hint = api.json()["hint"].as_str().unwrap_or_default().to_owned();
     assert!(hint.contains("`action_id`") && hint.contains("`all`"), "{hint}");
     let page = agent.get(&format!("/retract?order={order}"));
     assert_eq!(page.status, 409, "{}", page.body);
     assert!(page.body.contains("all actions"), "{}", page.body);
-    let unknown = served.get("/api/v1/preflight?order_id=nobody-has-this", &[("Authorization", token.as_str())]);
+    let unknown = service.get("/api/v1/preflight?order_id=nobody-has-this", &[("Authorization", token.as_str())]);
     assert_eq!(unknown.status, 404, "{}", unknown.body);
     assert!(unknown.json()["hint"].is_string(), "{}", unknown.body);
 }

@@ -1,7 +1,7 @@
-//! What a monitor reads: the check and its exit code, and the metrics file.
+//! What a monitor reads: `recoup status --check` with its exit code, and the metrics file.
 
-use crate::served::Served;
-use crate::support::{Home, Sim, ready, skipped};
+use crate::service::Service;
+use crate::support::{Home, Sim, ready, report_skipped};
 
 /// Nothing can be sent: `retract` refuses with this exit code, and everything that speaks of health fails and says why.
 #[track_caller]
@@ -24,7 +24,7 @@ fn everything_is_red(sim: &Sim, home: &Home, problem: &str, says: &str, refused:
     let doctor = home.run(&["doctor", "--json"]);
     assert_ne!(doctor.code, Some(0), "{says}: {doctor:?}");
     assert!(doctor.objects().iter().any(|line| line["ok"] == false && line["message"].to_string().contains(says)));
-    let answer = Served::start(home).get("/readyz", &[]);
+    let answer = Service::start(home).get("/readyz", &[]);
     assert!(answer.status == 503 && answer.body.contains(says), "{says}: {} {}", answer.status, answer.body);
 }
 
@@ -33,7 +33,7 @@ fn everything_is_red(sim: &Sim, home: &Home, problem: &str, says: &str, refused:
 fn everything_is_green(home: &Home) {
     home.check(&["doctor"], 0);
     home.check(&["status", "--check"], 0);
-    assert_eq!(Served::start(home).get("/readyz", &[]).status, 200);
+    assert_eq!(Service::start(home).get("/readyz", &[]).status, 200);
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn health_is_red_when_the_ledger_its_folder_or_its_lock_cannot_be_written() {
     ] {
         let (sim, mut home) = ready(&[]);
         home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
-        if !home.give_away_what_is_root_s() {
-            skipped("files that cannot be written: nobody cannot run the binary");
+        if !home.drop_root() {
+            report_skipped("files that cannot be written: nobody cannot run the binary");
             return;
         }
         everything_is_green(&home);
@@ -183,9 +183,9 @@ fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
         home.check(&["retract", &first, "--yes"], 0);
         let older = std::fs::read(home.ledger()).expect("the ledger");
         home.check(&["retract", &second, "--yes"], 0);
-        let served = Served::start(&home);
-        assert_eq!(served.get("/readyz", &[]).status, 200, "{trouble}");
-        drop(served);
+        let service = Service::start(&home);
+        assert_eq!(service.get("/readyz", &[]).status, 200, "{trouble}");
+        drop(service);
         home.check(&["status"], 0);
         let newest = std::fs::read(home.ledger()).expect("the ledger");
         for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
@@ -220,8 +220,8 @@ fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
         assert_eq!(problems[0]["problem"], "ledger", "{trouble}: {problems}");
         let doctor = home.check(&["doctor", "--json"], 3);
         assert!(doctor.stdout.contains(r#""check":"ledger of this index","ok":false"#), "{trouble}: {}", doctor.stdout);
-        let served = Served::start(&home);
-        let answer = served.get("/readyz", &[]);
+        let service = Service::start(&home);
+        let answer = service.get("/readyz", &[]);
         assert!(answer.status == 503 && answer.body.contains("ledger"), "{trouble}: {} {}", answer.status, answer.body);
         let sent = sim.deletes().len();
         home.check(&["retract", &second, "--yes"], 3);

@@ -1,7 +1,7 @@
-//! What every test stands on: the real binary, a real simulator, a home of its own.
+//! Test helpers: the real binary, a running simulator, and a home directory for each test.
 //!
-//! Nothing of the caller's environment reaches the binary under test, every file lies in a temporary folder, and the
-//! simulator is asked over its control paths. No test sleeps: it waits for a process, or asks until something is so.
+//! The binary under test gets no environment variable of the caller, and every file is in a temporary directory. No test
+//! sleeps: it waits for a process, or polls until a condition holds.
 
 #![expect(clippy::disallowed_methods, reason = "how long a test waits for another process, in real time")]
 
@@ -182,13 +182,14 @@ pub struct Home {
     dir: TempDir,
     env: Vec<(String, String)>,
     /// Whether commands run as nobody.
-    is_nobodys: bool,
+    is_unprivileged: bool,
 }
 
 impl Home {
     /// A home with the simulator's address and credentials, and time-outs fit for a test.
     pub fn new(sim: &Sim) -> Self {
-        let home = Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new(), is_nobodys: false };
+        let home =
+            Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new(), is_unprivileged: false };
         let host = "timeout = '2s'\nbackoff = '5ms'\nbackoff_max = '50ms'\nattempts = 8\nstart_concurrency = 8\n";
         home.configure(&format!(
             "[advocate]\n{host}concurrency = 32\n[brand]\n{host}[retract]\nfirst_poll = '10ms'\nmax_poll = '50ms'\nwait = '5s'\nsettle = '10s'\n"
@@ -253,7 +254,7 @@ impl Home {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         #[cfg(unix)]
-        if self.is_nobodys {
+        if self.is_unprivileged {
             std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
         }
         command
@@ -262,7 +263,7 @@ impl Home {
     /// Gives everything to a user for whom the modes of files count, if root runs these tests; `false` if that user cannot run
     /// the binary.
     #[cfg(unix)]
-    pub fn give_away_what_is_root_s(&mut self) -> bool {
+    pub fn drop_root(&mut self) -> bool {
         if std::fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).ok() != Some(0) {
             return true;
         }
@@ -272,7 +273,7 @@ impl Home {
         for path in paths {
             std::os::unix::fs::chown(&path, Some(NOBODY), None).expect("root may");
         }
-        self.is_nobodys = true;
+        self.is_unprivileged = true;
         self.command(&["--version"]).output().is_ok()
     }
 
@@ -388,17 +389,17 @@ pub fn size(name: &str, usual: usize) -> usize {
 }
 
 /// Who runs these tests, as the operating system knows them.
-pub fn me() -> String {
+pub fn os_user() -> String {
     let id = Command::new("id").arg("-un").output().expect("id runs");
     String::from_utf8(id.stdout).expect("a name").trim().to_owned()
 }
 
 /// Says that something could not be tested here, past what the harness keeps to itself.
-pub fn skipped(what: &str) {
+pub fn report_skipped(what: &str) {
     let _nobody_reads_it = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
 /// Whether a browser that is missing is a failure: `TEST_BROWSER=1`, as `.ci/run` sets it.
-pub fn must_have_a_browser() -> bool {
+pub fn browser_required() -> bool {
     std::env::var_os("TEST_BROWSER").is_some()
 }

@@ -1,4 +1,5 @@
-//! A shop's file at the page and the API: only what it proves to be refunded in full is sent, and a person sees why.
+//! Refund files uploaded on the page or the API: recoup sends only what a file proves to be refunded in full, and shows
+//! why.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 use crate::batch::{Action, plain};
 use crate::browser::sign_in;
 use crate::chrome::{Chrome, Screen};
-use crate::served::{Served, add_token, add_user, escaped};
+use crate::service::{Service, add_token, add_user, percent_encoded};
 use crate::support::{Home, Sim, ready, wait_until};
 
 /// A crawled tenant with a lead.
@@ -76,8 +77,8 @@ fn uploads(home: &Home) -> Vec<std::path::PathBuf> {
 fn an_uploaded_orders_export_shows_its_statuses_and_sends_only_the_refunded_order() {
     let (sim, home, password) = team();
     let actions = plain(&sim, 3);
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     let taken = lead.upload(orders_export(&sim, &actions).as_bytes(), &[("reason", "refunds")]);
     assert_eq!(taken.status, 303, "{}", taken.body);
     let path = taken.header("location").to_owned();
@@ -116,8 +117,8 @@ fn an_uploaded_orders_export_shows_its_statuses_and_sends_only_the_refunded_orde
 fn a_file_whose_columns_are_in_doubt_is_explained_in_a_form_before_anything_is_planned() {
     let (sim, home, password) = team();
     let actions = plain(&sim, 2);
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     let taken = lead.upload(doubtful_file(&actions).as_bytes(), &[("reason", "refunds")]);
     assert_eq!(taken.status, 303, "{}", taken.body);
     let path = taken.header("location").to_owned();
@@ -150,10 +151,10 @@ fn a_file_whose_columns_are_in_doubt_is_explained_in_a_form_before_anything_is_p
         assert_eq!(again.status, 400, "{fields:?}");
         assert!(again.body.contains(reason) && again.body.contains("“Zustand” is"), "{fields:?}: {}", again.body);
     }
-    let no_token = served.ask(
+    let no_token = service.ask(
         "POST",
         &format!("{path}/explain"),
-        &[("Cookie", &lead.cookie), crate::served::FORM],
+        &[("Cookie", &lead.cookie), crate::service::FORM],
         b"column_1=status",
     );
     assert_eq!(no_token.status, 403, "a form of another site");
@@ -177,8 +178,8 @@ fn a_file_whose_columns_are_in_doubt_is_explained_in_a_form_before_anything_is_p
 fn a_file_without_a_known_column_of_order_ids_is_explained_in_the_form() {
     let (sim, home, password) = team();
     let actions = plain(&sim, 1);
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     // In the second file two columns could be the order ID: neither is taken.
     for (header, place) in [("Kauf,Filiale", 0), ("order_id,Order Number", 1)] {
         let cells =
@@ -200,11 +201,11 @@ fn the_api_lists_the_columns_in_doubt_and_reads_the_file_as_the_query_says() {
     let (sim, home, _) = team();
     let actions = plain(&sim, 2);
     let token = format!("Bearer {}", add_token(&home, "lead", &["batch"]));
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let headers = [("Authorization", token.as_str()), ("Idempotency-Key", "k"), ("Content-Type", "text/csv")];
     let file = doubtful_file(&actions);
     let create =
-        |query: &str| served.ask("POST", &format!("/api/v1/batches?reason=refunds{query}"), &headers, file.as_bytes());
+        |query: &str| service.ask("POST", &format!("/api/v1/batches?reason=refunds{query}"), &headers, file.as_bytes());
     let refused = create("");
     assert_eq!(refused.status, 400, "{}", refused.body);
     let problem = refused.json();
@@ -216,19 +217,19 @@ fn the_api_lists_the_columns_in_doubt_and_reads_the_file_as_the_query_says() {
     assert!(create("&amount_means=x").body.contains("new-amount"));
 
     // The key is free, since nothing was done.
-    let query = format!("&status_column=Zustand&refunded_when={}&refunded_when=Retoure", escaped("zurück"));
+    let query = format!("&status_column=Zustand&refunded_when={}&refunded_when=Retoure", percent_encoded("zurück"));
     let made = create(&query);
     assert_eq!(made.status, 202, "{}", made.body);
     assert_eq!(create(&query).json()["id"], made.json()["id"], "the same request is the same batch");
     assert_eq!(create("&ignore_column=Zustand").status, 422, "the same key with another query");
     let id = made.json()["id"].as_str().expect("a number").to_owned();
-    let one = || served.get(&format!("/api/v1/batches/{id}"), &headers).json();
+    let one = || service.get(&format!("/api/v1/batches/{id}"), &headers).json();
     wait_until("it is planned", || one()["stage"] == "planned");
     let batch = one();
     assert_eq!((&batch["format"], &batch["format_title"]), (&Value::from("list"), &Value::from("list of refunds")));
     assert_eq!(batch["decisions"], serde_json::json!({ "refunded_in_full": 1, "not_refunded": 1 }));
     assert!(batch["notes"].is_array() && batch["orders"] == 1, "{batch}");
-    assert_eq!(served.ask("POST", &format!("/api/v1/batches/{id}/apply"), &headers, b"").status, 202);
+    assert_eq!(service.ask("POST", &format!("/api/v1/batches/{id}/apply"), &headers, b"").status, 202);
     wait_until("it is done", || one()["stage"] == "done");
     assert_eq!(reversed(&sim, &actions), [0], "{:?}", sim.deletes());
 }
@@ -237,8 +238,8 @@ fn the_api_lists_the_columns_in_doubt_and_reads_the_file_as_the_query_says() {
 fn a_hint_about_a_file_names_no_flag_at_the_page_or_the_api() {
     let (_sim, home, password) = team();
     let token = format!("Bearer {}", add_token(&home, "lead", &["batch"]));
-    let served = Served::start(&home);
-    let lead = served.login("lead", &password);
+    let service = Service::start(&home);
+    let lead = service.login("lead", &password);
     for (n, (file, format)) in [
         ("a,b\n1,2\n", ""),
         ("order_id,Order Number\n1,2\n", ""),
@@ -258,7 +259,7 @@ fn a_hint_about_a_file_names_no_flag_at_the_page_or_the_api() {
         let key = n.to_string();
         let headers = [("Authorization", token.as_str()), ("Idempotency-Key", key.as_str())];
         let query = if format.is_empty() { String::new() } else { format!("&format={format}") };
-        let answer = served.ask("POST", &format!("/api/v1/batches?reason=x{query}"), &headers, file.as_bytes());
+        let answer = service.ask("POST", &format!("/api/v1/batches?reason=x{query}"), &headers, file.as_bytes());
         assert_eq!(answer.status, 400, "{file:?}: {}", answer.body);
         let text = answer.body.replace("\\\"", "\"");
         assert!(!text.contains("--") && !text.contains("`recoup"), "{file:?}: {text}");
@@ -278,13 +279,13 @@ fn the_settings_say_how_uploads_are_read() {
          status_column = \"Zustand\"\nrefunded_when = [\"zurück\"]\n",
     );
     let token = format!("Bearer {}", add_token(&home, "lead", &["batch"]));
-    let served = Served::start(&home);
+    let service = Service::start(&home);
     let headers = [("Authorization", token.as_str()), ("Idempotency-Key", "k"), ("Content-Type", "text/csv")];
     let file = format!("Beleg,Zustand\n\"SHOP-{}\",zurück\n\"SHOP-{}\",bezahlt\n", actions[0].order, actions[1].order);
-    let made = served.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
+    let made = service.ask("POST", "/api/v1/batches?reason=refunds", &headers, file.as_bytes());
     assert_eq!(made.status, 202, "{}", made.body);
     let id = made.json()["id"].as_str().expect("a number").to_owned();
-    let one = || served.get(&format!("/api/v1/batches/{id}"), &headers).json();
+    let one = || service.get(&format!("/api/v1/batches/{id}"), &headers).json();
     wait_until("it is planned", || one()["stage"] == "planned");
     assert_eq!((&one()["format"], &one()["orders"]), (&Value::from("kasse"), &Value::from(1)), "{}", one());
 }
@@ -296,8 +297,8 @@ fn a_lead_uploads_an_orders_export_and_explains_another_file_in_a_browser() {
     let (export, list) = (home.path("orders.csv"), home.path("list.csv"));
     std::fs::write(&export, orders_export(&sim, &actions)).expect("a file");
     std::fs::write(&list, doubtful_file(&actions)).expect("a file");
-    let served = Served::start(&home);
-    let Some(chrome) = Chrome::open("upload", &served, true) else { return };
+    let service = Service::start(&home);
+    let Some(chrome) = Chrome::open("upload", &service, true) else { return };
     sign_in(&chrome, "lead", &password);
     chrome.go("/batch");
     chrome.presses("How the file is read");

@@ -1,6 +1,6 @@
 //! Adyen, settlement details and payment accounting.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -27,11 +27,11 @@ pub(super) static FORMAT: Format = Format {
     ],
     required: &[Column::Type, Column::Currency],
     signed: true,
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let kind = cells.word(Column::Type).replace(' ', "");
     let amount = |column: Column| -> Result<Decimal, String> {
         let column = if cells.has(column) { column } else { Column::Amount };
@@ -47,9 +47,9 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         if amount.is_zero() { Err(format!("a {kind} row without an amount")) } else { Ok(amount) }
     };
     match kind.as_str() {
-        "settled" => Ok(Says::Money { charged: amount(Column::Credit)?, refunded: Decimal::ZERO }),
-        "refunded" => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount(Column::Debit)? }),
-        "refundedreversed" => Ok(Says::Money { charged: Decimal::ZERO, refunded: -amount(Column::Credit)? }),
+        "settled" => Ok(RowMeaning::Money { charged: amount(Column::Credit)?, refunded: Decimal::ZERO }),
+        "refunded" => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount(Column::Debit)? }),
+        "refundedreversed" => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: -amount(Column::Credit)? }),
         "refundfailed" => Err("a refund of the order failed".to_owned()),
         "chargeback"
         | "chargebackreversed"
@@ -74,7 +74,7 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         | "notificationofchargeback"
         | "disputedefense"
         | "bankpayout"
-        | "payout" => Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type)))),
+        | "payout" => Ok(RowMeaning::NoRefund(format!("{} is no refund", cells.text(Column::Type)))),
         _ => Err(cells.unknown(Column::Type)),
     }
 }

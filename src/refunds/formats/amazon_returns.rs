@@ -1,6 +1,6 @@
-//! Amazon FBA customer returns: units that came back, without amounts.
+//! Amazon FBA customer returns: returned units, without amounts.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 
 pub(super) static FORMAT: Format = Format {
     name: "amazon-fba-returns",
@@ -15,12 +15,12 @@ pub(super) static FORMAT: Format = Format {
         (Column::RowId, &["license-plate-number"]),
     ],
     required: &[],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
-    // Looked at for the evidence.
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
+    // Reading the cell adds it to the evidence.
     cells.text(Column::Status);
     Err("a unit came back, and the report says neither what was refunded nor whether the order has others; use the settlement \
          report"

@@ -1,6 +1,6 @@
-//! Amazon settlement report V2: one line for each part of an amount. The principal decides; taxes and fees go with it.
+//! Amazon settlement report V2. One line for each part of an amount. Only the principal counts; taxes and fees follow it.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -20,11 +20,11 @@ pub(super) static FORMAT: Format = Format {
     ],
     required: &[Column::Type, Column::AmountType, Column::Detail, Column::Amount],
     signed: true,
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let kind = cells.word(Column::Type);
     let is_refund = match kind.as_str() {
         "order" => false,
@@ -43,12 +43,12 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         | "current reserve amount"
         | "debt"
         | "successful charge" => {
-            return Ok(Says::NoRefund(format!("{} is no refund", cells.text(Column::Type))));
+            return Ok(RowMeaning::NoRefund(format!("{} is no refund", cells.text(Column::Type))));
         }
         "refund retrocharge" => return Err("a refund of it was charged back".to_owned()),
-        // The settlement's own line, with what it adds up to.
+        // The total line of the settlement.
         "" if cells.text(Column::OrderId).is_empty() && cells.text(Column::AmountType).is_empty() => {
-            return Ok(Says::NoRefund("the line of the settlement itself".to_owned()));
+            return Ok(RowMeaning::NoRefund("the line of the settlement itself".to_owned()));
         }
         _ => return Err(cells.unknown(Column::Type)),
     };
@@ -56,8 +56,8 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         ("itemprice", "principal") => {
             let amount = cells.needed(Column::Amount)?;
             match (is_refund, amount.is_negative()) {
-                (true, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
-                (false, false) => Ok(Says::Money { charged: amount, refunded: Decimal::ZERO }),
+                (true, true) => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+                (false, false) => Ok(RowMeaning::Money { charged: amount, refunded: Decimal::ZERO }),
                 _ => Err(format!("a principal of {amount} on a line of type {}", cells.text(Column::Type))),
             }
         }
@@ -75,7 +75,7 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             | "cost of advertising"
             | "other transaction",
             _,
-        ) => Ok(Says::NoRefund(format!("{} is not the principal", cells.text(Column::Detail)))),
+        ) => Ok(RowMeaning::NoRefund(format!("{} is not the principal", cells.text(Column::Detail)))),
         _ => Err(cells.unknown(Column::AmountType)),
     }
 }

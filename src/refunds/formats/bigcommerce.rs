@@ -1,6 +1,6 @@
 //! BigCommerce, orders.
 
-use super::{Cells, Column, Format, Says, Status, order_of};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning, order_of};
 
 pub(super) static FORMAT: Format = Format {
     name: "bigcommerce-orders",
@@ -17,14 +17,14 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderedAt, &["Order Date"]),
     ],
     required: &[Column::Status, Column::Amount],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = match cells.word(Column::Status).as_str() {
-        "refunded" => Status::Refunded,
-        "partially refunded" => Status::RefundedInPart,
+        "refunded" => OrderStatus::Refunded,
+        "partially refunded" => OrderStatus::RefundedInPart,
         "pending"
         | "awaiting payment"
         | "awaiting fulfillment"
@@ -39,7 +39,7 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         | "manual verification required"
         | "verification required"
         | "disputed"
-        | "incomplete" => Status::NotInFull,
+        | "incomplete" => OrderStatus::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),
     };
     order_of(cells, status)

@@ -1,6 +1,6 @@
-//! eBay, orders report. It lists sales and shows no refund.
+//! eBay orders report. It lists sales and has no refunds.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 
 pub(super) static FORMAT: Format = Format {
     name: "ebay-orders",
@@ -14,13 +14,13 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderedAt, &["Paid On Date"]),
     ],
     required: &[],
-    says,
+    interpret,
     ..Format::BASE
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every format's rule")]
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
-    // Looked at for the evidence.
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
+    // Reading the cell adds it to the evidence.
     cells.text(Column::OrderedAt);
-    Ok(Says::NoRefund("a report of sales cannot show a refund".to_owned()))
+    Ok(RowMeaning::NoRefund("a report of sales cannot show a refund".to_owned()))
 }

@@ -1,6 +1,6 @@
 //! The vendor's own reversal file (`docs/vendor/refund-guide.md` E). Its Amount is the new amount: 0 takes the whole action back.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 
 pub(super) static FORMAT: Format = Format {
     name: "impact-reversals",
@@ -18,11 +18,11 @@ pub(super) static FORMAT: Format = Format {
         (Column::AmountType, &["Quantity", "ItemQuantity"]),
     ],
     required: &[Column::Amount, Column::Reason],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if !cells.text(Column::Detail).is_empty() || !cells.text(Column::AmountType).is_empty() {
         return Err("the line is of an item, not of the order".to_owned());
     }
@@ -30,5 +30,5 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     if amount.is_negative() {
         return Err(format!("a new amount of {amount} is less than nothing"));
     }
-    Ok(Says::NewAmount(amount))
+    Ok(RowMeaning::NewAmount(amount))
 }

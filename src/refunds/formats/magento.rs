@@ -1,7 +1,7 @@
-//! Magento / Adobe Commerce, the orders grid. `closed` means refunded in full or cancelled, so the amounts decide. A status
-//! that a shop made up is unclear.
+//! Magento / Adobe Commerce, orders grid. `closed` means refunded in full or cancelled, so the amounts decide. Custom
+//! statuses are unclear.
 
-use super::{Cells, Column, Format, Says, Status};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -18,11 +18,11 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderedAt, &["Purchase Date"]),
     ],
     required: &[Column::Amount, Column::Total],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-/// Whether a status is one of an order that was not refunded in full.
+/// Whether the status means that the order was not refunded in full.
 fn is_open(status: &str) -> bool {
     matches!(
         status,
@@ -39,22 +39,22 @@ fn is_open(status: &str) -> bool {
     )
 }
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = cells.word(Column::Status);
     let total = cells.needed(Column::Total)?;
     let Some(refunded) = cells.amount(Column::Amount)? else {
         // The grid leaves the cell blank if nothing was refunded.
         return if is_open(&status) {
-            Ok(Says::Order { status: Status::NotInFull, refunded: Some(Decimal::ZERO), total: Some(total) })
+            Ok(RowMeaning::Order { status: OrderStatus::NotInFull, refunded: Some(Decimal::ZERO), total: Some(total) })
         } else {
             Err(cells.blank(Column::Amount))
         };
     };
     let status = match status.as_str() {
-        // A refunded order is closed; the other statuses stay on a partial refund.
-        "closed" => Status::AmountsDecide,
-        _ if is_open(&status) => Status::NotInFull,
+        // A refunded order is closed. A partial refund does not change the status.
+        "closed" => OrderStatus::AmountsDecide,
+        _ if is_open(&status) => OrderStatus::NotInFull,
         _ => return Err(cells.unknown(Column::Status)),
     };
-    Ok(Says::Order { status, refunded: Some(refunded.abs()), total: Some(total) })
+    Ok(RowMeaning::Order { status, refunded: Some(refunded.abs()), total: Some(total) })
 }

@@ -1,7 +1,8 @@
-//! The exports that recoup recognises, one file each: how it is recognised, what its columns mean, what a row says. Pure.
+//! The formats that recoup detects, one file for each platform.
 //!
-//! To add a platform, add a file with one [`Format`] and name it in [`ALL`]; the property test of `decide` then holds it to the
-//! rule that no missing or unknown cell makes a refund of an order that was not refunded.
+//! To add a format, add a file with a `FORMAT`, name it in the `formats!` list below, and put sample exports into
+//! `samples/`. The property tests of `tests/safety.rs` then check that no missing or unknown cell makes a full refund of an
+//! order that was not refunded.
 
 mod adyen;
 mod amazon_returns;
@@ -27,13 +28,13 @@ pub(super) mod samples;
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::amount::{self, NoAmount};
-use super::columns::{Column, Columns, Names, fold};
+use super::amount::{self, AmountError};
+use super::columns::{Column, ColumnNames, Columns, fold};
 use super::decision::Cell;
 use super::row::RefundRow;
 use crate::model::decimal::Decimal;
 
-/// Every format that is recognised, in the order of the documentation.
+/// In the order of the documentation.
 pub static ALL: [&Format; 18] = [
     &shopify_orders::FORMAT,
     &shopify_payments::FORMAT,
@@ -57,36 +58,35 @@ pub static ALL: [&Format; 18] = [
 
 /// The export of one platform.
 pub struct Format {
-    /// Its name for `--format`.
+    /// The value of `--format`.
     pub name: &'static str,
-    /// Its name for people.
+    /// The display name.
     pub title: &'static str,
-    /// What one row stands for.
+    /// What one row represents.
     pub grain: &'static str,
-    /// An order counts as refunded in full if …
+    /// Completes the sentence "an order counts as refunded in full if …".
     pub rule: &'static str,
-    /// What a person should know whose file it is; empty if nothing.
+    /// A warning about files of this format; empty if there is none.
     pub caveat: &'static str,
-    /// Whether the sign of its amounts says which way money went. In other formats two signs in one file contradict each other.
+    /// Whether the sign of an amount is the direction of the money. In other formats, both signs in one file are a
+    /// contradiction.
     pub signed: bool,
-    /// Whether it is JSON only, or a table only; `None` if it is either.
+    /// `Some(true)` if the file must be JSON, `Some(false)` if it must be a table.
     pub is_json: Option<bool>,
-    /// Whether the name of a column counts only as it is written, without spaces and underscores.
+    /// Whether column names must be written without spaces and underscores.
     pub exact_names: bool,
-    /// Whether another table with a header of its own may follow the first one.
+    /// Whether a second table may follow the first.
     pub has_sections: bool,
-    /// Groups of names; a header with one name of each group is this format's.
+    /// A header that has one name of each group is of this format.
     pub signature: &'static [&'static [&'static str]],
-    /// What its columns mean.
-    pub columns: &'static [Names],
-    /// Columns without which the file proves nothing.
+    pub columns: &'static [ColumnNames],
+    /// The columns that the rule needs. A file without them is refused.
     pub required: &'static [Column],
-    /// What a row says. An error is the reason why the order is unclear.
-    pub says: fn(&Cells<'_>) -> Result<Says, String>,
+    /// Interprets a row. An error says why the order is unclear.
+    pub interpret: fn(&RowCells<'_>) -> Result<RowMeaning, String>,
 }
 
 impl Format {
-    /// Fields that most formats share.
     const BASE: Self = Self {
         name: "",
         title: "",
@@ -100,10 +100,10 @@ impl Format {
         signature: &[],
         columns: &[],
         required: &[],
-        says: |_| Ok(Says::Nothing),
+        interpret: |_| Ok(RowMeaning::Nothing),
     };
 
-    /// How many groups of its signature a header has; `None` if one is missing.
+    /// The number of signature groups if the header has all of them.
     fn recognises(&self, header: &Header) -> Option<usize> {
         self.signature
             .iter()
@@ -111,14 +111,14 @@ impl Format {
             .then_some(self.signature.len())
     }
 
-    /// The groups of its signature that a header lacks, each by its first name.
+    /// The first name of each signature group that the header lacks.
     fn missing(&self, header: &Header) -> Vec<&'static str> {
         let lacks = |group: &&&[&str]| !group.iter().any(|name| header.has(name, false));
         self.signature.iter().filter(lacks).map(|group| group[0]).collect()
     }
 }
 
-/// The names of a header, without case and punctuation, and whether one of each was written without any.
+/// Folded names of a header, each with whether it was written without punctuation.
 struct Header(HashMap<String, bool>);
 
 impl Header {
@@ -136,7 +136,7 @@ impl Header {
     }
 }
 
-/// The format of a header: the one with the longest signature. `Err` names two that fit equally.
+/// Detects the format with the longest matching signature. `Err` has two formats that match equally.
 pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static Format>, [&'static Format; 2]> {
     let header = Header::of(header);
     let mut best: Option<(usize, &'static Format)> = None;
@@ -156,7 +156,7 @@ pub fn recognise(header: &[String], is_json: bool) -> Result<Option<&'static For
     }
 }
 
-/// The format whose signature a header has but for one name, and that name: a column that is missing.
+/// Finds a format whose signature lacks one column in the header. Returns it with the name of that column.
 pub fn nearly(header: &[String], is_json: bool) -> Option<(&'static Format, &'static str)> {
     let header = Header::of(header);
     let fits = |format: &&Format| format.is_json.is_none_or(|only| only == is_json) && format.signature.len() > 3;
@@ -166,59 +166,51 @@ pub fn nearly(header: &[String], is_json: bool) -> Option<(&'static Format, &'st
     })
 }
 
-/// The format of this name.
 pub fn named(name: &str) -> Option<&'static Format> {
     ALL.into_iter().find(|format| format.name.eq_ignore_ascii_case(name))
 }
 
 /// What one row says about the money of its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Says {
-    /// Nothing: a further line item of an order whose first row says everything.
+pub enum RowMeaning {
+    /// Nothing. It is a further line item, and the order's first row has the amounts.
     Nothing,
-    /// A person handed the order in as refunded.
+    /// The user submitted the order as refunded.
     Listed,
-    /// The shop's word on the whole order.
+    /// The state of the whole order.
     Order {
-        /// What its status says.
-        status: Status,
-        /// What went back.
+        status: OrderStatus,
         refunded: Option<Decimal>,
-        /// What the order cost before.
+        /// The price before the refund.
         total: Option<Decimal>,
     },
-    /// What the order costs now; 0 is a reversal.
+    /// The price after the refund; 0 is a refund in full.
     NewAmount(Decimal),
-    /// Money that moved; the rows of an order add up.
+    /// Money that moved. The rows of an order add up.
     Money {
-        /// What the customer paid.
         charged: Decimal,
-        /// What went back to the customer; negative if a refund was undone.
+        /// Negative if a refund was undone.
         refunded: Decimal,
     },
-    /// A payment of which a part, as its status says, was not refunded.
-    KeptInPart {
-        /// What the customer paid.
-        charged: Decimal,
-    },
-    /// A refund; the rows of an order add up.
+    /// A payment that was refunded only in part, as its status says.
+    KeptInPart { charged: Decimal },
+    /// A refund. The rows of an order add up.
     Refund {
-        /// What went back.
         refunded: Decimal,
-        /// What the whole order cost, if the row says so.
+        /// The price of the whole order, if the row has it.
         total: Option<Decimal>,
     },
-    /// No refund: a fee, a payout, a chargeback, a rejected return. The text says which.
+    /// Not a refund: a fee, a payout, a chargeback, a rejected return. The text says which.
     NoRefund(String),
 }
 
-impl Says {
-    /// Whether it says that money went back.
+impl RowMeaning {
+    /// Whether money went back.
     pub(super) fn is_refund(&self) -> bool {
         match self {
             Self::Listed | Self::Refund { .. } => true,
             Self::Order { status, refunded, .. } => {
-                *status == Status::Refunded || refunded.is_some_and(|refunded| !refunded.is_zero())
+                *status == OrderStatus::Refunded || refunded.is_some_and(|refunded| !refunded.is_zero())
             }
             Self::Money { refunded, .. } => !refunded.is_zero(),
             Self::NewAmount(amount) => amount.is_zero(),
@@ -227,32 +219,31 @@ impl Says {
     }
 }
 
-/// What a status says about the whole order.
+/// The status of the whole order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum OrderStatus {
     /// All money went back.
     Refunded,
-    /// A part of it went back.
+    /// A part of the money went back.
     RefundedInPart,
-    /// None of it went back.
     NotRefunded,
-    /// Not all of it went back: the status stays the same on a partial refund.
+    /// Not all money went back. The status does not change on a partial refund.
     NotInFull,
-    /// Nothing; the amounts decide.
+    /// The status says nothing; the amounts decide.
     AmountsDecide,
 }
 
-/// The cells of one row, by their meaning.
-pub struct Cells<'a> {
+/// The cells of one row, by column. Records which cells were read, as evidence.
+pub struct RowCells<'a> {
     pub(super) row: &'a RefundRow,
     pub(super) columns: &'a Columns,
-    /// Which columns were looked at, for the evidence.
+    /// The places that were read.
     pub(super) seen: std::cell::RefCell<Vec<usize>>,
-    /// The currencies that the amounts themselves name, by code or sign.
+    /// The currencies that the amounts name, by code or sign.
     pub(super) currencies: std::cell::RefCell<BTreeSet<String>>,
 }
 
-impl<'a> Cells<'a> {
+impl<'a> RowCells<'a> {
     pub(super) fn new(row: &'a RefundRow, columns: &'a Columns) -> Self {
         Self { row, columns, seen: std::cell::RefCell::default(), currencies: std::cell::RefCell::default() }
     }
@@ -262,7 +253,7 @@ impl<'a> Cells<'a> {
         self.columns.get(column).is_some()
     }
 
-    /// The cell, without white space around it; empty if the file lacks the column. It becomes evidence.
+    /// The trimmed cell; empty if the file lacks the column. Adds the cell to the evidence.
     pub fn text(&self, column: Column) -> &'a str {
         let Some(place) = self.columns.get(column) else { return "" };
         let mut seen = self.seen.borrow_mut();
@@ -272,13 +263,13 @@ impl<'a> Cells<'a> {
         self.row.cell(place).trim()
     }
 
-    /// The cell in lower case, with `_` and `-` as blanks: statuses are written in every way.
+    /// The cell in lower case, with `_` and `-` replaced by blanks.
     pub fn word(&self, column: Column) -> String {
         let text = self.text(column).to_lowercase().replace(['_', '-'], " ");
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The amount in the cell; `None` if the cell is blank or the file lacks the column.
+    /// The amount; `None` if the cell is blank or the file lacks the column.
     pub fn amount(&self, column: Column) -> Result<Option<Decimal>, String> {
         let text = self.text(column);
         let place = self.columns.get(column);
@@ -289,7 +280,7 @@ impl<'a> Cells<'a> {
             Ok(amount) => {
                 let currency = self.text(Column::Currency);
                 if let Some(named) = amount.as_ref().and_then(|amount| amount.currency.as_deref()) {
-                    if !currency.is_empty() && !amount::may_be(named, currency) {
+                    if !currency.is_empty() && !amount::may_be_same_currency(named, currency) {
                         return Err(format!(
                             "{} {text:?} is in {named}, its currency column says {currency:?}",
                             name()
@@ -299,21 +290,21 @@ impl<'a> Cells<'a> {
                 }
                 Ok(amount.map(|amount| amount.value))
             }
-            Err(NoAmount::Ambiguous) => Err(format!(
+            Err(AmountError::Ambiguous) => Err(format!(
                 "{} {text:?} can be read in two ways, a thousandfold apart: write it without thousands separators and with two \
                  decimals",
                 name()
             )),
-            Err(NoAmount::Unreadable) => Err(format!("{} {text:?} is no amount", name())),
+            Err(AmountError::Unreadable) => Err(format!("{} {text:?} is no amount", name())),
         }
     }
 
-    /// The amount in a cell that must have one.
+    /// The amount. Fails if the cell is blank.
     pub fn needed(&self, column: Column) -> Result<Decimal, String> {
         self.amount(column)?.ok_or_else(|| self.blank(column))
     }
 
-    /// Why a blank cell, or a missing column, is a doubt.
+    /// The reason for a blank cell or a missing column.
     pub fn blank(&self, column: Column) -> String {
         match self.columns.get(column).and_then(|place| self.columns.header.get(place)) {
             Some(name) => format!("{name} is blank"),
@@ -321,7 +312,7 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Why a word that the format does not know is a doubt.
+    /// The reason for an unknown value.
     pub fn unknown(&self, column: Column) -> String {
         let text = self.text(column);
         if text.is_empty() {
@@ -331,7 +322,7 @@ impl<'a> Cells<'a> {
         format!("{} {text:?} is not a word that recoup knows here", name.map_or("", String::as_str))
     }
 
-    /// The cells that were looked at and are not blank, as evidence.
+    /// The cells that were read and are not blank.
     pub(super) fn evidence(&self) -> Vec<Cell> {
         let seen = self.seen.borrow();
         let cell = |place: &usize| {
@@ -343,15 +334,16 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// A whole order: its status in words, and two amounts. `Refunded` and `Total` may be blank only if the file lacks the columns.
-fn order_of(cells: &Cells<'_>, status: Status) -> Result<Says, String> {
+/// Interprets a row that has status, refunded amount and total of a whole order. An amount may be missing only if the file
+/// lacks its column.
+fn order_of(cells: &RowCells<'_>, status: OrderStatus) -> Result<RowMeaning, String> {
     let (refunded, total) = (cells.amount(Column::Amount)?, cells.amount(Column::Total)?);
     for (column, amount) in [(Column::Amount, refunded), (Column::Total, total)] {
         if cells.has(column) && amount.is_none() {
             return Err(cells.blank(column));
         }
     }
-    Ok(Says::Order { status, refunded: refunded.map(Decimal::abs), total })
+    Ok(RowMeaning::Order { status, refunded: refunded.map(Decimal::abs), total })
 }
 
 #[cfg(test)]

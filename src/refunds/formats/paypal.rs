@@ -1,9 +1,9 @@
-//! PayPal activity, in the languages whose headers are known. Refunds are negative and name the payment that they refund.
+//! PayPal activity. Refunds are negative and reference the payment.
 //!
-//! Types exist in dozens of languages, so what is positive counts as a payment, which can only make a refund smaller, and what
-//! is negative counts as a refund only if its type says so.
+//! Transaction types come in dozens of languages. A positive amount of unknown type counts as a payment, which can only make
+//! a refund smaller. A negative amount counts as a refund only if its type is a known word for refund.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -36,7 +36,7 @@ pub(super) static FORMAT: Format = Format {
     ],
     required: &[Column::Type, Column::Status, Column::Amount, Column::Currency],
     signed: true,
-    says,
+    interpret,
     ..Format::BASE
 };
 
@@ -64,10 +64,11 @@ const INVOICE: &[&str] = &[
     "Número da fatura",
 ];
 
-/// Parts of the word *refund*, by language. What has one and is not in [`REFUNDS`] is unclear: *Failed Refund*, *Fee Refund*.
+/// Parts of the word *refund*. A type that contains one and is not in [`REFUNDS`] is unclear, such as *Failed Refund* and
+/// *Fee Refund*.
 const REFUND: &[&str] =
     &["refund", "rückzahlung", "rückerstattung", "remboursement", "reembolso", "rimborso", "terugbetaling"];
-/// The types that give a customer's payment back.
+/// Types that return a customer's payment.
 const REFUNDS: &[&str] = &[
     "payment refund",
     "refund",
@@ -89,7 +90,7 @@ const REFUNDS: &[&str] = &[
     "terugbetaling",
     "terugbetaling van betaling",
 ];
-/// Parts of words for what moves money and refunds no order.
+/// Parts of types that move money and refund no order.
 const OTHER: &[&str] = &[
     "chargeback",
     "reversal",
@@ -132,10 +133,10 @@ const OTHER: &[&str] = &[
     "omrekening",
     "kosten",
 ];
-/// Words that undo: a refund that was cancelled is none.
+/// Words for undoing a transaction. A cancelled refund is not a refund.
 const UNDO: &[&str] = &["cancel", "storn", "annul", "cancela", "reversal", "rückbuchung"];
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let kind = cells.text(Column::Type).to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| kind.contains(word));
     if kind.is_empty() {
@@ -145,7 +146,7 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "abgeschlossen" | "terminé" | "effectué" | "completado" | "completata" | "completato"
         | "voltooid" | "concluído" => {}
-        // A payment is called by what became of it.
+        // The status of a payment changes when it is refunded.
         "refunded" | "rückzahlung" | "zurückgezahlt" | "remboursé" | "reembolsado" | "rimborsato" | "terugbetaald"
             if !amount.is_negative() => {}
         "partially refunded"
@@ -156,11 +157,11 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         | "gedeeltelijk terugbetaald"
             if !amount.is_negative() =>
         {
-            return Ok(Says::KeptInPart { charged: amount });
+            return Ok(RowMeaning::KeptInPart { charged: amount });
         }
         "denied" | "canceled" | "cancelled" | "expired" | "failed" | "abgelehnt" | "storniert" | "abgebrochen"
         | "refusé" | "annulé" | "rechazado" | "cancelado" | "negato" | "annullato" | "geweigerd" | "geannuleerd" => {
-            return Ok(Says::NoRefund(format!("the transaction is {}", cells.text(Column::Status))));
+            return Ok(RowMeaning::NoRefund(format!("the transaction is {}", cells.text(Column::Status))));
         }
         _ if has(OTHER) && !has(REFUND) => {}
         _ => return Err(cells.unknown(Column::Status)),
@@ -168,25 +169,25 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     if has(REFUND) {
         let is_refund = REFUNDS.contains(&kind.trim()) && !has(UNDO);
         return match (is_refund, amount.is_negative()) {
-            // A line for the record: no money moved.
+            // A memo line: no money moved.
             (true, true) if matches!(cells.word(Column::Detail).as_str(), "memo" | "vermerk") => {
                 Err(cells.unknown(Column::Detail))
             }
-            (true, true) => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+            (true, true) => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
             _ => Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type))),
         };
     }
-    // What PayPal takes out of a customer's refund, or gives back of it.
+    // Holds are amounts that PayPal takes out of a customer's refund, or returns.
     let is_hold =
         ["hold", "einbehalt", "retenue", "retención", "blocco", "inhouding"].iter().any(|word| kind.contains(word));
     if has(UNDO) && !amount.is_negative() && !is_hold {
         return Err(format!("{:?} of {amount} may undo a refund", cells.text(Column::Type)));
     }
     if has(OTHER) {
-        return Ok(Says::NoRefund(format!("{:?} is no refund", cells.text(Column::Type))));
+        return Ok(RowMeaning::NoRefund(format!("{:?} is no refund", cells.text(Column::Type))));
     }
     if amount.is_negative() {
         return Err(cells.unknown(Column::Type));
     }
-    Ok(Says::Money { charged: amount, refunded: Decimal::ZERO })
+    Ok(RowMeaning::Money { charged: amount, refunded: Decimal::ZERO })
 }

@@ -1,6 +1,6 @@
 //! Returns apps (Loop, Frate, parcelLab and the like). A return is a refund once it is completed; the order's amount is elsewhere.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 
 pub(super) static FORMAT: Format = Format {
     name: "returns-app",
@@ -22,11 +22,11 @@ pub(super) static FORMAT: Format = Format {
         (Column::RefundedAt, &["return_processed_date", "processed_at", "refunded_at", "completed_at"]),
     ],
     required: &[Column::Status, Column::Amount],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     match cells.word(Column::Status).as_str() {
         "completed" | "complete" | "refunded" | "processed" => {
             // Store credit and exchanges leave the money with the shop.
@@ -43,12 +43,12 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
             if !is_money {
                 return Err(cells.unknown(Column::Type));
             }
-            Ok(Says::Refund { refunded: cells.needed(Column::Amount)?.abs(), total: None })
+            Ok(RowMeaning::Refund { refunded: cells.needed(Column::Amount)?.abs(), total: None })
         }
         "rejected" | "declined" | "denied" | "labels generated" | "label generated" | "open" | "opened" | "pending"
         | "cancelled" | "canceled" | "requested" | "created" | "approved" | "in transit" | "in progress"
         | "shipped" | "delivered" | "received" | "expired" | "review" | "in review" | "needs review" | "flagged"
-        | "draft" => Ok(Says::NoRefund(format!("the return is {}", cells.text(Column::Status)))),
+        | "draft" => Ok(RowMeaning::NoRefund(format!("the return is {}", cells.text(Column::Status)))),
         _ => Err(cells.unknown(Column::Status)),
     }
 }

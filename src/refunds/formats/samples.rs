@@ -1,41 +1,37 @@
-//! Sample files of every format, as the platforms write them, with the truth about each order; for tests.
+//! Sample exports of every format, with the truth about each order. For tests.
 
 use crate::refunds::DecisionKind;
-use crate::refunds::explained::{AmountMeans, Explained};
+use crate::refunds::column_mapping::{AmountMeans, ColumnMapping};
 
-/// A sample file.
 pub(in crate::refunds) struct Sample {
-    /// The name of its file, which begins with the format's name and a point.
+    /// Starts with the name of the format and a point.
     pub(in crate::refunds) name: &'static str,
     pub(in crate::refunds) bytes: &'static [u8],
-    /// What a person explains about it.
-    pub(in crate::refunds) explained: Explained,
-    /// The truth and the expected decision, one order a line: see [`Truth`].
+    pub(in crate::refunds) mapping: ColumnMapping,
+    /// One order a line: see [`Truth`].
     truths: &'static str,
 }
 
-/// The truth about one order of a sample: `#1001 full 100.00 refunded_in_full 100.00 100.00`.
+/// The truth about one order, parsed from `#1001 full 100.00 refunded_in_full 100.00 100.00`.
 pub(in crate::refunds) struct Truth {
     pub(in crate::refunds) order: &'static str,
-    /// Whether all of its money went back.
+    /// Whether all money went back.
     pub(in crate::refunds) is_full: bool,
-    /// What it cost: the live action's amount.
+    /// The price, which is the amount of the live action.
     pub(in crate::refunds) total: &'static str,
     /// The decision that the file proves.
     pub(in crate::refunds) decision: DecisionKind,
-    /// What the evidence says was refunded, and of how much; `-` for nothing.
+    /// Refunded amount and total in the evidence; `-` if missing.
     pub(in crate::refunds) evidence: [&'static str; 2],
-    /// A word of the row that says that a refund was undone. Without that row the file shows a full refund.
+    /// A word in the row that undoes a refund. Without that row the file shows a full refund.
     pub(in crate::refunds) undone_by: Option<&'static str>,
 }
 
 impl Sample {
-    /// The name of the format that it is recognised as.
     pub(in crate::refunds) fn format(&self) -> &'static str {
         self.name.split('.').next().unwrap_or_default()
     }
 
-    /// The truth about its orders.
     pub(in crate::refunds) fn truths(&self) -> Vec<Truth> {
         let truth = |line: &'static str| {
             let mut words = line.split_whitespace();
@@ -66,13 +62,13 @@ macro_rules! sample {
         Sample {
             name: $name,
             bytes: include_bytes!(concat!("samples/", $name)),
-            explained: Explained::default(),
+            mapping: ColumnMapping::default(),
             truths: $truths,
         }
     };
 }
 
-/// A sample of every format at least.
+/// At least one sample for each format.
 pub(in crate::refunds) fn all() -> Vec<Sample> {
     vec![
         sample!(
@@ -283,22 +279,22 @@ fn paypal(name: &'static str, bytes: &'static [u8]) -> Sample {
                   1005 not  1290.50 not_refunded 0.00 1290.50
                   1006 not  33.00 not_refunded 0.00 33.00
                   1007 part 80.00 to_compare 12.00 -";
-    Sample { name, bytes, explained: Explained::default(), truths }
+    Sample { name, bytes, mapping: ColumnMapping::default(), truths }
 }
 
-/// Lists of no known format, each with what a person explains about it.
-pub(in crate::refunds) fn explained() -> Vec<Sample> {
+/// Lists of unknown format, each with its mapping.
+pub(in crate::refunds) fn with_mappings() -> Vec<Sample> {
     let text = |text: &str| Some(text.to_owned());
     vec![
         Sample {
             name: "list.status",
             bytes: b"Bestellung;Kunde;Zahlungsstatus\nA1;Ann;Erstattet\nA2;Bob;Bezahlt\nA3;Cy;Teilweise erstattet\nA4;Di;\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 order_column: text("Bestellung"),
                 status_column: text("Zahlungsstatus"),
                 refunded_when: vec!["erstattet".to_owned()],
                 ignore_columns: vec!["Kunde".to_owned()],
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 refunded_in_full - -
                      A2 not 80.00 not_refunded - -
@@ -308,13 +304,13 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
         Sample {
             name: "list.amounts",
             bytes: b"ref,back,paid,note\nA1,60.00,100.00,x\nA1,40.00,100.00,y\nA2,0.00,80.00,\nA3,5.00,55.17,\nA4,40.00,80.00,\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 order_column: text("ref"),
                 amount_column: text("back"),
                 amount_means: Some(AmountMeans::Refunded),
                 total_column: text("paid"),
                 ignore_columns: vec!["note".to_owned()],
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 refunded_in_full 100.00 100.00
                      A2 not 80.00 not_refunded 0.00 80.00
@@ -325,13 +321,13 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
             name: "list.status-and-amount",
             bytes: b"order,state,amount,when\nA1,done,100.00,2026-11-02\nA2,declined,80.00,2026-11-02\nA3,done,5.00,2026-11-02\n\
                      A4,done,40.00,2026-11-02\nA4,asked,40.00,2026-11-02\nA5,done,30.00,\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 amount_column: text("amount"),
                 amount_means: Some(AmountMeans::Refunded),
                 status_column: text("state"),
                 refunded_when: vec!["Done".to_owned()],
                 date_column: text("when"),
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 to_compare 100.00 -
                      A2 not 80.00 unclear - -
@@ -342,10 +338,10 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
         Sample {
             name: "list.new-amount",
             bytes: b"order,now\nA1,0\nA2,80.00\nA3,50.17\nA4,\n",
-            explained: Explained {
+            mapping: ColumnMapping {
                 amount_column: text("now"),
                 amount_means: Some(AmountMeans::NewAmount),
-                ..Explained::default()
+                ..ColumnMapping::default()
             },
             truths: "A1 full 100.00 refunded_in_full - -
                      A2 not 80.00 refunded_in_part - -
@@ -355,7 +351,7 @@ pub(in crate::refunds) fn explained() -> Vec<Sample> {
         Sample {
             name: "list.known-names",
             bytes: b"Order ID,Refund Amount,Order Total,Refund Date\nA1,100.00,100.00,2026-11-02\nA2,0.00,80.00,\nA3,5.00,55.17,2026-11-02\n",
-            explained: Explained::default(),
+            mapping: ColumnMapping::default(),
             truths: "A1 full 100.00 refunded_in_full 100.00 100.00
                      A2 not 80.00 unclear - -
                      A3 part 55.17 refunded_in_part 5.00 55.17",
@@ -372,8 +368,8 @@ mod tests {
     #[test]
     fn every_sample_is_recognised_and_decided_as_it_should_be() {
         let mut wrong = Vec::new();
-        for sample in all().into_iter().chain(explained()) {
-            let options = Options { explained: sample.explained.clone(), ..Options::default() };
+        for sample in all().into_iter().chain(with_mappings()) {
+            let options = Options { mapping: sample.mapping.clone(), ..Options::default() };
             let refunds = from_bytes(sample.name, sample.bytes, &options).unwrap_or_else(|error| panic!("{error:?}"));
             assert_eq!(refunds.reading.format, sample.format(), "{}", sample.name);
             let truths = sample.truths();

@@ -1,11 +1,11 @@
-//! Shopify Admin API: orders as REST answers or as GraphQL bulk operations write them, with refunds nested or as child lines.
+//! Shopify Admin API orders, from REST or from GraphQL bulk operations. Refunds are nested or child lines.
 
 use std::collections::HashSet;
 
 use serde::Deserialize;
 
 use super::shopify_orders::status_of;
-use super::{Cells, Column, Format, Says, Status};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -31,22 +31,22 @@ pub(super) static FORMAT: Format = Format {
         (Column::Reference, &["__parentId"]),
     ],
     required: &[Column::Status],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if !cells.text(Column::Reference).is_empty() {
         return child(cells);
     }
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
     match cells.text(Column::Detail) {
         "" | "false" => {}
-        "true" => return Ok(Says::NoRefund("a test order".to_owned())),
+        "true" => return Ok(RowMeaning::NoRefund("a test order".to_owned())),
         _ => return Err(cells.unknown(Column::Detail)),
     }
     let (total, nested) = (cells.text(Column::Total), cells.text(Column::Amount));
-    // REST lists failed attempts beside those that count, and they are added up below.
+    // REST lists failed attempts, too. `sum_of_refunds` skips them.
     check_transactions(cells.text(Column::Debit), nested.starts_with('['))?;
     check_transactions(cells.text(Column::Part), false)?;
     if let (Some(one), Some(other)) = (currency_of(total), currency_of(nested))
@@ -60,33 +60,32 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         Some(b'[') => Some(sum_of_refunds(nested, cells.text(Column::Currency))?),
         Some(_) => money(nested)?,
     };
-    if status == Status::Refunded && total.is_some_and(Decimal::is_zero) {
+    if status == OrderStatus::Refunded && total.is_some_and(Decimal::is_zero) {
         return Err("the order's total is 0".to_owned());
     }
-    Ok(Says::Order { status, refunded, total })
+    Ok(RowMeaning::Order { status, refunded, total })
 }
 
-/// A child line of a bulk operation. Its transactions and line items are in the refund's own sum.
-fn child(cells: &Cells<'_>) -> Result<Says, String> {
+/// Interprets a child line of a bulk operation. The refund's total includes its transactions and line items.
+fn child(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.word(Column::Type) == "refund" && cells.word(Column::AmountType) != "success" {
         return Err(format!("a refund of it has the status {:?}", cells.text(Column::AmountType)));
     }
     check_transactions(cells.text(Column::Debit), false)?;
     check_transactions(cells.text(Column::Part), false)?;
     Ok(match money(cells.text(Column::Amount))? {
-        Some(refunded) => Says::Refund { refunded, total: None },
-        None => Says::Nothing,
+        Some(refunded) => RowMeaning::Refund { refunded, total: None },
+        None => RowMeaning::Nothing,
     })
 }
 
-/// The currency of `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
+/// Currency code of `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
 fn currency_of(text: &str) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     value.get("shopMoney")?.get("currencyCode")?.as_str().map(str::to_uppercase)
 }
 
-/// Fails if a refund transaction anywhere in a nested value did not succeed, or is one of the test mode. `may_fail`: one that
-/// failed is no doubt.
+/// Fails if a refund transaction at any depth did not succeed or is a test. `may_fail` accepts failed ones.
 fn check_transactions(text: &str, may_fail: bool) -> Result<(), String> {
     if !text.starts_with(['{', '[']) {
         return Ok(());
@@ -113,7 +112,7 @@ fn check_transactions(text: &str, may_fail: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// `"100.00"`, or `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
+/// Parses `"100.00"` or `{"shopMoney":{"amount":"100.0","currencyCode":"USD"}}`.
 fn money(text: &str) -> Result<Option<Decimal>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -136,7 +135,7 @@ fn money(text: &str) -> Result<Option<Decimal>, String> {
     Decimal::parse(&amount).map(Some).ok_or_else(wrong)
 }
 
-/// A JSON text or number, as it stands there.
+/// The text of a JSON string or number.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
@@ -160,7 +159,7 @@ struct Transaction {
     amount: Text,
 }
 
-/// What the successful refund transactions of an order in `currency` add up to.
+/// The sum of the successful refund transactions.
 fn sum_of_refunds(text: &str, currency: &str) -> Result<Decimal, String> {
     let refunds: Vec<Refund> =
         serde_json::from_str(text).map_err(|_unreadable| "refunds without readable transactions".to_owned())?;

@@ -1,6 +1,6 @@
-//! Shopify, Orders → Export. An order's first row has status and totals; further line items leave them blank.
+//! Shopify orders export. The first row of an order has status and totals; further line items leave them blank.
 
-use super::{Cells, Column, Format, Says, Status, order_of};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning, order_of};
 
 pub(super) static FORMAT: Format = Format {
     name: "shopify-orders",
@@ -18,26 +18,26 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderedAt, &["Created at"]),
     ],
     required: &[Column::Status, Column::Amount, Column::Total],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let all = [Column::Status, Column::Amount, Column::Total];
     if all.iter().all(|column| cells.text(*column).is_empty()) {
-        return Ok(Says::Nothing);
+        return Ok(RowMeaning::Nothing);
     }
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
     order_of(cells, status)
 }
 
-/// The financial statuses of Shopify, also those of its Admin API.
-pub(super) fn status_of(word: &str) -> Option<Status> {
+/// Financial statuses of Shopify, which the Admin API uses, too.
+pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word {
-        "refunded" => Some(Status::Refunded),
-        "partially refunded" => Some(Status::RefundedInPart),
+        "refunded" => Some(OrderStatus::Refunded),
+        "partially refunded" => Some(OrderStatus::RefundedInPart),
         "pending" | "authorized" | "partially paid" | "paid" | "voided" | "expired" | "unpaid" => {
-            Some(Status::NotRefunded)
+            Some(OrderStatus::NotRefunded)
         }
         _ => None,
     }

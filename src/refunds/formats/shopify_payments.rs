@@ -1,6 +1,6 @@
 //! Shopify Payments, transactions. Refunds are negative.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -20,22 +20,22 @@ pub(super) static FORMAT: Format = Format {
     ],
     required: &[Column::Type, Column::Amount, Column::Currency],
     signed: true,
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let kind = cells.word(Column::Type);
     let money = || -> Result<Decimal, String> { cells.needed(Column::Amount) };
     match kind.as_str() {
         "charge" | "sale" | "capture" => match money()? {
             amount if amount.is_negative() => Err(format!("a charge of {amount} is not a charge")),
-            charged => Ok(Says::Money { charged, refunded: Decimal::ZERO }),
+            charged => Ok(RowMeaning::Money { charged, refunded: Decimal::ZERO }),
         },
         "refund" => match money()? {
             amount if amount.is_negative() => match cells.word(Column::Status).as_str() {
                 "failed" | "canceled" | "cancelled" => Err(cells.unknown(Column::Status)),
-                _ => Ok(Says::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
+                _ => Ok(RowMeaning::Money { charged: Decimal::ZERO, refunded: amount.abs() }),
             },
             amount => Err(format!("a refund of {amount} is not negative, so it took no money back")),
         },
@@ -44,7 +44,7 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         }
         "chargeback" | "dispute" | "chargeback won" | "dispute reversal" | "adjustment" | "payout"
         | "payout failure" | "reserve" | "reserved funds" | "advance" | "credit" | "debit" | "tax" => {
-            Ok(Says::NoRefund(format!("{kind} is no refund")))
+            Ok(RowMeaning::NoRefund(format!("{kind} is no refund")))
         }
         _ => Err(cells.unknown(Column::Type)),
     }

@@ -1,6 +1,6 @@
 //! Square, payments. Refunds are negative rows of another report, so this one proves none.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 
 pub(super) static FORMAT: Format = Format {
     name: "square-payments",
@@ -16,16 +16,16 @@ pub(super) static FORMAT: Format = Format {
     ],
     required: &[],
     signed: true,
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.has(Column::Type) && cells.word(Column::Type) != "payment" {
         return Err(cells.unknown(Column::Type));
     }
     if cells.needed(Column::Amount)?.is_negative() {
         return Err("money went back, and this report does not say of how much".to_owned());
     }
-    Ok(Says::NoRefund("a report of payments cannot show a refund".to_owned()))
+    Ok(RowMeaning::NoRefund("a report of payments cannot show a refund".to_owned()))
 }

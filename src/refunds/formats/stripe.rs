@@ -1,6 +1,6 @@
 //! Stripe, payments. `Status` stays `Paid` on a partial refund. The order ID is in a metadata column.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -30,11 +30,11 @@ pub(super) static FORMAT: Format = Format {
         (Column::RowId, &["id"]),
     ],
     required: &[Column::Status, Column::Type, Column::Total, Column::Amount, Column::Currency],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = cells.word(Column::Status);
     match status.as_str() {
         "failed"
@@ -48,14 +48,14 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         | "blocked"
         | "incomplete"
         | "expired" => {
-            return Ok(Says::NoRefund(format!("the payment is {status}")));
+            return Ok(RowMeaning::NoRefund(format!("the payment is {status}")));
         }
         "paid" | "succeeded" | "refunded" | "partially refunded" | "partial refund" | "disputed" => {}
         _ => return Err(cells.unknown(Column::Status)),
     }
     match cells.word(Column::Type).as_str() {
         "true" | "yes" | "1" => {}
-        "false" | "no" | "0" => return Ok(Says::NoRefund("the payment was not captured".to_owned())),
+        "false" | "no" | "0" => return Ok(RowMeaning::NoRefund("the payment was not captured".to_owned())),
         _ => return Err(cells.unknown(Column::Type)),
     }
     let (charged, refunded) = (cells.needed(Column::Total)?, cells.needed(Column::Amount)?.abs());
@@ -63,7 +63,7 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
         return Err(format!("a charge of {charged} is not a charge"));
     }
     if cells.word(Column::Detail) == "test" {
-        return Ok(Says::NoRefund("a payment of the test mode".to_owned()));
+        return Ok(RowMeaning::NoRefund("a payment of the test mode".to_owned()));
     }
     if status.starts_with("partial") && refunded == charged {
         return Err(format!("Status is {status}, and {refunded} of {charged} was refunded"));
@@ -74,5 +74,5 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     if status == "disputed" && !refunded.is_zero() {
         return Err("the payment is disputed, and money of it was refunded".to_owned());
     }
-    Ok(Says::Money { charged, refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded } })
+    Ok(RowMeaning::Money { charged, refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded } })
 }

@@ -1,6 +1,6 @@
 //! UltraCart, refund report. A second table with a header of its own may follow.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -19,11 +19,11 @@ pub(super) static FORMAT: Format = Format {
         (Column::Reason, &["Refund Reason", "Reason"]),
     ],
     required: &[Column::Amount],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let refunded = cells.needed(Column::Amount)?.abs();
     let total = cells.amount(Column::Total)?;
     if cells.has(Column::RefundedAt) && cells.text(Column::RefundedAt).is_empty() {
@@ -32,5 +32,5 @@ fn says(cells: &Cells<'_>) -> Result<Says, String> {
     if cells.has(Column::Total) && total.is_none() {
         return Err(cells.blank(Column::Total));
     }
-    Ok(Says::Refund { refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded }, total })
+    Ok(RowMeaning::Refund { refunded: if refunded.is_zero() { Decimal::ZERO } else { refunded }, total })
 }

@@ -1,6 +1,6 @@
-//! WooCommerce → Analytics → Orders. A partial refund lowers Net Sales and leaves the status; nothing says of what.
+//! WooCommerce Analytics, orders. A partial refund lowers Net Sales and leaves the status unchanged.
 
-use super::{Cells, Column, Format, Says, Status};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning};
 
 pub(super) static FORMAT: Format = Format {
     name: "woocommerce-analytics",
@@ -16,24 +16,24 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderedAt, &["Date"]),
     ],
     required: &[Column::Status, Column::Amount],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
-    if status == Status::Refunded && !cells.needed(Column::Amount)?.is_zero() {
+    if status == OrderStatus::Refunded && !cells.needed(Column::Amount)?.is_zero() {
         return Err("the status is refunded, and the order still has net sales".to_owned());
     }
-    Ok(Says::Order { status, refunded: None, total: None })
+    Ok(RowMeaning::Order { status, refunded: None, total: None })
 }
 
-/// The order statuses of WooCommerce. None but `refunded` changes when money goes back.
-pub(super) fn status_of(word: &str) -> Option<Status> {
+/// Order statuses of WooCommerce. Only `refunded` shows that money went back.
+pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
     match word.strip_prefix("wc ").unwrap_or(word) {
-        "refunded" => Some(Status::Refunded),
+        "refunded" => Some(OrderStatus::Refunded),
         "completed" | "processing" | "on hold" | "pending" | "pending payment" | "cancelled" | "canceled"
-        | "failed" | "draft" | "checkout draft" | "trash" => Some(Status::NotInFull),
+        | "failed" | "draft" | "checkout draft" | "trash" => Some(OrderStatus::NotInFull),
         _ => None,
     }
 }

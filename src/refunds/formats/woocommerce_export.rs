@@ -1,7 +1,7 @@
-//! The order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
+//! Order exports of WooCommerce plugins (Customer/Order/Coupon Export and the like).
 
 use super::woocommerce_analytics::status_of;
-use super::{Cells, Column, Format, Says, Status, fold, order_of};
+use super::{Column, Format, OrderStatus, RowCells, RowMeaning, fold, order_of};
 
 pub(super) static FORMAT: Format = Format {
     name: "woocommerce-export",
@@ -32,30 +32,30 @@ pub(super) static FORMAT: Format = Format {
         (Column::OrderedAt, &["order_date", "date"]),
     ],
     required: &[Column::Status],
-    says,
+    interpret,
     ..Format::BASE
 };
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     let status = status_of(&cells.word(Column::Status)).ok_or_else(|| cells.unknown(Column::Status))?;
     if cells.has(Column::Amount) {
         return order_of(cells, status);
     }
-    if status == Status::Refunded && !cells.text(Column::Detail).is_empty() {
+    if status == OrderStatus::Refunded && !cells.text(Column::Detail).is_empty() {
         return Err("its refunds are listed, and recoup adds up only a column with the refunded total".to_owned());
     }
-    // Without what was refunded, the total proves nothing; its garbage is still a doubt about the row.
+    // Without a refunded amount the total proves nothing. An unreadable total is still a reason for doubt.
     let total = cells.needed(Column::Total)?;
-    if status == Status::Refunded && (total.is_zero() || total.is_negative()) {
+    if status == OrderStatus::Refunded && (total.is_zero() || total.is_negative()) {
         return Err(format!("what the order cost, {total}, is not more than 0"));
     }
-    // Those of its items are in the total.
+    // Refund columns of items are included in the total.
     let speaks = |(place, name): (usize, &String)| {
         let name = fold(name);
         name.contains("refund") && !name.contains("item") && !cells.row.cell(place).trim().is_empty()
     };
-    if status == Status::Refunded && cells.columns.header.iter().enumerate().any(speaks) {
+    if status == OrderStatus::Refunded && cells.columns.header.iter().enumerate().any(speaks) {
         return Err("a column about its refunds is not one that recoup knows".to_owned());
     }
-    Ok(Says::Order { status, refunded: None, total: None })
+    Ok(RowMeaning::Order { status, refunded: None, total: None })
 }

@@ -1,6 +1,6 @@
 //! WooCommerce REST API, refunds: `parent_id` is the order. It does not say what the order cost.
 
-use super::{Cells, Column, Format, Says};
+use super::{Column, Format, RowCells, RowMeaning};
 use crate::model::decimal::Decimal;
 
 pub(super) static FORMAT: Format = Format {
@@ -11,12 +11,12 @@ pub(super) static FORMAT: Format = Format {
     signature: SIGNATURE,
     columns: COLUMNS,
     required: &[Column::Amount],
-    says,
+    interpret,
     ..Format::BASE
 };
 
 const SIGNATURE: &[&[&str]] = &[&["parent_id"], &["amount"], &["reason"]];
-const COLUMNS: &[super::Names] = &[
+const COLUMNS: &[super::ColumnNames] = &[
     (Column::OrderId, &["parent_id"]),
     (Column::Amount, &["amount"]),
     (Column::Reason, &["reason"]),
@@ -25,12 +25,12 @@ const COLUMNS: &[super::Names] = &[
     (Column::RefundedAt, &["date_created_gmt", "date_created"]),
 ];
 
-fn says(cells: &Cells<'_>) -> Result<Says, String> {
+fn interpret(cells: &RowCells<'_>) -> Result<RowMeaning, String> {
     if cells.text(Column::OrderId) == "0" {
         return Err("a refund of no order".to_owned());
     }
     if !matches!(cells.word(Column::Status).as_str(), "" | "completed" | "refunded") {
         return Err(cells.unknown(Column::Status));
     }
-    Ok(Says::Refund { refunded: Decimal::abs(cells.needed(Column::Amount)?), total: None })
+    Ok(RowMeaning::Refund { refunded: Decimal::abs(cells.needed(Column::Amount)?), total: None })
 }

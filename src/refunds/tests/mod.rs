@@ -8,11 +8,12 @@ mod safety;
 
 use proptest::prelude::*;
 
-use super::dates::DayOrder;
-use super::read::{LIST_NAME, Reading, from_bytes};
+use super::dates::DateOrder;
+use super::read::{FileReading, LIST_FORMAT, from_bytes};
 use super::row::RawRow;
 use super::{
-    Column, Columns, DecisionKind, Dialect, Explained, Options, OrderText, ProblemKind, RefundRow, Refunds, Syntax,
+    Column, ColumnMapping, Columns, DecisionKind, Dialect, Options, OrderIdRewrite, ProblemKind, RefundRow, Refunds,
+    Syntax,
 };
 use crate::error::Result;
 
@@ -24,8 +25,8 @@ fn read(text: &str) -> Result<Refunds> {
 fn read_without_note(text: &str) -> Result<Refunds> {
     let mut ignore_columns = vec!["note".to_owned()];
     ignore_columns.extend(text.contains("Reason").then(|| "Reason".to_owned()));
-    let explained = Explained { ignore_columns, ..Explained::default() };
-    from_bytes("refunds.csv", text.as_bytes(), &Options { explained, ..Options::default() })
+    let mapping = ColumnMapping { ignore_columns, ..ColumnMapping::default() };
+    from_bytes("refunds.csv", text.as_bytes(), &Options { mapping, ..Options::default() })
 }
 
 fn kinds(row: &RefundRow) -> Vec<ProblemKind> {
@@ -52,9 +53,15 @@ prop_compose! {
     }
 }
 
-fn as_list() -> Reading {
-    let (explained, order_text) = (Explained::default(), OrderText::default());
-    Reading { format: LIST_NAME.to_owned(), explained, order_text, days: DayOrder::Unknown, both_signs: false }
+fn as_list() -> FileReading {
+    let (mapping, order_id_rewrite) = (ColumnMapping::default(), OrderIdRewrite::default());
+    FileReading {
+        format: LIST_FORMAT.to_owned(),
+        mapping,
+        order_id_rewrite,
+        days: DateOrder::Unknown,
+        both_signs: false,
+    }
 }
 
 /// The decisions, in the order of the orders' first rows.

@@ -1,8 +1,8 @@
 //! Outcome files are the refunds and what became of them, and can be read again.
 
 use super::*;
-use crate::refunds::write::{free_names, outcomes};
-use crate::refunds::{cells, table, text};
+use crate::refunds::outcome_file::{free_names, outcomes};
+use crate::refunds::{csv_injection, csv_table, input};
 
 #[test]
 fn outcomes_stand_beside_the_rows_they_belong_to() {
@@ -53,11 +53,11 @@ proptest! {
         let values = values_for(&refunds, &value);
         let bytes = outcomes(&refunds, refunds.syntax, &["recoup_outcome", "recoup_why"], &values).expect("outcomes");
         let is_header = |cells: &[String]| usize::from(cells.iter().any(|cell| cell.starts_with("recoup_why")));
-        let again = table::read("x", &text::decode("x", &bytes).expect("text"), 1000, &is_header).expect("a table");
+        let again = csv_table::read("x", &input::decode("x", &bytes).expect("text"), 1000, &is_header).expect("a table");
         prop_assert_eq!(again.dialect.separator, separator_of(&refunds));
         prop_assert_eq!(again.rows.len(), refunds.rows.len());
         for ((_, cells), (row, values)) in again.rows.iter().zip(refunds.rows.iter().zip(&values)) {
-            let back: Vec<_> = cells.iter().map(|cell| cells::original(cell)).collect();
+            let back: Vec<_> = cells.iter().map(|cell| csv_injection::unescape(cell)).collect();
             let sent: Vec<&str> = row.cells.iter().chain(values).map(String::as_str).collect();
             prop_assert_eq!(back, sent);
         }

@@ -4,20 +4,20 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::error::Kind;
-use crate::refunds::cells;
-use crate::refunds::plan::{self, MadeFor, Plan};
+use crate::refunds::csv_injection;
+use crate::refunds::plan_file::{self, Plan, PlanTarget};
 
-fn made_for() -> MadeFor {
-    MadeFor { tenant: "acme".to_owned(), account_sid: "IR1".to_owned() }
+fn target() -> PlanTarget {
+    PlanTarget { tenant: "acme".to_owned(), account_sid: "IR1".to_owned() }
 }
 
 fn seal(refunds: &Refunds, planned: &[Vec<String>]) -> Vec<u8> {
-    plan::write_plan(refunds, &["recoup_plan", "recoup_action"], planned, &made_for(), Timestamp::UNIX_EPOCH)
+    plan_file::write_plan(refunds, &["recoup_plan", "recoup_action"], planned, &target(), Timestamp::UNIX_EPOCH)
         .expect("a plan")
 }
 
 fn open(bytes: &[u8]) -> Result<Plan> {
-    plan::plan_of("plan.csv", bytes, &Options::default())
+    plan_file::plan_of("plan.csv", bytes, &Options::default())
 }
 
 #[test]
@@ -31,9 +31,9 @@ fn a_plan_that_was_changed_says_where() {
         (["recoup_plan", "recoup_action"].map(str::to_owned).as_slice(), &planned, 64)
     );
     assert_eq!((plan.made_at, plan.refunds.rows.len()), (Timestamp::UNIX_EPOCH, 3));
-    plan.check_made_for(&made_for()).expect("for us");
-    let other = MadeFor { tenant: "other".to_owned(), ..made_for() };
-    assert_eq!(plan.check_made_for(&other).expect_err("not for us").kind, Kind::Identity);
+    plan.check_target(&target()).expect("for us");
+    let other = PlanTarget { tenant: "other".to_owned(), ..target() };
+    assert_eq!(plan.check_target(&other).expect_err("not for us").kind, Kind::Identity);
 
     let lines: Vec<&str> = text.lines().collect();
     let of = |order: &[usize]| order.iter().flat_map(|n| [lines[*n], "\n"]).collect::<String>();
@@ -70,8 +70,8 @@ fn a_plan_that_was_changed_says_where() {
 
 #[test]
 fn a_plan_remembers_which_column_a_person_named() {
-    let explained = Explained { order_column: Some("Ref".to_owned()), ..Explained::default() };
-    let options = Options { explained, ..Options::default() };
+    let mapping = ColumnMapping { order_column: Some("Ref".to_owned()), ..ColumnMapping::default() };
+    let options = Options { mapping, ..Options::default() };
     let refunds = from_bytes("x", b"E-Mail,ref\na@example.com,A\n", &options).expect("a file");
     let plan = open(&seal(&refunds, &[vec![String::new(), String::new()]])).expect("a plan");
     assert_eq!(plan.refunds.reading, refunds.reading);
@@ -120,7 +120,7 @@ proptest! {
         let mut rows = grid(&seal(&refunds, &values_for(&refunds, "go")), separator);
         prop_assert!(open(&ungrid(&rows, separator)).is_ok());
         let (row, column) = (row.index(rows.len()), column.index(rows[0].len()));
-        prop_assume!(cells::original(&rows[row][column]) != cells::original(&cell));
+        prop_assume!(csv_injection::unescape(&rows[row][column]) != csv_injection::unescape(&cell));
         rows[row][column] = cell;
         prop_assert!(open(&ungrid(&rows, separator)).is_err());
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Kind;
-use crate::refunds::{AmountMeans, Weight, reversal_file};
+use crate::refunds::{AmountMeans, Severity, reversal_file};
 
 #[test]
 fn a_row_says_what_its_cells_say() {
@@ -14,7 +14,7 @@ fn a_row_says_what_its_cells_say() {
     .expect("a file");
     assert_eq!(refunds.syntax, Syntax::Csv(Dialect { separator: b';', bom: true, crlf: true }));
     let row = &refunds.rows[0];
-    assert_eq!((row.line, row.weight()), (2, None));
+    assert_eq!((row.line, row.severity()), (2, None));
     assert_eq!(row.order_id.as_ref().map(ToString::to_string).as_deref(), Some("#1001"));
     assert_eq!(row.refunded_at.map(|when| when.to_string()).as_deref(), Some("2024-04-03"));
     assert_eq!(row.ordered_at.map(|when| when.to_string()).as_deref(), Some("2024-03-01T10:00:00Z"));
@@ -46,20 +46,20 @@ fn what_is_wrong_is_said_in_its_row_and_weighed() {
     )
     .expect("a file");
     let expected = [
-        (vec![K::ScientificNotation], Weight::Stop),
-        (vec![K::AmbiguousDate], Weight::Note),
-        (vec![K::UnreadableDate], Weight::Note),
-        (vec![K::LooksPadded], Weight::Stop),
-        (vec![K::DecimalTail], Weight::Stop),
-        (vec![K::LooksPadded], Weight::Doubt),
-        (vec![K::EmptyOrder], Weight::Stop),
-        (vec![], Weight::Note),
+        (vec![K::ScientificNotation], Severity::Stop),
+        (vec![K::AmbiguousDate], Severity::Note),
+        (vec![K::UnreadableDate], Severity::Note),
+        (vec![K::LooksPadded], Severity::Stop),
+        (vec![K::DecimalTail], Severity::Stop),
+        (vec![K::LooksPadded], Severity::Doubt),
+        (vec![K::EmptyOrder], Severity::Stop),
+        (vec![], Severity::Note),
     ];
-    for (row, (problems, weight)) in refunds.rows.iter().zip(&expected) {
+    for (row, (problems, severity)) in refunds.rows.iter().zip(&expected) {
         assert_eq!(kinds(row), *problems, "line {}", row.line);
-        assert!(row.weight().is_none_or(|found| found == *weight), "line {}", row.line);
-        assert_eq!(row.stopped_by(true).is_some(), *weight == Weight::Stop, "line {}", row.line);
-        assert_eq!(row.stopped_by(false).is_some(), *weight >= Weight::Doubt, "line {}", row.line);
+        assert!(row.severity().is_none_or(|found| found == *severity), "line {}", row.line);
+        assert_eq!(row.blocking_problem(true).is_some(), *severity == Severity::Stop, "line {}", row.line);
+        assert_eq!(row.blocking_problem(false).is_some(), *severity >= Severity::Doubt, "line {}", row.line);
     }
     assert_eq!(refunds.rows.len(), expected.len());
     assert_eq!(refunds.rows[5].problems[0].to_string(), "order ID \" A8\" has white space around it (meant: \"A8\"?)");
@@ -105,7 +105,7 @@ fn lost_zeros_are_a_note() {
     let refunds = read("order_id\n00012\n00345\n10456\n567\n").expect("a file");
     assert_eq!(kinds(&refunds.rows[3]), [ProblemKind::LostZeros]);
     assert_eq!(refunds.rows[3].problems[0].suggestion.as_deref(), Some("00567"));
-    assert!(refunds.rows[3].stopped_by(false).is_none() && refunds.rows[0].problems.is_empty());
+    assert!(refunds.rows[3].blocking_problem(false).is_none() && refunds.rows[0].problems.is_empty());
 }
 
 #[test]
@@ -154,11 +154,11 @@ fn an_unknown_column_in_any_language_stops_a_list_until_a_person_says_that_it_is
         let error = read(&text).expect_err(&text);
         assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("-column ")), "{error:?}");
         let name = column.split('\n').next().unwrap_or_default().to_owned();
-        let explained = Explained { ignore_columns: vec![name], ..Explained::default() };
-        let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect(&text);
+        let mapping = ColumnMapping { ignore_columns: vec![name], ..ColumnMapping::default() };
+        let refunds = from_bytes("x", text.as_bytes(), &Options { mapping, ..Options::default() }).expect(&text);
         assert_eq!(decisions(&refunds), [DecisionKind::RefundedInFull]);
     }
-    // Names and addresses of people can hold anything, but an e-mail address is only that.
+    // ColumnNames and addresses of people can hold anything, but an e-mail address is only that.
     for cells in ["Ann (no)", "nothing back yet", "50%", "kept"] {
         read(&format!("order_id,Customer Name,Country\nA1,{cells},DE\n")).expect_err(cells);
     }
@@ -192,8 +192,8 @@ fn texts_that_people_write_stop_a_list_in_any_language_until_a_person_has_read_t
             let file = format!("order_id,{column}\nA1,{text}\n");
             let error = read(&file).expect_err(&file);
             assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("--ignore-column")), "{error:?}");
-            let explained = Explained { ignore_columns: vec![column.to_owned()], ..Explained::default() };
-            let options = Options { explained, ..Options::default() };
+            let mapping = ColumnMapping { ignore_columns: vec![column.to_owned()], ..ColumnMapping::default() };
+            let options = Options { mapping, ..Options::default() };
             assert!(from_bytes("x", file.as_bytes(), &options).is_ok(), "{file}");
         }
     }
@@ -253,13 +253,13 @@ fn headings_titles_and_footnotes_stop_a_list() {
 #[test]
 fn rows_whose_order_ids_only_look_the_same_are_unclear() {
     let both = "order_id,refund amount,order total,refunded_at\nX1,80,80,2026-11-02\nA2,-80,80,2026-11-02\n";
-    let explained = Explained { amount_means: Some(AmountMeans::Refunded), ..Explained::default() };
-    let refunds = from_bytes("x", both.as_bytes(), &Options { explained, ..Options::default() }).expect("a list");
+    let mapping = ColumnMapping { amount_means: Some(AmountMeans::Refunded), ..ColumnMapping::default() };
+    let refunds = from_bytes("x", both.as_bytes(), &Options { mapping, ..Options::default() }).expect("a list");
     assert_eq!(decisions(&refunds), [DecisionKind::Unclear; 2], "amounts of both signs");
     for other in ["A1\u{a0}", "A1\u{200b}", "\u{ff21}1"] {
         let text = format!("order_id,refund amount,refunded_at\nA1,80.00,2026-11-02\n{other},-80.00,2026-11-05\n");
-        let explained = Explained { amount_means: Some(AmountMeans::Refunded), ..Explained::default() };
-        let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect(&text);
+        let mapping = ColumnMapping { amount_means: Some(AmountMeans::Refunded), ..ColumnMapping::default() };
+        let refunds = from_bytes("x", text.as_bytes(), &Options { mapping, ..Options::default() }).expect(&text);
         assert_eq!(decisions(&refunds), [DecisionKind::Unclear; 2], "{other:?}");
     }
 }
@@ -287,10 +287,10 @@ fn amounts_in_two_currencies_and_dates_of_no_refund_are_unclear() {
 
 #[test]
 fn a_column_that_is_set_aside_although_it_speaks_of_a_refund_is_named() {
-    let explained =
-        Explained { ignore_columns: vec!["Status".to_owned(), "Filiale".to_owned()], ..Explained::default() };
+    let mapping =
+        ColumnMapping { ignore_columns: vec!["Status".to_owned(), "Filiale".to_owned()], ..ColumnMapping::default() };
     let text = "order_id,Status,Filiale\nA1,Offen,Bonn\n";
-    let refunds = from_bytes("x", text.as_bytes(), &Options { explained, ..Options::default() }).expect("a list");
+    let refunds = from_bytes("x", text.as_bytes(), &Options { mapping, ..Options::default() }).expect("a list");
     let note = refunds.notes.iter().find(|note| note.contains("set aside")).expect("a note");
     assert!(note.contains("\"Status\"") && !note.contains("Filiale"), "{note}");
     assert!(refunds.orders[0].evidence.sentence().contains("handed in as refunded"));
@@ -298,18 +298,18 @@ fn a_column_that_is_set_aside_although_it_speaks_of_a_refund_is_named() {
 
 #[test]
 fn explaining_a_known_export_says_that_its_own_rule_does_not_apply() {
-    let mut explained = Explained {
+    let mut mapping = ColumnMapping {
         status_column: Some("Financial Status".to_owned()),
         refunded_when: vec!["refunded".to_owned()],
         ignore_columns: vec!["Total".to_owned()],
-        ..Explained::default()
+        ..ColumnMapping::default()
     };
     let text = "Name,Financial Status,Total\n#1,refunded,10.00\n";
-    let options = Options { explained: explained.clone(), ..Options::default() };
+    let options = Options { mapping: mapping.clone(), ..Options::default() };
     let error = from_bytes("orders.csv", text.as_bytes(), &options).expect_err("no order column");
     assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("Shopify orders export")), "{error:?}");
-    explained.order_column = Some("Name".to_owned());
-    let options = Options { explained, ..Options::default() };
+    mapping.order_column = Some("Name".to_owned());
+    let options = Options { mapping, ..Options::default() };
     let refunds = from_bytes("orders.csv", text.as_bytes(), &options).expect("a list");
     assert!(refunds.notes.iter().any(|note| note.contains("--format shopify-orders")), "{:?}", refunds.notes);
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::refunds::Decimal;
-use crate::refunds::columns::LIST;
+use crate::refunds::columns::LIST_COLUMNS;
 use crate::refunds::decision::Decision;
 use crate::refunds::formats;
 use crate::refunds::formats::samples::{self, Sample, Truth};
@@ -70,11 +70,12 @@ struct Grid {
 
 impl Grid {
     fn of(sample: &Sample) -> Self {
-        let text = crate::refunds::text::decode(sample.name, sample.bytes).expect("text");
-        let options = Options { explained: sample.explained.clone(), ..Options::default() };
+        let text = crate::refunds::input::decode(sample.name, sample.bytes).expect("text");
+        let options = Options { mapping: sample.mapping.clone(), ..Options::default() };
         let columns = from_bytes(sample.name, sample.bytes, &options).expect("a sample").columns;
         let is_header = |cells: &[String]| usize::from(*cells == *columns.header);
-        let (table, _) = crate::refunds::table::read_section(sample.name, &text, 1000, &is_header).expect("a table");
+        let (table, _) =
+            crate::refunds::csv_table::read_section(sample.name, &text, 1000, &is_header).expect("a table");
         let width = table.header.len();
         let wide = |mut cells: Vec<String>| {
             cells.resize(width, String::new());
@@ -158,14 +159,14 @@ fn lost_its_undoing(grid: &Grid, truth: &Truth) -> bool {
 /// hands in as refunded.
 fn is_bare_list(grid: &Grid, refunds: &Refunds, sample: &Sample) -> bool {
     use Column::{OrderId, OrderedAt, Reason, RefundedAt, RowId};
-    let columns = formats::named(sample.format()).map_or(LIST, |format| format.columns);
+    let columns = formats::named(sample.format()).map_or(LIST_COLUMNS, |format| format.columns);
     let is_evidence = |name: &str| {
         let of = |column: &Column| !matches!(column, OrderId | Reason | OrderedAt | RefundedAt | RowId);
         columns
             .iter()
             .any(|(column, names)| of(column) && names.iter().any(|known| known.eq_ignore_ascii_case(name.trim())))
     };
-    refunds.reading.format == LIST_NAME
+    refunds.reading.format == LIST_FORMAT
         && (0..grid.header.len())
             .filter(|column| is_evidence(&grid.original_header[grid.origin[*column]]))
             .all(|column| grid.rows.iter().all(|(_, cells)| GARBAGE.contains(&cells[column].as_str())))
@@ -183,7 +184,7 @@ fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> boo
             continue;
         }
         let cost = Decimal::parse(truth.total).expect("an amount");
-        let held = order.decision.against(Some(cost), true).0;
+        let held = order.decision.check_against_action(Some(cost), true).0;
         // What an order cost is only in doubt if it is the sum of payments, of which one may be gone.
         let is_sum = SUMS_PAYMENTS.contains(&refunds.reading.format.as_str());
         let alone = !is_sum && matches!(order.decision, Decision::InFull { .. });
@@ -201,7 +202,7 @@ fn check(refunds: &Refunds, truths: &[Truth], is_excused: &dyn Fn(&Truth) -> boo
 }
 
 fn all_samples() -> Vec<Sample> {
-    samples::all().into_iter().chain(samples::explained()).collect()
+    samples::all().into_iter().chain(samples::with_mappings()).collect()
 }
 
 fn is_json(sample: &Sample) -> bool {
@@ -331,7 +332,7 @@ fn cases() -> ProptestConfig {
 fn no_damage_to_a_table_makes_a_full_refund_of_another_order() {
     for sample in all_samples().into_iter().filter(|sample| !is_json(sample)) {
         let truths = sample.truths();
-        let options = Options { explained: sample.explained.clone(), ..Options::default() };
+        let options = Options { mapping: sample.mapping.clone(), ..Options::default() };
         let whole = Grid::of(&sample);
         proptest!(cases(), |(damages in prop::collection::vec(any_damage(), 0..7))| {
             let mut grid = whole.clone();
@@ -374,13 +375,13 @@ fn no_damage_to_json_makes_a_full_refund_of_another_order() {
 fn a_file_that_was_cut_off_makes_no_full_refund_of_another_order() {
     for sample in all_samples() {
         let truths = sample.truths();
-        let options = Options { explained: sample.explained.clone(), ..Options::default() };
+        let options = Options { mapping: sample.mapping.clone(), ..Options::default() };
         proptest!(cases(), |(end in 0..sample.bytes.len())| {
             let Ok(refunds) = from_bytes(sample.name, &sample.bytes[..end], &options) else { return Ok(()) };
             for order in &refunds.orders {
                 let Some(truth) = truths.iter().find(|truth| truth.order == order.order_id.as_str()) else { continue };
                 let cost = Decimal::parse(truth.total).expect("an amount");
-                let kind = order.decision.against(Some(cost), true).0.kind();
+                let kind = order.decision.check_against_action(Some(cost), true).0.kind();
                 let is_safe = truth.is_full || truth.undone_by.is_some() || kind != DecisionKind::RefundedInFull;
                 prop_assert!(is_safe, "{} cut at {end}: {} {:?}", sample.name, truth.order, order.decision);
             }

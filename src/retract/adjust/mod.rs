@@ -25,7 +25,7 @@ use super::verdict::Check;
 use super::{Context, Options, WriterSettings, confirm, seen, sendable};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
-use crate::refunds::{Decimal, shell_word};
+use crate::refunds::{Decimal, shell_quote};
 use crate::vendor::{BrandWriter, Change, Modification, is_full_retraction};
 
 /// What was asked for.
@@ -53,7 +53,7 @@ impl AdjustOptions {
 
 /// The command that adjusts an order to `left`, which was held against the action's amount.
 pub fn command_for(order_id: &OrderId, left: Decimal) -> String {
-    format!("recoup adjust {} --amount {left}", shell_word(order_id.as_str()))
+    format!("recoup adjust {} --amount {left}", shell_quote(order_id.as_str()))
 }
 
 fn that_is_a_retraction() -> Error {

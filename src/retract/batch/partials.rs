@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::OrderId;
 use crate::model::decimal::Decimal;
 use crate::refunds::Decision;
-use crate::refunds::amount::may_be;
+use crate::refunds::amount::may_be_same_currency;
 use crate::retract::adjust::preview::Level;
 use crate::retract::adjust::{self, AdjustOptions, change_of};
 use crate::retract::receipt::Receipt;
@@ -115,7 +115,7 @@ async fn plan_one(
     }
     let change = receipt.retractions.first().and_then(|entry| entry.change.as_ref());
     if let (Some(file), Some(action)) = (&order.evidence.currency, change.and_then(|change| change.currency.as_ref()))
-        && !may_be(file, action)
+        && !may_be_same_currency(file, action)
     {
         return refused(&format!("the file is in {file} and the action in {action}"));
     }

@@ -9,7 +9,7 @@ use super::rows::Item;
 use crate::error::{Error, Kind, Result};
 use crate::lookup::candidates;
 use crate::model::OrderId;
-use crate::refunds::shell_word;
+use crate::refunds::shell_quote;
 use crate::store::index::IndexReader;
 
 /// Orders that are looked up.
@@ -46,10 +46,10 @@ pub fn remedy(reader: &IndexReader, items: &[Item<'_>]) -> Result<Option<Error>>
     }
     let (how, flag) = match &difference {
         Difference::Missing(prefix) => {
-            (format!("with {prefix:?} in front"), format!("--order-prefix {}", shell_word(prefix)))
+            (format!("with {prefix:?} in front"), format!("--order-prefix {}", shell_quote(prefix)))
         }
         Difference::Additional(prefix) => {
-            (format!("without {prefix:?} in front"), format!("--strip-order-prefix {}", shell_word(prefix)))
+            (format!("without {prefix:?} in front"), format!("--strip-order-prefix {}", shell_quote(prefix)))
         }
     };
     let message =

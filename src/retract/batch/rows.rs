@@ -13,8 +13,7 @@ use super::choose::Candidate;
 use super::outcome::{Done, Outcome};
 use super::partials::{Adjustment, Before, before};
 use crate::error::{Error, Kind, Result};
-use crate::lookup::absence::not_proven;
-use crate::lookup::{self, basis};
+use crate::lookup::{self, describe_coverage};
 use crate::model::decimal::Decimal;
 use crate::model::{Coverage, OrderId};
 use crate::refunds::{Decision, OrderRefund, RefundRow, Refunds};
@@ -267,9 +266,11 @@ async fn try_plan(
 ) -> Result<Planned> {
     let stopped = |why: String| Ok(Planned::Done(Done::new(Outcome::Stopped, why)));
     let Some(order) = item.order else {
-        return match &item.row.aside {
+        return match &item.row.no_order_needed {
             Some(what) => Ok(Planned::Done(Done::new(Outcome::NotRefunded, format!("the row names no order: {what}")))),
-            None => stopped(item.row.stopped_by(false).map_or_else(|| "no order ID".to_owned(), ToString::to_string)),
+            None => {
+                stopped(item.row.blocking_problem(false).map_or_else(|| "no order ID".to_owned(), ToString::to_string))
+            }
         };
     };
     if let Some(done) = without_sending(order) {
@@ -287,13 +288,13 @@ async fn try_plan(
     }
     let order_id = &order.order_id;
     let matches = ctx.read_index(|index| index.map_or_else(|| Ok(Vec::new()), |index| index.find(order_id)))?;
-    if let Some(problem) = refunds.stopped_by(order, !matches.is_empty()) {
+    if let Some(problem) = refunds.blocking_problem(order, !matches.is_empty()) {
         return stopped(problem.to_string());
     }
     let in_ledger = ledger.map(|ledger| ledger.of_order(order_id)).transpose()?.unwrap_or_default();
     if matches.is_empty() && !in_ledger.iter().any(|one| one.state.may_have_been_sent()) {
         if let Some(unclear) =
-            ctx.read_index(|index| index.map_or(Ok(None), |index| lookup::unclear(index, order_id)))?
+            ctx.read_index(|index| index.map_or(Ok(None), |index| lookup::why_unclear(index, order_id)))?
         {
             let why = unclear.trim_start_matches("unclear: ").to_owned();
             return Ok(Planned::Decided(Decision::Unclear, why, Done::new(Outcome::Stopped, unclear)));
@@ -408,8 +409,8 @@ fn contradicted(plan: &Plan, options: &Options) -> Option<(Decision, String)> {
 /// An order that the index does not have. `undated`: a refund without a date happened before this.
 fn missing(order: &OrderRefund, coverage: &Coverage, undated: Timestamp) -> Done {
     let refunded = order.refunded_at.map_or(undated, |when| when.latest().min(undated));
-    match not_proven(coverage, refunded) {
-        None => Done::new(Outcome::NotAReferral, format!("{}, refunded by {refunded:.0}", basis(coverage))),
+    match lookup::why_absence_is_unproven(coverage, refunded) {
+        None => Done::new(Outcome::NotAReferral, format!("{}, refunded by {refunded:.0}", describe_coverage(coverage))),
         Some(why) => {
             let shown = crate::report::one_line(order.order_id.as_str());
             Done::new(Outcome::NotFoundYet, format!("order {shown}: {why}"))

@@ -57,7 +57,7 @@ impl Wish {
 pub fn of_list(list: &Refunds) -> Vec<Wish> {
     let first_of_order = |(n, row): &(usize, &RefundRow)| match row.order.and_then(|order| list.orders.get(order)) {
         Some(order) => order.rows.first() == Some(n),
-        None => row.aside.is_none(),
+        None => row.no_order_needed.is_none(),
     };
     list.rows.iter().enumerate().filter(first_of_order).map(|(_, row)| of_row(list, row)).collect()
 }
@@ -66,7 +66,7 @@ fn of_row(list: &Refunds, row: &RefundRow) -> Wish {
     let order = row.order.and_then(|order| list.orders.get(order));
     let stopped = match order {
         None => Some("the row has no order ID".to_owned()),
-        Some(order) => not_in_full(order).or_else(|| list.stopped_by(order, true).map(ToString::to_string)),
+        Some(order) => not_in_full(order).or_else(|| list.blocking_problem(order, true).map(ToString::to_string)),
     };
     Wish {
         line: Some(row.line),
@@ -79,7 +79,7 @@ fn of_row(list: &Refunds, row: &RefundRow) -> Wish {
         refund: order.map(RefundClaim::of),
         not_refunded: order.is_some_and(|order| order.decision == Decision::NotRefunded),
         stopped,
-        doubtful: order.and_then(|order| list.stopped_by(order, false)).map(ToString::to_string),
+        doubtful: order.and_then(|order| list.blocking_problem(order, false)).map(ToString::to_string),
     }
 }
 

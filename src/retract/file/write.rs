@@ -300,10 +300,12 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
             reason: rows[*n].reason_code.clone(),
         })
         .collect();
-    let made = reversal_file::make(&reversals, &options.own_reasons, options.day, None);
-    for not in made.not_written {
+    let made = reversal_file::build(&reversals, &options.own_reasons, options.day, None);
+    for not in made.skipped {
         let hint = match not.why {
-            reversal_file::Why::UnknownReason => "name it with --reason-code, or add your own to [file] reason_codes",
+            reversal_file::SkipReason::UnknownReason => {
+                "name it with --reason-code, or add your own to [file] reason_codes"
+            }
             _ => "use `recoup retract`",
         };
         rows[places[not.index]].refuse(Error::new(Kind::Refused, not.message).hint(hint));

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use super::idempotency::{Begun, begin};
 use super::{ApiResult, Problem, json, json_text};
 use crate::error::{Error, Kind, Result};
-use crate::refunds::read::Understood;
+use crate::refunds::read::Parsed;
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Part, Terms};
 use crate::serve::extractors::{Caller, Fields, Query};
@@ -61,8 +61,8 @@ pub(in crate::serve) async fn create(
     };
     // These problems quote cells of the file, so they are not stored under the key.
     let refunds = match app.read_upload(&body, &options) {
-        Ok(Understood::Read(refunds)) => *refunds,
-        Ok(Understood::Doubtful(doubtful)) => return Ok(key.release(&app, Problem::doubtful(*doubtful))?),
+        Ok(Parsed::Complete(refunds)) => *refunds,
+        Ok(Parsed::NeedsMapping(doubtful)) => return Ok(key.release(&app, Problem::doubtful(*doubtful))?),
         Err(error) => return Ok(key.release(&app, Problem::of_file(error))?),
     };
     match app.plan_batch(&caller.who, refunds, options, terms) {

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::refunds::looks::{Doubt, Look};
-use crate::refunds::read::Doubtful;
+use crate::refunds::read::NeedsMapping;
+use crate::refunds::unclear_columns::{ColumnKind, UnclearColumn};
 use crate::serve::flag_names::{file_hint, without_flags};
 use crate::serve::routes::Audience;
 use crate::serve::ui_text;
@@ -42,7 +42,7 @@ struct ColumnInDoubt {
     name: String,
     /// `status`, `type`, `amount`, `quantity`, `item` or `date`.
     #[schema(value_type = String)]
-    looks_like: Look,
+    looks_like: ColumnKind,
     /// Some of its values.
     examples: Vec<String>,
 }
@@ -59,9 +59,12 @@ impl Problem {
     }
 
     /// Columns of a file must be explained.
-    pub(super) fn doubtful(doubtful: Doubtful) -> Self {
-        let in_doubt =
-            |doubt: Doubt| ColumnInDoubt { name: doubt.name, looks_like: doubt.looks_like, examples: doubt.examples };
+    pub(super) fn doubtful(doubtful: NeedsMapping) -> Self {
+        let in_doubt = |doubt: UnclearColumn| ColumnInDoubt {
+            name: doubt.name,
+            looks_like: doubt.looks_like,
+            examples: doubt.examples,
+        };
         Self { doubts: doubtful.doubts.into_iter().map(in_doubt).collect(), ..Self::of_file(doubtful.error) }
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Batch, Terms};
 use crate::access::Who;
 use crate::error::{Error, Result};
-use crate::refunds::plan::{self as plan_file, MadeFor};
-use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, write};
+use crate::refunds::plan_file::{self, PlanTarget};
+use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
 use crate::report::Report;
 use crate::retract::batch::{self, COLUMNS, Limits, PLANNED};
 use crate::retract::{Options, WriterSettings};
@@ -55,7 +55,7 @@ pub(super) async fn apply(
     report: &Report,
 ) -> Result<Vec<u8>> {
     let planned = plan_file::plan_of(NAME, plan, &refunds::Options::default())?;
-    planned.check_made_for(&made_for(actions))?;
+    planned.check_target(&made_for(actions))?;
     let refunds = &planned.refunds;
     let actor = actions.actor(who);
     let context = actions.background_context(&actor, report);
@@ -79,7 +79,7 @@ pub(super) async fn apply(
     batch.counts = summary.outcomes.iter().map(|(words, count)| ((*words).to_owned(), *count)).collect();
     batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
-    write::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
+    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
 }
 
 /// Waits for the vendor's limit as the command line does: no user waits for it.
@@ -103,9 +103,9 @@ fn options(actions: &Actions, terms: &Terms, id: &str, rows: usize) -> Options {
     }
 }
 
-fn made_for(actions: &Actions) -> MadeFor {
+fn made_for(actions: &Actions) -> PlanTarget {
     let identity = &actions.settings.identity;
-    MadeFor { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
+    PlanTarget { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
 }
 
 /// Orders by decision, as the live actions have changed it.

@@ -21,7 +21,7 @@ use super::extractors::Fields;
 use super::file_options::FileOptions;
 use crate::access::Who;
 use crate::error::{Error, Kind, Result};
-use crate::refunds::read::{self, Understood};
+use crate::refunds::read::{self, Parsed};
 use crate::refunds::{DecisionKind, Refunds};
 use crate::report::Report;
 use crate::retract::overrides::Override;
@@ -184,8 +184,8 @@ impl Batch {
 
 impl App {
     /// Reads an upload, or says which of its columns a person must explain.
-    pub(super) fn read_upload(&self, upload: &[u8], options: &FileOptions) -> Result<Understood> {
-        read::understand(jobs::NAME, upload, &options.options(&self.actions.settings.reading))
+    pub(super) fn read_upload(&self, upload: &[u8], options: &FileOptions) -> Result<Parsed> {
+        read::parse(jobs::NAME, upload, &options.options(&self.actions.settings.reading))
     }
 
     /// Starts planning a file.

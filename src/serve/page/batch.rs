@@ -13,8 +13,8 @@ use super::view::count;
 use super::{ErrorPage, Layout, PageResult, explain, rendered};
 use crate::error::{Error, Kind};
 use crate::refunds::formats;
-use crate::refunds::plan::plan_of;
-use crate::refunds::read::{LIST_NAME, Understood};
+use crate::refunds::plan_file::plan_of;
+use crate::refunds::read::{LIST_FORMAT, Parsed};
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Part, Stage, Terms};
 use crate::serve::extractors::{Caller, Fields, Form, check_csrf};
@@ -68,8 +68,8 @@ pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) 
     let layout = Layout::of(&app, "Batches", Some(&caller));
     let known = formats::ALL.iter().map(|format| (format.name.to_owned(), format.title.to_owned()));
     let of_settings =
-        app.actions.settings.reading.of_settings.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
-    let list = std::iter::once((LIST_NAME.to_owned(), "a list of refunds of no known format".to_owned()));
+        app.actions.settings.reading.configured.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
+    let list = std::iter::once((LIST_FORMAT.to_owned(), "a list of refunds of no known format".to_owned()));
     let formats = known.chain(of_settings).chain(list).collect();
     Ok(rendered(&BatchesPage { layout, batches, formats, recognised: formats::ALL.len(), csrf: caller.csrf }))
 }
@@ -98,8 +98,8 @@ pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller
     let terms = Terms::of(&fields)?;
     let options = FileOptions::of(&fields)?;
     let batch = match app.read_upload(&file, &options).map_err(ErrorPage::of_file)? {
-        Understood::Read(refunds) => app.plan_batch(&caller.who, *refunds, options, terms)?,
-        Understood::Doubtful(_) => app.store_upload(&caller.who, &file, options, terms)?,
+        Parsed::Complete(refunds) => app.plan_batch(&caller.who, *refunds, options, terms)?,
+        Parsed::NeedsMapping(_) => app.store_upload(&caller.who, &file, options, terms)?,
     };
     Ok(Redirect::to(&format!("/batch/{}", batch.id)).into_response())
 }

@@ -11,7 +11,7 @@ use super::chart::{Chart, Value};
 use super::view::{count, minute};
 use super::{Layout, PageResult, rendered};
 use crate::error::{Error, Kind, Result};
-use crate::lookup::basis;
+use crate::lookup::describe_coverage;
 use crate::model::program_rule::RuleState;
 use crate::serve::app::App;
 use crate::serve::extractors::Caller;
@@ -76,7 +76,7 @@ fn page_of(status: &Status, layout: Layout) -> Result<DashboardPage> {
     let crawls = Chart::of("crawls", "Requests of the last crawls, the oldest on the left", crawls);
     Ok(DashboardPage {
         layout,
-        basis: status.coverage.as_ref().map(basis),
+        basis: status.coverage.as_ref().map(describe_coverage),
         age: status.age_seconds.map(in_words),
         failed_accounts: count(status.failed_accounts),
         retractions: status.retractions.iter().map(|(state, n)| (*state, count(*n))).collect(),

@@ -12,9 +12,9 @@ use super::mask::mask_account;
 use super::view::minute;
 use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::error::{Error, Kind};
-use crate::refunds::looks::Doubt;
-use crate::refunds::read::{Doubtful, Understood};
-use crate::refunds::{AmountMeans, Column, Explained};
+use crate::refunds::read::{NeedsMapping, Parsed};
+use crate::refunds::unclear_columns::UnclearColumn;
+use crate::refunds::{AmountMeans, Column, ColumnMapping};
 use crate::serve::app::App;
 use crate::serve::extractors::{Caller, Fields, Form};
 use crate::serve::file_options::FileOptions;
@@ -75,12 +75,12 @@ impl Choice {
 pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> PageResult {
     let (batch, upload) = app.stored_upload(id)?;
     match app.read_upload(&upload, &batch.file_options) {
-        Ok(Understood::Doubtful(doubtful)) => {
+        Ok(Parsed::NeedsMapping(doubtful)) => {
             let order_is_open = doubtful.doubts.is_empty();
             let reason = if order_is_open { sentence(&doubtful.error) } else { String::new() };
             render_form(app, caller, id, &doubtful, &reason, &Fields::default())
         }
-        Ok(Understood::Read(_)) => Err(needs_no_explanation().into()),
+        Ok(Parsed::Complete(_)) => Err(needs_no_explanation().into()),
         Err(error) => Err(ErrorPage::of_file(error)),
     }
 }
@@ -90,11 +90,11 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
     let Form { caller, fields } = form;
     let (batch, upload) = app.stored_upload(&id)?;
     let doubtful = match app.read_upload(&upload, &batch.file_options) {
-        Ok(Understood::Doubtful(doubtful)) => *doubtful,
-        Ok(Understood::Read(_)) => return Err(needs_no_explanation().into()),
+        Ok(Parsed::NeedsMapping(doubtful)) => *doubtful,
+        Ok(Parsed::Complete(_)) => return Err(needs_no_explanation().into()),
         Err(error) => return Err(ErrorPage::of_file(error)),
     };
-    let show_again = |doubtful: &Doubtful, reason: &str| {
+    let show_again = |doubtful: &NeedsMapping, reason: &str| {
         let mut page = render_form(&app, &caller, &id, doubtful, reason, &fields)?;
         *page.status_mut() = StatusCode::BAD_REQUEST;
         Ok(page)
@@ -105,15 +105,15 @@ pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path
     };
     let options = FileOptions { explained, ..batch.file_options.clone() };
     match app.read_upload(&upload, &options) {
-        Ok(Understood::Read(refunds)) => {
+        Ok(Parsed::Complete(refunds)) => {
             app.plan_explained(&caller.who, batch, *refunds, options)?;
             Ok(Redirect::to(&format!("/batch/{id}")).into_response())
         }
-        Ok(Understood::Doubtful(still)) => {
+        Ok(Parsed::NeedsMapping(still)) => {
             let reason = sentence(&still.error);
             let new = still.doubts.into_iter().filter(|doubt| doubtful.doubts.iter().all(|it| it.place != doubt.place));
             let doubts = doubtful.doubts.iter().cloned().chain(new.collect::<Vec<_>>()).collect();
-            show_again(&Doubtful { doubts, ..doubtful }, &reason)
+            show_again(&NeedsMapping { doubts, ..doubtful }, &reason)
         }
         Err(error) => show_again(&doubtful, &sentence(&error)),
     }
@@ -140,7 +140,7 @@ fn field(place: usize) -> String {
 }
 
 /// The choices of the form; what it leaves open is as the upload said.
-fn explained(before: &Explained, doubtful: &Doubtful, fields: &Fields) -> Result<Explained, String> {
+fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -> Result<ColumnMapping, String> {
     let header = &doubtful.columns.header;
     let mut by_meaning: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut open = Vec::new();
@@ -186,7 +186,7 @@ fn explained(before: &Explained, doubtful: &Doubtful, fields: &Fields) -> Result
         _ => {}
     }
     let ignored = by_meaning.get("nothing").into_iter().flatten().map(|place| header[*place].clone());
-    Ok(Explained {
+    Ok(ColumnMapping {
         order_column: one("order")?.or_else(|| before.order_column.clone()),
         amount_column: refunded.or(new).or_else(|| before.amount_column.clone()),
         amount_means: means,
@@ -216,7 +216,7 @@ fn render_form(
     app: &Arc<App>,
     caller: &Caller,
     id: &str,
-    doubtful: &Doubtful,
+    doubtful: &NeedsMapping,
     reason: &str,
     fields: &Fields,
 ) -> PageResult {
@@ -235,7 +235,7 @@ fn render_form(
         let text: String = text.trim().chars().take(CELL_CHARS).collect();
         if text.contains('@') { mask_account(&text) } else { text }
     };
-    let choice = |place: usize, doubt: Option<&Doubt>| {
+    let choice = |place: usize, doubt: Option<&UnclearColumn>| {
         let of_rows = || {
             doubtful.first_rows.iter().filter_map(|row| row.get(place).cloned()).filter(|cell| !cell.trim().is_empty())
         };
@@ -287,7 +287,7 @@ fn render_form(
 }
 
 /// What a person has said about the columns, for the lead who carries out the plan.
-pub(super) fn sentences(explained: &Explained) -> Vec<String> {
+pub(super) fn sentences(explained: &ColumnMapping) -> Vec<String> {
     let amount = match explained.amount_means {
         Some(AmountMeans::NewAmount) => "the new amount of the order",
         Some(AmountMeans::Refunded) | None => "the refunded amount",

@@ -93,7 +93,7 @@ fn texts_of(fields: &Fields) -> Result<Vec<OrderId>> {
         fields.all("orders").flat_map(|text| text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)));
     let mut texts = Vec::new();
     for line in lines.filter(|line| !line.trim().is_empty()) {
-        let text = lookup::typed(line)?;
+        let text = lookup::parse_typed(line)?;
         if !texts.contains(&text) {
             texts.push(text);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::refunds::plan::Plan;
+use crate::refunds::plan_file::Plan;
 use crate::refunds::{Column, DecisionKind};
 use crate::serve::batch::cell_of;
 use crate::serve::flag_names::with_file_fields;
@@ -94,7 +94,7 @@ fn groups(plan: &Plan) -> Vec<Vec<usize>> {
 
 /// The file's columns that are shown: those that may be evidence, and those that a person has set aside.
 fn own_columns(plan: &Plan) -> Vec<(usize, String)> {
-    let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.explained);
+    let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.mapping);
     let evidence: HashSet<usize> = EVIDENCE.into_iter().filter_map(|column| columns.get(column)).collect();
     let shown = columns.header.iter().enumerate().filter_map(|(place, name)| {
         if evidence.contains(&place) {

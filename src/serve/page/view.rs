@@ -1,7 +1,7 @@
 //! View models: answers and receipts as the templates show them. They decide nothing.
 
 use super::mask::mask_account;
-use crate::lookup::{Answer, Found, KnownReferral, Verdict as Answered, basis};
+use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
@@ -97,14 +97,14 @@ impl Order {
             actions,
             referrals: answer.referrals.iter().map(KnownReferral::line).collect(),
             nothing: nothing(answer),
-            basis: basis(&answer.coverage),
+            basis: describe_coverage(&answer.coverage),
             candidates: candidates.collect(),
             related: answer.related.as_ref().map(|related| Related {
                 what: related.kind.describe(),
                 orders: related.orders.iter().map(shown).collect(),
                 more: related.more,
             }),
-            searched: answer.searched.as_ref().map(crate::lookup::Searched::describe),
+            searched: answer.searched.as_ref().map(crate::lookup::VendorSearch::describe),
             retractions: retractions.iter().rev().map(RetractionLine::of).collect(),
         }
     }

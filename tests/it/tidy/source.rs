@@ -1,4 +1,4 @@
-//! Source read as text: without comments and without what stands in quotes, and which modules it names.
+//! Reads Rust source as text: removes comments and quoted text, and finds the modules that a file names.
 
 use std::collections::BTreeSet;
 
@@ -141,9 +141,13 @@ pub fn named_modules(file: &Source) -> BTreeSet<String> {
             }
         }
     }
-    names.retain(|name| super::MAY_NAME.iter().any(|(module, _)| module == name) || name == "commands");
-    names.remove(file.module());
+    names.retain(|name| name != file.module() && is_module(name));
     names
+}
+
+fn is_module(name: &str) -> bool {
+    let src = super::root().join("src");
+    src.join(format!("{name}.rs")).exists() || src.join(name).join("mod.rs").exists()
 }
 
 /// The first name of each part of `a::{b, c}, d}`.

@@ -1,0 +1,31 @@
+//! The flags of every command. They are here because they override settings; `cli` adds them to its parser.
+
+use std::path::PathBuf;
+
+use clap::{Args, ColorChoice};
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalFlags {
+    /// Configuration file [default: $RECOUP_CONFIG, then $XDG_CONFIG_HOME/recoup/recoup.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Index file [default: $RECOUP_DATABASE, then $XDG_DATA_HOME/recoup/recoup.db]; the ledger is beside it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub database: Option<PathBuf>,
+    /// Use [profile.NAME] of the configuration file, which has a default database of its own
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Print data as JSON: one object, or one per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no notes and no progress, only data, warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Log to stderr: -v the steps, -vv every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}

@@ -1,0 +1,113 @@
+//! Recognises a text that is an ActionId, a reward ID or a participant instead of an order ID, and finds its orders.
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::model::order_text::whole_candidates;
+use crate::model::{ActionId, OrderId, RewardId};
+use crate::store::index::IndexReader;
+
+/// Maximum number of orders.
+const MOST: usize = 20;
+
+/// The kind of an ID that is not an order ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OtherIdKind {
+    /// The vendor's ID of an action.
+    Action,
+    /// The vendor's ID of a reward.
+    Reward,
+    /// An account ID or a user ID, often an e-mail address.
+    Participant,
+}
+
+impl OtherIdKind {
+    /// With its article, for a sentence.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Action => "an ActionId",
+            Self::Reward => "a reward ID",
+            Self::Participant => "the ID of a participant",
+        }
+    }
+}
+
+/// An ID that is not an order ID, and the orders that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct OtherId {
+    /// The kind of the ID.
+    pub kind: OtherIdKind,
+    /// At most 20 orders; empty if its rewards have none.
+    pub orders: Vec<OrderId>,
+    /// There are more orders than are listed.
+    pub more: bool,
+}
+
+/// Whether a participant's ID may find orders. That reveals who placed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParticipantIds {
+    /// The caller may see accounts.
+    Match,
+    /// The caller may not see accounts.
+    Hide,
+}
+
+/// Finds the kind and the orders of an ID; `None` if the index does not know it. Surrounding blanks, quotes and invisible
+/// characters are ignored, because nothing acts on the result.
+pub(super) fn find(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
+    let others = whole_candidates(text).into_iter().map(|candidate| candidate.text);
+    // Only order IDs have a leading #.
+    for text in std::iter::once(text.to_owned()).chain(others.filter(|text| !text.starts_with('#'))) {
+        if let Some(related) = find_exact(reader, &text, participants)? {
+            return Ok(Some(related));
+        }
+    }
+    Ok(None)
+}
+
+fn find_exact(reader: &IndexReader, text: &str, participants: ParticipantIds) -> Result<Option<OtherId>> {
+    let of_action = reader.rewards_of_action(&ActionId::new(text))?;
+    if !of_action.is_empty() {
+        let orders = of_action.into_iter().flat_map(|reward| reward.order_ids).collect();
+        return Ok(Some(OtherId::new(OtherIdKind::Action, orders)));
+    }
+    if let Some(reward) = reader.reward(&RewardId::new(text))? {
+        return Ok(Some(OtherId::new(OtherIdKind::Reward, reward.order_ids)));
+    }
+    if participants == ParticipantIds::Hide {
+        return Ok(None);
+    }
+    let mut orders = reader.orders_of_participant(text, MOST + 1)?;
+    if orders.is_empty() && text.contains('@') {
+        // The vendor keeps most addresses in lower case.
+        orders = reader.orders_of_participant(&text.to_lowercase(), MOST + 1)?;
+    }
+    Ok((!orders.is_empty()).then(|| OtherId::new(OtherIdKind::Participant, orders)))
+}
+
+impl OtherId {
+    fn new(kind: OtherIdKind, all: Vec<OrderId>) -> Self {
+        let mut orders: Vec<OrderId> = Vec::new();
+        for order in all {
+            if !orders.contains(&order) {
+                orders.push(order);
+            }
+        }
+        let more = orders.len() > MOST;
+        orders.truncate(MOST);
+        Self { kind, orders, more }
+    }
+
+    /// A sentence about the ID and its orders.
+    pub fn describe(&self) -> String {
+        let what = self.kind.describe();
+        let list: Vec<String> = self.orders.iter().map(|order| format!("{:?}", order.as_str())).collect();
+        let more = if self.more { " and more" } else { "" };
+        match list.as_slice() {
+            [] => format!("it is {what}, and its rewards carry no order ID"),
+            [order] => format!("it is {what}, of order {order}"),
+            orders => format!("it is {what}, of orders {}{more}", orders.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Searches the vendor for an order that the index does not have.
+//!
+//! GraphQL `userEvents` can be queried for an order ID (`docs/vendor/advocate.md` §3), and the event leads to its rewards.
+//! Whether a tenant allows this shows only when it is tried. Otherwise the newest rewards are read, within a budget of
+//! requests. Results go into the index. If the order is not found, the answer says how far the search went; it does not say
+//! that the order does not exist.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::extract::{self, Mapping};
+use crate::model::{AccountId, OrderId};
+use crate::report::grouped;
+use crate::store::index::{Index, ReadReward, Via};
+use crate::vendor::advocate::{Advocate, Rewards};
+use crate::vendor::graphql::{Graph, ListedReward, RewardQuery, Sort, UserEvent};
+
+/// Names of the order ID in events, for an index that has not seen any. Reserved events use the first one.
+const FIELDS: [&str; 6] = ["order_id", "orderId", "OrderId", "oid", "Oid", "orderNumber"];
+/// Maximum number of events for one name.
+const EVENTS: u32 = 10;
+/// Rewards on a page.
+const PAGE: u32 = 100;
+/// Maximum delay of a reward after its event, in milliseconds: one day.
+const AFTER: i64 = 86_400_000;
+
+/// How far the vendor was searched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct VendorSearch {
+    /// Requests that were made.
+    pub requests: u64,
+    /// The vendor could be asked for the order itself.
+    pub asked_directly: bool,
+    /// The names of the order ID that events were queried by.
+    pub fields: Vec<String>,
+    /// Events that carry exactly this order.
+    pub events: u64,
+    /// Rewards read, whichever order they carry.
+    pub rewards: u64,
+    /// Accounts read.
+    pub accounts: u64,
+    /// Everything modified since this time was read, RFC 3339.
+    pub back_to: Option<String>,
+    /// Why the search stopped, or why the order could not be queried directly.
+    pub notes: Vec<String>,
+}
+
+impl VendorSearch {
+    /// The result as text.
+    pub fn describe(&self) -> String {
+        let mut parts = Vec::new();
+        if self.asked_directly {
+            parts.push(match self.events {
+                0 => format!("the vendor knows no event whose {} is this order", self.fields.join(", ")),
+                1 => "the vendor has an event with this order".to_owned(),
+                events => format!("the vendor has {events} events with this order"),
+            });
+        }
+        if let Some(back_to) = &self.back_to {
+            parts.push(format!("everything modified since {back_to} was read"));
+        }
+        if self.accounts > 0 {
+            parts.push(format!("{} accounts that were read the longest ago were read again", grouped(self.accounts)));
+        }
+        parts.extend(self.notes.iter().cloned());
+        format!("looked at the source with {} requests: {}", grouped(self.requests), parts.join("; "))
+    }
+}
+
+/// Searches for one order with at most `budget` requests.
+///
+/// # Errors
+/// `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, and `Storage` from the index.
+pub async fn search(
+    advocate: &Advocate,
+    index: &mut Index,
+    mapping: &Mapping,
+    clock: &Clock,
+    order: &OrderId,
+    budget: u64,
+) -> Result<VendorSearch> {
+    let mut look = Search { advocate, index, mapping, clock, order, began: advocate.stats().requests, budget };
+    let mut searched = VendorSearch::default();
+    look.directly(&mut searched).await?;
+    if !look.is_indexed()? {
+        look.newest(&mut searched).await?;
+    }
+    searched.requests = look.spent();
+    Ok(searched)
+}
+
+struct Search<'a> {
+    advocate: &'a Advocate,
+    index: &'a mut Index,
+    mapping: &'a Mapping,
+    clock: &'a Clock,
+    order: &'a OrderId,
+    began: u64,
+    budget: u64,
+}
+
+impl Search<'_> {
+    fn spent(&self) -> u64 {
+        self.advocate.stats().requests - self.began
+    }
+
+    fn has_budget(&self) -> bool {
+        self.spent() < self.budget
+    }
+
+    fn is_indexed(&self) -> Result<bool> {
+        self.index.has_order(self.order)
+    }
+
+    /// Follows an event to its rewards: those of the buyer's account, of the same referral, of the same day.
+    async fn directly(&mut self, searched: &mut VendorSearch) -> Result<()> {
+        let mut names = self.index.order_fields()?;
+        names.extend(FIELDS.map(str::to_owned));
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        for name in names {
+            if !self.has_budget() {
+                return Ok(());
+            }
+            let events = match self.advocate.graph_events(&name, self.order, EVENTS).await {
+                Ok(Graph::Answer(events)) => events,
+                Ok(Graph::Refused(refusal)) => {
+                    searched.notes.push(format!("the order cannot be asked for directly ({})", refusal.as_str()));
+                    return Ok(());
+                }
+                Err(error) if error.kind == Kind::Vendor => {
+                    searched.notes.push("the order cannot be asked for directly just now".to_owned());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            // The server is known to filter loosely, so each event is checked again.
+            let answered = events.len();
+            let events: Vec<UserEvent> = events.into_iter().filter(|event| self.carries(event)).collect();
+            if answered > 0 && events.is_empty() {
+                searched.notes.push(format!("events cannot be asked for by {name}: the server gives others too"));
+                continue;
+            }
+            searched.asked_directly = true;
+            searched.fields.push(name);
+            searched.events += events.len() as u64;
+            for event in &events {
+                searched.rewards += self.rewards_of(event).await?;
+            }
+            if !events.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn carries(&self, event: &UserEvent) -> bool {
+        let fields: Value = serde_json::from_str(&event.fields).unwrap_or_default();
+        let reward = json!({"id": event.id, "userEvent": {"fields": fields}});
+        let extracted = extract::read(&reward.to_string(), &AccountId::new(""), self.mapping);
+        extracted.is_ok_and(|it| it.links.iter().any(|link| link.order_id.as_ref() == Some(self.order)))
+    }
+
+    async fn rewards_of(&mut self, event: &UserEvent) -> Result<u64> {
+        let mut kept = 0;
+        let mut referrals: Vec<String> = Vec::new();
+        let mut filters: Vec<Value> = Vec::new();
+        filters.extend(event.account.as_ref().map(|account| json!({"accountId_eq": account.as_str()})));
+        let mut at = 0;
+        while let Some(filter) = filters.get(at).cloned() {
+            at += 1;
+            if !self.has_budget() {
+                return Ok(kept);
+            }
+            let asked_at = self.clock.now();
+            let found = match self.advocate.graph_rewards_of(&filter).await {
+                Ok(Graph::Answer(found)) => found,
+                Ok(Graph::Refused(_)) => return Ok(kept),
+                Err(error) if error.kind == Kind::Vendor => return Ok(kept),
+                Err(error) => return Err(error),
+            };
+            let of_event: Vec<ListedReward> =
+                found.into_iter().filter(|reward| reward.event_id.as_deref() == Some(&event.id)).collect();
+            for reward in &of_event {
+                if let Some(referral) = reward.referral_id.as_ref().filter(|it| !referrals.contains(it)) {
+                    referrals.push(referral.clone());
+                    filters.push(json!({"referralId_eq": referral}));
+                }
+            }
+            kept += self.keep(of_event, asked_at)?;
+        }
+        if kept == 0
+            && let Some(triggered) = event.date_triggered
+        {
+            // The buyer has no reward. The referrer may have one.
+            let filter = json!({"dateCreated_gte": triggered, "dateCreated_lt": triggered + AFTER});
+            let (mut offset, mut total) = (0, None);
+            while self.has_budget() && total.is_none_or(|total| offset < total) {
+                let asked_at = self.clock.now();
+                let Some(page) = self.page(filter.clone(), Sort::OldestFirst, offset).await? else { break };
+                offset += page.1;
+                total = page.2.or(Some(0));
+                let of_event = page.0.into_iter().filter(|reward| reward.event_id.as_deref() == Some(&event.id));
+                kept += self.keep(of_event.collect(), asked_at)?;
+                if page.1 == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Reads the newest rewards back to the watermark of the index. Without GraphQL, rereads the accounts that were read
+    /// longest ago.
+    async fn newest(&mut self, searched: &mut VendorSearch) -> Result<()> {
+        let known = self.index.newest_finished_run()?.filter(|run| run.complete).and_then(|run| run.watermark);
+        let (mut offset, mut oldest, mut is_whole) = (0, None::<i64>, true);
+        while self.has_budget() {
+            let asked_at = self.clock.now();
+            let Some((rewards, rows, total)) = self.page(Value::Null, Sort::NewestFirst, offset).await? else { break };
+            offset += rows;
+            let moments: Vec<i64> = rewards.iter().filter_map(|reward| reward.date_modified).collect();
+            is_whole &= moments.is_sorted_by(|one, next| one >= next) && moments.len() as u64 == rows;
+            oldest = moments.last().copied().or(oldest);
+            searched.rewards += self.keep(rewards, asked_at)?;
+            let reached = known.is_some_and(|known| oldest.is_some_and(|oldest| oldest < known));
+            if self.is_indexed()? || reached || rows == 0 || total.is_some_and(|total| offset >= total) {
+                break;
+            }
+        }
+        if offset > 0 {
+            let at = oldest.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+            searched.back_to = at.filter(|_| is_whole).map(|at| at.to_string());
+            if !is_whole {
+                searched.notes.push(format!("{} rewards in no certain order were read", grouped(offset)));
+            }
+            return Ok(());
+        }
+        if !self.has_budget() {
+            return Ok(());
+        }
+        // Get Rewards has neither an order nor a list of changes.
+        let most = self.budget.saturating_sub(self.spent());
+        for account in self.index.oldest_readings(most)? {
+            if !self.has_budget() || self.is_indexed()? {
+                break;
+            }
+            let asked_at = self.clock.now();
+            let answer = self.advocate.rewards(&account, None).await.and_then(|answer| match answer {
+                Rewards::Listed(raw) => ReadReward::all(raw, &account, self.mapping).map(Some),
+                Rewards::NoSuchAccount => Ok(None),
+            });
+            let answer = match answer {
+                Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => continue,
+                answer => answer?,
+            };
+            if let Some((rewards, unusable)) = answer {
+                searched.rewards += rewards.len() as u64;
+                self.index.record_live(&account, rewards, unusable, asked_at)?;
+            }
+            searched.accounts += 1;
+        }
+        Ok(())
+    }
+
+    /// Rewards, row count and total of one page; `None` if GraphQL is not available.
+    async fn page(
+        &mut self,
+        filter: Value,
+        sort: Sort,
+        offset: u64,
+    ) -> Result<Option<(Vec<ListedReward>, u64, Option<u64>)>> {
+        let asked = RewardQuery { filter, sort, limit: PAGE, offset, attempts: u32::MAX };
+        match self.advocate.graph_rewards(&asked).await {
+            Ok(Graph::Answer(page)) => Ok(Some((page.rewards, page.rows, page.total))),
+            Ok(Graph::Refused(_)) | Err(Error { kind: Kind::Vendor, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keep(&mut self, rewards: Vec<ListedReward>, asked_at: jiff::Timestamp) -> Result<u64> {
+        let mut kept = 0;
+        for reward in rewards {
+            let Some(account) = reward.account else { continue };
+            let Ok(extracted) = extract::read(reward.raw.get(), &account, self.mapping) else { continue };
+            let read = ReadReward::new(extracted, reward.raw.get()).via(Via::GraphQl);
+            self.index.record_reward(&read, asked_at)?;
+            kept += 1;
+        }
+        Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_how_far_it_looked() {
+        let fields = vec!["order_id".to_owned()];
+        let searched = VendorSearch { requests: 7, asked_directly: true, fields, ..VendorSearch::default() };
+        assert_eq!(
+            searched.describe(),
+            "looked at the source with 7 requests: the vendor knows no event whose order_id is this order"
+        );
+        let searched = VendorSearch {
+            requests: 100,
+            rewards: 9000,
+            back_to: Some("2026-11-23T09:42:13Z".to_owned()),
+            notes: vec!["the order cannot be asked for directly (x)".to_owned()],
+            ..VendorSearch::default()
+        };
+        assert_eq!(
+            searched.describe(),
+            "looked at the source with 100 requests: everything modified since 2026-11-23T09:42:13Z was read; the order \
+             cannot be asked for directly (x)"
+        );
+    }
+}

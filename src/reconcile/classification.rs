@@ -1,0 +1,319 @@
+//! Classifies one refund by the state of its rewards and by what the ledger says about them.
+//!
+//! The most urgent fact names the class: a reward that is still active and that no retraction covers comes first.
+//! *Confirmed* is copied from the ledger; a later reading of the reward may contradict it.
+
+use serde::Serialize;
+
+use super::reward_value::{RewardValue, Unit};
+use crate::model::RewardState;
+
+/// Most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundClass {
+    /// A reward is active and no retraction will take it back.
+    StillRewarded,
+    /// Sent or handed over, and not proven yet.
+    NotConfirmed,
+    /// The row has no usable order ID.
+    NotUsable,
+    /// A reward is active. Only the amount of the action, which the index does not have, tells whether the refund is full.
+    ToCompare,
+    /// A reward is active and the evidence of the file is missing, unknown or contradictory. Or the index has only a similar
+    /// order ID.
+    Unclear,
+    /// A reward is active and the order was refunded in part.
+    RefundedInPart,
+    /// Every reward was redeemed before a retraction.
+    TooLate,
+    /// Some rewards were redeemed, the rest was taken back.
+    PartlyLost,
+    /// The order is not in the index, and the index cannot prove that it is not a referral.
+    NotFoundYet,
+    /// Proven by the ledger.
+    Confirmed,
+    /// No reward is active, and the ledger has no retraction that took them back.
+    CancelledOtherwise,
+    /// The index is complete, newer than the refund, and does not have the order.
+    NotAReferral,
+    /// The file does not say that the order was refunded.
+    NotRefunded,
+}
+
+impl RefundClass {
+    /// Most urgent first.
+    pub const ALL: [Self; 13] = [
+        Self::StillRewarded,
+        Self::NotConfirmed,
+        Self::NotUsable,
+        Self::ToCompare,
+        Self::Unclear,
+        Self::RefundedInPart,
+        Self::TooLate,
+        Self::PartlyLost,
+        Self::NotFoundYet,
+        Self::Confirmed,
+        Self::CancelledOtherwise,
+        Self::NotAReferral,
+        Self::NotRefunded,
+    ];
+
+    /// The name in the report and in outcome files.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::StillRewarded => "refunded and still rewarded",
+            Self::NotConfirmed => "retracted, not confirmed yet",
+            Self::NotUsable => "row not usable",
+            Self::ToCompare => "refund to compare with the action",
+            Self::Unclear => "refund unclear",
+            Self::RefundedInPart => "refunded in part",
+            Self::TooLate => "rewarded, redeemed: too late",
+            Self::PartlyLost => "partly lost",
+            Self::NotFoundYet => "not found yet",
+            Self::Confirmed => "retracted and confirmed",
+            Self::CancelledOtherwise => "reward cancelled otherwise",
+            Self::NotAReferral => "not a referral",
+            Self::NotRefunded => "not refunded",
+        }
+    }
+
+    /// Whether a person must act or decide.
+    pub fn needs_attention(self) -> bool {
+        self <= Self::PartlyLost
+    }
+
+    /// Whether the refund is unfinished. Any such refund makes the exit code 6.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::StillRewarded | Self::NotConfirmed | Self::NotUsable | Self::ToCompare | Self::Unclear)
+    }
+}
+
+/// What the ledger has done about a reward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LedgerStatus {
+    /// Nothing was sent, as far as is known.
+    None,
+    /// A retraction is proven.
+    Done,
+    /// A retraction was sent and is not proven yet.
+    Open,
+}
+
+/// A reward of a refunded order, as last read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewardStatus {
+    pub reward_id: String,
+    pub state: RewardState,
+    pub unit: Unit,
+    pub assigned: Option<i64>,
+    pub redeemed: Option<i64>,
+    pub ledger_status: LedgerStatus,
+    pub remarks: Vec<&'static str>,
+}
+
+impl RewardStatus {
+    /// The part that was not redeemed.
+    fn rest(&self) -> Option<i64> {
+        Some(self.assigned? - self.redeemed.unwrap_or(0))
+    }
+
+    /// The part that was redeemed.
+    fn loss(&self) -> Option<i64> {
+        self.redeemed.filter(|redeemed| *redeemed > 0).or(self.assigned)
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Subtotal {
+    pub rewards: u64,
+    pub worth: RewardValue,
+}
+
+impl Subtotal {
+    fn add(&mut self, unit: &Unit, amount: Option<i64>) {
+        self.rewards += 1;
+        self.worth.add(unit, amount);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.rewards += other.rewards;
+        self.worth.merge(&other.worth);
+    }
+}
+
+/// The rewards of one refund, or of all refunds, by what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RewardTotals {
+    /// Active, and not covered by a retraction.
+    pub at_stake: Subtotal,
+    /// Covered by a retraction that is not proven yet.
+    pub not_confirmed: Subtotal,
+    /// Redeemed.
+    pub lost: Subtotal,
+    /// Cancelled by this ledger.
+    pub taken_back: Subtotal,
+    /// The rest of rewards that were partly redeemed before the retraction. The vendor does not document what becomes of it.
+    pub review: Subtotal,
+    /// Number of rewards cancelled otherwise.
+    pub cancelled: u64,
+    /// Number of expired rewards, which no one can redeem.
+    pub expired: u64,
+}
+
+impl RewardTotals {
+    pub fn of(known: &RewardStatus) -> Self {
+        let mut shares = Self::default();
+        let unit = &known.unit;
+        if known.redeemed.is_some_and(|redeemed| redeemed > 0) || known.state == RewardState::Redeemed {
+            shares.lost.add(unit, known.loss());
+        }
+        match (known.state, known.ledger_status) {
+            (RewardState::Redeemed, _) => {}
+            (RewardState::Expired, _) => shares.expired += 1,
+            (RewardState::Cancelled, LedgerStatus::None) => shares.cancelled += 1,
+            (RewardState::Cancelled, LedgerStatus::Done) => shares.taken_back.add(unit, known.rest()),
+            (RewardState::PartlyRedeemed, LedgerStatus::Done) => shares.review.add(unit, known.rest()),
+            // Includes cancelled rewards: until the retraction is proven, they are not taken back.
+            (_, LedgerStatus::Open) => shares.not_confirmed.add(unit, known.rest()),
+            // A reward that is active after its retraction was proven is at stake.
+            (RewardState::Pending | RewardState::Available | RewardState::Unclear, _)
+            | (RewardState::PartlyRedeemed, LedgerStatus::None) => {
+                shares.at_stake.add(unit, known.rest());
+            }
+        }
+        shares
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.at_stake.merge(&other.at_stake);
+        self.not_confirmed.merge(&other.not_confirmed);
+        self.lost.merge(&other.lost);
+        self.taken_back.merge(&other.taken_back);
+        self.review.merge(&other.review);
+        self.cancelled += other.cancelled;
+        self.expired += other.expired;
+    }
+
+    /// The class of a refund with these rewards. `open` and `done` say whether a retraction of the order is unfinished or
+    /// proven. `None` if nothing is known of the order.
+    pub fn class(&self, open: bool, done: bool) -> Option<RefundClass> {
+        if self.at_stake.rewards > 0 {
+            Some(RefundClass::StillRewarded)
+        } else if open {
+            Some(RefundClass::NotConfirmed)
+        } else if self.lost.rewards > 0 {
+            // Expired rewards were not taken back.
+            let others = self.taken_back.rewards + self.review.rewards + self.cancelled;
+            Some(if others == 0 { RefundClass::TooLate } else { RefundClass::PartlyLost })
+        } else if done {
+            Some(RefundClass::Confirmed)
+        } else {
+            (self.cancelled + self.expired > 0).then_some(RefundClass::CancelledOtherwise)
+        }
+    }
+
+    /// The value that the class is about.
+    pub fn worth(&self, class: RefundClass) -> RewardValue {
+        match class {
+            RefundClass::StillRewarded => self.at_stake.worth.clone(),
+            RefundClass::NotConfirmed => self.not_confirmed.worth.clone(),
+            RefundClass::TooLate | RefundClass::PartlyLost => self.lost.worth.clone(),
+            RefundClass::Confirmed => self.taken_back.worth.clone(),
+            // These classes are not certain to be refunded in full, so no value is attributed to them.
+            RefundClass::NotUsable
+            | RefundClass::ToCompare
+            | RefundClass::Unclear
+            | RefundClass::RefundedInPart
+            | RefundClass::NotFoundYet
+            | RefundClass::CancelledOtherwise
+            | RefundClass::NotAReferral
+            | RefundClass::NotRefunded => RewardValue::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 500 of each, of which 200 were redeemed where it is in part.
+    fn known(state: RewardState, ledger_status: LedgerStatus) -> RewardStatus {
+        let redeemed = match state {
+            RewardState::Redeemed => Some(500),
+            RewardState::PartlyRedeemed => Some(200),
+            _ => Some(0),
+        };
+        let unit = Unit::Currency("USD".to_owned());
+        let (reward_id, remarks) = ("r".to_owned(), Vec::new());
+        RewardStatus { reward_id, state, unit, assigned: Some(500), redeemed, ledger_status, remarks }
+    }
+
+    #[test]
+    fn rewards_and_ledger_give_one_class() {
+        use LedgerStatus::{Done, None as No, Open};
+        use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed};
+        type Row<'a> = (&'a [(RewardState, LedgerStatus)], bool, bool, Option<RefundClass>, &'a str);
+        let table: &[Row<'_>] = &[
+            (&[], false, false, None, ""),
+            (&[], true, false, Some(RefundClass::NotConfirmed), ""),
+            (&[], false, true, Some(RefundClass::Confirmed), ""),
+            (&[(Available, No), (Pending, No)], false, false, Some(RefundClass::StillRewarded), "10.00 USD"),
+            (&[(Available, No), (Redeemed, No)], false, false, Some(RefundClass::StillRewarded), "5.00 USD"),
+            (&[(PartlyRedeemed, No)], false, false, Some(RefundClass::StillRewarded), "3.00 USD"),
+            // One action of two went out.
+            (&[(Available, No), (Available, Open)], true, false, Some(RefundClass::StillRewarded), "5.00 USD"),
+            (&[(Cancelled, Done), (Available, Done)], false, true, Some(RefundClass::StillRewarded), "5.00 USD"),
+            (&[(Available, Open), (Cancelled, Open)], true, false, Some(RefundClass::NotConfirmed), "10.00 USD"),
+            (&[(PartlyRedeemed, Open)], true, false, Some(RefundClass::NotConfirmed), "3.00 USD"),
+            (&[(Redeemed, Open)], true, false, Some(RefundClass::NotConfirmed), ""),
+            (&[(Redeemed, No), (Redeemed, No)], false, false, Some(RefundClass::TooLate), "10.00 USD"),
+            (&[(Redeemed, No), (Expired, No)], false, false, Some(RefundClass::TooLate), "5.00 USD"),
+            (&[(Redeemed, No), (Cancelled, No)], false, false, Some(RefundClass::PartlyLost), "5.00 USD"),
+            (&[(Redeemed, Done), (Cancelled, Done)], false, true, Some(RefundClass::PartlyLost), "5.00 USD"),
+            (&[(PartlyRedeemed, Done), (Cancelled, Done)], false, true, Some(RefundClass::PartlyLost), "2.00 USD"),
+            (&[(Cancelled, Done), (Cancelled, Done)], false, true, Some(RefundClass::Confirmed), "10.00 USD"),
+            (&[(Cancelled, Done), (Expired, Done)], false, true, Some(RefundClass::Confirmed), "5.00 USD"),
+            (&[(Cancelled, No), (Expired, No)], false, false, Some(RefundClass::CancelledOtherwise), ""),
+        ];
+        for (rewards, open, done, class, worth) in table {
+            let mut shares = RewardTotals::default();
+            for (state, ledger_status) in *rewards {
+                shares.merge(&RewardTotals::of(&known(*state, *ledger_status)));
+            }
+            assert_eq!(shares.class(*open, *done), *class, "{rewards:?}");
+            assert_eq!(class.map(|class| shares.worth(class).to_string()).unwrap_or_default(), *worth, "{rewards:?}");
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_reward_is_lost_on_the_way() {
+        for ledger_status in [LedgerStatus::None, LedgerStatus::Done, LedgerStatus::Open] {
+            for state in
+                [RewardState::Pending, RewardState::Available, RewardState::PartlyRedeemed, RewardState::Redeemed]
+            {
+                let shares = RewardTotals::of(&known(state, ledger_status));
+                let mut all = RewardValue::default();
+                for share in [&shares.at_stake, &shares.not_confirmed, &shares.lost, &shares.taken_back, &shares.review]
+                {
+                    all.merge(&share.worth);
+                }
+                assert_eq!(all.to_string(), "5.00 USD", "{state:?} {ledger_status:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reward_that_names_no_amount_is_not_worth_nothing() {
+        let silent =
+            RewardStatus { assigned: None, redeemed: None, ..known(RewardState::Available, LedgerStatus::None) };
+        assert_eq!(RewardTotals::of(&silent).at_stake.worth.to_string(), "1 reward of unknown worth (USD)");
+    }
+
+    #[test]
+    fn classes_are_in_their_order_and_their_words_differ() {
+        assert!(RefundClass::ALL.is_sorted());
+        let words: std::collections::HashSet<&str> = RefundClass::ALL.iter().map(|class| class.words()).collect();
+        assert_eq!(words.len(), RefundClass::ALL.len());
+    }
+}

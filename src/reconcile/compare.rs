@@ -1,0 +1,426 @@
+//! Compares one refund of the file with index and ledger.
+//!
+//! A damaged order ID is used only if the index or the ledger has exactly this ID. Similar IDs are mentioned and never used.
+//! Rows never contain an account.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::classification::{LedgerStatus, RefundClass, RewardStatus, RewardTotals};
+use super::ledger_index::{LedgerIndex, is_done, is_open, ledger_status, newest_readings};
+use super::reward_value::{RewardValue, Unit};
+use crate::error::Result;
+use crate::lookup;
+use crate::lookup::why_absence_is_unproven;
+use crate::model::{ActionId, Coverage, OrderId, RewardId, RewardState};
+use crate::refunds::{
+    Column, DateOrTime, Decision, DecisionKind, OrderRefund, RefundRow, Refunds, RowProblem, Severity,
+};
+use crate::store::index::{IndexReader, IndexedReward, JudgedNow};
+use crate::store::ledger::{Outline, Road};
+
+/// The columns that are added to the file.
+pub const COLUMNS: [&str; 9] = [
+    "recoup_class",
+    "recoup_action",
+    "recoup_reward",
+    "recoup_worth",
+    "recoup_state",
+    "recoup_confirmed_at",
+    "recoup_note",
+    "recoup_decision",
+    "recoup_evidence",
+];
+
+/// One refund and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    pub line: u64,
+    /// As in the file; `null` if the row has none.
+    pub order_id: Option<OrderId>,
+    pub class: RefundClass,
+    /// The line of the first row with the same order, which has the values.
+    pub duplicate_of: Option<u64>,
+    pub refunded_at: Option<DateOrTime>,
+    pub actions: Vec<String>,
+    pub rewards: Vec<String>,
+    /// The value that the class is about: at stake, not confirmed, lost or taken back.
+    pub worth: RewardValue,
+    /// The most relevant retraction of the ledger.
+    pub retraction: Option<i64>,
+    /// The state of that retraction; without one, the states of the rewards.
+    pub state: String,
+    /// When the last action was proven.
+    pub confirmed_at: Option<Timestamp>,
+    /// The referral was still converted when it was last read, though the order was refunded in full.
+    pub referral_converted: bool,
+    pub note: String,
+    /// `null` if the row names no order.
+    pub decision: Option<DecisionKind>,
+    pub evidence: String,
+}
+
+/// A row with the values for the totals.
+#[derive(Debug)]
+pub struct Compared {
+    pub row: Row,
+    pub known: Vec<RewardStatus>,
+    /// Ledger IDs of the retractions of this order.
+    pub retractions: Vec<i64>,
+    /// When the first proven retraction was recorded.
+    pub begun_at: Option<Timestamp>,
+}
+
+/// The data that refunds are compared with.
+#[derive(Debug)]
+pub struct Comparer<'a> {
+    pub reader: &'a IndexReader,
+    pub ledger: &'a LedgerIndex,
+    pub coverage: &'a Coverage,
+    /// The time of the coverage.
+    pub as_of: Option<Timestamp>,
+    /// The current time, and the clock that gave it.
+    pub now: JudgedNow,
+    /// Refunds without a date happened before this time.
+    pub undated: Timestamp,
+}
+
+impl Comparer<'_> {
+    /// Compares an order by its first row, or a row that names no order.
+    pub fn compare(&self, refunds: &Refunds, refund: &RefundRow, order: Option<&OrderRefund>) -> Result<Compared> {
+        let Some(order) = order else {
+            return Ok(match &refund.no_order_needed {
+                Some(what) => not_refunded(refund, format!("the row names no order: {what}")),
+                None => not_usable(refund, damage_of(std::iter::once(refund)), Vec::new()),
+            });
+        };
+        let Compared { mut row, mut known, retractions, begun_at } = self.compare_order(refunds, refund, order)?;
+        row.order_id = Some(order.order_id.clone());
+        row.refunded_at = order.refunded_at;
+        let is_sure = matches!(order.decision, Decision::InFull { .. });
+        let is_claim = matches!(row.class, RefundClass::StillRewarded | RefundClass::TooLate | RefundClass::PartlyLost);
+        let instead = match order.decision {
+            Decision::NotRefunded => Some(RefundClass::NotRefunded),
+            Decision::ToCompare { .. } if is_claim => Some(RefundClass::ToCompare),
+            Decision::InPart { .. } if is_claim => Some(RefundClass::RefundedInPart),
+            Decision::Unclear if is_claim => Some(RefundClass::Unclear),
+            _ => None,
+        };
+        if let Some(class) = instead {
+            (row.class, row.worth) = (class, RewardValue::default());
+            known.clear();
+        }
+        (row.decision, row.evidence) = (Some(order.decision.kind()), order.evidence.sentence());
+        if is_sure && let Some(read_at) = self.converted_as_read(&known)? {
+            row.referral_converted = true;
+            add_note(&mut row, &format!("its referral was still converted when it was read {}", moment(read_at)));
+        }
+        if !is_sure && let Some(why) = &order.evidence.why {
+            add_note(&mut row, why);
+        }
+        Ok(Compared { row, known, retractions, begun_at })
+    }
+
+    fn compare_order(&self, refunds: &Refunds, refund: &RefundRow, order: &OrderRefund) -> Result<Compared> {
+        let rows = || order.rows.iter().map(|row| &refunds.rows[*row]);
+        let problems = rows().flat_map(|row| &row.problems);
+        let mut notes: Vec<String> =
+            problems.filter(|problem| !is_about_id(problem)).map(ToString::to_string).collect();
+        let order_id = &order.order_id;
+        let mut indexed = self.reader.rewards_of_order(order_id)?;
+        let order_is_known = !indexed.is_empty();
+        if let Some(wanted) = &refund.action_id {
+            indexed.retain(|indexed| indexed.action_ids.contains(wanted));
+        }
+        let about = self.about(refund, order_id, &indexed);
+        let known = self.known(order_id, &indexed, &about);
+        let mut shares = RewardTotals::default();
+        for known in &known {
+            shares.merge(&RewardTotals::of(known));
+        }
+        let class = shares.class(about.iter().any(|it| is_open(it)), about.iter().any(|it| is_done(it)));
+        let Some(class) = class else {
+            if let Some(damage) = damage_of(rows()) {
+                return Ok(not_usable(refund, Some(damage), notes));
+            }
+            if order_is_known {
+                let why = "the index links this order to other actions than the one in this row".to_owned();
+                return Ok(not_usable(refund, Some(why), notes));
+            }
+            return self.not_found(refund, order, &about, notes);
+        };
+        notes.extend(remarks(&known));
+        notes.extend(tell(&about, class));
+        let mut actions: Vec<String> = Vec::new();
+        let of_index = indexed.iter().flat_map(|indexed| &indexed.action_ids);
+        for action_id in of_index.chain(about.iter().filter_map(|outline| outline.action_id.as_ref())) {
+            if !actions.iter().any(|known| known == action_id.as_str()) {
+                actions.push(action_id.as_str().to_owned());
+            }
+        }
+        let proven = matches!(class, RefundClass::Confirmed | RefundClass::PartlyLost);
+        let done = || about.iter().filter(|outline| is_done(outline));
+        let leading = leading(&about);
+        let row = Row {
+            class,
+            actions,
+            rewards: known.iter().map(|known| known.reward_id.clone()).collect(),
+            worth: shares.worth(class),
+            retraction: leading.map(|outline| outline.id),
+            state: leading.map_or_else(|| states(&known), |outline| outline.state.as_str().to_owned()),
+            confirmed_at: done().map(|outline| outline.since).max().filter(|_| proven),
+            referral_converted: false,
+            note: notes.join("; "),
+            ..empty(refund)
+        };
+        let retractions = about.iter().map(|outline| outline.id).collect();
+        let begun_at = done().map(|outline| outline.created_at).min();
+        Ok(Compared { row, known, retractions, begun_at })
+    }
+
+    /// When a referral of these rewards was last read as converted; `None` if none was.
+    fn converted_as_read(&self, known: &[RewardStatus]) -> Result<Option<Timestamp>> {
+        let rewards: Vec<RewardId> = known.iter().map(|known| RewardId::new(known.reward_id.as_str())).collect();
+        for id in self.reader.referral_ids(&rewards)? {
+            if let Some(read) = self.reader.referral(&id)?.filter(|read| read.converted_at.is_some()) {
+                return Ok(Timestamp::from_millisecond(read.read_at).ok());
+            }
+        }
+        Ok(None)
+    }
+
+    fn about(&self, refund: &RefundRow, order_id: &OrderId, indexed: &[IndexedReward]) -> Vec<&Outline> {
+        let actions = indexed.iter().flat_map(|indexed| &indexed.action_ids);
+        let rewards = indexed.iter().map(|indexed| indexed.reward.reward_id.as_str());
+        let mut about = self.ledger.about(order_id, actions, rewards);
+        if let Some(wanted) = &refund.action_id {
+            // A retraction without an action may concern this one.
+            about.retain(|outline| outline.action_id.as_ref().is_none_or(|action_id| action_id == wanted));
+        }
+        about
+    }
+
+    /// The rewards in the index and those that only the ledger has. The newer reading counts.
+    fn known(&self, order_id: &OrderId, indexed: &[IndexedReward], about: &[&Outline]) -> Vec<RewardStatus> {
+        let mut readings = newest_readings(about);
+        let mut all = Vec::with_capacity(indexed.len());
+        for indexed in indexed {
+            let reward = &indexed.reward;
+            let reward_id = reward.reward_id.as_str();
+            let by_index = reward.state(self.now.at.as_millisecond());
+            let later = readings.remove(reward_id).filter(|(at, ..)| *at > indexed.read_at);
+            let (state, redeemed) = match later {
+                // The ledger does not record expiry.
+                Some((_, RewardState::Pending | RewardState::Available, _)) if by_index == RewardState::Expired => {
+                    (by_index, reward.redeemed)
+                }
+                Some((_, state, seen)) => (state, seen.redeemed.or(reward.redeemed)),
+                None => (by_index, reward.redeemed),
+            };
+            let mut remarks = Vec::new();
+            if matches!(
+                state,
+                RewardState::Pending | RewardState::Available | RewardState::PartlyRedeemed | RewardState::Unclear
+            ) {
+                let facts = [
+                    (
+                        state == RewardState::Unclear,
+                        "whether it is cancelled is not clear: its dates contradict each other",
+                    ),
+                    (indexed.gone, "the vendor no longer lists it"),
+                    (reward.cancellable == Some(false), "not cancellable"),
+                    (indexed.ambiguous || indexed.order_ids.len() > 1, "it names other orders or actions, too"),
+                    (indexed.action_ids.is_empty(), "it has no ActionId"),
+                ];
+                remarks.extend(facts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, remark)| remark));
+            }
+            all.push(RewardStatus {
+                reward_id: reward_id.to_owned(),
+                state,
+                unit: Unit::of(reward.currency.as_deref(), reward.unit.as_deref()),
+                assigned: reward.assigned,
+                redeemed,
+                ledger_status: ledger_status(about, order_id, reward_id, &indexed.action_ids),
+                remarks,
+            });
+        }
+        let mut others: Vec<_> = readings.into_iter().collect();
+        others.sort_by_key(|(reward_id, _)| *reward_id);
+        all.extend(others.into_iter().map(|(reward_id, (_, state, seen))| RewardStatus {
+            reward_id: reward_id.to_owned(),
+            state,
+            unit: Unit::of(None, seen.unit.as_deref()),
+            assigned: seen.assigned,
+            redeemed: seen.redeemed,
+            ledger_status: ledger_status(about, order_id, reward_id, &[] as &[ActionId]),
+            remarks: vec!["only the ledger knows it"],
+        }));
+        all
+    }
+
+    /// Classifies an order that is not in the index. Only a complete index that is newer than the refund proves that it is
+    /// not a referral.
+    fn not_found(
+        &self,
+        refund: &RefundRow,
+        order: &OrderRefund,
+        about: &[&Outline],
+        mut notes: Vec<String>,
+    ) -> Result<Compared> {
+        let order_id = &order.order_id;
+        let refunded = order.refunded_at.map_or(self.undated, DateOrTime::latest);
+        let unclear = lookup::why_unclear(self.reader, order_id)?;
+        let is_unclear = unclear.is_some();
+        let why = unclear.or_else(|| why_absence_is_unproven(self.coverage, refunded));
+        notes.extend(why.clone());
+        notes.extend(tell(about, RefundClass::NotFoundYet));
+        notes.extend(refund.problems.iter().filter(|problem| is_about_id(problem)).map(ToString::to_string));
+        let similar = self.reader.suggestions(order_id, 3)?;
+        if !similar.is_empty() {
+            let list: Vec<&str> = similar.iter().map(OrderId::as_str).collect();
+            notes.push(format!("similar, and not the same: {}", list.join(", ")));
+        }
+        let class = match why {
+            _ if is_unclear => RefundClass::Unclear,
+            None => RefundClass::NotAReferral,
+            Some(_) => RefundClass::NotFoundYet,
+        };
+        let row = Row { class, note: notes.join("; "), ..empty(refund) };
+        let retractions = about.iter().map(|outline| outline.id).collect();
+        Ok(Compared { row, known: Vec::new(), retractions, begun_at: None })
+    }
+}
+
+impl Row {
+    /// A further row of an order. It has no value, so that the column can be summed.
+    pub fn repeats(&self, refund: &RefundRow) -> Self {
+        Self {
+            line: refund.line,
+            duplicate_of: Some(self.line),
+            refunded_at: refund.refunded_at,
+            worth: RewardValue::default(),
+            referral_converted: false,
+            note: format!("the same order as line {}, and counted there", self.line),
+            ..self.clone()
+        }
+    }
+
+    /// The cells for [`COLUMNS`].
+    pub fn cells(&self) -> Vec<String> {
+        let cells = [
+            self.class.words().to_owned(),
+            self.actions.join(" "),
+            self.rewards.join(" "),
+            self.worth.to_string(),
+            self.state.clone(),
+            self.confirmed_at.map(moment).unwrap_or_default(),
+            self.note.clone(),
+            self.decision.map_or_else(String::new, |decision| decision.words().to_owned()),
+            self.evidence.clone(),
+        ];
+        cells.map(|cell| crate::report::one_line(&cell).into_owned()).into()
+    }
+}
+
+/// The format of times in the ledger.
+pub fn moment(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn empty(refund: &RefundRow) -> Row {
+    Row {
+        line: refund.line,
+        order_id: refund.order_id.clone(),
+        class: RefundClass::NotFoundYet,
+        duplicate_of: None,
+        refunded_at: refund.refunded_at,
+        actions: Vec::new(),
+        rewards: Vec::new(),
+        worth: RewardValue::default(),
+        retraction: None,
+        state: String::new(),
+        confirmed_at: None,
+        referral_converted: false,
+        note: String::new(),
+        decision: None,
+        evidence: String::new(),
+    }
+}
+
+fn not_refunded(refund: &RefundRow, note: String) -> Compared {
+    let row = Row { class: RefundClass::NotRefunded, note, ..empty(refund) };
+    Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
+}
+
+fn add_note(row: &mut Row, note: &str) {
+    if !row.note.is_empty() {
+        row.note.push_str("; ");
+    }
+    row.note.push_str(note);
+}
+
+fn not_usable(refund: &RefundRow, why: Option<String>, mut notes: Vec<String>) -> Compared {
+    notes.splice(0..0, why);
+    let row = Row { class: RefundClass::NotUsable, note: notes.join("; "), ..empty(refund) };
+    Compared { row, known: Vec::new(), retractions: Vec::new(), begun_at: None }
+}
+
+/// Whether the problem is about an ID that is looked up. Other problems of a row do not hide what became of its order.
+fn is_about_id(problem: &RowProblem) -> bool {
+    matches!(problem.column, Column::OrderId | Column::ActionId)
+}
+
+fn damage_of<'a>(rows: impl Iterator<Item = &'a RefundRow>) -> Option<String> {
+    let damage = |problem: &&RowProblem| is_about_id(problem) && problem.severity >= Severity::Doubt;
+    rows.flat_map(|row| &row.problems).find(damage).map(ToString::to_string)
+}
+
+/// Prefers an open retraction, then the newest proven one, then the newest.
+fn leading<'a>(about: &[&'a Outline]) -> Option<&'a Outline> {
+    let newest = |of: &dyn Fn(&Outline) -> bool| about.iter().copied().rfind(|outline| of(outline));
+    newest(&is_open).or_else(|| newest(&is_done)).or_else(|| newest(&|_| true))
+}
+
+fn states(known: &[RewardStatus]) -> String {
+    known.iter().map(|known| known.state.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Notes about the rewards.
+fn remarks(known: &[RewardStatus]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for known in known {
+        let mut remarks = known.remarks.clone();
+        match (known.state, known.ledger_status) {
+            (RewardState::PartlyRedeemed, LedgerStatus::Done) => {
+                remarks.push("its rest was not cancelled: review it by hand")
+            }
+            (RewardState::Pending | RewardState::Available, LedgerStatus::Done) => {
+                remarks.push("it was proven, and stands in a later reading: run `recoup verify`");
+            }
+            (RewardState::Expired, _) => remarks.push("expired"),
+            _ => {}
+        }
+        if !remarks.is_empty() {
+            notes.push(format!("reward {}: {}", known.reward_id, remarks.join(", ")));
+        }
+    }
+    notes
+}
+
+/// Notes about retractions whose state alone is not enough.
+fn tell(about: &[&Outline], class: RefundClass) -> Vec<String> {
+    let told = |outline: &&&Outline| {
+        let is_end = is_done(outline) || (is_open(outline) && class == RefundClass::NotConfirmed);
+        outline.road == Road::Modification || outline.road == Road::Reward || !is_end
+    };
+    let line = |outline: &&Outline| {
+        let what = match outline.road {
+            Road::Reversal => "retraction",
+            Road::File => "reversal by file",
+            Road::Modification => "modification",
+            Road::Reward => "cancellation of one reward",
+        };
+        format!("{what} {}: {}", outline.id, outline.state.as_str())
+    };
+    about.iter().filter(told).map(line).collect()
+}

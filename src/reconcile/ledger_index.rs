@@ -1,0 +1,220 @@
+//! The retractions of the ledger, found by order, action or reward.
+//!
+//! The ledger is read once, without personal data. Attempts that had no effect (refused, never received, never sent,
+//! released, superseded) take nothing back, but the report mentions them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::classification::LedgerStatus;
+use crate::error::Result;
+use crate::model::{ActionId, OrderId, RewardState};
+use crate::store::ledger::{Ledger, Outline, Reading, Road, SeenReward, State};
+
+#[derive(Debug, Default)]
+pub struct LedgerIndex {
+    all: Vec<Outline>,
+    by_order: HashMap<OrderId, Vec<usize>>,
+    by_action: HashMap<ActionId, Vec<usize>>,
+    by_reward: HashMap<String, Vec<usize>>,
+}
+
+impl LedgerIndex {
+    /// Reads the ledger. Without a ledger the result is empty.
+    pub fn read(ledger: Option<&Ledger>) -> Result<Self> {
+        let mut sent = Self::default();
+        if let Some(ledger) = ledger {
+            ledger.survey(|outline| sent.add(outline))?;
+        }
+        Ok(sent)
+    }
+
+    fn add(&mut self, outline: Outline) {
+        let place = self.all.len();
+        self.by_order.entry(outline.order_id.clone()).or_default().push(place);
+        if let Some(action_id) = &outline.action_id {
+            self.by_action.entry(action_id.clone()).or_default().push(place);
+        }
+        let rewards: HashSet<&String> =
+            outline.readings.iter().flat_map(|reading| &reading.rewards).map(|reward| &reward.reward_id).collect();
+        for reward_id in rewards {
+            self.by_reward.entry(reward_id.clone()).or_default().push(place);
+        }
+        self.all.push(outline);
+    }
+
+    /// Oldest first.
+    pub fn all(&self) -> &[Outline] {
+        &self.all
+    }
+
+    /// The retractions of an order, of these actions and of these rewards, oldest first.
+    pub fn about<'a>(
+        &self,
+        order_id: &OrderId,
+        actions: impl Iterator<Item = &'a ActionId>,
+        rewards: impl Iterator<Item = &'a str>,
+    ) -> Vec<&Outline> {
+        let mut places: BTreeSet<usize> = self.by_order.get(order_id).into_iter().flatten().copied().collect();
+        places.extend(actions.filter_map(|action_id| self.by_action.get(action_id)).flatten());
+        places.extend(rewards.filter_map(|reward_id| self.by_reward.get(reward_id)).flatten());
+        places.into_iter().map(|place| &self.all[place]).collect()
+    }
+}
+
+/// Whether the vendor may have received it and the result is unknown.
+pub fn is_open(outline: &Outline) -> bool {
+    outline.road != Road::Modification && outline.state.is_open()
+}
+
+pub fn is_done(outline: &Outline) -> bool {
+    outline.road != Road::Modification && matches!(outline.state, State::Confirmed | State::Partial)
+}
+
+/// Whether it reverses a whole order and may have been sent. Such a retraction needs a refund.
+pub fn needs_a_refund(outline: &Outline) -> bool {
+    outline.road.takes_all_back() && outline.state.may_have_been_sent()
+}
+
+/// What these retractions do about one reward of an order.
+pub fn ledger_status(about: &[&Outline], order_id: &OrderId, reward_id: &str, actions: &[ActionId]) -> LedgerStatus {
+    let covers = |outline: &&&Outline| {
+        let by_order = outline.road.takes_all_back() && outline.action_id.is_none() && outline.order_id == *order_id;
+        let by_action =
+            outline.road.takes_all_back() && outline.action_id.as_ref().is_some_and(|action| actions.contains(action));
+        by_order || by_action || seen(outline).any(|(_, reward)| reward.reward_id == reward_id)
+    };
+    let one = |outline: &&Outline| {
+        if is_open(outline) {
+            LedgerStatus::Open
+        } else if is_done(outline) && !was_cancelled_before(outline, reward_id) {
+            LedgerStatus::Done
+        } else {
+            LedgerStatus::None
+        }
+    };
+    about.iter().filter(covers).map(one).max().unwrap_or(LedgerStatus::None)
+}
+
+/// Whether the reward was cancelled before this retraction was sent.
+fn was_cancelled_before(outline: &Outline, reward_id: &str) -> bool {
+    let before = outline.readings.first().into_iter().flat_map(|reading| &reading.rewards);
+    before.filter(|reward| reward.reward_id == reward_id).any(|reward| state_of(reward) == Some(RewardState::Cancelled))
+}
+
+/// The newest reading of every reward in these retractions, with its time. If a reward can no longer be read, its last
+/// successful reading counts.
+pub fn newest_readings<'a>(about: &[&'a Outline]) -> HashMap<&'a str, (Timestamp, RewardState, &'a SeenReward)> {
+    let mut newest: HashMap<&str, (Timestamp, RewardState, &SeenReward)> = HashMap::new();
+    for (at, reward) in about.iter().flat_map(|outline| seen(outline)) {
+        let Some(state) = state_of(reward) else { continue };
+        let known = newest.entry(&reward.reward_id).or_insert((at, state, reward));
+        if at >= known.0 {
+            *known = (at, state, reward);
+        }
+    }
+    newest
+}
+
+fn seen(outline: &Outline) -> impl Iterator<Item = (Timestamp, &SeenReward)> {
+    outline.readings.iter().flat_map(|Reading { at, rewards }| rewards.iter().map(|reward| (*at, reward)))
+}
+
+/// Parses the state in the ledger; `None` if the reward could not be read.
+fn state_of(reward: &SeenReward) -> Option<RewardState> {
+    use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed, Unclear};
+    [Pending, Available, PartlyRedeemed, Redeemed, Expired, Cancelled, Unclear]
+        .into_iter()
+        .find(|state| state.as_str() == reward.state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outline(state: State, action: Option<&str>, readings: &[(i64, &str)]) -> Outline {
+        let at = |second| Timestamp::from_second(second).expect("a moment");
+        let reading = |(second, word): &(i64, &str)| Reading {
+            at: at(*second),
+            rewards: vec![SeenReward {
+                reward_id: "r".into(),
+                state: (*word).into(),
+                unit: None,
+                assigned: Some(5),
+                redeemed: None,
+            }],
+        };
+        Outline {
+            id: 1,
+            road: Road::Reversal,
+            order_id: OrderId::new("1001"),
+            action_id: action.map(ActionId::new),
+            created_at: at(0),
+            state,
+            since: at(0),
+            readings: readings.iter().map(reading).collect(),
+        }
+    }
+
+    #[test]
+    fn a_reward_is_covered_by_what_may_take_it_back() {
+        let order = OrderId::new("1001");
+        let actions = [ActionId::new("1.2.3")];
+        let (before, cancelled): (&[_], &[_]) = (&[(0, "available")], &[(0, "cancelled")]);
+        for (state, action, road, readings, reward, expected) in [
+            (State::Queued, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Open),
+            (State::Queued, Some("1.2.3"), Road::Reversal, before, "new", LedgerStatus::Open),
+            (State::Queued, Some("9.9.9"), Road::Reversal, before, "other", LedgerStatus::None),
+            (State::Queued, Some("9.9.9"), Road::Reversal, before, "r", LedgerStatus::Open),
+            (State::Unknown, None, Road::Reversal, before, "new", LedgerStatus::Open),
+            (State::HandedOver, Some("1.2.3"), Road::File, before, "r", LedgerStatus::Open),
+            (State::Confirmed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
+            (State::Partial, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::Done),
+            (State::Confirmed, Some("1.2.3"), Road::Reversal, cancelled, "r", LedgerStatus::None),
+            (State::Confirmed, None, Road::Reward, before, "r", LedgerStatus::Done),
+            (State::Confirmed, None, Road::Reward, before, "other", LedgerStatus::None),
+            (State::Failed, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Superseded, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Planned, Some("1.2.3"), Road::Reversal, before, "r", LedgerStatus::None),
+            (State::Queued, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
+            (State::Processed, Some("1.2.3"), Road::Modification, before, "r", LedgerStatus::None),
+        ] {
+            let one = Outline { road, ..outline(state, action, readings) };
+            assert_eq!(ledger_status(&[&one], &order, reward, &actions), expected, "{one:?} {reward}");
+        }
+        let (done, open) = (outline(State::Confirmed, None, before), outline(State::Queued, None, before));
+        assert_eq!(ledger_status(&[&open, &done], &order, "r", &actions), LedgerStatus::Open);
+    }
+
+    #[test]
+    fn the_newest_reading_counts_and_a_missing_reward_tells_nothing() {
+        for (readings, expected) in [
+            (vec![(1, "available"), (2, "cancelled")], Some((2, RewardState::Cancelled))),
+            (vec![(2, "cancelled"), (1, "available")], Some((2, RewardState::Cancelled))),
+            (vec![(1, "available"), (2, "missing")], Some((1, RewardState::Available))),
+            (vec![(1, "missing")], None),
+            (vec![], None),
+        ] {
+            let one = outline(State::Queued, None, &readings);
+            let newest = newest_readings(&[&one]).get("r").map(|(at, state, _)| (at.as_second(), *state));
+            assert_eq!(newest, expected, "{readings:?}");
+        }
+    }
+
+    #[test]
+    fn retractions_are_found_by_order_action_and_reward_once() {
+        let mut sent = LedgerIndex::default();
+        sent.add(outline(State::Queued, Some("1.2.3"), &[(0, "available"), (1, "cancelled")]));
+        let (order, other) = (OrderId::new("1001"), OrderId::new("1002"));
+        let (action, stranger) = (ActionId::new("1.2.3"), ActionId::new("9.9.9"));
+        for (order, action, reward, found) in [
+            (&order, &action, "r", 1),
+            (&other, &action, "x", 1),
+            (&other, &stranger, "r", 1),
+            (&other, &stranger, "x", 0),
+        ] {
+            assert_eq!(sent.about(order, [action].into_iter(), [reward].into_iter()).len(), found);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The user's description of the columns of a file, from flags, the page or `recoup.toml`, and how it interprets a row.
+
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Column, fold};
+use super::dates::{self, DateError, DateOrder};
+use super::formats::{OrderStatus, RowCells, RowMeaning};
+use crate::error::{Error, Kind, Result};
+use crate::model::decimal::Decimal;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnMapping {
+    /// A file that has all of these columns is read with this mapping. Only in `recoup.toml`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recognise_by: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount_column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount_means: Option<AmountMeans>,
+    /// The column with the price of the whole order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_column: Option<String>,
+    /// The column that says whether the order was refunded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_column: Option<String>,
+    /// The values of the status column that mean *refunded*. Case does not matter.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refunded_when: Vec<String>,
+    /// The column with the refund dates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_column: Option<String>,
+    /// Columns that say nothing about the refund.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore_columns: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum AmountMeans {
+    /// What went back to the customer
+    Refunded,
+    /// What the order costs after the refund; 0 is a refund in full
+    NewAmount,
+}
+
+impl ColumnMapping {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it maps at most the order ID, so that the format is still detected.
+    pub(super) fn maps_only_order_id(&self) -> bool {
+        let rest = Self { order_column: None, recognise_by: Vec::new(), ..self.clone() };
+        rest.is_empty()
+    }
+
+    /// Whether the column is in `ignore_columns`.
+    pub fn ignores(&self, name: &str) -> bool {
+        // A name of punctuation only folds to the empty string, so it must match exactly.
+        let folded = fold(name);
+        self.ignore_columns.iter().any(|ignored| ignored == name || (!folded.is_empty() && fold(ignored) == folded))
+    }
+
+    /// Fails if there is a status column without values, or values without a column.
+    pub fn check(&self) -> Result<()> {
+        match (&self.status_column, self.refunded_when.as_slice()) {
+            (Some(column), []) => {
+                Err(Error::new(Kind::Usage, format!("which values of {column:?} mean refunded is missing"))
+                    .hint("name them with --refunded-when VALUE[,VALUE]"))
+            }
+            (None, [first, ..]) => {
+                Err(Error::new(Kind::Usage, format!("the column of the status {first:?} is missing"))
+                    .hint("name it with --status-column NAME"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The columns that the user named.
+    pub(super) fn named_columns(&self) -> Vec<(Column, String)> {
+        let named = [
+            (Column::OrderId, &self.order_column),
+            (Column::Amount, &self.amount_column),
+            (Column::Total, &self.total_column),
+            (Column::Status, &self.status_column),
+            (Column::RefundedAt, &self.date_column),
+        ];
+        named.into_iter().filter_map(|(column, name)| Some((column, name.clone()?))).collect()
+    }
+
+    /// Interprets a row. An error says why the order is unclear.
+    pub(super) fn interpret(
+        &self,
+        cells: &RowCells<'_>,
+        days: DateOrder,
+        both_signs: bool,
+    ) -> Result<RowMeaning, String> {
+        // Exports of orders have this column, too. It is blank if the order was not refunded.
+        if cells.has(Column::RefundedAt) {
+            let date = cells.text(Column::RefundedAt);
+            if date.is_empty() {
+                return Err(cells.blank(Column::RefundedAt));
+            }
+            match dates::parse_in(date, days) {
+                Err(DateError::Unreadable) => return Err(format!("the refund date {date:?} is no date")),
+                // Programs write 0001, 1899, 1970 or 9999 if there is no date.
+                Ok(Some(when)) if !dates::is_plausible(when) => {
+                    return Err(format!("the refund date {date:?} is the date of no refund"));
+                }
+                _ => {}
+            }
+        }
+        if self.status_column.is_some() {
+            let status = cells.text(Column::Status);
+            if status.is_empty() {
+                return Err(cells.blank(Column::Status));
+            }
+            let is_refunded = self.refunded_when.iter().any(|value| value.to_lowercase() == status.to_lowercase());
+            if !cells.has(Column::Amount) {
+                let status = if is_refunded { OrderStatus::Refunded } else { OrderStatus::NotRefunded };
+                return Ok(RowMeaning::Order { status, refunded: None, total: None });
+            }
+            if !is_refunded {
+                return match cells.amount(Column::Amount)? {
+                    Some(amount) if !amount.is_zero() && self.amount_means != Some(AmountMeans::NewAmount) => {
+                        Err(format!(
+                            "the status {status:?} does not mean refunded, and the amount says that {amount} went back"
+                        ))
+                    }
+                    _ => Ok(RowMeaning::NoRefund(format!("the status is {status}"))),
+                };
+            }
+        }
+        if !cells.has(Column::Amount) {
+            return Ok(RowMeaning::Listed);
+        }
+        let amount = cells.needed(Column::Amount)?;
+        if self.amount_means == Some(AmountMeans::NewAmount) {
+            return if amount.is_negative() {
+                Err(format!("a new amount of {amount} is less than nothing"))
+            } else {
+                Ok(RowMeaning::NewAmount(amount))
+            };
+        }
+        if both_signs && !amount.is_zero() {
+            return Err(format!("the amounts of the file have both signs, and {amount} may be a refund or undo one"));
+        }
+        let total = cells.amount(Column::Total)?;
+        if cells.has(Column::Total) && total.is_none() {
+            return Err(cells.blank(Column::Total));
+        }
+        let refunded = if amount.is_zero() { Decimal::ZERO } else { amount.abs() };
+        Ok(RowMeaning::Refund { refunded, total })
+    }
+}

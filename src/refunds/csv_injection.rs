@@ -1,0 +1,163 @@
+//! Escapes cells that a spreadsheet would run as formulas (CSV injection), and reverses it.
+//!
+//! Order IDs and reward names come from third parties. To a spreadsheet, a cell that starts with `=` is a formula; an
+//! apostrophe in front makes it text. A spreadsheet may split a line at another separator than the file's, so the text after
+//! any separator or line break in a cell is escaped, too. The escape is reversible for every cell: a cell with apostrophes
+//! before a formula gets one more. Signed numbers stay numbers. Only files for people are escaped: the vendor would take the
+//! apostrophe for a part of the order ID.
+
+use std::borrow::Cow;
+
+/// Escapes a cell for a file that a spreadsheet opens.
+pub fn escape(cell: &str) -> Cow<'_, str> {
+    let cell = escape_after_separators(cell);
+    if runs(cell.trim_start_matches('\'')) { Cow::Owned(format!("'{cell}")) } else { cell }
+}
+
+/// Reverses [`escape`].
+pub fn unescape(cell: &str) -> Cow<'_, str> {
+    unescape_after_separators(match cell.strip_prefix('\'') {
+        Some(rest) if runs(rest.trim_start_matches('\'')) => rest,
+        _ => cell,
+    })
+}
+
+/// The characters at which a spreadsheet may split a line.
+const SEPARATORS: [char; 6] = [',', ';', '\t', '|', '\r', '\n'];
+
+/// Inserts an apostrophe after each separator that a formula follows.
+fn escape_after_separators(cell: &str) -> Cow<'_, str> {
+    let places = behind_separators(cell).filter(|at| runs_behind(&cell[*at..]));
+    let mut text = String::new();
+    let mut done = 0;
+    for at in places {
+        text.push_str(&cell[done..at]);
+        text.push('\'');
+        done = at;
+    }
+    if done == 0 { Cow::Borrowed(cell) } else { Cow::Owned(text + &cell[done..]) }
+}
+
+/// Removes those apostrophes.
+fn unescape_after_separators(cell: &str) -> Cow<'_, str> {
+    let is_added = |at: &usize| cell[*at..].strip_prefix('\'').is_some_and(runs_behind);
+    let mut text = String::new();
+    let mut done = 0;
+    for at in behind_separators(cell).filter(is_added) {
+        text.push_str(&cell[done..at]);
+        done = at + 1;
+    }
+    if done == 0 { Cow::Borrowed(cell) } else { Cow::Owned(text + &cell[done..]) }
+}
+
+fn behind_separators(cell: &str) -> impl Iterator<Item = usize> {
+    cell.match_indices(SEPARATORS).map(|(at, separator)| at + separator.len())
+}
+
+/// Whether a spreadsheet would take the text after a separator for a formula, quoted or not. Signed numbers count, too,
+/// because the end of the cell is unknown.
+fn runs_behind(rest: &str) -> bool {
+    rest.trim_start_matches(|c: char| c == '\'' || c == '"' || c.is_whitespace()).starts_with(FORMULA)
+}
+
+/// First characters of a formula. Some imports convert the full-width forms.
+const FORMULA: [char; 10] = ['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠'];
+
+/// Whether a spreadsheet would take a cell for a formula. Some skip leading white space.
+fn runs(cell: &str) -> bool {
+    cell.starts_with(['\t', '\r', '\n']) || (cell.trim_start().starts_with(FORMULA) && !is_plain_number(cell))
+}
+
+/// Accepts `-12.50` and `+1,234.50`: digits with single marks between them.
+fn is_plain_number(cell: &str) -> bool {
+    let bare = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    bare.split(['.', ',']).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn formulas_become_text_and_numbers_stay_numbers() {
+        for (cell, written) in [
+            ("=1+1", "'=1+1"),
+            ("+1+1", "'+1+1"),
+            ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t'=1"),
+            ("\rx", "'\rx"),
+            (" =1", "' =1"),
+            ("\r\n=1", "'\r'\n'=1"),
+            ("x;=1+1", "x;'=1+1"),
+            (";=1+1", ";'=1+1"),
+            ("a,b|\t@x", "a,b|'\t'@x"),
+            ("a; \"=1", "a;' \"=1"),
+            ("a;-5", "a;'-5"),
+            ("two\n+lines", "two\n'+lines"),
+            ("a;'=1", "a;''=1"),
+            ("a;'b", "a;'b"),
+            ("it's; fine, -ish", "it's; fine,' -ish"),
+            ("|cmd", "'|cmd"),
+            ("%1", "'%1"),
+            ("＝1", "'＝1"),
+            ("+49 30", "'+49 30"),
+            ("-", "'-"),
+            ("-A1", "'-A1"),
+            ("-1E+3", "'-1E+3"),
+            ("-12.50", "-12.50"),
+            ("+1,234.50", "+1,234.50"),
+            ("#1001", "#1001"),
+            ("'text", "'text"),
+            ("'=1", "''=1"),
+            ("''=1", "'''=1"),
+            ("1=1", "1=1"),
+            ("50%", "50%"),
+            ("{\"a\":-1}", "{\"a\":-1}"),
+            ("", ""),
+        ] {
+            assert_eq!(escape(cell), written, "{cell:?}");
+            assert_eq!(unescape(written), cell, "{written:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_way_back_is_exact(cell in "['=+@|%;,\"\t\r\n -]{0,8}.{0,6}") {
+            let written = escape(&cell);
+            prop_assert!(!runs(&written));
+            prop_assert_eq!(unescape(&written), cell.as_str());
+        }
+
+        #[test]
+        fn a_file_is_safe_behind_any_separator(
+            rows in prop::collection::vec(prop::collection::vec("['=+@|%;,\"\t\r\n a-]{0,8}", 3), 1..4),
+            separator in prop::sample::select(vec![b',', b';', b'\t', b'|']),
+        ) {
+            let mut writer = csv::WriterBuilder::new().delimiter(separator).from_writer(Vec::new());
+            for row in &rows {
+                writer.write_record(row.iter().map(|cell| escape(cell).into_owned())).expect("a row");
+            }
+            let text = String::from_utf8(writer.into_inner().expect("a file")).expect("text");
+            // Wherever another reader may begin a cell, no formula begins one: not by itself, not in quotes, and not behind quotes
+            // that are closed again. Three quotes are a quote of the cell's own.
+            for at in behind_separators(&text).filter(|at| text.as_bytes()[at - 1] != separator) {
+                let begins = text[at..].trim_start_matches('"');
+                let quotes = text.len() - at - begins.len();
+                let is_seen = quotes.is_multiple_of(2) || quotes == 1;
+                // The separator of the file itself begins no formula.
+                let runs = begins.starts_with(FORMULA) && !begins.starts_with(char::from(separator));
+                prop_assert!(!(is_seen && runs), "{:?} at {}", text, at);
+            }
+            let mut reader = csv::ReaderBuilder::new().delimiter(separator).has_headers(false).from_reader(text.as_bytes());
+            for (read, row) in reader.records().zip(&rows) {
+                for (cell, written) in read.expect("a row").iter().zip(row) {
+                    prop_assert!(!runs(cell));
+                    prop_assert_eq!(unescape(cell), written.as_str());
+                }
+            }
+        }
+    }
+}

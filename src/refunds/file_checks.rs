@@ -1,0 +1,223 @@
+//! Checks of a whole file: a second list, missing or misspelt columns, and lists of orders that were not refunded.
+
+use super::amount;
+use super::columns::{Column, Columns, fold, is_own, list};
+use super::decision::Decision;
+use super::formats::Format;
+use super::keywords::{denies_refund, is_plain_title};
+use super::read::{LIST_FORMAT, Refunds};
+use super::row::RawRow;
+use super::unclear_columns::UnclearColumn;
+use crate::error::{Error, Kind, Result};
+
+/// Fails on a second header among the rows and on a row that is a heading, because another list may follow.
+pub(super) fn check_one_table(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
+    let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
+    let header = columns.header.get(place).map(|name| fold(name)).unwrap_or_default();
+    let has_no_digit = |row: &RawRow| row.cells.iter().all(|cell| !cell.chars().any(|c| c.is_ascii_digit()));
+    let is_other = |row: &&RawRow| {
+        let order = row.cells.get(place).map_or("", String::as_str);
+        let is_header = fold(order) == header || Column::of_name(order) == Some(Column::OrderId);
+        (!order.is_empty() && is_header && has_no_digit(row)) || denies_refund(order)
+    };
+    let Some(row) = rows.iter().find(is_other) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{name}, line {}: another list begins in the middle of the file", row.line))
+        .hint("put each list into a file of its own"))
+}
+
+/// Fails on a line above or below the rows that may deny the refunds.
+pub(super) fn check_apart(name: &str, outside: &[(u64, String)], is_export: bool) -> Result<()> {
+    // Amazon writes this line below its reports.
+    let is_of_export = |said: &str| is_export && said.trim_start().to_lowercase().starts_with("seller id");
+    let is_doubtful = |said: &str| !(is_plain_title(said) || is_of_export(said));
+    let Some((line, said)) = outside.iter().find(|(_, said)| is_doubtful(said)) else { return Ok(()) };
+    let said: String = said.chars().take(60).collect();
+    Err(Error::new(
+        Kind::Usage,
+        format!("{name}, line {line}: {said:?} may say that orders of the list were not refunded"),
+    )
+    .hint("take that line out, and every order that was not refunded in full"))
+}
+
+/// Fails if a list has no header. Otherwise its first order would be taken for the header.
+pub(super) fn check_header(name: &str, header: &[String], rows: &[RawRow]) -> Result<()> {
+    let is_id = |cell: &str| cell.chars().filter(|c| c.is_numeric()).count() >= 3;
+    let all_are_ids = |place: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.cells.get(place)).filter(|cell| !cell.trim().is_empty());
+        cells.clone().next().is_some() && cells.all(|cell| is_id(cell))
+    };
+    let places = || header.iter().enumerate().filter(|(_, cell)| is_id(cell) && Column::of_name(cell).is_none());
+    let is_lone = header.len() == 1 && rows.is_empty();
+    let Some((_, cell)) = places().find(|(place, _)| is_lone || all_are_ids(*place)) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{name} has no header: its first line has {cell:?} where a column is named"))
+        .hint("put a line with the names of the columns above it; order_id is the name for the order IDs"))
+}
+
+/// Fails if a row has no order ID like the others. It may be the heading of another list.
+pub(super) fn check_headings(name: &str, rows: &[RawRow], columns: &Columns) -> Result<()> {
+    let Some(place) = columns.get(Column::OrderId) else { return Ok(()) };
+    // Outcome files of recoup have an apostrophe before formulas.
+    let order = |row: &RawRow| {
+        row.cells.get(place).map_or("", |cell| cell.trim().trim_start_matches('\'').trim_start()).to_owned()
+    };
+    // Columns that recoup added in an earlier run do not count.
+    let own: Vec<bool> = columns.header.iter().map(|name| is_own(name)).collect();
+    let is_of_shop = |place: usize| !own.get(place).copied().unwrap_or_default();
+    let filled = |row: &RawRow| {
+        row.cells.iter().enumerate().filter(|(place, cell)| is_of_shop(*place) && !cell.trim().is_empty()).count()
+    };
+    let has_blank = |text: &str| text.contains(char::is_whitespace);
+    let most = |is: &dyn Fn(&RawRow) -> bool| rows.iter().filter(|row| is(row)).count() * 3 >= rows.len() * 2;
+    // A text alone in its row, or of several words, among rows that are different.
+    let (are_wide, are_words) = (most(&|row| filled(row) > 1), most(&|row| !has_blank(&order(row))));
+    let are_plain = most(&|row| !is_sum(&order(row)));
+    let stands_out = |row: &&RawRow| {
+        let order = order(row);
+        if are_plain && is_sum(&order) {
+            return true;
+        }
+        has_blank(&order) && is_prose(&order) && ((are_wide && filled(row) == 1) || are_words)
+    };
+    if let Some(row) = rows.iter().find(stands_out) {
+        return Err(heading(name, row));
+    }
+    let has_digit = |text: &str| text.chars().any(char::is_numeric);
+    // `#1001`, `SO/849921/A`. IDs of letters alone are possible, too.
+    let is_number = |text: &str| {
+        let digits = text.chars().filter(|c| c.is_numeric()).count();
+        digits > 0 && digits * 2 >= text.chars().filter(|c| c.is_alphanumeric()).count()
+    };
+    if rows.iter().filter(|row| is_number(&order(row))).count() * 3 < rows.len() * 2 {
+        return Ok(());
+    }
+    let is_heading = |row: &&RawRow| {
+        let order = order(row);
+        let mut texts = row.cells.iter().filter(|cell| !cell.trim().is_empty());
+        if order.is_empty() { filled(row) == 1 && !texts.any(|cell| has_digit(cell)) } else { !has_digit(&order) }
+    };
+    rows.iter().find(is_heading).map_or(Ok(()), |row| Err(heading(name, row)))
+}
+
+/// Whether a text has words like a sentence: `Week 46 - open`, but not `ORD 24 576`.
+fn is_prose(text: &str) -> bool {
+    let is_word = |word: &&str| word.chars().count() > 1 && word.chars().all(char::is_alphabetic);
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(is_word).collect();
+    words.len() > 1 || words.iter().any(|word| word.chars().any(char::is_lowercase))
+}
+
+/// Whether a text is an amount or a percentage: `-80.00`, `5 EUR`, `50%`. A bare number is an ID.
+fn is_sum(text: &str) -> bool {
+    let is_amount = |text: &str| matches!(amount::parse(text), Ok(Some(_)));
+    match text.strip_suffix('%') {
+        Some(share) => is_amount(share),
+        None => is_amount(text) && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.'),
+    }
+}
+
+/// Fails if a platform's export has a row with a single text. Someone has added a heading.
+pub(super) fn check_lone_texts(name: &str, rows: &[RawRow]) -> Result<()> {
+    let is_lone_text = |row: &&RawRow| {
+        let mut filled = row.cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty());
+        matches!((filled.next(), filled.next()), (Some(only), None) if row.cells.len() > 3 && is_prose(only))
+    };
+    rows.iter().find(is_lone_text).map_or(Ok(()), |row| Err(heading(name, row)))
+}
+
+fn heading(name: &str, row: &RawRow) -> Error {
+    let said = row.cells.iter().map(|cell| cell.trim()).find(|cell| !cell.is_empty()).unwrap_or_default();
+    let said: String = said.chars().take(60).collect();
+    Error::new(Kind::Usage, format!("{name}, line {}: {said:?} is no order ID like the others", row.line))
+        .hint("take that line out; if it is the heading of another list, put that list into a file of its own")
+}
+
+/// Fails if an export lacks a column that its rule needs.
+pub(super) fn check_required(name: &str, format: &Format, columns: &Columns) -> Result<()> {
+    let Some(missing) = format.required.iter().find(|column| columns.get(**column).is_none()) else { return Ok(()) };
+    let known = format.columns.iter().find(|(column, _)| column == missing).map_or(&[] as &[&str], |(_, names)| names);
+    Err(Error::new(
+        Kind::Usage,
+        format!(
+            "{name} is recognised as {} and has no column {:?}, without which it proves no refund",
+            format.title,
+            known.first().unwrap_or(&"")
+        ),
+    )
+    .hint("export it again with all columns"))
+}
+
+/// Fails if an ignored column does not exist: a typing error would leave the intended column unexplained.
+pub(super) fn check_ignored(name: &str, refunds: &Refunds) -> Result<()> {
+    let header = &refunds.columns.header;
+    let is_missing = |wanted: &&String| !header.iter().any(|cell| &cell == wanted || fold(cell) == fold(wanted));
+    match refunds.reading.mapping.ignore_columns.iter().find(is_missing) {
+        None => Ok(()),
+        Some(missing) => {
+            Err(Error::new(Kind::Usage, format!("{name} has no column {missing:?} that could be ignored"))
+                .hint(format!("its columns are {}", list(header))))
+        }
+    }
+}
+
+/// Fails if no row has any of the values that mean *refunded*: a typing error would make every order *not refunded*.
+pub(super) fn check_refunded_when(name: &str, refunds: &Refunds) -> Result<()> {
+    let wanted = &refunds.reading.mapping.refunded_when;
+    let Some(place) = refunds.columns.get(Column::Status).filter(|_| !wanted.is_empty()) else { return Ok(()) };
+    let mut values: Vec<&str> = Vec::new();
+    for row in &refunds.rows {
+        let value = row.cell(place).trim();
+        if !value.is_empty() && !values.contains(&value) {
+            values.push(value);
+        }
+        if wanted.iter().any(|wanted| wanted.to_lowercase() == value.to_lowercase()) || values.len() > 50 {
+            return Ok(());
+        }
+    }
+    if values.is_empty() || refunds.reading.format != LIST_FORMAT {
+        return Ok(());
+    }
+    let shown: Vec<String> = values.iter().take(8).map(|value| format!("{value:?}")).collect();
+    let column = &refunds.columns.header[place];
+    Err(Error::new(Kind::Usage, format!("{name} has no row whose {column} is {}", wanted.join(" or ")))
+        .hint(format!("its values are {}", shown.join(", "))))
+}
+
+/// Fails if at least half of the orders were not refunded: the file is a list of orders.
+pub(super) fn refuse_list_of_orders(name: &str, refunds: &Refunds) -> Result<()> {
+    let not = refunds.orders.iter().filter(|order| order.decision == Decision::NotRefunded).count();
+    if not * 2 <= refunds.orders.len() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Usage,
+        format!("{name} is a list of orders, not of refunds: {not} of {} orders were not refunded", refunds.orders.len()),
+    )
+    .hint(
+        "take out what was not refunded, or name the column that says so: --status-column NAME --refunded-when VALUE; only if an \
+         amount of 0 means that all of the order was refunded: --amount-means new-amount",
+    ))
+}
+
+const MAX_NAMED: usize = 12;
+
+pub(super) fn doubtful(name: &str, doubts: &[UnclearColumn], nearly: Option<(&Format, &str)>) -> Error {
+    let shown = doubts.iter().take(MAX_NAMED).map(|doubt| {
+        let examples: Vec<String> = doubt.examples.iter().map(|text| format!("{text:?}")).collect();
+        let examples = if examples.is_empty() { String::new() } else { format!(": {}", examples.join(", ")) };
+        format!("{:?} looks like {}{examples}", doubt.name, doubt.looks_like.words())
+    });
+    let shown: Vec<String> = shown.collect();
+    let more = doubts.len().saturating_sub(shown.len());
+    let more = if more == 0 { String::new() } else { format!("; and {more} more columns") };
+    let message = format!(
+        "{name} is of no known format, and what it says about the refunds is not certain: {}{more}",
+        shown.join("; ")
+    );
+    let near = nearly.map_or_else(String::new, |(format, missing)| {
+        format!("; with a column {missing:?} it would be a {}", format.title)
+    });
+    let remedies: Vec<String> = doubts.iter().take(MAX_NAMED).map(|doubt| doubt.remedy.clone()).collect();
+    Error::new(Kind::Usage, message).hint(format!(
+        "explain each column: {}; `recoup refunds check FILE` shows the result{near}",
+        remedies.join("; ")
+    ))
+}

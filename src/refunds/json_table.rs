@@ -1,0 +1,258 @@
+//! Parses JSON into a header and rows: one object a line, one array of objects, or an object around such an array.
+//!
+//! Keys are the columns, in the order of first appearance. A number keeps its digits as text: an order ID of twenty digits
+//! must not pass through floating point. Each row keeps the text of its object, so that outcomes can be added to it.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::csv_table::{MAX_CELLS, MAX_COLUMNS, too_much};
+use super::input::line_ends;
+use super::row::RawRow;
+use crate::error::{Error, Kind, Result};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Text,
+    Number,
+    Other,
+}
+
+/// Returns header and rows. `name` identifies the file in errors.
+pub(super) fn read(name: &str, text: &str, most_rows: usize) -> Result<(Vec<String>, Vec<RawRow>)> {
+    let mut header: Vec<String> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut rows: Vec<RawRow> = Vec::new();
+    let mut cells_left = MAX_CELLS;
+    let mut lines = Lines { text, at: 0, line: 1 };
+    for object in objects(name, text)? {
+        let line = lines.of(object);
+        if rows.len() >= most_rows {
+            return Err(too_much(name, &format!("more than {most_rows} rows")));
+        }
+        let mut row = RawRow { line, object: Some(on_one_line(object)), ..RawRow::default() };
+        let mut given: Vec<bool> = Vec::new();
+        for (key, value) in entries(name, line, object)? {
+            let place = *places.entry(key.clone()).or_insert_with(|| {
+                header.push(key.clone());
+                header.len() - 1
+            });
+            if header.len() > MAX_COLUMNS {
+                return Err(too_much(name, &format!("more than {MAX_COLUMNS} different keys")));
+            }
+            if place >= row.cells.len() {
+                // An absent key reads as an empty cell.
+                row.cells.resize(place + 1, String::new());
+                given.resize(place + 1, false);
+            }
+            if std::mem::replace(&mut given[place], true) {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{name}, line {line}: the key {key:?} stands there twice"),
+                )
+                .hint("export the file again; nothing says which of the two values is right"));
+            }
+            let (cell, sort) = cell(value.get());
+            if cell.contains('\0') || key.contains('\0') {
+                return Err(Error::new(Kind::Usage, format!("{name}, line {line}: {key:?} holds a NUL character"))
+                    .hint("export the file again"));
+            }
+            row.cells[place] = cell;
+            match sort {
+                Sort::Text => {}
+                Sort::Number => row.numbers.push(place),
+                Sort::Other => row.nested.push(place),
+            }
+        }
+        cells_left = cells_left
+            .checked_sub(row.cells.len())
+            .ok_or_else(|| too_much(name, &format!("more than {MAX_CELLS} values")))?;
+        rows.push(row);
+    }
+    Ok((header, rows))
+}
+
+/// Splits the file into the texts of its objects, in order.
+fn objects<'a>(name: &str, text: &'a str) -> Result<Vec<&'a str>> {
+    let wrong = |error: &serde_json::Error| {
+        Error::new(Kind::Usage, format!("{name}, line {} is not one JSON object: column {}", error.line(), error.column()))
+            .hint("read are one object on each line, one array of objects, or an object around one array, as {\"orders\":[…]}")
+    };
+    let array = |text: &'a str| -> Result<Vec<&'a str>> {
+        let list: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
+        Ok(list.into_iter().map(RawValue::get).collect())
+    };
+    if text.trim_start().starts_with('[') {
+        return array(text);
+    }
+    let mut list = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        list.push(value.map_err(|error| wrong(&error))?.get());
+    }
+    // `{"orders":[…]}`: one object with one array of objects, which is the list.
+    if let [only] = list.as_slice() {
+        let entries = entries(name, 1, only)?;
+        let arrays: Vec<&str> =
+            entries.iter().map(|(_, value)| value.get()).filter(|it| is_list_of_objects(it)).collect();
+        let is_envelope = entries.len() <= 3 && entries.iter().all(|(_, value)| !value.get().starts_with('"'));
+        if let ([inner], true) = (arrays.as_slice(), is_envelope) {
+            check_envelope(name, &entries, inner)?;
+            return array(inner);
+        }
+    }
+    Ok(list)
+}
+
+/// Known names of the array in an envelope.
+const ENVELOPES: [&str; 16] = [
+    "orders",
+    "order",
+    "refunds",
+    "refunded",
+    "refunded_orders",
+    "returns",
+    "transactions",
+    "payments",
+    "data",
+    "items",
+    "results",
+    "records",
+    "rows",
+    "values",
+    "list",
+    "nodes",
+];
+
+/// Fails on an unknown key around the list, because it may contradict the refunds: `{"not_refunded":[…]}`.
+fn check_envelope(name: &str, entries: &[(String, &RawValue)], list: &str) -> Result<()> {
+    let unknown = |(key, value): &&(String, &RawValue)| {
+        let is_known = if value.get() == list {
+            ENVELOPES.contains(&key.to_lowercase().replace(['-', ' '], "_").as_str())
+        } else {
+            // A count, a page number.
+            matches!(value.get().as_bytes().first(), Some(b'0'..=b'9')) || value.get() == "null"
+        };
+        !is_known
+    };
+    let Some((key, _)) = entries.iter().find(unknown) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{name}: recoup does not know what the key {key:?} around its list says"))
+        .hint("give the list alone, as [{\"order_id\":\"1001\"}], or as {\"refunds\":[…]}, if all of its orders were refunded"))
+}
+
+fn is_list_of_objects(raw: &str) -> bool {
+    raw.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'))
+}
+
+/// In JSON, raw line breaks occur only between tokens.
+fn on_one_line(object: &str) -> String {
+    object.replace(['\r', '\n'], " ")
+}
+
+fn cell(raw: &str) -> (String, Sort) {
+    match raw.as_bytes().first() {
+        Some(b'"') => (serde_json::from_str(raw).unwrap_or_default(), Sort::Text),
+        Some(b'-' | b'0'..=b'9') => (raw.to_owned(), Sort::Number),
+        _ if raw == "null" => (String::new(), Sort::Text),
+        _ => (raw.to_owned(), Sort::Other),
+    }
+}
+
+fn entries<'a>(name: &str, line: u64, object: &'a str) -> Result<Vec<(String, &'a RawValue)>> {
+    let wrong = |error: &serde_json::Error| {
+        let line = line + error.line().saturating_sub(1) as u64;
+        Error::new(Kind::Usage, format!("{name}, line {line} is not one JSON object: column {}", error.column()))
+            .hint("every element of the list is an object, as {\"order_id\":\"1001\"}")
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    let entries = deserializer.deserialize_map(InOrder).map_err(|error| wrong(&error))?;
+    deserializer.end().map_err(|error| wrong(&error))?;
+    Ok(entries)
+}
+
+/// Collects the entries of an object in order, repeated keys included.
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+/// Maps slices of the text to line numbers. Slices must come in order.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    fn of(&mut self, part: &str) -> u64 {
+        let start = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize).min(self.text.len());
+        self.line += line_ends(self.text.as_bytes(), self.at, start);
+        self.at = start.max(self.at);
+        self.line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_and_cells(text: &str) -> Result<Vec<(u64, Vec<String>)>> {
+        Ok(read("x.json", text, 100)?.1.into_iter().map(|row| (row.line, row.cells)).collect())
+    }
+
+    #[test]
+    fn three_shapes_are_one_table() {
+        let row = |line, cells: [&str; 2]| (line, cells.map(str::to_owned).to_vec());
+        let same = |lines: [u64; 2]| vec![row(lines[0], ["#1", "5"]), row(lines[1], ["#2", ""])];
+        for (text, lines) in [
+            ("{\"name\":\"#1\",\"total\":5}\n\n{\"name\":\"#2\",\"total\":null}\n", [1, 3]),
+            ("[{\"name\":\"#1\",\"total\":5},\n{\"name\":\"#2\",\"total\":null}]", [1, 2]),
+            ("{\"orders\": [\n  {\"name\":\"#1\",\"total\":5},\n  {\"name\":\"#2\",\n   \"total\":null}\n]}", [2, 3]),
+            ("\n [{\"name\":\"#1\",\"total\":5},\n{\"name\":\"#2\",\"total\":null}]", [2, 3]),
+            ("{\n\"name\":\"#1\",\"total\":5}\n{\"name\":\"#2\",\"total\":null}", [1, 3]),
+        ] {
+            assert_eq!(lines_and_cells(text).expect(text), same(lines), "{text}");
+        }
+        let (_, rows) = read("x", "[{\"a\":\n1}]", 9).expect("rows");
+        assert_eq!(rows[0].object.as_deref(), Some("{\"a\": 1}"));
+        // A row that holds a list is a row.
+        let (header, rows) = read("x", "{\"name\":\"#1\",\"refunds\":[{\"id\":1}]}", 9).expect("rows");
+        assert_eq!((header.len(), rows.len(), rows[0].nested.as_slice()), (2, 1, [1].as_slice()));
+    }
+
+    #[test]
+    fn what_is_not_a_list_of_objects_is_refused_with_its_line() {
+        for (text, says) in [
+            ("{\"a\":1}\n{\"a\":", "line 2 is not"),
+            ("{\"a\":1}\n[]", "line 2 is not"),
+            ("[{\"a\":1},\n2]", "line 2 is not"),
+            ("[{\"a\":1}", "line 1 is not"),
+            ("{\"a\":1,\"a\":2}", "stands there twice"),
+            ("{\"a\":\"\\u0000\"}", "NUL"),
+            ("{\"not_refunded\":[{\"order_id\":\"1\"}]}", "\"not_refunded\" around its list"),
+            ("{\"refunds\":[{\"order_id\":\"1\"}],\"completed\":false}", "\"completed\" around its list"),
+            ("{\"orders\":[{\"order_id\":\"1\"}],\"meta\":{\"filter\":\"paid\"}}", "\"meta\" around its list"),
+        ] {
+            let error = lines_and_cells(text).expect_err(text);
+            assert!(
+                error.kind == Kind::Usage && error.message.contains(says) && error.hint.is_some(),
+                "{text}: {error:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Outcome files: the refunds with result columns added.
+//!
+//! Every input row gives one output row, in the same order. Original cells are unchanged, except that formulas are escaped
+//! ([`super::csv_injection`]). An NDJSON object keeps its text.
+
+use super::csv_injection::escape;
+use super::read::Refunds;
+use super::row::RefundRow;
+use super::syntax::{Dialect, Syntax};
+use crate::error::{Error, Kind, Result};
+
+/// Adds the columns `names` to the refunds. `values` has one list for each row; an empty value becomes `null` in NDJSON. If
+/// a name is taken, as in the outcomes of an earlier run, all names get the same number appended.
+///
+/// Fails if values and rows do not match, because an incomplete file must not pass for a complete one.
+pub fn outcomes(refunds: &Refunds, syntax: Syntax, names: &[&str], values: &[Vec<String>]) -> Result<Vec<u8>> {
+    check(refunds, names, values)?;
+    let added = free_names(&refunds.columns.header, names);
+    match syntax {
+        Syntax::Csv(dialect) => csv_bytes(dialect, &refunds.columns.header, &added, refunds, values),
+        Syntax::Ndjson => ndjson_bytes(refunds, &added, values),
+    }
+}
+
+pub(super) fn check(refunds: &Refunds, names: &[&str], values: &[Vec<String>]) -> Result<()> {
+    if values.len() != refunds.rows.len() || values.iter().any(|row| row.len() != names.len()) {
+        return Err(Error::new(Kind::Failed, "the outcomes do not match the rows of the file, so none are written"));
+    }
+    Ok(())
+}
+
+/// Returns `names`, or all of them with the first number that makes every one new.
+pub fn free_names(header: &[String], names: &[&str]) -> Vec<String> {
+    let mut free: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut n = 1_u64;
+    while free.iter().any(|name| header.contains(name)) {
+        n += 1;
+        free = names.iter().map(|name| format!("{name}_{n}")).collect();
+    }
+    free
+}
+
+fn csv_bytes(
+    dialect: Dialect,
+    header: &[String],
+    added: &[String],
+    refunds: &Refunds,
+    values: &[Vec<String>],
+) -> Result<Vec<u8>> {
+    let mut cells = CsvBuffer::under(dialect, header.iter().chain(added).map(String::as_str))?;
+    for (row, values) in refunds.rows.iter().zip(values) {
+        let original = (0..header.len()).map(|place| row.cell(place));
+        cells.row(original.chain(values.iter().map(String::as_str)))?;
+    }
+    cells.finish()
+}
+
+/// Writes CSV for a spreadsheet into memory.
+pub(super) struct CsvBuffer(csv::Writer<Vec<u8>>);
+
+impl CsvBuffer {
+    /// Starts a file with this header. Readers detect the separator by the header, so if a name contains another separator,
+    /// all names are quoted.
+    pub(super) fn under<'a>(dialect: Dialect, header: impl Iterator<Item = &'a str>) -> Result<Self> {
+        let header: Vec<&str> = header.collect();
+        let misleading = header.iter().any(|name| name.contains([',', ';', '\t', '|']));
+        let quotes = if misleading { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+        let mut top = Self::new(dialect, quotes, if dialect.bom { b"\xef\xbb\xbf".to_vec() } else { Vec::new() });
+        top.row(header.into_iter())?;
+        Ok(Self::new(dialect, csv::QuoteStyle::Necessary, top.finish()?))
+    }
+
+    fn new(dialect: Dialect, quotes: csv::QuoteStyle, start: Vec<u8>) -> Self {
+        let end = if dialect.crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let mut builder = csv::WriterBuilder::new();
+        builder.delimiter(dialect.separator).terminator(end).quote_style(quotes);
+        Self(builder.from_writer(start))
+    }
+
+    pub(super) fn row<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> Result<()> {
+        let cells: Vec<_> = cells.map(escape).collect();
+        self.0.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(|error| unwritten(&error))
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
+        self.0.into_inner().map_err(|error| unwritten(error.error()))
+    }
+}
+
+fn unwritten(error: &impl std::fmt::Display) -> Error {
+    Error::new(Kind::Failed, format!("the file cannot be put together: {error}"))
+}
+
+fn ndjson_bytes(refunds: &Refunds, added: &[String], values: &[Vec<String>]) -> Result<Vec<u8>> {
+    let keys = refunds.columns.keys();
+    // An added name may equal the generated key of an unnamed column.
+    let added = if added.iter().any(|name| keys.contains(name)) {
+        free_names(&keys, &added.iter().map(String::as_str).collect::<Vec<_>>())
+    } else {
+        added.to_vec()
+    };
+    let mut lines = Vec::with_capacity(refunds.rows.len());
+    for (row, values) in refunds.rows.iter().zip(values) {
+        let mut entries = original_entries(row, &keys)?;
+        for (name, value) in added.iter().zip(values) {
+            let value = if value.is_empty() { "null".to_owned() } else { json(value)? };
+            entries.push(format!("{}:{value}", json(name)?));
+        }
+        lines.push(format!("{{{}}}\n", entries.join(",")));
+    }
+    Ok(lines.concat().into_bytes())
+}
+
+/// The entries of a row's object. A row that was a JSON object keeps its text as one entry.
+fn original_entries(row: &RefundRow, keys: &[String]) -> Result<Vec<String>> {
+    if let Some(inner) = row.object.as_deref().and_then(|text| text.strip_prefix('{')?.strip_suffix('}')) {
+        let inner = inner.trim();
+        return Ok(if inner.is_empty() { Vec::new() } else { vec![inner.to_owned()] });
+    }
+    keys.iter().enumerate().map(|(place, key)| Ok(format!("{}:{}", json(key)?, json(row.cell(place))?))).collect()
+}
+
+fn json(text: &str) -> Result<String> {
+    serde_json::to_string(text).map_err(|error| unwritten(&error))
+}

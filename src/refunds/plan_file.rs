@@ -1,0 +1,305 @@
+//! Plan files: the refunds with a planned action for each row, readable by people and protected against changes.
+//!
+//! Each row ends with a hash of its cells. The last row holds the account that the plan is for and the SHA-256 of
+//! everything. Hashes cover cells, not bytes: saving the file with other quotes, separators or line ends does not change the
+//! plan. A changed cell or a moved, added or removed row does. This detects accidents, not forgery: anyone can write a new
+//! plan.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Column, Columns, PLAN_MARK};
+use super::csv_injection;
+use super::csv_table;
+use super::input;
+use super::outcome_file::{self, CsvBuffer};
+use super::read::{FileReading, Options, Refunds};
+use super::row::{RawRow, exact_numbers};
+use super::syntax::{Dialect, Syntax};
+use crate::error::{Error, Kind, Result};
+use crate::model::hex;
+
+/// Identifies the layout of the file. A plan of another version is refused.
+const PLAN_VERSION: &str = "recoup plan 2";
+/// More changed rows than this are counted and not listed.
+const NAMED: usize = 5;
+
+/// The account that a plan is for. A plan must not be applied to another account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTarget {
+    /// The Advocate tenant.
+    pub tenant: String,
+    pub account_sid: String,
+}
+
+/// A plan that was read and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The refunds that the plan was made of. Line numbers are those of the plan.
+    pub refunds: Refunds,
+    pub names: Vec<String>,
+    /// The cells of the planned columns, one list for each row.
+    pub planned: Vec<Vec<String>>,
+    pub target: PlanTarget,
+    pub made_at: Timestamp,
+    /// SHA-256 of the content, in hex. The ledger stores it.
+    pub digest: String,
+}
+
+impl Plan {
+    /// Fails if the plan is for another account.
+    pub fn check_target(&self, now: &PlanTarget) -> Result<()> {
+        if self.target == *now {
+            return Ok(());
+        }
+        let (made, now) = (&self.target, now);
+        Err(Error::new(
+            Kind::Identity,
+            format!(
+                "the plan was made for tenant {:?} and account {:?}, not for {:?} and {:?}",
+                made.tenant, made.account_sid, now.tenant, now.account_sid
+            ),
+        )
+        .hint("choose its profile, or plan again"))
+    }
+}
+
+/// The JSON in the last row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct PlanFooter {
+    form: String,
+    rows: usize,
+    made_at: String,
+    #[serde(flatten)]
+    target: PlanTarget,
+    /// Number of columns that come from the refunds file.
+    original: usize,
+    /// Places of the known columns. The user may have named them, so they cannot be found again by name.
+    columns: BTreeMap<String, usize>,
+    /// Row and column of the cells that are unambiguous only because they were JSON numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    numbers: Vec<(usize, usize)>,
+    reading: FileReading,
+    sha256: String,
+}
+
+/// Writes a plan as CSV. `planned` has one list for each row, with one value for each of `names`.
+pub fn write_plan(
+    refunds: &Refunds,
+    names: &[&str],
+    planned: &[Vec<String>],
+    target: &PlanTarget,
+    made_at: Timestamp,
+) -> Result<Vec<u8>> {
+    outcome_file::check(refunds, names, planned)?;
+    let original = &refunds.columns.header;
+    let names = outcome_file::free_names(original, names);
+    let header: Vec<&str> = original.iter().chain(&names).map(String::as_str).chain([PLAN_MARK]).collect();
+    let dialect = match refunds.syntax {
+        Syntax::Csv(dialect) => dialect,
+        Syntax::Ndjson => Dialect::default(),
+    };
+    let places = Column::ALL.into_iter().filter_map(|column| Some((column.to_string(), refunds.columns.get(column)?)));
+    let numbers = refunds
+        .rows
+        .iter()
+        .enumerate()
+        .flat_map(|(n, row)| exact_numbers(row).into_iter().map(move |place| (n, place)));
+    let mut end = PlanFooter {
+        form: PLAN_VERSION.to_owned(),
+        rows: refunds.rows.len(),
+        made_at: made_at.to_string(),
+        target: target.clone(),
+        original: original.len(),
+        columns: places.collect(),
+        numbers: numbers.collect(),
+        reading: refunds.reading.clone(),
+        sha256: String::new(),
+    };
+    let mut writer = CsvBuffer::under(dialect, header.iter().copied())?;
+    let mut whole = PlanHash::new(&end, &header)?;
+    for (n, (row, planned)) in refunds.rows.iter().zip(planned).enumerate() {
+        let mut cells: Vec<&str> = (0..original.len()).map(|place| row.cell(place)).collect();
+        cells.extend(planned.iter().map(String::as_str));
+        whole.row(&cells);
+        let mark = mark(n, &cells);
+        cells.push(&mark);
+        writer.row(cells.into_iter())?;
+    }
+    end.sha256 = whole.finish();
+    let end = to_json(&end)?;
+    let mut last = vec![""; header.len()];
+    last[header.len() - 1] = &end;
+    writer.row(last.into_iter())?;
+    writer.finish()
+}
+
+/// Reads and verifies a plan; `-` is standard input.
+pub fn read_plan(path: &Path, options: &Options) -> Result<Plan> {
+    let bytes = input::load(path, options.max_bytes)?;
+    plan_of(&input::name_of(path), &bytes, options)
+}
+
+/// Reads and verifies the content of a plan. `name` identifies it in errors.
+pub fn plan_of(name: &str, bytes: &[u8], options: &Options) -> Result<Plan> {
+    let score = |cells: &[String]| usize::from(cells.last().is_some_and(|last| last == PLAN_MARK));
+    let read = csv_table::read(name, &input::decode(name, bytes)?, options.max_rows.saturating_add(1), &score)?;
+    let header: Vec<String> = read.header.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
+    let mut rows: Vec<Vec<String>> = Vec::with_capacity(read.rows.len());
+    let mut lines = Vec::with_capacity(read.rows.len());
+    for (line, cells) in read.rows {
+        let mut cells: Vec<String> = cells.iter().map(|cell| csv_injection::unescape(cell).into_owned()).collect();
+        // The row hash is the last cell, so a complete row is never short. A short row fails the hash below.
+        cells.resize(header.len(), String::new());
+        rows.push(cells);
+        lines.push(line);
+    }
+    if header.last().map(String::as_str) != Some(PLAN_MARK) {
+        return Err(Error::new(Kind::Usage, format!("{name} is no plan: its last column is not {PLAN_MARK}"))
+            .hint("a plan is what --plan has written; a list of refunds is given by --file"));
+    }
+    if let Some((line, _)) = read.outside.first() {
+        return Err(changed(name, &format!("line {line} was not written by recoup")));
+    }
+    let end_row = rows.pop().unwrap_or_default();
+    let (last, others) = end_row.split_last().map_or(("", [].as_slice()), |(last, others)| (last.as_str(), others));
+    let end: PlanFooter = serde_json::from_str(last)
+        .ok()
+        .filter(|end| to_json(end).is_ok_and(|text| text == last) && others.iter().all(String::is_empty))
+        .ok_or_else(|| changed(name, "its last row, which seals it, is not the one that was written"))?;
+    if end.form != PLAN_VERSION {
+        return Err(
+            Error::new(Kind::Usage, format!("{name} is a plan of another version: {:?}", end.form)).hint("plan again")
+        );
+    }
+    check_rows(name, &end, &rows)?;
+    let mut whole = PlanHash::new(&end, &header.iter().map(String::as_str).collect::<Vec<_>>())?;
+    for row in &rows {
+        whole.row(&strs(&row[..row.len() - 1]));
+    }
+    if whole.finish() != end.sha256 {
+        return Err(changed(name, "its header or its last row is not the one that was written"));
+    }
+    assemble(name, end, read.dialect, header, rows.into_iter().zip(lines))
+}
+
+/// Fails if a row was changed, moved, added or removed.
+fn check_rows(name: &str, end: &PlanFooter, rows: &[Vec<String>]) -> Result<()> {
+    let is_as_written = |n: usize, row: &Vec<String>| {
+        let (mark_cell, cells) = row.split_last().map_or(("", [].as_slice()), |(last, cells)| (last.as_str(), cells));
+        mark_cell == mark(n, &strs(cells))
+    };
+    let wrong: Vec<usize> =
+        rows.iter().enumerate().filter(|(n, row)| !is_as_written(*n, row)).map(|(n, _)| n).collect();
+    // As a spreadsheet numbers rows: from 1, the header included.
+    let number = |n: usize| n + 2;
+    match (wrong.as_slice(), rows.len().cmp(&end.rows)) {
+        ([], std::cmp::Ordering::Equal) => Ok(()),
+        ([], std::cmp::Ordering::Less) => {
+            Err(changed(name, &format!("row {} and what followed it are gone", number(rows.len()))))
+        }
+        (wrong, std::cmp::Ordering::Equal) if wrong.len() <= NAMED => {
+            let list: Vec<String> = wrong.iter().map(|n| number(*n).to_string()).collect();
+            let noun = if list.len() == 1 { "row" } else { "rows" };
+            Err(changed(name, &format!("{noun} {}", list.join(", "))))
+        }
+        (wrong, _) => {
+            let first = wrong.first().copied().unwrap_or(end.rows);
+            let says = format!("from row {} on rows were changed, moved, added or removed", number(first));
+            Err(changed(name, &says))
+        }
+    }
+}
+
+fn assemble(
+    name: &str,
+    end: PlanFooter,
+    dialect: Dialect,
+    mut header: Vec<String>,
+    rows: impl Iterator<Item = (Vec<String>, u64)>,
+) -> Result<Plan> {
+    // A file that passes the hash is consistent unless another program wrote it.
+    let broken = || Error::new(Kind::Usage, format!("{name} is a plan that contradicts itself")).hint("plan again");
+    header.pop();
+    if end.original > header.len() {
+        return Err(broken());
+    }
+    let names = header.split_off(end.original);
+    let places: Option<Vec<(Column, usize)>> =
+        end.columns.iter().map(|(name, place)| Some((Column::of_word(name)?, *place))).collect();
+    let columns = Columns::at(header, places.ok_or_else(broken)?.into_iter()).ok_or_else(broken)?;
+    let (mut raws, mut planned) = (Vec::new(), Vec::new());
+    let mut numbers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (row, place) in end.numbers {
+        numbers.entry(row).or_default().push(place);
+    }
+    for (n, (mut cells, line)) in rows.enumerate() {
+        cells.pop();
+        planned.push(cells.split_off(end.original));
+        raws.push(RawRow { line, cells, numbers: numbers.remove(&n).unwrap_or_default(), ..RawRow::default() });
+    }
+    Ok(Plan {
+        refunds: Refunds::of(columns, Syntax::Csv(dialect), end.reading, raws, Vec::new()),
+        names,
+        planned,
+        made_at: end.made_at.parse().map_err(|_not_a_time: jiff::Error| broken())?,
+        target: end.target,
+        digest: end.sha256,
+    })
+}
+
+fn changed(name: &str, what: &str) -> Error {
+    Error::new(Kind::Refused, format!("{name} has changed since it was written: {what}"))
+        .hint("a plan is applied as it is or not at all: change the refunds and plan again")
+}
+
+fn to_json(end: &PlanFooter) -> Result<String> {
+    serde_json::to_string(end).map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))
+}
+
+fn strs(cells: &[String]) -> Vec<&str> {
+    cells.iter().map(String::as_str).collect()
+}
+
+/// The hash of a row at its place: 64 bits of SHA-256. The leading letter keeps a spreadsheet from reading `12e45` as a
+/// number.
+fn mark(n: usize, cells: &[&str]) -> String {
+    let mut context = Context::new(&SHA256);
+    feed(&mut context, &[PLAN_VERSION, "row", &n.to_string()]);
+    feed(&mut context, cells);
+    format!("m{}", hex(&context.finish().as_ref()[..8]))
+}
+
+/// The hash of the whole plan.
+struct PlanHash(Context);
+
+impl PlanHash {
+    fn new(end: &PlanFooter, header: &[&str]) -> Result<Self> {
+        let mut context = Context::new(&SHA256);
+        let unsealed = to_json(&PlanFooter { sha256: String::new(), ..end.clone() })?;
+        feed(&mut context, &[PLAN_VERSION, "whole", &unsealed]);
+        feed(&mut context, header);
+        Ok(Self(context))
+    }
+
+    fn row(&mut self, cells: &[&str]) {
+        feed(&mut self.0, cells);
+    }
+
+    fn finish(self) -> String {
+        hex(self.0.finish().as_ref())
+    }
+}
+
+/// Prefixes lists and cells with their lengths, so that different lists never hash the same bytes.
+fn feed(context: &mut Context, cells: &[&str]) {
+    context.update(&(cells.len() as u64).to_le_bytes());
+    for cell in cells {
+        context.update(&(cell.len() as u64).to_le_bytes());
+        context.update(cell.as_bytes());
+    }
+}

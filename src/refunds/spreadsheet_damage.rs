@@ -1,0 +1,324 @@
+//! Recognises what spreadsheets do to order IDs.
+//!
+//! A spreadsheet may take an order ID for a number or a date and rewrite it. If digits are lost, the row stops. If the text
+//! may still be an order ID, an exact match in the index decides. Nothing is repaired: a repaired order ID is a different
+//! order.
+
+use super::columns::Column;
+use super::row_problem::{ProblemKind, RowProblem, Severity};
+use crate::model::OrderId;
+
+/// Problems of an order ID.
+pub fn of_order_id(text: &str) -> Vec<RowProblem> {
+    if visible(text).is_empty() {
+        return vec![RowProblem::new(
+            ProblemKind::EmptyOrder,
+            Severity::Stop,
+            Column::OrderId,
+            "the order ID is empty",
+        )];
+    }
+    if text.len() > OrderId::MAX_BYTES {
+        let message = format!("the order ID has {} bytes (at most {})", text.len(), OrderId::MAX_BYTES);
+        return vec![RowProblem::new(ProblemKind::TooLong, Severity::Stop, Column::OrderId, message)];
+    }
+    of_identifier(text, Column::OrderId)
+}
+
+/// Problems of an ID that is sent as it is. No look-up can settle a doubt about it, so every problem stops the row.
+pub fn of_sent(text: &str, column: Column) -> Vec<RowProblem> {
+    let mut problems = of_identifier(text, column);
+    for problem in &mut problems {
+        problem.severity = Severity::Stop;
+    }
+    problems
+}
+
+/// White space or invisible characters at the ends of a text.
+pub fn of_padding(text: &str, column: Column) -> Option<RowProblem> {
+    let trimmed = visible(text);
+    (trimmed.len() != text.len()).then(|| {
+        let message = format!("{} {text:?} has white space around it", column.words());
+        RowProblem::new(ProblemKind::LooksPadded, Severity::Doubt, column, message).suggest(trimmed)
+    })
+}
+
+fn of_identifier(text: &str, column: Column) -> Vec<RowProblem> {
+    let what = column.words();
+    let mut problems: Vec<RowProblem> = of_padding(text, column).into_iter().collect();
+    let text = visible(text);
+    if text.chars().any(char::is_control) {
+        let message = format!("{what} {text:?} has a line break or another control character in it");
+        problems.push(RowProblem::new(ProblemKind::ControlCharacters, Severity::Doubt, column, message));
+    }
+    problems.extend(of_shape(text, column));
+    problems
+}
+
+/// The first kind of damage that the text looks like.
+fn of_shape(text: &str, column: Column) -> Option<RowProblem> {
+    let what = column.words();
+    let problem =
+        |kind, severity, says: &str| RowProblem::new(kind, severity, column, format!("{what} {text:?} {says}"));
+    if let Some(formula) = text.strip_prefix('=') {
+        let problem = problem(ProblemKind::Formula, Severity::Doubt, "is a formula");
+        // Some exports write `="00123"` to keep the zeros.
+        let inner = formula.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|inner| !inner.is_empty());
+        return Some(match inner {
+            Some(inner) => problem.suggest(inner),
+            None => problem,
+        });
+    }
+    if is_spreadsheet_error(text) {
+        return Some(problem(
+            ProblemKind::SpreadsheetError,
+            Severity::Stop,
+            "is what a spreadsheet shows for a failed formula",
+        ));
+    }
+    if is_scientific(text) {
+        let says = "is in scientific notation: a spreadsheet took it for a number, and its last digits may be gone; \
+                    export it again and do not open it in between, or format the column as text first";
+        return Some(problem(ProblemKind::ScientificNotation, Severity::Stop, says));
+    }
+    if let Some(bare) = text.strip_prefix('\'').filter(|bare| !bare.is_empty()) {
+        let says = "starts with the apostrophe that marks text in a spreadsheet";
+        return Some(problem(ProblemKind::LeadingApostrophe, Severity::Doubt, says).suggest(bare));
+    }
+    // An ActionId consists of digits and points.
+    if column != Column::ActionId
+        && let Some(whole) = without_decimals(text)
+    {
+        let says = "looks like a number that was a text";
+        return Some(problem(ProblemKind::DecimalTail, Severity::Doubt, says).suggest(whole));
+    }
+    looks_like_date(text).then(|| {
+        problem(
+            ProblemKind::LooksLikeDate,
+            Severity::Doubt,
+            "looks like a date: a spreadsheet makes one of 3-24 or MAR24",
+        )
+    })
+}
+
+/// Trims white space and invisible characters.
+fn visible(text: &str) -> &str {
+    text.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
+    })
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `1.00E+09`, `1,2e+11`, `1E+09`: programs write a sign and two digits. `4E12` may be an order ID.
+fn is_scientific(text: &str) -> bool {
+    let bare = text.strip_prefix('-').unwrap_or(text);
+    let Some((mantissa, exponent)) = bare.split_once(['E', 'e']) else { return false };
+    let (whole, rest) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
+    let signed = exponent.strip_prefix(['+', '-']);
+    whole.len() == 1
+        && all_digits(whole)
+        && all_digits(rest)
+        && signed.is_some_and(|digits| all_digits(digits) && (2..=3).contains(&digits.len()))
+}
+
+/// `#REF!`, `#NAME?`, `#WERT!`, `#N/A`, `####`, but not `#1001`.
+fn is_spreadsheet_error(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('#') else { return false };
+    let name = rest.strip_suffix(['!', '?']);
+    matches!(rest, "N/A" | "NV" | "GETTING_DATA")
+        || (!rest.is_empty() && rest.bytes().all(|b| b == b'#'))
+        || name.is_some_and(|name| {
+            !name.is_empty() && name.chars().all(|c| c.is_uppercase() || matches!(c, '/' | '0' | '_'))
+        })
+}
+
+/// The `12345` of `12345.0`.
+fn without_decimals(text: &str) -> Option<&str> {
+    let (whole, rest) = text.split_once(['.', ','])?;
+    (all_digits(whole) && !rest.is_empty() && rest.bytes().all(|b| b == b'0')).then_some(whole)
+}
+
+/// `Mar-24`, `24-Mar`, `1-Mar-24`, `3/4/2024`, `2024-03-01`, with or without a time.
+fn looks_like_date(text: &str) -> bool {
+    let (day, time) = text.split_once(' ').unwrap_or((text, ""));
+    if !time.is_empty() && !time.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let parts: Vec<&str> = day.split(['-', '/', '.']).collect();
+    let small = |part: &str| all_digits(part) && part.len() <= 2;
+    let year = |part: &str| all_digits(part) && part.len() == 4 && (part.starts_with("19") || part.starts_with("20"));
+    match parts.as_slice() {
+        [month, n] if is_month(month) => small(n) || year(n),
+        [n, month] if is_month(month) => small(n) || year(n),
+        [day, month, last] if is_month(month) => small(day) && (small(last) || year(last)),
+        [first, second, last] if small(first) && small(second) => year(last) || (small(last) && day.contains('/')),
+        [first, second, last] if year(first) => second.len() == 2 && last.len() == 2 && small(second) && small(last),
+        _ => false,
+    }
+}
+
+/// English, and the German, French and Spanish forms that differ.
+fn is_month(text: &str) -> bool {
+    const MONTHS: &str = "jan feb mar apr may jun jul aug sep sept oct nov dec mär mrz mai okt dez janv févr mars avr juin \
+                          juil août déc ene abr ago dic";
+    let folded = text.to_lowercase();
+    MONTHS.split_ascii_whitespace().any(|month| month == folded)
+}
+
+/// Finds order IDs that may have lost leading zeros: digits only and shorter than the others, which are all digits of one
+/// length. Each ID comes with a key, which is returned with the suggested ID.
+///
+/// Only a few short IDs among many count. Otherwise the shop's numbers are just growing.
+pub fn lost_zeros<'a, T: Copy>(ids: impl Iterator<Item = (T, &'a str)> + Clone) -> Vec<(T, String)> {
+    let (mut longest, mut total) = (0, 0_usize);
+    for (_, id) in ids.clone() {
+        if !all_digits(id) {
+            return Vec::new();
+        }
+        longest = longest.max(id.len());
+        total += 1;
+    }
+    let short: Vec<(T, String)> = ids
+        .filter(|(_, id)| id.len() < longest)
+        .map(|(row, id)| (row, format!("{id:0>longest$}")))
+        .take(total / 10 + 2)
+        .collect();
+    let few = total >= 4 && short.len() <= (total / 10).max(1);
+    if few { short } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_damage_is_recognised_and_weighed() {
+        use ProblemKind as K;
+        use Severity::{Doubt, Stop};
+        for (text, kind, severity, suggestion) in [
+            ("", K::EmptyOrder, Stop, None),
+            (" \u{a0}\u{200b}", K::EmptyOrder, Stop, None),
+            ("1.00E+09", K::ScientificNotation, Stop, None),
+            ("1,23457E+11", K::ScientificNotation, Stop, None),
+            ("1e+09", K::ScientificNotation, Stop, None),
+            ("-1E-05", K::ScientificNotation, Stop, None),
+            ("#REF!", K::SpreadsheetError, Stop, None),
+            ("#NAME?", K::SpreadsheetError, Stop, None),
+            ("#DIV/0!", K::SpreadsheetError, Stop, None),
+            ("#N/A", K::SpreadsheetError, Stop, None),
+            ("#WERT!", K::SpreadsheetError, Stop, None),
+            ("########", K::SpreadsheetError, Stop, None),
+            ("=A2&\"-1\"", K::Formula, Doubt, None),
+            ("=\"00123\"", K::Formula, Doubt, Some("00123")),
+            ("'00123", K::LeadingApostrophe, Doubt, Some("00123")),
+            ("12345.0", K::DecimalTail, Doubt, Some("12345")),
+            ("12345,00", K::DecimalTail, Doubt, Some("12345")),
+            ("Mar-24", K::LooksLikeDate, Doubt, None),
+            ("24-Mar", K::LooksLikeDate, Doubt, None),
+            ("Mär-24", K::LooksLikeDate, Doubt, None),
+            ("1-Mar-2024", K::LooksLikeDate, Doubt, None),
+            ("3/4/24", K::LooksLikeDate, Doubt, None),
+            ("03.04.2024", K::LooksLikeDate, Doubt, None),
+            ("2024-03-01 00:00:00", K::LooksLikeDate, Doubt, None),
+            (" 1001", K::LooksPadded, Doubt, Some("1001")),
+            ("1001\u{a0}", K::LooksPadded, Doubt, Some("1001")),
+            ("\u{feff}1001", K::LooksPadded, Doubt, Some("1001")),
+            ("10\n01", K::ControlCharacters, Doubt, None),
+        ] {
+            let problems = of_order_id(text);
+            assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
+            let problem = &problems[0];
+            assert_eq!(
+                (problem.kind, problem.severity, problem.suggestion.as_deref()),
+                (kind, severity, suggestion),
+                "{text:?}"
+            );
+        }
+        let both = of_order_id("1.00E+09 ");
+        assert_eq!(
+            both.iter().map(|problem| problem.kind).collect::<Vec<_>>(),
+            [K::LooksPadded, K::ScientificNotation]
+        );
+        assert_eq!(of_order_id(&"x".repeat(OrderId::MAX_BYTES + 1))[0].kind, K::TooLong);
+    }
+
+    #[test]
+    fn order_ids_that_are_none_of_these_are_left_alone() {
+        for text in [
+            "1001",
+            "#1001",
+            "00123",
+            "abc_123",
+            "O7427540",
+            "4E12",
+            "12E5",
+            "1E+9",
+            "E+09",
+            "12.34",
+            "1.2.3",
+            "1000.4636.158133",
+            "MAY-1001",
+            "MAR-0024",
+            "A-24",
+            "123-1234567-1234567",
+            "12-34-56",
+            "2024-001",
+            "+49",
+            "-12",
+            "@x",
+            "#",
+            "#1!",
+            "ORD 24",
+            "Ünïcode",
+            "注文1",
+        ] {
+            assert_eq!(of_order_id(text), [], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_as_it_is_stops() {
+        assert_eq!(of_sent(" 12345", Column::ActionTrackerId)[0].severity, Severity::Stop);
+        assert_eq!(of_sent("12345.0", Column::ActionTrackerId)[0].severity, Severity::Stop);
+        assert!(of_sent("1000.4636.158133", Column::ActionId).is_empty());
+        assert!(of_sent("1000.0", Column::ActionId).is_empty());
+        assert!(of_sent("1.2.2003", Column::ActionId)[0].message.contains("date"));
+    }
+
+    #[test]
+    fn lost_zeros_are_few_among_many() {
+        let rows = |ids: &[&str]| lost_zeros(ids.iter().copied().enumerate());
+        assert_eq!(rows(&["00123", "00124", "10125", "126"]), [(3, "00126".to_owned())]);
+        for none in [
+            ["1001", "1002", "1003", "1004"].as_slice(),
+            &["998", "999", "1000", "1001"],
+            &["1001", "1002", "1003", "99x"],
+            &["1001", "1002", "99"],
+            &[],
+        ] {
+            assert_eq!(rows(none), [], "{none:?}");
+        }
+        let mut many = vec!["123456"; 30];
+        many.extend(["456", "3456", "56"]);
+        assert_eq!(rows(&many).len(), 3);
+        many.push("7");
+        assert_eq!(rows(&many).len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in any::<String>()) {
+            drop(of_order_id(&text));
+        }
+
+        #[test]
+        fn nothing_panics_on_what_looks_damaged(text in "[ '#=]?[0-9A-Zä]{0,5}[-/.,E+!?]{0,2}[0-9a-z]{0,4}[-. ]?[0-9:]{0,5}") {
+            drop(of_order_id(&text));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A damaged index: a look-up is refused, gives the same answer as before, or says that it is incomplete.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::support::{Home, Sim, ready, size};
+
+/// What is not read for an answer: raw rewards, and the list of participants.
+const ASIDE: [&str; 3] = ["raws", "dictionaries", "participants"];
+
+/// The texts that are looked up: orders that are there, one that is not, an ActionId and a reward ID.
+fn texts(sim: &Sim) -> Vec<String> {
+    let (one, two) = (sim.example("plain"), sim.example("redeemed"));
+    let mut texts = vec![one.order_id, two.order_id, "no such order".to_owned(), "77001122".to_owned()];
+    texts.extend(one.action_ids);
+    texts
+}
+
+/// The answers, or `None` if there is an error in their place.
+fn answers(home: &Home, index: &std::path::Path, texts: &[String]) -> Option<Vec<Value>> {
+    let mut args: Vec<&str> = vec!["lookup", "--json"];
+    args.extend(texts.iter().map(String::as_str));
+    let output = home.command(&args).env("RECOUP_DATABASE", index).output().expect("it runs");
+    assert!(output.status.code().is_some(), "{output:?}");
+    if !matches!(output.status.code(), Some(0 | 4)) {
+        return None;
+    }
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    Some(lines.filter(|line: &Value| line["verdict"].is_string()).collect())
+}
+
+/// The size of a page, and the pages of each b-tree that an answer may meet.
+fn pages(index: &std::path::Path) -> (usize, Vec<Vec<usize>>) {
+    let conn = Connection::open(index).expect("the index");
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("one file");
+    let mut rows = conn.prepare("SELECT name, pageno, pgsize FROM dbstat").expect("dbstat");
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))).expect("rows");
+    let (mut size, mut pages) = (0, BTreeMap::<String, Vec<usize>>::new());
+    for row in rows {
+        let (name, page, bytes) = row.expect("a row");
+        size = bytes as usize;
+        pages.entry(name).or_default().push(page as usize);
+    }
+    pages.retain(|name, _| !ASIDE.contains(&name.as_str()));
+    (size, pages.into_values().collect())
+}
+
+/// 300 flips, or as many as `TEST_FLIPS` says.
+#[test]
+fn a_flipped_byte_in_the_index_never_gives_a_complete_answer_that_is_wrong() {
+    let (sim, home) = ready(&[]);
+    let texts = texts(&sim);
+    let (page_size, pages) = pages(&home.database());
+    let good = answers(&home, &home.database(), &texts).expect("answers");
+    assert!(good.len() == texts.len() && good.iter().all(|answer| answer["coverage"]["complete"] == true), "{good:?}");
+    let file = std::fs::read(home.database()).expect("the index");
+    let copy = home.path("damaged.db");
+    let mut dice = fastrand::Rng::with_seed(16);
+    let (mut refused, mut same) = (0, 0);
+    for n in 0..size("TEST_FLIPS", 300) {
+        // Every fourth anywhere; the others in a b-tree of an answer, each as likely as another, where the page is not empty.
+        let at = if n % 4 == 0 {
+            dice.usize(0..file.len())
+        } else {
+            let tree = &pages[dice.usize(0..pages.len())];
+            let begin = (tree[dice.usize(0..tree.len())] - 1) * page_size;
+            let used: Vec<usize> = (begin..begin + page_size).filter(|at| file[*at] != 0).collect();
+            used[dice.usize(0..used.len())]
+        };
+        let mut damaged = file.clone();
+        damaged[at] ^= dice.u8(1..);
+        std::fs::write(&copy, &damaged).expect("a copy");
+        for log in ["damaged.db-wal", "damaged.db-shm"] {
+            drop(std::fs::remove_file(home.path(log)));
+        }
+        match answers(&home, &copy, &texts) {
+            None => refused += 1,
+            Some(mut found) => {
+                // The offset of the vendor's clock may be lost, and then the answer says so.
+                for (found, good) in found.iter_mut().zip(&good) {
+                    if found["clock"] == "local" {
+                        found["clock"] = good["clock"].clone();
+                    }
+                }
+                same += u32::from(found == good);
+                let claims = found
+                    .iter()
+                    .zip(&good)
+                    .filter(|(found, good)| found != good && found["coverage"]["complete"] == true);
+                let wrong: Vec<_> = claims.collect();
+                assert!(wrong.is_empty(), "flip {n}, byte {at} (page {}): {wrong:#?}", at / page_size + 1);
+            }
+        }
+    }
+    assert!(refused > 5 && same > 100, "{refused} refused, {same} the same");
+}

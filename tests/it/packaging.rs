@@ -1,0 +1,80 @@
+//! What an operator installs: shell completions, man pages, and the systemd units and container files in `deploy/`.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use clap::Parser;
+use recoup::cli::Cli;
+
+use crate::support::{Home, Sim, report_skipped};
+
+fn home() -> (Sim, Home) {
+    let sim = Sim::start(&["--participants", "1"]);
+    let home = Home::new(&sim);
+    (sim, home)
+}
+
+#[test]
+fn completions_are_scripts_that_know_every_command() {
+    let (_sim, home) = home();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = home.check(&["completions", shell], 0).stdout;
+        for word in ["retract", "serve", "simulate", "--max-requests"] {
+            // Fish writes a flag without its dashes.
+            assert!(script.contains(word.trim_start_matches("--")), "{shell}: {word}");
+        }
+        let Ok(mut checked) = Command::new(shell).arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+            report_skipped(&format!("whether {shell} reads its completions: there is no {shell}"));
+            continue;
+        };
+        checked.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("it reads");
+        let ended = checked.wait_with_output().expect("it ends");
+        assert!(ended.status.success(), "{shell}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+    assert_eq!(home.check(&["completions", "csh", "--json"], 2).error_kind(), "usage");
+}
+
+#[test]
+fn every_command_has_a_man_page() {
+    let (_sim, home) = home();
+    let page = home.check(&["man"], 0).stdout;
+    assert!(page.contains(".TH") && page.contains("recoup"), "{page}");
+    let folder = home.path("man");
+    home.check(&["man", "--out", &folder.display().to_string()], 0);
+    let read =
+        |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(read("recoup-retract.1").contains("ticket"));
+    assert!(read("recoup-user-token-add.1").contains("scope"));
+    let blocked = home.path("recoup.toml").join("man");
+    assert!(home.check(&["man", "--out", &blocked.display().to_string(), "--json"], 1).stdout.contains("hint"));
+}
+
+#[test]
+fn what_the_units_start_is_understood() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("the folder") {
+        let path = entry.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        for line in text.lines() {
+            if let Some((key, command)) = line.split_once('=')
+                && key.starts_with("Exec")
+            {
+                let words = command.trim_start_matches('-').split(' ').map(str::to_owned).collect();
+                lines.push((path.clone(), words));
+            }
+            if let Some(list) = line.strip_prefix("CMD ") {
+                let words: Vec<String> = serde_json::from_str(list).expect("a list");
+                lines.push((path.clone(), std::iter::once("/usr/local/bin/recoup".to_owned()).chain(words).collect()));
+            }
+        }
+    }
+    assert!(lines.len() >= 7, "{lines:?}");
+    for (path, words) in lines {
+        let words: Vec<String> = words;
+        assert_eq!(words[0], "/usr/local/bin/recoup", "{}", path.display());
+        if let Err(error) = Cli::try_parse_from(&words) {
+            panic!("{}: {words:?}: {error}", path.display());
+        }
+    }
+}

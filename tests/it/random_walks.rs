@@ -1,0 +1,274 @@
+//! Random walks: after every command, in any order, the ledger, the simulator and the rules of sending agree.
+//!
+//! A walk is seeded. It also kills processes and makes the vendor misbehave. A failure prints the seed and every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::copied_ledger::copy_main_files;
+use crate::support::{Home, Sim, size, wait_until};
+
+const FAULTS: [&str; 9] = ["none", "none", "none", "400", "401", "500-after", "reset-before", "reset-after", "empty"];
+
+/// Where it is killed with the feature `failpoints`.
+const POINTS: [&str; 8] =
+    ["planned", "sending", "answered", "queued", "completed", "proven", "planned:2", "answered:2"];
+
+struct Model {
+    sim: Sim,
+    home: Home,
+    dice: fastrand::Rng,
+    orders: Vec<String>,
+    rewards: Vec<String>,
+    /// How often a person asked for a further attempt, by order.
+    resends: BTreeMap<String, usize>,
+    done: Vec<String>,
+}
+
+/// A home in which the list of submissions may be read at once.
+fn home_of(sim: &Sim) -> Home {
+    let home = Home::new(sim);
+    home.configure_more("list_after = '1ms'");
+    home.configure_more("list_gap = '2ms'");
+    home
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        let sim = Sim::start(&["--participants", "1500", "--seed", &seed.to_string()]);
+        let home = home_of(&sim);
+        home.crawl();
+        let (mut orders, mut rewards) = (Vec::new(), Vec::new());
+        for kind in ["plain", "two_actions", "redeemed", "old_conversion", "already_cancelled", "all_redeemed"] {
+            let examples: Value = serde_json::from_str(&sim.get("examples")).expect("the examples");
+            for one in examples[kind].as_array().into_iter().flatten().take(3) {
+                orders.push(one["order_id"].as_str().expect("an order").to_owned());
+                rewards.extend(
+                    one["reward_ids"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
+                );
+            }
+        }
+        Self {
+            sim,
+            home,
+            dice: fastrand::Rng::with_seed(seed),
+            orders,
+            rewards,
+            resends: BTreeMap::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// Goes on with the two main files alone, as after `cp` without their logs.
+    fn go_on_with_a_copy(&mut self) {
+        self.done.push("copied the main files alone".to_owned());
+        let copy = copy_main_files(&self.home, home_of(&self.sim));
+        let audit = copy.run(&["audit", "verify"]);
+        // A process that was killed in the middle of a checkpoint leaves half a file: that is said, and it is copied with its log.
+        if !audit.stdout.contains("half a copy") {
+            self.home = copy;
+        }
+    }
+
+    /// A ledger with two names sends by neither.
+    fn try_a_second_name(&mut self, order: &str) {
+        if !self.home.ledger().exists() {
+            return;
+        }
+        self.done.push(format!("a hard link to the ledger, and retract {order}"));
+        let link = self.home.path("second-name.db");
+        std::fs::hard_link(self.home.ledger(), &link).expect("a second name");
+        let before = self.sim.deletes().len();
+        for by in [self.home.ledger(), link.clone()] {
+            let args = ["retract", order, "--all", "--yes", "--json"];
+            let ran = self.home.command(&args).env("RECOUP_LEDGER", by).output().expect("it runs");
+            assert_eq!(ran.status.code(), Some(3), "{ran:?}: {:?}", self.done);
+        }
+        assert_eq!(self.sim.deletes().len(), before, "{:?}", self.done);
+        std::fs::remove_file(link).expect("one name is left");
+    }
+
+    fn order(&mut self) -> String {
+        self.orders[self.dice.usize(0..self.orders.len())].clone()
+    }
+
+    /// Runs it, or kills it at some request, or between two steps.
+    fn run(&mut self, args: &[&str]) {
+        if cfg!(feature = "failpoints") && self.dice.u8(0..6) == 0 {
+            let point = POINTS[self.dice.usize(0..POINTS.len())];
+            self.done.push(format!("{} (killed at {point})", args.join(" ")));
+            self.home.command(args).env("RECOUP_CRASH_AT", point).output().expect("it runs");
+            return;
+        }
+        let kill = self.dice.u8(0..4) == 0;
+        self.done.push(format!("{}{}", args.join(" "), if kill { " (killed)" } else { "" }));
+        if !kill {
+            let ran = self.home.run(args);
+            assert!(ran.code.is_some(), "{:?}: {ran:?}", self.done);
+            return;
+        }
+        let goal = self.sim.requests() + self.dice.u64(0..12);
+        let mut child = self.home.command(args).spawn().expect("it starts");
+        wait_until("a moment to kill it", || {
+            self.sim.requests() >= goal || child.try_wait().expect("its state").is_some()
+        });
+        drop(child.kill());
+        child.wait().expect("it ends");
+    }
+
+    fn step(&mut self) {
+        let order = self.order();
+        match self.dice.u8(0..15) {
+            0 => self.run(&["crawl", "--source", "participants", "--json"]),
+            1 | 2 => self.run(&["retract", &order, "--yes", "--json", "--wait", "300ms"]),
+            3 => self.run(&["retract", &order, "--all", "--yes", "--json", "--wait", "300ms"]),
+            4 | 5 => {
+                let some: Vec<String> = (0..4).map(|_| self.order()).collect();
+                let file = self.home.path("refunds.csv");
+                let mut writer = csv::Writer::from_path(&file).expect("a file");
+                for cell in std::iter::once("order_id").chain(some.iter().map(String::as_str)) {
+                    writer.write_record([cell]).expect("a row");
+                }
+                writer.flush().expect("written");
+                drop(writer);
+                let (file, out) = (file.display().to_string(), self.home.path("out.csv").display().to_string());
+                self.run(&[
+                    "retract", "--file", &file, "--out", &out, "--force", "--all", "--yes", "--json", "--wait", "300ms",
+                ]);
+            }
+            6 | 7 => {
+                let fault = FAULTS[self.dice.usize(0..FAULTS.len())];
+                let reads = ["0", "0", "0.05"][self.dice.usize(0..3)];
+                self.done.push(format!("vendor: {fault}, faults {reads}"));
+                self.sim.post(&format!("set?delete-fault={fault}&cancel-fault={fault}&faults={reads}"));
+            }
+            8 => self.run(&["verify", "--json"]),
+            9 => {
+                *self.resends.entry(order.clone()).or_default() += 1;
+                self.run(&[
+                    "retract", &order, "--all", "--yes", "--json", "--wait", "300ms", "--resend", "--reason", "by hand",
+                ]);
+            }
+            10 => {
+                let reward = self.rewards[self.dice.usize(0..self.rewards.len())].clone();
+                self.run(&[
+                    "cancel-reward",
+                    &reward,
+                    "--yes",
+                    "--ticket",
+                    "T",
+                    "--reason",
+                    "by hand",
+                    "--wait",
+                    "300ms",
+                    "--json",
+                ]);
+            }
+            11 | 12 => self.go_on_with_a_copy(),
+            13 => self.try_a_second_name(&order),
+            _ => {
+                let folder = self.home.path(&format!("backup-{}", self.done.len())).display().to_string();
+                self.run(&["backup", &folder, "--json"]);
+            }
+        }
+    }
+
+    fn check(&self) {
+        let told = || format!("{:#?}", self.done);
+        if !self.home.ledger().exists() {
+            assert_eq!(self.sim.deletes().len(), 0, "{}", told());
+            return;
+        }
+        let audit = self.home.run(&["audit", "verify"]);
+        if audit.stderr.contains("nothing was ever retracted here") {
+            // It was killed before the file had its schema, and so before anything could be sent.
+            assert_eq!(self.sim.deletes().len(), 0, "{}", told());
+            return;
+        }
+        assert_eq!(audit.code, Some(0), "{audit:?}: {}", told());
+        let mut actions: BTreeMap<String, Value> = BTreeMap::new();
+        for line in self.sim.get("actions").lines().filter(|line| !line.is_empty()) {
+            let action: Value = serde_json::from_str(line).expect("an action");
+            if let Some(id) = action["action_id"].as_str() {
+                actions.insert(id.to_owned(), action);
+            }
+        }
+        // The ledger as it is on the disk, after whatever was killed.
+        let ledger = rusqlite::Connection::open(self.home.ledger()).expect("the ledger");
+        let mut rows = ledger
+            .prepare(
+                "SELECT coalesce(r.action_id, ''), r.road, e.state FROM retractions r JOIN events e ON e.id =
+                 (SELECT max(id) FROM events WHERE retraction_id = r.id AND state IS NOT NULL)",
+            )
+            .expect("the schema");
+        let rows: Vec<(String, String, String)> = rows
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .expect("rows")
+            .collect::<Result<_, _>>()
+            .expect("rows");
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.0.as_str()).collect();
+        let mut linked = ledger.prepare("SELECT reward_id FROM retraction_rewards").expect("the schema");
+        let linked: BTreeSet<String> =
+            linked.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("rows");
+        let mut sent: BTreeMap<String, usize> = BTreeMap::new();
+        for delete in self.sim.deletes() {
+            let id = delete["params"]["ActionId"].as_str().expect("an ActionId").to_owned();
+            assert!(known.contains(id.as_str()), "{id} was sent, and the ledger has nothing of it: {}", told());
+            if delete["processed"] == true {
+                for reward in actions[&id]["rewards"].as_array().into_iter().flatten() {
+                    let by_us = reward["cancelled_at"].as_i64() >= delete["at_ms"].as_i64();
+                    let reward = reward["reward_id"].as_str().expect("an id");
+                    assert!(!by_us || linked.contains(reward), "{reward} went and is not in the ledger: {}", told());
+                }
+            }
+            // What the credentials kept from being looked at was not done, and may go again.
+            if !matches!(delete["answered"].as_str(), Some("401" | "403" | "429")) {
+                *sent.entry(id).or_default() += 1;
+            }
+        }
+        let order_of = |id: &str| actions[id]["order_id"].as_str().expect("an order").to_owned();
+        for (id, times) in &sent {
+            let asked = self.resends.get(&order_of(id)).copied().unwrap_or(0);
+            assert!(*times <= 1 + asked, "{id} was sent {times} times, {asked} by hand: {}", told());
+        }
+        for (id, road, state) in &rows {
+            if road == "reversal" && state == "confirmed" {
+                let gone = |reward: &Value| matches!(reward["state"].as_str(), Some("cancelled" | "expired"));
+                let rewards = actions[id]["rewards"].as_array().expect("rewards");
+                assert!(rewards.iter().all(gone), "{id} is confirmed, and {rewards:?}: {}", told());
+            }
+        }
+        // What a person sends again once it was not received is a second one to the simulator; they were counted above.
+        let by_hand = |what: &str| {
+            what.starts_with("duplicate dispatch: ")
+                && sent.keys().any(|id| what.contains(&format!(" {id},")) && self.resends.contains_key(&order_of(id)))
+        };
+        // A process that is killed right after it heard of a wait has told nobody.
+        let unheard = |what: &str| {
+            what.ends_with("before the wait was over") && self.done.iter().any(|step| step.contains("(killed"))
+        };
+        let is_one = |what: &Value| what.as_str().is_none_or(|what| !by_hand(what) && !unheard(what));
+        let violations: Vec<Value> = self.sim.violations().into_iter().filter(is_one).collect();
+        assert!(violations.is_empty(), "{violations:?}: {}", told());
+    }
+}
+
+fn walk(seed: u64, steps: usize) {
+    let mut model = Model::new(seed);
+    for _ in 0..steps {
+        model.step();
+        model.check();
+    }
+    assert!(!model.sim.deletes().is_empty(), "nothing was ever sent: {:#?}", model.done);
+}
+
+/// 3 walks of 25 steps, or as many as `TEST_WALKS` and `TEST_STEPS` say.
+#[cfg(unix)]
+#[test]
+fn whatever_happens_in_whatever_order_nothing_is_sent_twice_and_nothing_is_called_done_that_is_not() {
+    let steps = size("TEST_STEPS", 25);
+    for seed in 1..=size("TEST_WALKS", 3) {
+        walk(seed as u64, steps);
+    }
+}

@@ -1,0 +1,68 @@
+//! `recoup user` and its tokens, and what is stored of passwords and tokens.
+
+use crate::support::ready;
+
+#[test]
+fn users_are_added_changed_and_disabled_and_all_of_it_is_logged() {
+    let (_sim, home) = ready(&[]);
+    let none = home.check(&["user", "list", "--json"], 1);
+    assert!(none.stdout.contains("there is no user yet"), "{}", none.stdout);
+    assert!(!home.path("recoup-access.db").exists(), "looking makes no file");
+    let added = home.check(&["user", "add", "ann", "--role", "agent", "--json"], 0).object();
+    let password = added["password"].as_str().expect("a password").to_owned();
+    assert!(password.len() >= 20);
+    assert_eq!(home.check(&["user", "add", "ann", "--role", "lead", "--json"], 2).error_kind(), "usage");
+    assert_eq!(home.check(&["user", "add", "no spaces", "--role", "lead", "--json"], 2).error_kind(), "usage");
+    assert_eq!(home.check(&["user", "role", "ann", "lead", "--json"], 0).object()["role"], "lead");
+    let rotated = home.check(&["user", "rotate", "ann", "--json"], 0).object();
+    assert_ne!(rotated["password"].as_str(), Some(password.as_str()));
+    let token = home
+        .check(
+            &["user", "token", "add", "ann", "--name", "desk", "--scope", "lookup", "--scope", "retract", "--json"],
+            0,
+        )
+        .object();
+    assert!(token["token"].as_str().is_some_and(|token| token.starts_with("rcp_")));
+    let listed = home.check(&["user", "token", "list", "--json"], 0).object();
+    assert_eq!(
+        (listed["scopes"].clone(), listed["token"].clone()),
+        (serde_json::json!(["lookup", "retract"]), serde_json::Value::Null)
+    );
+    home.check(&["user", "token", "revoke", "1"], 0);
+    home.check(&["user", "token", "revoke", "1"], 1);
+    assert!(home.check(&["user", "disable", "ann", "--json"], 0).object()["disabled_at"].is_string());
+    assert!(home.check(&["user", "enable", "ann", "--json"], 0).object()["disabled_at"].is_null());
+    assert_eq!(home.check(&["user", "disable", "nobody", "--json"], 1).error_kind(), "failed");
+    let log = home.check(&["user", "log"], 0).stdout;
+    for what in ["added as agent", "role lead", "another password", "token 1 revoked", "disabled", "enabled"] {
+        assert!(log.contains(what), "{what}: {log}");
+    }
+}
+
+#[test]
+fn no_secret_is_in_the_file_or_the_output() {
+    let (_sim, home) = ready(&[]);
+    let secret = "correct horse battery staple";
+    let mut child = home.command(&["user", "add", "ann", "--role", "admin", "--password-stdin", "-vv"]);
+    let mut child = child.stdin(std::process::Stdio::piped()).spawn().expect("starts");
+    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), format!("{secret}\n").as_bytes())
+        .expect("is read");
+    let output = child.wait_with_output().expect("ends");
+    assert!(output.status.success(), "{output:?}");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(!String::from_utf8_lossy(&said).contains(secret));
+    let token = home.check(&["user", "token", "add", "ann", "--name", "x", "--scope", "lookup", "--json"], 0).object();
+    let token = token["token"].as_str().expect("a token").to_owned();
+    let path = home.path("recoup-access.db");
+    let mut bytes = std::fs::read(&path).expect("the file");
+    bytes.extend(std::fs::read(home.path("recoup-access.db-wal")).unwrap_or_default());
+    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("$argon2id$") && !holds(secret) && !holds(&token));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
+    }
+    let short = home.command(&["user", "rotate", "ann", "--password-stdin", "--json"]).output().expect("runs");
+    assert_eq!(short.status.code(), Some(2), "standard input is empty");
+}
