@@ -3,19 +3,19 @@
 use super::{CommandContext, Exit};
 use crate::cli::BackupArgs;
 use crate::error::Result;
-use crate::records::backup::{self, Job};
+use crate::records::backup::{self, Options};
 
 pub(super) async fn run(context: &CommandContext<'_>, args: &BackupArgs) -> Result<Exit> {
     let CommandContext { settings, clock, stop, report, .. } = context;
     let identity = settings.identity_if_set()?;
-    let job = Job {
+    let options = Options {
         index: &settings.database,
         ledger: &settings.ledger,
         identity: identity.as_ref(),
         folder: &args.folder,
         keep: args.keep.map(|keep| keep as usize),
     };
-    let backup = backup::run(&job, clock, stop, report).await?;
+    let backup = backup::run(&options, clock, stop, report).await?;
     context.show(&backup, backup.lines())?;
     Ok(Exit::Done)
 }

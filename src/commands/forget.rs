@@ -18,9 +18,9 @@ pub(super) async fn run(context: &CommandContext<'_>, args: ForgetArgs) -> Resul
 
 /// Removes accounts from the index that the ledger has forgotten. Must precede anything that reads into the index. With `create`, a
 /// missing index is created.
-pub(super) fn keep_out(context: &CommandContext<'_>, create: bool) -> Result<()> {
+pub(super) fn apply_tombstones(context: &CommandContext<'_>, create: bool) -> Result<()> {
     let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
     let files = Files { index: &settings.database, ledger: &settings.ledger, identity: &identity, actor };
-    forget::keep_out(&files, create, clock, report)
+    forget::apply_tombstones(&files, create, clock, report)
 }

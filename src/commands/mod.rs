@@ -91,7 +91,7 @@ impl CommandContext<'_> {
 pub fn main(cli: Cli) -> u8 {
     // Must precede reading any secret.
     let private = memory::keep_private();
-    report::colour(cli.global.color);
+    report::set_colour(cli.global.color);
     // A service logs its work by default, since no one watches its terminal.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     report::start_log(cli.global.verbose.max(least), cli.global.json);
@@ -242,7 +242,7 @@ fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<E
 /// Stores how far this clock is from the vendor's, or that the vendor's responses carry no date, if the command has sent a request.
 fn remember_clock(context: &CommandContext<'_>) {
     let settings = context.settings;
-    if let Some(heard) = context.first_advocate.get().and_then(Advocate::clock_heard)
+    if let Some(heard) = context.first_advocate.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {

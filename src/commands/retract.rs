@@ -32,7 +32,7 @@ pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> 
     // --wait bounds the whole command for named orders. A batch waits for the quota as long as it takes.
     let within = args.send.wait.map(|span| span.0).filter(|_| !is_batch);
     let writer = writer(settings, within)?;
-    super::forget::keep_out(context, false)?;
+    super::forget::apply_tombstones(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
     with_clients(context, wishes, async |ctx| {
         if is_batch {
@@ -140,7 +140,7 @@ async fn retract_orders(
 }
 
 pub(super) async fn verify(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exit> {
-    super::forget::keep_out(context, false)?;
+    super::forget::apply_tombstones(context, false)?;
     let within = args.wait.map(|span| span.0);
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..Wishes::default() };
     // Without --wait, it runs until no retraction is open.

@@ -76,10 +76,7 @@ async fn change(
                 .hint("add --yes to go ahead without a question, or --dry-run to see what would happen"));
         }
         let question = format!("Ask the vendor to {what}, for tenant {tenant}?");
-        let asked = tokio::task::spawn_blocking(move || report::ask(&question)).await;
-        if !matches!(asked, Ok(Ok(true))) {
-            return Err(Error::new(Kind::Declined, "declined; nothing was sent"));
-        }
+        report::confirm(question, stop, "nothing was sent").await?;
     }
     let options = settings.advocate_options(Wishes::default())?;
     let subscriber = Subscriber::new(&options, tenant, **clock, (*stop).clone())?;
@@ -101,14 +98,14 @@ fn check_address(text: &str) -> Result<()> {
 pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
     let CommandContext { settings, clock, .. } = context;
     let identity = settings.identity()?;
-    super::forget::keep_out(context, true)?;
+    super::forget::apply_tombstones(context, true)?;
     let mut index = Index::open(&settings.database, &identity)?;
     // The queue is mostly empty, and then no client is needed.
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
-        webhook::Worked::default()
+        webhook::QueueRun::default()
     } else {
         let wishes = Wishes { max_wait: Some(Span(std::time::Duration::ZERO)), ..Wishes::default() };
-        webhook::work(&context.advocate(wishes)?, &mut index, &settings.mapping, clock).await?
+        webhook::read_queue(&context.advocate(wishes)?, &mut index, &settings.mapping, clock).await?
     };
     context.show(&worked, [format!("{} accounts were read again, {} failed", worked.read, worked.failed)])?;
     Ok(Exit::Done)

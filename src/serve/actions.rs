@@ -125,7 +125,7 @@ impl Actions {
             let follows = Follows { wait: Duration::ZERO, concludes: false, ..this.settings.follows };
             let run = RunOptions { dry_run, yes: true, max_index_age: this.settings.max_index_age, follows };
             request.options(&run).check(false)?;
-            this.keep_out(&actor, &report, false)?;
+            this.apply_tombstones(&actor, &report, false)?;
             let receipt = retract::run(&this.context(&actor, &report), &this.settings.writer, &request, &run).await;
             this.remember_clock();
             let receipt = receipt?;
@@ -160,7 +160,7 @@ impl Actions {
         let (this, actor) = (Arc::clone(self), self.actor(who));
         let searched = self.tasks.spawn(async move {
             let _permit = this.read_permit().await?;
-            this.keep_out(&actor, &Report::silent(), true)?;
+            this.apply_tombstones(&actor, &Report::silent(), true)?;
             let mut index = Index::open(&this.settings.index, &this.settings.identity)?;
             let (mapping, clock) = (&this.settings.mapping, &this.clock);
             let found = lookup::search(&this.search, &mut index, mapping, clock, &order_id, SEARCH_REQUESTS).await;
@@ -175,7 +175,7 @@ impl Actions {
     pub(super) fn remember_clock(&self) {
         let ActionSettings { index, identity, .. } = &self.settings;
         let clients = [&self.advocate, &self.search, &self.background.0];
-        let newest = clients.into_iter().filter_map(Advocate::clock_heard).max_by_key(|heard| heard.at);
+        let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
         if let Some(heard) = newest.filter(|_| index.exists()) {
             // A failure is harmless: the next request stores it again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
@@ -183,9 +183,9 @@ impl Actions {
     }
 
     /// Removes accounts from the index that the ledger has forgotten. Must precede anything that reads into the index.
-    pub(super) fn keep_out(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
+    pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
         let (index, ledger, identity) = (&self.settings.index, &self.settings.ledger, &self.settings.identity);
-        forget::keep_out(&Files { index, ledger, identity, actor }, create, &self.clock, report)
+        forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)
     }
 
     /// The ledger for reading; `None` before the first retraction.

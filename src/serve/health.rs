@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use crate::lookup::describe_coverage;
-use crate::status::Served;
+use crate::status::ServiceMetrics;
 
 /// A retraction that is open for longer counts as overdue.
 const OVERDUE_AFTER: Duration = Duration::from_hours(24);
@@ -46,7 +46,7 @@ async fn readiness(app: &Arc<App>) -> Result<String, String> {
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let refused_hooks = app.refused_hooks.counts();
-    let served = Served { answers: app.responses(), vendor: crate::vendor::answers(), refused_hooks };
+    let served = ServiceMetrics { answers: app.responses(), vendor: crate::vendor::answers_by_status(), refused_hooks };
     let text = match app.status().await {
         Ok(status) => status.metrics(OVERDUE_AFTER, app.clock.now(), &served).map_err(|error| error.to_string()),
         Err(error) => Err(error.message),

@@ -21,7 +21,7 @@ use super::extractors::FORM_AT_MOST;
 use super::headers::finish;
 use super::{api, health, page, webhooks};
 use crate::access::Right;
-use crate::webhook::BODY_AT_MOST;
+use crate::webhook::MAX_BODY;
 
 /// A slower request is answered with 504. The action that it began goes on.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
@@ -127,7 +127,7 @@ fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
         (api("GET", "/api/v1/status", requires(Right::SeeHealth)), get(api::status::show)),
         (
             machine("POST", "/webhooks/advocate", Access::Public),
-            post(webhooks::receive).layer(DefaultBodyLimit::max(BODY_AT_MOST)),
+            post(webhooks::receive).layer(DefaultBodyLimit::max(MAX_BODY)),
         ),
         (machine("GET", "/healthz", Access::Public), get(health::alive)),
         (machine("GET", "/metrics", Access::RequiresOrLocal(Right::Metrics)), get(health::metrics)),

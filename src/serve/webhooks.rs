@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::app::App;
 use crate::store::index::Index;
-use crate::webhook::{Rejected, Taken};
+use crate::webhook::{Received, Rejected};
 
 const SIGNATURE: &str = "x-hook-jws-rfc-7797";
 
@@ -30,16 +30,16 @@ pub(super) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, bod
     let this = Arc::clone(&app);
     let stored = app.blocking(move || {
         let mut index = Index::open(&this.actions.settings.index, &this.actions.settings.identity)?;
-        this.options.hooks.take(&mut index, &body, now)
+        this.options.hooks.record(&mut index, &body, now)
     });
     match stored.await {
         Ok(Ok(taken)) => {
             tracing::debug!(?taken, "a webhook");
             let word = match taken {
-                Taken::Queued => "queued",
-                Taken::Noted => "noted",
-                Taken::Known => "known",
-                Taken::Stale => "stale",
+                Received::Queued => "queued",
+                Received::Noted => "noted",
+                Received::Known => "known",
+                Received::Stale => "stale",
             };
             (StatusCode::OK, word).into_response()
         }

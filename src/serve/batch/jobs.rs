@@ -31,7 +31,7 @@ pub(super) async fn plan(
     let context = actions.background_context(&actor, report);
     let options = options(actions, &batch.terms, &batch.id, refunds.rows.len());
     options.check(false)?;
-    actions.keep_out(&actor, report, false)?;
+    actions.apply_tombstones(&actor, report, false)?;
     let now = actions.now();
     let planned = batch::Batch::plan(&context, refunds, &options, now).await?;
     actions.remember_clock();
@@ -61,7 +61,7 @@ pub(super) async fn apply(
     let context = actions.background_context(&actor, report);
     let options = Options { yes: true, ..options(actions, &batch.terms, &batch.id, refunds.rows.len()) };
     options.check(false)?;
-    actions.keep_out(&actor, report, false)?;
+    actions.apply_tombstones(&actor, report, false)?;
     let mut work = batch::Batch::plan(&context, refunds, &options, planned.made_at).await?;
     work.hold_to(&planned.planned);
     work.intent(actions.settings.limits)?;
