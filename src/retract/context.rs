@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use crate::model::{OrderId, RewardId};
     use crate::retract::batch::Batch;
+    use crate::retract::request::{RetractRequest, RunOptions};
     use crate::retract::{accept, adjust, cancel, file, verify};
 
     fn assert_send<T: Send>(_: T) {}
@@ -160,6 +161,7 @@ mod tests {
         ctx: &'static Context<'static>,
         writer: &'static crate::retract::WriterSettings,
         order_id: &'static OrderId,
+        retraction: (&'static RetractRequest, &'static RunOptions),
         options: &'static crate::retract::Options,
         adjustment: &'static adjust::AdjustOptions,
         canceller: (&'static cancel::CancellerSettings, &'static RewardId, &'static cancel::CancelOptions),
@@ -172,7 +174,7 @@ mod tests {
         refunds: &'static crate::refunds::Refunds,
         mut batch: Batch<'static>,
     ) {
-        assert_send(crate::retract::run(ctx, writer, order_id, options));
+        assert_send(crate::retract::run(ctx, writer, retraction.0, retraction.1));
         assert_send(verify::run(ctx, &[], true, &options.follows));
         assert_send(adjust::run(ctx, writer, order_id, adjustment));
         assert_send(cancel::run(ctx, canceller.0, canceller.1, canceller.2));

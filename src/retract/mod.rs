@@ -7,7 +7,6 @@
 //! Nothing is sent twice, nothing is sent without a person's yes, and nothing is called done on the vendor's word alone.
 
 use crate::error::{Error, Kind, Result};
-use crate::model::OrderId;
 use crate::report;
 use crate::store::ledger::{Ledger, Retraction};
 
@@ -35,6 +34,7 @@ mod proof_tests;
 pub mod receipt;
 mod reconcile;
 pub mod referral;
+pub mod request;
 mod resend;
 mod resolve;
 pub mod rule;
@@ -57,6 +57,7 @@ use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
 pub use reconcile::Doubts;
+use request::{RetractRequest, RunOptions};
 pub use resend::Earlier;
 use send::Sender;
 use verdict::Finding;
@@ -67,7 +68,13 @@ pub const CLOCKS_APART: i64 = 300;
 /// Takes one order from its ID to proof.
 ///
 /// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
-pub async fn run(ctx: &Context<'_>, writer: &WriterSettings, order_id: &OrderId, options: &Options) -> Result<Receipt> {
+pub async fn run(
+    ctx: &Context<'_>,
+    writer: &WriterSettings,
+    request: &RetractRequest,
+    run: &RunOptions,
+) -> Result<Receipt> {
+    let (order_id, options) = (&request.order_id, &request.options(run));
     sendable::check(ctx)?;
     let existing = ctx.ledger()?;
     let first = existing.map_or(Ok(true), |ledger| ledger.has_confirmed().map(|any| !any))?;
@@ -76,8 +83,7 @@ pub async fn run(ctx: &Context<'_>, writer: &WriterSettings, order_id: &OrderId,
     receipt.dry_run = options.dry_run;
     let name = seen::name(&plan, options);
     if options.seen.as_ref().is_some_and(|seen| *seen != name) {
-        return Err(Error::new(Kind::Refused, "things have changed since this was shown; nothing was sent")
-            .hint("look at it again as it is now"));
+        return Err(Error::new(Kind::Refused, request::PLAN_CHANGED).hint("look at it again as it is now"));
     }
     receipt.plan = Some(name.clone());
     let demand = demand_of(&plan);
@@ -117,7 +123,7 @@ pub async fn run(ctx: &Context<'_>, writer: &WriterSettings, order_id: &OrderId,
         let subject = Subject {
             name,
             items: Vec::new(),
-            json: options.wish(order_id),
+            json: request.subject(),
             reason: options.reason.as_deref(),
             ticket: options.ticket.as_deref(),
         };

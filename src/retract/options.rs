@@ -11,7 +11,7 @@ use super::overrides::Override;
 use super::windows::ActionFacts;
 use super::{Doubts, schedule};
 use crate::error::{Error, Kind, Result};
-use crate::model::{ActionId, OrderId};
+use crate::model::ActionId;
 use crate::refunds::amount::may_be_same_currency;
 use crate::refunds::{DateOrTime, Decision, OrderRefund};
 use crate::store::ledger::Road;
@@ -189,20 +189,6 @@ impl Options {
     pub(super) fn needs_the_rule(&self) -> bool {
         let is_in_part = |claim: &RefundClaim| matches!(claim.decision, Decision::InPart { .. });
         self.road.takes_all_back() && !self.refund.as_ref().is_some_and(is_in_part)
-    }
-
-    /// What was asked for of this order, as an approval keeps it. A reason is kept apart.
-    pub(super) fn wish(&self, order_id: &OrderId) -> Value {
-        json!({
-            "what": "retraction",
-            "order_id": order_id,
-            "action_id": self.action_id,
-            "all": self.all,
-            "action_tracker": self.action_tracker,
-            "disposition": self.disposition,
-            "overrides": self.overrides,
-            "resend": self.resend,
-        })
     }
 
     /// A wish for one road with this code, for a person who can be asked: nothing named, nothing overridden, nothing again.

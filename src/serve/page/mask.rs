@@ -1,7 +1,7 @@
-//! Accounts, masked: they are often e-mail addresses, and most questions need none.
+//! Masking of account IDs: they are often e-mail addresses, and most questions do not need them.
 
-/// An account as it is shown to who has not asked for it: enough to tell two apart, too little to write to.
-pub(in crate::serve) fn masked(account: &str) -> String {
+/// Keeps enough to tell two accounts apart, and too little to write to one.
+pub(in crate::serve) fn mask_account(account: &str) -> String {
     let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
     match account.rsplit_once('@') {
         Some((person, domain)) => {
@@ -19,7 +19,7 @@ mod tests {
 
     #[test]
     fn little_of_an_account_is_left() {
-        for (account, shown) in [
+        for (account, masked) in [
             ("jane.doe@example.com", "j•••@e•••.com"),
             ("a@b", "a•••@b•••"),
             ("odd@name@host.org", "o•••@h•••.org"),
@@ -28,7 +28,7 @@ mod tests {
             ("", "•••"),
             ("ä@ö.de", "ä•••@ö•••.de"),
         ] {
-            assert_eq!(masked(account), shown, "{account}");
+            assert_eq!(mask_account(account), masked, "{account}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The work of a batch: the same plan, trial, dispatch and outcomes as `recoup retract --file`, from bytes to bytes.
+//! Planning and applying a batch: the same steps as `recoup retract --file`, from bytes to bytes.
 
 use std::collections::BTreeMap;
 
@@ -6,41 +6,35 @@ use super::{Batch, Terms};
 use crate::access::Who;
 use crate::error::{Error, Result};
 use crate::refunds::plan_file::{self, PlanTarget};
-use crate::refunds::read::{self as read_file, Parsed};
 use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
 use crate::report::Report;
 use crate::retract::batch::{self, COLUMNS, Limits, PLANNED};
 use crate::retract::{Options, WriterSettings};
-use crate::serve::desk::Desk;
+use crate::serve::actions::Actions;
 use crate::store::ledger::Road;
 
-/// How an upload is called in errors: never by the name that somebody gave it.
-const NAME: &str = "the file";
+/// The name of an upload in errors. The client's file name is not repeated.
+pub(super) const NAME: &str = "the file";
 
-/// Rows up to which each action is read before it is sent.
+/// Up to this many rows, each action is read before it is sent. A larger batch saves that request.
 const READ_ACTIONS: usize = 100;
 
-/// Reads an upload, or says which of its columns a person must explain.
-pub(super) fn understand(upload: &[u8], options: &refunds::Options) -> Result<Parsed> {
-    read_file::parse(NAME, upload, options)
-}
-
-/// Plans every row; nothing is sent. The plan as a file, and in the batch what it comes to.
+/// Plans every row and sends nothing. Returns the plan as a file, and puts its totals into the batch.
 pub(super) async fn plan(
-    desk: &Desk,
+    actions: &Actions,
     who: &Who,
     refunds: &Refunds,
     batch: &mut Batch,
     report: &Report,
 ) -> Result<Vec<u8>> {
-    let actor = desk.actor(who);
-    let reads = desk.reads_patiently(&actor, report);
-    let options = options(desk, &batch.terms, &batch.id, refunds.rows.len());
+    let actor = actions.actor(who);
+    let context = actions.background_context(&actor, report);
+    let options = options(actions, &batch.terms, &batch.id, refunds.rows.len());
     options.check(false)?;
-    desk.apply_tombstones(&actor, report, false)?;
-    let now = desk.now();
-    let planned = batch::Batch::plan(&reads, refunds, &options, now).await?;
-    desk.remember_clock();
+    actions.apply_tombstones(&actor, report, false)?;
+    let now = actions.now();
+    let planned = batch::Batch::plan(&context, refunds, &options, now).await?;
+    actions.remember_clock();
     if let Some(error) = planned.ended() {
         return Err(error.clone());
     }
@@ -49,30 +43,36 @@ pub(super) async fn plan(
     let cells = planned.planned();
     batch.counts = counted(cells.iter().map(|cells| cells.first().map_or("", String::as_str)));
     batch.decisions = decisions(refunds, &cells);
-    plan_file::write_plan(refunds, &PLANNED, &cells, &made_for(desk), now)
+    plan_file::write_plan(refunds, &PLANNED, &cells, &made_for(actions), now)
 }
 
-/// Carries a plan out: each row is checked live again and goes only where the plan says so. The outcomes as a file.
-pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch, report: &Report) -> Result<Vec<u8>> {
+/// Carries out a plan and returns the outcomes as a file. Each row is checked live again, and only what the plan says is sent.
+pub(super) async fn apply(
+    actions: &Actions,
+    who: &Who,
+    plan: &[u8],
+    batch: &mut Batch,
+    report: &Report,
+) -> Result<Vec<u8>> {
     let planned = plan_file::plan_of(NAME, plan)?;
-    planned.check_target(&made_for(desk))?;
+    planned.check_target(&made_for(actions))?;
     let refunds = &planned.refunds;
-    let actor = desk.actor(who);
-    let reads = desk.reads_patiently(&actor, report);
-    let options = Options { yes: true, ..options(desk, &batch.terms, &batch.id, refunds.rows.len()) };
+    let actor = actions.actor(who);
+    let context = actions.background_context(&actor, report);
+    let options = Options { yes: true, ..options(actions, &batch.terms, &batch.id, refunds.rows.len()) };
     options.check(false)?;
-    desk.apply_tombstones(&actor, report, false)?;
-    let mut work = batch::Batch::plan(&reads, refunds, &options, planned.made_at).await?;
+    actions.apply_tombstones(&actor, report, false)?;
+    let mut work = batch::Batch::plan(&context, refunds, &options, planned.made_at).await?;
     work.hold_to(&planned.planned);
-    work.intent(desk.options.limits)?;
-    if let Err(error) = work.carry_out(&writer(desk)).await {
-        // Nothing was sent; whatever ends it later is in the outcomes.
+    work.intent(actions.settings.limits)?;
+    if let Err(error) = work.carry_out(&writer(actions)).await {
+        // Nothing was sent yet. Any other error is in the outcomes.
         if error.kind == crate::error::Kind::NeedsApproval {
             return Err(error);
         }
         work.end_early(error);
     }
-    desk.remember_clock();
+    actions.remember_clock();
     let outcomes = work.outcomes(false)?;
     let (summary, _) = work.summary(&outcomes);
     batch.sent += summary.sent;
@@ -82,16 +82,16 @@ pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch
     outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
 }
 
-/// A batch waits for the vendor's limit as the command line does: nobody sits before it.
-fn writer(desk: &Desk) -> WriterSettings {
-    let mut writer = desk.options.writer.clone();
-    writer.host.max_wait = desk.options.batch_wait;
+/// Waits for the vendor's limit as the command line does: no user waits for it.
+fn writer(actions: &Actions) -> WriterSettings {
+    let mut writer = actions.settings.writer.clone();
+    writer.host.max_wait = actions.settings.batch_wait;
     writer
 }
 
-fn options(desk: &Desk, terms: &Terms, id: &str, rows: usize) -> Options {
+fn options(actions: &Actions, terms: &Terms, id: &str, rows: usize) -> Options {
     let disposition = terms.disposition.clone().unwrap_or_else(|| "RETRACTION".to_owned());
-    let (age, follows) = (desk.options.max_index_age, desk.options.follows);
+    let (age, follows) = (actions.settings.max_index_age, actions.settings.follows);
     Options {
         reason: terms.reason.clone(),
         ticket: terms.ticket.clone(),
@@ -103,12 +103,12 @@ fn options(desk: &Desk, terms: &Terms, id: &str, rows: usize) -> Options {
     }
 }
 
-fn made_for(desk: &Desk) -> PlanTarget {
-    let identity = &desk.options.identity;
+fn made_for(actions: &Actions) -> PlanTarget {
+    let identity = &actions.settings.identity;
     PlanTarget { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
 }
 
-/// The decisions of a plan: those of the file, held against the live actions.
+/// Orders by decision, as the live actions have changed it.
 fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKind, usize> {
     let decision = |order: &OrderRefund| {
         let cells = order.rows.first().and_then(|row| planned.get(*row));
@@ -122,10 +122,10 @@ fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKin
     counts
 }
 
-/// The planned cell of one of [`PLANNED`].
+/// The cell of one column of [`PLANNED`].
 pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a str {
-    let place = PLANNED.iter().position(|known| *known == name);
-    place.and_then(|place| planned.get(place)).map_or("", String::as_str)
+    let column = PLANNED.iter().position(|known| *known == name);
+    column.and_then(|column| planned.get(column)).map_or("", String::as_str)
 }
 
 fn counted<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {

@@ -1,7 +1,4 @@
-//! What machines ask: is it alive, is it ready, how much of what.
-//!
-//! Alive says nothing but that requests are answered; ready says that the index is younger than its limit, and that nothing
-//! keeps every retraction from being sent. Neither names an order, an account or a person.
+//! `/healthz`, `/readyz` and `/metrics`, for monitors. None of them names an order, an account or a person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +12,14 @@ use super::app::App;
 use crate::lookup::describe_coverage;
 use crate::status::ServiceMetrics;
 
+/// A retraction that is open for longer counts as overdue.
+const OVERDUE_AFTER: Duration = Duration::from_hours(24);
+
 pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
+/// Ready if the index is younger than `ready_max_age` and nothing blocks every retraction.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (status, text) = match readiness(&app).await {
         Ok(basis) => (StatusCode::OK, format!("ready: {basis}")),
@@ -27,7 +28,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text + "\n").into_response()
 }
 
-/// What readiness rests on, or why there is none.
+/// The coverage of the index, or why the service is not ready.
 async fn readiness(app: &Arc<App>) -> Result<String, String> {
     let status = app.status().await.map_err(|error| error.message)?;
     if let Some(block) = status.blocked.first() {
@@ -38,19 +39,16 @@ async fn readiness(app: &Arc<App>) -> Result<String, String> {
     let limit = crate::clock::signed(app.options.ready_max_age);
     match status.age {
         Some(age) if age <= limit => Ok(basis),
-        Some(_) => Err(format!("the index is old: {basis}")),
+        Some(_) => Err(format!("the index is too old: {basis}")),
         None => Err(basis),
     }
 }
 
-/// How long a retraction may be open before it counts as overdue.
-const OVERDUE: Duration = Duration::from_hours(24);
-
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let refused_hooks = app.refused_hooks.counts();
-    let served = ServiceMetrics { answers: app.answers(), vendor: crate::vendor::answers_by_status(), refused_hooks };
+    let served = ServiceMetrics { answers: app.responses(), vendor: crate::vendor::answers_by_status(), refused_hooks };
     let text = match app.status().await {
-        Ok(status) => status.metrics(OVERDUE, app.clock.now(), &served).map_err(|error| error.to_string()),
+        Ok(status) => status.metrics(OVERDUE_AFTER, app.clock.now(), &served).map_err(|error| error.to_string()),
         Err(error) => Err(error.message),
     };
     match text {

@@ -1,32 +1,32 @@
-//! The page's English that code chooses: headings, what a state means, what a refusal is called. The rest stands in `templates/`.
-//!
-//! One word for one thing, as everywhere: order ID, action, reward, retraction, submission.
+//! Texts of the page that code chooses: what a state means, and the heading and HTTP status of an error. The rest is in
+//! `templates/`.
 
 use axum::http::StatusCode;
 
 use crate::error::Kind;
 use crate::store::ledger::State;
 
-/// What a state means, for whoever waits for it.
-pub(super) fn of_state(state: State) -> &'static str {
+pub(super) fn meaning_of(state: State) -> &'static str {
     match state {
-        State::Planned => "Written down; nothing was sent yet",
+        State::Planned => "Recorded; nothing was sent yet",
         State::Sending => "The request is on its way",
-        State::Queued => "The vendor has it in its queue; not done yet",
+        State::Queued => "The vendor has queued it; not done yet",
         State::Confirmed => "Done: every known reward reads as cancelled",
-        State::Partial => "Done in part: what was redeemed before stays lost",
-        State::Unconfirmed => "Completed at the vendor, and a reward still stands",
+        State::Partial => "Done in part: what was redeemed before cannot be taken back",
+        State::Unconfirmed => "The vendor has processed it, but a reward is not cancelled",
         State::Failed => "The vendor refused it; nothing was done",
-        State::Unknown => "No answer came; it is being found out, and never sent again by itself",
+        State::Unknown => {
+            "The vendor did not answer; recoup is finding out what happened and does not send it again by itself"
+        }
         State::NotReceived => "The vendor never received it; nothing was done",
-        State::Processed => "The change was processed; no reading proves it",
+        State::Processed => "The vendor has processed the change; no reading can prove it",
         State::HandedOver => "Written into a file for the vendor",
         State::Released => "The file was not handed in",
-        State::Superseded => "A later attempt took its place",
+        State::Superseded => "Replaced by a later attempt",
     }
 }
 
-/// How a state looks: done, open, or wanting a person.
+/// The CSS class of a state.
 pub(super) fn tone_of(state: State) -> &'static str {
     match state {
         State::Confirmed | State::Processed => "good",
@@ -36,24 +36,22 @@ pub(super) fn tone_of(state: State) -> &'static str {
     }
 }
 
-/// The heading of a failure.
-pub(super) fn heading(kind: Kind) -> &'static str {
+pub(super) fn heading_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::Usage => "That cannot be meant",
+        Kind::Usage => "Invalid request",
         Kind::NotIndexed => "Not found",
-        Kind::Ambiguous => "It is not certain what is meant",
+        Kind::Ambiguous => "It is unclear which action is meant",
         Kind::Refused | Kind::Declined => "Nothing was sent",
         Kind::NeedsApproval => "A second person must approve it",
         Kind::VendorRefused => "The vendor refused",
         Kind::Parked => "The vendor's limit is used up for now",
-        Kind::Network | Kind::Vendor => "The vendor could not be asked",
-        Kind::Busy => "Somebody else is at it",
-        Kind::Interrupted => "The service is ending",
-        _ => "That did not work",
+        Kind::Network | Kind::Vendor => "The vendor could not be reached",
+        Kind::Busy => "Another process is working on this",
+        Kind::Interrupted => "The service is stopping",
+        _ => "Something went wrong",
     }
 }
 
-/// The HTTP status of a failure.
 pub(super) fn status_of(kind: Kind) -> StatusCode {
     match kind {
         Kind::Usage => StatusCode::BAD_REQUEST,

@@ -1,6 +1,6 @@
-//! Health: how fresh and complete the index is, what the crawls did, what the quota still allows, how long proof takes.
+//! The health page: freshness and coverage of the index, crawls, quota, scheduled jobs, and the time until a retraction is confirmed.
 //!
-//! Each chart has its numbers beside it as text. Names no account.
+//! The page says the numbers of each chart as text too. It names no account.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use askama::Template;
 use axum::extract::State;
 
 use super::chart::{Chart, Value};
-use super::shown::{count, minute};
-use super::{Page, Shell, rendered};
+use super::view::{count, minute};
+use super::{Layout, PageResult, rendered};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::describe_coverage;
 use crate::model::program_rule::RuleState;
 use crate::serve::app::App;
-use crate::serve::asked::Caller;
+use crate::serve::extractors::Caller;
 use crate::status::{Bucket, QuotaLine, Spread, Status, human_duration};
 
 #[derive(Template)]
-#[template(path = "health.html")]
-struct HealthPage {
-    shell: Shell,
+#[template(path = "dashboard.html")]
+struct DashboardPage {
+    layout: Layout,
     basis: Option<String>,
     age: Option<String>,
     failed_accounts: String,
@@ -28,7 +28,7 @@ struct HealthPage {
     open: usize,
     standing: Vec<(i64, String)>,
     refusals: Vec<String>,
-    /// What is known of each program's rule, and whether that is good.
+    /// Whether the program has the rule, and a line about it.
     rules: Vec<(bool, String)>,
     quota: Vec<Quota>,
     runs: Vec<Run>,
@@ -37,9 +37,9 @@ struct HealthPage {
     proof: Option<Proof>,
 }
 
-/// How long proof took.
+/// The time from sending to confirmation.
 struct Proof {
-    words: String,
+    sentence: String,
     chart: String,
 }
 
@@ -64,18 +64,18 @@ struct Run {
     remark: String,
 }
 
-pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) -> Page {
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
     let status = app.status().await?;
-    let page = page_of(&status, Shell::of(&app, "Health", Some(&caller)))?;
+    let page = page_of(&status, Layout::of(&app, "Health", Some(&caller)))?;
     Ok(rendered(&page))
 }
 
-fn page_of(status: &Status, shell: Shell) -> Result<HealthPage> {
+fn page_of(status: &Status, layout: Layout) -> Result<DashboardPage> {
     let crawls = status.runs.iter().rev();
     let crawls = crawls.map(|run| Value { amount: run.requests, label: count(run.requests), bad: !run.complete });
     let crawls = Chart::of("crawls", "Requests of the last crawls, the oldest on the left", crawls);
-    Ok(HealthPage {
-        shell,
+    Ok(DashboardPage {
+        layout,
         basis: status.coverage.as_ref().map(describe_coverage),
         age: status.age_seconds.map(human_duration),
         failed_accounts: count(status.failed_accounts),
@@ -118,7 +118,7 @@ fn proof(spread: &Spread) -> Result<Proof> {
     let each: Vec<String> =
         spread.buckets.iter().map(|bucket| format!("{} {}", count(bucket.count), within(bucket))).collect();
     Ok(Proof {
-        words: format!(
+        sentence: format!(
             "Of the {} proven in the last 30 days, half were proven within {}, nine of ten within {}: {}.",
             count(spread.count),
             human_duration(spread.median_seconds),

@@ -1,16 +1,15 @@
-//! Answers and receipts as the templates show them: words, no decisions.
+//! View models: answers and receipts as the templates show them. They decide nothing.
 
-use super::masked::masked;
+use super::mask::mask_account;
 use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
-use crate::retract::Earlier;
 use crate::retract::receipt::{Entry, Receipt};
-use crate::retract::referral::ReferralLine;
 use crate::retract::verdict::{Finding, Verdict};
-use crate::serve::wording::{Surface, fitted};
-use crate::serve::words;
+use crate::serve::flag_names::{entry_for, without_flags};
+use crate::serve::routes::Audience;
+use crate::serve::ui_text;
 use crate::store::ledger::{Retraction, State};
 
 /// A percent-encoded value for a link.
@@ -18,42 +17,38 @@ pub(super) fn in_link(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// One order of an answer.
 pub(super) struct Order {
     pub(super) id: String,
     pub(super) link: String,
     pub(super) actions: Vec<Action>,
-    /// Lines about the referrals of the rewards.
+    /// Lines about the referrals of its rewards.
     pub(super) referrals: Vec<String>,
-    /// The ID as a heading: marks that nobody sees are written out.
+    /// The ID with invisible characters written out.
     pub(super) heading: String,
-    /// Why there is none, in a sentence or two.
+    /// Why the order is not found.
     pub(super) nothing: Option<String>,
     pub(super) basis: String,
-    /// Orders that the text may mean: ID, link and difference.
+    /// Orders that the text may mean: ID, link, and the difference.
     pub(super) candidates: Vec<(String, String, String)>,
-    /// What the text is, if it is another ID than an order's.
+    /// Set if the text is an ID of something else.
     pub(super) related: Option<Related>,
     pub(super) searched: Option<String>,
-    /// What the ledger has of it.
-    pub(super) retractions: Vec<Line>,
+    pub(super) retractions: Vec<RetractionLine>,
 }
 
-/// The orders of what the text is: an ActionId, a reward ID, a participant.
+/// The orders of an ActionId, a reward ID or a participant.
 pub(super) struct Related {
     pub(super) what: &'static str,
-    /// ID and link of each.
+    /// ID and link.
     pub(super) orders: Vec<(String, String)>,
     pub(super) more: bool,
 }
 
-/// One action of an order, with its rewards.
 pub(super) struct Action {
     pub(super) id: Option<String>,
     pub(super) rewards: Vec<Reward>,
 }
 
-/// One reward.
 pub(super) struct Reward {
     pub(super) id: String,
     pub(super) account: String,
@@ -65,8 +60,7 @@ pub(super) struct Reward {
     pub(super) remark: String,
 }
 
-/// One retraction of the ledger, in a line.
-pub(super) struct Line {
+pub(super) struct RetractionLine {
     pub(super) id: i64,
     pub(super) order: String,
     pub(super) order_link: String,
@@ -80,7 +74,7 @@ pub(super) struct Line {
 }
 
 impl Order {
-    /// An order as the index and the ledger know it; accounts in clear where somebody asked for them and may see them.
+    /// Accounts are masked unless `accounts` is set.
     pub(super) fn of(answer: &Answer, retractions: &[Retraction], accounts: bool) -> Self {
         let mut actions: Vec<Action> = Vec::new();
         for found in &answer.matches {
@@ -111,17 +105,17 @@ impl Order {
                 more: related.more,
             }),
             searched: answer.searched.as_ref().map(crate::lookup::VendorSearch::describe),
-            retractions: retractions.iter().rev().map(Line::of).collect(),
+            retractions: retractions.iter().rev().map(RetractionLine::of).collect(),
         }
     }
 
-    /// Every ActionId of the order, each with its form in a link.
+    /// Every ActionId of the order, plain and for a link.
     pub(super) fn action_ids(&self) -> Vec<(String, String)> {
         self.actions.iter().filter_map(|action| action.id.clone()).map(|id| (id.clone(), in_link(&id))).collect()
     }
 }
 
-/// Why an order is not found.
+/// Why the order is not found; `None` if it is.
 fn nothing(answer: &Answer) -> Option<String> {
     if answer.is_found() {
         return None;
@@ -166,7 +160,7 @@ impl Reward {
         }
         Self {
             id: found.reward_id.to_string(),
-            account: if accounts { account.to_owned() } else { masked(account) },
+            account: if accounts { account.to_owned() } else { mask_account(account) },
             source: found.reward_source.clone().unwrap_or_default(),
             state: found.state.to_string(),
             amount,
@@ -177,7 +171,7 @@ impl Reward {
     }
 }
 
-impl Line {
+impl RetractionLine {
     pub(super) fn of(retraction: &Retraction) -> Self {
         let order = retraction.order_id.as_str();
         let newest = retraction.events.last().map_or(retraction.created_at.as_str(), |event| event.at.as_str());
@@ -187,8 +181,8 @@ impl Line {
             order_link: in_link(order),
             action: retraction.action_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             state: retraction.state.as_str(),
-            tone: words::tone_of(retraction.state),
-            means: words::of_state(retraction.state),
+            tone: ui_text::tone_of(retraction.state),
+            means: ui_text::meaning_of(retraction.state),
             at: minute(newest),
             person: retraction.person.clone(),
             ticket: retraction.ticket.clone().unwrap_or_default(),
@@ -196,50 +190,35 @@ impl Line {
     }
 }
 
-/// A moment to the minute, as people write it.
+/// A time to the minute, in UTC.
 pub(super) fn minute(rfc3339: &str) -> String {
     let moment: Option<jiff::Timestamp> = rfc3339.parse().ok();
     moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// What would happen to an order.
+/// What a retraction of an order would do.
 pub(super) struct Verdicts {
     pub(super) tone: &'static str,
-    pub(super) words: &'static str,
-    pub(super) entries: Vec<Planned>,
-    /// Whether there is something to send.
+    pub(super) heading: &'static str,
+    pub(super) entries: Vec<Entry>,
     pub(super) sends: bool,
-    /// Stops that a lead may override, by name.
+    /// Names of the checks that a lead may override.
     pub(super) overridable: Vec<&'static str>,
-    /// Why a second person would have to approve it.
+    /// Why a second person must approve it.
     pub(super) approval: Option<String>,
-    /// The name of this plan.
+    /// The fingerprint of this plan.
     pub(super) plan: String,
 }
 
-/// What would happen to one action.
-pub(super) struct Planned {
-    pub(super) what: String,
-    pub(super) message: String,
-    pub(super) findings: Vec<(&'static str, String, String)>,
-    pub(super) rewards: Vec<[String; 4]>,
-    /// Lines about the referrals of the rewards.
-    pub(super) referrals: Vec<String>,
-    pub(super) before: Vec<String>,
-    /// What was seen of the program rule.
-    pub(super) rules: Vec<String>,
-}
-
 impl Verdicts {
-    /// The verdict of a dry run.
-    pub(super) fn of(receipt: &Receipt) -> Self {
-        let entries: Vec<&Entry> = receipt.retractions.iter().collect();
+    pub(super) fn of(receipt: Receipt) -> Self {
+        let entries = &receipt.retractions;
         let stops = entries.iter().any(|entry| entry.verdict == Some(Verdict::Stop));
         let sends = !stops && receipt.error.is_none() && entries.iter().any(|entry| entry.state == "would_send");
         let warns = entries.iter().any(|entry| entry.verdict == Some(Verdict::GoWithWarning));
-        let (tone, words) = match (stops, sends, warns) {
-            (true, ..) => ("bad", "Stop: it cannot be retracted as it is"),
-            (false, true, true) => ("open", "It can be retracted, and there is something to know first"),
+        let (tone, heading) = match (stops, sends, warns) {
+            (true, ..) => ("bad", "It cannot be retracted: a check stops it"),
+            (false, true, true) => ("open", "It can be retracted, with a warning"),
             (false, true, false) => ("good", "It can be retracted"),
             (false, false, _) => ("quiet", "There is nothing to send"),
         };
@@ -254,58 +233,26 @@ impl Verdicts {
         overridable.dedup();
         Self {
             tone,
-            words,
+            heading,
             sends,
             overridable,
-            approval: receipt.approval.clone().filter(|_| sends),
-            entries: entries.into_iter().map(Planned::of).collect(),
-            plan: receipt.plan.clone().unwrap_or_default(),
+            approval: receipt.approval.filter(|_| sends),
+            plan: receipt.plan.unwrap_or_default(),
+            entries: receipt.retractions.into_iter().map(|entry| entry_for(entry, Audience::Page)).collect(),
         }
+    }
+
+    pub(super) fn line_of(&self, finding: &Finding) -> String {
+        without_flags(&finding.line(), Audience::Page)
     }
 }
 
-impl Planned {
-    fn of(entry: &Entry) -> Self {
-        let what = match (&entry.action_id, &entry.action_tracker_id) {
-            (Some(id), _) => format!("Action {id}"),
-            (None, Some(tracker)) => format!("Every action under action tracker {tracker}"),
-            (None, None) => "Action unknown".to_owned(),
-        };
-        let finding = |finding: &Finding| {
-            let tone = if finding.stops() { "bad" } else { "open" };
-            (tone, fitted(&finding.line(), Surface::Page), fitted(&finding.remedy, Surface::Page))
-        };
-        let rewards = entry.rewards.iter().map(|reward| {
-            [
-                reward.reward_id.clone(),
-                reward.reward_source.clone().unwrap_or_default(),
-                reward.amount(),
-                reward.before.clone(),
-            ]
-        });
-        // The command line speaks of its dry run; here the next step is a button.
-        let message = match entry.state.as_str() {
-            "would_send" => "Nothing has been sent yet. This action would be reversed, with Amount=0.".to_owned(),
-            _ => fitted(&entry.message, Surface::Page),
-        };
-        Self {
-            what,
-            message,
-            findings: entry.findings.iter().map(finding).collect(),
-            rewards: rewards.collect(),
-            referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
-            before: entry.attempts_before.iter().map(Earlier::line).collect(),
-            rules: entry.rule_lines(),
-        }
-    }
-}
-
-/// A number as people read it.
+/// A number with its digits grouped.
 pub(super) fn count(number: u64) -> String {
     grouped(number)
 }
 
-/// Whether anything of these is still on its way.
+/// Whether any of them may still change by itself.
 pub(super) fn is_open(retractions: &[Retraction]) -> bool {
     retractions.iter().any(|one| one.state.is_open() && one.state != State::Unconfirmed)
 }

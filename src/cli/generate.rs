@@ -1,11 +1,10 @@
-//! Flags of the commands that write about recoup itself.
+//! Flags of `recoup completions` and `recoup man`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::Shell;
 
-/// Flags of `recoup completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
@@ -13,10 +12,9 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// Flags of `recoup man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write one page for each command into this folder, instead of the main page to standard output
+    /// Write one page for each command into this folder [default: the main page on standard output]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

@@ -1,28 +1,28 @@
-//! `recoup completions` and `recoup man`: what the flags say of themselves, for shells and for readers.
+//! `recoup completions` and `recoup man`: generated from the definitions of the flags.
 
 use std::path::Path;
 
 use clap::CommandFactory;
 
-use super::End;
+use super::Exit;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::error::{Error, Kind, Result};
 use crate::out_file::{OutFile, Rules};
 use crate::report::Report;
 
-pub(super) fn completions(args: &CompletionsArgs, report: &Report) -> End {
+pub(super) fn completions(args: &CompletionsArgs, report: &Report) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "recoup", &mut text);
     report.bytes(&text);
-    End::Done
+    Exit::Done
 }
 
-pub(super) fn man(args: &ManArgs, report: &Report) -> Result<End> {
+pub(super) fn man(args: &ManArgs, report: &Report) -> Result<Exit> {
     let mut command = Cli::command();
     command.build();
     let Some(folder) = &args.out else {
         report.bytes(&page(command, "recoup", Path::new("standard output"))?);
-        return Ok(End::Done);
+        return Ok(Exit::Done);
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Failed, ..Rules::default() };
@@ -35,10 +35,10 @@ pub(super) fn man(args: &ManArgs, report: &Report) -> Result<End> {
     }
     report.object(&serde_json::json!({ "folder": folder, "pages": pages.len() }))?;
     report.line(format!("{} pages in {}", pages.len(), folder.display()));
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
-/// Every command with the name of its page, `recoup-user-token` for example.
+/// Collects every command with the name of its page, such as `recoup-user-token`.
 fn collect(command: clap::Command, name: String, pages: &mut Vec<(String, clap::Command)>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         collect(sub.clone(), format!("{name}-{}", sub.get_name()), pages);
@@ -55,5 +55,5 @@ fn page(command: clap::Command, name: &str, path: &Path) -> Result<Vec<u8>> {
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::Failed, format!("failed to write {}: {error}", path.display()))
-        .hint("--out must name a folder that can be written to")
+        .hint("--out must name a writable folder")
 }
