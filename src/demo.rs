@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
 use crate::report::Report;
-use crate::retract::{self, Follows, WriterSettings};
+use crate::retract::{self, FollowSettings, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Road;
@@ -94,12 +94,12 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         session: retract::Session::default(),
     };
     let minute = Duration::from_mins(1);
-    let follows = Follows {
+    let follows = FollowSettings {
         wait: minute,
         first_poll: Duration::from_millis(200),
         max_poll: Duration::from_secs(1),
         settle: minute,
-        ..Follows::default()
+        ..FollowSettings::default()
     };
     let options = retract::Options {
         reason: Some("demo".to_owned()),

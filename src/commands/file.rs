@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::budget::Purpose;
 use crate::refunds;
-use crate::retract::file::orders::{Wish, of_list};
+use crate::retract::file::orders::{FileOrder, of_list};
 use crate::retract::file::{check, release, write};
 use crate::retract::receipt::Receipt;
 use crate::store::ledger::Road;
@@ -51,7 +51,7 @@ async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
             of_list(&list)
         }
     } else {
-        let orders = args.orders.iter().map(|order| lookup::order_id(order).map(Wish::named));
+        let orders = args.orders.iter().map(|order| lookup::order_id(order).map(FileOrder::named));
         orders.collect::<Result<Vec<_>>>()?
     };
     let purpose = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };

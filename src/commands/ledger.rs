@@ -6,7 +6,7 @@ use crate::cli::{LedgerArgs, LedgerCommand};
 use crate::config::Wishes;
 use crate::error::Result;
 use crate::model::budget::Purpose;
-use crate::retract::accept::{self, Options};
+use crate::retract::accept_restored::{self, AcceptOptions};
 
 pub(super) async fn run(context: &Context<'_>, args: LedgerArgs) -> Result<End> {
     let LedgerCommand::Accept(args) = args.command;
@@ -16,8 +16,8 @@ pub(super) async fn run(context: &Context<'_>, args: LedgerArgs) -> Result<End> 
     let (advocate, brand) = (context.advocate(wishes)?, context.brand(wishes)?);
     let reads = reads(context, &identity, &advocate, &brand);
     let options =
-        Options { ticket: args.ticket, reason: args.reason, yes: args.yes, without_vendor: args.without_vendor };
-    let accepted = accept::run(&reads, &options).await?;
+        AcceptOptions { ticket: args.ticket, reason: args.reason, yes: args.yes, without_vendor: args.without_vendor };
+    let accepted = accept_restored::run(&reads, &options).await?;
     report.object(&accepted)?;
     for line in accepted.lines() {
         report.line(line);

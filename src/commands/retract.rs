@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
-use crate::retract::{self, Follows, Submissions, WriterSettings};
+use crate::retract::{self, FollowSettings, SubmissionPolling, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::Road;
 use crate::vendor::{Advocate, Brand};
@@ -30,7 +30,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
     // A plan sends nothing either.
     options.dry_run |= args.batch.plan.is_some();
     if args.orders.len() > 1 {
-        options.follows.submissions = Submissions::Sparingly { now: false };
+        options.follows.submissions = SubmissionPolling::Sparingly { now: false };
     }
     if !args.batch.is_batch() && args.batch.partials {
         return Err(
@@ -165,15 +165,15 @@ pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<Wr
     })
 }
 
-pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
-    Follows {
+pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSettings {
+    FollowSettings {
         wait: wait.unwrap_or(settings.retract.wait),
         first_poll: settings.retract.first_poll,
         max_poll: settings.retract.max_poll,
         settle: settings.retract.settle,
         doubts: settings.retract.doubts,
         reread_for: settings.retract.reread_for,
-        ..Follows::default()
+        ..FollowSettings::default()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::report::Report;
 use crate::retract::batch::Limits;
 use crate::retract::overrides::Override;
 use crate::retract::receipt::Receipt;
-use crate::retract::{self, Follows, Submissions, WriterSettings};
+use crate::retract::{self, FollowSettings, SubmissionPolling, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::Index;
 use crate::store::ledger::{Approval, Ledger, Road};
@@ -59,7 +59,7 @@ pub struct DeskOptions {
     /// How a retraction is sent.
     pub writer: WriterSettings,
     /// How what was sent is followed.
-    pub follows: Follows,
+    pub follows: FollowSettings,
     /// An order that was last read longer ago than this is refused.
     pub max_index_age: Duration,
     /// Orders, and value, of one batch at most.
@@ -183,7 +183,7 @@ impl Desk {
 
     async fn run(&self, who: &Who, wish: &Wish, dry_run: bool) -> Result<Receipt> {
         let (actor, report) = (self.actor(who), Report::silent());
-        let follows = Follows { wait: Duration::ZERO, concludes: false, ..self.options.follows };
+        let follows = FollowSettings { wait: Duration::ZERO, concludes: false, ..self.options.follows };
         let wanted = wish.clone();
         let options = retract::Options {
             action_id: wanted.action_id,
@@ -218,7 +218,7 @@ impl Desk {
     /// Follows these until they are proven or the time is up.
     pub(super) async fn follow(&self, who: &Who, ids: &[i64]) -> Result<Vec<Receipt>> {
         let (actor, report) = (self.actor(who), Report::silent());
-        let follows = Follows { submissions: Submissions::EveryLook, ..self.options.follows };
+        let follows = FollowSettings { submissions: SubmissionPolling::Always, ..self.options.follows };
         let ran = retract::verify::run(&self.reads_patiently(&actor, &report), ids, true, &follows).await;
         self.remember_clock();
         ran

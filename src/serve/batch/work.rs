@@ -9,7 +9,7 @@ use crate::refunds::plan_file::{self, PlanTarget};
 use crate::refunds::read::{self as read_file, Parsed};
 use crate::refunds::{self, DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
 use crate::report::Report;
-use crate::retract::batch::{self, COLUMNS, Limits, PLANNED};
+use crate::retract::batch::{self, Limits, OUTCOME_COLUMNS, PLAN_COLUMNS};
 use crate::retract::{Options, WriterSettings};
 use crate::serve::desk::Desk;
 use crate::store::ledger::Road;
@@ -49,7 +49,7 @@ pub(super) async fn plan(
     let cells = planned.planned();
     batch.counts = counted(cells.iter().map(|cells| cells.first().map_or("", String::as_str)));
     batch.decisions = decisions(refunds, &cells);
-    plan_file::write_plan(refunds, &PLANNED, &cells, &made_for(desk), now)
+    plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(desk), now)
 }
 
 /// Carries a plan out: each row is checked live again and goes only where the plan says so. The outcomes as a file.
@@ -78,8 +78,8 @@ pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch
     batch.sent += summary.sent;
     batch.counts = summary.outcomes.iter().map(|(words, count)| ((*words).to_owned(), *count)).collect();
     batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
-    let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
-    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &COLUMNS, &values)
+    let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
+    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &OUTCOME_COLUMNS, &values)
 }
 
 /// A batch waits for the vendor's limit as the command line does: nobody sits before it.
@@ -124,7 +124,7 @@ fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKin
 
 /// The planned cell of one of [`PLANNED`].
 pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a str {
-    let place = PLANNED.iter().position(|known| *known == name);
+    let place = PLAN_COLUMNS.iter().position(|known| *known == name);
     place.and_then(|place| planned.get(place)).map_or("", String::as_str)
 }
 

@@ -5,10 +5,10 @@ use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, descri
 use crate::model::OrderId;
 use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
 use crate::report::grouped;
-use crate::retract::Earlier;
+use crate::retract::PreviousAttempt;
+use crate::retract::checks::{Finding, Verdict};
 use crate::retract::receipt::{Entry, Receipt};
 use crate::retract::referral::ReferralLine;
-use crate::retract::verdict::{Finding, Verdict};
 use crate::serve::wording::{Surface, fitted};
 use crate::serve::words;
 use crate::store::ledger::{Retraction, State};
@@ -294,7 +294,7 @@ impl Planned {
             findings: entry.findings.iter().map(finding).collect(),
             rewards: rewards.collect(),
             referrals: entry.referrals.iter().flat_map(ReferralLine::lines).collect(),
-            before: entry.attempts_before.iter().map(Earlier::line).collect(),
+            before: entry.attempts_before.iter().map(PreviousAttempt::line).collect(),
             rules: entry.rule_lines(),
         }
     }
