@@ -1,111 +1,110 @@
--- The index: which reward carries which order ID and which ActionId, and how sure that is.
+-- The index: which reward carries which order ID and which ActionId, and how complete that knowledge is.
 --
--- All of it comes from the vendor and can be read again: deleting this file loses time, never proof. Moments are Unix
--- milliseconds. One writer at a time; a page and its cursor, and an account and its rewards, are each one transaction.
--- `sum` is a sum over the values of a row: an answer is refused if one does not fit.
+-- All of it comes from the vendor and can be crawled again: deleting this file costs time, never evidence. Times are Unix
+-- milliseconds. Only one process writes at a time. A page and its cursor are one transaction, and so are an account and its
+-- rewards. `sum` is a checksum of the other columns of its row: recoup computes it on every write and refuses a row that does not
+-- match it (src/store/index/sums.rs).
 
--- Whom the file belongs to; recorded at first use, another is refused.
+-- The tenant that the file belongs to. The first use records it; recoup refuses the file for any other tenant.
 CREATE TABLE identity (
-    key   TEXT PRIMARY KEY,                          -- tenant, account_sid, advocate_url, brand_url; ledger_id and ledger_head of the ledger used with it
+    key   TEXT PRIMARY KEY,                          -- tenant, account_sid, advocate_url, brand_url; ledger_id and ledger_head of the ledger used with this index
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One crawl from its first request to its end, over as many processes as it takes. The counters move in the same
--- transaction as the rows that they count, so that an answer never has to count a million rows.
+-- One crawl from its first request to its end, over as many processes as it takes. The counters change in the transaction that
+-- writes the rows they count, so that an answer never counts a million rows.
 CREATE TABLE runs (
-    id               INTEGER PRIMARY KEY,
-    source           TEXT NOT NULL,                  -- participants, graphql, export
-    state            TEXT NOT NULL CHECK (state IN ('running', 'finished', 'replaced')), -- replaced: --full began another
-    started_at       INTEGER NOT NULL,               -- what existed then is in the index once the run is complete
-    finished_at      INTEGER,
-    complete         INTEGER NOT NULL DEFAULT 0,     -- 1: every known account was read and nothing is in doubt
-    gaps             TEXT NOT NULL DEFAULT '[]',     -- JSON: what is in doubt, as sentences
-    requests         INTEGER NOT NULL DEFAULT 0,     -- sent to the vendor, over all processes of the run
-    accounts_known   INTEGER NOT NULL DEFAULT 0,     -- accounts that are not gone
-    accounts_read    INTEGER NOT NULL DEFAULT 0,     -- of these, read in this run
-    rewards_unusable INTEGER NOT NULL DEFAULT 0,     -- rewards without an id: in no other table
-    values_unreadable INTEGER NOT NULL DEFAULT 0,    -- values under a fitting key that cannot be taken exactly: not indexed
-    base             INTEGER NOT NULL DEFAULT 0,     -- the full run that this one refreshes; its own id where it is one
-    cursor           TEXT,                           -- JSON: where the source stands; null: at its beginning, or it has none
-    watermark        INTEGER,                        -- the newest dateModified that was read, the server's; null: no refresh can begin here
-    rewards_known    INTEGER,                        -- how many rewards the vendor says there are; null: it does not
-    requests_reread  INTEGER NOT NULL DEFAULT 0,     -- of the requests, those for accounts that were due by age alone
-    sum INTEGER GENERATED ALWAYS AS (row_sum(id, source, state, started_at, finished_at, complete, gaps, accounts_known, accounts_read,
-        rewards_unusable, values_unreadable, base, watermark, rewards_known)) STORED
+    id                INTEGER PRIMARY KEY,
+    source            TEXT NOT NULL,                 -- participants, graphql, export
+    state             TEXT NOT NULL CHECK (state IN ('running', 'finished', 'replaced')), -- replaced: `--full` started another run
+    started_at        INTEGER NOT NULL,              -- a complete run has indexed every reward that existed at this time
+    finished_at       INTEGER,
+    complete          INTEGER NOT NULL DEFAULT 0,    -- 1: the crawler read every known account and found no gap
+    gaps              TEXT NOT NULL DEFAULT '[]',    -- JSON list of sentences, one for each gap
+    requests          INTEGER NOT NULL DEFAULT 0,    -- requests sent to the vendor, by all processes of the run
+    accounts_known    INTEGER NOT NULL DEFAULT 0,    -- accounts that are not gone
+    accounts_read     INTEGER NOT NULL DEFAULT 0,    -- of these, the accounts that this run has read
+    rewards_unusable  INTEGER NOT NULL DEFAULT 0,    -- rewards without an ID; no other table holds them
+    values_unreadable INTEGER NOT NULL DEFAULT 0,    -- values under a matching key that cannot be taken exactly; not indexed
+    base              INTEGER NOT NULL DEFAULT 0,    -- the full run that this run refreshes; its own id if it is a full run
+    cursor            TEXT,                          -- JSON position of the source; null at the start and for sources without one
+    watermark         INTEGER,                       -- the newest dateModified read, by the vendor's clock; null: a refresh cannot start from this run
+    rewards_known     INTEGER,                       -- the vendor's own count of rewards; null if it gives none
+    requests_reread   INTEGER NOT NULL DEFAULT 0,    -- of the requests, those for accounts that were read again for their age alone
+    sum               INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
-CREATE INDEX runs_by_state ON runs (state, id);
-
--- One walk over the whole list of participants. A run makes several: rows shift under a walk, and the next one sees it.
-CREATE TABLE sweeps (
-    id             INTEGER PRIMARY KEY,              -- counts on over all runs, so that later is larger
-    run            INTEGER NOT NULL REFERENCES runs (id),
-    began_at       INTEGER NOT NULL,
-    ended_at       INTEGER,                          -- null: goes on from its cursor
-    cursor         TEXT NOT NULL,                    -- JSON of the walk: offset, the tail of the last page, what it noticed
-    participants   INTEGER NOT NULL DEFAULT 0,       -- different participants seen
-    accounts_new   INTEGER NOT NULL DEFAULT 0,       -- accounts seen for the first time
-    accounts_vanished INTEGER NOT NULL DEFAULT 0,    -- accounts that a proven walk did not see any more
-    accounts_returned INTEGER NOT NULL DEFAULT 0,    -- accounts that an earlier walk of the run took for gone: the order is not stable
-    accounts_withheld INTEGER NOT NULL DEFAULT 0,    -- accounts not seen, and so many that none was marked as gone
-    rows_unusable  INTEGER NOT NULL DEFAULT 0,       -- different rows without a user or account ID
-    total          INTEGER,                          -- totalCount at its end
-    whole          INTEGER NOT NULL DEFAULT 0,       -- 1: everyone who was there throughout was seen
-    quiet          INTEGER NOT NULL DEFAULT 0        -- 1: nothing moved under it
+-- One pass over the list of participants. A run makes several passes, because rows shift between pages while a pass reads them.
+CREATE TABLE passes (
+    id                INTEGER PRIMARY KEY,           -- increases over all runs: a later pass has a larger id
+    run               INTEGER NOT NULL REFERENCES runs (id),
+    started_at        INTEGER NOT NULL,
+    ended_at          INTEGER,                       -- null: the pass is unfinished and resumes from its cursor
+    cursor            TEXT NOT NULL,                 -- JSON of the pagination: offset, the end of the last page, what has shifted
+    participants      INTEGER NOT NULL DEFAULT 0,    -- distinct participants seen
+    accounts_new      INTEGER NOT NULL DEFAULT 0,    -- accounts seen for the first time
+    accounts_vanished INTEGER NOT NULL DEFAULT 0,    -- accounts marked as gone, because a proven pass did not list them
+    accounts_returned INTEGER NOT NULL DEFAULT 0,    -- accounts listed again after an earlier pass of this run had marked them as gone: the order of the list is not stable
+    accounts_withheld INTEGER NOT NULL DEFAULT 0,    -- accounts not listed, too many to believe, so none was marked as gone
+    rows_unusable     INTEGER NOT NULL DEFAULT 0,    -- distinct rows without a user ID or an account ID
+    total             INTEGER,                       -- totalCount at the end of the pass
+    proven            INTEGER NOT NULL DEFAULT 0,    -- 1: the pass saw every participant that was listed the whole time
+    quiet             INTEGER NOT NULL DEFAULT 0     -- 1: nothing shifted while the pass was reading
 ) STRICT;
 
-CREATE INDEX sweeps_by_run ON sweeps (run, id);
+CREATE INDEX passes_by_run ON passes (run, id);
 
--- Which rows of the list a sweep has seen, to count the different ones. Hashes, not IDs: nothing here needs to name a person.
+-- The rows of the participant list that a pass has seen, to count distinct ones. Hashes in place of IDs: no personal data.
 CREATE TABLE participants (
-    hash  INTEGER PRIMARY KEY,                       -- the row of the account and 32 bits of the user ID; 64 bits of the whole row where it has none
-    sweep INTEGER NOT NULL                           -- the last sweep that saw it
+    hash INTEGER PRIMARY KEY,                        -- accounts.id and 32 bits of the user ID's hash; for a row without IDs, 64 bits of the row's hash
+    pass INTEGER NOT NULL                            -- the last pass that saw it
 ) STRICT;
 
--- What Get Rewards is asked by.
+-- The accounts that Get Rewards is called for.
 CREATE TABLE accounts (
     id            INTEGER PRIMARY KEY,
     account_id    TEXT NOT NULL UNIQUE,              -- often an e-mail address: personal data
     first_seen_at INTEGER NOT NULL,
-    seen_sweep    INTEGER NOT NULL DEFAULT 0,        -- the last sweep that listed it
-    read_run      INTEGER NOT NULL DEFAULT 0,        -- the last run in which its rewards were read; smaller than the run: to do
-    read_at       INTEGER,                           -- when it was asked for them; null: never
-    unusable      INTEGER NOT NULL DEFAULT 0,        -- rewards without an id in that answer
-    failed_run    INTEGER,                           -- the run in which it could not be read; null: no failure
+    seen_pass     INTEGER NOT NULL DEFAULT 0,        -- the last pass that listed it
+    read_run      INTEGER NOT NULL DEFAULT 0,        -- the last run that read its rewards; smaller than the current run: still to read
+    read_at       INTEGER,                           -- when its rewards were requested; null: never
+    unusable      INTEGER NOT NULL DEFAULT 0,        -- rewards without an ID in that response
+    failed_run    INTEGER,                           -- the run that failed to read it; null: no failure
     failed_at     INTEGER,
     failed_reason TEXT,
-    unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: the failure is that Get Rewards does not know it
-    gone_at       INTEGER,                           -- no longer listed, or unknown to the vendor; its rewards stay
-    queued_run    INTEGER NOT NULL DEFAULT 0,        -- the last run that is to read it, where a run does not read them all; negative: though it was not listed
-    sum INTEGER GENERATED ALWAYS AS (row_sum(id, account_id, gone_at)) STORED
+    unknown       INTEGER NOT NULL DEFAULT 0,        -- 1: it failed because Get Rewards does not know it
+    gone_at       INTEGER,                           -- when it was found to be unlisted, or unknown to the vendor; its rewards stay
+    queued_run    INTEGER NOT NULL DEFAULT 0,        -- the last run that queued it, for sources that do not read every account; negative: queued without being listed
+    sum           INTEGER NOT NULL DEFAULT 0         -- of id, account_id, gone_at
 ) STRICT;
 
 CREATE INDEX accounts_failed ON accounts (failed_run) WHERE failed_run IS NOT NULL;
 
--- The different ways in which rewards offered links: what was there, and at which path.
-CREATE TABLE findings (
+-- The distinct ways in which rewards carry links: which IDs, and at which paths.
+CREATE TABLE link_patterns (
     id          INTEGER PRIMARY KEY,
     kind        TEXT NOT NULL CHECK (kind IN ('both', 'order_only', 'action_only', 'neither', 'ambiguous')),
     order_path  TEXT NOT NULL,                       -- JSONPath; empty: no order ID
     action_path TEXT NOT NULL,                       -- JSONPath; empty: no ActionId
     by_search   INTEGER NOT NULL,                    -- 1: the ActionId was found by its key, not at a configured path
-    sum INTEGER GENERATED ALWAYS AS (row_sum(id, kind, order_path, action_path, by_search)) STORED,
+    sum         INTEGER NOT NULL,
     UNIQUE (kind, order_path, action_path, by_search)
 ) STRICT;
 
--- How many rewards and links each way gave in one run.
-CREATE TABLE run_findings (
+-- How many rewards and links each pattern gave in one run.
+CREATE TABLE run_link_patterns (
     run     INTEGER NOT NULL REFERENCES runs (id),
-    finding INTEGER NOT NULL REFERENCES findings (id),
+    pattern INTEGER NOT NULL REFERENCES link_patterns (id),
     rewards INTEGER NOT NULL,
     links   INTEGER NOT NULL,
-    sum INTEGER GENERATED ALWAYS AS (row_sum(run, finding, rewards, links)) STORED,
-    PRIMARY KEY (run, finding)
+    sum     INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run, pattern)
 ) STRICT, WITHOUT ROWID;
 
--- What many rewards say in the same words, kept once for all of them.
+-- Texts that many rewards share, stored once for all of them.
 CREATE TABLE descriptors (
     id            INTEGER PRIMARY KEY,
+    hash          INTEGER NOT NULL,                  -- of the texts, to find the row of a reward
     reward_type   TEXT,                              -- CREDIT, PCT_DISCOUNT, FUELTANK, INTEGRATION or newer
     reward_source TEXT,
     unit          TEXT,
@@ -114,129 +113,96 @@ CREATE TABLE descriptors (
     currency      TEXT,
     statuses      TEXT,
     cancellable   INTEGER,
-    sum INTEGER GENERATED ALWAYS AS (row_sum(id, reward_type, reward_source, unit, program_id, name, currency, statuses, cancellable)) STORED
+    sum           INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX descriptors_by_words ON descriptors (name, program_id, unit, reward_type, reward_source);
+CREATE INDEX descriptors_by_hash ON descriptors (hash);
 
--- Every reward ever read, as it was when last read.
+-- Every reward ever read, as of its last reading.
 CREATE TABLE rewards (
     id                 INTEGER PRIMARY KEY,
-    reward_id          ANY NOT NULL UNIQUE,          -- 24 digits of 0-9a-f as the 12 bytes that they write; any other ID as its text
-    account            INTEGER NOT NULL REFERENCES accounts (id), -- in whose list it was
-    finding            INTEGER NOT NULL REFERENCES findings (id),
+    reward_id          TEXT NOT NULL UNIQUE,
+    account            INTEGER NOT NULL REFERENCES accounts (id), -- the account that lists it
+    pattern            INTEGER NOT NULL REFERENCES link_patterns (id),
     descriptor         INTEGER NOT NULL REFERENCES descriptors (id),
-    read_run           INTEGER NOT NULL,             -- 0: outside of any run
+    read_run           INTEGER NOT NULL,             -- 0: read outside of any run
     read_at            INTEGER NOT NULL,
-    gone_at            INTEGER,                      -- missing from its account's list since then; kept all the same
-    account_id         TEXT,                         -- the account that the reward itself names, where it is another one
+    gone_at            INTEGER,                      -- when its account no longer listed it; the row stays
+    account_id         TEXT,                         -- the account that the reward itself names; null: the account that lists it
     user_id            TEXT,                         -- null: the same text as its account ID; empty: it names no user
+    referral_id        TEXT,                         -- null: it names no referral
     assigned           INTEGER,                      -- in its unit
     redeemed           INTEGER,
     date_created       INTEGER,
-    date_given         INTEGER,                      -- null: as date_created; 0: none
+    date_given         INTEGER,                      -- null: the same as date_created; 0: none
     date_scheduled_for INTEGER,
     date_expires       INTEGER,
     date_cancelled     INTEGER,
     date_redeemed      INTEGER,
-    unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a fitting key that cannot be taken exactly
-    via                INTEGER NOT NULL DEFAULT 0,   -- which API its links are from: 0 Get Rewards, 1 GraphQL, 2 an export
-    date_modified      INTEGER,                      -- GraphQL and exports say it, Get Rewards does not
-    sum INTEGER GENERATED ALWAYS AS (row_sum(id, reward_id, account, finding, descriptor, read_run, read_at, gone_at, account_id, user_id,
-        assigned, redeemed, date_created, date_given, date_scheduled_for, date_expires, date_cancelled,
-        date_redeemed, unreadable, via, date_modified)) STORED
+    unreadable         INTEGER NOT NULL DEFAULT 0,   -- values under a matching key that cannot be taken exactly
+    source             INTEGER NOT NULL DEFAULT 0,   -- the API that its links are from: 0 Get Rewards, 1 GraphQL, 2 an export
+    date_modified      INTEGER,                      -- from GraphQL and exports; Get Rewards omits it
+    sum                INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX rewards_by_account ON rewards (account);
 
--- A person may paste the ID of a participant: found by the account ID, or here where the user ID is another text.
+-- For a pasted participant ID. It matches accounts.account_id, or this index if the user ID is a different text.
 CREATE INDEX rewards_by_user ON rewards (user_id) WHERE user_id <> '';
 
--- The JSON of every reward as it came: a better mapping needs no second crawl. Beside the rewards and not in them, so that
--- an answer reads few pages.
-CREATE TABLE raws (
-    reward     INTEGER PRIMARY KEY REFERENCES rewards (id),
-    dictionary INTEGER REFERENCES dictionaries (id), -- zstd with this dictionary; null: LZ4 after four bytes of length
-    raw        BLOB NOT NULL
+-- The JSON of every reward as the vendor sent it, so that a better mapping needs no second crawl. A table of its own, so that a
+-- look-up reads few pages.
+CREATE TABLE raw_rewards (
+    reward INTEGER PRIMARY KEY REFERENCES rewards (id),
+    format INTEGER NOT NULL,                         -- 1: zstd with src/store/index/rewards.dict
+    json   BLOB NOT NULL,
+    sum    INTEGER NOT NULL                          -- of the reward's row and the uncompressed JSON
 ) STRICT;
 
--- What rewards have in common, as zstd learned it from the first few thousand. Never changed: JSON is read with what it was
--- packed with.
-CREATE TABLE dictionaries (
-    id         INTEGER PRIMARY KEY,
-    made_at    INTEGER NOT NULL,
-    dictionary BLOB NOT NULL
-) STRICT;
-
--- What all of this is for.
+-- The links between orders and actions.
 CREATE TABLE links (
     reward     INTEGER NOT NULL REFERENCES rewards (id),
-    n          INTEGER NOT NULL,                     -- counts the links of one reward
-    count      INTEGER NOT NULL,                     -- how many the reward has
-    order_id   TEXT,                                 -- opaque; answers compare it byte for byte
+    n          INTEGER NOT NULL,                     -- numbers the links of one reward, from 0
+    count      INTEGER NOT NULL,                     -- how many links the reward has
+    order_id   TEXT,                                 -- opaque; look-ups compare it byte for byte
+    order_key  INTEGER,                              -- hash of the order ID without what suggestions ignore: case, white space, a leading #, leading zeros, letters beyond ASCII
     action_id  TEXT,
-    sum INTEGER GENERATED ALWAYS AS (row_sum(reward, n, count, order_id, action_id)) STORED,
+    action_key INTEGER,                              -- hash of the ActionId
+    sum        INTEGER NOT NULL,
     PRIMARY KEY (reward, n)
 ) STRICT, WITHOUT ROWID;
 
--- By what links are found. A key is 64 bits of a hash: of an order ID without what suggestions overlook (case, white space, a
--- leading #, leading zeros) and without letters beyond ASCII, or of an ActionId. It leads to a reward; the text of that
--- reward's links decides. Rows of links never come or go without theirs.
-CREATE TABLE link_keys (
-    key    INTEGER NOT NULL,
-    reward INTEGER NOT NULL,                         -- no reference: each would be looked up by reward before one can be deleted
-    PRIMARY KEY (key, reward)
-) STRICT, WITHOUT ROWID;
+CREATE INDEX links_by_order ON links (order_key) WHERE order_key IS NOT NULL;
+CREATE INDEX links_by_action ON links (action_key) WHERE action_key IS NOT NULL;
 
--- The newest of them, until they are many enough to be moved on together: keys come in no order, and this table is small.
-CREATE TABLE new_link_keys (
-    key    INTEGER NOT NULL,
-    reward INTEGER NOT NULL,
-    PRIMARY KEY (key, reward)
-) STRICT, WITHOUT ROWID;
-
--- A sum over the keys of both tables, by bucket: the key shifted right by 52 bits. A key that is not in its bucket is not in the
--- index.
-CREATE TABLE key_sums (
-    bucket INTEGER PRIMARY KEY,
-    sum    INTEGER NOT NULL
+-- Checksums of the two indexes above, by bucket: the upper 14 bits of a key. A look-up reads a whole bucket. If the bucket matches
+-- its checksum, no entry is missing, so an order that is not found is not in the index.
+CREATE TABLE link_sums (
+    bucket     INTEGER PRIMARY KEY,
+    order_sum  INTEGER NOT NULL,
+    action_sum INTEGER NOT NULL
 ) STRICT;
 
-CREATE TRIGGER link_key_comes AFTER INSERT ON link_keys
-BEGIN INSERT INTO key_sums (bucket, sum) VALUES (new.key >> 52, key_sum(0, new.key, new.reward))
-ON CONFLICT DO UPDATE SET sum = key_sum(sum, new.key, new.reward); END;
-
-CREATE TRIGGER link_key_goes AFTER DELETE ON link_keys
-BEGIN UPDATE key_sums SET sum = key_sum(sum, old.key, old.reward) WHERE bucket = old.key >> 52; END;
-
-CREATE TRIGGER new_link_key_comes AFTER INSERT ON new_link_keys
-BEGIN INSERT INTO key_sums (bucket, sum) VALUES (new.key >> 52, key_sum(0, new.key, new.reward))
-ON CONFLICT DO UPDATE SET sum = key_sum(sum, new.key, new.reward); END;
-
-CREATE TRIGGER new_link_key_goes AFTER DELETE ON new_link_keys
-BEGIN UPDATE key_sums SET sum = key_sum(sum, old.key, old.reward) WHERE bucket = old.key >> 52; END;
-
--- Accounts that were forgotten, as keyed hashes (HMAC-SHA-256), with the key of the ledger that they are from: no reading
--- brings them back.
+-- Forgotten accounts as keyed hashes (HMAC-SHA-256), with the key of the ledger they come from. Writers skip these accounts.
 CREATE TABLE tombstones (
     key BLOB NOT NULL,
     mac BLOB NOT NULL,
-    at  INTEGER NOT NULL,                            -- when this file heard of it
+    at  INTEGER NOT NULL,                            -- when this file received the tombstone
     PRIMARY KEY (key, mac)
 ) STRICT, WITHOUT ROWID;
 
--- Rewards of forgotten accounts that a run met and left out, so that what the vendor counts adds up.
-CREATE TABLE left_out (
+-- Rewards of forgotten accounts that a run met and skipped, so that the vendor's totals can be compared with the index.
+CREATE TABLE skipped_rewards (
     reward        INTEGER PRIMARY KEY,               -- 64 bits of a keyed hash of its ID
     run           INTEGER NOT NULL,                  -- the last run that met it
     date_modified INTEGER
 ) STRICT;
 
--- Commands whose credentials the vendor has refused, and not accepted since: `recoup status --check` raises them.
+-- Commands whose credentials the vendor has refused and not accepted since. `recoup status --check` reports them.
 CREATE TABLE refusals (
     command TEXT PRIMARY KEY,                        -- crawl, retract, verify
     at      INTEGER NOT NULL,
-    message TEXT NOT NULL                            -- what the error said; it holds neither token nor account
+    message TEXT NOT NULL                            -- the error message; it contains neither a token nor an account
 ) STRICT, WITHOUT ROWID;
 
 -- What every process on this file may still ask of a host, and until when all of them wait. One row per host; each process
@@ -273,47 +239,46 @@ CREATE TABLE budget_minutes (
     PRIMARY KEY (host, minute, purpose)
 ) STRICT, WITHOUT ROWID;
 
--- What the schedule has done, one row a job: every process on this file looks here before it begins one.
+-- The schedule's record, one row a job. Every process on this file reads it before it starts a job.
 CREATE TABLE jobs (
     name        TEXT PRIMARY KEY,                    -- refresh, verify, webhooks, backup
-    started_at  INTEGER NOT NULL,                    -- when it last began
-    finished_at INTEGER,                             -- when it last came to an end, well or not
-    ok_at       INTEGER,                             -- when it last went well
-    error       TEXT                                 -- why it did not, the last time; null where it did
+    started_at  INTEGER NOT NULL,                    -- when it last started
+    finished_at INTEGER,                             -- when it last ended, with or without success
+    ok_at       INTEGER,                             -- when it last succeeded
+    error       TEXT                                 -- the error of its last end; null if it succeeded
 ) STRICT, WITHOUT ROWID;
 
--- Deliveries of webhooks that were taken, so that the same one twice does nothing. Dropped after some days.
-CREATE TABLE webhook_seen (
+-- Webhook deliveries that were accepted, so that a repeated delivery has no effect. Rows expire after some days.
+CREATE TABLE webhook_deliveries (
     id TEXT PRIMARY KEY,                             -- the vendor's ID of the event
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX webhook_seen_by_time ON webhook_seen (at);
+CREATE INDEX webhook_deliveries_by_time ON webhook_deliveries (at);
 
--- Accounts that a webhook has named: they are read again. A hint, and never the truth.
+-- Accounts that a webhook has named, queued to be read again. A webhook is a hint: only the vendor's API is believed.
 CREATE TABLE webhook_queue (
-    account_id TEXT PRIMARY KEY,                     -- personal data: gone once it was read
+    account_id TEXT PRIMARY KEY,                     -- personal data: deleted when the account was read
     event      TEXT NOT NULL,                        -- the type of the newest event
-    at         INTEGER NOT NULL,                     -- when the first one came
-    tries      INTEGER NOT NULL,                     -- readings that have failed
-    due        INTEGER NOT NULL                      -- not before this
+    at         INTEGER NOT NULL,                     -- when the first delivery came
+    tries      INTEGER NOT NULL,                     -- failed readings
+    due        INTEGER NOT NULL                      -- earliest time of the next reading
 ) STRICT, WITHOUT ROWID;
 
--- What the vendor's program rules said when they were last read, one row a program. A retraction reads a rule again once it is
--- an hour old.
+-- The vendor's program rules as last read, one row a program. A retraction reads a rule again if it is older than an hour.
 CREATE TABLE program_rules (
     program_id TEXT PRIMARY KEY,
-    answer     TEXT NOT NULL,                        -- JSON: what recoup read out of the program, or why it could not
+    answer     TEXT NOT NULL,                        -- JSON: the rule that recoup read from the program, or why it could not
     read_at    INTEGER NOT NULL,
-    sum INTEGER GENERATED ALWAYS AS (row_sum(program_id, answer, read_at)) STORED
+    sum        INTEGER NOT NULL
 ) STRICT;
 
--- The referrals of rewards as they were last read: IDs and dates, no person.
+-- Referrals of rewards as last read: IDs and dates, no personal data.
 CREATE TABLE referrals (
     referral_id  TEXT PRIMARY KEY,
-    started_at   INTEGER,                            -- the vendor's dates; null: it gives none
+    started_at   INTEGER,                            -- by the vendor's clock; null: the vendor gives no date
     converted_at INTEGER,                            -- null: the referral is not converted
     modified_at  INTEGER,
     read_at      INTEGER NOT NULL,
-    sum INTEGER GENERATED ALWAYS AS (row_sum(referral_id, started_at, converted_at, modified_at, read_at)) STORED
+    sum          INTEGER NOT NULL
 ) STRICT;

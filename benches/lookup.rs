@@ -1,7 +1,8 @@
-//! What an answer costs in a large index: inside a running process, and as a process of its own.
+//! The latency of a look-up in a large index: within a running process, and as a process of its own.
 //!
-//! `cargo bench --bench lookup -- [--links N]`. Makes an index of N links in a temporary folder, two rewards for each order,
-//! by the same code as a crawl, then looks orders up that are spread over all of it. Prints median and worst.
+//! `cargo bench --bench lookup -- [--links N]`. Builds an index of N links in a temporary folder, two rewards for each order, with
+//! the writer that a crawl uses. Then looks up orders from all over the index, and orders that it does not have. Prints the bytes a
+//! link, the median, the 99th percentile and the maximum.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
@@ -18,11 +19,13 @@ use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardRows};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Rewards in one commit while the index is made.
+/// Rewards in one commit.
 const BATCH: u64 = 2000;
-/// Look-ups inside this process, and as processes.
+/// Look-ups within this process, and processes.
 const INSIDE: u64 = 20_000;
 const OUTSIDE: u64 = 100;
+/// Look-ups before the measured ones.
+const WARM_UP: u64 = 1000;
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn main() -> Outcome<()> {
@@ -32,25 +35,28 @@ fn main() -> Outcome<()> {
     let began = Instant::now();
     make(&path, links)?;
     let size = std::fs::metadata(&path)?.len();
-    println!("{links} links, {} MiB, made in {:.0} s", size >> 20, began.elapsed().as_secs_f64());
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{links} links, {} MiB, {} bytes a link, written in {seconds:.0} s", size >> 20, size / links.max(1));
 
     let reader = IndexReader::open(&path, None)?.ok_or("there is no index")?;
     let now = Timestamp::now();
-    let mut inside = Vec::new();
-    for n in 0..INSIDE + 1000 {
-        let order = OrderId::new(order(spread(n, links)));
-        let began = Instant::now();
-        let answers = lookup::run(Some(&reader), std::slice::from_ref(&order), lookup::ParticipantIds::Hide, now)?;
-        let took = began.elapsed();
-        if answers[0].matches.len() != 2 {
-            return Err(format!("{order} was not found twice").into());
+    for (what, is_there) in [("within a process", true), ("within a process, an order that is not there", false)] {
+        let mut times = Vec::new();
+        for n in 0..INSIDE + WARM_UP {
+            let text = order(spread(n, links));
+            let order = OrderId::new(if is_there { text } else { format!("{text}-") });
+            let began = Instant::now();
+            let answers = lookup::run(Some(&reader), std::slice::from_ref(&order), lookup::ParticipantIds::Hide, now)?;
+            let took = began.elapsed();
+            if answers[0].matches.len() != if is_there { 2 } else { 0 } {
+                return Err(format!("{order} was found {} times", answers[0].matches.len()).into());
+            }
+            if n >= WARM_UP {
+                times.push(took);
+            }
         }
-        // The first thousand warm up.
-        if n >= 1000 {
-            inside.push(took);
-        }
+        show(what, &mut times);
     }
-    show("inside a process", &mut inside);
 
     let mut outside = Vec::new();
     for n in 0..OUTSIDE + 5 {
@@ -71,7 +77,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// `--links`; cargo's own `--bench` is passed over.
+/// `--links`; cargo adds `--bench`.
 fn links() -> Outcome<u64> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     match (args.next().as_deref(), args.next()) {

@@ -51,7 +51,7 @@ pub(super) async fn run(
     let mut out = match target {
         Some(path) if path != Path::new("-") => {
             let out = OutFile::reserve(path, args.force)?;
-            out.is_not(input)?;
+            out.ensure_differs_from(input)?;
             Some(out)
         }
         _ => None,
@@ -113,7 +113,7 @@ pub(super) async fn run(
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
     let format = match args.out.as_deref() {
         // On standard output `--json` means JSON, whatever came in.
-        None if report.is_json() => Syntax::Ndjson,
+        None if report.json => Syntax::Ndjson,
         out => Syntax::of_output(out, refunds.syntax),
     };
     let bytes = outcome_file::outcomes(&refunds, format, &OUTCOME_COLUMNS, &values)?;

@@ -55,7 +55,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
     }
     let writer = writer(settings, within)?;
-    super::forget::keep_out(context, false)?;
+    super::forget::apply_tombstones(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
@@ -116,7 +116,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
 pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<End> {
     let Context { settings, report, .. } = context;
     let identity = settings.identity()?;
-    super::forget::keep_out(context, false)?;
+    super::forget::apply_tombstones(context, false)?;
     let within = args.wait.map(|span| span.0);
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;

@@ -115,7 +115,7 @@ impl Context<'_> {
 
     /// How far this clock is ahead of the vendor's, in seconds; `None` if its newest answer does not say what time it is.
     pub fn clock_ahead(&self) -> Option<i64> {
-        self.advocate.clock_heard().or_else(|| self.brand.clock_heard())?.ahead
+        self.advocate.host_clock().or_else(|| self.brand.host_clock())?.ahead
     }
 
     /// The time by the vendor's clock, which decides what has expired and which deadline has passed.

@@ -171,23 +171,7 @@ pub async fn confirm(ctx: &Context<'_>, what: &str) -> Result<()> {
         "{what} for tenant {} (Account SID {})? It cannot be undone.",
         ctx.identity.tenant, ctx.identity.account_sid
     );
-    ask(ctx, question).await
-}
-
-/// Asks a yes-or-no question. *No*, a signal and a closed terminal all mean that nothing is done.
-async fn ask(ctx: &Context<'_>, question: impl Into<String>) -> Result<()> {
-    let question = question.into();
-    let answer = tokio::select! {
-        answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
-        () = ctx.stop.cancelled() => {
-            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was sent"));
-        }
-    };
-    match answer {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Error::new(Kind::Declined, "declined; nothing was sent")),
-        _ => Err(Error::new(Kind::Declined, "the answer could not be read; nothing was sent")),
-    }
+    report::confirm(question, ctx.stop, "nothing was sent").await
 }
 
 /// Carries out the plan for one action. Whatever happens, the receipt has what was sent.

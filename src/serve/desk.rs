@@ -198,7 +198,7 @@ impl Desk {
             ..retract::Options::new(Road::Reversal, wanted.disposition, self.options.max_index_age, follows)
         };
         options.check(false)?;
-        self.keep_out(&actor, &report, false)?;
+        self.apply_tombstones(&actor, &report, false)?;
         let ran = retract::run(&self.reads(&actor, &report), &self.options.writer, &wish.order_id, &options).await;
         self.remember_clock();
         ran
@@ -208,7 +208,7 @@ impl Desk {
     pub(super) fn remember_clock(&self) {
         let DeskOptions { index, identity, .. } = &self.options;
         let clients = [&self.advocate, &self.search, &self.patient.0];
-        let newest = clients.into_iter().filter_map(Advocate::clock_heard).max_by_key(|heard| heard.at);
+        let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
         if let Some(heard) = newest.filter(|_| index.exists()) {
             // The next request says it again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
@@ -227,7 +227,7 @@ impl Desk {
     /// Asks the vendor for an order that the index does not have.
     pub(super) async fn search(&self, who: &Who, order_id: &OrderId) -> Result<VendorSearch> {
         let _slot = self.slot().await?;
-        self.keep_out(&self.actor(who), &Report::silent(), true)?;
+        self.apply_tombstones(&self.actor(who), &Report::silent(), true)?;
         let mut index = Index::open(&self.options.index, &self.options.identity)?;
         let (mapping, clock) = (&self.options.mapping, &self.clock);
         let found = lookup::search(&self.search, &mut index, mapping, clock, order_id, SEARCH_REQUESTS).await;
@@ -237,9 +237,9 @@ impl Desk {
     }
 
     /// Before anything is read into the index: whom the ledger has forgotten stays out.
-    pub(super) fn keep_out(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
+    pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
         let (index, ledger, identity) = (&self.options.index, &self.options.ledger, &self.options.identity);
-        forget::keep_out(&Files { index, ledger, identity, actor }, create, &self.clock, report)
+        forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)
     }
 
     /// The ledger, for reading; `None` where nothing was ever retracted.

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Context;
 use super::checks::{Check, Findings};
 use super::follow::indexed_rewards;
 use super::ledger_check::{self, LedgerFault};
@@ -19,10 +20,9 @@ use super::match_submissions::uri_of;
 use super::proof::Snapshot;
 use super::receipt::Mark;
 use super::reward_fetch::snapshot;
-use super::{Context, ask};
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
-use crate::report::grouped;
+use crate::report::{self, grouped};
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward};
 use crate::store::ledger::{Found, Ledger, NewRetraction, Retraction, Road};
@@ -121,7 +121,8 @@ pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted>
         if options.yes { ctx.report.note(line) } else { ctx.report.say(line) }
     }
     if !options.yes {
-        ask(ctx, "Go on with this ledger? What it does not know could be sent a second time.").await?;
+        let question = "Go on with this ledger? What it does not know could be sent a second time.";
+        report::confirm(question.to_owned(), ctx.stop, "nothing was sent").await?;
     }
     let found = comparison.missing.iter().map(|missing| found(ctx, missing)).collect::<Result<Vec<_>>>()?;
     let _lock = ProcessLock::try_take(ctx.ledger_path, "send")?.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! The schedule's memory: when each job last began, ended and went well.
+//! The schedule's record: when each job last started, ended and succeeded.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -6,18 +6,17 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
 
-/// What is known of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
-    /// Its word.
+    /// `refresh`, `verify`, `webhooks` or `backup`.
     pub name: String,
-    /// When it last began.
+    /// Its last start.
     pub started_at: Timestamp,
-    /// When it last came to an end.
+    /// Its last end, with or without success.
     pub finished_at: Option<Timestamp>,
-    /// When it last went well.
+    /// Its last success.
     pub ok_at: Option<Timestamp>,
-    /// Why it did not, the last time.
+    /// The error of its last end; `None` if it succeeded.
     pub error: Option<String>,
 }
 
@@ -39,27 +38,28 @@ fn one(conn: &Connection, name: &str) -> rusqlite::Result<Option<JobRow>> {
 }
 
 impl Index {
-    /// Begins a job, unless another process has begun it since it was found to be due: `before` is when it had last begun then.
+    /// Starts a job. `before` is its last start as the caller read it when the job was due. Returns `false`, and changes nothing, if
+    /// another process has started the job since.
     pub fn begin_job(&mut self, name: &str, before: Option<Timestamp>, now: Timestamp) -> Result<bool> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             let begun = one(tx, name)?.map(|job| job.started_at.as_millisecond());
             if begun != before.map(Timestamp::as_millisecond) {
                 return Ok(false);
             }
             tx.execute(
                 "INSERT INTO jobs (name, started_at) VALUES (?1, ?2)
-                 ON CONFLICT DO UPDATE SET started_at = excluded.started_at",
+                 ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at",
                 params![name, now.as_millisecond()],
             )?;
             Ok(true)
         })
     }
 
-    /// Writes down how a job ended; `error` where it did not go well.
+    /// Records the end of a job; `error` is `None` if it succeeded.
     pub fn end_job(&mut self, name: &str, error: Option<&str>, now: Timestamp) -> Result<()> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             tx.execute(
-                "UPDATE jobs SET finished_at = ?2, error = ?3, ok_at = CASE WHEN ?3 IS NULL THEN ?2 ELSE ok_at END
+                "UPDATE jobs SET finished_at = ?2, error = ?3, ok_at = CASE WHEN CAST(?3 AS TEXT) IS NULL THEN ?2 ELSE ok_at END
                  WHERE name = ?1",
                 params![name, now.as_millisecond(), error],
             )
@@ -69,7 +69,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Every job that was ever begun.
+    /// Every job that ever started.
     pub fn jobs(&self) -> Result<Vec<JobRow>> {
         self.read(|conn| {
             conn.prepare_cached("SELECT name, started_at, finished_at, ok_at, error FROM jobs ORDER BY name")?

@@ -1,129 +1,244 @@
-//! Links in the file: what a reward offers, and by what it is found again.
+//! The links between orders and actions, and how a look-up finds them.
 //!
-//! An order is looked for as it is written and as it may have been meant, an action as it is written. Each has a key, a hash
-//! of its text, and keys lead to rewards. Order IDs and ActionIds come in no order, so an index over them grows all
-//! over: with millions of them, every link of a batch changes a page of its own. New keys are therefore collected in a small
-//! table that costs a batch few pages however large the index is, and are moved on many thousands at a time, in order.
+//! A link is found by a key: a hash of its order ID, or of its ActionId. The key of an order ID ignores what suggestions ignore,
+//! so one index serves exact look-ups and suggestions. A key only leads to links; callers compare the text byte for byte.
 //!
-//! A key only leads to a reward. The text of its links decides, byte for byte; here nothing may answer by the key alone.
+//! A damaged index of SQLite could hide a link, and an order would be answered as *absent*. `link_sums` prevents that: for each
+//! bucket of keys (the upper 14 bits) it keeps a sum over the entries of the index. A look-up reads the bucket of its key and
+//! compares the sum, so a lost, changed or added entry is an error. Each link also says how many its reward has, which detects a
+//! lost row of the table itself. What is not detected: damage that changes a bucket and its sum so that they agree again, and a
+//! change that a person makes on purpose.
 
-use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, Row, Transaction, params};
+use std::collections::BTreeMap;
 
-use super::pen::{Pen, Sql};
-use super::sums::know_sums;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::sums::{LINKS, damaged, summed_tables};
 use crate::model::{Link, fnv1a};
 
-/// Keys that are collected before they are moved on: about a megabyte.
-const MANY: i64 = 1 << 16;
-/// White space to Unicode, not to ASCII.
+/// The bits of a key below its bucket. With 16,384 buckets, one of ten million links is about 600 entries.
+const BUCKET_SHIFT: u32 = 50;
+/// Unicode counts it as white space, ASCII does not.
 const VERTICAL_TAB: u8 = 11;
 
-/// The key of an order ID: the same for all that differ in case, white space, a leading `#` and leading zeros only. Letters
-/// beyond ASCII do not count, since another version of Unicode may see their case otherwise, and what is in the file must be
-/// found by every build.
+/// The key of an order ID. Order IDs that differ only in case, white space, a leading `#` and leading zeros have the same key.
+/// Letters beyond ASCII are left out: another version of Unicode may fold their case differently, and keys are stored in files.
 pub(super) fn order_key(order: &str) -> i64 {
-    let counted = order.bytes().filter(|byte| byte.is_ascii() && !byte.is_ascii_whitespace() && *byte != VERTICAL_TAB);
-    fnv1a(counted.map(|byte| byte.to_ascii_lowercase()).skip_while(|byte| matches!(byte, b'#' | b'0'))).cast_signed()
+    let kept = order.bytes().filter(|byte| byte.is_ascii() && !byte.is_ascii_whitespace() && *byte != VERTICAL_TAB);
+    fnv1a(kept.map(|byte| byte.to_ascii_lowercase()).skip_while(|byte| matches!(byte, b'#' | b'0'))).cast_signed()
 }
 
-/// The key of an ActionId; never that of an order ID with the same text.
 pub(super) fn action_key(action: &str) -> i64 {
-    fnv1a([0].into_iter().chain(action.bytes())).cast_signed()
+    fnv1a(action.bytes()).cast_signed()
 }
 
-/// Gives SQL the two kinds of keys, as `order_key` and `action_key`, and the sums; the key of null is null.
-pub fn know_keys(conn: &Connection) -> rusqlite::Result<()> {
-    know_sums(conn)?;
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    conn.create_scalar_function("order_key", 1, flags, |context| {
-        Ok(context.get_raw(0).as_str_or_null()?.map(order_key))
-    })?;
-    conn.create_scalar_function("action_key", 1, flags, |context| {
-        Ok(context.get_raw(0).as_str_or_null()?.map(action_key))
-    })
+/// One of the two indexes of `links`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyIndex {
+    Order,
+    Action,
 }
 
-/// The rewards that a key leads to, as SQL.
-macro_rules! led_to {
-    ($key:literal) => {
-        concat!(
-            "SELECT reward FROM link_keys WHERE key = ",
-            $key,
-            " UNION ALL SELECT reward FROM new_link_keys WHERE key = ",
-            $key
-        )
-    };
-}
-pub(super) use led_to;
+impl KeyIndex {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Order => "order_key",
+            Self::Action => "action_key",
+        }
+    }
 
-pub(super) fn links_of(tx: &Transaction<'_>, row: i64) -> rusqlite::Result<Vec<Link>> {
-    tx.prepare_cached("SELECT order_id, action_id FROM links WHERE reward = ?1 ORDER BY n")?
-        .query_map([row], link_from)?
-        .collect()
+    fn sum_column(self) -> &'static str {
+        match self {
+            Self::Order => "order_sum",
+            Self::Action => "action_sum",
+        }
+    }
 }
 
-pub(super) fn link_from(row: &Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link { order_id: row.get(0)?, action_id: row.get(1)? })
+/// What one entry of a key index adds to its bucket's sum: 32 bits, so that 2^31 entries cannot overflow it.
+fn entry_sum(key: i64, reward: i64, n: i64) -> i64 {
+    let bytes = [key, reward, n].into_iter().flat_map(i64::to_le_bytes);
+    i64::from(fnv1a(bytes) as u32)
 }
 
-/// Writes a reward's links where they changed.
-pub(super) fn write_links(pen: &mut Pen<'_>, row: i64, old: &[Link], new: &[Link]) -> rusqlite::Result<()> {
+fn bucket(key: i64) -> i64 {
+    key >> BUCKET_SHIFT
+}
+
+/// The changes to `link_sums` in one transaction: by bucket, of the orders and of the actions.
+#[derive(Debug, Default)]
+pub(super) struct LinkSumChanges(BTreeMap<i64, [i64; 2]>);
+
+impl LinkSumChanges {
+    fn add(&mut self, index: KeyIndex, key: Option<i64>, reward: i64, n: i64, sign: i64) {
+        if let Some(key) = key {
+            self.0.entry(bucket(key)).or_default()[index as usize] += sign * entry_sum(key, reward, n);
+        }
+    }
+
+    fn add_link(&mut self, link: &Link, reward: i64, n: i64, sign: i64) {
+        let [order, action] = keys_of(link);
+        self.add(KeyIndex::Order, order, reward, n, sign);
+        self.add(KeyIndex::Action, action, reward, n, sign);
+    }
+
+    /// Must run in the transaction that wrote the links.
+    pub(super) fn write(self, conn: &Connection) -> rusqlite::Result<()> {
+        let mut upsert = conn.prepare_cached(
+            "INSERT INTO link_sums (bucket, order_sum, action_sum) VALUES (?1, ?2, ?3) ON CONFLICT (bucket) DO UPDATE SET
+                 order_sum = link_sums.order_sum + excluded.order_sum,
+                 action_sum = link_sums.action_sum + excluded.action_sum",
+        )?;
+        for (bucket, [orders, actions]) in self.0 {
+            upsert.execute([bucket, orders, actions])?;
+        }
+        Ok(())
+    }
+}
+
+fn keys_of(link: &Link) -> [Option<i64>; 2] {
+    let order = link.order_id.as_ref().map(|order| order_key(order.as_str()));
+    let action = link.action_id.as_ref().map(|action| action_key(action.as_str()));
+    [order, action]
+}
+
+/// The links of a reward in their order. Fails if one is damaged or missing.
+pub(super) fn links_of(conn: &Connection, reward: i64) -> rusqlite::Result<Vec<Link>> {
+    let sql = format!("SELECT {} FROM links WHERE reward = ?1 ORDER BY n", LINKS.selected);
+    let mut count: i64 = 0;
+    let links: Vec<Link> = conn
+        .prepare_cached(&sql)?
+        .query_map([reward], |row| {
+            LINKS.verify(row, 0)?;
+            count = row.get(3)?;
+            link_from(row)
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    if count != links.len() as i64 { Err(damaged("the list of links of a reward")) } else { Ok(links) }
+}
+
+/// From the selected columns of `links`.
+fn link_from(row: &Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link { order_id: row.get(4)?, action_id: row.get(6)? })
+}
+
+/// Replaces a reward's links by new ones, if they differ.
+pub(super) fn write_links(
+    conn: &Connection,
+    sums: &mut LinkSumChanges,
+    reward: i64,
+    old: &[Link],
+    new: &[Link],
+) -> rusqlite::Result<()> {
     if old == new {
         return Ok(());
     }
     if !old.is_empty() {
-        delete_links(pen, row)?;
+        delete_links(conn, sums, reward, old)?;
     }
-    for (n, link) in new.iter().enumerate() {
-        pen.sql(Sql::NewLink)?.execute(params![row, n as i64, new.len() as i64, link.order_id, link.action_id])?;
-        let order = link.order_id.as_ref().map(|order| order_key(order.as_str()));
-        let action = link.action_id.as_ref().map(|action| action_key(action.as_str()));
-        for key in order.into_iter().chain(action) {
-            pen.sql(Sql::NewLinkKey)?.execute([key, row])?;
-        }
+    let count = new.len() as i64;
+    for (n, link) in (0_i64..).zip(new) {
+        let [order_key, action_key] = keys_of(link);
+        LINKS.put(conn, params![reward, n, count, link.order_id, order_key, link.action_id, action_key])?;
+        sums.add_link(link, reward, n, 1);
     }
     Ok(())
 }
 
-/// Takes a reward's links out, with all that leads to them.
-pub(super) fn delete_links(tx: &Transaction<'_>, row: i64) -> rusqlite::Result<()> {
-    for keys in ["link_keys", "new_link_keys"] {
-        tx.prepare_cached(&format!(
-            "DELETE FROM {keys} WHERE reward = ?1 AND key IN (SELECT order_key(order_id) FROM links WHERE reward = ?1
-                 UNION ALL SELECT action_key(action_id) FROM links WHERE reward = ?1)"
-        ))?
-        .execute([row])?;
+pub(super) fn delete_links(
+    conn: &Connection,
+    sums: &mut LinkSumChanges,
+    reward: i64,
+    old: &[Link],
+) -> rusqlite::Result<()> {
+    for (n, link) in (0..).zip(old) {
+        sums.add_link(link, reward, n, -1);
     }
-    tx.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([row]).map(drop)
+    conn.prepare_cached("DELETE FROM links WHERE reward = ?1")?.execute([reward]).map(drop)
 }
 
-/// Moves the new keys to the others once they are many. Called in the transaction of every batch that may have added some.
-pub(super) fn move_keys_on(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    let count: i64 = tx.prepare_cached("SELECT count(*) FROM new_link_keys")?.query_row([], |row| row.get(0))?;
-    if count < MANY {
-        return Ok(());
+/// The rewards that have a link with this key, by row, each with all its links. Fails if the bucket of the key or a link of these
+/// rewards is damaged. The key is a hash: the caller compares the texts.
+pub(super) fn rewards_by_key(
+    conn: &Connection,
+    index: KeyIndex,
+    key: i64,
+) -> rusqlite::Result<BTreeMap<i64, Vec<Link>>> {
+    let first = bucket(key) << BUCKET_SHIFT;
+    let last = first | ((1 << BUCKET_SHIFT) - 1);
+    let mut sum = 0;
+    let mut rewards = BTreeMap::new();
+    let mut entries = conn.prepare_cached(&entries(index))?;
+    let mut rows = entries.query([first, last])?;
+    while let Some(row) = rows.next()? {
+        let (found, reward) = (row.get(0)?, row.get(1)?);
+        sum += entry_sum(found, reward, row.get(2)?);
+        if found == key {
+            rewards.insert(reward, Vec::new());
+        }
     }
-    tx.execute_batch(
-        "INSERT OR IGNORE INTO link_keys (key, reward) SELECT key, reward FROM new_link_keys ORDER BY key, reward;
-         DELETE FROM new_link_keys;",
-    )
+    let select = format!("SELECT {} FROM link_sums WHERE bucket = ?1", index.sum_column());
+    let wanted: Option<i64> = conn.prepare_cached(&select)?.query_row([bucket(key)], |row| row.get(0)).optional()?;
+    if sum != wanted.unwrap_or(0) {
+        return Err(damaged("a bucket of links"));
+    }
+    for (reward, links) in &mut rewards {
+        *links = links_of(conn, *reward)?;
+        if links.is_empty() {
+            return Err(damaged("the list of links of a reward"));
+        }
+    }
+    Ok(rewards)
 }
 
-/// How many links would not be found, because a key does not lead to them. Asks for the keys of every link.
-pub(in crate::store) fn links_without_keys(conn: &Connection) -> rusqlite::Result<u64> {
-    know_keys(conn)?;
-    let led = |key: &str| {
-        format!(
-            "(EXISTS (SELECT 1 FROM link_keys AS led WHERE led.key = {key} AND led.reward = links.reward)
-                 OR EXISTS (SELECT 1 FROM new_link_keys AS led WHERE led.key = {key} AND led.reward = links.reward))"
-        )
-    };
-    let (order, action) = (led("order_key(order_id)"), led("action_key(action_id)"));
-    let select = format!(
-        "SELECT count(*) FROM links WHERE order_id IS NOT NULL AND NOT {order} OR action_id IS NOT NULL AND NOT {action}"
-    );
-    conn.query_row(&select, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+/// The entries of an index within a bucket.
+pub(super) fn entries(index: KeyIndex) -> String {
+    let column = index.column();
+    format!("SELECT {column}, reward, n FROM links WHERE {column} >= ?1 AND {column} <= ?2")
+}
+
+/// What does not match its checksum anywhere in the index file; `None` if everything does. Reads all rows but the raw JSON.
+pub(in crate::store) fn first_damage(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    for table in summed_tables() {
+        let mut select = conn.prepare(&format!("SELECT {} FROM {}", table.selected, table.name))?;
+        let mut rows = select.query([])?;
+        let mut damaged = 0;
+        while let Some(row) = rows.next()? {
+            damaged += u64::from(!table.matches(row, 0)?);
+        }
+        if damaged > 0 {
+            return Ok(Some(format!("{damaged} rows of {} do not match their checksums", table.name)));
+        }
+    }
+    let incomplete: i64 = conn.query_row(
+        "SELECT count(*) FROM (SELECT 1 FROM links GROUP BY reward HAVING count(*) <> max(count)) AS incomplete",
+        [],
+        |row| row.get(0),
+    )?;
+    if incomplete > 0 {
+        return Ok(Some(format!("{incomplete} rewards have lost links")));
+    }
+    // From the rows of the table, then from each index: an entry that only one of them has is damage.
+    let mut of_rows = LinkSumChanges::default();
+    let mut select = conn.prepare(&format!("SELECT {} FROM links ORDER BY reward, n", LINKS.selected))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        of_rows.add_link(&link_from(row)?, row.get(1)?, row.get(2)?, 1);
+    }
+    let mut of_indexes = LinkSumChanges::default();
+    for index in [KeyIndex::Order, KeyIndex::Action] {
+        let mut select = conn.prepare(&entries(index))?;
+        let mut rows = select.query([i64::MIN, i64::MAX])?;
+        while let Some(row) = rows.next()? {
+            of_indexes.add(index, row.get(0)?, row.get(1)?, row.get(2)?, 1);
+        }
+    }
+    let kept: BTreeMap<i64, [i64; 2]> = conn
+        .prepare("SELECT bucket, order_sum, action_sum FROM link_sums WHERE order_sum <> 0 OR action_sum <> 0")?
+        .query_map([], |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?])))?
+        .collect::<rusqlite::Result<_>>()?;
+    let is_sound = of_rows.0 == kept && of_indexes.0 == kept;
+    Ok((!is_sound).then(|| "an index of the links does not match its checksums".to_owned()))
 }
 
 #[cfg(test)]
@@ -135,8 +250,8 @@ mod tests {
     use super::super::{Erased, Index, IndexReader, NewRun, ReadReward, RewardRows, RunKey, moment};
     use super::*;
     use crate::extract::{self, Mapping};
-    use crate::model::{AccountId, ActionId, OrderId, RewardId};
-    use crate::store::Identity;
+    use crate::model::{AccountId, ActionId, OrderId};
+    use crate::store::{Identity, Whole};
 
     fn open(dir: &TempDir) -> (Index, IndexReader, RunKey) {
         let identity = Identity::of_a_test();
@@ -158,152 +273,129 @@ mod tests {
         index.commit_rewards(run, &page, moment(ms)).expect("commits");
     }
 
-    fn count(index: &Index, table: &str) -> i64 {
-        index
-            .read(|conn| conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)))
-            .expect("counts")
-    }
-
-    /// What is known of an order and of an action: IDs of rewards.
-    fn found(reader: &IndexReader, order: &str, action: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
-        let id = |id: &RewardId| id.as_str().to_owned();
+    /// The reward IDs of an order, of an order with its actions, and of an action.
+    fn found(reader: &IndexReader, order: &str, action: &str) -> [Vec<String>; 3] {
         let order = OrderId::new(order);
-        (
-            reader.find(&order).expect("finds").iter().map(|found| id(&found.indexed.reward.reward_id)).collect(),
-            reader.rewards_of_order(&order).expect("finds").iter().map(|found| id(&found.reward.reward_id)).collect(),
-            reader
-                .rewards_of_action(&ActionId::new(action))
-                .expect("finds")
-                .iter()
-                .map(|found| id(&found.reward.reward_id))
-                .collect(),
-        )
+        let ids = |rewards: Vec<super::super::IndexedReward>| {
+            rewards.iter().map(|found| found.reward.reward_id.as_str().to_owned()).collect()
+        };
+        [
+            ids(reader.find(&order).expect("finds").into_iter().map(|found| found.indexed).collect()),
+            ids(reader.rewards_of_order(&order).expect("finds")),
+            ids(reader.rewards_of_action(&ActionId::new(action)).expect("finds")),
+        ]
     }
 
     fn ids(ids: &[&str]) -> Vec<String> {
         ids.iter().map(|id| (*id).to_owned()).collect()
     }
 
-    /// As many keys as are collected before they are moved on. They lead to no reward.
-    fn fill(index: &mut Index) {
-        let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
-             INSERT OR IGNORE INTO new_link_keys (key, reward) SELECT n * 1000003, -n FROM n";
-        index.write(|tx, _| tx.execute(many, [MANY]).map(drop)).expect("fills");
-    }
-
     #[test]
-    fn links_are_found_before_and_after_their_keys_are_moved_on_and_across_both() {
+    fn an_order_is_found_by_its_exact_text_and_through_the_actions_beside_it() {
         let dir = TempDir::new().expect("a folder");
         let (mut index, reader, run) = open(&dir);
-        record(&mut index, run, 2, &[("r1", "#1001", "1.2.3"), ("r2", "other", "1.2.3")]);
-        let expected = (ids(&["r1"]), ids(&["r1", "r2"]), ids(&["r1", "r2"]));
-        assert_eq!((count(&index, "link_keys"), count(&index, "new_link_keys")), (0, 4));
-        assert_eq!(found(&reader, "#1001", "1.2.3"), expected);
-        fill(&mut index);
-        record(&mut index, run, 3, &[("r3", "x", "4.5.6")]);
-        assert_eq!((count(&index, "link_keys"), count(&index, "new_link_keys")), (MANY + 6, 0));
-        assert_eq!(found(&reader, "#1001", "1.2.3"), expected);
+        record(&mut index, run, 2, &[("r1", "#1001", "1.2.3"), ("r2", "other", "1.2.3"), ("r3", "x", "4.5.6")]);
+        assert_eq!(found(&reader, "#1001", "1.2.3"), [ids(&["r1"]), ids(&["r1", "r2"]), ids(&["r1", "r2"])]);
         record(&mut index, run, 4, &[("r4", "001001", "1.2.3")]);
-        assert_eq!(count(&index, "new_link_keys"), 2);
-        assert_eq!(
-            found(&reader, "#1001", "1.2.3"),
-            (ids(&["r1"]), ids(&["r1", "r2", "r4"]), ids(&["r1", "r2", "r4"]))
-        );
-        assert_eq!(found(&reader, "001001", "").1, ids(&["r1", "r2", "r4"]), "from the new to the moved");
+        let all = ids(&["r1", "r2", "r4"]);
+        assert_eq!(found(&reader, "#1001", "1.2.3"), [ids(&["r1"]), all.clone(), all]);
         assert_eq!(
             reader.suggestions(&OrderId::new("1001"), 5).expect("suggests"),
             [OrderId::new("#1001"), OrderId::new("001001")]
         );
-        assert!(
-            index.has_order(&OrderId::new("x")).expect("looks") && !index.has_order(&OrderId::new("X")).expect("looks")
-        );
+        for (order, is_there) in [("x", true), ("X", false)] {
+            assert_eq!(index.has_order(&OrderId::new(order)).expect("looks"), is_there, "{order}");
+        }
     }
 
     #[test]
-    fn what_leads_to_a_link_goes_with_it_wherever_it_is() {
+    fn a_link_that_a_reward_no_longer_has_is_not_found() {
         let dir = TempDir::new().expect("a folder");
         let (mut index, reader, run) = open(&dir);
-        record(&mut index, run, 2, &[("r1", "old", "1.1.1")]);
-        fill(&mut index);
-        record(&mut index, run, 3, &[("r2", "old", "1.1.1")]);
-        record(&mut index, run, 4, &[("r3", "old", "1.1.1")]);
-        assert_eq!((count(&index, "link_keys"), count(&index, "new_link_keys")), (MANY + 4, 2));
+        record(&mut index, run, 2, &[("r1", "old", "1.1.1"), ("r2", "old", "1.1.1"), ("r3", "old", "1.1.1")]);
         record(&mut index, run, 5, &[("r1", "new", "2.2.2"), ("r3", "new", "2.2.2")]);
-        assert_eq!((count(&index, "link_keys"), count(&index, "new_link_keys")), (MANY + 2, 4));
-        assert_eq!(found(&reader, "old", "1.1.1"), (ids(&["r2"]), ids(&["r2"]), ids(&["r2"])));
-        assert_eq!(found(&reader, "new", "2.2.2").0, ids(&["r1", "r3"]));
+        assert_eq!(found(&reader, "old", "1.1.1"), [ids(&["r2"]), ids(&["r2"]), ids(&["r2"])]);
+        assert_eq!(found(&reader, "new", "2.2.2")[0], ids(&["r1", "r3"]));
         index.erase(&[AccountId::new("a")], Erased::default(), |_| ()).expect("erases");
-        assert_eq!((count(&index, "link_keys"), count(&index, "new_link_keys")), (MANY, 0));
+        assert_eq!(found(&reader, "new", "2.2.2"), [ids(&[]), ids(&[]), ids(&[])]);
+        assert_eq!(index.read(|conn| first_damage(conn)).expect("reads"), None);
     }
 
     #[test]
-    fn two_texts_with_one_key_are_not_taken_for_each_other() {
+    fn two_order_ids_with_one_key_are_not_taken_for_each_other() {
         let dir = TempDir::new().expect("a folder");
         let (mut index, reader, run) = open(&dir);
-        record(&mut index, run, 2, &[("r1", "mine", "1.1.1"), ("r2", "yours", "2.2.2")]);
-        // As if all four had one hash.
-        index
-            .write(|tx, _| {
-                tx.execute_batch(
-                    "INSERT OR IGNORE INTO link_keys SELECT one.key, other.reward FROM new_link_keys one, new_link_keys other",
-                )
-            })
-            .expect("collides");
-        assert_eq!(found(&reader, "mine", "1.1.1"), (ids(&["r1"]), ids(&["r1"]), ids(&["r1"])));
-        assert_eq!(found(&reader, "yours", "2.2.2"), (ids(&["r2"]), ids(&["r2"]), ids(&["r2"])));
-        assert_eq!(found(&reader, "Mine", "mine"), (vec![], vec![], vec![]));
-        assert_eq!(reader.suggestions(&OrderId::new("MINE"), 5).expect("suggests"), [OrderId::new("mine")]);
+        record(&mut index, run, 2, &[("r1", "é", "1.1.1"), ("r2", "ü", "2.2.2")]);
+        assert_eq!(order_key("é"), order_key("ü"), "letters beyond ASCII do not count");
+        assert_eq!(found(&reader, "é", "1.1.1"), [ids(&["r1"]), ids(&["r1"]), ids(&["r1"])]);
+        assert_eq!(found(&reader, "ü", "2.2.2"), [ids(&["r2"]), ids(&["r2"]), ids(&["r2"])]);
+        assert_eq!(found(&reader, "É", "É"), [ids(&[]), ids(&[]), ids(&[])]);
+        assert_eq!(reader.suggestions(&OrderId::new("É"), 5).expect("suggests"), [OrderId::new("é")]);
+    }
+
+    #[test]
+    fn an_order_whose_link_was_lost_is_an_error_and_never_absent() {
+        let dir = TempDir::new().expect("a folder");
+        let (mut index, reader, run) = open(&dir);
+        let rewards = ["r1", "r2", "r3"].map(|id| (id, id, "1.2.3"));
+        record(&mut index, run, 2, &rewards);
+        let inspect = || Whole::index(&dir.path().join("recoup.db"), None).expect("opens").expect("exists").inspect();
+        inspect().expect("sound");
+        for damage in [
+            "DELETE FROM links WHERE reward = 2",
+            "UPDATE links SET order_key = order_key + 1 WHERE reward = 2",
+            "UPDATE links SET order_id = 'r9' WHERE reward = 2",
+            "UPDATE links SET order_key = NULL WHERE reward = 2",
+            "UPDATE link_sums SET order_sum = order_sum + 1",
+            "DELETE FROM link_sums",
+        ] {
+            index.conn.execute_batch(&format!("SAVEPOINT before; {damage}; RELEASE before")).expect("damages");
+            let error = reader.find(&OrderId::new("r2")).expect_err(damage);
+            assert!(error.message.contains("does not match its checksum"), "{damage}: {}", error.message);
+            inspect().expect_err(damage);
+            index.conn.execute_batch("DELETE FROM links; DELETE FROM link_sums").expect("clears");
+            let mut sums = LinkSumChanges::default();
+            for (reward, (order, _, action)) in (1_i64..).zip(rewards) {
+                let link = Link { order_id: Some(OrderId::new(order)), action_id: Some(ActionId::new(action)) };
+                write_links(&index.conn, &mut sums, reward, &[], &[link]).expect("writes");
+            }
+            sums.write(&index.conn).expect("writes");
+            assert_eq!(reader.find(&OrderId::new("r2")).expect("finds").len(), 1);
+            inspect().expect("sound");
+        }
     }
 
     #[test]
     fn keys_are_the_same_in_every_build() {
-        assert_eq!((order_key("O-1"), action_key("O-1")), (KEPT[0], KEPT[1]));
-        assert_eq!(order_key(""), KEPT[2]);
-    }
-
-    /// As they stand in files.
-    const KEPT: [i64; 3] = [1_817_736_920_224_704_104, -6_874_711_304_230_145_790, -3_750_763_034_362_895_579];
-
-    /// Keys that a link should have and has not, and keys that no link has.
-    fn at_odds(index: &Index) -> (i64, i64) {
-        let of_links = "SELECT order_key(order_id) AS key, reward FROM links WHERE order_id IS NOT NULL
-             UNION SELECT action_key(action_id), reward FROM links WHERE action_id IS NOT NULL";
-        let kept = "SELECT key, reward FROM link_keys WHERE reward > 0 UNION SELECT key, reward FROM new_link_keys WHERE reward > 0";
-        let count = |sql: String| {
-            index.read(|conn| conn.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)))
-        };
-        (
-            count(format!("SELECT * FROM ({of_links}) EXCEPT SELECT * FROM ({kept})")).expect("counts"),
-            count(format!("SELECT * FROM ({kept}) EXCEPT SELECT * FROM ({of_links})")).expect("counts"),
-        )
+        assert_eq!(order_key("O-1"), 1_817_736_920_224_704_104);
+        assert_eq!(order_key(""), -3_750_763_034_362_895_579);
+        assert_eq!(action_key("O-1"), 3_405_431_713_379_342_664);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn links_and_keys_never_part(steps in prop::collection::vec((0..6_u8, 0..4_u8, 0..4_u8, 0..12_u8), 1..20)) {
+        fn links_and_their_sums_change_together(steps in prop::collection::vec((0..6_u8, 0..4_u8, 0..4_u8, 0..12_u8), 1..20)) {
             let dir = TempDir::new().expect("a folder");
             let (mut index, _reader, run) = open(&dir);
             for (at, (reward, order, action, what)) in steps.into_iter().enumerate() {
-                match what {
-                    0 => fill(&mut index),
-                    1 => drop(index.erase(&[AccountId::new("a")], Erased::default(), |_| ()).expect("erases")),
-                    _ => {
-                        let text = |name: &str, n: u8| if n == 0 { String::new() } else { format!("{name}{n}") };
-                        let (reward, order, action) = (format!("r{reward}"), text("#o", order), text("1.2.", action));
-                        record(&mut index, run, at as i64 + 2, &[(reward.as_str(), order.as_str(), action.as_str())]);
-                    }
+                if what == 0 {
+                    index.erase(&[AccountId::new("a")], Erased::default(), |_| ()).expect("erases");
+                } else {
+                    let text = |name: &str, n: u8| if n == 0 { String::new() } else { format!("{name}{n}") };
+                    let (reward, order, action) = (format!("r{reward}"), text("#o", order), text("1.2.", action));
+                    record(&mut index, run, at as i64 + 2, &[(reward.as_str(), order.as_str(), action.as_str())]);
                 }
-                prop_assert_eq!(at_odds(&index), (0, 0));
+                prop_assert_eq!(index.read(|conn| first_damage(conn)).expect("reads"), None);
             }
         }
     }
 
     proptest! {
-        /// A suggestion is found by its key, so what suggestions overlook must not count in it.
+        /// A suggestion is found by its key, so the key must ignore whatever suggestions ignore.
         #[test]
-        fn what_folds_alike_has_one_key(order in "[ \\t#0a-cA-C\u{e9}\u{c9}\u{a0}\u{3000}-]{0,8}") {
+        fn order_ids_that_fold_alike_have_one_key(order in "[ \\t#0a-cA-C\u{e9}\u{c9}\u{a0}\u{3000}-]{0,8}") {
             let folded = OrderId::new(order.as_str()).folded();
             prop_assert_eq!(order_key(&order), order_key(&folded), "{:?} and {:?}", order, folded);
         }

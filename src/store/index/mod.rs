@@ -1,71 +1,69 @@
-//! The index in domain terms: accounts, rewards, links, and how far a crawl has come.
+//! The index: accounts, rewards, links, and how far a crawl has come.
 //!
-//! [`Index`] is the one writer, [`IndexReader`] answers. Each method that writes is one IMMEDIATE transaction, with its
-//! counters inside. `schema.sql` says what every column means. Nothing here asks the vendor, and nothing is ever removed
-//! (what the vendor no longer lists is marked as gone) but what a person asked to forget, which `tombstones` keeps out.
+//! [`Index`] is the only writer, [`IndexReader`] answers look-ups. Each method that writes is one IMMEDIATE transaction, counters
+//! included. `schema.sql` describes every column. This module never calls the vendor. It deletes nothing but accounts that a person
+//! asked to forget; what the vendor no longer lists is marked as gone.
 
 mod accounts;
-mod answers;
-mod copies;
-mod course;
+mod batch;
+mod descriptors;
 mod forget;
-mod hints;
-mod ids;
+mod indexed_snapshot;
 mod jobs;
 mod links;
-pub(super) mod log;
-mod pack;
-mod pen;
+mod lookups;
+mod passes;
 mod program_rules;
-mod raw;
+mod raw_json;
 mod referrals;
 #[cfg(test)]
 mod refresh_tests;
 mod refusals;
+mod reward_pages;
+mod reward_rows;
 mod rewards;
-mod rows;
+mod run_lifecycle;
 mod runs;
-mod shared;
 mod sums;
-mod sweeps;
 #[cfg(test)]
 mod tests;
 mod tombstones;
 mod vendor_clock;
-mod walks;
+mod webhook_queue;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
-pub use answers::{IndexedReward, Match};
-pub use copies::Copied;
 pub use forget::Erased;
+pub use indexed_snapshot::Copied;
 pub use jobs::JobRow;
-pub use links::know_keys;
+pub use lookups::{IndexedReward, Match};
+pub use passes::{Sweep, SweepEnd, SweepVerdict};
 pub use program_rules::RuleRead;
-pub use raw::Reextracted;
+pub use raw_json::Reextracted;
 pub use referrals::ReferralRead;
 pub use refusals::Refusal;
+pub use reward_pages::{RewardRows, RowsCommitted, Unseen};
 pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
 pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
-pub use sweeps::{Sweep, SweepEnd, SweepVerdict};
+pub use sums::renew_reward_sums;
 pub use tombstones::Buried;
 pub use vendor_clock::{ClockOffset, JudgedBy, JudgedNow};
-pub use walks::{RewardRows, RowsCommitted, Unseen};
 
-pub(super) use links::links_without_keys;
-use log::{LAST_RESORT, LogKeeper};
-use pack::Packer;
-use shared::Shared;
-pub(super) use sums::first_damage;
+use batch::{Batch, CounterDeltas};
+use links::LinkSumChanges;
+pub(super) use links::first_damage;
+use raw_json::JsonCompressor;
+use tombstones::Forgotten;
 
 use super::{Identity, Layout, open_reader, open_writer, sql_error};
 use crate::error::{Error, Kind, Result};
-use crate::model::Coverage;
+use crate::model::{AccountId, ActionId, Coverage, OrderId, RewardId, UserId};
 use crate::store::ledger::Head;
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -73,111 +71,118 @@ pub(super) const LAYOUT: Layout = Layout {
     schema: include_str!("../../../schema.sql"),
     version: 1,
     synchronous: "NORMAL",
-    functions: know_keys,
+    functions: |_| Ok(()),
     application_id: 0x7265_6378, // "recx"
 };
+
+/// Pages in the write-ahead log at which SQLite copies them into the file: 64 MB. IDs arrive in no order, so a crawl writes pages all
+/// over the file. With SQLite's default of 4 MB, each page would be copied dozens of times.
+pub(super) const AUTOCHECKPOINT_PAGES: i64 = 16_384;
 
 /// The row of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey(i64);
 
 impl AccountKey {
-    /// Before every account: where a pass over the queue begins.
+    /// Before every account: the start of the queue.
     pub const START: Self = Self(0);
 }
 
-/// The writer. One per process; a second process waits for its transactions, not for its life.
+/// The writer. Several processes may open it; each waits for the transactions of the others.
 #[derive(Debug)]
 pub struct Index {
-    /// Dropped before the connection is.
-    log: LogKeeper,
     conn: Connection,
     path: PathBuf,
-    shared: Shared,
-    packer: Packer,
+    forgotten: Forgotten,
+    compressor: JsonCompressor,
 }
 
-/// A reader. Sees the last committed state and cannot write.
+/// A reader. It sees the last committed state.
 #[derive(Debug)]
 pub struct IndexReader {
     conn: Connection,
     path: PathBuf,
-    /// The coverage as of a version of the file: it is asked for with every answer, and changes with few commits.
+    /// The coverage with the `data_version` of the file that it was read from. Every answer needs it, and few commits change it.
     coverage: RefCell<Option<(i64, Coverage)>>,
 }
 
 impl Index {
-    /// Opens the index for writing; creates it where it is missing.
+    /// Opens the index for writing; creates it if it is missing.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self> {
         let conn = open_writer(path, &LAYOUT, identity)?;
-        conn.set_prepared_statement_cache_capacity(64);
-        // IDs arrive in no order, so a crawl touches index pages all over the file. With SQLite's 2 MB of cache and a
-        // checkpoint every 4 MB, a crawl of half a million accounts writes each page dozens of times.
+        conn.set_prepared_statement_cache_capacity(128);
+        // For the same reason as AUTOCHECKPOINT_PAGES. SQLite's default is 2 MB.
         let tuned = conn
             .pragma_update(None, "cache_size", -32 * 1024)
-            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", LAST_RESORT, |_| Ok(())));
+            .and_then(|()| conn.pragma_update_and_check(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES, |_| Ok(())));
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        let packer = Packer::new(&conn).map_err(|error| sql_error(&error, &LAYOUT, path))?;
-        Ok(Self { log: LogKeeper::new(path), conn, path: path.to_owned(), shared: Shared::default(), packer })
+        let compressor = JsonCompressor::new()
+            .map_err(|error| Error::new(Kind::Failed, format!("zstd failed to start: {error}")))?;
+        Ok(Self { conn, path: path.to_owned(), forgotten: Forgotten::default(), compressor })
     }
 
-    /// One IMMEDIATE transaction: all of it, or nothing.
-    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &mut Shared) -> rusqlite::Result<T>) -> Result<T> {
-        self.write_packed(|tx, shared, _| work(tx, shared))
-    }
-
-    /// The same for what keeps the JSON of rewards.
-    fn write_packed<T>(
-        &mut self,
-        work: impl FnOnce(&Transaction<'_>, &mut Shared, &mut Packer) -> rusqlite::Result<T>,
-    ) -> Result<T> {
-        let outcome = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
-            // Another process may have forgotten an account since.
-            self.shared.forgotten.refresh(&tx)?;
-            let value = work(&tx, &mut self.shared, &mut self.packer)?;
+    /// Runs `work` in one IMMEDIATE transaction.
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let written = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+            let value = work(&tx)?;
             tx.commit()?;
             Ok(value)
         });
-        if outcome.is_ok() {
-            self.log.look_after(&self.conn);
-        }
-        outcome.map_err(|error| {
-            // Rows that were rolled back must not be remembered by their numbers.
-            self.shared = Shared::default();
-            if let Ok(packer) = Packer::new(&self.conn) {
-                self.packer = packer;
-            }
+        written.map_err(|error| sql_error(&error, &LAYOUT, &self.path))
+    }
+
+    /// The same for writers of accounts and rewards: with the tombstones, and with what is written last.
+    fn write_batch<T>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let written = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+            self.forgotten.refresh(&tx)?;
+            let mut batch = Batch {
+                tx: &tx,
+                forgotten: &mut self.forgotten,
+                compressor: &mut self.compressor,
+                counters: CounterDeltas::default(),
+                link_sums: LinkSumChanges::default(),
+            };
+            let value = work(&mut batch)?;
+            batch.finish()?;
+            tx.commit()?;
+            Ok(value)
+        });
+        written.map_err(|error| {
+            // A transaction that was rolled back may have added tombstones.
+            self.forgotten = Forgotten::default();
             sql_error(&error, &LAYOUT, &self.path)
         })
     }
 
-    /// One transaction that outlives a power cut, and is in the main file unless a reader stands in the way: what is
-    /// remembered of the ledger holds as the ledger does. If it is in the log alone, a copy of both main files is still safe:
-    /// the ledger's own says what was sent.
+    /// One transaction that survives a power cut: what the index records of the ledger must be as durable as the ledger. The commit is
+    /// also copied into the main file, unless a reader prevents it. If it stays in the log, a copy of both main files is still safe,
+    /// because the ledger's own file says what was sent.
     fn write_durably<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         self.read(|conn| conn.pragma_update(None, "synchronous", "FULL"))?;
-        let written = self.write(|tx, _| work(tx));
+        let written = self.write(work);
         self.read(|conn| {
             if written.is_ok() {
-                log::checkpoint(conn)?;
+                conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             }
             conn.pragma_update(None, "synchronous", LAYOUT.synchronous)
         })?;
         written
     }
 
-    /// Remembers the ledger that goes with this index, and how far it was: another one than the first is refused, and so is
-    /// an older copy later, because what was sent from there would be sent again.
+    /// Records the ledger that this index is used with, and its newest event. Refuses another ledger. The record also reveals an older
+    /// copy of the same ledger later, from which orders could be sent twice.
     pub fn remember_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         let kept: String = self.write_durably(|tx| {
             let insert = "INSERT INTO identity (key, value) VALUES (?1, ?2)";
-            tx.execute(&format!("{insert} ON CONFLICT DO NOTHING"), ["ledger_id", ledger_id])?;
+            tx.execute(&format!("{insert} ON CONFLICT (key) DO NOTHING"), ["ledger_id", ledger_id])?;
             let kept: String =
                 tx.query_row("SELECT value FROM identity WHERE key = 'ledger_id'", [], |row| row.get(0))?;
             if kept == ledger_id {
-                let newer = "ON CONFLICT DO UPDATE SET value = excluded.value WHERE CAST(value AS INTEGER) < ?3";
-                let text = format!("{} {}", head.sequence, head.hash);
-                tx.execute(&format!("{insert} {newer}"), rusqlite::params!["ledger_head", text, head.sequence])?;
+                let newer = "ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+                if known_sequence(tx)?.is_none_or(|known| known < head.sequence) {
+                    let text = format!("{} {}", head.sequence, head.hash);
+                    tx.execute(&format!("{insert} {newer}"), ["ledger_head", &text])?;
+                }
             }
             Ok(kept)
         })?;
@@ -188,11 +193,11 @@ impl Index {
             .hint("name the right one with RECOUP_LEDGER; nothing was sent"))
     }
 
-    /// Remembers another ledger than before, or an older one, which a person has accepted.
+    /// Records another ledger than before, or an older copy, because a person has accepted it.
     pub fn adopt_ledger(&mut self, ledger_id: &str, head: &Head) -> Result<()> {
         self.write_durably(|tx| {
             let set =
-                "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+                "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
             tx.execute(set, ["ledger_id", ledger_id])?;
             tx.execute(set, ["ledger_head", &format!("{} {}", head.sequence, head.hash)]).map(drop)
         })
@@ -204,28 +209,28 @@ impl Index {
 }
 
 impl IndexReader {
-    /// Opens the index for reading; `None` where there is none yet.
+    /// Opens the index for reading; `None` if there is none yet.
     pub fn open(path: &Path, identity: Option<&Identity>) -> Result<Option<Self>> {
         let Some(conn) = open_reader(path, &LAYOUT, identity)? else { return Ok(None) };
         conn.set_prepared_statement_cache_capacity(64);
-        // IDs arrive in no order, so look-ups go all over the file. What one command does not need is not taken.
+        // A limit: SQLite allocates pages only as it reads them.
         let tuned = conn.pragma_update(None, "cache_size", -16 * 1024);
         tuned.map_err(|error| sql_error(&error, &LAYOUT, path))?;
         Ok(Some(Self { conn, path: path.to_owned(), coverage: RefCell::default() }))
     }
 
-    /// Answers everything that `work` asks as of one moment, whatever a crawl writes meanwhile: rows that are compared with
-    /// each other must not be of two states. Also cheaper for many questions, each of which would take the lock anew.
+    /// Runs `work` on one state of the file, whatever a crawl writes meanwhile. Also cheaper for many queries, each of which would take
+    /// the read lock again.
     pub fn at_one_moment<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        // Held until the end, and only ever read in: there is nothing to commit.
+        // The transaction only reads, so it needs no commit.
         let held = self.conn.unchecked_transaction().map_err(|error| sql_error(&error, &LAYOUT, &self.path))?;
         let answer = work(self);
         drop(held);
         answer
     }
 
-    /// The ledger that was used with this index and how far it was; `None` before the first retraction. The hash is empty
-    /// if the ledger has no event.
+    /// The ledger that was used with this index, and its newest event then; `None` before the first retraction. The hash is empty if
+    /// the ledger has no event.
     pub fn ledger(&self) -> Result<Option<(String, Head)>> {
         let value = |conn: &Connection, key: &str| -> rusqlite::Result<Option<String>> {
             conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)).optional()
@@ -238,7 +243,7 @@ impl IndexReader {
         })
     }
 
-    /// Whom the index belongs to.
+    /// The tenant that the index belongs to.
     pub fn identity(&self) -> Result<Identity> {
         let value = |key: &str| {
             self.read(|conn| conn.query_row("SELECT value FROM identity WHERE key = ?1", [key], |row| row.get(0)))
@@ -251,8 +256,7 @@ impl IndexReader {
         })
     }
 
-    /// Several questions as of one moment, of a caller that may have asked for that already: what is compared with each other
-    /// must not be of two states.
+    /// The same for methods of this module, which may already run within [`IndexReader::at_one_moment`].
     fn consistent<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.read(|conn| {
             let held = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
@@ -267,7 +271,7 @@ impl IndexReader {
     }
 }
 
-/// Moments are Unix milliseconds in the schema.
+/// From Unix milliseconds.
 fn moment(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -276,3 +280,29 @@ fn damaged_raw() -> Error {
     Error::new(Kind::Storage, "the stored JSON of a reward is damaged")
         .hint("move the index away and run `recoup crawl`: it can be rebuilt, the ledger is a file of its own")
 }
+
+/// The newest ledger event that was recorded; `None` before the first.
+fn known_sequence(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    let select = "SELECT value FROM identity WHERE key = 'ledger_head'";
+    let text: Option<String> = conn.query_row(select, [], |row| row.get(0)).optional()?;
+    Ok(text.map(|text| text.split(' ').next().and_then(|sequence| sequence.parse().ok()).unwrap_or(0)))
+}
+
+/// IDs are stored as their exact text.
+macro_rules! text_columns {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.as_str().into())
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                Ok(Self::new(value.as_str()?))
+            }
+        }
+    )*};
+}
+
+text_columns!(OrderId, ActionId, AccountId, UserId, RewardId);

@@ -1,62 +1,54 @@
-//! What the vendor's program rules said when they were last read.
+//! The vendor's program rules as they were last read.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, params};
 
-use super::sums::{adds_up, must_add_up};
+use super::sums::PROGRAM_RULES;
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
 
-/// What a program said of its rules, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleRead {
-    /// The program.
     pub program_id: String,
-    /// JSON of whoever wrote it down.
+    /// JSON of `retract`.
     pub answer: String,
-    /// When it was read.
     pub read_at: Timestamp,
 }
 
 impl Index {
-    /// Keeps what a program says of its rules, in place of what was read before.
+    /// Stores the rules of a program in place of what was read before.
     pub fn put_program_rule(&mut self, program_id: &str, answer: &str, read_at: Timestamp) -> Result<()> {
-        self.write(|tx, _| {
-            let insert = "INSERT INTO program_rules (program_id, answer, read_at) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (program_id) DO UPDATE SET answer = excluded.answer, read_at = excluded.read_at";
-            tx.execute(insert, params![program_id, answer, read_at.as_millisecond()]).map(drop)
-        })
+        self.write(|tx| PROGRAM_RULES.put(tx, params![program_id, answer, read_at.as_millisecond()]))
     }
 
-    /// As [`IndexReader::program_rule`].
+    /// The rules of a program; `None` if they were never read.
     pub fn program_rule(&self, program_id: &str) -> Result<Option<RuleRead>> {
-        Ok(self.read(|conn| select(conn, Some(program_id)))?.pop())
+        Ok(self.read(|conn| select(conn, OF_PROGRAM, [program_id]))?.pop())
     }
 }
 
 impl IndexReader {
-    /// What this program said of its rules when it was last read; `None` if it never was.
+    /// The rules of a program; `None` if they were never read.
     pub fn program_rule(&self, program_id: &str) -> Result<Option<RuleRead>> {
-        Ok(self.read(|conn| select(conn, Some(program_id)))?.pop())
+        Ok(self.read(|conn| select(conn, OF_PROGRAM, [program_id]))?.pop())
     }
 
-    /// The same of every program that was read, in the order of their IDs.
+    /// The rules of every program that was read, ordered by its ID.
     pub fn program_rules(&self) -> Result<Vec<RuleRead>> {
-        self.read(|conn| select(conn, None))
+        self.read(|conn| select(conn, "ORDER BY program_id", []))
     }
 }
 
-fn select(conn: &Connection, program_id: Option<&str>) -> rusqlite::Result<Vec<RuleRead>> {
-    let select = format!(
-        "SELECT program_id, answer, read_at, {} FROM program_rules WHERE ?1 IS NULL OR program_id = ?1 ORDER BY program_id",
-        adds_up("program_rules", "program_rules")
-    );
-    conn.prepare_cached(&select)?.query_map([program_id], rule_from)?.collect()
-}
+const OF_PROGRAM: &str = "WHERE program_id = ?1";
 
-fn rule_from(row: &Row<'_>) -> rusqlite::Result<RuleRead> {
-    must_add_up(row.get(3)?, "a program rule")?;
-    Ok(RuleRead { program_id: row.get(0)?, answer: row.get(1)?, read_at: moment(row.get(2)?) })
+fn select(conn: &Connection, which: &str, params: impl Params) -> rusqlite::Result<Vec<RuleRead>> {
+    let select = format!("SELECT {} FROM program_rules {which}", PROGRAM_RULES.selected);
+    conn.prepare_cached(&select)?
+        .query_map(params, |row| {
+            PROGRAM_RULES.verify(row, 0)?;
+            Ok(RuleRead { program_id: row.get(1)?, answer: row.get(2)?, read_at: moment(row.get(3)?) })
+        })?
+        .collect()
 }
 
 #[cfg(test)]
@@ -90,8 +82,8 @@ mod tests {
         file[at] = b'A';
         std::fs::write(&path, file).expect("damages");
         let reader = IndexReader::open(&path, None).expect("opens").expect("exists");
-        let refused = reader.program_rule("b").expect_err("it does not add up");
-        assert!(refused.message.contains("does not add up"), "{}", refused.message);
+        let refused = reader.program_rule("b").expect_err("it is damaged");
+        assert!(refused.message.contains("does not match its checksum"), "{}", refused.message);
         assert_eq!(reader.program_rule("a").expect("reads"), Some(read("a", "1", 6)));
     }
 }

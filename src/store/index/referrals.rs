@@ -1,59 +1,57 @@
-//! The referrals of rewards as they were last read: IDs and dates, no person.
+//! The referrals of rewards: which referral a reward names, and each referral as it was last read (IDs and dates only).
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::sums::{adds_up, must_add_up};
+use super::sums::{REFERRALS, REWARDS, damaged};
 use super::{Index, IndexReader};
 use crate::error::Result;
-use crate::extract::referral_id;
 use crate::model::RewardId;
 
-/// A referral as it was read. Dates are Unix milliseconds, the vendor's.
+/// A referral as it was read. All times are Unix milliseconds; the first three are by the vendor's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferralRead {
-    /// The referral.
     pub referral_id: String,
-    /// When it started; `None` if the vendor gives no date.
+    /// `None` if the vendor gives no date.
     pub started_at: Option<i64>,
-    /// When it converted; `None` if it is not converted.
+    /// `None` if it is not converted.
     pub converted_at: Option<i64>,
-    /// When it was modified; `None` if the vendor gives no date.
+    /// `None` if the vendor gives no date.
     pub modified_at: Option<i64>,
-    /// When it was read.
     pub read_at: i64,
 }
 
 impl Index {
-    /// Keeps a referral as it was read, in place of what was read before.
+    /// Stores a referral in place of what was read before.
     pub fn put_referral(&mut self, referral: &ReferralRead) -> Result<()> {
         let ReferralRead { referral_id, started_at, converted_at, modified_at, read_at } = referral;
-        self.write(|tx, _| {
-            let insert = "INSERT INTO referrals (referral_id, started_at, converted_at, modified_at, read_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (referral_id) DO UPDATE SET started_at = excluded.started_at,
-                     converted_at = excluded.converted_at, modified_at = excluded.modified_at, read_at = excluded.read_at";
-            tx.execute(insert, params![referral_id, started_at, converted_at, modified_at, read_at]).map(drop)
-        })
+        self.write(|tx| REFERRALS.put(tx, params![referral_id, started_at, converted_at, modified_at, read_at]))
     }
 
-    /// As [`IndexReader::referral`].
     pub fn referral(&self, referral_id: &str) -> Result<Option<ReferralRead>> {
         self.read(|conn| select(conn, referral_id))
     }
 }
 
 impl IndexReader {
-    /// The referrals that these rewards name, each once.
+    /// The distinct referrals that these rewards name. A reward that is not in the index names none.
     pub fn referral_ids<'a>(&self, rewards: impl IntoIterator<Item = &'a RewardId>) -> Result<Vec<String>> {
-        let mut ids: Vec<String> = Vec::new();
-        for reward in rewards {
-            if let Some(id) = self.raw(reward)?.as_deref().and_then(referral_id)
-                && !ids.contains(&id)
-            {
-                ids.push(id);
+        let sql = format!("SELECT {} FROM rewards WHERE reward_id = ?1", REWARDS.selected);
+        self.consistent(|conn| {
+            let mut ids: Vec<String> = Vec::new();
+            let mut select = conn.prepare_cached(&sql)?;
+            for reward in rewards {
+                let named = select.query_row([reward], |row| {
+                    REWARDS.verify(row, 0)?;
+                    Ok((row.get::<_, RewardId>(2)?, row.get::<_, Option<String>>(11)?))
+                });
+                let Some((found, named)) = named.optional()? else { continue };
+                if found != *reward {
+                    return Err(damaged("the index of rewards"));
+                }
+                ids.extend(named.filter(|id| !ids.contains(id)));
             }
-        }
-        Ok(ids)
+            Ok(ids)
+        })
     }
 
     /// A referral as it was last read; `None` if it never was.
@@ -63,22 +61,18 @@ impl IndexReader {
 }
 
 fn select(conn: &Connection, referral_id: &str) -> rusqlite::Result<Option<ReferralRead>> {
-    let select = format!(
-        "SELECT referral_id, started_at, converted_at, modified_at, read_at, {} FROM referrals WHERE referral_id = ?1",
-        adds_up("referrals", "referrals")
-    );
-    conn.prepare_cached(&select)?.query_row([referral_id], referral_from).optional()
-}
-
-fn referral_from(row: &Row<'_>) -> rusqlite::Result<ReferralRead> {
-    must_add_up(row.get(5)?, "a referral")?;
-    Ok(ReferralRead {
-        referral_id: row.get(0)?,
-        started_at: row.get(1)?,
-        converted_at: row.get(2)?,
-        modified_at: row.get(3)?,
-        read_at: row.get(4)?,
-    })
+    let select = format!("SELECT {} FROM referrals WHERE referral_id = ?1", REFERRALS.selected);
+    let read = conn.prepare_cached(&select)?.query_row([referral_id], |row| {
+        REFERRALS.verify(row, 0)?;
+        Ok(ReferralRead {
+            referral_id: row.get(1)?,
+            started_at: row.get(2)?,
+            converted_at: row.get(3)?,
+            modified_at: row.get(4)?,
+            read_at: row.get(5)?,
+        })
+    });
+    read.optional()
 }
 
 #[cfg(test)]

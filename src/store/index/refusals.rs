@@ -1,4 +1,4 @@
-//! Commands whose credentials the vendor has refused: a word left for whoever looks at the status.
+//! Commands whose credentials the vendor has refused, for `recoup status` to report.
 
 use jiff::Timestamp;
 use rusqlite::params;
@@ -7,21 +7,21 @@ use serde::Serialize;
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
 
-/// A command that was refused, and has not been accepted since.
+/// A command that the vendor refused, and has not accepted since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Refusal {
     /// `crawl`, `retract` or `verify`.
     pub command: String,
-    /// When, RFC 3339.
+    /// RFC 3339.
     pub at: String,
-    /// What the error said.
+    /// The error message.
     pub message: String,
 }
 
 impl Index {
-    /// Remembers that a command was refused; `None` forgets it, because it was accepted.
+    /// Records that the vendor refused a command. `None` deletes the record, because the vendor accepted the command.
     pub fn remember_refusal(&mut self, command: &str, message: Option<&str>, at: Timestamp) -> Result<()> {
-        self.write(|tx, _| {
+        self.write(|tx| {
             match message {
                 Some(message) => tx.execute(
                     "INSERT INTO refusals (command, at, message) VALUES (?1, ?2, ?3)
@@ -36,7 +36,7 @@ impl Index {
 }
 
 impl IndexReader {
-    /// What was refused, in the order of commands.
+    /// All refusals, ordered by command.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
         self.read(|conn| {
             conn.prepare("SELECT command, at, message FROM refusals ORDER BY command")?

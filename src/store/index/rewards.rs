@@ -1,7 +1,7 @@
-//! Rewards: the answer for one account becomes rows, links and counters, in one transaction per batch of accounts.
+//! Rewards: the response for one account becomes rows, links and counters, in one transaction for a batch of accounts.
 //!
-//! What an account no longer lists is marked as gone; what another account listed before moves. An answer that was asked
-//! for before a newer one never overwrites it.
+//! A reward that its account no longer lists is marked as gone. A reward that another account listed before moves to the new one.
+//! A response never overwrites one that was requested later.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -10,32 +10,30 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::value::RawValue;
 
-use super::accounts::{Lineage, Page, PageCommitted, write_page};
-use super::links::move_keys_on;
-use super::pack::Packer;
-use super::pen::{Pen, Sql};
-use super::rows::{Item, Tally, old_rewards};
-use super::shared::Shared;
-use super::sweeps::count_accounts;
+use super::accounts::{Page, PageCommitted, write_page};
+use super::batch::{Batch, RunAncestry, count_accounts};
+use super::reward_rows::{RewardWrite, previous_of_account};
+use super::sums::{ACCOUNTS, REWARDS};
 use super::{AccountKey, Index, RunKey, Sweep};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Extracted, Mapping};
 use crate::model::{AccountId, RewardId};
 
-/// A reward as it was read, with its JSON as it came.
+/// A reward as it was read, with its JSON as the vendor sent it.
 #[derive(Debug, Clone)]
 pub struct ReadReward {
     pub(super) extracted: Extracted,
     pub(super) raw: Box<str>,
-    pub(super) via: Via,
+    pub(super) source: Via,
+    pub(super) referral_id: Option<String>,
 }
 
-/// Which API a reward came by. They differ in what they say of a link, so one does not take back what another has said.
+/// The API that a reward was read from. The APIs differ in what they say about a link, so a reading from one does not remove a link
+/// that another one gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     /// Get Rewards, or a reward by its ID.
     Rest,
-    /// GraphQL.
     GraphQl,
     /// A row of an export.
     Export,
@@ -60,129 +58,99 @@ impl Via {
 }
 
 impl ReadReward {
-    /// Takes the JSON as it is. It is packed where it is written, which is not where the vendor is asked.
     pub fn new(extracted: Extracted, raw: &str) -> Self {
-        Self { extracted, raw: raw.into(), via: Via::Rest }
+        Self { extracted, raw: raw.into(), source: Via::Rest, referral_id: extract::referral_id(raw) }
     }
 
-    /// What Get Rewards answered for an account; and how many of the rewards cannot be kept, because they have no id.
+    /// The rewards in a response of Get Rewards, and how many cannot be stored because they have no ID.
     ///
     /// # Errors
-    /// [`Kind::Vendor`] if a reward names another account: then the answer is not about the one that was asked, and nothing of it
-    /// is kept.
+    /// [`Kind::Vendor`] if a reward names another account: the response then belongs to another request, and none of it is stored.
     pub fn all(raw: Vec<Box<RawValue>>, account: &AccountId, mapping: &Mapping) -> Result<(Vec<Self>, u64)> {
         let (mut rewards, mut unusable) = (Vec::with_capacity(raw.len()), 0);
         for raw in raw {
             match extract::read(raw.get(), account, mapping) {
                 Ok(extracted) if extracted.reward.account_id != *account => {
-                    let what =
-                        "Advocate Get Rewards answered with rewards of another account than the one that was asked for";
+                    let what = "Advocate Get Rewards answered with rewards of another account than the requested one";
                     return Err(Error::new(Kind::Vendor, what)
-                        .hint("run the same command again; a cache or a proxy in between may mix answers up"));
+                        .hint("run the same command again; a cache or a proxy in between may mix responses up"));
                 }
-                Ok(extracted) => rewards.push(Self { extracted, raw: raw.into(), via: Via::Rest }),
+                Ok(extracted) => rewards.push(Self::new(extracted, raw.get())),
                 Err(_no_id) => unusable += 1,
             }
         }
         Ok((rewards, unusable))
     }
 
-    /// The same, having come by another API than Get Rewards.
+    /// The same reward, read from another API than Get Rewards.
     #[must_use]
-    pub fn via(mut self, via: Via) -> Self {
-        self.via = via;
+    pub fn via(mut self, source: Via) -> Self {
+        self.source = source;
         self
     }
 
-    /// What the reward says.
     pub fn extracted(&self) -> &Extracted {
         &self.extracted
     }
 }
 
-/// What came of asking for one account.
+/// The result of reading one account.
 #[derive(Debug, Clone)]
 pub struct AccountRead {
-    /// The account's row.
     pub key: AccountKey,
-    /// When it was asked.
+    /// When the request was sent.
     pub asked_at: Timestamp,
-    /// What came back.
     pub answer: AccountAnswer,
 }
 
-/// What a crawl writes in batches.
+/// One step of a crawl that is written in a batch with others.
 #[derive(Debug, Clone)]
 pub enum Entry {
-    /// What came of asking for one account.
     Read(AccountRead),
-    /// A page of participants, read at this moment in this sweep.
+    /// A page of participants with its cursor. `at` is when it arrived.
     Page {
-        /// The walk that it belongs to.
         sweep: Sweep,
-        /// The page, with the cursor that stands behind it.
         page: Page,
-        /// When it came.
         at: Timestamp,
     },
 }
 
-/// The answer for one account.
+/// The response for one account.
 #[derive(Debug, Clone)]
 pub enum AccountAnswer {
-    /// Its rewards, all of them.
-    Listed {
-        /// The rewards.
-        rewards: Vec<ReadReward>,
-        /// Rewards that could not be kept because they have no id.
-        unusable: u64,
-    },
-    /// The vendor does not know it, and it is nobody's claim that it should: it is gone.
+    /// All its rewards. `unusable` counts those that have no ID and cannot be stored.
+    Listed { rewards: Vec<ReadReward>, unusable: u64 },
+    /// The vendor does not know the account, and the list of participants did not name it: it is gone.
     NoSuchAccount,
-    /// Get Rewards does not know it. In a crawl that decides nothing: it is gone once a walk does not list it any more, and
-    /// where the list still has it, the two disagree, which is a failure.
+    /// Get Rewards does not know the account. The next pass over the list decides: if it lists the account, the two contradict each
+    /// other, which is a failure; if it does not, the account is gone.
     Unknown,
-    /// It could not be read.
+    /// The account could not be read, for this reason.
     Failed(String),
 }
 
 impl Index {
-    /// The answers for a batch of accounts: all of them, or none.
+    /// Writes the responses for a batch of accounts in one transaction.
     pub fn record(&mut self, run: RunKey, reads: Vec<AccountRead>) -> Result<()> {
         self.commit(run, reads.into_iter().map(Entry::Read)).map(drop)
     }
 
-    /// Answers and pages, in the order in which they came: all of them, or none. Says what each page brought. Each is taken
-    /// when its turn comes, so that what is made late is still at hand when it is written.
+    /// Writes responses and pages in their order, in one transaction. Returns the counts of each page.
     pub fn commit(&mut self, run: RunKey, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<PageCommitted>> {
-        let (pages, last) = self.write_packed(|tx, shared, packer| {
-            let mut tally = Tally::default();
-            let (mut pages, mut last) = (Vec::new(), None);
-            let lineage = Lineage::of(tx, run)?;
-            let pen = &mut Pen::new(tx);
+        self.write_batch(|batch| {
+            let mut pages = Vec::new();
+            let ancestry = RunAncestry::of(batch.tx, run)?;
             for entry in entries {
                 match entry {
-                    Entry::Read(read) => {
-                        record_account(pen, shared, packer, &mut tally, lineage, &read)?;
-                        last = Some(read.asked_at);
-                    }
-                    Entry::Page { sweep, page, at } => {
-                        pages.push(write_page(pen, &shared.forgotten, run, &sweep, &page, at)?);
-                        last = Some(at);
-                    }
+                    Entry::Read(read) => record_account(batch, ancestry, &read)?,
+                    Entry::Page { sweep, page, at } => pages.push(write_page(batch, run, &sweep, &page, at)?),
                 }
             }
-            move_keys_on(tx)?;
-            tally.write(tx)?;
-            Ok((pages, last))
-        })?;
-        if let Some(last) = last {
-            self.learn(last)?;
-        }
-        Ok(pages)
+            Ok(pages)
+        })
     }
 
-    /// The answer for one account that was asked live, outside of a crawl. Counts towards the newest run.
+    /// The response for one account that was read outside of a crawl. It counts towards the newest run.
     pub fn record_live(
         &mut self,
         account: &AccountId,
@@ -191,33 +159,28 @@ impl Index {
         asked_at: Timestamp,
     ) -> Result<()> {
         let answer = AccountAnswer::Listed { rewards, unusable };
-        self.write_packed(|tx, shared, packer| {
-            if shared.forgotten.has(account.as_str()) {
+        self.write_batch(|batch| {
+            if batch.forgotten.has(account.as_str()) {
                 return Ok(());
             }
-            let run = newest_run(tx)?;
-            let key = account_key(tx, run, account, asked_at)?;
-            let mut tally = Tally::default();
-            let lineage = Lineage::of(tx, run)?;
-            let read = AccountRead { key, asked_at, answer };
-            record_account(&mut Pen::new(tx), shared, packer, &mut tally, lineage, &read)?;
-            tally.write(tx)
+            let run = newest_run(batch.tx)?;
+            let key = account_key(batch.tx, run, account, asked_at)?;
+            let ancestry = RunAncestry::of(batch.tx, run)?;
+            record_account(batch, ancestry, &AccountRead { key, asked_at, answer })
         })
     }
 
-    /// One reward that was read by its ID, outside of its account's list. Says nothing about the others of that account.
+    /// One reward that was read by its ID. The other rewards of its account stay as they are.
     pub fn record_reward(&mut self, reward: &ReadReward, asked_at: Timestamp) -> Result<()> {
-        self.write_packed(|tx, shared, packer| {
-            let run = newest_run(tx)?;
+        self.write_batch(|batch| {
             let listed_by = &reward.extracted.reward.account_id;
-            if shared.forgotten.has(listed_by.as_str()) {
+            if batch.forgotten.has(listed_by.as_str()) {
                 return Ok(());
             }
-            let key = account_key(tx, run, listed_by, asked_at)?;
-            let mut tally = Tally::default();
-            let item = Item { lineage: Lineage::of(tx, run)?, key, listed_by, asked_at, reward };
-            item.write(&mut Pen::new(tx), shared, packer, &mut tally, None)?;
-            tally.write(tx)
+            let run = newest_run(batch.tx)?;
+            let account = account_key(batch.tx, run, listed_by, asked_at)?;
+            let ancestry = RunAncestry::of(batch.tx, run)?;
+            RewardWrite { ancestry, account, listed_by, asked_at, reward }.write(batch, None)
         })
     }
 }
@@ -226,23 +189,20 @@ fn newest_run(tx: &Transaction<'_>) -> rusqlite::Result<RunKey> {
     tx.query_row("SELECT coalesce(max(id), 0) FROM runs", [], |row| row.get(0)).map(RunKey)
 }
 
-/// The account's row, made where it is missing.
+/// The account's row. Adds it if it is missing.
 fn account_key(tx: &Transaction<'_>, run: RunKey, account: &AccountId, at: Timestamp) -> rusqlite::Result<AccountKey> {
     let found = "SELECT id FROM accounts WHERE account_id = ?1";
-    if let Some(id) = tx.prepare_cached(found)?.query_row([account.as_str()], |row| row.get(0)).optional()? {
+    if let Some(id) = tx.prepare_cached(found)?.query_row([account], |row| row.get(0)).optional()? {
         return Ok(AccountKey(id));
     }
-    tx.execute(
-        "INSERT INTO accounts (account_id, first_seen_at) VALUES (?1, ?2)",
-        params![account.as_str(), at.as_millisecond()],
-    )?;
-    let key = AccountKey(tx.last_insert_rowid());
+    let insert = "INSERT INTO accounts (account_id, first_seen_at) VALUES (?1, ?2)";
+    let id = ACCOUNTS.insert(tx, insert, params![account, at.as_millisecond()])?;
     count_accounts(tx, run, 1, 0)?;
-    Ok(key)
+    Ok(AccountKey(id))
 }
 
-/// An account's row as it was before.
-struct Before {
+/// An account's row before the current transaction changes it.
+struct PreviousAccount {
     account_id: AccountId,
     read_run: i64,
     read_at: Option<i64>,
@@ -252,20 +212,17 @@ struct Before {
     failed: bool,
 }
 
-fn record_account(
-    pen: &mut Pen<'_>,
-    shared: &mut Shared,
-    packer: &mut Packer,
-    tally: &mut Tally,
-    lineage: Lineage,
-    read: &AccountRead,
-) -> rusqlite::Result<()> {
-    let run = RunKey(lineage.run);
+fn record_account(batch: &mut Batch<'_>, ancestry: RunAncestry, read: &AccountRead) -> rusqlite::Result<()> {
+    let tx = batch.tx;
+    let run = RunKey(ancestry.run);
     let asked_at = read.asked_at.as_millisecond();
-    let before = pen
-        .sql(Sql::AccountByRow)?
+    let previous = tx
+        .prepare_cached(
+            "SELECT account_id, read_run, read_at, gone_at IS NOT NULL, unusable, queued_run,
+                 failed_run IS NOT NULL OR unknown = 1 FROM accounts WHERE id = ?1",
+        )?
         .query_row([read.key.0], |row| {
-            Ok(Before {
+            Ok(PreviousAccount {
                 account_id: row.get(0)?,
                 read_run: row.get(1)?,
                 read_at: row.get(2)?,
@@ -276,62 +233,63 @@ fn record_account(
             })
         })
         .optional()?;
-    // It was forgotten while it was being read.
-    let Some(before) = before else { return Ok(()) };
-    if before.read_at.is_some_and(|read_at| read_at > asked_at) && before.read_run >= run.0 {
+    // The account was forgotten while it was being read.
+    let Some(previous) = previous else { return Ok(()) };
+    if previous.read_at.is_some_and(|read_at| read_at > asked_at) && previous.read_run >= run.0 {
         return Ok(());
     }
-    let was_read = before.read_run >= lineage.base;
-    let was_known = !before.gone && lineage.knows(before.queued_run, before.read_run);
+    let was_read = previous.read_run >= ancestry.base;
+    let was_known = !previous.gone && ancestry.knows(previous.queued_run, previous.read_run);
     match &read.answer {
-        // A walk that ended meanwhile has found that it is gone: that it cannot be read is no failure any more.
-        AccountAnswer::Failed(_) | AccountAnswer::Unknown if before.gone => {}
-        AccountAnswer::Failed(reason) => {
-            fail(pen, run, read, reason, false)?;
-        }
-        AccountAnswer::Unknown => {
-            fail(pen, run, read, "it is listed, and Get Rewards does not know it", true)?;
-        }
+        // A pass that ended meanwhile found that the account is gone, so a failure to read it is no failure of the run.
+        AccountAnswer::Failed(_) | AccountAnswer::Unknown if previous.gone => {}
+        AccountAnswer::Failed(reason) => mark_failed(tx, run, read, reason, false)?,
+        AccountAnswer::Unknown => mark_failed(tx, run, read, "it is listed, and Get Rewards does not know it", true)?,
         AccountAnswer::NoSuchAccount => {
             if was_known {
-                tally.count_accounts(lineage.run, -1, -i64::from(was_read));
+                batch.counters.count_accounts(ancestry.run, -1, -i64::from(was_read));
             }
-            pen.prepare_cached(
+            ACCOUNTS.update(
+                tx,
                 "UPDATE accounts SET gone_at = coalesce(gone_at, ?3), read_run = ?2, read_at = ?3,
                      failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0 WHERE id = ?1",
-            )?
-            .execute(params![read.key.0, run.0, asked_at])?;
+                params![read.key.0, run.0, asked_at],
+            )?;
         }
         AccountAnswer::Listed { rewards, unusable } => {
-            let mut before_rewards = old_rewards(pen, read.key)?;
+            let mut previous_rewards = previous_of_account(tx, read.key)?;
             let chosen = one_statement_each(rewards.iter(), asked_at);
             for reward in rewards.iter().filter(|reward| is_chosen(&chosen, reward)) {
-                let id = &reward.extracted.reward.reward_id;
-                let old = before_rewards.remove(id);
-                let listed_by = &before.account_id;
-                let item = Item { lineage, key: read.key, listed_by, asked_at: read.asked_at, reward };
-                item.write(pen, shared, packer, tally, old)?;
+                let listed_before = previous_rewards.remove(&reward.extracted.reward.reward_id);
+                let listed_by = &previous.account_id;
+                let write = RewardWrite { ancestry, account: read.key, listed_by, asked_at: read.asked_at, reward };
+                write.write(batch, listed_before)?;
             }
-            for old in before_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
-                pen.prepare_cached("UPDATE rewards SET gone_at = ?2 WHERE id = ?1")?.execute([old.row, asked_at])?;
-                if old.read_run >= lineage.base {
-                    tally.remove(&old);
+            for old in previous_rewards.into_values().filter(|old| !old.gone && old.read_at <= asked_at) {
+                REWARDS.update(tx, "UPDATE rewards SET gone_at = ?2 WHERE id = ?1", [old.row, asked_at])?;
+                if old.read_run >= ancestry.base {
+                    batch.counters.remove(&old);
                 }
             }
-            tally.count_accounts(lineage.run, i64::from(!was_known), i64::from(before.gone || !was_read));
+            let newly_read = previous.gone || !was_read;
+            batch.counters.count_accounts(ancestry.run, i64::from(!was_known), i64::from(newly_read));
             let unusable = *unusable as i64;
-            // An account that is read again in the same run replaces what it said before.
-            let more_unusable = unusable - if was_read { before.unusable } else { 0 };
-            tally.count_unusable(lineage.run, more_unusable);
-            let is_plain = !before.gone && !before.failed;
-            pen.sql(if is_plain { Sql::AccountRead } else { Sql::AccountReadAgain })?
-                .execute(params![read.key.0, run.0, asked_at, unusable])?;
+            // A second reading in the same run replaces the count of the first.
+            batch.counters.count_unusable(ancestry.run, unusable - if was_read { previous.unusable } else { 0 });
+            let values = params![read.key.0, run.0, asked_at, unusable];
+            let set_read = "UPDATE accounts SET read_run = ?2, read_at = ?3, unusable = ?4";
+            if previous.gone || previous.failed {
+                let reset = ", gone_at = NULL, failed_run = NULL, failed_at = NULL, failed_reason = NULL, unknown = 0";
+                ACCOUNTS.update(tx, &format!("{set_read}{reset} WHERE id = ?1"), values)?;
+            } else {
+                tx.prepare_cached(&format!("{set_read} WHERE id = ?1"))?.execute(values)?;
+            }
         }
     }
     Ok(())
 }
 
-/// Of several statements about one reward in one answer, the one that speaks the most against a cancellation.
+/// By reward, the one of several statements in one response that argues most against a cancellation.
 pub(super) fn one_statement_each<'a>(
     rewards: impl Iterator<Item = &'a ReadReward>,
     now_ms: i64,
@@ -352,13 +310,18 @@ pub(super) fn one_statement_each<'a>(
     chosen
 }
 
-/// Whether it is the statement that was chosen of its reward.
 pub(super) fn is_chosen(chosen: &HashMap<&RewardId, &ReadReward>, reward: &ReadReward) -> bool {
     chosen.get(&reward.extracted.reward.reward_id).is_some_and(|chosen| std::ptr::eq(*chosen, reward))
 }
 
-/// The account could not be read in this run; the next walk and the last try decide what becomes of it.
-fn fail(tx: &Transaction<'_>, run: RunKey, read: &AccountRead, reason: &str, unknown: bool) -> rusqlite::Result<()> {
+/// Records that this run could not read the account. The run's last attempt, or the next pass, decides what becomes of it.
+fn mark_failed(
+    tx: &Transaction<'_>,
+    run: RunKey,
+    read: &AccountRead,
+    reason: &str,
+    unknown: bool,
+) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE accounts SET failed_run = ?2, failed_at = ?3, failed_reason = ?4, unknown = ?5 WHERE id = ?1",
     )?

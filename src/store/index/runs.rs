@@ -1,102 +1,92 @@
-//! Runs and sweeps: where a crawl stands, and what it came to.
+//! Runs: how far a crawl has come, what it read, and how complete the answers are that rest on it.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::sums::{adds_up, must_add_up};
+use super::accounts::IS_QUEUED;
+use super::sums::{RUN_LINK_PATTERNS, RUNS};
 use super::{Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::Coverage;
 
-/// The row of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct RunKey(pub(super) i64);
 
 impl RunKey {
-    /// Its number, as a cursor keeps it.
+    /// The number that cursors store.
     pub fn number(self) -> i64 {
         self.0
     }
 }
 
-/// Whether a run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Unfinished: the next crawl goes on with it.
+    /// Unfinished: the next crawl resumes it.
     Running,
-    /// Came to its end, completely or with gaps.
+    /// Ended, completely or with gaps.
     Finished,
-    /// Given up for a fresh one.
+    /// Abandoned for another run.
     Replaced,
 }
 
-/// One run as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Run {
-    /// Its number.
     pub run: RunKey,
-    /// Where it reads from.
     pub source: String,
-    /// Whether it goes on.
     pub state: RunState,
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// Every known account was read and nothing is in doubt.
+    /// The crawler read every known account and found no gap.
     pub complete: bool,
-    /// What is in doubt, as sentences.
+    /// One sentence for each gap.
     pub gaps: Vec<String>,
-    /// The full run that it refreshes; the run itself where it is one.
+    /// The full run that it refreshes; its own key if it is a full run.
     pub base: RunKey,
-    /// The newest `dateModified` that was read, Unix milliseconds, the server's; a refresh begins there.
+    /// The newest `dateModified` that was read, Unix milliseconds by the vendor's clock. A refresh starts there.
     pub watermark: Option<i64>,
-    /// Where its source stands, as JSON.
+    /// JSON position of the source.
     #[serde(skip)]
     pub cursor: Option<String>,
-    /// Rewards that the vendor says there are.
+    /// The vendor's own count of rewards.
     pub rewards_known: Option<u64>,
-    /// Requests sent.
     pub requests: u64,
-    /// Of these, for accounts that were due by age alone.
+    /// Of the requests, those for accounts that were read again for their age alone.
     pub requests_reread: u64,
-    /// Rewards that this run has read itself, and no later one has since.
+    /// Rewards that this run has read itself, and no later one.
     pub rewards_of_its_own: u64,
-    /// Rewards of forgotten accounts that it met, or a run that it refreshes has, and left out.
+    /// Rewards of forgotten accounts that this run, or a run that it refreshes, met and skipped.
     pub rewards_left_out: u64,
-    /// Accounts that were forgotten, over all runs.
+    /// Forgotten accounts, over all runs.
     pub accounts_forgotten: u64,
     /// Accounts that are not gone.
     pub accounts_known: u64,
-    /// Of these, read in this run.
+    /// Of these, the accounts that this run has read.
     pub accounts_read: u64,
-    /// Accounts that could not be read in this run.
+    /// Accounts that this run could not read.
     pub accounts_failed: u64,
-    /// Of these, listed and unknown to Get Rewards.
+    /// Of these, the accounts that are listed and that Get Rewards does not know.
     pub accounts_unknown: u64,
-    /// Rewards without an id.
+    /// Rewards without an ID.
     pub rewards_unusable: u64,
-    /// Damaged IDs that were not indexed.
+    /// Values under a matching key that cannot be taken exactly, and are not indexed.
     pub values_unreadable: u64,
-    /// What was found, by kind and path; most rewards first.
+    /// The link patterns of its rewards, most rewards first.
     pub coverage: Vec<FindingCount>,
 }
 
-/// How many rewards offered their links in one way.
+/// How many rewards carry their links in one pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FindingCount {
     /// `both`, `order_only`, `action_only`, `neither`, `ambiguous`.
     pub kind: String,
-    /// Where the order ID was.
+    /// JSONPath of the order ID.
     pub order_path: Option<String>,
-    /// Where the ActionId was.
+    /// JSONPath of the ActionId.
     pub action_path: Option<String>,
-    /// Rewards.
     pub rewards: u64,
-    /// Links they gave.
     pub links: u64,
 }
 
@@ -106,35 +96,33 @@ impl Run {
         self.base != self.run
     }
 
-    /// Rewards read in this run, or in the runs that it refreshes and not since.
+    /// Rewards that this run has read, or a run that it refreshes.
     pub fn rewards(&self) -> u64 {
-        self.coverage.iter().map(|finding| finding.rewards).sum()
+        self.coverage.iter().map(|pattern| pattern.rewards).sum()
     }
 
-    /// The same with those that were left out: what the vendor's own count is compared with.
+    /// The same with skipped rewards of forgotten accounts: the figure to compare with the vendor's own count.
     pub fn rewards_met(&self) -> u64 {
         self.rewards() + self.rewards_left_out
     }
 
-    /// Rewards of this run that carry an order ID.
+    /// Rewards that carry an order ID.
     pub fn with_order(&self) -> u64 {
-        self.coverage.iter().filter(|finding| finding.order_path.is_some()).map(|finding| finding.rewards).sum()
+        self.coverage.iter().filter(|pattern| pattern.order_path.is_some()).map(|pattern| pattern.rewards).sum()
     }
 
-    /// Links found in this run.
     pub fn links(&self) -> u64 {
-        self.coverage.iter().map(|finding| finding.links).sum()
+        self.coverage.iter().map(|pattern| pattern.links).sum()
     }
 }
 
-/// The run that a crawl wants.
+/// The run that a crawl asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct NewRun<'a> {
-    /// Where it reads from.
     pub source: &'a str,
-    /// The run that it refreshes, where it is not to read everything.
+    /// The run to refresh; `None` for a full run.
     pub refreshes: Option<RunKey>,
-    /// Begin a new one even where one is unfinished.
+    /// Start a new run even if one is unfinished.
     pub fresh: bool,
 }
 
@@ -146,25 +134,26 @@ impl<'a> NewRun<'a> {
 }
 
 impl Index {
-    /// How many accounts nobody asked for in this run, or asked without an answer that was recorded.
+    /// How many accounts this run still has to read.
     pub fn unread_count(&self, run: RunKey) -> Result<u64> {
-        let sql = "SELECT count(*) FROM accounts
-             WHERE gone_at IS NULL AND read_run < ?1 AND failed_run IS NOT ?1
-                 AND (queued_run IN (?1, -?1) OR (SELECT source FROM runs WHERE id = ?1) = 'participants')";
-        self.read(|conn| conn.query_row(sql, [run.0], |row| row.get::<_, i64>(0))).map(|count| count as u64)
+        let sql = format!(
+            "SELECT count(*) FROM accounts
+             WHERE gone_at IS NULL AND read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND {IS_QUEUED}"
+        );
+        self.read(|conn| conn.query_row(&sql, [run.0], |row| row.get::<_, i64>(0))).map(|count| count as u64)
     }
 
-    /// The newest run, whatever its state.
+    /// The newest run in any state.
     pub fn newest_run(&self) -> Result<Option<Run>> {
         self.read(|conn| Ok(select_runs(conn, "id > ?1", 0, 1)?.pop()))
     }
 
-    /// The newest run that came to its end: what answers rest on.
+    /// The newest finished run, on which answers rest.
     pub fn newest_finished_run(&self) -> Result<Option<Run>> {
         self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'finished'", 0, 1)?.pop()))
     }
 
-    /// Accounts that are not gone, and those of them that have rewards. Counts them all: not for the path of an answer.
+    /// Accounts that are not gone, and those of them that have rewards. It scans both tables, so it is too slow for a look-up.
     pub fn count_accounts_known(&self) -> Result<(u64, u64)> {
         let sql = "SELECT (SELECT count(*) FROM accounts WHERE gone_at IS NULL),
              (SELECT count(DISTINCT account) FROM rewards WHERE gone_at IS NULL)";
@@ -173,32 +162,31 @@ impl Index {
         })
     }
 
-    /// The newest run that this source has finished and a refresh can begin with.
+    /// The newest finished run, if it is of this source and a refresh can start from it.
     pub fn refreshable(&self, source: &str) -> Result<Option<Run>> {
         let newest = self.newest_finished_run()?;
         let Some(newest) = newest.filter(|run| run.source == source && run.watermark.is_some()) else {
             return Ok(None);
         };
-        // A run of another source that has read some of the same rewards since has taken them out of what can be counted.
-        let crossed = "SELECT EXISTS (SELECT 1 FROM runs JOIN run_findings ON run = runs.id
+        // A later run of another source has read some of the same rewards and counts them, so this run's counts no longer add up.
+        let crossed = "SELECT EXISTS (SELECT 1 FROM runs JOIN run_link_patterns ON run = runs.id
              WHERE runs.id > ?1 AND base <> ?2 AND rewards <> 0)";
         let crossed: bool =
             self.read(|conn| conn.query_row(crossed, [newest.run.0, newest.base.0], |row| row.get(0)))?;
         Ok((!crossed).then_some(newest))
     }
 
-    /// The run that a refresh follows: the newest finished one of the same full run.
+    /// The run that a refresh follows: the newest finished run with the same full run.
     pub fn run_before(&self, run: RunKey, base: RunKey) -> Result<Option<Run>> {
         let condition = format!("id >= {} AND state = 'finished' AND id < ?1", base.0);
         self.read(|conn| Ok(select_runs(conn, &condition, run.0, 1)?.pop()))
     }
 
-    /// The run that can go on.
+    /// The run that the next crawl resumes.
     pub fn unfinished_run(&self) -> Result<Option<Run>> {
         self.read(|conn| Ok(select_runs(conn, "id > ?1 AND state = 'running'", 0, 1)?.pop()))
     }
 
-    /// The run as it stands.
     pub fn run(&self, run: RunKey) -> Result<Option<Run>> {
         self.read(|conn| Ok(select_runs(conn, "id = ?1", run.0, 1)?.pop()))
     }
@@ -210,9 +198,9 @@ impl IndexReader {
         self.read(|conn| select_runs(conn, "id > ?1", 0, limit))
     }
 
-    /// How much of the tenant an answer rests on: the newest finished run; before the first, the one that is under way.
+    /// How much of the tenant an answer rests on, by the newest finished run. Before the first one, by the run that is under way.
     pub fn coverage(&self) -> Result<Coverage> {
-        // Read before what it is the version of: a commit in between makes the next question read anew, and none too few.
+        // The version is read first. If a commit comes in between, the next call reads the coverage again.
         let version: i64 =
             self.read(|conn| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0)))?;
         if let Some((of, known)) = self.coverage.borrow().as_ref()
@@ -220,58 +208,72 @@ impl IndexReader {
         {
             return Ok(known.clone());
         }
-        let coverage = self.read_coverage()?;
+        let coverage = self.consistent(read_coverage)?;
         *self.coverage.borrow_mut() = Some((version, coverage.clone()));
         Ok(coverage)
     }
+}
 
-    fn read_coverage(&self) -> Result<Coverage> {
-        // The run is chosen first, from the newest back: few rows are read, however many runs there were.
-        let sql = format!(
-            "SELECT state = 'finished', complete, started_at, source, accounts_read, accounts_known,
-                (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run BETWEEN runs.base AND runs.id), rewards_known,
-                (SELECT count(*) FROM left_out WHERE run BETWEEN runs.base AND runs.id), (SELECT count(*) FROM tombstones),
-                {run} AND (SELECT count(*) FROM run_findings WHERE NOT ({finding})) = 0
-             FROM runs WHERE id = coalesce(
-                (SELECT id FROM runs NOT INDEXED WHERE state = 'finished' ORDER BY id DESC LIMIT 1),
-                (SELECT max(id) FROM runs))",
-            run = adds_up("runs", "runs"),
-            finding = adds_up("run_findings", "run_findings"),
-        );
-        let read = |row: &Row<'_>| {
-            must_add_up(row.get(10)?, "a run")?;
-            let finished: bool = row.get(0)?;
-            let rewards = row.get::<_, i64>(6)? as u64;
-            let left_out = row.get::<_, i64>(8)? as u64;
-            Ok(Coverage {
-                complete: finished && row.get(1)?,
-                as_of: finished.then_some(row.get(2)?).map(|ms| moment(ms).to_string()),
-                source: Some(row.get(3)?),
-                accounts_read: row.get::<_, i64>(4)? as u64,
-                accounts_known: row.get::<_, i64>(5)? as u64,
-                rewards_read: rewards,
-                // What was left out is counted by the vendor, and is no gap.
-                rewards_known: row
-                    .get::<_, Option<i64>>(7)?
-                    .map_or(rewards, |known| (known as u64).saturating_sub(left_out).max(rewards)),
-                accounts_forgotten: row.get::<_, i64>(9)? as u64,
-            })
+fn read_coverage(conn: &Connection) -> rusqlite::Result<Coverage> {
+    let count = |sql: &str, params: &[i64]| -> rusqlite::Result<u64> {
+        let mut select = conn.prepare_cached(sql)?;
+        select.query_row(rusqlite::params_from_iter(params), |row| row.get::<_, i64>(0)).map(|count| count as u64)
+    };
+    let sql = format!(
+        "SELECT {} FROM runs WHERE id = coalesce(
+             (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1), (SELECT max(id) FROM runs))",
+        RUNS.selected
+    );
+    let run = conn.prepare_cached(&sql)?.query_row([], |row| {
+        RUNS.verify(row, 0)?;
+        let finished = row.get::<_, String>(3)? == "finished";
+        let started_at: i64 = row.get(4)?;
+        let coverage = Coverage {
+            complete: finished && row.get(6)?,
+            as_of: finished.then(|| moment(started_at).to_string()),
+            source: Some(row.get(2)?),
+            accounts_known: row.get::<_, i64>(8)? as u64,
+            accounts_read: row.get::<_, i64>(9)? as u64,
+            ..Coverage::default()
         };
-        let none = Coverage::default();
-        Ok(self.read(|conn| conn.prepare_cached(&sql)?.query_row([], read).optional())?.unwrap_or(none))
+        let (id, base, rewards_known): (i64, i64, Option<i64>) = (row.get(1)?, row.get(12)?, row.get(14)?);
+        Ok((coverage, id, base, rewards_known))
+    });
+    let Some((coverage, id, base, rewards_known)) = run.optional()? else { return Ok(Coverage::default()) };
+    let mut rewards = 0;
+    let mut select = conn.prepare_cached(&format!("SELECT {} FROM run_link_patterns", RUN_LINK_PATTERNS.selected))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        RUN_LINK_PATTERNS.verify(row, 0)?;
+        if (base..=id).contains(&row.get(1)?) {
+            rewards += row.get::<_, i64>(3)? as u64;
+        }
     }
+    let skipped = count("SELECT count(*) FROM skipped_rewards WHERE run BETWEEN ?1 AND ?2", &[base, id])?;
+    Ok(Coverage {
+        rewards_read: rewards,
+        // The vendor counts the rewards of forgotten accounts too. They are no gap.
+        rewards_known: rewards_known.map_or(rewards, |known| (known as u64).saturating_sub(skipped).max(rewards)),
+        accounts_forgotten: count("SELECT count(*) FROM tombstones", &[])?,
+        ..coverage
+    })
 }
 
 fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> rusqlite::Result<Vec<Run>> {
+    let failed = "SELECT count(*) FROM accounts WHERE failed_run BETWEEN runs.base AND runs.id AND gone_at IS NULL";
+    let total = |column: &str| {
+        format!(
+            "SELECT CAST(sum(older.{column}) AS BIGINT) FROM runs AS older WHERE older.id BETWEEN runs.base AND runs.id"
+        )
+    };
+    let (unusable, unreadable) = (total("rewards_unusable"), total("values_unreadable"));
     let sql = format!(
         "SELECT id, source, state, started_at, finished_at, complete, gaps, requests, accounts_known, accounts_read,
-             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id AND gone_at IS NULL),
-             (SELECT sum(rewards_unusable) FROM runs older WHERE older.id BETWEEN runs.base AND runs.id),
-             (SELECT sum(values_unreadable) FROM runs older WHERE older.id BETWEEN runs.base AND runs.id),
-             (SELECT count(*) FROM accounts WHERE failed_run BETWEEN base AND runs.id AND gone_at IS NULL AND unknown),
+             ({failed}), ({unusable}), ({unreadable}), ({failed} AND unknown = 1),
              base, watermark, cursor, rewards_known, requests_reread,
-             (SELECT coalesce(sum(rewards), 0) FROM run_findings WHERE run = runs.id),
-             (SELECT count(*) FROM left_out WHERE run BETWEEN base AND runs.id), (SELECT count(*) FROM tombstones)
+             (SELECT CAST(coalesce(sum(rewards), 0) AS BIGINT) FROM run_link_patterns WHERE run = runs.id),
+             (SELECT count(*) FROM skipped_rewards WHERE run BETWEEN runs.base AND runs.id),
+             (SELECT count(*) FROM tombstones)
          FROM runs WHERE {condition} ORDER BY id DESC LIMIT ?2"
     );
     let read = |row: &Row<'_>| {
@@ -308,16 +310,16 @@ fn select_runs(conn: &Connection, condition: &str, value: i64, limit: u32) -> ru
     };
     let mut runs: Vec<Run> = conn.prepare(&sql)?.query_map(params![value, limit], read)?.collect::<Result<_, _>>()?;
     for run in &mut runs {
-        run.coverage = findings(conn, run.base, run.run)?;
+        run.coverage = link_patterns(conn, run.base, run.run)?;
     }
     Ok(runs)
 }
 
-fn findings(conn: &Connection, base: RunKey, run: RunKey) -> rusqlite::Result<Vec<FindingCount>> {
+fn link_patterns(conn: &Connection, base: RunKey, run: RunKey) -> rusqlite::Result<Vec<FindingCount>> {
     let path = |text: String| (!text.is_empty()).then_some(text);
     conn.prepare_cached(
-        "SELECT kind, order_path, action_path, sum(rewards), sum(links)
-         FROM run_findings JOIN findings ON findings.id = finding WHERE run BETWEEN ?1 AND ?2
+        "SELECT kind, order_path, action_path, CAST(sum(rewards) AS BIGINT), CAST(sum(links) AS BIGINT)
+         FROM run_link_patterns JOIN link_patterns ON link_patterns.id = pattern WHERE run BETWEEN ?1 AND ?2
          GROUP BY kind, order_path, action_path HAVING sum(rewards) > 0 ORDER BY sum(rewards) DESC, kind, order_path",
     )?
     .query_map([base.0, run.0], |row| {

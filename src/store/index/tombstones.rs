@@ -1,8 +1,8 @@
-//! Accounts that were forgotten: whatever a crawl, a look-up or a retraction reads of them stays out.
+//! Forgotten accounts: the index stores nothing that a crawl, a look-up or a retraction reads about them.
 //!
-//! The file holds keyed hashes of their IDs (HMAC-SHA-256), with the key of the ledger that they are from, so that it needs no
-//! other file to keep them out; whose they are, nobody can read from it without trying a name. Every way into the index asks
-//! here. Where nobody was forgotten, that costs one question for each transaction.
+//! The file holds keyed hashes of their IDs (HMAC-SHA-256) with the key of the ledger that they come from, so that no other file is
+//! needed to recognise them. Reading the file reveals nobody: a person can only test whether a given ID is among them. Every writer
+//! of accounts and rewards checks here.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,16 +18,15 @@ use crate::error::Result;
 use crate::model::{AccountId, RewardId, UserId};
 use crate::store::ledger::{FORGOTTEN, Tombstones, mac_of};
 
-/// Accounts that were here when their tombstones came.
+/// Accounts that the index had when their tombstones arrived.
 #[derive(Debug, Default)]
 pub struct Buried {
-    /// Which.
     pub accounts: Vec<AccountId>,
-    /// What of them was taken out so far.
+    /// What was deleted with the tombstones. [`Index::erase`] deletes the rest.
     pub erased: Erased,
 }
 
-/// The forgotten, as this writer knows them.
+/// The tombstones, cached by the writer.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     keys: Vec<(hmac::Key, HashSet<Vec<u8>>)>,
@@ -35,7 +34,7 @@ pub(super) struct Forgotten {
 }
 
 impl Forgotten {
-    /// Reads them again where there are more than before. They never get fewer.
+    /// Reads the tombstones again if another process has added some. They are never deleted.
     pub(super) fn refresh(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let count =
             conn.prepare_cached("SELECT count(*) FROM tombstones")?.query_row([], |row| row.get::<_, i64>(0))?;
@@ -60,19 +59,19 @@ impl Forgotten {
         Ok(())
     }
 
-    /// Whether this is the ID of a forgotten account.
     pub(super) fn has(&self, id: &str) -> bool {
         self.keys.iter().any(|(key, macs)| macs.contains(hmac::sign(key, id.as_bytes()).as_ref()))
     }
 
-    /// A number for what must be counted and must not be named.
+    /// A keyed hash that stands for a text that must be counted and not stored. `None` if there are no tombstones.
     pub(super) fn number(&self, text: &str) -> Option<i64> {
         let (key, _) = self.keys.first()?;
         let mac = hmac::sign(key, text.as_bytes());
         mac.as_ref().first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
     }
 
-    /// What of a reward may be kept: `None` where it is a forgotten account's own; without the account where it only names it.
+    /// The part of a reward that may be stored: `None` if the reward belongs to a forgotten account. If it only names one, that ID is
+    /// replaced.
     pub(super) fn admit<'a>(&self, reward: &'a ReadReward) -> Option<Cow<'a, ReadReward>> {
         if self.keys.is_empty() {
             return Some(Cow::Borrowed(reward));
@@ -81,7 +80,7 @@ impl Forgotten {
             return None;
         }
         let raw = match self.without(&reward.raw) {
-            Scrubbed::AsItIs => return Some(Cow::Borrowed(reward)),
+            Scrubbed::Unchanged => return Some(Cow::Borrowed(reward)),
             Scrubbed::Changed(raw) => raw,
             Scrubbed::Impossible => return None,
         };
@@ -93,28 +92,28 @@ impl Forgotten {
         Some(Cow::Owned(kept))
     }
 
-    /// JSON without the IDs of forgotten accounts.
+    /// The JSON without the IDs of forgotten accounts.
     fn without(&self, raw: &str) -> Scrubbed {
-        let Ok(json) = serde_json::from_str::<serde_json::Value>(raw) else { return Scrubbed::AsItIs };
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(raw) else { return Scrubbed::Unchanged };
         let mut found = Vec::new();
         collect(&json, &mut |text| {
             if self.has(text) && !found.iter().any(|known| known == text) {
                 found.push(text.to_owned());
             }
         });
-        if found.is_empty() { Scrubbed::AsItIs } else { scrub(raw, &found) }
+        if found.is_empty() { Scrubbed::Unchanged } else { scrub(raw, &found) }
     }
 }
 
-/// What became of a reward's JSON.
+/// JSON after an account was removed from it.
 pub(super) enum Scrubbed {
-    AsItIs,
+    Unchanged,
     Changed(String),
-    /// It names the account in a way that cannot be taken out of the text: it must go as a whole.
+    /// The JSON names the account in a spelling that a replacement of text does not find, so all of it must be deleted.
     Impossible,
 }
 
-/// The text with these IDs replaced wherever they are a whole text of the JSON. Numbers and order stay as they came.
+/// Replaces these IDs wherever they are a whole string of the JSON. Numbers and the order of keys stay as they are.
 pub(super) fn scrub(raw: &str, ids: &[String]) -> Scrubbed {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let mut changed = raw.to_owned();
@@ -126,12 +125,12 @@ pub(super) fn scrub(raw: &str, ids: &[String]) -> Scrubbed {
     collect(&json, &mut |text| left |= ids.iter().any(|id| id == text));
     match (left, changed == raw) {
         (true, _) => Scrubbed::Impossible,
-        (false, true) => Scrubbed::AsItIs,
+        (false, true) => Scrubbed::Unchanged,
         (false, false) => Scrubbed::Changed(changed),
     }
 }
 
-/// Every text and every key.
+/// Calls `each` with every string and every key.
 fn collect(json: &serde_json::Value, each: &mut impl FnMut(&str)) {
     match json {
         serde_json::Value::String(text) => each(text),
@@ -146,8 +145,8 @@ fn collect(json: &serde_json::Value, each: &mut impl FnMut(&str)) {
     }
 }
 
-/// Counts a reward that a crawl met and left out, so that what the vendor counts adds up.
-pub(super) fn leave_out(
+/// Counts a reward that a crawl skips, so that the vendor's totals can be compared with the index.
+pub(super) fn skip_reward(
     tx: &Transaction<'_>,
     forgotten: &Forgotten,
     run: i64,
@@ -156,51 +155,49 @@ pub(super) fn leave_out(
 ) -> rusqlite::Result<()> {
     let Some(number) = forgotten.number(reward.as_str()) else { return Ok(()) };
     tx.prepare_cached(
-        "INSERT INTO left_out (reward, run, date_modified) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET
-             run = excluded.run, date_modified = coalesce(excluded.date_modified, date_modified)",
+        "INSERT INTO skipped_rewards (reward, run, date_modified) VALUES (?1, ?2, ?3) ON CONFLICT (reward) DO UPDATE SET
+             run = excluded.run, date_modified = coalesce(excluded.date_modified, skipped_rewards.date_modified)",
     )?
     .execute(params![number, run, date_modified])
     .map(drop)
 }
 
 impl Index {
-    /// Whether this account was forgotten.
     pub fn is_forgotten(&mut self, account: &AccountId) -> Result<bool> {
-        self.write(|_, shared| Ok(shared.forgotten.has(account.as_str())))
+        self.write_batch(|batch| Ok(batch.forgotten.has(account.as_str())))
     }
 
-    /// Counts rewards of forgotten accounts that a list names, without anything else of them.
+    /// Counts the rewards of forgotten accounts among those that a list names. Stores nothing else about them.
     pub fn leave_out(&mut self, run: RunKey, rewards: &[(AccountId, RewardId)]) -> Result<()> {
-        self.write(|tx, shared| {
+        self.write_batch(|batch| {
             for (account, reward) in rewards {
-                if shared.forgotten.has(account.as_str()) {
-                    leave_out(tx, &shared.forgotten, run.0, reward, None)?;
+                if batch.forgotten.has(account.as_str()) {
+                    skip_reward(batch.tx, batch.forgotten, run.0, reward, None)?;
                 }
             }
             Ok(())
         })
     }
 
-    /// Takes over the tombstones of a ledger, and takes out the rows of the accounts that they are of: an older copy of an
-    /// index may have one that was forgotten since. Both in one transaction; [`Index::erase`] then does the rest. Nothing is
-    /// looked through where all of them are known.
+    /// Copies the tombstones of a ledger and deletes the rows of their accounts, in one transaction: an older copy of an index may
+    /// hold an account that was forgotten since. [`Index::erase`] then deletes the rest. If no tombstone is new, nothing is scanned.
     pub fn bury(&mut self, tombstones: &Tombstones, now: Timestamp) -> Result<Buried> {
-        self.write(|tx, shared| {
+        self.write_batch(|batch| {
             let mut new = HashSet::new();
             for mac in &tombstones.macs {
-                let added = tx
-                    .prepare_cached("INSERT INTO tombstones (key, mac, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-                    .execute(params![tombstones.key, mac, now.as_millisecond()])?;
-                if added > 0 {
+                let insert =
+                    "INSERT INTO tombstones (key, mac, at) VALUES (?1, ?2, ?3) ON CONFLICT (key, mac) DO NOTHING";
+                let values = params![tombstones.key, mac, now.as_millisecond()];
+                if batch.tx.prepare_cached(insert)?.execute(values)? > 0 {
                     new.insert(mac.clone());
                 }
             }
-            shared.forgotten.refresh(tx)?;
+            batch.forgotten.refresh(batch.tx)?;
             let mut buried = Buried::default();
             if new.is_empty() {
                 return Ok(buried);
             }
-            let mut select = tx.prepare("SELECT account_id FROM accounts")?;
+            let mut select = batch.tx.prepare("SELECT account_id FROM accounts")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let account: AccountId = row.get(0)?;
@@ -209,20 +206,20 @@ impl Index {
                 }
             }
             for account in &buried.accounts {
-                erase_rows(tx, shared, account, &mut buried.erased)?;
+                erase_rows(batch, account, &mut buried.erased)?;
             }
             Ok(buried)
         })
     }
 
-    /// Every tombstone here, by the key of its ledger.
+    /// All tombstones, one entry for each ledger key.
     pub fn tombstones(&self) -> Result<Vec<Tombstones>> {
         self.read(all)
     }
 }
 
 impl IndexReader {
-    /// Every tombstone here, by the key of its ledger.
+    /// All tombstones, one entry for each ledger key.
     pub fn tombstones(&self) -> Result<Vec<Tombstones>> {
         self.read(all)
     }
@@ -246,9 +243,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_goes_wherever_it_is_a_whole_text_and_nothing_else_changes() {
+    fn scrubbing_replaces_an_id_only_if_it_is_a_whole_string() {
         let ids = ["bob@shop.example".to_owned()];
-        // The JSON, and what becomes of it: `None` where it has to go as a whole.
+        // The JSON before and after; `None` if all of it must be deleted.
         let table = [
             (r#"{"a":"bob@shop.example","n":1.50}"#, Some(r#"{"a":"(forgotten)","n":1.50}"#)),
             (
@@ -263,7 +260,7 @@ mod tests {
         ];
         for (raw, wanted) in table {
             let found = match scrub(raw, &ids) {
-                Scrubbed::AsItIs => Some(raw.to_owned()),
+                Scrubbed::Unchanged => Some(raw.to_owned()),
                 Scrubbed::Changed(changed) => Some(changed),
                 Scrubbed::Impossible => None,
             };

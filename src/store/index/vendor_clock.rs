@@ -1,4 +1,4 @@
-//! How far this machine's clock is from the vendor's, as the newest answer of the vendor said.
+//! The offset between this machine's clock and the vendor's, by the `Date` header of the vendor's newest response.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::OptionalExtension;
@@ -8,63 +8,60 @@ use super::{Index, IndexReader, moment};
 use crate::error::Result;
 use crate::model::fnv1a;
 
-/// The key beside the identity; its value is the seconds, or [`NO_DATE`], the moment, and a sum over both, parted by blanks.
+/// The key in `identity`. Its value has three parts with blanks between them: seconds or [`NO_DATE`], time, checksum of both.
 const KEY: &str = "clock_ahead";
 
-/// The value if the newest answer carried no date.
+/// In place of the seconds, if the newest response had no `Date`.
 const NO_DATE: &str = "none";
 
-/// What was heard longer ago says nothing about the clocks of today.
-const HOLDS: SignedDuration = SignedDuration::from_hours(48);
+/// An older offset says nothing about the clocks of today.
+const VALID_FOR: SignedDuration = SignedDuration::from_hours(48);
 
-/// Clocks are set back by a little all the time.
+/// Time synchronisation sets clocks back by up to this much.
 const SET_BACK_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 
-/// The same offset is written again only after this time.
+/// An unchanged offset is written again only after this time.
 const REPEATED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
-/// How far two clocks were apart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ClockOffset {
     /// How far this machine's clock was ahead of the vendor's, in seconds; negative if it was behind, `null` if the vendor's
     /// newest answer carried no date.
     pub seconds: Option<i64>,
-    /// When that was found, RFC 3339, by this machine's clock.
+    /// When it was measured, RFC 3339, by this machine's clock.
     pub at: String,
 }
 
-/// By which clock expiry and age are judged.
+/// The clock that expiry and age are measured by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JudgedBy {
-    /// The vendor's: this machine's, with the offset that the vendor's newest answer showed.
+    /// The vendor's: this machine's clock corrected by the known offset.
     Vendor,
-    /// This machine's: the offset is not known.
+    /// This machine's, because the offset is unknown.
     #[default]
     Local,
-    /// This machine's, although it is behind the moment of a crawl that the index has.
+    /// This machine's, which is earlier than the newest crawl and therefore wrong.
     Suspect,
 }
 
-/// Now, as it is to be judged by.
+/// The current time, and the clock it is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JudgedNow {
-    /// The moment.
     pub at: Timestamp,
-    /// By which clock.
     pub by: JudgedBy,
 }
 
 impl JudgedBy {
-    /// A sentence for a person who relies on it; `None` if there is nothing to say.
+    /// A warning for people; `None` if the clock is trusted.
     pub fn doubt(self) -> Option<&'static str> {
-        let doubt = "expiry is judged by this machine's clock, which is behind the newest crawl: set it, then run `recoup doctor`";
-        (self == Self::Suspect).then_some(doubt)
+        let warning = "expiry is judged by this machine's clock, which is behind the newest crawl: set it, then run `recoup doctor`";
+        (self == Self::Suspect).then_some(warning)
     }
 }
 
 impl ClockOffset {
-    /// `None` also if the sum does not fit: a damaged offset is not known.
+    /// `None` if the value is damaged: the offset is then unknown.
     fn read(value: &str) -> Option<Self> {
         let (said, sum) = value.rsplit_once(' ')?;
         if sum != format!("{:x}", fnv1a(said.bytes())) {
@@ -80,14 +77,14 @@ impl ClockOffset {
         format!("{said} {:x}", fnv1a(said.bytes()))
     }
 
-    /// Now by the vendor's clock; `None` if the offset is not known any more.
+    /// The current time by the vendor's clock; `None` if the offset is unknown or too old.
     fn now(&self, local: Timestamp) -> Option<Timestamp> {
         let (seconds, at) = (self.seconds?, self.at.parse::<Timestamp>().ok()?);
-        let holds = local.duration_since(at).abs() <= HOLDS;
+        let holds = local.duration_since(at).abs() <= VALID_FOR;
         holds.then(|| local.saturating_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN))
     }
 
-    /// Whether writing this down again would say nothing new.
+    /// Whether storing this offset would change nothing worth a write.
     fn says(&self, seconds: Option<i64>, at: Timestamp) -> bool {
         let is_same = match (self.seconds, seconds) {
             (Some(before), Some(now)) => before.abs_diff(now) <= 1,
@@ -98,7 +95,7 @@ impl ClockOffset {
 }
 
 impl Index {
-    /// Remembers how far this clock is ahead of the vendor's by an answer that came at `at`; `None` if it carried no date.
+    /// Stores how many seconds this clock is ahead of the vendor's, measured at `at`; `None` if the response had no `Date`.
     pub fn remember_clock(&mut self, seconds: Option<i64>, at: Timestamp) -> Result<()> {
         let known = self.read(|conn| {
             let value = conn.query_row("SELECT value FROM identity WHERE key = ?1", [KEY], |row| row.get(0));
@@ -107,16 +104,16 @@ impl Index {
         if known.is_some_and(|known| known.says(seconds, at)) {
             return Ok(());
         }
-        self.write(|tx, _| {
+        self.write(|tx| {
             let insert =
-                "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+                "INSERT INTO identity (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
             tx.execute(insert, [KEY, &ClockOffset::value(seconds, at)]).map(drop)
         })
     }
 }
 
 impl IndexReader {
-    /// What was remembered; `None` before the vendor's first answer.
+    /// The stored offset; `None` before the vendor's first response.
     pub fn clock_offset(&self) -> Result<Option<ClockOffset>> {
         let value: Option<String> = self.read(|conn| {
             conn.query_row("SELECT value FROM identity WHERE key = ?1", [KEY], |row| row.get(0)).optional()
@@ -124,13 +121,13 @@ impl IndexReader {
         Ok(value.and_then(|value| ClockOffset::read(&value)))
     }
 
-    /// Now, as expiry and age are to be judged by: the vendor's clock if its offset is known.
+    /// The current time for expiry and age: by the vendor's clock if its offset is known.
     pub fn judged_now(&self, local: Timestamp) -> Result<JudgedNow> {
         if let Some(at) = self.clock_offset()?.and_then(|offset| offset.now(local)) {
             return Ok(JudgedNow { at, by: JudgedBy::Vendor });
         }
         let seen: Option<i64> = self.read(|conn| {
-            let sql = "SELECT max(max(started_at, coalesce(finished_at, 0))) FROM runs";
+            let sql = "SELECT max(CASE WHEN finished_at > started_at THEN finished_at ELSE started_at END) FROM runs";
             conn.prepare_cached(sql)?.query_row([], |row| row.get(0))
         })?;
         let is_behind = seen.is_some_and(|seen| moment(seen).duration_since(local) > SET_BACK_AT_MOST);

@@ -1,0 +1,140 @@
+//! One transaction that writes rewards, with the counters and checksums that it writes last.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::RunKey;
+use super::links::LinkSumChanges;
+use super::raw_json::JsonCompressor;
+use super::reward_rows::PreviousReward;
+use super::sums::{RUN_LINK_PATTERNS, RUNS};
+use super::tombstones::Forgotten;
+use crate::extract::Extracted;
+
+pub(super) struct Batch<'a> {
+    pub(super) tx: &'a Transaction<'a>,
+    pub(super) forgotten: &'a mut Forgotten,
+    pub(super) compressor: &'a mut JsonCompressor,
+    pub(super) counters: CounterDeltas,
+    pub(super) link_sums: LinkSumChanges,
+}
+
+impl Batch<'_> {
+    /// Writes what the batch has added up. Must run before the commit.
+    pub(super) fn finish(self) -> rusqlite::Result<()> {
+        self.counters.write(self.tx)?;
+        self.link_sums.write(self.tx)
+    }
+}
+
+/// How one transaction changes the counters of runs. Each counter is then written once.
+#[derive(Default)]
+pub(super) struct CounterDeltas {
+    /// Rewards and links, by run and link pattern.
+    found: BTreeMap<(i64, i64), (i64, i64)>,
+    /// By run.
+    runs: BTreeMap<i64, RunDeltas>,
+}
+
+#[derive(Default, PartialEq, Eq)]
+struct RunDeltas {
+    accounts_known: i64,
+    accounts_read: i64,
+    rewards_unusable: i64,
+    values_unreadable: i64,
+}
+
+impl CounterDeltas {
+    pub(super) fn add(&mut self, run: i64, pattern: i64, extracted: &Extracted) {
+        self.shift(run, pattern, (1, extracted.links.len() as i64), extracted.unreadable as i64);
+    }
+
+    /// Takes back a reward that was counted as it was before.
+    pub(super) fn remove(&mut self, old: &PreviousReward) {
+        self.shift(old.read_run, old.pattern, (-1, -(old.links.len() as i64)), -old.unreadable);
+    }
+
+    pub(super) fn shift(&mut self, run: i64, pattern: i64, (rewards, links): (i64, i64), unreadable: i64) {
+        let entry = self.found.entry((run, pattern)).or_default();
+        entry.0 += rewards;
+        entry.1 += links;
+        self.runs.entry(run).or_default().values_unreadable += unreadable;
+    }
+
+    pub(super) fn count_accounts(&mut self, run: i64, known: i64, read: i64) {
+        let deltas = self.runs.entry(run).or_default();
+        deltas.accounts_known += known;
+        deltas.accounts_read += read;
+    }
+
+    pub(super) fn count_unusable(&mut self, run: i64, more: i64) {
+        self.runs.entry(run).or_default().rewards_unusable += more;
+    }
+
+    pub(super) fn write(self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        for (run, deltas) in self.runs.iter().filter(|(_, deltas)| **deltas != RunDeltas::default()) {
+            RUNS.update(
+                tx,
+                "UPDATE runs SET accounts_known = accounts_known + ?2, accounts_read = accounts_read + ?3,
+                     rewards_unusable = rewards_unusable + ?4, values_unreadable = values_unreadable + ?5 WHERE id = ?1",
+                [
+                    *run,
+                    deltas.accounts_known,
+                    deltas.accounts_read,
+                    deltas.rewards_unusable,
+                    deltas.values_unreadable,
+                ],
+            )?;
+        }
+        for ((run, pattern), (rewards, links)) in self.found {
+            // Rewards that were read live before the first crawl have no run (0), and no run counts them.
+            if run == 0 || (rewards == 0 && links == 0) {
+                continue;
+            }
+            RUN_LINK_PATTERNS.update(
+                tx,
+                "INSERT INTO run_link_patterns (run, pattern, rewards, links) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (run, pattern) DO UPDATE SET rewards = run_link_patterns.rewards + excluded.rewards,
+                     links = run_link_patterns.links + excluded.links",
+                [run, pattern, rewards, links],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds to a run's account counters.
+pub(super) fn count_accounts(tx: &Transaction<'_>, run: RunKey, known: i64, read: i64) -> rusqlite::Result<()> {
+    if known != 0 || read != 0 {
+        let add =
+            "UPDATE runs SET accounts_known = accounts_known + ?2, accounts_read = accounts_read + ?3 WHERE id = ?1";
+        RUNS.update(tx, add, [run.0, known, read])?;
+    }
+    Ok(())
+}
+
+/// A run and the full run that it refreshes. What any run from the full one on has read counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunAncestry {
+    pub(super) run: i64,
+    /// The full run; `run` itself if it is one; 0 if there is no run.
+    pub(super) base: i64,
+    /// The run reads every account, not only those in its queue.
+    reads_all: bool,
+}
+
+impl RunAncestry {
+    pub(super) fn of(tx: &Transaction<'_>, run: RunKey) -> rusqlite::Result<Self> {
+        let sql = "SELECT base, source FROM runs WHERE id = ?1";
+        let found: Option<(i64, String)> =
+            tx.prepare_cached(sql)?.query_row(params![run.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (base, reads_all) = found.map_or((0, true), |(base, source)| (base, source == "participants"));
+        Ok(Self { run: run.0, base, reads_all })
+    }
+
+    /// Whether an account that is not gone counts as known.
+    pub(super) fn knows(self, queued_run: i64, read_run: i64) -> bool {
+        self.reads_all || read_run >= self.base || queued_run.abs() >= self.base
+    }
+}

@@ -1,0 +1,74 @@
+//! Rows that many rewards share: the pattern in which they carry links, and the texts that they have in common.
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::sums::{DESCRIPTORS, LINK_PATTERNS, next_id, sum_of_values};
+use crate::extract::Extracted;
+use crate::model::Reward;
+
+/// Distinct patterns that are kept apart. A shop may use data as keys (a basket keyed by article), so that each reward has a path
+/// of its own.
+const MAX_PATTERNS: i64 = 200;
+/// Stands for every path beyond that number.
+const OTHER_PATHS: &str = "other paths";
+
+/// The row of the pattern in which a reward carries its links. Adds it if it is new.
+pub(super) fn link_pattern(conn: &Connection, extracted: &Extracted) -> rusqlite::Result<i64> {
+    let mut paths = [&extracted.order_path, &extracted.action_path].map(|path| path.as_deref().unwrap_or_default());
+    let (kind, by_search) = (extracted.kind.as_str(), extracted.action_by_search);
+    let find = |[order_path, action_path]: [&str; 2]| -> rusqlite::Result<Option<i64>> {
+        conn.prepare_cached(
+            "SELECT id FROM link_patterns WHERE kind = ?1 AND order_path = ?2 AND action_path = ?3 AND by_search = ?4",
+        )?
+        .query_row(params![kind, order_path, action_path, by_search], |row| row.get(0))
+        .optional()
+    };
+    if let Some(id) = find(paths)? {
+        return Ok(id);
+    }
+    let count: i64 = conn.query_row("SELECT count(*) FROM link_patterns", [], |row| row.get(0))?;
+    if count >= MAX_PATTERNS {
+        paths = paths.map(|path| if path.is_empty() { path } else { OTHER_PATHS });
+        if let Some(id) = find(paths)? {
+            return Ok(id);
+        }
+    }
+    let id = next_id(conn, &LINK_PATTERNS)?;
+    LINK_PATTERNS.put(conn, params![id, kind, paths[0], paths[1], by_search])?;
+    Ok(id)
+}
+
+/// The row of the texts of a reward. Adds it if it is new.
+pub(super) fn descriptor(conn: &Connection, reward: &Reward) -> rusqlite::Result<i64> {
+    let texts: [&dyn ToSql; 8] = [
+        &reward.reward_type,
+        &reward.reward_source,
+        &reward.unit,
+        &reward.program_id,
+        &reward.name,
+        &reward.currency,
+        &reward.statuses,
+        &reward.cancellable,
+    ];
+    let hash = sum_of_values(&texts)?;
+    let values: Vec<&dyn ToSql> = std::iter::once(&hash as &dyn ToSql).chain(texts).collect();
+    // The index narrows to the hash. The texts decide, because two of them may have one hash.
+    let found = conn
+        .prepare_cached(
+            "SELECT id FROM descriptors WHERE hash = ?1 AND reward_type IS NOT DISTINCT FROM ?2
+                 AND reward_source IS NOT DISTINCT FROM ?3 AND unit IS NOT DISTINCT FROM ?4
+                 AND program_id IS NOT DISTINCT FROM ?5 AND name IS NOT DISTINCT FROM ?6
+                 AND currency IS NOT DISTINCT FROM ?7 AND statuses IS NOT DISTINCT FROM ?8
+                 AND cancellable IS NOT DISTINCT FROM ?9",
+        )?
+        .query_row(&values[..], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    let id = next_id(conn, &DESCRIPTORS)?;
+    let values: Vec<&dyn ToSql> = std::iter::once(&id as &dyn ToSql).chain(values).collect();
+    DESCRIPTORS.put(conn, &values)?;
+    Ok(id)
+}

@@ -1,0 +1,41 @@
+//! Rewards as the index has them, to compare with what another list says about them.
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+
+use super::links::links_of;
+use super::lookups::indexed;
+use super::{Index, IndexedReward, RunKey, moment};
+use crate::error::Result;
+use crate::model::RewardId;
+
+/// A reward as it was last read.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    pub indexed: IndexedReward,
+    /// The start of the run that read it. The reading is later than this.
+    pub began_at: Timestamp,
+}
+
+impl Index {
+    /// Those of these rewards that a run has read, or a run that it refreshes. A reading of an older run is left out: it may be from
+    /// another source, whose runs start by another clock.
+    pub fn copies(&self, run: RunKey, rewards: &[RewardId]) -> Result<Vec<Copied>> {
+        self.read(|conn| {
+            let mut find = conn.prepare_cached(
+                "SELECT rewards.id, runs.started_at FROM rewards JOIN runs ON runs.id = read_run
+                 WHERE reward_id = ?1 AND read_run >= (SELECT base FROM runs WHERE id = ?2)",
+            )?;
+            let mut copies = Vec::with_capacity(rewards.len());
+            for reward in rewards {
+                let found: Option<(i64, i64)> =
+                    find.query_row((reward, run.0), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+                if let Some((row, began_at)) = found {
+                    let indexed = indexed(conn, row, &links_of(conn, row)?)?;
+                    copies.push(Copied { indexed, began_at: moment(began_at) });
+                }
+            }
+            Ok(copies)
+        })
+    }
+}

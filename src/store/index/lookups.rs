@@ -1,0 +1,282 @@
+//! Look-ups: the rewards of an order or an action by exact match, and order IDs that resemble one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::links::{KeyIndex, action_key, links_of, order_key, rewards_by_key};
+use super::sums::{ACCOUNTS, DESCRIPTORS, LINK_PATTERNS, REWARDS, damaged};
+use super::{Index, IndexReader, Via, moment};
+use crate::error::Result;
+use crate::model::order_text::skeleton;
+use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, RewardId, UserId};
+
+/// A reward as the index has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexedReward {
+    pub reward: Reward,
+    /// The account that lists it. `reward.account_id` is the account that the reward itself names.
+    pub listed_by: AccountId,
+    pub link_kind: LinkKind,
+    /// Every order ID that it carries.
+    pub order_ids: Vec<OrderId>,
+    /// Every ActionId that it carries.
+    pub action_ids: Vec<ActionId>,
+    /// The ActionId was found by search, not at a configured path.
+    pub action_by_search: bool,
+    /// The vendor no longer lists it, or its account.
+    pub gone: bool,
+    /// The API that its links are from.
+    pub via: Via,
+    /// It carries different values for one thing. recoup does not retract it until a JSONPath is configured.
+    pub ambiguous: bool,
+    /// When it was requested.
+    pub read_at: Timestamp,
+}
+
+/// A reward that carries an order ID, with one of the ActionIds beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// `None` if the reward carries none beside this order.
+    pub action_id: Option<ActionId>,
+    pub indexed: IndexedReward,
+}
+
+/// The orders of a participant's rewards. `user_id` is null if it equals the account ID, so each half of the union has an index.
+const ORDERS_OF_PARTICIPANT: &str = "SELECT order_id FROM links WHERE order_id IS NOT NULL AND reward IN (
+         SELECT rewards.id FROM accounts JOIN rewards ON rewards.account = accounts.id WHERE accounts.account_id = ?1
+         UNION SELECT id FROM rewards WHERE user_id = ?1 AND user_id <> '')
+     GROUP BY order_id ORDER BY max(reward) DESC LIMIT ?2";
+
+const ROW_OF_REWARD: &str = "SELECT id FROM rewards WHERE reward_id = ?1";
+
+impl IndexReader {
+    /// The rewards that carry exactly this order ID, oldest row first.
+    pub fn find(&self, order: &OrderId) -> Result<Vec<Match>> {
+        self.consistent(|conn| {
+            let mut matches = Vec::new();
+            for (row, links) in with_order(conn, order)? {
+                let indexed = indexed(conn, row, &links)?;
+                let beside = links.into_iter().filter(|link| link.order_id.as_ref() == Some(order));
+                matches.extend(beside.map(|link| Match { action_id: link.action_id, indexed: indexed.clone() }));
+            }
+            Ok(matches)
+        })
+    }
+
+    /// The rewards that carry exactly this order ID, or an ActionId that another reward carries beside it, oldest row first. The
+    /// referrer's and the friend's reward may carry different halves of the link.
+    pub fn rewards_of_order(&self, order: &OrderId) -> Result<Vec<IndexedReward>> {
+        self.consistent(|conn| {
+            let mut rewards = with_order(conn, order)?;
+            let links = rewards.values().flatten().filter(|link| link.order_id.as_ref() == Some(order));
+            let actions: BTreeSet<ActionId> = links.filter_map(|link| link.action_id.clone()).collect();
+            for action in &actions {
+                rewards.extend(with_action(conn, action)?);
+            }
+            rewards.into_iter().map(|(row, links)| indexed(conn, row, &links)).collect()
+        })
+    }
+
+    /// Every reward that carries exactly this ActionId, oldest row first.
+    pub fn rewards_of_action(&self, action: &ActionId) -> Result<Vec<IndexedReward>> {
+        self.consistent(|conn| {
+            with_action(conn, action)?.into_iter().map(|(row, links)| indexed(conn, row, &links)).collect()
+        })
+    }
+
+    /// Order IDs that differ from this one only in case, white space, a leading `#` or leading zeros.
+    pub fn suggestions(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
+        self.consistent(|conn| {
+            let folded = order.folded();
+            let others = order_ids_by_key(conn, order)?.into_iter();
+            // A key ignores more than a suggestion does, and a reward may carry further orders.
+            Ok(others.filter(|other| other != order && other.folded() == folded).take(limit).collect())
+        })
+    }
+
+    /// Order IDs that people cannot tell from this one: those of the same [`skeleton`], the order itself first.
+    pub fn alike(&self, order: &OrderId, limit: usize) -> Result<Vec<OrderId>> {
+        self.consistent(|conn| {
+            let form = skeleton(order.as_str());
+            let mut alike = order_ids_by_key(conn, order)?;
+            let same = alike.take(order);
+            let others = alike.into_iter().filter(|other| skeleton(other.as_str()) == form);
+            Ok(same.into_iter().chain(others).take(limit).collect())
+        })
+    }
+
+    pub fn reward(&self, reward: &RewardId) -> Result<Option<IndexedReward>> {
+        self.consistent(|conn| {
+            let row: Option<i64> =
+                conn.prepare_cached(ROW_OF_REWARD)?.query_row([reward], |row| row.get(0)).optional()?;
+            let Some(row) = row else { return Ok(None) };
+            let found = indexed(conn, row, &links_of(conn, row)?)?;
+            if found.reward.reward_id != *reward {
+                return Err(damaged("the index of rewards"));
+            }
+            Ok(Some(found))
+        })
+    }
+
+    /// Some order IDs, to see how the shop writes them.
+    pub fn some_order_ids(&self, limit: usize) -> Result<Vec<OrderId>> {
+        self.read(|conn| {
+            let select = "SELECT order_id FROM links WHERE order_id IS NOT NULL LIMIT ?1";
+            conn.prepare_cached(select)?.query_map([limit as i64], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// The orders of a participant's rewards, newest first, by account ID or user ID.
+    pub fn orders_of_participant(&self, id: &str, limit: usize) -> Result<Vec<OrderId>> {
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(ORDERS_OF_PARTICIPANT)?;
+            statement.query_map(params![id, limit as i64], |row| row.get(0))?.collect()
+        })
+    }
+}
+
+impl Index {
+    /// Whether a reward carries exactly this order ID.
+    pub fn has_order(&self, order: &OrderId) -> Result<bool> {
+        self.read(|conn| {
+            let held = conn.unchecked_transaction()?;
+            Ok(!with_order(&held, order)?.is_empty())
+        })
+    }
+}
+
+fn with_order(conn: &Connection, order: &OrderId) -> rusqlite::Result<BTreeMap<i64, Vec<Link>>> {
+    let mut rewards = rewards_by_key(conn, KeyIndex::Order, order_key(order.as_str()))?;
+    rewards.retain(|_, links| links.iter().any(|link| link.order_id.as_ref() == Some(order)));
+    Ok(rewards)
+}
+
+fn with_action(conn: &Connection, action: &ActionId) -> rusqlite::Result<BTreeMap<i64, Vec<Link>>> {
+    let mut rewards = rewards_by_key(conn, KeyIndex::Action, action_key(action.as_str()))?;
+    rewards.retain(|_, links| links.iter().any(|link| link.action_id.as_ref() == Some(action)));
+    Ok(rewards)
+}
+
+/// Every order ID of the rewards that the key of this order leads to.
+fn order_ids_by_key(conn: &Connection, order: &OrderId) -> rusqlite::Result<BTreeSet<OrderId>> {
+    let rewards = rewards_by_key(conn, KeyIndex::Order, order_key(order.as_str()))?;
+    Ok(rewards.into_values().flatten().filter_map(|link| link.order_id).collect())
+}
+
+/// The reward in a row, with its links. Fails if a row that it is made of is damaged or missing.
+pub(super) fn indexed(conn: &Connection, row: i64, links: &[Link]) -> rusqlite::Result<IndexedReward> {
+    let tables = [&*REWARDS, &*ACCOUNTS, &*LINK_PATTERNS, &*DESCRIPTORS];
+    let columns: Vec<&str> = tables.iter().map(|table| table.selected.as_str()).collect();
+    let sql = format!(
+        "SELECT {} FROM rewards JOIN accounts ON accounts.id = rewards.account
+             JOIN link_patterns ON link_patterns.id = rewards.pattern JOIN descriptors ON descriptors.id = rewards.descriptor
+         WHERE rewards.id = ?1",
+        columns.join(", ")
+    );
+    let found = conn.prepare_cached(&sql)?.query_row([row], |row| {
+        let mut at = 0;
+        for table in tables {
+            table.verify(row, at)?;
+            at += table.width();
+        }
+        from_row(row, links)
+    });
+    let found = found.optional()?.ok_or_else(|| damaged("a reward that has links"))?;
+    let has_links = matches!(found.link_kind, LinkKind::Both | LinkKind::OrderOnly | LinkKind::ActionOnly);
+    if has_links && links.is_empty() {
+        return Err(damaged("the list of links of a reward"));
+    }
+    Ok(found)
+}
+
+/// From the columns of `rewards`, `accounts`, `link_patterns` and `descriptors`, each after its checksum.
+fn from_row(row: &Row<'_>, links: &[Link]) -> rusqlite::Result<IndexedReward> {
+    // The positions of the three other checksums.
+    const ACCOUNT: usize = 23;
+    const PATTERN: usize = ACCOUNT + 4;
+    const DESCRIPTOR: usize = PATTERN + 6;
+    let link_kind = match row.get_ref(PATTERN + 2)?.as_str()? {
+        "both" => LinkKind::Both,
+        "order_only" => LinkKind::OrderOnly,
+        "action_only" => LinkKind::ActionOnly,
+        "neither" => LinkKind::Neither,
+        _ => LinkKind::Ambiguous,
+    };
+    let listed_by: AccountId = row.get(ACCOUNT + 2)?;
+    let account_id = row.get::<_, Option<AccountId>>(9)?.unwrap_or_else(|| listed_by.clone());
+    let user_id = match row.get::<_, Option<UserId>>(10)? {
+        Some(user) => Some(user).filter(|user| !user.as_str().is_empty()),
+        None => Some(UserId::new(account_id.as_str())),
+    };
+    let date_created: Option<i64> = row.get(14)?;
+    let account_gone_at: Option<i64> = row.get(ACCOUNT + 3)?;
+    let (mut order_ids, mut action_ids) = (Vec::new(), Vec::new());
+    for link in links {
+        if let Some(order) = link.order_id.as_ref().filter(|order| !order_ids.contains(*order)) {
+            order_ids.push(order.clone());
+        }
+        if let Some(action) = link.action_id.as_ref().filter(|action| !action_ids.contains(*action)) {
+            action_ids.push(action.clone());
+        }
+    }
+    Ok(IndexedReward {
+        reward: Reward {
+            reward_id: row.get(2)?,
+            account_id,
+            user_id,
+            reward_type: row.get(DESCRIPTOR + 3)?,
+            reward_source: row.get(DESCRIPTOR + 4)?,
+            unit: row.get(DESCRIPTOR + 5)?,
+            program_id: row.get(DESCRIPTOR + 6)?,
+            name: row.get(DESCRIPTOR + 7)?,
+            currency: row.get(DESCRIPTOR + 8)?,
+            assigned: row.get(12)?,
+            redeemed: row.get(13)?,
+            cancellable: row.get(DESCRIPTOR + 10)?,
+            date_created,
+            date_given: row.get::<_, Option<i64>>(15)?.or(date_created).filter(|given| *given != 0),
+            date_scheduled_for: row.get(16)?,
+            date_expires: row.get(17)?,
+            date_cancelled: row.get(18)?,
+            date_redeemed: row.get(19)?,
+            statuses: row.get(DESCRIPTOR + 9)?,
+            date_modified: row.get(22)?,
+        },
+        listed_by,
+        link_kind,
+        order_ids,
+        action_ids,
+        action_by_search: row.get(PATTERN + 5)?,
+        gone: account_gone_at.is_some() || row.get::<_, Option<i64>>(8)?.is_some(),
+        ambiguous: link_kind == LinkKind::Ambiguous,
+        read_at: moment(row.get(7)?),
+        via: Via::of_number(row.get(21)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::Identity;
+
+    #[test]
+    fn no_query_about_a_pasted_text_scans_a_table() {
+        let dir = TempDir::new().expect("a folder");
+        let index = Index::open(&dir.path().join("recoup.db"), &Identity::of_a_test()).expect("opens");
+        let entries = [KeyIndex::Order, KeyIndex::Action].map(super::super::links::entries);
+        for query in [ORDERS_OF_PARTICIPANT, ROW_OF_REWARD, entries[0].as_str(), entries[1].as_str()] {
+            let plan: Vec<String> = index
+                .read(|conn| {
+                    let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+                    let given = plan.parameter_count();
+                    plan.query_map(rusqlite::params_from_iter(vec!["1"; given]), |row| row.get(3))?.collect()
+                })
+                .expect("plans");
+            assert!(!plan.is_empty() && plan.iter().all(|step| !step.starts_with("SCAN ")), "{query}: {plan:#?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Passes over the list of participants, and what each proves about accounts that are gone.
+//!
+//! A pass that proves nothing, or that would mark most of the tenant, marks no account as gone.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::batch::count_accounts;
+use super::runs::RunKey;
+use super::sums::ACCOUNTS;
+use super::{Index, moment};
+use crate::error::Result;
+
+/// One pass over the list of participants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// Increases over all runs.
+    pub id: i64,
+    pub began_at: Timestamp,
+    /// JSON of the pagination, as it was last committed.
+    pub cursor: String,
+}
+
+/// The result of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepEnd {
+    /// Distinct participants seen.
+    pub participants: u64,
+    /// Accounts seen for the first time.
+    pub accounts_new: u64,
+    /// Accounts that were not listed any more and are marked as gone.
+    pub accounts_vanished: u64,
+    /// Accounts that an earlier pass of the run marked as gone and this one lists.
+    pub accounts_returned: u64,
+    /// Accounts that were not listed any more, too many to believe, so that none was marked as gone.
+    pub accounts_withheld: u64,
+    /// Distinct rows without a user or account ID.
+    pub rows_unusable: u64,
+    /// `totalCount` at the end.
+    pub total: Option<u64>,
+    /// The pass saw every participant that was listed the whole time.
+    pub whole: bool,
+    /// Nothing shifted while the pass was reading.
+    pub quiet: bool,
+}
+
+/// What the pagination concludes at the end of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepVerdict {
+    /// `totalCount` at the end.
+    pub total: Option<u64>,
+    /// The pages were continuous: every participant that was listed the whole time was seen, so the others are gone.
+    pub whole: bool,
+    /// Nothing shifted, as far as the pagination can tell.
+    pub still: bool,
+    /// The total stayed the same, and as many distinct rows were seen. That proves the pass even if the order of the list changes.
+    pub counted: bool,
+}
+
+impl Index {
+    /// The run's unfinished pass, or a new one with this cursor. The second value says whether the pass is resumed.
+    pub fn begin_sweep(&mut self, run: RunKey, cursor: &str, at: Timestamp) -> Result<(Sweep, bool)> {
+        self.write(|tx| {
+            let open = "SELECT id, started_at, cursor FROM passes WHERE run = ?1 AND ended_at IS NULL ORDER BY id DESC";
+            let read =
+                |row: &Row<'_>| Ok(Sweep { id: row.get(0)?, began_at: moment(row.get(1)?), cursor: row.get(2)? });
+            if let Some(sweep) = tx.query_row(open, [run.0], read).optional()? {
+                return Ok((sweep, true));
+            }
+            let insert =
+                "INSERT INTO passes (run, started_at, cursor) VALUES (?1, ?2, ?3) RETURNING id, started_at, cursor";
+            Ok((tx.query_row(insert, params![run.0, at.as_millisecond(), cursor], read)?, false))
+        })
+    }
+
+    /// Ends a pass. If it is proven, the accounts that it did not list are gone. An account that neither Get Rewards knows nor any
+    /// pass lists is gone too. A list that lost most of its accounts at once is not believed.
+    pub fn end_sweep(&mut self, run: RunKey, sweep: i64, verdict: SweepVerdict, at: Timestamp) -> Result<SweepEnd> {
+        self.write(|tx| {
+            let started_at: i64 =
+                tx.query_row("SELECT started_at FROM passes WHERE id = ?1", [sweep], |row| row.get(0))?;
+            // An account that was marked as gone and is listed again was never gone. So the order of the list is not stable, and
+            // continuous pages prove nothing.
+            let unstable: bool = tx.query_row(
+                "SELECT EXISTS (SELECT 1 FROM passes WHERE run = ?1 AND accounts_returned > 0)",
+                [run.0],
+                |row| row.get(0),
+            )?;
+            let proven = if unstable { verdict.counted } else { verdict.whole };
+            // An account that was first met after the pass began may be listed on a page that the pass had already read.
+            let missing = "gone_at IS NULL AND seen_pass < ?1 AND first_seen_at < ?2 AND (?3 = 1 OR unknown = 1)";
+            let (missed, known): (i64, i64) = tx.query_row(
+                &format!("SELECT count(*) FILTER (WHERE {missing}), count(*) FROM accounts WHERE gone_at IS NULL"),
+                params![sweep, started_at, proven],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            let withheld = if is_few(missed, known) { 0 } else { missed };
+            let (mut vanished, mut read) = (0, 0);
+            if withheld == 0 {
+                read = tx.query_row(
+                    &format!("SELECT count(*) FROM accounts WHERE {missing} AND read_run = ?4"),
+                    params![sweep, started_at, proven, run.0],
+                    |row| row.get(0),
+                )?;
+                let update = format!(
+                    "UPDATE accounts SET gone_at = ?4, failed_run = NULL, failed_at = NULL, failed_reason = NULL,
+                         unknown = 0 WHERE {missing}"
+                );
+                let values = params![sweep, started_at, proven, at.as_millisecond()];
+                vanished = ACCOUNTS.update(tx, &update, values)? as i64;
+            }
+            count_accounts(tx, run, -vanished, -read)?;
+            tx.query_row(
+                &format!(
+                    "UPDATE passes SET ended_at = ?2, accounts_vanished = ?3, accounts_withheld = ?7, proven = ?5,
+                         total = ?6,
+                         quiet = CASE WHEN ?4 = 1 AND accounts_new = 0 AND accounts_returned = 0 AND ?3 = 0 THEN 1 ELSE 0 END
+                     WHERE id = ?1 RETURNING {SWEEP_END}"
+                ),
+                params![
+                    sweep,
+                    at.as_millisecond(),
+                    vanished,
+                    verdict.still,
+                    proven,
+                    verdict.total.map(|total| total as i64),
+                    withheld
+                ],
+                sweep_end,
+            )
+        })
+    }
+
+    /// The ended passes of a run, oldest first.
+    pub fn sweeps(&self, run: RunKey) -> Result<Vec<SweepEnd>> {
+        self.read(|conn| {
+            let sql = format!("SELECT {SWEEP_END} FROM passes WHERE run = ?1 AND ended_at IS NOT NULL ORDER BY id");
+            conn.prepare(&sql)?.query_map([run.0], sweep_end)?.collect()
+        })
+    }
+
+    /// How many distinct rows of the list a pass has seen, including rows without IDs.
+    pub fn participants(&self, sweep: i64) -> Result<u64> {
+        self.read(|conn| {
+            conn.query_row("SELECT participants + rows_unusable FROM passes WHERE id = ?1", [sweep], |row| {
+                row.get::<_, i64>(0)
+            })
+        })
+        .map(|count| count as u64)
+    }
+
+    /// How many accounts are gone since a time.
+    pub fn accounts_gone_since(&self, at: Timestamp) -> Result<u64> {
+        self.read(|conn| {
+            let count = "SELECT count(*) FROM accounts WHERE gone_at >= ?1";
+            conn.query_row(count, [at.as_millisecond()], |row| row.get::<_, i64>(0))
+        })
+        .map(|count| count as u64)
+    }
+}
+
+/// So few may vanish at once whatever part of the tenant they are.
+const FEW: i64 = 20;
+
+/// Whether it is credible that so many of the known rows vanished at once.
+pub(super) fn is_few(missed: i64, known: i64) -> bool {
+    missed <= FEW || missed <= known / 2
+}
+
+const SWEEP_END: &str = "participants, accounts_new, accounts_vanished, rows_unusable, quiet, total, proven,
+     accounts_returned, accounts_withheld";
+
+fn sweep_end(row: &Row<'_>) -> rusqlite::Result<SweepEnd> {
+    Ok(SweepEnd {
+        participants: row.get::<_, i64>(0)? as u64,
+        accounts_new: row.get::<_, i64>(1)? as u64,
+        accounts_vanished: row.get::<_, i64>(2)? as u64,
+        rows_unusable: row.get::<_, i64>(3)? as u64,
+        quiet: row.get(4)?,
+        total: row.get::<_, Option<i64>>(5)?.map(|total| total as u64),
+        whole: row.get(6)?,
+        accounts_returned: row.get::<_, i64>(7)? as u64,
+        accounts_withheld: row.get::<_, i64>(8)? as u64,
+    })
+}

@@ -1,0 +1,160 @@
+//! Pages of the list of all rewards (GraphQL, exports): the rewards of a page and its cursor in one transaction.
+//!
+//! Such a list never shows an account as a whole, so no page marks a reward as gone. Once a full pass over it is proven, the rewards
+//! that it did not show are gone ([`Index::forget_unseen`]).
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+
+use super::batch::{Batch, RunAncestry};
+use super::passes::is_few;
+use super::reward_rows::RewardWrite;
+use super::rewards::{is_chosen, one_statement_each};
+use super::runs::RunKey;
+use super::sums::{ACCOUNTS, REWARDS, RUNS};
+use super::tombstones::skip_reward;
+use super::{AccountKey, Index, ReadReward};
+use crate::error::Result;
+use crate::model::{AccountId, Reward};
+
+/// One page of the list of rewards.
+#[derive(Debug)]
+pub struct RewardRows {
+    /// Each reward with its account.
+    pub rewards: Vec<(AccountId, ReadReward)>,
+    /// Rewards that cannot be stored, because they name no account or cannot be read.
+    pub unusable: u64,
+    /// JSON of the pagination after this page.
+    pub cursor: String,
+}
+
+/// The counts after a page was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsCommitted {
+    /// Rewards of the run so far, including those of the runs that it refreshes.
+    pub rewards: u64,
+    pub accounts_known: u64,
+}
+
+/// The rewards that a full pass did not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unseen {
+    /// Rewards that are now marked as gone.
+    pub gone: u64,
+    /// Too many to believe, so that none was marked.
+    pub withheld: u64,
+}
+
+impl Index {
+    /// Writes a page and its cursor in one transaction. `asked_at` is when the page was requested.
+    pub fn commit_rewards(&mut self, run: RunKey, page: &RewardRows, asked_at: Timestamp) -> Result<RowsCommitted> {
+        self.write_batch(|batch| {
+            let tx = batch.tx;
+            let ancestry = RunAncestry::of(tx, run)?;
+            let mut accounts: HashMap<&AccountId, AccountKey> = HashMap::new();
+            let chosen = one_statement_each(page.rewards.iter().map(|(_, reward)| reward), asked_at.as_millisecond());
+            for (listed_by, reward) in page.rewards.iter().filter(|(_, reward)| is_chosen(&chosen, reward)) {
+                if batch.forgotten.has(listed_by.as_str()) {
+                    let Reward { reward_id, date_modified, .. } = &reward.extracted.reward;
+                    skip_reward(tx, batch.forgotten, run.0, reward_id, *date_modified)?;
+                    continue;
+                }
+                let account = match accounts.get(listed_by) {
+                    Some(account) => *account,
+                    None => *accounts.entry(listed_by).or_insert(see_account(batch, ancestry, listed_by, asked_at)?),
+                };
+                RewardWrite { ancestry, account, listed_by, asked_at, reward }.write(batch, None)?;
+            }
+            std::mem::take(&mut batch.counters).write(tx)?;
+            RUNS.update(
+                tx,
+                "UPDATE runs SET cursor = ?2, rewards_unusable = rewards_unusable + ?3 WHERE id = ?1",
+                params![run.0, page.cursor, page.unusable as i64],
+            )?;
+            tx.prepare_cached(
+                "SELECT (SELECT CAST(coalesce(sum(rewards), 0) AS BIGINT) FROM run_link_patterns
+                         WHERE run BETWEEN runs.base AND runs.id), accounts_known FROM runs WHERE id = ?1",
+            )?
+            .query_row([run.0], |row| {
+                Ok(RowsCommitted {
+                    rewards: row.get::<_, i64>(0)? as u64,
+                    accounts_known: row.get::<_, i64>(1)? as u64,
+                })
+            })
+        })
+    }
+
+    /// The names under which the events of known rewards carry the order ID, the most frequent first.
+    pub fn order_fields(&self) -> Result<Vec<String>> {
+        let paths: Vec<String> = self.read(|conn| {
+            conn.prepare(
+                "SELECT order_path FROM link_patterns LEFT JOIN run_link_patterns ON pattern = link_patterns.id
+                 WHERE order_path LIKE '$.userEvent.fields.%' GROUP BY order_path ORDER BY coalesce(sum(rewards), 0) DESC",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
+        })?;
+        let last = |path: String| path.rsplit('.').next().map(str::to_owned).filter(|name| !name.contains('['));
+        Ok(paths.into_iter().filter_map(last).collect())
+    }
+
+    /// How many stored or skipped rewards were modified at exactly this time.
+    pub fn modified_at(&self, ms: i64) -> Result<u64> {
+        self.read(|conn| {
+            let count = "SELECT (SELECT count(*) FROM rewards WHERE date_modified = ?1 AND gone_at IS NULL)
+                 + (SELECT count(*) FROM skipped_rewards WHERE date_modified = ?1)";
+            conn.query_row(count, [ms], |row| row.get::<_, i64>(0))
+        })
+        .map(|count| count as u64)
+    }
+
+    /// Marks the rewards as gone that a full pass over all rewards did not show, unless that would be most of them.
+    pub fn forget_unseen(&mut self, run: RunKey, at: Timestamp) -> Result<Unseen> {
+        self.write(|tx| {
+            let started_at: i64 =
+                tx.query_row("SELECT started_at FROM runs WHERE id = ?1", [run.0], |row| row.get(0))?;
+            let unseen = "gone_at IS NULL AND read_run < ?1 AND read_at < ?2";
+            let (missed, known): (i64, i64) = tx.query_row(
+                &format!("SELECT count(*) FILTER (WHERE {unseen}), count(*) FROM rewards WHERE gone_at IS NULL"),
+                params![run.0, started_at],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            if !is_few(missed, known) {
+                return Ok(Unseen { gone: 0, withheld: missed as u64 });
+            }
+            let update = format!("UPDATE rewards SET gone_at = ?3 WHERE {unseen}");
+            let gone = REWARDS.update(tx, &update, params![run.0, started_at, at.as_millisecond()])?;
+            Ok(Unseen { gone: gone as u64, withheld: 0 })
+        })
+    }
+}
+
+/// The row of an account that has a reward. Adds it if it is missing, and counts it if the run did not know it.
+fn see_account(
+    batch: &mut Batch<'_>,
+    ancestry: RunAncestry,
+    account: &AccountId,
+    at: Timestamp,
+) -> rusqlite::Result<AccountKey> {
+    let row: Option<(i64, i64, i64, bool)> = batch
+        .tx
+        .prepare_cached("SELECT id, queued_run, read_run, gone_at IS NOT NULL FROM accounts WHERE account_id = ?1")?
+        .query_row([account], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let Some((id, queued_run, read_run, gone)) = row else {
+        let insert = "INSERT INTO accounts (account_id, first_seen_at, read_run, read_at) VALUES (?1, ?2, ?3, ?2)";
+        let id = ACCOUNTS.insert(batch.tx, insert, params![account, at.as_millisecond(), ancestry.run])?;
+        batch.counters.count_accounts(ancestry.run, 1, 1);
+        return Ok(AccountKey(id));
+    };
+    let is_known = !gone && ancestry.knows(queued_run, read_run);
+    let is_read = !gone && read_run >= ancestry.base;
+    if !is_read {
+        let update = "UPDATE accounts SET read_run = ?2, read_at = ?3, gone_at = NULL WHERE id = ?1";
+        ACCOUNTS.update(batch.tx, update, [id, ancestry.run, at.as_millisecond()])?;
+        batch.counters.count_accounts(ancestry.run, i64::from(!is_known), 1);
+    }
+    Ok(AccountKey(id))
+}

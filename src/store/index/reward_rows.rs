@@ -1,0 +1,206 @@
+//! The rows of one reward: what the index had before, what it has now, and how that changes the counters of its run.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::batch::{Batch, RunAncestry};
+use super::descriptors::{descriptor, link_pattern};
+use super::links::{links_of, write_links};
+use super::sums::{REWARDS, next_id};
+use super::tombstones::skip_reward;
+use super::{AccountKey, ReadReward, Via};
+use crate::model::{AccountId, Link, Reward, RewardId};
+
+/// A reward's row before the current transaction changes it.
+pub(super) struct PreviousReward {
+    pub(super) row: i64,
+    pub(super) reward_id: RewardId,
+    pub(super) pattern: i64,
+    pub(super) read_run: i64,
+    pub(super) read_at: i64,
+    pub(super) gone: bool,
+    pub(super) unreadable: i64,
+    pub(super) source: Via,
+    pub(super) referral_id: Option<String>,
+    pub(super) date_modified: Option<i64>,
+    pub(super) links: Vec<Link>,
+}
+
+/// The columns of [`PreviousReward`], without its links.
+pub(super) const PREVIOUS: &str =
+    "SELECT id, reward_id, pattern, read_run, read_at, gone_at IS NOT NULL, unreadable, source,
+     referral_id, date_modified FROM rewards";
+
+pub(super) fn previous_from(row: &Row<'_>) -> rusqlite::Result<PreviousReward> {
+    Ok(PreviousReward {
+        row: row.get(0)?,
+        reward_id: row.get(1)?,
+        pattern: row.get(2)?,
+        read_run: row.get(3)?,
+        read_at: row.get(4)?,
+        gone: row.get(5)?,
+        unreadable: row.get(6)?,
+        source: Via::of_number(row.get(7)?),
+        referral_id: row.get(8)?,
+        date_modified: row.get(9)?,
+        links: Vec::new(),
+    })
+}
+
+pub(super) fn previous_of_account(
+    conn: &Connection,
+    account: AccountKey,
+) -> rusqlite::Result<HashMap<RewardId, PreviousReward>> {
+    let rewards: Vec<PreviousReward> = conn
+        .prepare_cached(&format!("{PREVIOUS} WHERE account = ?1"))?
+        .query_map([account.0], previous_from)?
+        .collect::<rusqlite::Result<_>>()?;
+    rewards
+        .into_iter()
+        .map(|previous| {
+            let links = links_of(conn, previous.row)?;
+            Ok((previous.reward_id.clone(), PreviousReward { links, ..previous }))
+        })
+        .collect()
+}
+
+pub(super) fn previous_by_row(conn: &Connection, row: i64) -> rusqlite::Result<PreviousReward> {
+    let sql = format!("{PREVIOUS} WHERE id = ?1");
+    let previous = conn.prepare_cached(&sql)?.query_row([row], previous_from)?;
+    Ok(PreviousReward { links: links_of(conn, row)?, ..previous })
+}
+
+fn previous_by_id(conn: &Connection, reward: &RewardId) -> rusqlite::Result<Option<PreviousReward>> {
+    let sql = "SELECT id FROM rewards WHERE reward_id = ?1";
+    let row: Option<i64> = conn.prepare_cached(sql)?.query_row([reward], |row| row.get(0)).optional()?;
+    row.map(|row| previous_by_row(conn, row)).transpose()
+}
+
+/// One reward to be written.
+pub(super) struct RewardWrite<'a> {
+    pub(super) ancestry: RunAncestry,
+    pub(super) account: AccountKey,
+    pub(super) listed_by: &'a AccountId,
+    pub(super) asked_at: Timestamp,
+    pub(super) reward: &'a ReadReward,
+}
+
+impl RewardWrite<'_> {
+    /// `previous` is the row that the same account had before, if the caller knows it. A row of another account is found here.
+    pub(super) fn write(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> rusqlite::Result<()> {
+        let Some(reward) = batch.forgotten.admit(self.reward) else {
+            let Reward { reward_id, date_modified, .. } = &self.reward.extracted.reward;
+            return skip_reward(batch.tx, batch.forgotten, self.ancestry.run, reward_id, *date_modified);
+        };
+        match reward {
+            Cow::Owned(reward) => RewardWrite { reward: &reward, ..*self }.write_admitted(batch, previous),
+            Cow::Borrowed(_) => self.write_admitted(batch, previous),
+        }
+    }
+
+    fn write_admitted(&self, batch: &mut Batch<'_>, previous: Option<PreviousReward>) -> rusqlite::Result<()> {
+        let Self { ancestry, reward: ReadReward { extracted, raw, source, referral_id }, .. } = self;
+        let asked_at = self.asked_at.as_millisecond();
+        let mut columns = Columns {
+            pattern: link_pattern(batch.tx, extracted)?,
+            descriptor: descriptor(batch.tx, &extracted.reward)?,
+            unreadable: extracted.unreadable as i64,
+            source: *source,
+            referral_id: referral_id.clone(),
+            date_modified: extracted.reward.date_modified,
+        };
+        let previous = match previous {
+            Some(previous) => Some(previous),
+            None => previous_by_id(batch.tx, &extracted.reward.reward_id)?,
+        };
+        let Some(previous) = previous else {
+            let row = next_id(batch.tx, &REWARDS)?;
+            self.put(batch, row, &columns)?;
+            batch.counters.add(ancestry.run, columns.pattern, extracted);
+            batch.compressor.put(batch.tx, row, raw)?;
+            return write_links(batch.tx, &mut batch.link_sums, row, &[], &extracted.links);
+        };
+        // Responses may be written in another order than they were requested. A newer reading stays.
+        if previous.read_at > asked_at {
+            return Ok(());
+        }
+        if previous.read_run >= ancestry.base && !previous.gone {
+            batch.counters.remove(&previous);
+        }
+        // Get Rewards omits the date. What another API said stays true.
+        columns.date_modified = columns.date_modified.or(previous.date_modified);
+        if previous.source != *source && link_detail(&extracted.links) < link_detail(&previous.links) {
+            // This API says less about the link than another one did. The links stay, with the JSON that they come from.
+            let links = previous.links.len() as i64;
+            batch.counters.shift(ancestry.run, previous.pattern, (1, links), previous.unreadable);
+            columns.pattern = previous.pattern;
+            columns.unreadable = previous.unreadable;
+            columns.source = previous.source;
+            columns.referral_id = previous.referral_id;
+            return self.put(batch, previous.row, &columns);
+        }
+        batch.counters.add(ancestry.run, columns.pattern, extracted);
+        self.put(batch, previous.row, &columns)?;
+        batch.compressor.put(batch.tx, previous.row, raw)?;
+        write_links(batch.tx, &mut batch.link_sums, previous.row, &previous.links, &extracted.links)
+    }
+
+    fn put(&self, batch: &Batch<'_>, row: i64, columns: &Columns) -> rusqlite::Result<()> {
+        let reward = &self.reward.extracted.reward;
+        let user_id = reward.user_id.as_ref().map_or("", |user| user.as_str());
+        let date_given = reward.date_given.unwrap_or(0);
+        let gone_at: Option<i64> = None;
+        REWARDS.put(
+            batch.tx,
+            params![
+                row,
+                reward.reward_id,
+                self.account.0,
+                columns.pattern,
+                columns.descriptor,
+                self.ancestry.run,
+                self.asked_at.as_millisecond(),
+                gone_at,
+                Some(&reward.account_id).filter(|account| *account != self.listed_by),
+                Some(user_id).filter(|user| *user != reward.account_id.as_str()),
+                columns.referral_id,
+                reward.assigned,
+                reward.redeemed,
+                reward.date_created,
+                Some(date_given).filter(|given| *given != reward.date_created.unwrap_or(0)),
+                reward.date_scheduled_for,
+                reward.date_expires,
+                reward.date_cancelled,
+                reward.date_redeemed,
+                columns.unreadable,
+                columns.source.number(),
+                columns.date_modified,
+            ],
+        )
+    }
+}
+
+/// The columns that an earlier reading of the reward may decide.
+struct Columns {
+    pattern: i64,
+    descriptor: i64,
+    unreadable: i64,
+    source: Via,
+    referral_id: Option<String>,
+    date_modified: Option<i64>,
+}
+
+/// How much links say: 0 nothing, 1 an order ID or an ActionId, 2 one of each, 3 several of one kind.
+fn link_detail(links: &[Link]) -> u8 {
+    let orders: HashSet<_> = links.iter().filter_map(|link| link.order_id.as_ref()).collect();
+    let actions: HashSet<_> = links.iter().filter_map(|link| link.action_id.as_ref()).collect();
+    match (orders.len(), actions.len()) {
+        (0, 0) => 0,
+        (0, 1) | (1, 0) => 1,
+        (1, 1) => 2,
+        _ => 3,
+    }
+}

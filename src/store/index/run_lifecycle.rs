@@ -1,0 +1,141 @@
+//! The life cycle of a run: started, advanced, finished or withdrawn.
+//!
+//! `runs` describes and reads runs. A run with a gap must never be stored as complete.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::Index;
+use super::runs::{NewRun, RunKey};
+use super::sums::RUNS;
+use crate::error::Result;
+
+/// The account counters by what the rows say, for the runs that a condition selects.
+const RECOUNT: &str = "UPDATE runs SET
+     accounts_known = (SELECT count(*) FROM accounts WHERE gone_at IS NULL
+         AND (runs.source = 'participants' OR read_run >= runs.base OR abs(queued_run) >= runs.base)),
+     accounts_read = (SELECT count(*) FROM accounts WHERE gone_at IS NULL AND read_run >= runs.base)";
+
+/// Counts the accounts of the newest run and of the newest finished run again.
+pub(super) fn recount_newest(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let newest = "WHERE id = (SELECT max(id) FROM runs) OR id = (SELECT max(id) FROM runs WHERE state = 'finished')";
+    RUNS.update(tx, &format!("{RECOUNT} {newest}"), []).map(drop)
+}
+
+impl Index {
+    /// The unfinished run of this source, or a new one. The second value says whether the run is resumed.
+    pub fn begin_run(&mut self, new: NewRun<'_>, at: Timestamp) -> Result<(RunKey, bool)> {
+        self.write(|tx| {
+            let open = "SELECT id FROM runs WHERE state = 'running' AND source = ?1 ORDER BY id DESC LIMIT 1";
+            let open: Option<i64> = tx.query_row(open, [new.source], |row| row.get(0)).optional()?;
+            if let (Some(run), false) = (open, new.fresh) {
+                return Ok((RunKey(run), true));
+            }
+            RUNS.update(tx, "UPDATE runs SET state = 'replaced' WHERE state = 'running'", [])?;
+            let insert = "INSERT INTO runs (source, state, started_at) VALUES (?1, 'running', ?2)";
+            let run = RUNS.insert(tx, insert, params![new.source, at.as_millisecond()])?;
+            match new.refreshes {
+                // What the refreshed run has read counts until this one reads it again.
+                Some(before) => RUNS.update(
+                    tx,
+                    "UPDATE runs SET (base, cursor, watermark, rewards_known, accounts_known, accounts_read) =
+                         (SELECT base, cursor, watermark, rewards_known, accounts_known, accounts_read FROM runs AS refreshed
+                          WHERE refreshed.id = ?2) WHERE id = ?1",
+                    [run, before.0],
+                )?,
+                None => RUNS.update(
+                    tx,
+                    "UPDATE runs SET base = id, accounts_known = CASE source WHEN 'participants'
+                         THEN (SELECT count(*) FROM accounts WHERE gone_at IS NULL) ELSE 0 END WHERE id = ?1",
+                    [run],
+                )?,
+            };
+            Ok((RunKey(run), false))
+        })
+    }
+
+    /// Removes a run that has read nothing, so that answers rest on the run before it. Returns `false`, and changes nothing, if the
+    /// run has read anything: then the next crawl resumes it.
+    pub fn withdraw_run(&mut self, run: RunKey) -> Result<bool> {
+        self.write(|tx| {
+            let has_read = "SELECT (base = id AND accounts_read > 0)
+                     OR EXISTS (SELECT 1 FROM accounts WHERE failed_run = ?1 OR queued_run IN (?1, -?1))
+                     OR EXISTS (SELECT 1 FROM run_link_patterns WHERE run = ?1)
+                     OR EXISTS (SELECT 1 FROM passes
+                         WHERE run = ?1 AND (ended_at IS NOT NULL OR participants > 0 OR rows_unusable > 0))
+                 FROM runs WHERE id = ?1";
+            if tx.query_row(has_read, [run.0], |row| row.get(0))? {
+                return Ok(false);
+            }
+            tx.execute("DELETE FROM passes WHERE run = ?1", [run.0])?;
+            tx.execute("DELETE FROM runs WHERE id = ?1", [run.0])?;
+            // The unfinished run that this one replaced can be resumed.
+            RUNS.update(
+                tx,
+                "UPDATE runs SET state = 'running' WHERE state = 'replaced' AND id = (SELECT max(id) FROM runs)",
+                [],
+            )?;
+            Ok(true)
+        })
+    }
+
+    /// Sets the account counters by counting rows. Commits add to them as they go; the figures of a finished run are counted.
+    pub fn recount(&mut self, run: RunKey) -> Result<()> {
+        self.write(|tx| RUNS.update(tx, &format!("{RECOUNT} WHERE id = ?1"), [run.0]).map(drop))
+    }
+
+    pub fn finish_run(&mut self, run: RunKey, gaps: &[String], at: Timestamp) -> Result<()> {
+        let text = serde_json::Value::from(gaps).to_string();
+        self.write(|tx| {
+            let finish = "UPDATE runs SET state = 'finished', finished_at = ?2, complete = ?3, gaps = ?4 WHERE id = ?1";
+            RUNS.update(tx, finish, params![run.0, at.as_millisecond(), gaps.is_empty(), text]).map(drop)
+        })
+    }
+
+    /// Changes the gaps of a finished run whose links are being extracted again.
+    pub fn set_gaps(&mut self, run: RunKey, gaps: &[String]) -> Result<()> {
+        let text = serde_json::Value::from(gaps).to_string();
+        self.write(|tx| {
+            let update = "UPDATE runs SET complete = ?2, gaps = ?3 WHERE id = ?1";
+            RUNS.update(tx, update, params![run.0, gaps.is_empty(), text]).map(drop)
+        })
+    }
+
+    pub fn add_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
+        self.write(|tx| {
+            let add = "UPDATE runs SET requests = requests + ?2 WHERE id = ?1";
+            tx.execute(add, params![run.0, requests as i64]).map(drop)
+        })
+    }
+
+    /// Counts requests for accounts that were read again for their age alone. [`Index::add_requests`] counts them too.
+    pub fn add_reread_requests(&mut self, run: RunKey, requests: u64) -> Result<()> {
+        self.write(|tx| {
+            let add = "UPDATE runs SET requests_reread = requests_reread + ?2 WHERE id = ?1";
+            tx.execute(add, params![run.0, requests as i64]).map(drop)
+        })
+    }
+
+    /// Stores the position of the run's source after a step that wrote no rows.
+    pub fn set_cursor(&mut self, run: RunKey, cursor: &str) -> Result<()> {
+        self.write(|tx| tx.execute("UPDATE runs SET cursor = ?2 WHERE id = ?1", params![run.0, cursor]).map(drop))
+    }
+
+    /// Moves the start of a run to an earlier time, if its data may be as old as that. Answers are true as of the start.
+    pub fn begun_by(&mut self, run: RunKey, at: Timestamp) -> Result<()> {
+        self.write(|tx| {
+            let earlier = "UPDATE runs SET started_at = ?2 WHERE id = ?1 AND started_at > ?2";
+            RUNS.update(tx, earlier, params![run.0, at.as_millisecond()]).map(drop)
+        })
+    }
+
+    /// Sets where a refresh of this run would start, and how many rewards the vendor counts. Without a watermark, no refresh can
+    /// start from this run.
+    pub fn set_watermark(&mut self, run: RunKey, watermark: Option<i64>, rewards_known: Option<u64>) -> Result<()> {
+        self.write(|tx| {
+            let rewards_known = rewards_known.map(|known| known as i64);
+            let update = "UPDATE runs SET watermark = ?2, rewards_known = ?3 WHERE id = ?1";
+            RUNS.update(tx, update, params![run.0, watermark, rewards_known]).map(drop)
+        })
+    }
+}

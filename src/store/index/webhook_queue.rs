@@ -1,0 +1,101 @@
+//! Webhooks: deliveries that were accepted, and accounts queued to be read again.
+//!
+//! A delivery and the account that it names are written in one transaction. A forgotten account is never queued.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{OptionalExtension, params};
+
+use super::{Index, IndexReader};
+use crate::error::Result;
+use crate::model::AccountId;
+
+/// How long a delivery is remembered. The vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// After so many failed readings the account leaves the queue; the next crawl reads it anyway.
+const TRIES: i64 = 10;
+
+/// The delay after the first failed reading, in milliseconds. It doubles with each further failure.
+const RETRY_MS: i64 = 30_000;
+
+impl Index {
+    /// Accepts a delivery and queues the account that it names. Returns `false`, and changes nothing, if the delivery was accepted
+    /// before.
+    pub fn take_delivery(
+        &mut self,
+        id: &str,
+        event: &str,
+        account: Option<&AccountId>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let now_ms = now.as_millisecond();
+        let expired = now.saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN).as_millisecond();
+        self.write_batch(|batch| {
+            let tx = batch.tx;
+            tx.prepare_cached("DELETE FROM webhook_deliveries WHERE at < ?1")?.execute([expired])?;
+            let is_new = tx
+                .prepare_cached("INSERT INTO webhook_deliveries (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING")?
+                .execute(params![id, now_ms])?;
+            if is_new == 0 {
+                return Ok(false);
+            }
+            if let Some(account) = account.filter(|account| !batch.forgotten.has(account.as_str())) {
+                tx.prepare_cached(
+                    "INSERT INTO webhook_queue (account_id, event, at, tries, due) VALUES (?1, ?2, ?3, 0, ?3)
+                     ON CONFLICT (account_id) DO UPDATE SET event = excluded.event, tries = 0, due = excluded.due",
+                )?
+                .execute(params![account, event, now_ms])?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// The queued accounts that are due, the longest overdue first, each with its due time for [`Index::account_was_read`].
+    pub fn waiting_accounts(&mut self, limit: usize, now: Timestamp) -> Result<Vec<(AccountId, i64)>> {
+        self.write_batch(|batch| {
+            let mut rows = batch.tx.prepare_cached(
+                "SELECT account_id, due FROM webhook_queue WHERE due <= ?1 ORDER BY due, account_id LIMIT ?2",
+            )?;
+            let found: Vec<(AccountId, i64)> = rows
+                .query_map(params![now.as_millisecond(), limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            // The account may have been forgotten since it was queued.
+            Ok(found.into_iter().filter(|(account, _)| !batch.forgotten.has(account.as_str())).collect())
+        })
+    }
+
+    /// Removes an account that was read from the queue, unless a newer delivery has changed its due time.
+    pub fn account_was_read(&mut self, account: &AccountId, due: i64) -> Result<()> {
+        self.write(|tx| {
+            tx.prepare_cached("DELETE FROM webhook_queue WHERE account_id = ?1 AND due = ?2")?
+                .execute(params![account, due])
+                .map(drop)
+        })
+    }
+
+    /// Delays an account that could not be read. After the last try it leaves the queue.
+    pub fn account_was_not_read(&mut self, account: &AccountId, now: Timestamp) -> Result<()> {
+        self.write(|tx| {
+            let tries = "SELECT tries FROM webhook_queue WHERE account_id = ?1";
+            let tries: Option<i64> = tx.query_row(tries, [account], |row| row.get(0)).optional()?;
+            let Some(tries) = tries else { return Ok(()) };
+            if tries >= TRIES - 1 {
+                return tx.execute("DELETE FROM webhook_queue WHERE account_id = ?1", [account]).map(drop);
+            }
+            let due = now.as_millisecond() + (RETRY_MS << tries);
+            let update = "UPDATE webhook_queue SET tries = tries + 1, due = ?2 WHERE account_id = ?1";
+            tx.execute(update, params![account, due]).map(drop)
+        })
+    }
+}
+
+impl IndexReader {
+    /// How many accounts are queued.
+    pub fn waiting_count(&self) -> Result<u64> {
+        self.read(|conn| {
+            conn.prepare_cached("SELECT count(*) FROM webhook_queue")?
+                .query_row([], |row| row.get::<_, i64>(0))
+                .map(|count| count as u64)
+        })
+    }
+}
