@@ -271,7 +271,7 @@ impl Search<'_> {
     }
 
     /// `None` if GraphQL is not available.
-    async fn page(&self, filter: Value, sort: Sort, offset: u64) -> Result<Option<RewardPage>> {
+    async fn page(&mut self, filter: Value, sort: Sort, offset: u64) -> Result<Option<RewardPage>> {
         let query = RewardQuery { filter, sort, limit: PAGE_SIZE, offset, attempts: u32::MAX };
         match self.advocate.graph_rewards(&query).await {
             Ok(Graph::Answer(page)) => Ok(Some(page)),

@@ -1,22 +1,21 @@
-//! What a person asks to be changed: flags → the change. Pure.
+//! Parses the flags of `recoup adjust` into a change. Pure.
 //!
-//! `SKU=VALUE` is split at its last `=`, since a SKU may hold one. It must never guess: an amount that cannot be held exactly,
-//! an amount and a delta for one item, or a SKU that is named twice for one thing, is wrong usage.
+//! `SKU=VALUE` is split at its last `=`, because a SKU may hold one. Ambiguous flags are wrong usage: an amount that cannot be
+//! held exactly, an amount and a delta for one item, or a SKU that is named twice.
 
 use crate::error::{Error, Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::vendor::{Change, ItemChange, ItemMoney};
 
-/// Digits that the vendor takes before and after the point (`docs/vendor/brand.md` §1, Transport).
+/// Digits that the vendor accepts before and after the decimal point (`docs/vendor/brand.md` §1, Transport).
 const WHOLE: usize = 8;
 const PLACES: usize = 2;
 
-/// The longest SKU, in characters (`docs/vendor/brand.md` §1, Transport: text of 255 characters).
+/// Longest SKU, in characters (`docs/vendor/brand.md` §1, Transport: text of 255 characters).
 const SKU_AT_MOST: usize = 255;
 
-/// The flags, as they were given.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct ChangeFlags {
     /// `--sku SKU=AMOUNT`: what the item costs after the refund.
     pub amounts: Vec<String>,
     /// `--quantity SKU=N`: how many remain.
@@ -27,9 +26,8 @@ pub struct Wanted {
     pub total: Option<String>,
 }
 
-/// The change that the flags ask for.
-pub fn change(wanted: &Wanted) -> Result<Change> {
-    if let Some(total) = &wanted.total {
+pub fn change(flags: &ChangeFlags) -> Result<Change> {
+    if let Some(total) = &flags.total {
         let amount = money("--amount", total)?;
         return if amount.is_negative() {
             Err(usage("--amount is what the order costs after the refund, so it is not less than 0"))
@@ -38,7 +36,7 @@ pub fn change(wanted: &Wanted) -> Result<Change> {
         };
     }
     let mut items: Vec<ItemChange> = Vec::new();
-    for text in &wanted.amounts {
+    for text in &flags.amounts {
         let (sku, value) = split("--sku", text)?;
         let amount = money("--sku", value)?;
         if amount.is_negative() {
@@ -47,7 +45,7 @@ pub fn change(wanted: &Wanted) -> Result<Change> {
         }
         put(&mut items, sku, ItemMoney::Amount(amount))?;
     }
-    for text in &wanted.deltas {
+    for text in &flags.deltas {
         let (sku, value) = split("--delta", text)?;
         let delta = money("--delta", value)?;
         if !delta.is_negative() {
@@ -56,7 +54,7 @@ pub fn change(wanted: &Wanted) -> Result<Change> {
         }
         put(&mut items, sku, ItemMoney::Delta(delta))?;
     }
-    for text in &wanted.quantities {
+    for text in &flags.quantities {
         let (sku, value) = split("--quantity", text)?;
         let quantity: u64 = value.trim().parse().map_err(|_cause| {
             usage(format!("--quantity {text:?}: how many remain is a whole number")).hint("0 means that all came back")
@@ -123,8 +121,8 @@ mod tests {
         list.iter().map(|text| (*text).to_owned()).collect()
     }
 
-    fn of(amounts: &[&str], quantities: &[&str], deltas: &[&str]) -> Wanted {
-        Wanted { amounts: texts(amounts), quantities: texts(quantities), deltas: texts(deltas), total: None }
+    fn of(amounts: &[&str], quantities: &[&str], deltas: &[&str]) -> ChangeFlags {
+        ChangeFlags { amounts: texts(amounts), quantities: texts(quantities), deltas: texts(deltas), total: None }
     }
 
     #[test]
@@ -138,14 +136,14 @@ mod tests {
         assert!(shown[1].starts_with("x=y None Some(Amount("), "{shown:?}");
         assert!(shown[2].starts_with("C None Some(Delta("), "{shown:?}");
         assert_eq!(shown[3], "B Some(0) None");
-        let total = Wanted { total: Some("12.5".into()), ..Wanted::default() };
+        let total = ChangeFlags { total: Some("12.5".into()), ..ChangeFlags::default() };
         assert!(matches!(change(&total), Ok(Change::Order(amount)) if amount.to_string() == "12.50"));
     }
 
     #[test]
     fn what_cannot_be_meant_is_wrong_usage() {
-        for wanted in [
-            Wanted::default(),
+        for flags in [
+            ChangeFlags::default(),
             of(&["A"], &[], &[]),
             of(&["=5"], &[], &[]),
             of(&["A=-5"], &[], &[]),
@@ -159,10 +157,10 @@ mod tests {
             of(&[], &["A=1", "A=2"], &[]),
             of(&[], &[], &["A=5"]),
             of(&[], &[], &["A=0"]),
-            Wanted { total: Some("-1".into()), ..Wanted::default() },
-            Wanted { total: Some("all".into()), ..Wanted::default() },
+            ChangeFlags { total: Some("-1".into()), ..ChangeFlags::default() },
+            ChangeFlags { total: Some("all".into()), ..ChangeFlags::default() },
         ] {
-            assert_eq!(change(&wanted).expect_err("wrong").kind, Kind::Usage, "{wanted:?}");
+            assert_eq!(change(&flags).expect_err("wrong").kind, Kind::Usage, "{flags:?}");
         }
     }
 }

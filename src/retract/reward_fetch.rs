@@ -1,7 +1,8 @@
-//! Rewards as the vendor has them now.
+//! Reads rewards as the vendor has them now.
 //!
-//! A reward is looked for in the account where it was last seen, then by its ID. Every answer is held against what was asked. This
-//! module only reads and reports; what a missing or moved reward means is for the caller to say.
+//! A reward is searched in the account where it was last seen, then by its ID. Every answer is checked against the request:
+//! tenant, account and reward must match. This module only reads and reports; the caller decides what a missing or moved reward
+//! means.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::judge::{MISSING, Snapshot};
+use super::proof::{MISSING, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
@@ -21,56 +22,46 @@ use crate::store::ledger::FORGOTTEN;
 use crate::vendor::graphql::Graph;
 use crate::vendor::{ReferralAnswer, Rewards};
 
-/// A reward and the account where it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// The reward.
+pub struct KnownReward {
     pub reward_id: RewardId,
-    /// Its account.
     pub account_id: AccountId,
-    /// The API that its link came by: another one may not show the link.
+    /// The API that showed its link. Another API may not show it.
     pub via: Via,
 }
 
-/// A reward's JSON and what was read out of it.
 #[derive(Debug, Clone)]
 pub struct LiveReward {
-    /// The whole JSON.
     pub raw: String,
-    /// What it says.
     pub extracted: Extracted,
-    /// The API that it came by.
     pub via: Via,
 }
 
-/// Where a known reward was found.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum Location {
     /// In its account, or by its ID with the same account.
     Home(Box<LiveReward>),
     /// By its ID, in another account.
     Elsewhere(Box<LiveReward>),
-    /// Nowhere.
     Missing,
 }
 
-/// Everything that one look found.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct FetchedRewards {
     /// One per known reward, in the same order.
-    pub found: Vec<(Known, Place)>,
-    /// What each account that was asked answered: what the index is refreshed with.
-    pub accounts: Vec<AccountLook>,
-    /// The time by the vendor's clock; by this machine's if `trouble` says why the vendor's cannot be used.
+    pub found: Vec<(KnownReward, Location)>,
+    /// The answer of each account that was read. The index is updated with it.
+    pub accounts: Vec<FetchedAccount>,
+    /// The time by the vendor's clock; by this machine's if `trouble` is set.
     pub now: Timestamp,
-    /// Why nothing may be concluded from dates.
+    /// Why the vendor's clock cannot be used, so that dates prove nothing.
     pub trouble: Option<Error>,
-    /// The referrals that came in one document with rewards, by their IDs.
+    /// Referrals that came in the same GraphQL document as rewards, by ID.
     pub referrals: Vec<(String, ReferralAnswer)>,
 }
 
-impl Look {
-    /// Every reward in the accounts that were asked which carries the target: its ActionId, or its order ID.
+impl FetchedRewards {
+    /// The rewards in these accounts that name the target's ActionId, or its order ID.
     pub fn of_target(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let live = self.accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
         live.filter(move |live| {
@@ -81,36 +72,33 @@ impl Look {
         })
     }
 
-    /// Every reward that the look was about, wherever it was found.
+    /// The known rewards that were found, and the other rewards of the target.
     pub fn relevant(&self, target: &Target) -> impl Iterator<Item = &LiveReward> {
         let found = self.found.iter().filter_map(|(_, place)| match place {
-            Place::Home(live) | Place::Elsewhere(live) => Some(&**live),
-            Place::Missing => None,
+            Location::Home(live) | Location::Elsewhere(live) => Some(&**live),
+            Location::Missing => None,
         });
         found.chain(self.of_target(target))
     }
 }
 
-/// What one account answered.
 #[derive(Debug, Clone)]
-pub struct AccountLook {
-    /// The account.
+pub struct FetchedAccount {
     pub account: AccountId,
-    /// Its rewards; `None` where the vendor knows no such account.
+    /// `None` if the vendor does not know the account.
     pub rewards: Option<Vec<LiveReward>>,
-    /// When it was asked.
     pub asked_at: Timestamp,
 }
 
-/// Reads every known reward: one question per distinct account, one more for each reward that is not there. An account with
-/// a reward whose link came by GraphQL is asked by GraphQL, where the link can be seen again.
+/// Reads every known reward: one request per account, and one more for each reward that is not in its account. An account with
+/// a reward whose link came by GraphQL is read by GraphQL, which shows the link again.
 ///
-/// Of the referrals, as many come with it as accounts are asked by GraphQL: one document holds an account's rewards and one
-/// referral.
-pub async fn look(ctx: &Context<'_>, known: &[Known], referrals: &[String]) -> Result<Look> {
-    let mut accounts: Vec<AccountLook> = Vec::new();
+/// A GraphQL document holds one account's rewards and one referral, so as many referrals come along as accounts are read by
+/// GraphQL.
+pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String]) -> Result<FetchedRewards> {
+    let mut accounts: Vec<FetchedAccount> = Vec::new();
     let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
-    // Nobody is asked about an account that was forgotten: its rewards are read by their IDs.
+    // A forgotten account is not read: its rewards are read by their IDs.
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
@@ -134,7 +122,7 @@ pub async fn look(ctx: &Context<'_>, known: &[Known], referrals: &[String]) -> R
     let of_referrals = known_in_referrals(ctx, &answered, known);
     accounts.extend(of_referrals);
     let (now, _) = ctx.vendor_now_or_own();
-    keep_what_stands(&mut accounts, now.as_millisecond());
+    keep_most_cautious(&mut accounts, now.as_millisecond());
     let mut found = Vec::with_capacity(known.len());
     for reward in known {
         let place = match listed(&accounts, reward) {
@@ -144,39 +132,43 @@ pub async fn look(ctx: &Context<'_>, known: &[Known], referrals: &[String]) -> R
         found.push((reward.clone(), place));
     }
     let (now, trouble) = ctx.vendor_now_or_own();
-    Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
+    Ok(FetchedRewards { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
 }
 
-/// What the referrals say of known rewards: one that no list has is read there by the API that its link came by.
-fn known_in_referrals(ctx: &Context<'_>, answered: &[(String, ReferralAnswer)], known: &[Known]) -> Vec<AccountLook> {
+/// Known rewards that the referrals contain. A reward that no account lists is read here, by the API that showed its link.
+fn known_in_referrals(
+    ctx: &Context<'_>,
+    answered: &[(String, ReferralAnswer)],
+    known: &[KnownReward],
+) -> Vec<FetchedAccount> {
     let rewards = answered.iter().flat_map(|(_, answer)| match answer {
         ReferralAnswer::Read(referral) => referral.rewards.as_slice(),
         ReferralAnswer::Unreadable(_) => &[],
     });
-    let read = rewards.filter_map(|raw| read_own(ctx, raw.get(), None, Via::GraphQl).ok());
+    let read = rewards.filter_map(|raw| parse_reward(ctx, raw.get(), None, Via::GraphQl).ok());
     let of_known = read.filter(|live| known.iter().any(|known| known.reward_id == live.extracted.reward.reward_id));
     let asked_at = ctx.clock.now();
     let account = |live: LiveReward| {
         let account = live.extracted.reward.account_id.clone();
-        AccountLook { account, rewards: Some(vec![live]), asked_at }
+        FetchedAccount { account, rewards: Some(vec![live]), asked_at }
     };
     of_known.map(account).collect()
 }
 
-/// Where the lists have a known reward; `None` if none of them has it.
-pub(super) fn listed(accounts: &[AccountLook], known: &Known) -> Option<Place> {
+/// A known reward in these accounts; `None` if no account lists it.
+pub(super) fn listed(accounts: &[FetchedAccount], known: &KnownReward) -> Option<Location> {
     let mut all = accounts.iter().flat_map(|asked| asked.rewards.iter().flatten());
     let live = all.find(|live| live.extracted.reward.reward_id == known.reward_id)?;
-    Some(Place::of(live.clone(), known))
+    Some(Location::of(live.clone(), known))
 }
 
-/// Of several statements about one reward, in one list or in the lists of several accounts, keeps the one that speaks the most
-/// against a cancellation. Links that differ make it ambiguous.
-pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
+/// If a reward appears several times, in one list or in several accounts, keeps the version that speaks most against a
+/// cancellation. Versions with different links make the reward ambiguous.
+pub(super) fn keep_most_cautious(accounts: &mut [FetchedAccount], now_ms: i64) {
     struct Kept {
         weight: (u8, i64, i64),
         at: usize,
-        /// What any of the statements links it to.
+        /// The links of all versions.
         links: Vec<Link>,
         is_linked_otherwise: bool,
     }
@@ -215,37 +207,37 @@ pub(super) fn keep_what_stands(accounts: &mut [AccountLook], now_ms: i64) {
     }
 }
 
-impl Place {
-    pub(super) fn of(live: LiveReward, known: &Known) -> Self {
+impl Location {
+    pub(super) fn of(live: LiveReward, known: &KnownReward) -> Self {
         let account = &live.extracted.reward.account_id;
         let is_home = *account == known.account_id || known.account_id.as_str() == FORGOTTEN;
         if is_home { Self::Home(Box::new(live)) } else { Self::Elsewhere(Box::new(live)) }
     }
 }
 
-async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<AccountLook> {
+async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<FetchedAccount> {
     let asked_at = ctx.clock.now();
     let rewards = match ctx.advocate.rewards(account, None).await? {
         Rewards::NoSuchAccount => None,
         Rewards::Listed(list) => {
-            let own = |raw: Box<RawValue>| read_own(ctx, raw.get(), Some(account), Via::Rest);
-            Some(list.into_iter().map(own).collect::<Result<_>>()?)
+            let parse_reward_of = |raw: Box<RawValue>| parse_reward(ctx, raw.get(), Some(account), Via::Rest);
+            Some(list.into_iter().map(parse_reward_of).collect::<Result<_>>()?)
         }
     };
-    Ok(AccountLook { account: account.clone(), rewards, asked_at })
+    Ok(FetchedAccount { account: account.clone(), rewards, asked_at })
 }
 
-/// `None` if the server refuses the question: Get Rewards shows the rewards, if not their links. An answer that is damaged is an
-/// error, because another API would hide what it says.
+/// `None` if the server refuses the query; then Get Rewards is read, which shows rewards without some links. A damaged answer
+/// is an error, because Get Rewards would hide what it says.
 ///
-/// The filter is the server's, and it may let rewards of other accounts through, which say nothing about this one: unless one is
-/// a known reward, is listed for this account as well, or names no account.
+/// The server applies the filter, and may return rewards of other accounts. They are ignored, unless one is a known reward, is
+/// listed for this account too, or names no account.
 async fn ask_by_graphql(
     ctx: &Context<'_>,
     account: &AccountId,
-    known: &[Known],
+    known: &[KnownReward],
     referral: Option<&String>,
-) -> Result<Option<(AccountLook, Option<ReferralAnswer>)>> {
+) -> Result<Option<(FetchedAccount, Option<ReferralAnswer>)>> {
     let (asked_at, filter) = (ctx.clock.now(), json!({"accountId_eq": account.as_str()}));
     let answer = match referral {
         None => match ctx.advocate.graph_rewards_of(&filter).await? {
@@ -258,30 +250,33 @@ async fn ask_by_graphql(
         },
     };
     let Graph::Answer((listed, referral)) = answer else { return Ok(None) };
-    let (own, others): (Vec<_>, Vec<_>) =
+    let (parse_reward_of, others): (Vec<_>, Vec<_>) =
         listed.into_iter().partition(|reward| reward.account.as_ref() == Some(account));
-    let is_asked =
-        |id: &RewardId| known.iter().any(|known| known.reward_id == *id) || own.iter().any(|reward| reward.id == *id);
+    let is_asked = |id: &RewardId| {
+        known.iter().any(|known| known.reward_id == *id) || parse_reward_of.iter().any(|reward| reward.id == *id)
+    };
     if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
         return Err(foreign("another account"));
     }
-    let own = own.iter().map(|reward| read_own(ctx, reward.raw.get(), Some(account), Via::GraphQl));
-    let looked = AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at };
+    let parse_reward_of =
+        parse_reward_of.iter().map(|reward| parse_reward(ctx, reward.raw.get(), Some(account), Via::GraphQl));
+    let looked =
+        FetchedAccount { account: account.clone(), rewards: Some(parse_reward_of.collect::<Result<_>>()?), asked_at };
     Ok(Some((looked, referral)))
 }
 
-async fn by_id(ctx: &Context<'_>, reward: &Known) -> Result<Place> {
-    let Some(raw) = ctx.advocate.reward(&reward.reward_id).await? else { return Ok(Place::Missing) };
-    Ok(Place::of(read_own(ctx, &raw, None, Via::Rest)?, reward))
+async fn by_id(ctx: &Context<'_>, reward: &KnownReward) -> Result<Location> {
+    let Some(raw) = ctx.advocate.reward(&reward.reward_id).await? else { return Ok(Location::Missing) };
+    Ok(Location::of(parse_reward(ctx, &raw, None, Via::Rest)?, reward))
 }
 
-/// Reads a reward that an answer holds, against what was asked: another tenant's, or in the list of an account one of another
-/// account, makes the answer unreadable, as does a reward that cannot be read, since that could be any reward.
-pub(super) fn read_own(ctx: &Context<'_>, raw: &str, asked: Option<&AccountId>, via: Via) -> Result<LiveReward> {
-    own(raw, asked, ctx.advocate.tenant(), ctx.mapping, via)
+/// Parses a reward and checks its tenant and, if `asked` is given, its account. A reward that cannot be parsed is an error,
+/// because it could be any reward.
+pub(super) fn parse_reward(ctx: &Context<'_>, raw: &str, asked: Option<&AccountId>, via: Via) -> Result<LiveReward> {
+    parse_reward_of(raw, asked, ctx.advocate.tenant(), ctx.mapping, via)
 }
 
-pub(super) fn own(
+pub(super) fn parse_reward_of(
     raw: &str,
     asked: Option<&AccountId>,
     tenant: &str,
@@ -293,7 +288,7 @@ pub(super) fn own(
         #[serde(default, rename = "tenantAlias", alias = "tenant_alias")]
         tenant: Option<Value>,
     }
-    // A reward that does not name its account cannot prove that it is still in the same one.
+    // Without an account the reward may have moved.
     let nowhere = AccountId::new("");
     let extracted = read(raw, asked.unwrap_or(&nowhere), mapping)
         .map_err(|error| error.context("the vendor's answer about an account's rewards cannot be read"))?;
@@ -312,7 +307,7 @@ fn foreign(what: &str) -> Error {
         .hint("run the same command again; a cache or a proxy in between may mix answers up")
 }
 
-/// A reward as the ledger and the receipt keep it.
+/// A reward as ledger and receipt keep it.
 pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
     Snapshot {
         reward_id: reward.reward_id.as_str().to_owned(),
@@ -328,13 +323,12 @@ pub fn snapshot(reward: &Reward, now_ms: i64) -> Snapshot {
     }
 }
 
-impl Look {
-    /// An error if a reward that came by GraphQL was not read by GraphQL this time: Get Rewards does not know everything that may
-    /// have happened to it.
+impl FetchedRewards {
+    /// An error if a reward was read by GraphQL before and by Get Rewards now, which does not show every redemption.
     pub fn check_sources(&self) -> Result<()> {
-        let is_by_another = |(known, place): &(Known, Place)| match place {
-            Place::Home(live) | Place::Elsewhere(live) => known.via == Via::GraphQl && live.via != Via::GraphQl,
-            Place::Missing => false,
+        let is_by_another = |(known, place): &(KnownReward, Location)| match place {
+            Location::Home(live) | Location::Elsewhere(live) => known.via == Via::GraphQl && live.via != Via::GraphQl,
+            Location::Missing => false,
         };
         if !self.found.iter().any(is_by_another) {
             return Ok(());
@@ -345,12 +339,11 @@ impl Look {
 }
 
 impl LiveReward {
-    /// As [`snapshot`], with the API that it was read by.
     pub fn snapshot(&self, now_ms: i64) -> Snapshot {
         Snapshot { by_graphql: self.via == Via::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
     }
 
-    /// Whether it names another action than this one, or another order if there is no action.
+    /// Whether it names another action; if the target has none, another order.
     fn is_of_another(&self, target: &Target) -> bool {
         let links = &self.extracted.links;
         match target {
@@ -365,25 +358,25 @@ impl LiveReward {
     }
 }
 
-/// The look as snapshots: every known reward, and every other one of the target that turned up in the accounts that were asked.
-/// What was not found is `missing`, with what was known of it before; what names another action now, or is in another account
-/// than a crawl has found it in, is unclear.
-pub fn snapshots(look: &Look, target: &Target, before: &[Snapshot]) -> Vec<Snapshot> {
-    let now_ms = look.now.as_millisecond();
+/// Snapshots of every known reward, and of other rewards of the target in the same accounts. A reward that was not found is
+/// `missing` and keeps its earlier values. A reward that names another action now, or has moved to another account, is
+/// `unclear`.
+pub fn snapshots(fetch: &FetchedRewards, target: &Target, before: &[Snapshot]) -> Vec<Snapshot> {
+    let now_ms = fetch.now.as_millisecond();
     let was = |id: &RewardId| before.iter().find(|was| was.reward_id == id.as_str());
-    let mut rewards: Vec<Snapshot> = Vec::with_capacity(look.found.len());
-    for (known, place) in &look.found {
+    let mut rewards: Vec<Snapshot> = Vec::with_capacity(fetch.found.len());
+    for (known, place) in &fetch.found {
         rewards.push(match place {
-            Place::Home(live) | Place::Elsewhere(live) => {
+            Location::Home(live) | Location::Elsewhere(live) => {
                 let linked = was(&known.reward_id).is_none_or(|was| was.linked);
                 let mut now = Snapshot { linked, ..live.snapshot(now_ms) };
-                if live.is_of_another(target) || matches!(place, Place::Elsewhere(_)) {
+                if live.is_of_another(target) || matches!(place, Location::Elsewhere(_)) {
                     RewardState::Unclear.as_str().clone_into(&mut now.state);
                     now.ended_at = None;
                 }
                 now
             }
-            Place::Missing => {
+            Location::Missing => {
                 let mut gone = was(&known.reward_id).cloned().unwrap_or_else(|| Snapshot {
                     reward_id: known.reward_id.as_str().to_owned(),
                     account_id: known.account_id.as_str().to_owned(),
@@ -402,7 +395,7 @@ pub fn snapshots(look: &Look, target: &Target, before: &[Snapshot]) -> Vec<Snaps
             }
         });
     }
-    for live in look.of_target(target) {
+    for live in fetch.of_target(target) {
         let id = live.extracted.reward.reward_id.as_str();
         if rewards.iter().all(|reward| reward.reward_id != id) {
             rewards.push(live.snapshot(now_ms));

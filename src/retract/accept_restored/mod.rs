@@ -1,11 +1,10 @@
-//! The way out for a ledger that was restored, or lost: match it against what the vendor has received, and only then send
-//! again.
+//! Use case: accepts a ledger that was restored or lost, after matching it with what the vendor has received.
 //!
-//! Each reversal and each modification of the vendor's list that the ledger does not know is written into it as sent, to be
-//! followed by `verify`, so that it never goes out twice. Where the list cannot vouch for everything, a person has to name
-//! that they go on without it, and the ledger keeps that. This module reads the vendor and must never send anything.
+//! Each reversal and modification of the vendor's list that the ledger lacks is added as sent, so that it is never sent twice;
+//! `verify` follows it. If the list is not complete, a person must name that they go on without it, and the ledger keeps that.
+//! This module never sends anything.
 
-mod sort;
+mod compare;
 
 use std::time::Duration;
 
@@ -13,129 +12,119 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Context;
+use super::checks::{Check, Findings};
 use super::follow::indexed_rewards;
-use super::guard::{self, Trouble};
-use super::judge::Snapshot;
-use super::live::snapshot;
+use super::ledger_check::{self, LedgerFault};
+use super::match_submissions::uri_of;
+use super::proof::Snapshot;
 use super::receipt::Mark;
-use super::reconcile::uri_of;
-use super::{Context, ask};
+use super::reward_fetch::snapshot;
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
-use crate::report::grouped;
+use crate::report::{self, grouped};
 use crate::store::ProcessLock;
 use crate::store::index::{IndexReader, IndexedReward};
 use crate::store::ledger::{Found, Ledger, NewRetraction, Retraction, Road};
 use crate::vendor::brand::Submission;
-use sort::{Missing, Sorted, sort};
+use compare::{Comparison, Missing, compare};
 
-/// Pages of the vendor's list that are read.
+/// Largest number of pages of the vendor's list.
 const PAGES: usize = 1000;
 
-/// The vendor keeps submissions for 90 days at most (`docs/vendor/brand.md` §4).
+/// Days for which the vendor keeps submissions, at most (`docs/vendor/brand.md` §4).
 const KEPT_DAYS: i64 = 90;
 
-/// What was asked for.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// The ticket under which the restore is accounted for.
+pub struct AcceptOptions {
     pub ticket: String,
-    /// Goes to the ledger.
     pub reason: Option<String>,
-    /// No question.
+    /// Do not ask the person.
     pub yes: bool,
-    /// Go on although the vendor's list does not vouch for everything.
+    /// Go on although the vendor's list is not complete.
     pub without_vendor: bool,
 }
 
-/// What came of it.
 #[derive(Debug, Serialize)]
 pub struct Accepted {
-    /// Whether there was anything to accept.
     pub accepted: bool,
-    /// What was wrong: `copy`, `missing`, `another`, `older`, `forked`; `null` where nothing was.
+    /// The fault: `copy`, `missing`, `another`, `older` or `forked`; `null` if there was none.
     pub trouble: Option<&'static str>,
-    /// From when on the ledger did not know what was sent; `null` where that is not known.
+    /// The moment from which on the ledger may lack entries; `null` if it is not known.
     pub since: Option<String>,
-    /// Reversals that the vendor lists since then.
     pub reversals: u64,
-    /// Modifications that it lists since then.
     pub modifications: u64,
-    /// Of both, known to the ledger.
+    /// Of both, those that the ledger has.
     pub matched: u64,
-    /// Written into the ledger.
+    /// Added to the ledger.
     pub added: Vec<Added>,
-    /// Whether the vendor's list vouches for everything since then.
+    /// Whether the vendor's list covers everything since then.
     pub vouched: bool,
-    /// What a person should know about it.
     pub risks: Vec<String>,
-    /// The ledger afterwards.
     pub ledger: Option<Mark>,
 }
 
-/// What the ledger did not know.
+/// An entry that the ledger lacked.
 #[derive(Debug, Serialize)]
 pub struct Added {
-    /// Its number in the ledger now.
     pub id: i64,
-    /// A reversal or a modification.
     pub road: Road,
-    /// The order, where it is known.
+    /// Empty if it is not known.
     pub order_id: String,
-    /// The action, unless it went out by order ID and action tracker.
+    /// `null` if it was sent by order ID and action tracker.
     pub action_id: Option<String>,
-    /// The vendor's batch ID.
     pub batch_id: Option<String>,
-    /// When the vendor received it, as it writes it.
+    /// The vendor's date, as the vendor writes it.
     pub submitted_at: Option<String>,
 }
 
-/// Matches a ledger against the vendor's submissions and takes it as the one to go on with.
-pub async fn run(ctx: &Context<'_>, options: &Options) -> Result<Accepted> {
+/// Matches a ledger with the vendor's submissions, and makes it the ledger of this index.
+pub async fn run(ctx: &Context<'_>, options: &AcceptOptions) -> Result<Accepted> {
     let existing = ctx.ledger()?;
-    let Some(trouble) = ctx.read_index(|index| guard::trouble(index, existing))? else { return nothing(existing) };
-    if matches!(trouble, Trouble::Half(_)) {
-        return Err(guard::refusal(&trouble));
+    let Some(fault) = ctx.read_index(|index| ledger_check::fault(index, existing))? else { return nothing(existing) };
+    if matches!(fault, LedgerFault::Half(_)) {
+        return Err(ledger_check::refusal(&fault));
     }
     if !options.yes && !ctx.report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was accepted")
             .hint("add --yes to go ahead without a question"));
     }
     let known = existing.map_or_else(|| Ok(Vec::new()), Ledger::all)?;
-    let since = since(&trouble, &known);
-    let mut doubts = Vec::new();
+    let since = since(&fault, &known);
+    let mut gaps = Vec::new();
     let oldest = ctx.clock.now().saturating_sub(SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(Timestamp::MIN);
     if since.is_some_and(|since| since < oldest) {
-        doubts.push(format!(
+        gaps.push(format!(
             "the ledger ends more than {KEPT_DAYS} days ago, and the vendor keeps its submissions for {KEPT_DAYS} days at most"
         ));
     }
-    let rows = read_list(ctx, options, &mut doubts).await?;
-    let sorted = sort(&rows, since, &known);
-    if sorted.unreadable > 0 {
-        doubts.push(format!(
+    let rows = read_list(ctx, options, &mut gaps).await?;
+    let comparison = compare(&rows, since, &known);
+    if comparison.unreadable > 0 {
+        gaps.push(format!(
             "{} submission(s) of the vendor's list do not say what they take back or change",
-            sorted.unreadable
+            comparison.unreadable
         ));
     }
-    if let Some(first) = doubts.first()
+    if let Some(first) = gaps.first()
         && !options.without_vendor
     {
-        return Err(Error::new(Kind::Refused, format!("the vendor's list cannot vouch for this ledger: {first}")).hint(
+        return Err(Error::new(Kind::Refused, format!("the vendor's list does not cover what this ledger lacks: {first}")).hint(
             "bring the newest ledger back; to go on all the same, name --without-vendor: what was sent and is not in the \
              list could then be sent a second time",
         ));
     }
-    let mut risks = doubts.clone();
-    risks.extend(other_risks(&trouble));
+    let mut risks = gaps.clone();
+    risks.extend(other_risks(&fault));
     let since_text = since.map(|since| format!("{since:.0}"));
-    for line in plan_lines(&trouble, since_text.as_deref(), &sorted, &risks, options) {
+    for line in plan_lines(&fault, since_text.as_deref(), &comparison, &risks, options) {
         if options.yes { ctx.report.note(line) } else { ctx.report.say(line) }
     }
     if !options.yes {
-        ask(ctx, "Go on with this ledger? What it does not know could be sent a second time.").await?;
+        let question = "Go on with this ledger? What it does not know could be sent a second time.";
+        report::confirm(question.to_owned(), ctx.stop, "nothing was sent").await?;
     }
-    let found = sorted.missing.iter().map(|missing| found(ctx, missing)).collect::<Result<Vec<_>>>()?;
+    let found = comparison.missing.iter().map(|missing| found(ctx, missing)).collect::<Result<Vec<_>>>()?;
     let _lock = ProcessLock::try_take(ctx.ledger_path, "send")?.ok_or_else(|| {
         Error::new(Kind::Busy, "another process is sending from this ledger, or accepting it")
             .hint("run the same command again")
@@ -145,50 +134,54 @@ pub async fn run(ctx: &Context<'_>, options: &Options) -> Result<Accepted> {
     if let Some(tombstones) = &tombstones
         && ledger.bury(tombstones, ctx.clock.now())? > 0
     {
-        // Whom a newer ledger has forgotten stays forgotten.
+        // A person whom a newer ledger has forgotten stays forgotten.
         ledger.rewrite()?;
     }
-    let message = format!("accepted by a person: {}", trouble.describe());
-    let details = details(&trouble, since_text.as_deref(), &sorted, &risks, options);
+    let message = format!("accepted by a person: {}", fault.describe());
+    let details = details(&fault, since_text.as_deref(), &comparison, &risks, options);
     let numbers = ledger.accept_restored(&found, &message, &details, ctx.clock.now())?;
     // The ledger first: the index is a cache of it, and where this fails the command can simply be run again.
     if tombstones.is_some() {
         let (id, head) = (ledger.ledger_id()?, ledger.head()?);
         ctx.write_index(|index| index.adopt_ledger(&id, &head))?;
     }
-    let added = sorted.missing.iter().zip(&found).zip(numbers);
+    let added = comparison.missing.iter().zip(&found).zip(numbers);
     let added = added.filter_map(|((missing, found), id)| Some(line_of(id?, missing, found))).collect();
     Ok(Accepted {
         accepted: true,
-        trouble: Some(trouble.as_str()),
+        trouble: Some(fault.as_str()),
         since: since_text,
-        reversals: sorted.reversals,
-        modifications: sorted.modifications,
-        matched: sorted.matched + sorted.on_known,
+        reversals: comparison.reversals,
+        modifications: comparison.modifications,
+        matched: comparison.matched + comparison.on_known,
         added,
-        vouched: doubts.is_empty(),
+        vouched: gaps.is_empty(),
         risks,
         ledger: Some(Mark { id: ledger.ledger_id()?, head: ledger.head()? }),
     })
 }
 
-/// From when on the ledger may not know what was sent; `None` where it may know nothing at all.
-fn since(trouble: &Trouble, known: &[Retraction]) -> Option<Timestamp> {
+/// The moment from which on the ledger may lack entries; `None` if it may lack all.
+fn since(fault: &LedgerFault, known: &[Retraction]) -> Option<Timestamp> {
     let newest = || known.iter().filter_map(|retraction| retraction.events.last()?.at.parse().ok()).max();
-    match trouble {
-        Trouble::Copy(of) => of.at.parse().ok().or_else(newest),
-        // Where they parted nobody knows. An older copy may have been written to since it was put back, so that its newest
-        // event says nothing.
-        Trouble::Older | Trouble::Forked | Trouble::Another | Trouble::Missing | Trouble::Half(_) => None,
+    match fault {
+        LedgerFault::Copy(of) => of.at.parse().ok().or_else(newest),
+        // The point of divergence is not known. An older copy may have been written to since, so its newest event proves
+        // nothing.
+        LedgerFault::Older
+        | LedgerFault::Forked
+        | LedgerFault::Another
+        | LedgerFault::Missing
+        | LedgerFault::Half(_) => None,
     }
 }
 
-/// The vendor's list, or as much of it as there is; what speaks against it goes to `doubts`.
-async fn read_list(ctx: &Context<'_>, options: &Options, doubts: &mut Vec<String>) -> Result<Vec<Submission>> {
+/// Reads the vendor's list, as far as possible; what it may lack goes to `gaps`.
+async fn read_list(ctx: &Context<'_>, options: &AcceptOptions, gaps: &mut Vec<String>) -> Result<Vec<Submission>> {
     match ctx.brand.submissions(PAGES).await {
         Ok(list) => {
             if !list.complete {
-                doubts.push("the vendor's list of submissions could not be read to its end".to_owned());
+                gaps.push("the vendor's list of submissions could not be read to its end".to_owned());
             }
             Ok(list.rows)
         }
@@ -196,16 +189,16 @@ async fn read_list(ctx: &Context<'_>, options: &Options, doubts: &mut Vec<String
             if matches!(error.kind, Kind::Scope | Kind::Vendor)
                 || (options.without_vendor && error.kind == Kind::Network) =>
         {
-            doubts.push(format!("the vendor's list of submissions could not be read ({})", error.message));
+            gaps.push(format!("the vendor's list of submissions could not be read ({})", error.message));
             Ok(Vec::new())
         }
         Err(error) => Err(error),
     }
 }
 
-fn other_risks(trouble: &Trouble) -> Vec<String> {
+fn other_risks(fault: &LedgerFault) -> Vec<String> {
     let mut risks = Vec::new();
-    if matches!(trouble, Trouble::Missing | Trouble::Another | Trouble::Forked) {
+    if matches!(fault, LedgerFault::Missing | LedgerFault::Another | LedgerFault::Forked) {
         risks.push(format!(
             "what was sent more than {KEPT_DAYS} days ago is in no list any more; only the state of its rewards speaks against \
              sending it again"
@@ -216,23 +209,23 @@ fn other_risks(trouble: &Trouble) -> Vec<String> {
 }
 
 fn plan_lines(
-    trouble: &Trouble,
+    fault: &LedgerFault,
     since: Option<&str>,
-    sorted: &Sorted,
+    comparison: &Comparison,
     risks: &[String],
-    options: &Options,
+    options: &AcceptOptions,
 ) -> Vec<String> {
     let since = since.map_or_else(|| "of the last 90 days".to_owned(), |since| format!("since {since}"));
     let mut lines = vec![
-        trouble.describe(),
+        fault.describe(),
         format!(
             "reversals and modifications {since} at the vendor: {}; known to this ledger: {}; to be written into it as sent: {}",
-            grouped(sorted.reversals + sorted.modifications),
-            grouped(sorted.matched + sorted.on_known),
-            sorted.missing.len()
+            grouped(comparison.reversals + comparison.modifications),
+            grouped(comparison.matched + comparison.on_known),
+            comparison.missing.len()
         ),
     ];
-    if *trouble == Trouble::Missing {
+    if *fault == LedgerFault::Missing {
         lines.push("there is no ledger: a new one will be made".to_owned());
     }
     lines.extend(risks.iter().map(|risk| format!("risk: {risk}")));
@@ -244,27 +237,32 @@ fn plan_lines(
     lines
 }
 
-/// What the ledger keeps of it.
-fn details(trouble: &Trouble, since: Option<&str>, sorted: &Sorted, risks: &[String], options: &Options) -> Value {
-    let copy_of = if let Trouble::Copy(of) = trouble { json!(of) } else { Value::Null };
+fn details(
+    fault: &LedgerFault,
+    since: Option<&str>,
+    comparison: &Comparison,
+    risks: &[String],
+    options: &AcceptOptions,
+) -> Value {
+    let copy_of = if let LedgerFault::Copy(of) = fault { json!(of) } else { Value::Null };
     json!({
         "ticket": options.ticket,
         "reason": options.reason,
-        "trouble": trouble.as_str(),
+        "trouble": fault.as_str(),
         "copy_of": copy_of,
         "since": since,
-        "reversals": sorted.reversals,
-        "matched": sorted.matched,
-        "on_known_actions": sorted.on_known,
-        "unreadable": sorted.unreadable,
-        "modifications": sorted.modifications,
+        "reversals": comparison.reversals,
+        "matched": comparison.matched,
+        "on_known_actions": comparison.on_known,
+        "unreadable": comparison.unreadable,
+        "modifications": comparison.modifications,
         "without_vendor": options.without_vendor,
         "risks": risks,
     })
 }
 
-/// The retraction that an unknown submission becomes: its rewards as they were when it arrived, as far as the index knows. What
-/// a modification changed is not told from its form, so the same and any other change of that action needs `--again`.
+/// The ledger entry for a submission that the ledger lacks, with the rewards as they were when it arrived, as far as the index
+/// knows. A modification's form does not show its change, so any further change of that action needs `--again`.
 fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
     let Missing { road, target, submission } = missing;
     let indexed = indexed_rewards(ctx, target)?;
@@ -281,7 +279,9 @@ fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
     };
     let parameters: serde_json::Map<String, Value> =
         submission.payload.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
-    let warnings = ["taken over from the vendor's list of submissions, because the ledger it was sent from was lost"];
+    let mut findings = Findings::default();
+    let evidence = "added from the vendor's list of submissions, because the ledger that sent it was lost";
+    findings.warn(Check::Earlier, evidence, "");
     Ok(Found {
         retraction: NewRetraction {
             road: *road,
@@ -293,7 +293,7 @@ fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
             batch: None,
             program_id: indexed.iter().find_map(|reward| reward.reward.program_id.clone()),
             rewards: rewards.iter().map(|reward| RewardId::new(reward.reward_id.as_str())).collect(),
-            plan: json!({ "rewards": rewards, "warnings": warnings, "coverage": Value::Null }),
+            plan: json!({ "rewards": rewards, "findings": findings.list(), "coverage": Value::Null }),
         },
         details: json!({
             "found": true,
@@ -309,9 +309,9 @@ fn method_of(road: Road) -> &'static str {
     if road == Road::Modification { "PUT" } else { "DELETE" }
 }
 
-/// A reward as it was when the submission arrived: what was cancelled after that had stood until then.
+/// A reward at the arrival of the submission: a later cancellation had not happened yet.
 fn before(indexed: &IndexedReward, arrived_ms: i64) -> Snapshot {
-    /// How far two of the vendor's clocks may differ.
+    /// Tolerated difference between two of the vendor's clocks.
     const CLOCKS: Duration = Duration::from_mins(1);
     let mut reward = indexed.reward.clone();
     let since = arrived_ms.saturating_sub(CLOCKS.as_millis() as i64);
@@ -333,7 +333,7 @@ fn line_of(id: i64, missing: &Missing, found: &Found) -> Added {
     }
 }
 
-/// Nothing is wrong with this ledger, or there never was one.
+/// The result if the ledger has no fault, or if there never was one.
 fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
     let Some(ledger) = ledger else {
         return Err(Error::new(Kind::Failed, "there is no ledger, and none was ever used with this index")
@@ -354,7 +354,6 @@ fn nothing(ledger: Option<&Ledger>) -> Result<Accepted> {
 }
 
 impl Accepted {
-    /// What came of it, for a person.
     pub fn lines(&self) -> Vec<String> {
         if !self.accepted {
             return vec!["nothing is wrong with this ledger; nothing was changed".to_owned()];

@@ -1,14 +1,12 @@
-//! What the vendor's guide asks for outside the API, in the guide's order.
+//! What a person should check outside the API, in the order of the vendor's guide.
 //!
-//! Text only. What is said of the vendor restates the refund guide (sections A, D and F), its help centre, and what was read of
-//! the program's rules; nothing may be added that they do not say.
+//! Text only. It restates the refund guide (sections A, D and F), the help centre and the program's rules, and adds nothing.
 
 use crate::model::program_rule::{ProgramRule, RuleState};
 
-/// Where the result of a retraction is shown.
 pub const WHERE_TO_LOOK: &str = "the vendor shows the result under Engage → Reporting → Referral Feed: status Started, with the date of the retraction";
 
-/// The set-up without which no reversal takes a reward back.
+/// The set-up that a reversal needs to take rewards back.
 pub const PROGRAM_RULE: &[&str] = &[
     "a program rule must exist, or nothing is taken back: Engage → Program rules → Add Rule",
     "trigger: Friend refunds a purchase",
@@ -16,7 +14,7 @@ pub const PROGRAM_RULE: &[&str] = &[
     "select the action to take, name it, Next; review and Save",
 ];
 
-/// What to check when a reward stays, in the guide's order. `rules`: what was seen of the program rule before the send.
+/// What to check if a reward stays. `rules`: the program rules as they were read before the send.
 pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<String> {
     let mut steps: Vec<String> =
         rules.iter().map(|rule| format!("seen before it was sent, {}", rule.dated_line())).collect();
@@ -41,7 +39,7 @@ pub fn why_it_may_stand(sent_by_action_id: bool, rules: &[ProgramRule]) -> Vec<S
     steps
 }
 
-/// What a person should look at when a change of an action was not answered, or its submission is gone.
+/// What to check if an adjustment has no certain outcome.
 pub fn what_a_doubtful_change_means() -> Vec<String> {
     vec![
         "the vendor may or may not have made the change; recoup never sends it again by itself, and takes no other change of \
@@ -51,26 +49,26 @@ pub fn what_a_doubtful_change_means() -> Vec<String> {
     ]
 }
 
-/// What a person should look at when no answer came; `looked` is what the newest reading of the list of submissions said.
+/// What to check if no answer came. `looked`: what the newest reading of the submissions list showed.
 pub fn what_unknown_means(looked: Option<&str>) -> Vec<String> {
     let mut steps = vec![
         "no answer came, so the vendor may or may not have received it; recoup never sends it again by itself"
             .to_owned(),
-        "`recoup verify` goes on reading: the rewards, and now and then the vendor's list of submissions. It ends as confirmed, \
+        "`recoup verify` continues to read the rewards and, rarely, the vendor's list of submissions. It ends as confirmed, \
          or as not_received once two whole lists without it were read an hour apart"
             .to_owned(),
     ];
-    steps.extend(looked.map(|looked| format!("the newest look: {looked}")));
+    steps.extend(looked.map(|looked| format!("the newest reading: {looked}")));
     steps.push(format!("until then look yourself: {WHERE_TO_LOOK}"));
     steps
 }
 
-/// What follows when the vendor did not receive it.
+/// What to do if the vendor did not receive it.
 pub fn what_not_received_means() -> Vec<String> {
     vec!["nothing was taken back; send it again with `recoup retract ORDER --resend --reason TEXT`".to_owned()]
 }
 
-/// The same for the cancellation of one reward, which is shown elsewhere.
+/// What to check if a cancelled reward stays.
 pub fn why_a_reward_may_stand() -> Vec<String> {
     vec![
         "recoup does not cancel it again; look under Engage → Participants → the participant → Rewards, where More → Cancel \
@@ -81,5 +79,4 @@ pub fn why_a_reward_may_stand() -> Vec<String> {
     ]
 }
 
-/// What cancelling one reward does not do.
 pub const REWARD_ALONE: &str = "this cancels one reward: it does not reverse the action, whose other rewards stay";

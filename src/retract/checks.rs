@@ -1,27 +1,23 @@
-//! What speaks for and against one retraction: findings, each with its evidence and its remedy, and the verdict of them all.
+//! Findings of the checks of one retraction, each with evidence and remedy, and the verdict that they come to.
 //!
-//! The same findings serve the dry run, the real run, a batch and the page. Pure: no I/O, no clock. A *stop* must never become
-//! *go* but by the one name that overrides it.
+//! Dry run, real run, batch and page share these findings. Pure: no I/O, no clock. A person overrides a stop only by its own
+//! name.
 
 use serde::{Deserialize, Serialize};
 
 use super::overrides::Override;
 use crate::error::{Error, Kind};
 
-/// How one finding, or all of them together, decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing speaks against it.
     Go,
-    /// It goes, and a person should know something first.
     GoWithWarning,
-    /// It does not go, unless a person overrides it by name where that is possible.
+    /// Not sent, unless the check can be overridden and the person names it.
     Stop,
 }
 
 impl Verdict {
-    /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Go => "go",
@@ -31,24 +27,22 @@ impl Verdict {
     }
 }
 
-/// What was looked at.
+/// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
-    /// Links are not certain: several order IDs or ActionIds in one reward.
+    /// A reward offers several order IDs or ActionIds.
     Ambiguous,
-    /// What is live is not what the index says.
+    /// The live rewards differ from the index.
     Changed,
-    /// A reward whose dates, amounts or statuses cannot be read or contradict each other.
+    /// A reward has dates, amounts or statuses that cannot be read or contradict each other.
     Unclear,
     /// This machine's clock and the vendor's are far apart, or the vendor's is not known.
     #[serde(rename = "clock")]
     ClocksApart,
-    /// No reward of the action is in the index.
     NoReward,
-    /// Every known reward is cancelled, and the index is not complete.
     Incomplete,
-    /// By the ledger it went out, or may have gone out, by another road.
+    /// By the ledger it was sent, or may have been sent, through another channel.
     HandedOver,
     /// See [`Override::Redeemed`].
     Redeemed,
@@ -64,7 +58,7 @@ pub enum Check {
     Locked,
     /// See [`Override::NoRule`].
     NoRule,
-    /// The program rule is there, and something keeps it from taking every reward back.
+    /// The program rule exists, but does not take every reward back.
     RuleLimits,
     /// The event is older than two years (`docs/vendor/brand.md` §6).
     OldEvent,
@@ -72,38 +66,33 @@ pub enum Check {
     OldConversion,
     /// The action's amount is 0 already: the vendor records a modification and reverses nothing (`docs/vendor/contradictions.md` 4).
     AmountZero,
-    /// The action reads as reversed, and its rewards do not read as cancelled.
+    /// The action reads as reversed, but its rewards do not read as cancelled.
     Reversed,
-    /// The action could not be read where it should be readable.
     ActionUnread,
-    /// A reward of the same order has no ActionId.
     NoActionId,
-    /// A link that can be seen by one API only.
+    /// Only one of the vendor's APIs shows the link.
     UnseenLink,
-    /// The fallback to order ID and action tracker.
+    /// The reversal names order ID and action tracker instead of the action.
     ByOrder,
-    /// A reward is gone at the vendor.
+    /// The vendor has deleted a reward.
     Gone,
-    /// The action of this reward went out as a whole.
+    /// The action of this reward was reversed as a whole.
     Retracted,
-    /// Less than the whole order was refunded, or that is not certain.
+    /// The refund is partial, or may be.
     PartialRefund,
-    /// The dates of the file do not fit those of the action: another order may have had the same ID.
+    /// The dates of the file do not fit those of the action. Another order may have had the same ID.
     Dates,
-    /// The index does not have the order, and the ledger has.
     NotIndexed,
-    /// What an adjustment changes could not be read before it.
     ItemsUnread,
     /// Advocate evaluates item-level fields, and the order's amount is changed (`docs/vendor/refund-guide.md` D1, D2).
     OrderAmount,
     /// The guide asks for item prices, and the call carries none (`docs/vendor/contradictions.md` 9).
     ItemPrice,
-    /// A warning that recoup 0.1 wrote down.
+    /// The entry was added from the vendor's list of submissions.
     Earlier,
 }
 
 impl Check {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ambiguous => "ambiguous",
@@ -141,7 +130,7 @@ impl Check {
         }
     }
 
-    /// The name by which a person overrides a stop of this check; `None` where nobody may.
+    /// The override of this check; `None` if it cannot be overridden.
     pub fn overridable(self) -> Option<Override> {
         match self {
             Self::Redeemed => Some(Override::Redeemed),
@@ -156,29 +145,23 @@ impl Check {
     }
 }
 
-/// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
-    /// What was looked at.
+    /// What a finding is about.
     pub check: Check,
-    /// How it decides, by itself.
     pub verdict: Verdict,
-    /// What was seen: a sentence.
     pub evidence: String,
-    /// What to do about it: a sentence.
     pub remedy: String,
-    /// A stop that a person has overridden by its name: it warns, and the ledger has it.
+    /// The person has overridden this stop. It warns, and the ledger keeps it.
     #[serde(default)]
     pub overridden: bool,
 }
 
 impl Finding {
-    /// Whether it keeps the retraction from being sent.
     pub fn stops(&self) -> bool {
         self.verdict == Verdict::Stop && !self.overridden
     }
 
-    /// The finding as a line for a person.
     pub fn line(&self) -> String {
         let how = match (self.verdict, self.overridden) {
             (Verdict::Stop, true) => "overridden",
@@ -188,8 +171,8 @@ impl Finding {
         format!("{how} ({}): {}", self.check.as_str(), self.evidence)
     }
 
-    /// What a person can do: the remedy, and the override where there is one.
-    pub fn way_out(&self) -> String {
+    /// The remedy, and the override if there is one.
+    pub fn remedy_line(&self) -> String {
         match self.check.overridable() {
             Some(name) => format!("{}; or override it with --override {}", self.remedy, name.as_str()),
             None => self.remedy.clone(),
@@ -197,7 +180,6 @@ impl Finding {
     }
 }
 
-/// Everything that was found about one action.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
     list: Vec<Finding>,
@@ -205,17 +187,15 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// None yet; the stops of these names will be overridden.
+    /// No findings yet. Later stops with these names are overridden.
     pub fn new(overrides: &[Override]) -> Self {
         Self { list: Vec::new(), overrides: overrides.to_vec() }
     }
 
-    /// Something that a person should know.
     pub fn warn(&mut self, check: Check, evidence: impl Into<String>, remedy: impl Into<String>) {
         self.push(check, Verdict::GoWithWarning, evidence.into(), remedy.into());
     }
 
-    /// Something that keeps it from being sent.
     pub fn stop(&mut self, check: Check, evidence: impl Into<String>, remedy: impl Into<String>) {
         self.push(check, Verdict::Stop, evidence.into(), remedy.into());
     }
@@ -226,12 +206,10 @@ impl Findings {
         self.list.push(Finding { check, verdict, evidence, remedy, overridden });
     }
 
-    /// All of them, as they were found.
     pub fn list(&self) -> &[Finding] {
         &self.list
     }
 
-    /// The names of the stops that were overridden, each once.
     pub fn overridden(&self) -> Vec<Override> {
         let mut names: Vec<Override> =
             self.list.iter().filter(|finding| finding.overridden).filter_map(|f| f.check.overridable()).collect();
@@ -240,7 +218,6 @@ impl Findings {
         names
     }
 
-    /// What they come to.
     pub fn verdict(&self) -> Verdict {
         if self.list.iter().any(Finding::stops) {
             Verdict::Stop
@@ -251,13 +228,13 @@ impl Findings {
         }
     }
 
-    /// The first stop as an error, with all others in it; `None` where nothing stops.
+    /// The stops as one error; `None` if no finding stops.
     pub fn error(&self) -> Option<Error> {
         let stops: Vec<&Finding> = self.list.iter().filter(|finding| finding.stops()).collect();
         let first = stops.first()?;
         let kind = if first.check == Check::Ambiguous { Kind::Ambiguous } else { Kind::Refused };
         let evidence: Vec<&str> = stops.iter().map(|finding| finding.evidence.as_str()).collect();
-        Some(Error::new(kind, evidence.join("; ")).hint(format!("{}; nothing was sent", first.way_out())))
+        Some(Error::new(kind, evidence.join("; ")).hint(format!("{}; nothing was sent", first.remedy_line())))
     }
 }
 

@@ -1,70 +1,57 @@
-//! A retraction that should not have been: written down, and what it took shown, so that a person can issue it again.
+//! Use case: records that a retraction was a mistake, and shows the rewards that it took, so that a person can issue them
+//! again.
 //!
-//! Nothing takes a reversal back. This module reads the ledger, writes one event into it, and must never ask or tell the
-//! vendor anything.
+//! The vendor has no call that undoes a reversal. This module writes one note into the ledger, and never contacts the vendor.
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::judge::Snapshot;
-use super::plan::Kept;
+use super::plan::StoredPlan;
+use super::proof::Snapshot;
 use super::receipt::Mark;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::report::table;
 use crate::store::ledger::{Ledger, Retraction, State};
 
-/// What a person should know before issuing anything again.
 const LIMITS: [&str; 3] = [
     "no call takes a reversal back: rewards are issued again by hand, on the vendor's platform",
     "for a Performance action `PUT /Actions` with Reason=RESET restores it, before its locking date only; Advocate rewards do not come back by it",
     "a goal that counts the first time only does not fire again for this participant",
 ];
 
-/// A mistake on record.
 #[derive(Debug, Serialize)]
 pub struct Mistake {
-    /// The retraction.
     pub id: i64,
-    /// Its order.
     pub order_id: String,
-    /// Its action, unless it went out by order ID and action tracker.
+    /// `None` if it was sent by order ID and action tracker.
     pub action_id: Option<String>,
-    /// Where it stands; a mistake changes nothing about that.
+    /// A mistake does not change the state.
     pub state: State,
-    /// The ticket.
     pub ticket: String,
-    /// What went wrong, in a person's words.
     pub reason: Option<String>,
-    /// The rewards as they were before.
-    pub rewards: Vec<Before>,
-    /// What to know before issuing anything again.
+    /// The rewards before the send.
+    pub rewards: Vec<RewardBefore>,
     pub limits: Vec<&'static str>,
-    /// The ledger afterwards.
     pub ledger: Mark,
 }
 
-/// A reward before it was taken back.
 #[derive(Debug, Serialize)]
-pub struct Before {
-    /// The reward.
+pub struct RewardBefore {
     pub reward_id: String,
     /// `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
-    /// What was earned, in its unit.
+    /// What was earned, in `unit`.
     pub amount: Option<i64>,
-    /// What of it had been redeemed.
+    /// What had been redeemed, in `unit`.
     pub redeemed: Option<i64>,
-    /// Its unit.
     pub unit: Option<String>,
-    /// Its state then.
     pub state_before: String,
-    /// Its account, where that was asked for.
+    /// Set only if `--show-account` asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
 }
 
-/// Writes down that a retraction was a mistake.
 pub fn run(
     ledger: &Ledger,
     id: i64,
@@ -81,8 +68,8 @@ pub fn run(
         )
         .hint("nothing was taken back by it, so there is nothing to issue again"));
     }
-    let rewards: Vec<Before> =
-        Kept::of(&retraction)?.rewards.into_iter().map(|reward| before(reward, show_account)).collect();
+    let rewards: Vec<RewardBefore> =
+        StoredPlan::of(&retraction)?.rewards.into_iter().map(|reward| before(reward, show_account)).collect();
     let details = json!({ "ticket": ticket, "reason": reason });
     let written = ledger.note(&retraction, "mistake", "a person says that it was a mistake", &details, clock.now())?;
     Ok(Mistake {
@@ -98,7 +85,7 @@ pub fn run(
     })
 }
 
-/// Whether the vendor may have received it, whatever came of it.
+/// Whether the vendor may ever have received it.
 fn was_sent(retraction: &Retraction) -> bool {
     let left = |state| {
         matches!(
@@ -115,8 +102,8 @@ fn was_sent(retraction: &Retraction) -> bool {
     retraction.state.may_have_been_sent() || retraction.events.iter().any(|event| left(event.state))
 }
 
-fn before(reward: Snapshot, show_account: bool) -> Before {
-    Before {
+fn before(reward: Snapshot, show_account: bool) -> RewardBefore {
+    RewardBefore {
         reward_id: reward.reward_id,
         reward_source: reward.reward_source,
         amount: reward.assigned,
@@ -128,7 +115,6 @@ fn before(reward: Snapshot, show_account: bool) -> Before {
 }
 
 impl Mistake {
-    /// What to issue again, for a person.
     pub fn lines(&self) -> Vec<String> {
         let action = self.action_id.as_ref().map_or_else(String::new, |id| format!(", action {id}"));
         let mut lines = vec![

@@ -1,7 +1,7 @@
-//! Which actions an order means, and whether the index is certain enough about them. Reads the index, and nothing else.
+//! Chooses the actions that an order means, and checks that the index is certain about them. Reads only the index.
 //!
-//! Whenever an answer is not certain this stops instead of guessing: several actions need a person's choice, an ambiguous
-//! reward needs a configured path, and an ActionId of an unfamiliar shape needs to be named.
+//! If an answer is not certain, the check stops: several actions need a person's choice, an ambiguous reward needs a configured
+//! path, and an ActionId of an unfamiliar shape must be named.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Options;
-use super::verdict::{Check, Findings};
+use super::checks::{Check, Findings};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Coverage, OrderId, Target};
 use crate::store::index::{IndexReader, IndexedReward, Match};
 use crate::store::ledger::Road;
 
-/// Which actions are meant. Pure.
-pub fn resolve(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
+/// The actions that the person means. Pure.
+pub fn choose_targets(order_id: &OrderId, matches: &[Match], options: &Options) -> Result<Vec<Target>> {
     if matches.iter().any(|m| m.indexed.ambiguous) {
         return Err(Error::new(
             Kind::Ambiguous,
@@ -65,7 +65,7 @@ pub fn resolve(order_id: &OrderId, matches: &[Match], options: &Options) -> Resu
     }
 }
 
-/// Every reward of the action; and those of the same order that have no ActionId, since they may belong to it.
+/// Every reward of the action, and those of the same order without an ActionId, which may belong to it.
 pub fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> Result<Vec<IndexedReward>> {
     let mut found = match target {
         Target::Action(action_id) => reader.rewards_of_action(action_id)?,
@@ -79,12 +79,12 @@ pub fn rewards_of(reader: &IndexReader, target: &Target, matches: &[Match]) -> R
     Ok(found)
 }
 
-/// Whether a reward is linked to the target itself, and not merely to the same order.
+/// Whether a reward names the target itself, and not only the same order.
 pub fn is_linked(reward: &IndexedReward, target: &Target) -> bool {
     target.action_id().is_none_or(|action_id| reward.action_ids.contains(action_id))
 }
 
-/// Everything known of the action must agree that it is this order's, and that this is its ActionId.
+/// Checks that every known reward agrees about the order and the ActionId.
 pub fn check_links(
     findings: &mut Findings,
     order_id: &OrderId,
@@ -102,7 +102,7 @@ pub fn check_links(
             "set [mapping] in recoup.toml, then run `recoup crawl --from-raw`",
         );
     }
-    // Naming an action is as good as naming what it is known to stand for.
+    // A person who names the action accepts all orders that it is linked to.
     let named = options.action_id.as_ref() == target.action_id() && options.action_id.is_some();
     let others: BTreeSet<&str> = known
         .iter()
@@ -131,8 +131,8 @@ pub fn check_links(
     }
 }
 
-/// The oldest reading counts: one fresh reward says nothing about the others. A complete refresh has seen that what it did
-/// not read is as it was.
+/// Stops if the oldest reading of the rewards is too old. A complete refresh counts as a reading of what it left out as
+/// unchanged.
 pub fn check_age(
     findings: &mut Findings,
     known: &[IndexedReward],
@@ -153,7 +153,7 @@ pub fn check_age(
     }
 }
 
-/// Retracting this action would take another order's rewards back too.
+/// Stops because this action's reversal would take another order's rewards too.
 pub fn linked_elsewhere(findings: &mut Findings, others: &str, named: bool) {
     let evidence = format!("this action is also linked to another order: {others}");
     let remedy = "retracting it takes that order's rewards too; if that is right, name the action with --action-id";

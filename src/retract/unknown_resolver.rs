@@ -1,9 +1,9 @@
-//! Reading, for a retraction that nobody answered, what else could show whether the vendor received it.
+//! Finds out whether the vendor received a request that got no answer.
 //!
-//! The rewards are read by `follow`; here the list of submissions, and the action where the vendor shows it. The vendor
-//! discourages the list, so it is read rarely and once for every retraction of this process that is in doubt, and each
-//! reading is a note in the ledger, so that the pauses outlive a restart. What is seen is judged by `reconcile`. This module
-//! must never send anything, and must never let a list that could not be read pass for one that is empty.
+//! `follow` reads the rewards. This module reads the submissions list, and the action if the vendor shows it. The vendor
+//! discourages the list, so it is read rarely, and one reading serves every *unknown* retraction of this process. Each reading
+//! is a note in the ledger, so that the pauses outlive a restart. `match_submissions` judges the list. This module never sends
+//! anything, and a list that could not be read never counts as empty.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,51 +14,57 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::Context;
-use super::reconcile::{self, CLOCKS_DIFFER, Doubts, LOOK, ListLook, Question, Seen, last_part, looks_of};
+use super::match_submissions::{
+    self, CLOCK_TOLERANCE, LIST_READING, ListReading, ResolverSettings, SearchResult, SentRequest, last_part,
+    readings_of,
+};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Target};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
 use crate::vendor::{Submission, UpdateFilter};
 
-/// A submission that was queued longer ago need not be in the list any more: the vendor keeps them for 90 days at most.
+/// The list may lack submissions that were queued longer ago than this: the vendor keeps them for at most 90 days.
 const LISTED_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// The longest range of the log of actions that is asked for; the vendor takes 45 days.
+/// Longest range of the log of actions that is read; the vendor allows 45 days.
 const LOG_RANGE: SignedDuration = SignedDuration::from_hours(44 * 24);
 
-/// Pages of that log.
 const LOG_PAGES: usize = 3;
 
-/// The lists of submissions that this process has read: one serves every retraction in doubt.
+/// The submissions list as this process has read it last. One list serves every unknown retraction.
 #[derive(Debug, Default)]
-pub struct Lists(Mutex<Known>);
+pub struct SubmissionLists(Mutex<Cache>);
 
 #[derive(Debug, Default)]
-struct Known {
-    /// When a list was last read, by any process that left a note.
+struct Cache {
+    /// When any process last read a list, as far as the ledger knows.
     newest: Option<Timestamp>,
-    list: Option<Arc<List>>,
+    list: Option<Arc<SubmissionList>>,
 }
 
-/// One reading.
 #[derive(Debug)]
-struct List {
+struct SubmissionList {
     at: Timestamp,
     rows: Vec<Submission>,
     whole: bool,
-    /// Why it is not whole, where that is known.
+    /// Why the list is not complete.
     doubt: Option<String>,
 }
 
-/// Reads the list for a retraction in doubt where one is due, and writes down what it shows. Where the list of this process
-/// is new enough it serves, without another request.
-pub async fn reconcile(ctx: &Context<'_>, doubts: &Doubts, ledger: &Ledger, retraction: &mut Retraction) -> Result<()> {
+/// Reads the list for an *unknown* retraction if one is due, and writes down what it shows. A recent list of this process is
+/// used again without a request.
+pub async fn reconcile(
+    ctx: &Context<'_>,
+    doubts: &ResolverSettings,
+    ledger: &Ledger,
+    retraction: &mut Retraction,
+) -> Result<()> {
     let Some(sent_at) = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()) else { return Ok(()) };
-    let looks = looks_of(retraction);
+    let readings = readings_of(retraction);
     let mut known = ctx.session.lists.0.lock().await;
-    let list = match known.list.clone().filter(|list| serves(list, sent_at, &looks, doubts)) {
+    let list = match known.list.clone().filter(|list| serves(list, sent_at, &readings, doubts)) {
         Some(list) => list,
-        None if is_due(&mut known, ledger, sent_at, &looks, doubts, ctx.clock.now())? => {
+        None if is_due(&mut known, ledger, sent_at, &readings, doubts, ctx.clock.now())? => {
             let list = Arc::new(read(ctx, doubts, ledger).await?);
             (known.newest, known.list) = (Some(list.at), Some(Arc::clone(&list)));
             list
@@ -66,62 +72,62 @@ pub async fn reconcile(ctx: &Context<'_>, doubts: &Doubts, ledger: &Ledger, retr
         None => return Ok(()),
     };
     drop(known);
-    // What is not in two lists an hour apart counts as not received: that hour must not be a jump of the clock.
+    // Two lists an hour apart decide, so that hour must not be a jump of the clock.
     if ctx.clock_ahead().is_some() {
         ctx.vendor_now()?;
     }
     let action = match retraction.target() {
-        // Whether the action is reversed says nothing about a change of it.
+        // A reversed action proves nothing about an adjustment of it.
         Target::Action(action_id) if retraction.road != Road::Modification => {
             action_now(ctx, &action_id, sent_at).await?
         }
         _ => None,
     };
-    *retraction = conclude(ctx, doubts, ledger, retraction, sent_at, looks, &list, action.as_ref())?;
+    *retraction = conclude(ctx, doubts, ledger, retraction, sent_at, readings, &list, action.as_ref())?;
     Ok(())
 }
 
-/// Whether a retraction in doubt waits for a list that may be read now: what one pass over many of them asks first.
-pub fn waits_for_list(retraction: &Retraction, doubts: &Doubts, now: Timestamp) -> bool {
+/// Whether an *unknown* retraction waits for a list that may be read now.
+pub fn waits_for_list(retraction: &Retraction, doubts: &ResolverSettings, now: Timestamp) -> bool {
     let sent_at = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok());
     retraction.state == State::Unknown
-        && sent_at.is_some_and(|at| reconcile::next_list_at(at, &looks_of(retraction), doubts) <= now)
+        && sent_at.is_some_and(|at| match_submissions::next_list_at(at, &readings_of(retraction), doubts) <= now)
 }
 
-/// Whether a list that is there says something new about this one.
-fn serves(list: &List, sent_at: Timestamp, looks: &[ListLook], doubts: &Doubts) -> bool {
-    let last = looks.last().map_or(sent_at, |look| look.at);
-    reconcile::has_passed(last, doubts.list_after, list.at)
+/// Whether a list that was read already is new for this retraction.
+fn serves(list: &SubmissionList, sent_at: Timestamp, readings: &[ListReading], doubts: &ResolverSettings) -> bool {
+    let last = readings.last().map_or(sent_at, |look| look.at);
+    match_submissions::has_passed(last, doubts.list_after, list.at)
 }
 
 fn is_due(
-    known: &mut Known,
+    known: &mut Cache,
     ledger: &Ledger,
     sent_at: Timestamp,
-    looks: &[ListLook],
-    doubts: &Doubts,
+    readings: &[ListReading],
+    doubts: &ResolverSettings,
     now: Timestamp,
 ) -> Result<bool> {
-    if reconcile::next_list_at(sent_at, looks, doubts) > now {
+    if match_submissions::next_list_at(sent_at, readings, doubts) > now {
         return Ok(false);
     }
     if known.newest.is_none() {
         let in_doubt = ledger.open_ones()?.into_iter().filter(|other| other.state == State::Unknown);
-        known.newest = in_doubt.filter_map(|other| looks_of(&other).last().map(|look| look.at)).max();
+        known.newest = in_doubt.filter_map(|other| readings_of(&other).last().map(|look| look.at)).max();
     }
-    // One list for another retraction a moment ago is reason enough to wait a little.
-    Ok(known.newest.is_none_or(|newest| reconcile::has_passed(newest, doubts.list_after, now)))
+    // A list that was read a moment ago for another retraction delays the next one.
+    Ok(known.newest.is_none_or(|newest| match_submissions::has_passed(newest, doubts.list_after, now)))
 }
 
-/// Reads the list; that it cannot be read is an answer too, and has its pause like any other.
-async fn read(ctx: &Context<'_>, doubts: &Doubts, ledger: &Ledger) -> Result<List> {
+/// Reads the list. A failure counts as a reading, so that it has the same pause.
+async fn read(ctx: &Context<'_>, doubts: &ResolverSettings, ledger: &Ledger) -> Result<SubmissionList> {
     let at = ctx.clock.now();
     ctx.report.note("reading the vendor's list of submissions, to find out what was received");
     let listed = match ctx.brand.submissions(doubts.list_pages).await {
         Ok(listed) => listed,
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
             let doubt = Some(format!("it could not be read: {error}"));
-            return Ok(List { at, rows: Vec::new(), whole: false, doubt });
+            return Ok(SubmissionList { at, rows: Vec::new(), whole: false, doubt });
         }
         Err(error) => return Err(error),
     };
@@ -135,18 +141,17 @@ async fn read(ctx: &Context<'_>, doubts: &Doubts, ledger: &Ledger) -> Result<Lis
     } else {
         None
     };
-    Ok(List { at, rows: listed.rows, whole: doubt.is_none(), doubt })
+    Ok(SubmissionList { at, rows: listed.rows, whole: doubt.is_none(), doubt })
 }
 
-/// How many submissions of this ledger the list should have and does not. A list without what the vendor itself has
-/// acknowledged shows no absence, whatever it says of itself.
-fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &Doubts, at: Timestamp) -> Result<usize> {
-    let listed: BTreeSet<String> = rows.iter().flat_map(reconcile::names_of).collect();
+/// Number of acknowledged submissions of this ledger that the list lacks. Such a list proves no absence, whatever it claims.
+fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &ResolverSettings, at: Timestamp) -> Result<usize> {
+    let listed: BTreeSet<String> = rows.iter().flat_map(match_submissions::names_of).collect();
     let should_be_there = |retraction: &Retraction| {
         let queued = retraction.events.iter().find(|event| event.details.get("queued_uri").is_some())?;
         let queued_at = queued.moment()?;
-        let is_settled = reconcile::has_passed(queued_at, doubts.list_after, at);
-        let is_kept = !reconcile::has_passed(queued_at, LISTED_FOR, at);
+        let is_settled = match_submissions::has_passed(queued_at, doubts.list_after, at);
+        let is_kept = !match_submissions::has_passed(queued_at, LISTED_FOR, at);
         let name = last_part(queued.details["queued_uri"].as_str()?)?.to_owned();
         (is_settled && is_kept).then_some(name)
     };
@@ -156,18 +161,18 @@ fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &Doubts, at: Times
 #[expect(clippy::too_many_arguments, reason = "everything that one entry of the ledger rests on, once")]
 fn conclude(
     ctx: &Context<'_>,
-    doubts: &Doubts,
+    doubts: &ResolverSettings,
     ledger: &Ledger,
     retraction: &Retraction,
     sent_at: Timestamp,
-    mut looks: Vec<ListLook>,
-    list: &List,
+    mut readings: Vec<ListReading>,
+    list: &SubmissionList,
     action: Option<&ActionSeen>,
 ) -> Result<Retraction> {
     let others = batch_ids_of_others(ledger, retraction)?;
     let target = retraction.target();
-    let change = (retraction.road == Road::Modification).then(|| reconcile::form_of(retraction));
-    let question = Question {
+    let change = (retraction.road == Road::Modification).then(|| match_submissions::form_of(retraction));
+    let request = SentRequest {
         target: &target,
         order_id: &retraction.order_id,
         disposition: &retraction.disposition,
@@ -178,8 +183,8 @@ fn conclude(
     let now = ctx.clock.now();
     let rows = list.rows.len();
     let shown = action.map(|action| action.details.clone());
-    let seen = reconcile::search(&question, &list.rows);
-    if let Seen::Found { batch_id, uri } = &seen {
+    let seen = match_submissions::search(&request, &list.rows);
+    if let SearchResult::Found { batch_id, uri } = &seen {
         let details = json!({
             "queued_uri": uri,
             "batch_id": batch_id,
@@ -190,28 +195,28 @@ fn conclude(
         return ledger.append(retraction, State::Queued, &message, &details, now);
     }
     let mut doubt = list.doubt.clone();
-    if let Seen::Unclear(why) = seen {
+    if let SearchResult::Unclear(why) = seen {
         doubt.get_or_insert(why);
     }
-    // An action that was reversed since is a reason to think that it was received, and no proof: others reverse actions too.
+    // A reversal since the send suggests that the request was received. It is no proof: other people reverse actions too.
     if let Some(why) = action.and_then(|action| action.reversed_since.clone()) {
         doubt.get_or_insert(why);
     }
-    let look = ListLook { at: list.at, whole: list.whole, rows, absent: doubt.is_none(), doubt };
+    let look = ListReading { at: list.at, whole: list.whole, rows, absent: doubt.is_none(), doubt };
     let message = match &look.doubt {
-        None => format!("looked into the vendor's list of submissions, {rows} in all: it is not among them"),
-        Some(doubt) => format!("looked into the vendor's list of submissions ({rows} read): {doubt}"),
+        None => format!("read the vendor's list of submissions ({rows} in all): the request is not in it"),
+        Some(doubt) => format!("read the vendor's list of submissions ({rows} in all): {doubt}"),
     };
-    let noted = ledger.note(retraction, LOOK, &message, &json!({ "list": look, "action": shown }), now)?;
-    looks.push(look);
-    if !reconcile::is_not_received(sent_at, &looks, doubts) {
+    let noted = ledger.note(retraction, LIST_READING, &message, &json!({ "list": look, "action": shown }), now)?;
+    readings.push(look);
+    if !match_submissions::is_not_received(sent_at, &readings, doubts) {
         return Ok(noted);
     }
     let message = "the vendor did not receive it: two whole lists of its submissions do not have it";
-    ledger.append(&noted, State::NotReceived, message, &json!({ "lists": looks }), now)
+    ledger.append(&noted, State::NotReceived, message, &json!({ "lists": readings }), now)
 }
 
-/// The names under which the vendor knows other requests of this ledger.
+/// The batch IDs of the other requests in this ledger.
 fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTreeSet<String>> {
     let others = ledger.all()?.into_iter().filter(|other| other.id != retraction.id);
     let names = others.flat_map(|other| {
@@ -221,14 +226,13 @@ fn batch_ids_of_others(ledger: &Ledger, retraction: &Retraction) -> Result<BTree
     Ok(names.collect())
 }
 
-/// What the vendor shows of the action.
 struct ActionSeen {
     details: Value,
-    /// Set where it was reversed since the send, or may have been.
+    /// Set if the action was reversed since the send, or may have been.
     reversed_since: Option<String>,
 }
 
-/// The action and its log, where the vendor shows them; Advocate's actions need not be there (`docs/vendor/brand.md` §3).
+/// Reads the action and its log. The vendor need not show Advocate's actions (`docs/vendor/brand.md` §3).
 async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
     let action = match ctx.brand.action(id).await {
         Ok(Some(action)) => action,
@@ -241,7 +245,7 @@ async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Res
         return Ok(Some(ActionSeen { details: json!({ "state": state }), reversed_since: None }));
     }
     let now = ctx.clock.now();
-    let earliest = sent_at.checked_sub(CLOCKS_DIFFER).unwrap_or(sent_at);
+    let earliest = sent_at.checked_sub(CLOCK_TOLERANCE).unwrap_or(sent_at);
     let campaign = action.campaign_id.or_else(|| id.as_str().split('.').next().map(str::to_owned));
     let filter = UpdateFilter {
         campaign_id: campaign.unwrap_or_default(),

@@ -1,22 +1,22 @@
-//! The name of a plan: what a person has seen and said yes to, so that nothing else is sent on that yes.
+//! The fingerprint of a plan. A person says yes to one fingerprint, and nothing else is sent on that yes.
 //!
-//! Two plans have one name where a person would decide the same about them: the same actions with the same rewards in the same
-//! state, the same findings, the same code. Ages and coverage are not in it, since they change with every minute. Pure. It must
-//! never leave out what would be sent.
+//! Two plans have the same fingerprint if a person would decide the same about them: the same actions, rewards, reward states,
+//! findings and code. Ages and coverage are not part of it, because they change every minute. Pure. The fingerprint covers
+//! everything that would be sent.
 
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::Options;
-use super::judge::Snapshot;
+use super::checks::Finding;
 use super::plan::{ActionPlan, Plan, Step};
-use super::verdict::Finding;
+use super::proof::Snapshot;
 use crate::model::hex;
 
-/// Bytes of the hash that are kept: a name and no seal.
+/// Bytes of the SHA-256 hash that are kept. A fingerprint identifies a plan; it is no signature.
 const KEPT: usize = 16;
 
-/// The name of this plan, in hexadecimal.
+/// The fingerprint in hexadecimal.
 pub(super) fn name(plan: &Plan, options: &Options) -> String {
     let mut actions: Vec<Value> = plan.actions.iter().map(action).collect();
     actions.sort_by_key(Value::to_string);
@@ -26,11 +26,10 @@ pub(super) fn name(plan: &Plan, options: &Options) -> String {
         "road": options.road,
         "actions": actions,
     });
-    short_name(&whole.to_string())
+    short_hash(&whole.to_string())
 }
 
-/// The name of any text.
-pub(super) fn short_name(text: &str) -> String {
+pub(super) fn short_hash(text: &str) -> String {
     hex(&digest(&SHA256, text.as_bytes()).as_ref()[..KEPT])
 }
 
@@ -43,7 +42,7 @@ fn action(action: &ActionPlan) -> Value {
     };
     let mut findings: Vec<Value> = action.findings.list().iter().map(finding).collect();
     findings.sort_by_key(Value::to_string);
-    // By which API a reward was read is nothing that a person decides about.
+    // The API that a reward was read by does not change a person's decision.
     let shown = |reward: &Snapshot| json!(Snapshot { by_graphql: false, ..reward.clone() });
     let mut rewards: Vec<Value> = action.rewards.iter().map(shown).collect();
     rewards.sort_by_key(Value::to_string);

@@ -1,7 +1,7 @@
-//! Which of the vendor's submissions a ledger knows. Pure: no I/O, no clock.
+//! Compares the vendor's submissions with a ledger. Pure: no I/O, no clock.
 //!
-//! What is taken for known although it is not could go out a second time, a reversal as well as a change of an amount; so what
-//! is not certain counts as not known, and what cannot be read is said.
+//! A submission that is wrongly taken for known could be sent a second time. So a submission that is not certain counts as
+//! missing, and one that cannot be read is counted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,99 +10,96 @@ use jiff::Timestamp;
 
 use crate::clock::signed;
 use crate::model::{ActionId, OrderId, Target};
-use crate::retract::reconcile::{form_of, is_this_change};
+use crate::retract::match_submissions::{form_of, is_this_change};
 use crate::store::ledger::{Retraction, Road, State};
 use crate::vendor::brand::Submission;
 
-/// How far two clocks may differ, and a request may take.
+/// Tolerance for clock differences and the duration of a request.
 const CLOCKS: Duration = Duration::from_mins(10);
 
-/// A reversal or a modification that the vendor has and the ledger does not.
+/// A submission that the vendor has and the ledger lacks.
 #[derive(Debug, Clone)]
 pub struct Missing {
-    /// Which of the two it is.
+    /// Reversal or modification.
     pub road: Road,
-    /// What it takes back or changes.
     pub target: Target,
-    /// The submission.
     pub submission: Submission,
 }
 
-/// The vendor's list beside the ledger.
 #[derive(Debug, Default)]
-pub struct Sorted {
-    /// Reversals since the moment from which on the ledger may not know them.
+pub struct Comparison {
+    /// Reversals since `since`.
     pub reversals: u64,
-    /// Modifications since then.
+    /// Modifications since `since`.
     pub modifications: u64,
-    /// Of both, known: by batch ID, or by what they are about and when.
+    /// Of both, those that the ledger has: by batch ID, or by target and time.
     pub matched: u64,
     /// Further reversals of actions that the ledger would not send again anyway.
     pub on_known: u64,
-    /// Not known, oldest first.
+    /// Oldest first.
     pub missing: Vec<Missing>,
-    /// Neither known nor readable: what they are about is not to be seen.
+    /// Not in the ledger, and without a readable target.
     pub unreadable: u64,
 }
 
-/// Sorts a list. `since`: from when on the ledger may not know what was sent; `None`: it may know nothing at all.
-pub fn sort(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction]) -> Sorted {
+/// Compares a list. `since`: the moment from which on the ledger may lack entries; `None` if it may lack all.
+pub fn compare(rows: &[Submission], since: Option<Timestamp>, known: &[Retraction]) -> Comparison {
     let batches: BTreeSet<&str> = known.iter().filter_map(|retraction| retraction.text("batch_id")).collect();
     let from = since.map(|since| since.saturating_sub(signed(CLOCKS)).unwrap_or(Timestamp::MIN));
-    let mut sorted = Sorted::default();
+    let mut comparison = Comparison::default();
     let (mut seen, mut accounted) = (BTreeSet::new(), BTreeSet::new());
     let mut rows: Vec<&Submission> = rows.iter().collect();
     rows.sort_by_key(|row| row.submitted_at());
     for row in rows {
-        // One whose time cannot be read may be of any time.
+        // A submission without a readable date may be of any time.
         if row.submitted_at().zip(from).is_some_and(|(at, from)| at < from) {
             continue;
         }
-        // A list that moved while it was read may give one twice.
+        // A list that changes during the read may contain a row twice.
         if row.batch_id.as_ref().is_some_and(|batch| !seen.insert(batch)) {
             continue;
         }
         let by_batch = row.batch_id.as_deref().is_some_and(|batch| batches.contains(batch));
         let road = match row.submission_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
-            // One without a type could be one.
+            // A submission without a type may be a reversal.
             None | Some("reversal") => Road::Reversal,
-            // A reversal of an action whose amount is 0 already is listed as a modification (`docs/vendor/contradictions.md` 4).
+            // The vendor lists a reversal of an action with amount 0 as a modification (`docs/vendor/contradictions.md` 4).
             Some("modification") if is_reversal_by_its_form(row) => Road::Reversal,
             Some("modification") => Road::Modification,
             Some(_) => continue,
         };
         match road {
-            Road::Modification => sorted.modifications += 1,
-            _ => sorted.reversals += 1,
+            Road::Modification => comparison.modifications += 1,
+            _ => comparison.reversals += 1,
         }
         let Some(target) = target_of(row) else {
             if by_batch {
-                sorted.matched += 1;
+                comparison.matched += 1;
             } else {
-                sorted.unreadable += 1;
+                comparison.unreadable += 1;
             }
             continue;
         };
         if by_batch {
-            sorted.matched += 1;
+            comparison.matched += 1;
         } else if let Some(by_time) = sent_then(row, road, &target, known, &accounted) {
             accounted.insert(by_time);
-            sorted.matched += 1;
+            comparison.matched += 1;
         } else if road == Road::Reversal && is_safe(&target, known) {
-            sorted.on_known += 1;
+            comparison.on_known += 1;
         } else {
-            sorted.missing.push(Missing { road, target, submission: row.clone() });
+            comparison.missing.push(Missing { road, target, submission: row.clone() });
         }
     }
-    sorted
+    comparison
 }
 
-/// A reversal's form has a disposition code, and neither a reason nor items.
+/// A reversal's form has a disposition code, and no reason and no items.
 fn is_reversal_by_its_form(row: &Submission) -> bool {
     row.sent("DispositionCode").is_some() && row.sent("Reason").is_none() && row.sent("Sku").is_none()
 }
 
-/// What a submission is about: an action, or an order of an event type.
+/// The action of a submission, or its order and event type.
 fn target_of(row: &Submission) -> Option<Target> {
     if let Some(action_id) = row.sent("ActionId") {
         return Some(Target::Action(ActionId::new(action_id)));
@@ -112,7 +109,7 @@ fn target_of(row: &Submission) -> Option<Target> {
     Some(Target::Order { order_id: order?, action_tracker_id: tracker?.to_owned() })
 }
 
-/// The retraction that was sent at that time for this target and has no batch ID of its own: its answer was lost.
+/// The retraction of this target that was sent at that time and has no batch ID, because its answer was lost.
 fn sent_then(
     row: &Submission,
     road: Road,
@@ -127,17 +124,17 @@ fn sent_then(
             && retraction.target() == *target
             && retraction.text("batch_id").is_none()
             && !accounted.contains(&retraction.id)
-            // An attempt that would be sent again vouches for nothing: this may be the one that followed it elsewhere.
+            // An attempt that may be sent again does not account for the row, which may be a later attempt from elsewhere.
             && !retraction.state.may_be_sent_again(retraction.road)
-            // Any two reversals of an action are the same; two changes of it may be two.
+            // Two reversals of an action are the same; two changes need not be.
             && (road != Road::Modification || is_this_change(&form_of(retraction), row))
             && retraction.events.iter().any(|event| event.state == State::Sending && then(&event.at))
     };
     known.iter().rev().find(fits).map(|retraction| retraction.id)
 }
 
-/// Whether the ledger would not reverse this again anyway, not even for a person who says so. A line of a file does not vouch
-/// for that: it can be released, and then nothing would speak of the reversal.
+/// Whether the ledger would never reverse this target again, not even on a person's word. A file line does not count: it can be
+/// released.
 fn is_safe(target: &Target, known: &[Retraction]) -> bool {
     let newest = known.iter().rfind(|retraction| retraction.road == Road::Reversal && retraction.target() == *target);
     newest.is_some_and(|newest| !newest.state.may_be_sent_again(newest.road))
@@ -200,7 +197,7 @@ mod tests {
             vec![of]
         };
         let change = || submission("Modification", "c", NOON, &action);
-        // The submission, the ledger, and: matched, on known actions, missing reversals, unreadable, missing modifications.
+        // Submission, ledger, and the counts: matched, on known actions, missing reversals, unreadable, missing modifications.
         let table: &[(&str, Submission, Vec<Retraction>, [u64; 5])] = &[
             ("an empty ledger", submission("Reversal", "b", NOON, &action), vec![], [0, 0, 1, 0, 0]),
             (
@@ -308,10 +305,10 @@ mod tests {
         for (what, row, known, wanted) in table {
             let rows = [row.clone(), row.clone()];
             let rows = if row.batch_id.is_some() { &rows[..] } else { &rows[..1] };
-            let sorted = sort(rows, Some(since), known);
-            let missing = |road| sorted.missing.iter().filter(|missing| missing.road == road).count() as u64;
+            let comparison = compare(rows, Some(since), known);
+            let missing = |road| comparison.missing.iter().filter(|missing| missing.road == road).count() as u64;
             let (reversals, modifications) = (missing(Road::Reversal), missing(Road::Modification));
-            let found = [sorted.matched, sorted.on_known, reversals, sorted.unreadable, modifications];
+            let found = [comparison.matched, comparison.on_known, reversals, comparison.unreadable, modifications];
             assert_eq!(found, *wanted, "{what}");
         }
     }
@@ -324,7 +321,10 @@ mod tests {
             submission("Reversal", "c", "2026-11-24T12:01:00Z", &action),
             submission("Reversal", "a", "2020-01-01T00:00:00Z", &[("ActionId", "9.9.9")]),
         ];
-        let sorted = sort(&rows, None, &[retraction("1.2.3", State::Unknown, NOON, None)]);
-        assert_eq!((sorted.reversals, sorted.matched, sorted.on_known, sorted.missing.len()), (3, 1, 1, 1));
+        let comparison = compare(&rows, None, &[retraction("1.2.3", State::Unknown, NOON, None)]);
+        assert_eq!(
+            (comparison.reversals, comparison.matched, comparison.on_known, comparison.missing.len()),
+            (3, 1, 1, 1)
+        );
     }
 }

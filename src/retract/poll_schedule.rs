@@ -1,37 +1,36 @@
-//! When to look again at a retraction that is open: soon at first, then ever more rarely.
+//! When to read an open retraction again: soon at first, then ever more rarely.
 //!
-//! Pure. The pause grows with the time since something last happened, which the ledger knows, so that it goes on growing
-//! over restarts. It must never make many open retractions use up the vendor's quota: what is asked of the Brand host has a
-//! pause of its own, and an allowance.
+//! Pure. The pause grows with the time since the last event in the ledger, so that it keeps growing over restarts. Many open
+//! retractions must not use up the vendor's quota, so requests to the Brand host have a longer pause and an hourly allowance.
 
 use std::time::Duration;
 
-use super::Follows;
+use super::FollowSettings;
 
-/// How much longer each pause between two looks is than the one before.
+/// Growth of each pause over the one before.
 pub const GROWTH: f64 = 1.6;
 
-/// Of an age that is long past the longest pause, the part that is waited.
+/// Beyond the longest pause, the pause is this fraction of the age.
 const PART_OF_AGE: u32 = 20;
 
-/// The pause before the next look at one whose newest event is this old: growing up to the longest pause, and slowly beyond
-/// it once that is a small part of its age.
-pub fn pause_at(age: Duration, follows: &Follows) -> Duration {
+/// The pause before the next read, by the age of the newest event. It grows up to `max_poll`, and beyond that once `max_poll`
+/// is a small part of the age.
+pub fn pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     let most = follows.max_poll.max(age / PART_OF_AGE);
     age.mul_f64(GROWTH - 1.0).min(most).max(follows.first_poll).max(Duration::from_millis(1))
 }
 
-/// The pause before its submission is asked for again, where nothing points to its end: each 1.6 times the one before, with
-/// no longest one, so that a thousand stuck submissions cost little more each day.
-pub fn submission_pause_at(age: Duration, follows: &Follows) -> Duration {
+/// The pause before the next read of the submission if the rewards show nothing. It has no upper bound, so that a thousand
+/// stuck submissions cost few requests a day.
+pub fn submission_pause_at(age: Duration, follows: &FollowSettings) -> Duration {
     age.mul_f64(GROWTH - 1.0).max(follows.max_poll)
 }
 
-/// How many submissions may be asked for in one hour although nothing points to their end. The vendor's default limit is
-/// 1,000 requests an hour, and retractions themselves need one each.
+/// Submissions that may be read in one hour although the rewards show nothing. The vendor's default limit is 1,000 requests an
+/// hour, and each retraction needs one.
 pub const SUBMISSIONS_AN_HOUR: u32 = 300;
 
-/// What is left of the allowance of one process.
+/// The rest of that allowance in one process.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
     left: f64,
@@ -39,12 +38,10 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// All of it, at this moment of the process's own clock.
     pub fn full(at: Duration) -> Self {
         Self { left: f64::from(SUBMISSIONS_AN_HOUR), at }
     }
 
-    /// Takes one, where one is left.
     pub fn take(&mut self, now: Duration) -> bool {
         let most = f64::from(SUBMISSIONS_AN_HOUR);
         let gained = now.saturating_sub(self.at).as_secs_f64() / 3_600.0 * most;
@@ -61,16 +58,16 @@ impl Allowance {
 mod tests {
     use super::*;
 
-    fn follows() -> Follows {
-        Follows {
+    fn follows() -> FollowSettings {
+        FollowSettings {
             first_poll: Duration::from_secs(1),
             max_poll: Duration::from_mins(1),
             settle: Duration::from_mins(10),
-            ..Follows::default()
+            ..FollowSettings::default()
         }
     }
 
-    /// The ages at which looks happen, from the beginning to an end.
+    /// The ages at which reads happen, from the first to `end`.
     fn ages(end: Duration, pause: impl Fn(Duration) -> Duration) -> Vec<Duration> {
         let mut ages = vec![Duration::ZERO];
         while let Some(age) = ages.last().copied().filter(|age| *age < end) {

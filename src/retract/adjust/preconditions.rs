@@ -1,7 +1,7 @@
-//! What the ledger must not have before an action is modified. Asked when the plan is made, and again under the lock.
+//! Checks the ledger before an action is modified: when the plan is made, and again under the lock.
 //!
-//! A delta that is applied twice takes money twice, so the same change again needs a person's word; a change while another is
-//! open, or beside a reversal, needs none, because nobody could say what comes of both. This must never take a doubt for leave.
+//! A delta that is applied twice takes money twice, so the same change again needs a person's permission. A change while
+//! another is open, or beside a reversal, has no permission, because its result would be unpredictable.
 
 use serde_json::Value;
 
@@ -11,59 +11,56 @@ use crate::model::{OrderId, RewardId, Target};
 use crate::retract::plan::{handed_over, sent_before};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
 
-/// The key of the change in the plan that the ledger keeps.
+/// Key of the change in the plan that the ledger keeps.
 pub const CHANGE: &str = "change";
 
-/// What a modification is checked against.
+/// The modification that is checked.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
-    /// The action.
+pub struct Proposal<'a> {
     pub target: &'a Target,
-    /// The order.
     pub order_id: &'a OrderId,
-    /// The rewards that are linked to it.
+    /// The rewards that name this ActionId.
     pub rewards: &'a [RewardId],
-    /// What is to change.
     pub preview: &'a Preview,
-    /// A person said that the same is to go out again.
+    /// The person allows the same change again.
     pub again: bool,
 }
 
-/// What was sent before, and stands in nothing's way.
+/// Earlier adjustments of the action that do not block this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Earlier {
-    /// The newest that may have been received.
+pub struct PreviousAdjustments {
+    /// The newest that the vendor may have received.
     pub newest: Option<i64>,
-    /// Those that asked for the same.
+    /// Those that asked for the same change.
     pub same: Vec<i64>,
 }
 
-/// The change that a modification of the ledger asked for; `None` where its plan cannot be read.
+/// `None` if the plan cannot be read.
 pub fn change_of(retraction: &Retraction) -> Option<Preview> {
     serde_json::from_value(retraction.plan.get(CHANGE).cloned().unwrap_or(Value::Null)).ok()
 }
 
-/// Refuses where the ledger speaks against it.
-pub fn check(ledger: &Ledger, question: Question<'_>) -> Result<Earlier> {
-    let Question { target, order_id, rewards, preview, again } = question;
+/// An error if an earlier entry of the ledger blocks the modification.
+pub fn check(ledger: &Ledger, question: Proposal<'_>) -> Result<PreviousAdjustments> {
+    let Proposal { target, order_id, rewards, preview, again } = question;
     if let Some(found) = sent_before(ledger, target, order_id, rewards)? {
         return Err(taken_back(&found));
     }
     let attempts = ledger.attempts_by(Road::Modification, &target.key())?;
     let sent: Vec<&Retraction> = attempts.iter().filter(|attempt| attempt.state.may_have_been_sent()).collect();
     let newest = sent.last().copied();
-    // Not only the newest: one that was taken over from the vendor's list may stand on top of it.
+    // Not only the newest: an adjustment that was added from the vendor's list may follow an open one.
     let is_under_way = |sent: &&&Retraction| sent.state.is_open() && sent.state != State::Unconfirmed;
     if let Some(open) = sent.iter().rfind(is_under_way) {
         return Err(Error::new(
             Kind::Refused,
             format!(
-                "adjustment {} of this action is {}: what comes of two at once nobody can say",
+                "adjustment {} of this action is {}: the result of two at once could not be told apart",
                 open.id,
                 open.state.as_str()
             ),
         )
-        .hint("run `recoup verify` until it is at an end; nothing was sent"));
+        .hint("run `recoup verify` until it has ended; nothing was sent"));
     }
     if let Some(doubtful) = newest.filter(|newest| newest.state == State::Unconfirmed && !again) {
         return Err(Error::new(
@@ -74,9 +71,8 @@ pub fn check(ledger: &Ledger, question: Question<'_>) -> Result<Earlier> {
             "look at the action in the vendor's platform; to send this in spite of it, add --again; nothing was sent",
         ));
     }
-    // Not received, by two whole lists: a person decides whether that is enough.
+    // *Not received* rests on two lists; a person decides whether that is enough.
     let may_be = |attempt: &&Retraction| attempt.state.may_have_been_sent() || attempt.state == State::NotReceived;
-    // A change that cannot be read may be the same.
     let same: Vec<i64> = attempts
         .iter()
         .filter(may_be)
@@ -93,10 +89,10 @@ pub fn check(ledger: &Ledger, question: Question<'_>) -> Result<Earlier> {
         )
         .hint("if this is another refund, add --again; nothing was sent"));
     }
-    Ok(Earlier { newest: newest.map(|newest| newest.id), same })
+    Ok(PreviousAdjustments { newest: newest.map(|newest| newest.id), same })
 }
 
-/// Why an action that is, or is being, taken back is not modified.
+/// The refusal for an action that is reversed, or being reversed.
 pub fn taken_back(found: &Retraction) -> Error {
     if found.state == State::HandedOver {
         return handed_over(found);

@@ -1,37 +1,35 @@
-//! What has been seen decides where a retraction stands. Pure: no I/O, no clock.
+//! Evaluates what was read of a retraction: the only place that says *confirmed*. Pure: no I/O, no clock.
 //!
-//! This is the only place that says *confirmed*. It must never say so on the word of a submission alone: done is a
-//! completed submission **and** every known reward of the action reading as cancelled (`docs/decisions/0003-proof-by-rewards.md`).
+//! A completed submission alone proves nothing. Proof is a completed submission **and** every known reward of the action
+//! reading as cancelled (`docs/decisions/0003-proof-by-rewards.md`).
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{RewardId, RewardState};
 use crate::store::ledger::State;
 
-/// One reward as it was, or as it is.
+/// One reward at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The reward.
     pub reward_id: String,
-    /// The account it is in. Personal data: in the ledger for the sake of `verify`, in no receipt.
+    /// Personal data: kept in the ledger for `verify`, and in no receipt.
     pub account_id: String,
-    /// The participant it is for, as the vendor's `rewardSource` says: `REFERRED`, `FRIEND_SIGNUP` …
+    /// The vendor's `rewardSource`: `REFERRED`, `FRIEND_SIGNUP` …
     pub reward_source: Option<String>,
-    /// Its state, or `missing` where the vendor no longer knows it.
+    /// A reward state, or [`MISSING`].
     pub state: String,
-    /// Its unit.
     pub unit: Option<String>,
     /// What was earned, in `unit`.
     pub assigned: Option<i64>,
-    /// What of it was redeemed, in `unit`.
+    /// What was redeemed, in `unit`.
     pub redeemed: Option<i64>,
-    /// Linked to the action for certain, and not merely to the same order: only then does its cancellation prove anything.
+    /// It names this ActionId, and not only the same order. Only then does its cancellation prove anything.
     #[serde(default = "linked_by_default")]
     pub linked: bool,
-    /// When it was cancelled or expired, in Unix milliseconds of the vendor's clock; `None` if it was not, or without a date.
+    /// When it was cancelled or expired, in Unix milliseconds of the vendor's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<i64>,
-    /// It was read by GraphQL, which knows of redemptions that Get Rewards does not show: it is read again the same way.
+    /// It was read by GraphQL, which shows redemptions that Get Rewards does not. It must be read by GraphQL again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_graphql: bool,
 }
@@ -40,7 +38,7 @@ fn linked_by_default() -> bool {
     true
 }
 
-/// The word for a reward that could not be read any more.
+/// State of a reward that the vendor no longer shows.
 pub const MISSING: &str = "missing";
 
 impl Snapshot {
@@ -48,12 +46,12 @@ impl Snapshot {
         self.state == state.as_str()
     }
 
-    /// Still worth something to its owner, and cancellable as far as anybody knows.
+    /// Pending or available.
     pub fn stands(&self) -> bool {
         self.is(RewardState::Pending) || self.is(RewardState::Available)
     }
 
-    /// What of it is lost, in its unit: what was redeemed before it could be taken back.
+    /// The redeemed part, which cannot be taken back, in its unit.
     pub fn lost(&self) -> Option<i64> {
         match self.redeemed {
             Some(redeemed) if redeemed > 0 => Some(redeemed),
@@ -67,81 +65,74 @@ impl Snapshot {
     }
 }
 
-/// How far the submission is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SubmissionSeen {
-    /// There is none to look at: no answer came, so no batch ID is known.
+pub enum SubmissionProgress {
+    /// No answer came, so no batch ID is known.
     None,
-    /// Queued, in progress, or not readable just now.
     Open,
-    /// There is one, and it has not been readable for so long that the rewards alone have to tell.
+    /// It has been unreadable for so long that the rewards alone decide.
     Unreadable,
-    /// Complete, without an error or with `ACTION_NOT_FOUND` alone, which proves nothing (`docs/vendor/contradictions.md` 15).
+    /// Complete, without an error or only with `ACTION_NOT_FOUND`, which proves nothing (`docs/vendor/contradictions.md` 15).
     Complete,
-    /// Complete with an error of another kind.
+    /// Complete with another error.
     Refused(String),
 }
 
-/// One look at a retraction.
+/// What one reading of a retraction found.
 #[derive(Debug, Clone)]
-pub struct Sight {
-    /// The submission.
-    pub submission: SubmissionSeen,
-    /// When it was sent, in Unix milliseconds of the vendor's clock: only what was cancelled after that can prove it.
+pub struct Observation {
+    pub submission: SubmissionProgress,
+    /// When it was sent, in Unix milliseconds of the vendor's clock. Only a later cancellation proves it.
     pub sent_at: i64,
-    /// The rewards as they were before anything was sent.
+    /// The rewards before the send.
     pub before: Vec<Snapshot>,
-    /// Every known reward of the action now; empty where they were not read this time.
+    /// Every known reward of the action now; empty if they were not read.
     pub rewards: Vec<Snapshot>,
-    /// How often the rewards have been read since the submission completed, this time included.
+    /// Number of readings since the submission completed, including this one.
     pub reads_since_complete: u32,
-    /// The person's patience has ended: what is not proven now is *unconfirmed*.
+    /// The time that the person gave is over. Without proof the result is *unconfirmed*.
     pub time_up: bool,
-    /// The vendor has had all the time that it was given since the submission completed.
+    /// The settle time after the submission's completion is over.
     pub settled: bool,
 }
 
-impl Sight {
-    /// How many rewards are neither cancelled nor lost, as far as anybody can tell.
+impl Observation {
+    /// Number of rewards that are neither cancelled nor lost.
     pub fn open(&self) -> usize {
-        Tally::of(&self.before, &self.rewards, self.sent_at).open()
+        Evidence::of(&self.before, &self.rewards, self.sent_at).open()
     }
 }
 
-/// What to write down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Nothing new.
+pub enum Conclusion {
     Stay,
-    /// Another state, with a sentence.
+    /// Another state, and a sentence for the ledger.
     Become(State, String),
 }
 
-/// How often a reward must read as standing after a submission error before a person hears of the error.
+/// Readings with no cancelled reward after a submission error before the result is *unconfirmed*.
 const READS_BEFORE_ERROR: u32 = 3;
 
-/// What one reward says about a retraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
-    /// Cancelled after the send. `proves`: it stood before, and is linked to the action for certain.
-    Cancelled { proves: bool },
-    /// Cancelled before the send: named, and no proof of this retraction.
+enum RewardEvidence {
+    /// Cancelled after the send. `proves`: it could be cancelled before the send, and names this ActionId.
+    Cancelled {
+        proves: bool,
+    },
+    /// Cancelled before the send, so no proof.
     CancelledBefore,
-    /// Ran out before the send: named, and no proof.
+    /// Expired before the send, so no proof.
     ExpiredBefore,
-    /// Redeemed: lost.
     Redeemed,
-    /// Redeemed in part, and the rest is not cancelled.
+    /// Partly redeemed, and the rest is not cancelled.
     HalfUsed,
-    /// Pending or available.
     Stands,
-    /// Neither cancelled nor certain to have ended before the send: why.
+    /// Neither cancelled nor certainly ended before the send. Holds the reason.
     Unproven(&'static str),
-    /// The vendor does not know it any more.
     Missing,
 }
 
-impl Says {
+impl RewardEvidence {
     fn of(reward: &Snapshot, before: &[Snapshot], sent_at: i64) -> Self {
         let was = before.iter().find(|was| was.reward_id == reward.reward_id);
         let had = |state: RewardState| was.is_some_and(|was| was.is(state));
@@ -150,14 +141,14 @@ impl Says {
         if is(RewardState::Cancelled) {
             match reward.ended_at {
                 _ if ended_before || had(RewardState::Cancelled) => Self::CancelledBefore,
-                // One that nobody knew before proves nothing: what cancelled it is not known.
+                // A reward that was not known before the send proves nothing, because its earlier state is not known.
                 Some(_) => Self::Cancelled {
                     proves: reward.linked && was.is_some_and(|was| was.stands() || was.is(RewardState::PartlyRedeemed)),
                 },
                 None => Self::Unproven("reads as cancelled without a date"),
             }
         } else if is(RewardState::Expired) {
-            // One that stood in the plan had no expiry in the past.
+            // A reward that could be cancelled when the plan was made had not expired then.
             let is_before = ended_before || (reward.ended_at.is_none() && had(RewardState::Expired));
             if is_before && !was.is_some_and(Snapshot::stands) {
                 Self::ExpiredBefore
@@ -173,37 +164,38 @@ impl Says {
         } else if reward.state == MISSING {
             Self::Missing
         } else {
-            // *Unclear*, and every state that a newer recoup may have written.
+            // *Unclear*, or a state that a newer recoup wrote.
             Self::Unproven("has dates, amounts or statuses that cannot be read or contradict each other")
         }
     }
 }
 
-/// How the rewards of one look divide.
-struct Tally {
-    all: Vec<Says>,
+/// The evidence of all rewards of one reading.
+struct Evidence {
+    all: Vec<RewardEvidence>,
 }
 
-impl Tally {
+impl Evidence {
     fn of(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> Self {
-        Self { all: rewards.iter().map(|reward| Says::of(reward, before, sent_at)).collect() }
+        Self { all: rewards.iter().map(|reward| RewardEvidence::of(reward, before, sent_at)).collect() }
     }
 
-    fn count(&self, says: Says) -> usize {
+    fn count(&self, says: RewardEvidence) -> usize {
         self.all.iter().filter(|one| **one == says).count()
     }
 
     fn proofs(&self) -> usize {
-        self.count(Says::Cancelled { proves: true })
+        self.count(RewardEvidence::Cancelled { proves: true })
     }
 
-    /// How many are neither cancelled nor lost, as far as anybody can tell.
     fn open(&self) -> usize {
-        let is_open = |says: &&Says| matches!(says, Says::Stands | Says::Unproven(_) | Says::Missing);
+        let is_open = |says: &&RewardEvidence| {
+            matches!(says, RewardEvidence::Stands | RewardEvidence::Unproven(_) | RewardEvidence::Missing)
+        };
         self.all.iter().filter(is_open).count()
     }
 
-    /// Whether nothing speaks against it, and at least one reward for it.
+    /// No reward contradicts the retraction, and at least one proves it.
     fn is_proof(&self) -> bool {
         self.open() == 0 && self.proofs() > 0
     }
@@ -211,18 +203,18 @@ impl Tally {
     /// Why it is not proven, as the end of a sentence.
     fn why_not(&self) -> String {
         let unproven =
-            self.all.iter().filter_map(|says| if let Says::Unproven(why) = says { Some(*why) } else { None });
+            self.all.iter().filter_map(|says| if let RewardEvidence::Unproven(why) = says { Some(*why) } else { None });
         let mut unproven: Vec<&str> = unproven.collect();
         let (total, count) = (self.all.len(), unproven.len());
         unproven.sort_unstable();
         unproven.dedup();
-        if self.count(Says::Missing) > 0 {
-            format!("{} reward(s) can no longer be read", self.count(Says::Missing))
-        } else if self.count(Says::Stands) > 0 {
-            format!("{} of {total} reward(s) still stand", self.count(Says::Stands))
+        if self.count(RewardEvidence::Missing) > 0 {
+            format!("{} reward(s) can no longer be read", self.count(RewardEvidence::Missing))
+        } else if self.count(RewardEvidence::Stands) > 0 {
+            format!("{} of {total} reward(s) still stand", self.count(RewardEvidence::Stands))
         } else if count > 0 {
             format!("of {count} of {total} reward(s): {}", unproven.join("; "))
-        } else if self.count(Says::CancelledBefore) == total {
+        } else if self.count(RewardEvidence::CancelledBefore) == total {
             "every reward had been cancelled already before it was sent".to_owned()
         } else {
             "none of the rewards that stood before was cancelled".to_owned()
@@ -230,50 +222,55 @@ impl Tally {
     }
 }
 
-/// Where a retraction stands now.
-pub fn judge(state: State, sight: &Sight) -> Decision {
-    // Without a batch ID there is nothing to wait for but the rewards themselves, and standing ones prove nothing then.
-    let submission_over = !matches!(sight.submission, SubmissionSeen::Open | SubmissionSeen::None);
-    if sight.rewards.is_empty() || sight.submission == SubmissionSeen::Open {
-        return Decision::Stay;
+/// The state that follows from one reading.
+pub fn evaluate(state: State, observation: &Observation) -> Conclusion {
+    // Without a batch ID only the rewards decide, and rewards that stand prove nothing.
+    let submission_over = !matches!(observation.submission, SubmissionProgress::Open | SubmissionProgress::None);
+    if observation.rewards.is_empty() || observation.submission == SubmissionProgress::Open {
+        return Conclusion::Stay;
     }
-    let tally = Tally::of(&sight.before, &sight.rewards, sight.sent_at);
-    let time_up = sight.time_up || sight.settled;
-    // What happens to the rest of a partly redeemed reward is not published: it gets the same time as the others first.
-    if tally.is_proof() && (tally.count(Says::HalfUsed) == 0 || time_up) {
-        return done(sight, &tally);
+    let evidence = Evidence::of(&observation.before, &observation.rewards, observation.sent_at);
+    let time_up = observation.time_up || observation.settled;
+    // What the vendor does with the rest of a partly redeemed reward is not published, so it gets the same time as the others.
+    if evidence.is_proof() && (evidence.count(RewardEvidence::HalfUsed) == 0 || time_up) {
+        return done(observation, &evidence);
     }
-    if let SubmissionSeen::Refused(why) = &sight.submission
-        && tally.proofs() == 0
+    if let SubmissionProgress::Refused(why) = &observation.submission
+        && evidence.proofs() == 0
     {
-        // Error reasons are an open set and rewards may be slower than the submission: only when the vendor has had all its
-        // time is an error taken for a refusal, since a refusal may be sent again. What is not clear is no refusal.
-        let stands_or_ended = tally.all.iter().all(|says| !matches!(says, Says::Missing | Says::Unproven(_)));
-        if sight.settled && stands_or_ended && tally.count(Says::Cancelled { proves: false }) == 0 {
-            return Decision::Become(State::Failed, format!("the vendor refused it: {why}; no reward was cancelled"));
+        // Error reasons are an open set, and rewards may follow later than the submission. An error counts as a refusal, which
+        // allows sending again, only after the settle time and only if no reward is unclear.
+        let stands_or_ended =
+            evidence.all.iter().all(|says| !matches!(says, RewardEvidence::Missing | RewardEvidence::Unproven(_)));
+        if observation.settled && stands_or_ended && evidence.count(RewardEvidence::Cancelled { proves: false }) == 0 {
+            return Conclusion::Become(State::Failed, format!("the vendor refused it: {why}; no reward was cancelled"));
         }
-        if state != State::Unconfirmed && (sight.reads_since_complete >= READS_BEFORE_ERROR || time_up) {
-            return Decision::Become(
+        if state != State::Unconfirmed && (observation.reads_since_complete >= READS_BEFORE_ERROR || time_up) {
+            return Conclusion::Become(
                 State::Unconfirmed,
                 format!("the submission completed with {why}, and no reward was cancelled"),
             );
         }
     }
     if submission_over && time_up && state != State::Unconfirmed {
-        let what = tally.why_not();
-        let how = if sight.submission == SubmissionSeen::Unreadable { "can no longer be read" } else { "completed" };
-        return Decision::Become(State::Unconfirmed, format!("the submission {how}, and {what}"));
+        let what = evidence.why_not();
+        let how = if observation.submission == SubmissionProgress::Unreadable {
+            "can no longer be read"
+        } else {
+            "completed"
+        };
+        return Conclusion::Become(State::Unconfirmed, format!("the submission {how}, and {what}"));
     }
-    Decision::Stay
+    Conclusion::Stay
 }
 
-/// Whether the rewards alone read as taken back, so that only the submission is left to ask.
+/// Whether the rewards alone prove it, so that only the submission is left to read.
 pub fn reads_cancelled(before: &[Snapshot], rewards: &[Snapshot], sent_at: i64) -> bool {
-    Tally::of(before, rewards, sent_at).is_proof()
+    Evidence::of(before, rewards, sent_at).is_proof()
 }
 
-/// What a later read of all rewards says against a retraction that was proven once. `gone` are rewards that a whole crawl has
-/// found to be deleted at the vendor.
+/// The contradiction between an old proof and a later reading of the rewards. `gone`: rewards that a complete crawl has found
+/// deleted at the vendor.
 pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]) -> Option<String> {
     let is_gone =
         |reward: &Snapshot| reward.state == MISSING && gone.iter().any(|gone| gone.as_str() == reward.reward_id);
@@ -289,8 +286,8 @@ pub fn contradiction(proof: &[Snapshot], rewards: &[Snapshot], gone: &[RewardId]
     })
 }
 
-/// What a later read of one reward says against the proof: it must read as cancelled, at the moment that the proof knows and with
-/// nothing more redeemed, or still be in the state in which the proof names it as lost.
+/// How one reward contradicts an old proof. It must read as cancelled, no earlier than the proof says and with nothing more
+/// redeemed; or still be in the state in which the proof names it as lost.
 pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
     let was = proof.iter().find(|was| was.reward_id == reward.reward_id);
     let id = &reward.reward_id;
@@ -310,24 +307,25 @@ pub fn objection(proof: &[Snapshot], reward: &Snapshot) -> Option<String> {
     }
 }
 
-fn done(sight: &Sight, tally: &Tally) -> Decision {
-    let total = sight.rewards.len();
-    let (expired, earlier) = (tally.count(Says::ExpiredBefore), tally.count(Says::CancelledBefore));
+fn done(observation: &Observation, evidence: &Evidence) -> Conclusion {
+    let total = observation.rewards.len();
+    let (expired, earlier) =
+        (evidence.count(RewardEvidence::ExpiredBefore), evidence.count(RewardEvidence::CancelledBefore));
     let named = |count: usize, what: &str| if count > 0 { format!("; {count} {what}") } else { String::new() };
     let also = named(earlier, "had been cancelled already before it was sent") + &named(expired, "had expired");
-    let cancelled = tally.proofs() + tally.count(Says::Cancelled { proves: false });
-    if !sight.rewards.iter().any(Snapshot::was_redeemed) {
+    let cancelled = evidence.proofs() + evidence.count(RewardEvidence::Cancelled { proves: false });
+    if !observation.rewards.iter().any(Snapshot::was_redeemed) {
         let all = total - expired - earlier;
-        return Decision::Become(
+        return Conclusion::Become(
             State::Confirmed,
             format!("{cancelled} of {all} cancellable reward(s) read as cancelled{also}"),
         );
     }
-    let lost = losses(&sight.rewards);
-    Decision::Become(State::Partial, format!("{cancelled} of {total} reward(s) read as cancelled{also}{lost}"))
+    let lost = losses(&observation.rewards);
+    Conclusion::Become(State::Partial, format!("{cancelled} of {total} reward(s) read as cancelled{also}{lost}"))
 }
 
-/// What of these rewards was redeemed, as the end of a sentence; empty if nothing was.
+/// The redeemed rewards as the end of a sentence; empty if there are none.
 pub fn losses(rewards: &[Snapshot]) -> String {
     let lost: Vec<String> = rewards.iter().filter(|reward| reward.was_redeemed()).map(describe_loss).collect();
     if lost.is_empty() { String::new() } else { format!("; redeemed, and lost: {}", lost.join(", ")) }
@@ -373,12 +371,12 @@ mod tests {
         }
     }
 
-    fn sight(submission: SubmissionSeen, states: &[&str], time_up: bool) -> Sight {
+    fn observation(submission: SubmissionProgress, states: &[&str], time_up: bool) -> Observation {
         let before = states.iter().enumerate().map(|(n, state)| {
             let was = if matches!(*state, "cancelled" | "missing") { "available" } else { state };
             Snapshot { reward_id: format!("r{n}"), ..reward(was) }
         });
-        Sight {
+        Observation {
             submission,
             sent_at: SENT,
             before: before.collect(),
@@ -389,24 +387,24 @@ mod tests {
         }
     }
 
-    fn state_after(sight: &Sight) -> Option<State> {
-        match judge(State::Queued, sight) {
-            Decision::Stay => None,
-            Decision::Become(state, _) => Some(state),
+    fn state_after(observation: &Observation) -> Option<State> {
+        match evaluate(State::Queued, observation) {
+            Conclusion::Stay => None,
+            Conclusion::Become(state, _) => Some(state),
         }
     }
 
     #[test]
     fn what_was_seen_decides() {
         use State::{Confirmed, Partial, Unconfirmed};
-        use SubmissionSeen::{Complete, None as NoBatch, Open, Refused};
+        use SubmissionProgress::{Complete, None as NoBatch, Open, Refused};
         let refused = || Refused("MALFORMED".into());
-        let table: Vec<(SubmissionSeen, &[&str], bool, Option<State>)> = vec![
-            // A queued submission proves nothing, whatever the rewards look like.
+        let table: Vec<(SubmissionProgress, &[&str], bool, Option<State>)> = vec![
+            // A queued submission proves nothing, whatever the rewards read as.
             (Open, &["cancelled", "cancelled"], false, None),
             (Open, &["cancelled", "cancelled"], true, None),
             (Open, &["available"], true, None),
-            // Complete is not done.
+            // A completed submission is no proof.
             (Complete, &["available", "pending"], false, None),
             (Complete, &["available", "pending"], true, Some(Unconfirmed)),
             (Complete, &["cancelled", "available"], false, None),
@@ -414,69 +412,69 @@ mod tests {
             (Complete, &["cancelled", "missing"], false, None),
             (Complete, &["cancelled", "missing"], true, Some(Unconfirmed)),
             (Complete, &[], true, None),
-            // Done.
+            // Proof.
             (Complete, &["cancelled"], false, Some(Confirmed)),
             (Complete, &["cancelled", "cancelled"], false, Some(Confirmed)),
             (Complete, &["cancelled", "expired"], false, Some(Confirmed)),
             (Complete, &["cancelled", "redeemed"], false, Some(Partial)),
             (Complete, &["cancelled", "partly_redeemed"], false, None),
             (Complete, &["cancelled", "partly_redeemed"], true, Some(Partial)),
-            // Nothing was cancelled: nothing was taken back.
+            // No reward was cancelled.
             (Complete, &["redeemed", "expired"], true, Some(Unconfirmed)),
-            // An error ends the waiting, not the doubt.
+            // An error of the submission is not yet a refusal.
             (refused(), &["available"], false, None),
             (refused(), &["available"], true, Some(Unconfirmed)),
             (refused(), &["cancelled"], false, Some(Confirmed)),
             (refused(), &["cancelled", "available"], true, Some(Unconfirmed)),
-            // No answer came: only the rewards can tell, and standing ones prove nothing.
+            // Without an answer only the rewards decide, and rewards that stand prove nothing.
             (NoBatch, &["available"], true, None),
             (NoBatch, &["cancelled", "available"], true, None),
             (NoBatch, &["cancelled", "cancelled"], false, Some(Confirmed)),
             (NoBatch, &["missing"], true, None),
-            // A submission that is gone leaves the word to the rewards, and is no end without them.
-            (SubmissionSeen::Unreadable, &["available"], true, Some(Unconfirmed)),
-            (SubmissionSeen::Unreadable, &["cancelled"], false, Some(Confirmed)),
+            // Without a readable submission the rewards decide.
+            (SubmissionProgress::Unreadable, &["available"], true, Some(Unconfirmed)),
+            (SubmissionProgress::Unreadable, &["cancelled"], false, Some(Confirmed)),
         ];
         for (submission, states, time_up, expected) in table {
-            let sight = sight(submission, states, time_up);
-            assert_eq!(state_after(&sight), expected, "{sight:?}");
+            let observation = observation(submission, states, time_up);
+            assert_eq!(state_after(&observation), expected, "{observation:?}");
         }
     }
 
     #[test]
     fn a_reward_that_was_cancelled_before_proves_nothing() {
-        for submission in [SubmissionSeen::None, SubmissionSeen::Complete] {
-            let mut seen = sight(submission.clone(), &["cancelled", "redeemed"], false);
+        for submission in [SubmissionProgress::None, SubmissionProgress::Complete] {
+            let mut seen = observation(submission.clone(), &["cancelled", "redeemed"], false);
             seen.before[0].state = "cancelled".into();
             seen.before[1].state = "available".into();
             assert_eq!(state_after(&seen), None, "{submission:?}");
         }
-        // Nor does one that merely carries the same order.
-        let mut seen = sight(SubmissionSeen::Complete, &["cancelled"], false);
+        // Nor does a reward that names only the order.
+        let mut seen = observation(SubmissionProgress::Complete, &["cancelled"], false);
         seen.rewards[0].linked = false;
         assert_eq!(state_after(&seen), None);
-        // Nor does one that nobody knew before.
-        let mut seen = sight(SubmissionSeen::None, &["cancelled"], false);
+        // Nor does a reward that was not known before.
+        let mut seen = observation(SubmissionProgress::None, &["cancelled"], false);
         seen.before.clear();
         assert_eq!(state_after(&seen), None);
     }
 
     #[test]
     fn an_error_is_a_refusal_only_when_the_vendor_has_had_its_time() {
-        let mut seen = sight(SubmissionSeen::Refused("MALFORMED".into()), &["available"], false);
+        let mut seen = observation(SubmissionProgress::Refused("MALFORMED".into()), &["available"], false);
         for (reads, expected) in [(1, None), (2, None), (3, Some(State::Unconfirmed))] {
             seen.reads_since_complete = reads;
             assert_eq!(state_after(&seen), expected);
         }
         seen.settled = true;
         assert_eq!(state_after(&seen), Some(State::Failed));
-        assert!(matches!(judge(State::Unconfirmed, &seen), Decision::Become(State::Failed, _)));
+        assert!(matches!(evaluate(State::Unconfirmed, &seen), Conclusion::Become(State::Failed, _)));
     }
 
     #[test]
     fn the_loss_is_named() {
-        let Decision::Become(State::Partial, message) =
-            judge(State::Queued, &sight(SubmissionSeen::Complete, &["cancelled", "redeemed"], false))
+        let Conclusion::Become(State::Partial, message) =
+            evaluate(State::Queued, &observation(SubmissionProgress::Complete, &["cancelled", "redeemed"], false))
         else {
             panic!("partial")
         };
@@ -485,17 +483,19 @@ mod tests {
 
     #[test]
     fn what_was_cancelled_before_the_send_is_no_proof_of_it_and_is_named() {
-        let mut seen = sight(SubmissionSeen::Complete, &["cancelled", "cancelled"], true);
+        let mut seen = observation(SubmissionProgress::Complete, &["cancelled", "cancelled"], true);
         seen.rewards[0].ended_at = Some(SENT - 1);
-        let Decision::Become(State::Confirmed, message) = judge(State::Queued, &seen) else { panic!("confirmed") };
+        let Conclusion::Become(State::Confirmed, message) = evaluate(State::Queued, &seen) else { panic!("confirmed") };
         assert_eq!(
             message,
             "1 of 1 cancellable reward(s) read as cancelled; 1 had been cancelled already before it was sent"
         );
         seen.rewards[1].ended_at = Some(SENT - 1);
-        let Decision::Become(State::Unconfirmed, message) = judge(State::Queued, &seen) else { panic!("unconfirmed") };
+        let Conclusion::Become(State::Unconfirmed, message) = evaluate(State::Queued, &seen) else {
+            panic!("unconfirmed")
+        };
         assert!(message.contains("cancelled already before it was sent"), "{message}");
-        // A cancellation without a date may be of any time.
+        // A cancellation without a date may be older than the send.
         seen.rewards[1].ended_at = None;
         assert_eq!(state_after(&seen), Some(State::Unconfirmed));
     }
@@ -504,13 +504,13 @@ mod tests {
     fn what_expired_after_the_send_or_is_unclear_blocks_proof() {
         for (state, ended_at) in [("expired", Some(SENT + 1)), ("expired", None), ("unclear", None), ("of 2030", None)]
         {
-            let mut seen = sight(SubmissionSeen::Complete, &["cancelled", state], true);
+            let mut seen = observation(SubmissionProgress::Complete, &["cancelled", state], true);
             seen.before[1].state = if ended_at.is_some() { "expired" } else { "available" }.into();
             seen.rewards[1].ended_at = ended_at;
             assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
             assert!(!reads_cancelled(&seen.before, &seen.rewards, SENT));
-            // Nor does it make an error of the submission a refusal, which could be sent again.
-            seen.submission = SubmissionSeen::Refused("MALFORMED".into());
+            // An unclear reward also keeps a submission error from counting as a refusal.
+            seen.submission = SubmissionProgress::Refused("MALFORMED".into());
             (seen.settled, seen.rewards[0].state) = (true, "available".into());
             assert_eq!(state_after(&seen), Some(State::Unconfirmed), "{state} {ended_at:?}");
         }
@@ -557,7 +557,7 @@ mod tests {
             let found = contradiction(&proof, &cancelled(redeemed, ended_at), &[]);
             assert_eq!(found.is_some(), contradicts, "{redeemed:?} {ended_at:?} {found:?}");
         }
-        // What a whole crawl has found deleted at the vendor is no reward any more.
+        // A reward that a complete crawl has found deleted no longer counts.
         assert_eq!(contradiction(&named(&["cancelled"]), &named(&["missing"]), &[RewardId::new("r0")]), None);
     }
 }

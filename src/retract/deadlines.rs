@@ -1,49 +1,45 @@
-//! What the dates and amounts of an action and its rewards say about a retraction. Pure: no I/O; now is given.
+//! Checks the dates and amounts of an action and its rewards against the vendor's deadlines. Pure: no I/O; the caller gives the
+//! time.
 //!
-//! Sources: `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43, `docs/vendor/advocate.md` §8. The windows warn and do not
-//! stop, except where the vendor is known not to change an action any more.
+//! Sources: `docs/vendor/brand.md` §6 and §8, `docs/vendor/contradictions.md` 4, 10, 28 and 43, `docs/vendor/advocate.md` §8. A
+//! missed deadline warns. It stops only if the vendor is known to reject changes after it.
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::checks::{Check, Findings};
 use super::options::RefundClaim;
-use super::verdict::{Check, Findings};
 use crate::model::decimal::Decimal;
 use crate::model::{ActionId, Reward, RewardState};
 
-/// Rewards are retracted for events under this age.
+/// The vendor takes rewards back for events younger than this.
 const EVENT_UNDER: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
 
-/// Conversions are retracted within this time.
+/// The vendor takes a conversion back within this time.
 const CONVERSION_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// How long before the end of a window a person hears of it.
+/// A warning comes this long before a deadline.
 const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 
-/// The day that an ActionId counts from, 2008-01-01, in seconds (`docs/vendor/brand.md` §8).
+/// Day zero of the middle number of an ActionId: 2008-01-01, in Unix seconds (`docs/vendor/brand.md` §8).
 const DAY_ZERO: i64 = 1_199_145_600;
 
-/// What is known of the action itself, where the Brand API shows it.
+/// What the Brand API shows of an action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActionFacts {
     /// `PENDING`, `APPROVED`, `REVERSED` …
     pub state: Option<String>,
-    /// What it was worth before anything was changed.
     pub amount: Option<Decimal>,
-    /// What it is worth now.
     pub amount_now: Option<Decimal>,
-    /// When it happened.
     pub event_date: Option<Timestamp>,
-    /// After it the action cannot be changed.
+    /// After this date the vendor does not change the action.
     pub locking_date: Option<Timestamp>,
-    /// `Performance`, `Advocate` …; `None` where the program could not be read.
+    /// `Performance`, `Advocate` …; `None` if the program could not be read.
     pub program_type: Option<String>,
-    /// The currency of the amount.
     pub currency: Option<String>,
-    /// The event type's ID, by which a file names its order.
     pub action_tracker_id: Option<String>,
 }
 
-/// When it happened, at the latest: a reward is never older than its event.
+/// The earliest known date of the event. A reward is never older than its event.
 pub fn event_at(
     action_id: Option<&ActionId>,
     rewards: &[&Reward],
@@ -55,7 +51,6 @@ pub fn event_at(
     created.chain(facts.event_date).chain(hinted).min()
 }
 
-/// What the age of the event says.
 pub fn age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     let age = now.duration_since(event);
     let days = age.as_hours() / 24;
@@ -80,7 +75,7 @@ pub fn age(findings: &mut Findings, event: Timestamp, now: Timestamp) {
     }
 }
 
-/// The day in the middle of an ActionId: a hint, and never more (`docs/vendor/contradictions.md` 28).
+/// The date that the middle number of an ActionId encodes. It is a hint only (`docs/vendor/contradictions.md` 28).
 fn day_of(action_id: &ActionId) -> Option<Timestamp> {
     if !action_id.is_familiar() {
         return None;
@@ -89,7 +84,6 @@ fn day_of(action_id: &ActionId) -> Option<Timestamp> {
     Timestamp::from_second(DAY_ZERO.checked_add(days.checked_mul(86_400)?)?).ok()
 }
 
-/// What the action itself says.
 pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     let reversed = facts.state.as_deref() == Some("REVERSED");
     if facts.amount_now.is_some_and(Decimal::is_zero) && !reversed {
@@ -108,7 +102,7 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     }
     let Some(locked) = facts.locking_date.filter(|locked| *locked <= now) else { return };
     match facts.program_type.as_deref() {
-        // What Advocate does after the date is not published; its rewards are what counts.
+        // What the vendor does with an Advocate action after its locking date is not published. The rewards decide.
         Some("Advocate") => {}
         Some("Performance") => findings.stop(
             Check::Locked,
@@ -123,7 +117,7 @@ pub fn action(findings: &mut Findings, facts: &ActionFacts, now: Timestamp) {
     }
 }
 
-/// What a file proves of the refund: taking everything back for a part of it would be wrong.
+/// Stops if the file proves less than a refund in full.
 pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFacts) {
     let (_, Some(why)) = claim.against(facts) else { return };
     let remedy =
@@ -131,11 +125,11 @@ pub fn refunded(findings: &mut Findings, claim: &RefundClaim, facts: &ActionFact
     findings.stop(Check::PartialRefund, why, remedy);
 }
 
-/// How far the dates of a file and of the vendor may differ for one order: time zones, and what is booked late.
+/// Tolerated difference between the dates of a file and of the vendor: time zones, and late bookings.
 const DATES_WITHIN: SignedDuration = SignedDuration::from_hours(3 * 24);
 
-/// What the dates of a file say: a refund before the event of the action, or an order after it, is of another order with the
-/// same ID. `event` is [`known_day`].
+/// A refund before the event of the action, or an order after it, belongs to another order with the same ID. `event` is the
+/// result of [`known_day`].
 pub fn dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
     let day = event.strftime("%Y-%m-%d");
     if let Some(refunded_at) = claim.refunded_at.filter(|when| event.duration_since(when.latest()) > DATES_WITHIN) {
@@ -155,12 +149,12 @@ pub fn dates(findings: &mut Findings, claim: &RefundClaim, event: Timestamp) {
     }
 }
 
-/// When the event of an action happened: the action's own date, else the day in its ID.
+/// When the event of an action happened, by the action's own date or else by the date in its ID.
 pub fn known_day(action_id: Option<&ActionId>, facts: &ActionFacts, now: Timestamp) -> Option<Timestamp> {
     facts.event_date.or_else(|| action_id.and_then(day_of).filter(|day| *day <= now))
 }
 
-/// Why the vendor would not cancel this reward; `None` where nothing is known against it.
+/// Why the vendor would not cancel this reward; `None` if no reason is known.
 pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static str> {
     let says = |text: &Option<String>| text.as_deref().is_some_and(|text| text.to_lowercase().contains("gift card"));
     if reward.cancellable == Some(false) {
@@ -171,7 +165,7 @@ pub fn not_cancellable(reward: &Reward, state: RewardState) -> Option<&'static s
         && reward.currency.is_some()
         && state != RewardState::Pending
     {
-        Some("it is cash that somebody gave by hand, which is cancelled while pending only")
+        Some("it is cash that was given by hand, which the vendor cancels only while it is pending")
     } else {
         None
     }
@@ -223,7 +217,7 @@ mod tests {
     #[test]
     fn the_oldest_of_all_dates_counts() {
         let days = |n: i64| now() - SignedDuration::from_hours(24 * n);
-        // Days since the reward was made, since the event where the action shows it, and what comes of it.
+        // Days since the reward was created, days since the event by the action, and the expected check.
         let table: &[(Option<i64>, Option<i64>, Option<Check>)] = &[
             (None, None, None),
             (Some(1), None, None),
@@ -257,7 +251,7 @@ mod tests {
             let day: Option<Timestamp> = day.map(|day| day.parse().expect("a moment"));
             assert_eq!(day_of(&ActionId::new(id)), day, "{id}");
         }
-        // A day that has not come says nothing.
+        // A date in the future is ignored.
         assert_eq!(event_at(Some(&ActionId::new("1.9000.1")), &[], &ActionFacts::default(), now()), None);
     }
 
