@@ -1,10 +1,9 @@
-//! A crawl beside the bare loop that anyone would write first: the same requests, with and without all that recoup does.
+//! Compares a crawl with a bare loop that sends the same requests without retries, cursor, rate limit or raw rewards.
 //!
-//! `cargo bench --bench crawl -- [--participants N] [--rounds N]`. Starts `recoup simulate`, then in turn reads every account
-//! with the loop below and with `recoup crawl`, each 64 at a time, and prints requests per second, client CPU time per account
-//! (Linux, 10 ms resolution), and the ratios of each round. Both count all requests that they send: the loop one per account,
-//! recoup also the pages of its walks over the participants. Nothing here is part of recoup, and it must never borrow from
-//! it: no retry, no cursor, no pace, nothing kept raw.
+//! `cargo bench --bench crawl -- [--participants N] [--rounds N]`. Starts `recoup simulate`. Each round reads every account
+//! with the loop and with `recoup crawl`, 64 requests at a time, and prints requests per second, client CPU time per account
+//! (Linux, 10 ms resolution) and the ratios. Both count every request: the loop one per account, recoup also the pages of
+//! the list of participants. The loop shares no code with recoup.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time, and waits for a process")]
 
@@ -22,20 +21,20 @@ use serde_json::Value;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T> = Result<T, Failure>;
 
-/// Requests under way at once, on both sides.
+/// Requests in flight, on both sides.
 const CONCURRENCY: usize = 64;
 /// Rewards in one transaction of the bare loop.
 const BATCH: usize = 500;
 
-/// What one side did in one round.
+/// The figures of one side in one round.
 struct Took {
     requests: u64,
     rewards: u64,
     accounts: u64,
     time: Duration,
-    /// User and system time of the client; `None` where the system does not say.
+    /// User and system time of the client; `None` if the system does not report it.
     cpu: Option<Duration>,
-    /// Most memory in use, in KiB; `None` where the system does not say.
+    /// Peak memory in KiB; `None` if the system does not report it.
     peak: Option<u64>,
 }
 
@@ -52,7 +51,7 @@ impl Took {
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn main() -> Outcome<()> {
     let (participants, rounds) = options()?;
-    // reqwest asks for it, though nothing here is encrypted.
+    // reqwest requires a provider, even without TLS.
     rustls::crypto::ring::default_provider().install_default().map_err(|_provider| "a provider is installed")?;
     let dir = tempfile::tempdir()?;
     let simulator = Simulator::start(participants)?;
@@ -75,16 +74,16 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// `--participants` and `--rounds`; cargo's own `--bench` is passed over.
+/// Reads `--participants` and `--rounds`. cargo adds `--bench`, which is ignored.
 fn options() -> Outcome<(u64, u32)> {
     let (mut participants, mut rounds) = (20_000, 3);
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(arg) = args.next() {
-        let value = args.next().ok_or("an option without a value")?;
+        let value = args.next().ok_or("an option has no value")?;
         match arg.as_str() {
             "--participants" => participants = value.parse()?,
             "--rounds" => rounds = value.parse()?,
-            _ => return Err(format!("{arg} is no option of this bench: --participants N, --rounds N").into()),
+            _ => return Err(format!("unknown option {arg}; this bench takes --participants N and --rounds N").into()),
         }
     }
     Ok((participants, rounds))
@@ -113,7 +112,7 @@ fn summary(what: &str, ratios: &mut [f64]) {
     }
 }
 
-/// `recoup simulate`, until it is dropped.
+/// A running `recoup simulate`; dropping it ends the process.
 struct Simulator {
     process: Child,
     url: String,
@@ -132,7 +131,6 @@ impl Simulator {
         Ok(Self { process, url })
     }
 
-    /// Every account ID.
     async fn accounts(&self) -> Outcome<Vec<String>> {
         let text = client()?.get(format!("{}/_simulator/accounts", self.url)).send().await?.text().await?;
         text.lines()
@@ -156,12 +154,12 @@ fn recoup() -> Command {
     Command::new(env!("CARGO_BIN_EXE_recoup"))
 }
 
-/// A client as it comes, but for a proxy that may be set for other hosts.
+/// A default client without the proxy that the environment may name.
 fn client() -> Outcome<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().build()?)
 }
 
-/// The loop: ask, parse, take what is at the top of each reward, insert in batches.
+/// The loop: request, parse, take the top-level IDs of each reward, insert in batches.
 fn bare_loop(runtime: &tokio::runtime::Runtime, url: &str, accounts: &[String], database: &Path) -> Outcome<Took> {
     let mut conn = Connection::open(database)?;
     conn.execute_batch(
@@ -222,7 +220,7 @@ fn insert(conn: &mut Connection, batch: &mut Vec<Row<'_>>) -> Outcome<()> {
     Ok(tx.commit()?)
 }
 
-/// `recoup crawl` in a process of its own, from nothing to a complete index.
+/// Runs `recoup crawl` in a process of its own until its index is complete.
 fn crawl(url: &str, home: &Path) -> Outcome<Took> {
     fs::create_dir_all(home)?;
     fs::write(home.join("recoup.toml"), "")?;
@@ -252,7 +250,7 @@ fn crawl(url: &str, home: &Path) -> Outcome<Took> {
         return Err(format!("recoup crawl ended with {ended}").into());
     }
     let said: Value = serde_json::from_reader(output)?;
-    let count = |key: &str| said[key].as_u64().ok_or_else(|| format!("recoup crawl did not say {key}"));
+    let count = |key: &str| said[key].as_u64().ok_or_else(|| format!("recoup crawl did not report {key}"));
     let cpu = cpu.zip(began.1).map(|(after, before)| after.saturating_sub(before));
     Ok(Took { requests: count("requests")?, rewards: count("rewards")?, accounts: count("accounts")?, time, cpu, peak })
 }
@@ -260,16 +258,16 @@ fn crawl(url: &str, home: &Path) -> Outcome<Took> {
 /// User and system time of a process, from two fields of Linux' `/proc/PID/stat` that begin at `field` (counted from 0):
 /// 13 for its own, 15 for those of its children that have ended.
 fn cpu_of(process: &str, field: usize) -> Option<Duration> {
-    /// What the kernel counts in is a hundredth of a second on every Linux that there is.
+    /// Linux counts CPU time in hundredths of a second on every platform.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The second field is a name in brackets that may hold spaces.
+    // The second field is a name in brackets, which may contain spaces.
     let rest = stat.rsplit_once(") ")?.1;
     let ticks = rest.split(' ').skip(field - 2).take(2).map(|ticks| ticks.parse::<u32>().ok()).sum::<Option<u32>>()?;
     Some(TICK * ticks)
 }
 
-/// The most memory that a process has used so far, in KiB.
+/// The peak memory of a process so far, in KiB.
 fn peak_of(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())

@@ -1,7 +1,6 @@
-//! What one reward costs between the socket and the index: reading its JSON and finding its link.
+//! The time to extract the links of one reward from its JSON.
 //!
-//! `cargo bench --bench extraction`. A crawl does this once for every reward, so it must stay far below the cost of a
-//! request.
+//! `cargo bench --bench extraction`. A crawl does this once for each reward, so it must cost far less than a request.
 
 use recoup::extract::{Mapping, read};
 use recoup::model::AccountId;

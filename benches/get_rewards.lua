@@ -1,6 +1,6 @@
--- Get Rewards for one account after another, for wrk. README, "Figures", has the command.
+-- Get Rewards for one account after another, for wrk. docs/performance.md has the command.
 --
--- The first argument after -- is a file of lines as /_simulator/accounts gives them.
+-- The first argument after -- is a file with the lines of /_simulator/accounts.
 
 local requests, at = {}, 0
 

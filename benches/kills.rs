@@ -1,8 +1,8 @@
-//! A crawl that is killed again and again at random moments: is the index the truth in the end, and what did it cost?
+//! Kills crawls at random times, then compares the index with the simulator's data and counts the repeated requests.
 //!
-//! `cargo bench --bench kills -- [--kills N] [--participants N] [--source SOURCE]`. Sends SIGKILL at random moments to one
-//! crawl after the other, lets the last one finish, and compares the index with what the simulator has, row for row. Prints
-//! how many requests were made twice for each kill. Panics where the index is not the truth.
+//! `cargo bench --bench kills -- [--kills N] [--participants N] [--source SOURCE]`. Sends SIGKILL to one crawl after the
+//! other, lets the last one finish, and compares the index with the simulator row for row. Prints the repeated requests per
+//! kill. Panics if a row differs.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use support::{Home, Sim};
 
-/// Requests in flight, and rows in a batch.
+/// Requests in flight, and rows that may be uncommitted.
 const IN_FLIGHT: u64 = 32;
 const BATCH: u64 = 100;
 
@@ -30,7 +30,7 @@ fn main() {
             "--kills" => kills = value.parse().expect("a number"),
             "--participants" => participants = value.parse().expect("a number"),
             "--source" => source = value,
-            other => panic!("{other} is no option of this bench"),
+            other => panic!("unknown option {other}"),
         }
     }
     let sim = Sim::start(&["--participants", &participants.to_string(), "--latency", "2ms"]);
@@ -38,7 +38,7 @@ fn main() {
     home.configure_more(&format!("[crawl]\nbatch = {BATCH}\ngraphql_page_size = {BATCH}"));
     let flight = IN_FLIGHT.to_string();
     let args = ["crawl", "--source", &source, "--concurrency", &flight, "--json"];
-    // As long as a crawl that nobody kills, spread over all kills.
+    // The kills are spread over the time that an undisturbed crawl takes.
     let began = Instant::now();
     let undisturbed = Home::new(&sim);
     undisturbed.configure_more(&format!("[crawl]\nbatch = {BATCH}\ngraphql_page_size = {BATCH}"));

@@ -1,7 +1,7 @@
--- Orders in random order at the API's look-up, for wrk. README, "Figures", has the command.
+-- Look-ups of orders in random order at the API, for wrk. docs/performance.md has the command.
 --
--- The first argument after -- is a file of order IDs, one a line. With the word `check` after it every answer is read, and those that
--- have not found their order are counted: that takes a good part of wrk's own time.
+-- The first argument after -- is a file of order IDs, one a line. With `check` as the second argument every response is read, and
+-- responses without their order are counted. That takes a good part of wrk's own time.
 
 local requests, threads = {}, {}
 missed = 0

@@ -3,11 +3,9 @@
 //! Ignores configuration and environment, keeps its databases in a temporary folder, and connects to this machine only. It runs
 //! the code of the real commands.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -16,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
 use crate::report::Report;
-use crate::retract::{self, Follows, Reads, WriterSettings};
+use crate::retract::{self, Follows, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
 use crate::store::ledger::Road;
@@ -82,9 +80,9 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
     }
     drop(reader);
     report.note(format!("4. recoup retract {:?} --yes", order_id.as_str()));
-    let reads = Reads {
-        index: &index,
-        ledger: &ledger,
+    let ctx = retract::Context {
+        index_path: &index,
+        ledger_path: &ledger,
         identity: &identity,
         actor: &Actor::new("demo", "localhost"),
         advocate: &advocate,
@@ -93,10 +91,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         clock: &clock,
         stop,
         report,
-        programs: OnceCell::new(),
-        rules: retract::rule::KnownPrograms::default(),
-        lists: retract::Lists::default(),
-        freshened: RefCell::default(),
+        session: retract::Session::default(),
     };
     let minute = Duration::from_mins(1);
     let follows = Follows {
@@ -112,7 +107,7 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         ..retract::Options::new(Road::Reversal, "RETRACTION".to_owned(), minute, follows)
     };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };
-    let receipt = retract::run(&reads, &writer, &order_id, &options).await?;
+    let receipt = retract::run(&ctx, &writer, &order_id, &options).await?;
     report.note("5. the receipt");
     report.object(&receipt)?;
     for line in receipt.lines() {

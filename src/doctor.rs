@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
-use crate::extract::{self, KeyCensus};
+use crate::extract::{self, KeySample};
 use crate::model::LinkKind;
 use crate::model::program_rule::{ProgramRule, RuleState, RuledProgram};
 use crate::report::Report;
@@ -21,7 +21,7 @@ use crate::retract::{advice, rule};
 use crate::store::index::Index;
 use crate::store::ledger::Ledger;
 use crate::store::{Identity, Whole, check_folder};
-use crate::vendor::{Advocate, Brand, HeardClock, Programs, Rewards};
+use crate::vendor::{Advocate, Brand, HostClock, Programs, Rewards};
 
 /// Number of accounts whose rewards are sampled.
 const SAMPLE_ACCOUNTS: usize = 25;
@@ -92,8 +92,8 @@ pub async fn run(
     say(Check::of("settings", &identity, |who| {
         format!("tenant {} (Account SID {}), {} and {}", who.tenant, who.account_sid, who.advocate_url, who.brand_url)
     }))?;
-    for odd in settings.what_is_odd() {
-        let mut check = Check::of("credentials as written", &odd, Clone::clone);
+    for malformed in settings.malformed_credentials() {
+        let mut check = Check::of("credentials as written", &malformed, Clone::clone);
         if check.ok {
             let remedy = "if the vendor refuses the credentials, write the value alone, on one line, without quotes";
             check.remedy = Some(remedy.to_owned());
@@ -104,19 +104,19 @@ pub async fn run(
     let (index, ledger) = (Whole::index(&settings.database, owner), Whole::ledger(&settings.ledger, owner));
     say(Check::of("index", &index, |index| match index {
         Some(_) => format!("{} can be read", settings.database.display()),
-        None => format!("{} will be made by the first `recoup crawl`", settings.database.display()),
+        None => format!("{} does not exist yet; the first `recoup crawl` creates it", settings.database.display()),
     }))?;
     for (name, file) in [("folder of the index", &settings.database), ("folder of the ledger", &settings.ledger)] {
         say(Check::of(name, &check_folder(file), |()| "can be written to".to_owned()))?;
     }
     say(Check::of("ledger", &ledger, |ledger| match ledger {
         Some(_) => format!("{} can be read", settings.ledger.display()),
-        None => format!("{} will be made by the first retraction", settings.ledger.display()),
+        None => format!("{} does not exist yet; the first retraction creates it", settings.ledger.display()),
     }))?;
     if index.is_ok() && ledger.is_ok() {
         let fit = check_files(&settings.database, &settings.ledger, owner);
         say(Check::of("ledger of this index", &fit, |()| {
-            "nothing that was sent is unknown to it, and a send could be written down".to_owned()
+            "it knows everything that was sent, and it can be written to".to_owned()
         }))?;
     }
     for (name, file) in [("form of the index", index), ("form of the ledger", ledger)] {
@@ -137,7 +137,7 @@ pub async fn run(
                     .hint("run `recoup audit verify`; nothing is sent from this ledger"))
             }
         });
-        say(Check::of("chain of the ledger", &chain, |events| format!("{events} event(s), as they were written")))?;
+        say(Check::of("chain of the ledger", &chain, |events| format!("{events} event(s), unchanged")))?;
     }
 
     let mut is_every_rule_found = false;
@@ -155,7 +155,7 @@ pub async fn run(
                 for check in rule_checks(rules) {
                     say(check)?;
                 }
-                say(clock_check(advocate.clock_heard()))?;
+                say(clock_check(advocate.host_clock()))?;
                 let _first = asked.get_or_init(|| advocate.clone());
             }
             Err(error) => say(Check::wrong("Advocate host", &error))?,
@@ -174,13 +174,13 @@ pub async fn run(
             "write token",
             &settings.writer_options(None).and_then(|host| host.credentials.secret.read()),
             |_| {
-                "there is one; whether it may reverse actions shows with the first retraction: a refusal does nothing"
+                "the token is set; only the first retraction shows whether it may reverse actions, and a refusal changes nothing"
                     .to_owned()
             },
         ))?;
     }
     if !is_every_rule_found {
-        report.note("for a program whose rule was not found, or could not be read, the steps by hand are:");
+        report.note("if the rule of a program was not found or could not be read, check it in the vendor's platform:");
         for step in advice::PROGRAM_RULE {
             report.note(format!("     {step}"));
         }
@@ -248,8 +248,9 @@ async fn rules(
     };
     Ok(match advocate.program_rules(None).await? {
         Programs::Read(programs) if keep(&programs).is_err() => {
-            return Err(Error::new(Kind::Storage, "the index does not keep the program rules that were read")
-                .hint("a retraction may rely on what was read within the last hour; look at the index above"));
+            return Err(Error::new(Kind::Storage, "failed to store the program rules in the index").hint(
+                "a retraction may rely on rules that were read within the last hour; see the check of the index",
+            ));
         }
         Programs::Read(programs) => programs.iter().map(|program| program.judge(&[], &read_at)).collect(),
         Programs::NotReadable { why, .. } => vec![RuledProgram::unread("", why).judge(&[], &read_at)],
@@ -272,11 +273,11 @@ fn rule_checks(rules: Result<Vec<ProgramRule>>) -> Vec<Check> {
         ),
         RuleState::Found | RuleState::NoSuchRule => Check::fine(NAME, rule.line()),
         RuleState::FoundBut => Check {
-            remedy: Some("look at the rule under Engage → Program rules".to_owned()),
+            remedy: Some("check the rule under Engage → Program rules".to_owned()),
             ..Check::fine(NAME, rule.line())
         },
         RuleState::NotReadable => Check {
-            remedy: Some("look whether it exists: Engage → Program rules".to_owned()),
+            remedy: Some("check under Engage → Program rules whether it exists".to_owned()),
             ..Check::fine(NAME, rule.line())
         },
     };
@@ -288,7 +289,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
     let mut accounts: Vec<_> = page.users.iter().map(|user| &user.account_id).collect();
     accounts.sort_unstable();
     accounts.dedup();
-    let mut census = KeyCensus::default();
+    let mut census = KeySample::default();
     let (mut rewards, mut linked, mut ambiguous) = (0, 0, 0);
     let mut paths = std::collections::BTreeSet::new();
     for account in accounts.into_iter().take(SAMPLE_ACCOUNTS) {
@@ -309,7 +310,7 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
         }
     }
     if rewards == 0 {
-        return Ok(Check::fine("mapping", format!("the first {SAMPLE_ACCOUNTS} accounts have no rewards to look at")));
+        return Ok(Check::fine("mapping", format!("the first {SAMPLE_ACCOUNTS} accounts have no rewards")));
     }
     let found: Vec<&str> = paths.iter().map(String::as_str).collect();
     if linked == 0 {
@@ -332,8 +333,8 @@ async fn sample(advocate: &Advocate, settings: &Settings, page: &crate::vendor::
     ))
 }
 
-fn clock_check(heard: Option<HeardClock>) -> Check {
-    let Some(heard) = heard else { return Check::fine("clock", "no answer of the vendor could be compared with it") };
+fn clock_check(heard: Option<HostClock>) -> Check {
+    let Some(heard) = heard else { return Check::fine("clock", "no response of the vendor could be compared with it") };
     // A difference that stops retractions is reported with the same text as by `recoup retract`.
     if let Some(trouble) = clock_trouble(heard.ahead) {
         return Check::wrong("clock", &trouble);
@@ -343,6 +344,6 @@ fn clock_check(heard: Option<HeardClock>) -> Check {
         return Check::fine("clock", format!("within {} s of the vendor's", skew.abs().max(1)));
     }
     let way = if skew > 0 { "ahead of" } else { "behind" };
-    let error = Error::new(Kind::Failed, format!("this clock is {} s {way} the vendor's", skew.abs()));
-    Check::wrong("clock", &error.hint("set this machine's clock: waits and ages are computed with it"))
+    let error = Error::new(Kind::Failed, format!("this machine's clock is {} s {way} the vendor's", skew.abs()));
+    Check::wrong("clock", &error.hint("set this machine's clock: it decides pauses and ages"))
 }

@@ -2,22 +2,22 @@
 //!
 //! The modules in reading order (the blank lines keep rustfmt from sorting them):
 
-// The words of the domain as types.
+// The vocabulary of the domain as types.
 pub mod model;
 
-// One error type: kind, sentence, hint; the kind decides the exit code.
+// The error type: kind, message, hint. The kind decides the exit code.
 pub mod error;
 
-// Now and sleep, injectable.
+// The current time and sleeping, replaceable in tests.
 pub mod clock;
 
-// A file that a user names for output: whole, or written straight through.
+// Output files that a user names.
 pub mod out_file;
 
-// Any reward JSON → links between orders and actions; pure.
+// Reward JSON → links between orders and actions. Pure.
 pub mod extract;
 
-// The shop's files: refunds in, outcomes out, plans, the vendor's reversal file.
+// Refund files of shops, plans, outcome files, and the vendor's reversal file.
 pub mod refunds;
 
 // The only code that speaks HTTP.
@@ -29,51 +29,51 @@ pub mod store;
 // Use case: build or refresh the index.
 pub mod crawl;
 
-// Use case: what is known of an order.
+// Use case: look up an order.
 pub mod lookup;
 
-// Use case: from order to proof.
+// Use case: reverse an order's actions and prove it.
 pub mod retract;
 
-// Use case: looking after the two files: audit, backup, forgetting.
+// Use case: audit, backup, and forgetting a person.
 pub mod records;
-// Use case: the shop's refunds against rewards and ledger.
+// Use case: compare the shop's refunds with rewards and ledger.
 pub mod reconcile;
 
-// Use case: how fresh the index is, and what is still open.
+// Use case: freshness of the index, and open retractions.
 pub mod status;
 
-// Use case: what makes recoup wait for a host, and ending it.
+// Use case: show and clear the pause of a host.
 pub mod quota;
 
-// Use case: who may do what at the page and the API.
+// Use case: users, roles, sessions and tokens.
 pub mod access;
 
-// Use case: what runs when, one at a time across processes.
+// Use case: scheduled jobs.
 pub mod schedule;
 
-// Use case: what a webhook says, verified: a hint which account to read again.
+// Use case: verify webhooks and read the accounts that they name.
 pub mod webhook;
 
-// Use case: page and JSON API for the support team.
+// Use case: the page and the JSON API.
 pub mod serve;
 
-// Use case: does everything that recoup needs work.
+// Use case: check everything that recoup needs.
 pub mod doctor;
 
-// Use case: the whole job against the simulator.
+// Use case: a retraction against the simulator.
 pub mod demo;
 
 // All output.
 pub mod report;
 
-// The first signal drains, the second leaves.
+// The first signal drains, the second exits.
 pub mod signal;
 
-// No core dump, and no reading of the memory that holds the tokens.
+// Protects tokens in memory: no core dump, no debugger.
 pub mod memory;
 
-// Crash points for tests; nothing in a normal build.
+// Crash points for tests; they do nothing in a normal build.
 pub mod crash;
 
 // Commands and flags as types.

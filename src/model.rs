@@ -1,8 +1,7 @@
-//! The words of the domain as types: order ID, ActionId, account, reward, link, coverage.
+//! The types of the domain: order ID, ActionId, account, reward, link, coverage.
 //!
-//! Everything inside recoup speaks in these types; wire shapes stay in `vendor`, SQL in `store`. Nothing here does I/O or
-//! waits, and nothing here decides what to do: it only says what things are. Account IDs are often e-mail addresses,
-//! so [`AccountId`] and [`UserId`] never print themselves in `Debug`: a person who asked for one gets it by name.
+//! Every module uses these types. The vendor's JSON stays in `vendor`, and SQL in `store`. Nothing here does I/O or waits. Account IDs are
+//! often e-mail addresses, so `Debug` does not print an [`AccountId`] or a [`UserId`].
 
 pub mod budget;
 pub mod decimal;
@@ -10,6 +9,7 @@ pub mod order_text;
 pub mod program_rule;
 mod referral;
 mod reward;
+pub mod strict_json;
 pub mod time_left;
 
 use std::fmt;
@@ -19,27 +19,25 @@ use serde::Serialize;
 pub use referral::ReferralState;
 pub use reward::{Reward, RewardState, UNREADABLE, VENDOR_TIME_INEXACT_MS};
 
-/// A merchant's order ID. Opaque: compared byte for byte, never folded, trimmed or repaired.
+/// A merchant's order ID. It is opaque: compared byte for byte, and never trimmed or repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct OrderId(String);
 
 impl OrderId {
-    /// Longest order ID that is looked up, in bytes. The vendor stores at most 375 characters (four bytes each).
+    /// The longest order ID that can be looked up, in bytes. The vendor stores at most 375 characters of up to four bytes.
     pub const MAX_BYTES: usize = 1500;
 
-    /// Takes any text as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, unchanged.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The form under which *suggestions* are found: case folded, white space, a leading `#` and leading zeros dropped.
-    /// Never used to answer.
+    /// The form by which suggestions are found: in lower case, without white space, a leading `#` and leading zeros. A look-up never
+    /// uses it for its answer.
     pub fn folded(&self) -> String {
         let compact: String = self.0.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
         let bare = compact.trim_start_matches('#');
@@ -54,23 +52,21 @@ impl fmt::Display for OrderId {
     }
 }
 
-/// The vendor's ID of one action. Text; three dotted groups in every published sample.
+/// The vendor's ID of an action. Every published sample has three groups of digits with dots.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ActionId(String);
 
 impl ActionId {
-    /// Takes any text as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, unchanged.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it looks like every published ActionId: `^\d+\.\d+\.\d+$`.
+    /// Whether the ID has the form of the published samples: `^\d+\.\d+\.\d+$`.
     pub fn is_familiar(&self) -> bool {
         let mut groups = 0;
         self.0.split('.').all(|group| {
@@ -94,12 +90,11 @@ macro_rules! personal_id {
         pub struct $name(String);
 
         impl $name {
-            /// Takes any text as it is.
             pub fn new(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
 
-            /// The text. Personal data: print it only where a person asked for it.
+            /// Personal data: print it only for a person who asked for it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -114,26 +109,24 @@ macro_rules! personal_id {
 }
 
 personal_id! {
-    /// The vendor's account ID: what Get Rewards is asked by. Often an e-mail address.
+    /// The vendor's account ID, the parameter of Get Rewards. Often an e-mail address.
     AccountId
 }
 personal_id! {
-    /// The vendor's user (participant) ID. Often an e-mail address.
+    /// The vendor's ID of a user (participant). Often an e-mail address.
     UserId
 }
 
-/// The vendor's ID of one reward.
+/// The vendor's ID of a reward.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct RewardId(String);
 
 impl RewardId {
-    /// Takes any text as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, unchanged.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -145,14 +138,12 @@ impl fmt::Display for RewardId {
     }
 }
 
-/// A participant as `/users` lists it: only what the crawl needs.
+/// A participant from `/users`, with the fields that recoup needs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Participant {
-    /// The user's ID.
     pub user_id: UserId,
-    /// The account whose rewards Get Rewards lists.
     pub account_id: AccountId,
-    /// The e-mail address, for an exact match by a person who typed it. Never stored.
+    /// Compared with an address that a person typed. Never stored.
     pub email: Option<String>,
 }
 
@@ -162,16 +153,14 @@ impl fmt::Debug for Participant {
     }
 }
 
-/// One order ID and one ActionId that a reward offers together; either may be missing.
+/// An order ID and an ActionId from one reward. Either may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Link {
-    /// The order ID, where the reward offers one.
     pub order_id: Option<OrderId>,
-    /// The ActionId, where the reward offers one.
     pub action_id: Option<ActionId>,
 }
 
-/// What a reward offers, seen as a whole.
+/// Which IDs a reward has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
@@ -183,12 +172,12 @@ pub enum LinkKind {
     ActionOnly,
     /// Neither.
     Neither,
-    /// Two different order IDs or two different ActionIds: shown, never retracted until a JSONPath is configured.
+    /// Different order IDs or different ActionIds. Such a reward is shown, and not retracted until a JSONPath is configured.
     Ambiguous,
 }
 
 impl LinkKind {
-    /// The word for it in JSON and the schema.
+    /// The word in JSON and in the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Both => "both",
@@ -200,22 +189,21 @@ impl LinkKind {
     }
 }
 
-/// What a reversal names: unique for the vendor, and so for the ledger.
+/// What a reversal names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// One action.
     Action(ActionId),
-    /// Every action (the guide), or the newest (the help centre), of an order and an action tracker (`docs/vendor/contradictions.md` 1).
+    /// The actions of an order and an event type: all of them by the guide, the newest by the help centre
+    /// (`docs/vendor/contradictions.md` 1).
     Order {
-        /// The order ID.
         order_id: OrderId,
-        /// The action tracker (event type) ID.
+        /// The ID of the event type.
         action_tracker_id: String,
     },
 }
 
 impl Target {
-    /// The key under which the ledger allows one dispatch.
+    /// The key by which the ledger permits one dispatch.
     pub fn key(&self) -> String {
         match self {
             Self::Action(action_id) => format!("action:{action_id}"),
@@ -223,7 +211,7 @@ impl Target {
         }
     }
 
-    /// The ActionId, where that is how it is named.
+    /// The ActionId; `None` for a target by order.
     pub fn action_id(&self) -> Option<&ActionId> {
         match self {
             Self::Action(action_id) => Some(action_id),
@@ -232,21 +220,20 @@ impl Target {
     }
 }
 
-/// Who acts: the user and the machine of the command, or the identity of a service.
+/// The person who acts: the user of a command and its machine, or a user of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
-    /// As the operating system knows them, by uid and not by `$USER`; at the page, the user.
+    /// The operating system's user by uid and not by `$USER`, or the user of the page.
     pub person: String,
-    /// The machine.
     pub host: String,
-    /// The other name of the same person: the user that goes with an operating system's user, and the other way round.
+    /// The other name of the same person: recoup's user for an operating system's user, or the reverse.
     pub also: Option<String>,
-    /// Whether they are a user of recoup: only then another person can be told from them.
+    /// Whether the person is a user of recoup. Only two known users can be told apart as two persons.
     pub known: bool,
 }
 
 impl Actor {
-    /// Somebody of whom nothing but this is known.
+    /// A person who is not known as a user of recoup.
     pub fn new(person: impl Into<String>, host: impl Into<String>) -> Self {
         Self { person: person.into(), host: host.into(), also: None, known: false }
     }
@@ -257,25 +244,25 @@ impl Actor {
     }
 }
 
-/// FNV-1a. What it gives is kept in files, so it must be the same in every build; the standard hasher need not be.
+/// The FNV-1a hash. The standard hasher may change between builds, and these hashes are stored in files.
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes
         .into_iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// Bytes as hexadecimal digits, in lower case. No crate: two lines are not worth a package in the lock file.
+/// Bytes as hexadecimal digits in lower case. Two lines are not worth a dependency.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// How much of the tenant an answer rests on. A negative answer without it is worthless.
+/// How much of the tenant an answer is based on. Without it, "not found" has no meaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Coverage {
-    /// Whether the last finished crawl read every account that it knew.
+    /// Whether the last finished crawl read every account that it knew of.
     pub complete: bool,
-    /// When that crawl began, RFC 3339: everything that existed then is in the index. `None` before the first.
+    /// When that crawl began, RFC 3339: every reward that existed then is in the index. `None` before the first crawl.
     pub as_of: Option<String>,
     /// The source of that crawl.
     pub source: Option<String>,
@@ -285,9 +272,9 @@ pub struct Coverage {
     pub accounts_known: u64,
     /// Rewards read.
     pub rewards_read: u64,
-    /// Rewards known to exist; the same as `rewards_read` where the source has no total of its own.
+    /// Rewards known to exist. The same as `rewards_read` if the source states no total.
     pub rewards_known: u64,
-    /// Accounts that were forgotten on purpose: nothing is known of their orders. Said where there are any.
+    /// Accounts that were deliberately forgotten, so that their orders are unknown. Left out if 0.
     #[serde(skip_serializing_if = "is_none")]
     pub accounts_forgotten: u64,
 }
@@ -333,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_people_do_not_print_in_debug() {
+    fn debug_does_not_print_ids_of_people() {
         assert_eq!(format!("{:?}", AccountId::new("ann@example.com")), "AccountId(…)");
     }
 }

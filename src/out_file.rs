@@ -37,11 +37,11 @@ impl Default for Rules {
 #[derive(Debug)]
 pub struct OutFile {
     path: PathBuf,
-    place: Place,
+    target: Target,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Target {
     Regular(Regular),
     Stream(BufWriter<File>),
 }
@@ -54,7 +54,7 @@ struct Regular {
     folder: PathBuf,
     rules: Rules,
     /// The content so far; `None` after the rename.
-    draft: Option<BufWriter<NamedTempFile>>,
+    temporary: Option<BufWriter<NamedTempFile>>,
 }
 
 impl OutFile {
@@ -84,24 +84,24 @@ impl OutFile {
             }
             if is_database(path) {
                 return Err(
-                    refused(path, "is a database and is not replaced, not even by force").hint("name another file")
+                    refused(path, "is a database and is never replaced, even with --force").hint("name another file")
                 );
             }
             let target = if is_link { fs::canonicalize(path) } else { Ok(path.to_owned()) };
             let target = target.map_err(|error| refused(path, &format!("cannot be written: {error}")))?;
             return Self::regular(path, target, rules);
         }
-        let what = what_it_is(&found);
+        let what = file_type_name(&found);
         if !rules.streams || !matches!(what, FIFO | CHARACTER_DEVICE) {
             return Err(refused(path, &format!("is {what}, and only a regular file can be written here"))
                 .hint("name a file that does not exist yet"));
         }
         let file = if what == FIFO { open_fifo(path) } else { fs::OpenOptions::new().write(true).open(path) };
         let file = file.map_err(|error| match error.raw_os_error() {
-            Some(NO_READER) => refused(path, "is a FIFO that no process reads").hint("start its reader first"),
+            Some(ENXIO) => refused(path, "is a FIFO that no process reads").hint("start its reader first"),
             _ => refused(path, &format!("cannot be opened for writing: {error}")),
         })?;
-        Ok(Self { path: path.to_owned(), place: Place::Stream(BufWriter::new(file)) })
+        Ok(Self { path: path.to_owned(), target: Target::Stream(BufWriter::new(file)) })
     }
 
     fn regular(path: &Path, target: PathBuf, rules: Rules) -> Result<Self> {
@@ -109,10 +109,10 @@ impl OutFile {
             return Err(refused(path, "is no name of a file"));
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut regular = Regular { folder: folder.to_owned(), target, rules, draft: None };
+        let mut regular = Regular { folder: folder.to_owned(), target, rules, temporary: None };
         // Creates the temporary file now, so that a read-only folder or a full disk is found before an hour's work.
-        regular.draft()?;
-        Ok(Self { path: path.to_owned(), place: Place::Regular(regular) })
+        regular.temporary()?;
+        Ok(Self { path: path.to_owned(), target: Target::Regular(regular) })
     }
 
     /// The path as the user named it.
@@ -121,16 +121,15 @@ impl OutFile {
     }
 
     /// Fails if this is the input file: its rows are needed until the end, and for the next run.
-    pub fn is_not(&self, input: &Path) -> Result<()> {
-        let Place::Regular(regular) = &self.place else { return Ok(()) };
+    pub fn ensure_differs_from(&self, input: &Path) -> Result<()> {
+        let Target::Regular(regular) = &self.target else { return Ok(()) };
         let same = match (fs::canonicalize(&regular.target), fs::canonicalize(input)) {
             (Ok(out), Ok(input)) => out == input,
             _ => false,
         };
         if same {
-            return Err(
-                refused(&self.path, "is read and cannot be written, too").hint("name another file for the outcomes")
-            );
+            return Err(refused(&self.path, "is the input and cannot be the output too")
+                .hint("name another file for the outcomes"));
         }
         Ok(())
     }
@@ -151,19 +150,19 @@ impl OutFile {
 
     /// Appends to the content. A regular file shows none of it before [`OutFile::finish`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = match &mut self.place {
-            Place::Stream(stream) => stream.write_all(bytes),
-            Place::Regular(regular) => regular.draft()?.write_all(bytes),
+        let written = match &mut self.target {
+            Target::Stream(stream) => stream.write_all(bytes),
+            Target::Regular(regular) => regular.temporary()?.write_all(bytes),
         };
         written.map_err(|error| self.failed(&error))
     }
 
     /// Syncs the content and renames the file. If that fails and `keep` is set, the content stays in the temporary file.
     pub fn finish(&mut self, keep: bool) -> Result<()> {
-        let finished = match &mut self.place {
+        let finished = match &mut self.target {
             // Syncing a FIFO or a terminal is an error.
-            Place::Stream(stream) => stream.flush().map_err(Unfinished::from),
-            Place::Regular(regular) => regular.finish(keep),
+            Target::Stream(stream) => stream.flush().map_err(Unfinished::from),
+            Target::Regular(regular) => regular.finish(keep),
         };
         finished.map_err(|Unfinished { error, kept }| {
             let mut failed = self.failed(&error);
@@ -176,7 +175,7 @@ impl OutFile {
 
     fn failed(&self, error: &io::Error) -> Error {
         Error::new(Kind::Failed, format!("failed to write {}: {error}", self.path.display()))
-            .hint("name a place that can be written to and has room")
+            .hint("choose a writable place with enough space")
     }
 }
 
@@ -194,12 +193,12 @@ impl From<io::Error> for Unfinished {
 
 impl Regular {
     /// The temporary file beside the target.
-    fn draft(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
-        let draft = match self.draft.take() {
-            Some(draft) => draft,
+    fn temporary(&mut self) -> Result<&mut BufWriter<NamedTempFile>> {
+        let temporary = match self.temporary.take() {
+            Some(temporary) => temporary,
             None => self.new_draft()?,
         };
-        Ok(self.draft.insert(draft))
+        Ok(self.temporary.insert(temporary))
     }
 
     fn new_draft(&self) -> Result<BufWriter<NamedTempFile>> {
@@ -208,19 +207,22 @@ impl Regular {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(self.rules.mode));
         builder.tempfile_in(&self.folder).map(BufWriter::new).map_err(|error| {
-            Error::new(self.rules.unwritable, format!("the folder {} takes no file: {error}", self.folder.display()))
-                .hint("name a file in a folder that can be written to")
+            Error::new(
+                self.rules.unwritable,
+                format!("failed to create a file in the folder {}: {error}", self.folder.display()),
+            )
+            .hint("name a file in a writable folder")
         })
     }
 
     fn finish(&mut self, keep: bool) -> Result<(), Unfinished> {
-        let Some(draft) = self.draft.take() else { return Ok(()) };
-        let file = draft.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        let file = temporary.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         let renamed = if !self.rules.force {
             file.persist_noclobber(&self.target)
         } else if fs::symlink_metadata(&self.target).is_ok_and(|found| !found.is_file()) {
-            let error = io::Error::new(ErrorKind::AlreadyExists, "another process put something else there");
+            let error = io::Error::new(ErrorKind::AlreadyExists, "another process created a file there");
             Err(tempfile::PersistError { error, file })
         } else {
             file.persist(&self.target)
@@ -260,8 +262,8 @@ pub fn sync_folder(folder: &Path) {
 
 /// Whether a file is an SQLite database. A mistyped path must not replace the ledger, the only record of what was sent.
 fn is_database(path: &Path) -> bool {
-    let mut start = [0; SQLITE.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE
+    let mut start = [0; SQLITE_HEADER.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == SQLITE_HEADER
 }
 
 fn refused(path: &Path, why: &str) -> Error {
@@ -269,16 +271,16 @@ fn refused(path: &Path, why: &str) -> Error {
 }
 
 /// Header of every SQLite database.
-const SQLITE: &[u8; 16] = b"SQLite format 3\0";
+const SQLITE_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 const FIFO: &str = "a FIFO";
 const CHARACTER_DEVICE: &str = "a character device";
 
 /// ENXIO: a FIFO has no reader.
-const NO_READER: i32 = 6;
+const ENXIO: i32 = 6;
 
 /// What a file that is not a regular file is.
-fn what_it_is(found: &Metadata) -> &'static str {
+fn file_type_name(found: &Metadata) -> &'static str {
     if found.is_dir() {
         return "a folder";
     }
@@ -310,7 +312,7 @@ fn open_fifo(path: &Path) -> io::Result<File> {
     let mut looks = 0;
     loop {
         match tokio::net::unix::pipe::OpenOptions::new().open_sender(path) {
-            Err(error) if error.raw_os_error() == Some(NO_READER) && looks < LOOKS => {
+            Err(error) if error.raw_os_error() == Some(ENXIO) && looks < LOOKS => {
                 looks += 1;
                 std::thread::park_timeout(pause);
             }
@@ -364,8 +366,8 @@ mod tests {
         let error = OutFile::reserve(&path, false).expect_err("exists");
         assert!(error.kind == Kind::Usage && error.hint.is_some_and(|hint| hint.contains("--force")));
         let mut out = OutFile::reserve(&path, true).expect("by force");
-        out.is_not(&folder.path().join("in.csv")).expect("another file");
-        out.is_not(&path).expect_err("the same file");
+        out.ensure_differs_from(&folder.path().join("in.csv")).expect("another file");
+        out.ensure_differs_from(&path).expect_err("the same file");
         out.write(b"new").expect("written");
         assert_eq!(fs::read(&path).expect("there"), b"new");
     }
@@ -425,7 +427,7 @@ mod tests {
         fs::write(&file, "old").expect("written");
         assert!(OutFile::reserve(&link, false).expect_err("exists").message.contains("exists already"));
         let mut out = OutFile::reserve(&link, true).expect("by force");
-        out.is_not(&file).expect_err("the input through a link");
+        out.ensure_differs_from(&file).expect_err("the input through a link");
         out.write(b"new").expect("written");
         assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
         assert_eq!(fs::read(&file).expect("there"), b"new");

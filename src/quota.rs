@@ -49,21 +49,21 @@ impl HostWait {
     fn of(line: &BudgetLine) -> Self {
         let account = &line.account;
         let used_up = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0));
-        let wait = account.hold.map(|hold| (hold.until_ms, hold.reason));
+        let wait = account.pause.map(|pause| (pause.until_ms, pause.reason));
         let wait = wait.or(used_up.map(|end| (end, WaitReason::QuotaUsed)));
         let moment = |ms: i64| jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.0}")).ok();
         Self {
             host: line.host.clone(),
             waiting_until: wait.and_then(|(until_ms, _)| moment(until_ms)),
             wait_reason: wait.map(|(_, reason)| reason.as_str()),
-            clearable: account.hold.is_some() || (used_up.is_some() && account.limit_told.is_some()),
+            clearable: account.pause.is_some() || (used_up.is_some() && account.limit_from_header.is_some()),
             cleared: false,
         }
     }
 
     fn line(&self, dry_run: bool) -> String {
         let (Some(until), Some(reason)) = (&self.waiting_until, self.wait_reason) else {
-            return format!("{}: nothing is held", self.host);
+            return format!("{}: no pause", self.host);
         };
         let held = format!("{}: no request before {until} ({reason})", self.host);
         match (self.cleared, self.clearable) {
@@ -71,7 +71,7 @@ impl HostWait {
             (false, true) if dry_run => format!("{held}: would be cleared"),
             (false, true) => held,
             (false, false) => {
-                format!("{held}: not cleared, since recoup itself has counted it; raise `quota` to end it")
+                format!("{held}: not cleared, because recoup counted it against `quota`; raise `quota` to end it")
             }
         }
     }
@@ -80,7 +80,7 @@ impl HostWait {
 impl Cleared {
     pub fn lines(&self) -> Vec<String> {
         if self.hosts.is_empty() {
-            return vec!["no host was asked from this index yet: nothing is held".to_owned()];
+            return vec!["no request was sent with this index yet: there is no pause".to_owned()];
         }
         self.hosts.iter().map(|host| host.line(self.dry_run)).collect()
     }
@@ -115,20 +115,12 @@ pub async fn clear(
 async fn ask(hosts: &[HostWait], stop: &CancellationToken, report: &Report) -> Result<()> {
     if !report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was cleared")
-            .hint("add --yes to clear without a question, or --dry-run to see what is held"));
+            .hint("add --yes to skip the question, or --dry-run to see the pauses"));
     }
     for host in hosts {
         report.say(host.line(false));
     }
-    let question = "Clear this? The next command asks the vendor at once, who may refuse it and name a new wait.";
-    let answer = tokio::select! {
-        answer = tokio::task::spawn_blocking(move || report::ask(question)) => answer,
-        () = stop.cancelled() => {
-            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was cleared"));
-        }
-    };
-    match answer {
-        Ok(Ok(true)) => Ok(()),
-        _ => Err(Error::new(Kind::Declined, "declined; nothing was cleared")),
-    }
+    let question =
+        "Clear this? The next command sends requests at once. The vendor may refuse them and ask for a new pause.";
+    report::confirm(question.to_owned(), stop, "nothing was cleared").await
 }

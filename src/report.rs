@@ -8,7 +8,7 @@
 //! on stderr and turns exit code 0 into 1, and no more data is printed. A closed pipe counts as success: its reader wants no
 //! more.
 
-#![expect(clippy::disallowed_methods, reason = "how often a line of progress is printed: no decision rests on it")]
+#![expect(clippy::disallowed_methods, reason = "only the interval of progress lines depends on it")]
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -19,13 +19,14 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
 
 /// Interval of progress lines if stderr is not a terminal.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
-pub fn colour(when: clap::ColorChoice) {
+pub fn set_colour(when: clap::ColorChoice) {
     let choice = match when {
         clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
         clap::ColorChoice::Always => anstream::ColorChoice::Always,
@@ -89,12 +90,19 @@ pub struct Report {
     latest: Mutex<String>,
     bar: Mutex<Option<ProgressBar>>,
     /// The first failed write to stdout.
-    broken: OnceLock<io::ErrorKind>,
+    stdout_error: OnceLock<io::ErrorKind>,
 }
 
 impl Report {
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, silent: false, latest: Mutex::default(), bar: Mutex::new(None), broken: OnceLock::new() }
+        Self {
+            json,
+            quiet,
+            silent: false,
+            latest: Mutex::default(),
+            bar: Mutex::new(None),
+            stdout_error: OnceLock::new(),
+        }
     }
 
     /// A report that prints nothing: notes and warnings go to the log, data is dropped.
@@ -107,14 +115,10 @@ impl Report {
         self.latest.lock().map(|line| line.clone()).unwrap_or_default()
     }
 
-    pub fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Prints one line of data as text; nothing under `--json`.
     pub fn line(&self, text: impl AsRef<str>) {
         if !self.json && !self.silent {
-            self.out(|| write_line(anstream::stdout().lock(), &one_line(text.as_ref())));
+            self.write_stdout(|| write_line(anstream::stdout().lock(), &one_line(text.as_ref())));
         }
     }
 
@@ -130,18 +134,18 @@ impl Report {
             return Ok(());
         }
         let text = json_line(value)?;
-        self.out(|| write_line(io::stdout().lock(), &text));
+        self.write_stdout(|| write_line(io::stdout().lock(), &text));
         Ok(())
     }
 
     /// Prints one line of data in either format, such as a server's address that scripts wait for.
     pub fn data(&self, text: impl AsRef<str>) {
-        self.out(|| write_line(io::stdout().lock(), text.as_ref()));
+        self.write_stdout(|| write_line(io::stdout().lock(), text.as_ref()));
     }
 
     /// Writes a file to stdout unchanged.
     pub fn bytes(&self, bytes: &[u8]) {
-        self.out(|| {
+        self.write_stdout(|| {
             let mut out = io::stdout().lock();
             out.write_all(bytes)?;
             out.flush()
@@ -150,12 +154,12 @@ impl Report {
 
     /// Reports whether clap could print help or version to stdout.
     pub fn printed(&self, by_clap: io::Result<()>) {
-        self.out(|| by_clap.and_then(|()| io::stdout().flush()));
+        self.write_stdout(|| by_clap.and_then(|()| io::stdout().flush()));
     }
 
     /// Whether a write of data to stdout failed. False for a closed pipe.
     pub fn has_lost_data(&self) -> bool {
-        self.broken.get().is_some_and(|kind| *kind != io::ErrorKind::BrokenPipe)
+        self.stdout_error.get().is_some_and(|kind| *kind != io::ErrorKind::BrokenPipe)
     }
 
     /// The exit code: success becomes 1 if data for stdout was lost.
@@ -175,7 +179,7 @@ impl Report {
         if self.silent {
             return tracing::debug!("{}", one_line(text.as_ref()));
         }
-        self.suspended(|| write_line(anstream::stderr().lock(), &one_line(text.as_ref())));
+        self.write_stderr(|| write_line(anstream::stderr().lock(), &one_line(text.as_ref())));
     }
 
     /// Prints a warning on stderr, also under `--quiet`.
@@ -184,7 +188,7 @@ impl Report {
             return tracing::warn!("{}", one_line(text.as_ref()));
         }
         let style = Style::new().fg_color(Some(AnsiColor::Yellow.into())).bold();
-        self.suspended(|| {
+        self.write_stderr(|| {
             write_line(anstream::stderr().lock(), &format!("{style}warning{style:#}: {}", one_line(text.as_ref())))
         });
     }
@@ -202,7 +206,7 @@ impl Report {
             text.push_str("\n  hint: ");
             text.push_str(&one_line(hint));
         }
-        self.suspended(|| write_line(anstream::stderr().lock(), &text));
+        self.write_stderr(|| write_line(anstream::stderr().lock(), &text));
     }
 
     /// Prints the error of one item of several: as text on stderr, and as an object with its order ID under `--json`.
@@ -215,7 +219,7 @@ impl Report {
     pub fn last_object(&self, error: &Error) {
         if self.json {
             let object = serde_json::json!({ "error": error });
-            self.out(|| write_line(io::stdout().lock(), &object.to_string()));
+            self.write_stdout(|| write_line(io::stdout().lock(), &object.to_string()));
         }
     }
 
@@ -239,26 +243,26 @@ impl Report {
 
     /// Writes to stdout. After the first failure nothing more is written, because a reader would take output with a gap for
     /// complete.
-    fn out(&self, write: impl FnOnce() -> io::Result<()>) {
-        if self.broken.get().is_some() {
+    fn write_stdout(&self, write: impl FnOnce() -> io::Result<()>) {
+        if self.stdout_error.get().is_some() {
             return;
         }
-        let Err(error) = self.try_suspended(write) else { return };
-        if self.broken.set(error.kind()).is_ok() && self.has_lost_data() {
+        let Err(error) = self.with_bar_suspended(write) else { return };
+        if self.stdout_error.set(error.kind()).is_ok() && self.has_lost_data() {
             self.say_error(
                 &Error::new(Kind::Failed, format!("failed to write to standard output: {error}"))
-                    .hint("the output is incomplete; the command was not stopped by that, and `recoup status` shows what was sent"),
+                    .hint("the output is incomplete; the command continued, and `recoup status` shows what was sent"),
             );
         }
     }
 
     /// Writes to stderr, with the progress bar suspended. If the write fails, there is nowhere to report it, and the work goes
     /// on.
-    fn suspended(&self, write: impl FnOnce() -> io::Result<()>) {
-        drop(self.try_suspended(write));
+    fn write_stderr(&self, write: impl FnOnce() -> io::Result<()>) {
+        drop(self.with_bar_suspended(write));
     }
 
-    fn try_suspended(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn with_bar_suspended(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let bar = self.bar.lock().ok().and_then(|slot| slot.clone());
         match bar {
             Some(bar) => bar.suspend(write),
@@ -268,7 +272,25 @@ impl Report {
 }
 
 /// Asks on the terminal; *no* is the default. The caller has checked that there is a terminal.
-pub fn ask(question: &str) -> io::Result<bool> {
+///
+/// # Errors
+/// `Declined` for every other answer than yes, `Interrupted` if `stop` is cancelled. The message ends with `unchanged`, such as
+/// "nothing was sent".
+pub async fn confirm(question: String, stop: &CancellationToken, unchanged: &str) -> Result<()> {
+    let answer = tokio::select! {
+        answer = tokio::task::spawn_blocking(move || read_answer(&question)) => answer,
+        () = stop.cancelled() => {
+            return Err(Error::new(Kind::Interrupted, format!("interrupted at the question; {unchanged}")));
+        }
+    };
+    match answer {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(Error::new(Kind::Declined, format!("declined; {unchanged}"))),
+        _ => Err(Error::new(Kind::Declined, format!("the answer could not be read; {unchanged}"))),
+    }
+}
+
+fn read_answer(question: &str) -> io::Result<bool> {
     let mut stderr = anstream::stderr().lock();
     write!(stderr, "{} [y/N] ", one_line(question))?;
     stderr.flush()?;

@@ -1,11 +1,11 @@
-//! The Brand API's actions, their items, and the log of updates, as they are answered.
+//! The Brand API's actions, their items, and the log of updates, as JSON.
 //!
-//! Keys follow the published examples; numbers arrive as text unless tidiness was asked for. Nothing here changes anything.
+//! Keys follow the published examples. Numbers are text unless `--tidy` is set. Nothing here changes anything.
 
 use serde_json::{Value, json};
 
 use super::{
-    book::{PERFORMANCE, Update},
+    action_log::{PERFORMANCE, Update},
     brand::page,
     data::DAY,
     items::Item,
@@ -16,7 +16,7 @@ use super::{
     world::World,
 };
 
-/// Answers `GET /Actions/{rest}`: one action, its items, one of them.
+/// Answers `GET /Actions/{rest}`: one action, its items, or one item.
 pub(super) fn one(world: &World, sid: &str, json: bool, rest: &str, query: &str) -> Reply {
     let parts: Vec<&str> = rest.splitn(3, '/').collect();
     let Some(action) = world.action(&query::segment(parts[0])) else {
@@ -27,12 +27,12 @@ pub(super) fn one(world: &World, sid: &str, json: bool, rest: &str, query: &str)
     match parts[..] {
         [_] => brand(json, 200, "Action", &value(world, sid, action)),
         [_, "Items"] => {
-            let items = world.book.standing(&world.data, action).items.iter().map(item).collect();
+            let items = world.action_log.state(&world.data, action).items.iter().map(item).collect();
             page(json, sid, (&format!("Actions/{id}/Items"), query), "ActionItems", items, 100)
         }
         [_, "Items", sku] => {
             let sku = query::segment(sku);
-            let items = world.book.standing(&world.data, action).items;
+            let items = world.action_log.state(&world.data, action).items;
             match items.iter().find(|item| item.sku == sku) {
                 Some(found) => brand(json, 200, "ActionItem", &item(found)),
                 None => brand_error(json, 404, "No such item", None),
@@ -42,15 +42,15 @@ pub(super) fn one(world: &World, sid: &str, json: bool, rest: &str, query: &str)
     }
 }
 
-/// A range of dates that was asked for.
+/// The date range of a query.
 struct Dates {
-    /// When it was last changed, or recorded.
+    /// When the action was last changed or recorded.
     updated: Option<(i64, i64)>,
     event: Option<(i64, i64)>,
     locking: Option<(i64, i64)>,
 }
 
-/// Reads the dates of a question, or says which is wrong. Both lists of the vendor's have the same rules.
+/// Reads the dates of a query, or says which one is wrong. Both lists of the vendor have the same rules.
 fn dates(query: &str) -> Result<Dates, (&'static str, &'static str)> {
     let date = |key: &str| query::value(query, key).map(|text| time::parse(&text));
     let now = time::now_ms();
@@ -81,7 +81,7 @@ fn is_in(range: Option<(i64, i64)>, at: i64) -> bool {
     range.is_none_or(|(from, to)| (from..=to).contains(&at))
 }
 
-/// Every action of a program, with an ActionId.
+/// Every action of a program that has an ActionId.
 fn of_program(world: &World, campaign: u64, mut each: impl FnMut(ActionKey)) {
     for buyer in world.everyone().filter(|buyer| world.data.campaign(*buyer) == campaign) {
         for order in 0..world.data.orders(buyer) {
@@ -91,8 +91,8 @@ fn of_program(world: &World, campaign: u64, mut each: impl FnMut(ActionKey)) {
     }
 }
 
-/// `GET /Actions`: by program, within a range of dates, the newest first. What was last changed is not looked at here:
-/// an action is as old as its event.
+/// `GET /Actions`: by program, within a date range, newest first. It ignores the last change: the date of an action is the date
+/// of its event.
 pub(super) fn list(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     let refuse = |field: &str, message: &str| brand_error(json, 400, "Validation Failed", Some((field, message)));
     let Some(campaign) = query::number(query, "CampaignId") else { return refuse("CampaignId", "Required") };
@@ -118,7 +118,7 @@ pub(super) fn list(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     page(json, sid, ("Actions", query), "Actions", values, size)
 }
 
-/// `GET /ActionUpdates`: by program, within a range of dates, the newest first.
+/// `GET /ActionUpdates`: by program, within a date range, newest first.
 pub(super) fn updates(world: &World, sid: &str, json: bool, query: &str) -> Reply {
     let refuse = |field: &str, message: &str| brand_error(json, 400, "Validation Failed", Some((field, message)));
     let Some(campaign) = query::number(query, "CampaignId") else { return refuse("CampaignId", "Required") };
@@ -130,7 +130,7 @@ pub(super) fn updates(world: &World, sid: &str, json: bool, query: &str) -> Repl
     let mut found = Vec::new();
     of_program(world, campaign, |key| {
         if is_in(dates.event, world.data.ordered(key.buyer, key.order)) && is_in(dates.locking, world.data.locks(key)) {
-            let log = world.book.updates(&world.data, key).into_iter();
+            let log = world.action_log.updates(&world.data, key).into_iter();
             let wanted = log.filter(|one| state.as_deref().is_none_or(|state| one.state == state));
             found.extend(wanted.filter(|one| is_in(dates.updated, one.at)).map(|one| (key, one)));
         }
@@ -144,7 +144,8 @@ pub(super) fn updates(world: &World, sid: &str, json: bool, query: &str) -> Repl
 pub(super) fn update(world: &World, sid: &str, json: bool, id: &str) -> Reply {
     let found = id.rsplit_once('.').and_then(|(action, number)| {
         let key = world.action(action)?;
-        let one = world.book.updates(&world.data, key).into_iter().find(|one| number.parse() == Ok(one.number))?;
+        let one =
+            world.action_log.updates(&world.data, key).into_iter().find(|one| number.parse() == Ok(one.number))?;
         Some(update_value(world, sid, key, &one))
     });
     match found {
@@ -153,7 +154,7 @@ pub(super) fn update(world: &World, sid: &str, json: bool, id: &str) -> Reply {
     }
 }
 
-/// Money as a number, or as text: numbers may arrive as text, and amounts here do unless tidiness was asked for.
+/// Money as text, as the vendor may write it, or as a number with `--tidy`.
 fn money(world: &World, cents: i64) -> Value {
     let value = cents as f64 / 100.0;
     if world.style.tidy { json!(value) } else { json!(format!("{value:.2}")) }
@@ -163,7 +164,7 @@ fn value(world: &World, sid: &str, key: ActionKey) -> Value {
     let data = &world.data;
     let id = data.action_id(key).unwrap_or_default();
     let at = data.ordered(key.buyer, key.order);
-    let standing = world.book.standing(data, key);
+    let standing = world.action_log.state(data, key);
     let performance = data.campaign(key.buyer) == PERFORMANCE;
     let mut value = json!({
         "Id": id, "CampaignId": data.campaign(key.buyer),
@@ -178,7 +179,7 @@ fn value(world: &World, sid: &str, key: ActionKey) -> Value {
         "Uri": format!("/Advertisers/{sid}/Actions/{id}"),
     });
     if world.style.tidy {
-        // The schema calls it a date, which an empty text is not.
+        // The schema calls it a date, and an empty text is not a date.
         value.as_object_mut().map(|object| object.remove("ClearedDate"));
     }
     value
@@ -198,7 +199,7 @@ fn item_value(world: &World, sid: &str, id: &str, key: ActionKey, item: &Item) -
         value.as_object_mut().map(|object| object.remove("AdjustmentDate"));
     }
     if world.style.tidy {
-        // A SKU may hold what a link may not.
+        // A SKU may contain characters that a URI may not.
         value.as_object_mut().map(|object| object.remove("Uri"));
     }
     value

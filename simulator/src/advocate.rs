@@ -1,13 +1,12 @@
-//! The Advocate API: users, rewards by account, one reward, its cancellation (when `dispatch` lets it happen).
+//! The Advocate API: users, rewards by account, one reward, and its cancellation (if `writes` lets it happen).
 //!
-//! Answers are written from [`World`] as bytes. Authentication, limits and faults have been dealt with before a request
-//! comes here.
+//! Responses are written from [`World`] as bytes. Authentication, limits and faults come before this module.
 
 use super::{
-    mix::Tag,
     names::hex,
     options::Options,
     query,
+    random::Tag,
     record::{Endpoint, Record},
     referrals,
     reply::{JSON, Reply, advocate_error},
@@ -16,7 +15,7 @@ use super::{
     world::World,
 };
 
-/// The Advocate side's own options.
+/// Options of the Advocate API.
 #[derive(Debug)]
 pub(super) struct Advocate {
     max_limit: u64,
@@ -29,7 +28,7 @@ impl Advocate {
         Self { max_limit: options.max_limit, query_returns_all: options.query_returns_all, envelope: options.envelope }
     }
 
-    /// Which endpoint a path below the tenant is.
+    /// The endpoint of a path below the tenant.
     pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
         let (get, post) = (method == hyper::Method::GET, method == hyper::Method::POST);
         match path {
@@ -72,7 +71,7 @@ impl Advocate {
             }
             return advocate_error(404, "No such account.", None, Some("RS041"));
         };
-        if world.vanished.has(owner) {
+        if world.deleted_accounts.has(owner) {
             return advocate_error(404, "No such account.", None, Some("RS041"));
         }
         world.rewards_read(1);
@@ -132,7 +131,7 @@ impl Advocate {
     }
 }
 
-/// Contains-match over e-mail, name and ID, which is all that is known of the vendor's query.
+/// Searches e-mail address, name and ID for the text. More is not known of the vendor's query.
 fn matches(world: &World, person: u64, text: &str) -> bool {
     let data = &world.data;
     let name = format!("{} {}", data.first_name(person), data.last_name(person));

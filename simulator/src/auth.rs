@@ -1,7 +1,9 @@
-//! Who may do what: Basic credentials, compared as they arrive.
+//! Basic credentials and what each may do.
 //!
-//! The few accepted headers are written once at the start and compared as text, so nothing is decoded per request. No
-//! credential is ever logged or recorded.
+//! The accepted headers are computed once and compared as text, so that no request is decoded. No credential is logged or
+//! recorded.
+
+use base64ct::{Base64, Encoding};
 
 use super::{options::Options, record::Host};
 
@@ -25,8 +27,8 @@ impl Scope {
         }
     }
 
-    /// Whether a path below the tenant or the SID may be asked for.
-    pub(super) fn asks(self, path: &str) -> bool {
+    /// Whether a path below the tenant or the SID is allowed.
+    pub(super) fn allows(self, path: &str) -> bool {
         self != Self::RestOnly || !(path == "graphql" || path.starts_with("export"))
     }
 
@@ -44,7 +46,8 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new(options: &Options) -> Self {
         let sid = &options.account_sid;
-        let basic = |user: &str, token: &str| format!("Basic {}", base64(format!("{user}:{token}").as_bytes()));
+        let basic =
+            |user: &str, token: &str| format!("Basic {}", Base64::encode_string(format!("{user}:{token}").as_bytes()));
         Self {
             headers: vec![
                 (basic(sid, &options.token), Scope::Full),
@@ -57,7 +60,7 @@ impl Keys {
         }
     }
 
-    /// The header of the token that may do everything.
+    /// The header of the token with all permissions.
     #[cfg(test)]
     pub(super) fn full(&self) -> &str {
         &self.headers[0].0
@@ -65,31 +68,5 @@ impl Keys {
 
     pub(super) fn scope(&self, authorization: &[u8]) -> Option<Scope> {
         self.headers.iter().find(|(header, _)| header.as_bytes() == authorization).map(|(_, scope)| *scope)
-    }
-}
-
-/// Base64 with padding: too little to take a dependency for.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            out.push(if place > chunk.len() { '=' } else { char::from(letter) });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_matches_its_rfc() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
     }
 }

@@ -1,13 +1,14 @@
-//! The Brand API's reading side: which question is asked, and the envelope that every list has.
+//! The reading side of the Brand API: its endpoints, and the envelope of its lists.
 //!
-//! Whether Advocate events appear as actions is not published; here they do, so that a client that looks finds
-//! something. Answers are small JSON trees, because each may have to become XML.
+//! The vendor does not publish whether Advocate events appear as actions. Here they do, so that a client that looks finds
+//! something. Responses are small JSON trees, because each may have to become XML.
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    Simulator, actions,
-    book::PERFORMANCE,
+    Simulator,
+    action_log::PERFORMANCE,
+    actions,
     lock::read,
     options::SubmissionsList,
     query,
@@ -15,7 +16,7 @@ use super::{
     reply::{Reply, brand, brand_error},
 };
 
-/// Which endpoint a path below the SID is.
+/// The endpoint of a path below the SID.
 pub(super) fn endpoint(method: &hyper::Method, path: &str) -> Endpoint {
     let get = method == hyper::Method::GET;
     match path.split_once('/').unwrap_or((path, "")) {
@@ -68,8 +69,8 @@ pub(super) fn answer(simulator: &Simulator, json: bool, path: &str, query: &str)
     }
 }
 
-/// One page of a list, in the vendor's envelope: text for numbers, relative links that ask the same question again, an
-/// empty one at either end. Where the list is by nature short or has no published limit, any size is taken.
+/// One page of a list in the vendor's envelope: numbers as text, and relative links that repeat the query, empty at either end.
+/// A list that is short or has no published limit accepts any page size.
 pub(super) fn page(
     json: bool,
     sid: &str,

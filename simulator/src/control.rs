@@ -1,7 +1,7 @@
-//! The control paths under `/_simulator/`: the record, the truth, and changes while it runs.
+//! The control paths below `/_simulator/`: the record, the truth, and changes while the simulator runs.
 //!
-//! They need no credentials and are never limited, broken or recorded. They exist for tests and for people who learn;
-//! the vendor has nothing of the kind.
+//! They need no credentials and are never limited, broken or recorded. They are for tests and for learning; the vendor has
+//! none.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use serde_json::json;
 
 use super::{
     Simulator,
+    connection::Payload,
     examples::Examples,
     lock::write,
     options::{DeleteFault, FileErrors, OnOff, SubmissionsList, clock, even_mix, fault, rate, time as duration},
     query,
     reply::Reply,
     time, truth,
-    wire::Payload,
 };
 
 /// Answers `/_simulator/{path}`.
@@ -45,7 +45,7 @@ pub(super) fn answer(
                 None => wrong(404, "no such action"),
             },
         },
-        ("webhook", true) => simulator.hooks.control(&simulator.tenant, query),
+        ("webhook", true) => simulator.webhooks.control(&simulator.tenant, query),
         ("file", true) => file(simulator, query, body),
         ("examples", false) => Reply::json(200, &Examples::find(world).to_json()),
         ("record/reset", true) => {
@@ -62,7 +62,7 @@ pub(super) fn answer(
             None => wrong(400, "say how many accounts"),
         },
         ("vanish", true) => {
-            world.vanished.begin(query::number(query, "after").unwrap_or(0), query::number(query, "accounts"));
+            world.deleted_accounts.begin(query::number(query, "after").unwrap_or(0), query::number(query, "accounts"));
             done(1)
         }
         ("cancel", true) => match query::value(query, "action").and_then(|id| world.action(&id)) {
@@ -105,7 +105,7 @@ fn wrong(status: u16, message: &str) -> Reply {
     Reply::json(status, &json!({"error": message}))
 }
 
-/// Takes a file of reversals, as the vendor's FTP server would.
+/// Accepts a reversal file, as the vendor's FTP server does.
 fn file(simulator: &Simulator, query: &str, body: &str) -> Reply {
     let Simulator { world, reversals, files, record, .. } = simulator;
     let name = query::value(query, "name").unwrap_or_else(|| format!("file-{}.csv", files.count() + 1).into());
@@ -117,7 +117,7 @@ fn file(simulator: &Simulator, query: &str, body: &str) -> Reply {
     Reply::json(200, &json!({"batch_id": taken.id, "rows": taken.rows, "errors": taken.errors}))
 }
 
-/// Changes settings: all of the query, or, where one of them is wrong, none of it.
+/// Changes all settings of the query, or none if one of them is invalid.
 fn set(simulator: &Arc<Simulator>, query: &str) -> Reply {
     let mut live = super::lock::read(&simulator.reversals.live).clone();
     let mut exports = super::lock::read(&simulator.exports.live).clone();

@@ -1,34 +1,33 @@
-//! The data set as formulas: who is in which account, who referred whom, who ordered what, which reward came of it.
+//! The data set as formulas: accounts, referrals, orders, and the rewards that result.
 //!
-//! Everything is a hash of the seed and a few small numbers, so a million participants cost no memory, and the two
-//! directions (the rewards of an account, the accounts of an action) are both a handful of multiplications: who
-//! referred whom is an invertible affine permutation of the participants. Nothing here changes over time, except that late
-//! orders are added to the formulas' own (`late`), and nothing here knows of JSON or HTTP.
+//! Everything is a hash of the seed and a few small numbers, so a million participants cost no memory. Both directions (the
+//! rewards of an account, the accounts of an action) take a few multiplications, because referrals are an invertible affine
+//! permutation of the participants. Nothing changes over time, except that new orders are added (`new_orders`). This module
+//! does not know JSON or HTTP.
 
 use super::{
     keys::{ActionKey, Class, RewardKey, Side},
-    late::Late,
-    mix::{Tag, hash, permutation},
+    new_orders::NewOrders,
     options::Options,
+    random::{Tag, hash, permutation},
     rewarded::Rewarded,
 };
 
-/// One day in milliseconds.
 pub(super) const DAY: i64 = 86_400_000;
-/// 2008-01-01 in Unix milliseconds: the second group of an ActionId counts days from there.
+/// 2008-01-01 in Unix milliseconds. The second group of an ActionId counts days from it.
 const ACTION_EPOCH: i64 = 1_199_145_600_000;
-/// Most orders of one participant; a power of two, so that an order's number holds both.
+/// Most orders of one participant; a power of two, so that an order's number can hold buyer and order.
 const ORDERS: u64 = 1024;
-/// Participants per block in which accounts are shared.
+/// Participants in each block within which accounts are shared.
 const BLOCK: u64 = 16;
 
-/// The formulas, with the few numbers they need.
+/// The formulas and their parameters.
 #[derive(Debug)]
 pub(super) struct Data {
     pub(super) seed: u64,
-    /// Participants at the start; later ones have numbers from here on.
+    /// Participants at the start. Later participants get the numbers from here on.
     pub(super) people: u64,
-    /// Midnight UTC of the day that everything is measured against.
+    /// Midnight UTC of the day that `--today` sets.
     pub(super) today: i64,
     step: u64,
     back: u64,
@@ -36,7 +35,7 @@ pub(super) struct Data {
     heavy: u64,
     special: u64,
     rewarded: Option<Rewarded>,
-    late: Late,
+    new_orders: NewOrders,
 }
 
 impl Data {
@@ -51,11 +50,11 @@ impl Data {
             today,
             step,
             back,
-            shift: hash(Tag::Shift) % people,
+            shift: hash(Tag::Differences) % people,
             heavy: hash(Tag::Heavy) % 500,
             special: hash(Tag::Special) % 500,
             rewarded: options.rewarded.map(Rewarded::new),
-            late: Late::default(),
+            new_orders: NewOrders::default(),
         }
     }
 
@@ -65,7 +64,7 @@ impl Data {
 
     // ---- people and accounts -----------------------------------------------------------------------------------
 
-    /// The participant whose account this participant is in: accounts are named after their first participant.
+    /// The participant who owns this participant's account. An account is named after its first participant.
     pub(super) fn owner(&self, person: u64) -> u64 {
         if person >= self.people {
             return person;
@@ -75,7 +74,7 @@ impl Data {
         first + shared(self.hash(Tag::Share, block, 0), person - first)
     }
 
-    /// Everyone in the account of `owner`, in order; empty when that participant owns no account.
+    /// All members of the account of `owner`, in order; empty if that participant owns no account.
     pub(super) fn members(&self, owner: u64) -> impl Iterator<Item = u64> + '_ {
         let (from, to) = if owner >= self.people {
             (owner, owner + 1)
@@ -83,13 +82,13 @@ impl Data {
             let first = owner / BLOCK * BLOCK;
             (first, (first + BLOCK).min(self.people))
         };
-        // The pattern is hashed once here and not in every step: this is on the path of each Get Rewards.
+        // Hashes the pattern once instead of in every step: each Get Rewards runs this.
         let pattern = self.hash(Tag::Share, owner / BLOCK, 0);
         let late = owner >= self.people;
         (from..to).filter(move |person| late || from + shared(pattern, person - from) == owner)
     }
 
-    /// Who referred this buyer, if anyone outside the buyer's own account did.
+    /// The participant who referred this buyer, if that participant is in another account.
     pub(super) fn referrer(&self, buyer: u64) -> Option<u64> {
         if buyer >= self.people {
             return None;
@@ -98,7 +97,7 @@ impl Data {
         (self.owner(other) != self.owner(buyer)).then_some(other)
     }
 
-    /// The participant so many hops from another: everyone, once each, in an order that mixes them.
+    /// The participant `hops` steps after another one, in an order that visits everyone once.
     pub(super) fn hop(&self, start: u64, hops: u64) -> u64 {
         (start + hops * self.step) % self.people
     }
@@ -119,7 +118,7 @@ impl Data {
         self.people >= 500 && buyer < self.people && buyer % 20_000 == self.heavy
     }
 
-    /// One class in each of a few fixed places per 500 participants, so that a small tenant has every kind.
+    /// Fixed classes at a few places in each 500 participants, so that a small tenant has every kind.
     fn planted(&self, buyer: u64) -> Option<Class> {
         match (buyer + self.special) % 500 {
             0 => Some(Class::TwoActions),
@@ -131,12 +130,12 @@ impl Data {
         }
     }
 
-    /// How many orders this buyer has placed: those of the formulas, then the late ones.
+    /// Number of orders of this buyer, including new orders.
     pub(super) fn orders(&self, buyer: u64) -> u64 {
-        self.first_orders(buyer) + self.late.count(buyer)
+        self.first_orders(buyer) + self.new_orders.count(buyer)
     }
 
-    /// How many orders the formulas know of this buyer.
+    /// Number of orders of this buyer in the formulas.
     pub(super) fn first_orders(&self, buyer: u64) -> u64 {
         if self.is_heavy(buyer) {
             return 500;
@@ -156,22 +155,22 @@ impl Data {
         if orders == 0 && self.planted(buyer).is_some() { 1 } else { orders }
     }
 
-    /// When an order was placed late; `None` for the formulas' own.
+    /// When a new order was placed; `None` for an order of the formulas.
     pub(super) fn late(&self, buyer: u64, order: u64) -> Option<i64> {
-        if !self.late.any() {
+        if !self.new_orders.any() {
             return None;
         }
-        self.late.at(buyer, order.checked_sub(self.first_orders(buyer))?)
+        self.new_orders.at(buyer, order.checked_sub(self.first_orders(buyer))?)
     }
 
-    /// Places one more order of this buyer, which rewards the buyer alone: the reward's key. `None` where no number is
-    /// left for it.
+    /// Places one more order of this buyer, which rewards only the buyer. Returns the reward's key, or `None` if the buyer has
+    /// no free order number.
     pub(super) fn place_late(&self, buyer: u64, at: i64) -> Option<RewardKey> {
         let order = self.orders(buyer);
         if order >= ORDERS {
             return None;
         }
-        self.late.place(buyer, at);
+        self.new_orders.place(buyer, at);
         Some(RewardKey { buyer, order, action: 0, side: Side::Friend })
     }
 
@@ -194,8 +193,8 @@ impl Data {
         }
     }
 
-    /// Two kinds that came to the formulas later, in places where other seeds had a plain order: a few of those buyers per
-    /// 500 who have ordered anyway, so that nobody orders more than before.
+    /// Two kinds that were added later. They replace plain orders of buyers who have ordered anyway, so that the number of
+    /// orders stays the same for a seed.
     fn late_class(&self, buyer: u64, order: u64) -> Class {
         match (buyer + self.special) % 500 {
             100..115 if order == 0 && self.first_orders(buyer) > 1 => Class::Shared,
@@ -204,12 +203,12 @@ impl Data {
         }
     }
 
-    /// How many conversions an order counts as. An order without an ActionId has one all the same: it gave rewards.
+    /// Number of conversions of an order. An order without an ActionId still has one, because it gave rewards.
     pub(super) fn actions(&self, buyer: u64, order: u64) -> u64 {
         if self.class(buyer, order) == Class::TwoActions { 2 } else { 1 }
     }
 
-    /// When the order was placed, in Unix milliseconds: up to 900 days ago, more of them recently.
+    /// When the order was placed, in Unix milliseconds: up to 900 days ago, more often recently.
     pub(super) fn ordered(&self, buyer: u64, order: u64) -> i64 {
         self.late(buyer, order).unwrap_or_else(|| self.first_ordered(buyer, order))
     }
@@ -220,7 +219,7 @@ impl Data {
         self.today - days as i64 * DAY - (roll >> 16) as i64 % DAY
     }
 
-    /// A number that no other order has.
+    /// A unique number of the order.
     pub(super) fn number(buyer: u64, order: u64) -> u64 {
         buyer * ORDERS + order
     }
@@ -248,7 +247,7 @@ impl Data {
         }
     }
 
-    /// The ActionId, where the order has one.
+    /// The ActionId, if the order has one.
     pub(super) fn action_id(&self, key: ActionKey) -> Option<String> {
         let number = 100_000 + Self::number(key.buyer, key.order) * 2 + key.action;
         match self.class(key.buyer, key.order) {
@@ -261,7 +260,7 @@ impl Data {
         }
     }
 
-    /// The action behind an ActionId: the inverse of [`Data::action_id`], checked by writing it again.
+    /// The action of an ActionId: the inverse of [`Data::action_id`], checked by writing it again.
     pub(super) fn find_action(&self, text: &str) -> Option<ActionKey> {
         let number = match text.strip_prefix("ACT-") {
             Some(hex) => u64::from_str_radix(hex, 16).ok()?,
@@ -275,19 +274,19 @@ impl Data {
 
     // ---- rewards -----------------------------------------------------------------------------------------------
 
-    /// Whether this reward is of a late order, and when that was placed.
+    /// When the order of this reward was placed, if it is a new order.
     pub(super) fn late_reward(&self, key: RewardKey) -> Option<i64> {
         self.late(key.buyer, key.order).filter(|_| key.side != Side::Manual)
     }
 
-    /// When a reward was made: the order's time, or any time for one given by hand.
+    /// When a reward was created: the order's time, or any time for a manual reward.
     pub(super) fn created(&self, key: RewardKey) -> i64 {
         self.late_reward(key).unwrap_or_else(|| {
             self.first_ordered(key.buyer, key.order) + (self.hash(Tag::When, key.pack(), 7) % 60_000) as i64
         })
     }
 
-    /// Which of the two sides of an order were rewarded: (friend, referrer).
+    /// Whether the order rewards (friend, referrer).
     fn sides(&self, buyer: u64, order: u64) -> (bool, bool) {
         if self.referrer(buyer).is_none() || self.late(buyer, order).is_some() {
             return (true, false);
@@ -308,7 +307,7 @@ impl Data {
         self.rewarded.map_or(roll % 100 < 12, |rewarded| roll % 10_000 < rewarded.manual)
     }
 
-    /// Whether the formulas know such a reward.
+    /// Whether the formulas know this reward.
     pub(super) fn is_real(&self, key: RewardKey) -> bool {
         let RewardKey { buyer, order, action, side } = key;
         match side {
@@ -349,8 +348,8 @@ impl Data {
     }
 }
 
-/// Where in its block a participant's account begins. Some pairs and one triple share, at a distance, so that the
-/// members of one account fall on different pages.
+/// The offset in its block at which a participant's account begins. Some pairs and one triple share an account at a distance,
+/// so that the members of one account are on different pages.
 fn shared(pattern: u64, position: u64) -> u64 {
     match (pattern % 4, position) {
         (0, 14) => 3,

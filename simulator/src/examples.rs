@@ -1,7 +1,7 @@
-//! Orders to try things on: a few of each kind that a client has to treat in its own way.
+//! Example orders: a few of each kind that a client must treat differently.
 //!
-//! Picked from [`World`] as things stand now, so an order that was retracted is no example of one that can be. Nothing here
-//! decides what an order is, only what it is an example of.
+//! They are picked from the current [`World`], so a retracted order is no example of a retractable one. This module does not
+//! decide what an order is.
 
 use serde_json::{Value, json};
 
@@ -12,46 +12,44 @@ use super::{
     world::World,
 };
 
-/// Participants that examples are looked for among: enough for every kind, few enough to answer at once.
+/// Number of participants that are searched: enough for every kind, few enough to answer at once.
 const SEARCHED: usize = 200_000;
-/// Examples of one kind.
+/// Examples of each kind.
 const EACH: usize = 5;
 
-/// Orders to try things on, up to five of each kind.
+/// Example orders, up to five of each kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Examples {
-    /// One action, two rewards, both still cancellable; as young and as far from its locking date as can be found, and of
-    /// credits, so that nothing speaks against retracting it and a person may redeem it first.
+    /// One action with two cancellable rewards. Examples are as young and as far from the locking date as possible, and their
+    /// rewards are credits, so that nothing prevents a retraction and a test can redeem them first.
     pub plain: Vec<Example>,
-    /// Two actions.
     pub two_actions: Vec<Example>,
-    /// No ActionId on the rewards.
     pub no_action: Vec<Example>,
-    /// One action, one reward redeemed and one cancellable.
+    /// One action with one redeemed and one cancellable reward.
     pub redeemed: Vec<Example>,
-    /// One action, every reward redeemed.
+    /// One action; every reward is redeemed.
     pub all_redeemed: Vec<Example>,
-    /// One action, every reward cancelled.
+    /// One action; every reward is cancelled.
     pub already_cancelled: Vec<Example>,
     /// Rewards that offer two different order IDs.
     pub ambiguous: Vec<Example>,
-    /// An ActionId that does not look like one.
+    /// An ActionId of an unusual shape.
     pub unfamiliar_action: Vec<Example>,
-    /// An action whose amount was 0 from the start, which a reversal does not reverse.
+    /// An action whose amount was 0 from the start, so that a reversal does not reverse it.
     pub zero_amount: Vec<Example>,
-    /// One action, a reward of it in part redeemed and none whole.
+    /// One action with a partly redeemed reward and no fully redeemed one.
     pub partly_redeemed: Vec<Example>,
-    /// One action, a reward of it expired.
+    /// One action with an expired reward.
     pub expired: Vec<Example>,
-    /// One action, a reward of it a gift card, which cannot be cancelled.
+    /// One action with a gift card, which cannot be cancelled.
     pub gift_card: Vec<Example>,
-    /// One action, whose rewards say that they cannot be cancelled.
+    /// One action whose rewards say that they cannot be cancelled.
     pub not_cancellable: Vec<Example>,
-    /// One action, whose rewards name the buyer's next order too.
+    /// One action whose rewards also name the buyer's next order.
     pub shared: Vec<Example>,
-    /// Plain, but from between 31 days and two years ago.
+    /// Plain, but between 31 days and two years old.
     pub old_conversion: Vec<Example>,
-    /// Plain, but from more than two years ago.
+    /// Plain, but more than two years old.
     pub old_event: Vec<Example>,
     /// Plain, but of a Performance program and past its locking date.
     pub locked: Vec<Example>,
@@ -59,34 +57,30 @@ pub struct Examples {
     pub email: Option<Participant>,
 }
 
-/// One order with what hangs on it.
+/// One order with its actions and rewards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// The merchant's order ID.
     pub order_id: String,
     /// The event type, for reversals by order ID.
     pub action_tracker_id: u64,
-    /// The order's actions.
     pub action_ids: Vec<String>,
     /// Every reward of those actions.
     pub reward_ids: Vec<String>,
-    /// Whether its action is locked, or about to be.
+    /// Whether its action is locked or will be soon.
     is_locked: bool,
 }
 
 /// One participant with the orders on the rewards of their account.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Participant {
-    /// E-mail address.
     pub email: String,
-    /// Account ID.
     pub account_id: String,
     /// Order IDs on the account's rewards.
     pub order_ids: Vec<String>,
 }
 
 impl Examples {
-    /// As JSON, in the shape of `/_simulator/examples`.
+    /// JSON in the shape of `/_simulator/examples`.
     pub fn to_json(&self) -> Value {
         let list = |examples: &[Example]| -> Vec<Value> {
             let one = |example: &Example| {
@@ -106,10 +100,10 @@ impl Examples {
         Value::Object(all)
     }
 
-    /// Looks for them as things stand now.
+    /// Finds examples in the current data.
     pub(super) fn find(world: &World) -> Self {
         let mut found = Self::default();
-        // Plain in every other way: better than none.
+        // Plain except for their age: better than no example.
         let mut spare = Vec::new();
         for buyer in world.everyone().take(SEARCHED) {
             for order in 0..world.data.orders(buyer) {
@@ -167,10 +161,10 @@ impl Examples {
         let redeemed = count(&|facts| facts.state == State::Redeemed);
         let is_partly = count(&|facts| facts.state == State::PartlyRedeemed) > 0;
         let is_expired = count(&|facts| facts.state == State::Expired) > 0;
-        // What stands and stays whatever is done.
+        // Rewards that are not cancelled and that no reversal can cancel.
         let stuck = |facts: &&Facts| !facts.cancellable && matches!(facts.state, State::Pending | State::Available);
         let stuck: Vec<&Facts> = facts.iter().filter(stuck).collect();
-        // By the day that everything is measured against, which may be a day behind the clock.
+        // Counted from `--today`, which may be a day behind the clock.
         let age = (data.today - data.ordered(buyer, order)).div_euclid(DAY);
         let is_locked = data.is_locked(actions[0], data.today + 2 * DAY);
         let whole = cancellable == facts.len();
@@ -205,7 +199,7 @@ impl Examples {
             reward_ids: rewards.iter().map(|(key, _)| data.reward_id(*key)).collect(),
             is_locked,
         };
-        // What is an example of something else as well comes last.
+        // Orders that are examples of another kind too come last.
         let place = if is_locked { list.len() } else { list.iter().take_while(|known| !known.is_locked).count() };
         if place < EACH {
             list.insert(place, example());

@@ -1,7 +1,7 @@
-//! Exports of the Advocate API: asked for, looked at, listed, and where they are downloaded.
+//! Exports of the Advocate API: created, read, listed, and downloaded.
 //!
-//! An export is a few words about what was asked for; its file is written when it is downloaded, from what is true then,
-//! so a thousand exports cost nothing. How far one has come is found out when it is looked at: nothing runs in between.
+//! An export stores only its parameters. Its file is written during the download from the current data, so a thousand exports
+//! cost nothing. Its status is computed when it is read: nothing runs in between.
 
 use std::{
     collections::HashMap,
@@ -16,21 +16,21 @@ use serde_json::{Value, json};
 use super::{
     export_file::{Content, Kind},
     lock::{hold, read},
-    mix::{Tag, hash},
     names::hex,
     options::{self, ExportColumns, ExportFault, OnOff, Options},
     query,
+    random::{Tag, hash},
     record::{Endpoint, Record},
     reply::{Reply, advocate_error},
     time,
 };
 
-/// Exports expire so long after they were completed: 28 days.
+/// Exports expire this long after their completion: 28 days.
 const KEPT: i64 = 28 * super::data::DAY;
-/// Page of the list, where none is asked for.
+/// Default page size of the list.
 const PAGE: u64 = 10;
 
-/// What can be changed while it runs.
+/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub(super) on: OnOff,
@@ -40,7 +40,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Changes one setting; whether its name and value are right.
+    /// Changes one setting. Returns whether name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "export" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
@@ -76,13 +76,13 @@ impl Status {
 struct Export {
     id: String,
     content: Content,
-    /// What was sent, as it is told again.
+    /// The request body, which responses repeat.
     stub: Value,
     asked: Instant,
     created: i64,
     status: Status,
     completed: Option<i64>,
-    /// Its first download has broken off.
+    /// Whether its first download has broken off.
     has_broken: bool,
 }
 
@@ -109,7 +109,7 @@ impl Export {
     }
 }
 
-/// A link to a file, until when it holds.
+/// A link to a file, and when it expires.
 #[derive(Debug)]
 struct Link {
     export: usize,
@@ -120,7 +120,7 @@ struct Link {
 pub(super) struct File {
     pub(super) content: Content,
     pub(super) columns: ExportColumns,
-    /// It breaks off in the middle.
+    /// The download breaks off in the middle.
     pub(super) breaks: bool,
 }
 
@@ -131,13 +131,13 @@ pub(super) struct Exports {
     seed: u64,
     storage: SocketAddr,
     link_life: Duration,
-    /// The oldest first.
+    /// Oldest first.
     kept: Mutex<Vec<Export>>,
     links: Mutex<HashMap<String, Link>>,
 }
 
 impl Exports {
-    /// `storage` is where the files are downloaded.
+    /// `storage` serves the downloads.
     pub(super) fn new(options: &Options, storage: SocketAddr) -> Self {
         let live = Live {
             on: options.export,
@@ -155,7 +155,7 @@ impl Exports {
         }
     }
 
-    /// Which endpoint a path below the tenant is, if it is one of these.
+    /// The export endpoint of a path below the tenant, if it is one.
     pub(super) fn endpoint(get: bool, path: &str) -> Option<Endpoint> {
         let parts: Vec<&str> = path.split('/').collect();
         match (get, &parts[..]) {
@@ -234,7 +234,7 @@ impl Exports {
         Reply::json(200, &json!({"count": data.len(), "totalCount": kept.len(), "data": data}))
     }
 
-    /// `export/{id}/download`: where the file is.
+    /// `export/{id}/download`: the URL of the file.
     fn locate(&self, live: &Live, id: &str) -> Reply {
         self.with(id, live, |place, export| {
             if export.status == Status::Completed && live.fault == ExportFault::Expire {
@@ -265,7 +265,7 @@ impl Exports {
         }
     }
 
-    /// The file behind a link, as long as the link holds.
+    /// The file of a link that has not expired.
     pub(super) fn file(&self, path: &str, query: &str) -> Option<File> {
         let place = {
             let links = hold(&self.links);

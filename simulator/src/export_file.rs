@@ -1,7 +1,7 @@
-//! What an export's file says: its columns, and its rows piece by piece.
+//! The content of an export file: its columns, and its rows in pieces.
 //!
-//! The vendor publishes no column names, so these are the simulator's, after the fields of the API. Rows are written from
-//! [`World`] while they are sent, so that the file of a million participants is never in memory.
+//! The vendor publishes no column names, so these follow the fields of the API. Rows are written from [`World`] while they are
+//! sent, so that the file of a million participants is never in memory.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
     world::World,
 };
 
-/// People per piece.
+/// Participants in each piece.
 const PIECE: u64 = 500;
 
 /// What is exported.
@@ -28,11 +28,11 @@ pub(super) enum Kind {
     User,
 }
 
-/// What was asked for.
+/// The parameters of an export.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content {
     kind: Kind,
-    /// Rewards modified, or users created, at this moment or later, in Unix milliseconds.
+    /// Rewards modified, or users created, at or after this time, in Unix milliseconds.
     since: Option<i64>,
     user_fields: bool,
     referral_fields: bool,
@@ -72,7 +72,7 @@ const FILTERED: [&str; 16] = [
 const COMPARED: [&str; 9] = ["eq", "in", "ne", "nin", "exists", "gte", "lt", "timeframe", "interval"];
 
 impl Content {
-    /// Reads `params`; an error says what is unknown in it.
+    /// Reads `params`; the error names what is unknown.
     pub(super) fn read(kind: Kind, params: &Value) -> Result<Self, String> {
         let object = |value: &Value, what: &str| match value {
             Value::Null => Ok(Vec::new()),
@@ -145,7 +145,7 @@ impl Content {
         columns
     }
 
-    /// The file, piece by piece; where it `breaks`, no more than half of it.
+    /// The file in pieces. If `breaks` is set, at most half of it.
     pub(super) fn pieces(
         self,
         world: Arc<World>,
@@ -153,7 +153,7 @@ impl Content {
         breaks: bool,
     ) -> impl Iterator<Item = Bytes> + Send + Sync {
         let columns = self.columns(shape);
-        let half = world.look(0, 1).1 / 2;
+        let half = world.page_unchanged(0, 1).1 / 2;
         let (mut offset, mut begun) = (0, false);
         std::iter::from_fn(move || {
             let mut piece = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
@@ -165,7 +165,7 @@ impl Content {
             }
             loop {
                 let size = if breaks { PIECE.min(half.saturating_sub(offset)) } else { PIECE };
-                let (people, _) = world.look(offset, size);
+                let (people, _) = world.page_unchanged(offset, size);
                 if people.is_empty() {
                     return None;
                 }
@@ -174,21 +174,21 @@ impl Content {
                     self.write(&mut piece, &columns, &world, person);
                 }
                 let _flushed = piece.flush();
-                // An empty piece would be a wasted write.
+                // Skips empty pieces, which would only cost a write.
                 if !piece.get_ref().is_empty() {
                     break;
                 }
             }
             let mut piece = piece.into_inner().ok()?;
             if breaks && offset >= half {
-                // In the middle of a row.
+                // Cuts the file in the middle of a row.
                 piece.truncate(piece.len() - 5);
             }
             Some(Bytes::from(piece))
         })
     }
 
-    /// The rows of one participant: the user's own, or those of the rewards of the account that is named after them.
+    /// The rows of one participant: the user's own, or the rewards of the account that they own.
     fn write(self, out: &mut csv::Writer<Vec<u8>>, columns: &[Column], world: &World, person: u64) {
         let data = &world.data;
         let mut cell = Vec::with_capacity(64);
@@ -227,7 +227,7 @@ fn moment(key: &str, value: &Value) -> Result<i64, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     Id,
-    /// The user's ID in a file of users, where it is called `id`.
+    /// The user's ID; in a file of users it is called `id`.
     User,
     Type,
     Unit,
@@ -287,7 +287,6 @@ impl Column {
     }
 }
 
-/// One row.
 struct Row<'a> {
     data: &'a Data,
     owner: u64,
@@ -316,7 +315,7 @@ impl Row<'_> {
         let _written = out.write_record(None::<&[u8]>);
     }
 
-    /// What rows of both kinds say.
+    /// Columns that both kinds of files have.
     fn write_shared(&self, cell: &mut Vec<u8>, column: Column, world: &World) {
         match column {
             Column::User | Column::UserId => self.data.write_user_id(cell, self.user),
@@ -333,7 +332,7 @@ impl Row<'_> {
 }
 
 impl Reward {
-    /// What only rows of rewards say.
+    /// Columns that only reward files have.
     fn write(&self, cell: &mut Vec<u8>, column: Column, data: &Data) {
         let Self { key, facts, link, .. } = self;
         let by_program = key.side != Side::Manual;
@@ -372,7 +371,7 @@ impl Reward {
     }
 }
 
-/// The vendor's statuses, which are a list; here there is always one.
+/// The vendor writes a list of statuses; here it always has one.
 fn statuses(state: State) -> &'static str {
     match state {
         State::Pending => "PENDING",

@@ -1,15 +1,15 @@
-//! What is true of one reward: type, dates, amounts, and the state that follows from them.
+//! The facts of one reward: type, dates, amounts, and the state that follows from them.
 //!
-//! The REST reward has no status field, so the dates and amounts made here must lead every careful reader to the same
-//! state: only one condition holds at a time, and pending and expired are days away from today, never minutes.
+//! The REST reward has no status field, so every careful reader must derive the same state from dates and amounts. Therefore
+//! only one condition holds at a time, and pending and expired are days away from today, never minutes.
 
 use super::{
     data::{DAY, Data},
     keys::{Class, RewardKey, Side},
-    mix::Tag,
+    random::Tag,
 };
 
-/// The state a reader should derive.
+/// The state that a reader should derive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Pending,
@@ -21,7 +21,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Its name in the truth.
+    /// Its name in `/_simulator/truth`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -33,14 +33,13 @@ impl State {
         }
     }
 
-    /// Whether a reward in this state can be cancelled, if any of its kind can. What happens to a partly redeemed reward is
-    /// not published; here it stays.
+    /// Whether a reward in this state can be cancelled, if its kind can. The vendor does not publish what happens to a partly
+    /// redeemed reward; here it stays.
     fn cancellable(self) -> bool {
         matches!(self, Self::Pending | Self::Available)
     }
 }
 
-/// The reward's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Credit,
@@ -62,23 +61,23 @@ impl Kind {
     }
 }
 
-/// What has happened to a reward since the start: laid over the formulas, kept only for rewards that were touched.
+/// Changes of a reward since the start. Only changed rewards have one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Touch {
     pub(super) cancelled: Option<i64>,
     pub(super) redeemed: Option<i64>,
     pub(super) deleted: bool,
     pub(super) moved_to: Option<u64>,
-    /// When it last changed, where that was since the start.
+    /// When it last changed; `None` if it has not changed since the start.
     pub(super) modified: Option<i64>,
 }
 
-/// One reward as it is now.
+/// The current facts of one reward.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
     pub(super) kind: Kind,
     pub(super) state: State,
-    /// Whether a retraction, or anything else, cancels it: gift cards cannot be, nor can what says so.
+    /// Whether a retraction or a cancellation cancels it. Gift cards and rewards that say so cannot be cancelled.
     pub(super) cancellable: bool,
     pub(super) created: i64,
     pub(super) scheduled: Option<i64>,
@@ -88,15 +87,15 @@ pub(super) struct Facts {
     pub(super) assigned: Option<i64>,
     pub(super) redeemed: Option<i64>,
     pub(super) redeemed_at: i64,
-    /// When it last changed, in Unix milliseconds. Many rewards share one moment to the millisecond.
+    /// When it last changed, in Unix milliseconds. Many rewards share one millisecond.
     pub(super) modified: i64,
     pub(super) source: &'static str,
-    /// Randomness for how it is written.
+    /// Randomness for its notation.
     pub(super) look: u64,
 }
 
 impl Data {
-    /// The facts of one reward, with what has happened to it since.
+    /// The facts of one reward, with its changes.
     pub(super) fn facts(&self, key: RewardKey, touch: Touch, tidy: bool) -> Facts {
         let packed = key.pack();
         let created = self.created(key);
@@ -113,7 +112,7 @@ impl Data {
         let credit = kind == Kind::Credit;
         let mut state = match self.hash(Tag::State, packed, 0) % 100 {
             0..10 => State::Pending,
-            // Only credits say in REST how much of them was redeemed, so only credits are redeemed here.
+            // Only credits show in REST how much was redeemed, so only credits are redeemed here.
             10..20 if credit => State::Redeemed,
             20..25 if credit => State::PartlyRedeemed,
             25..33 => State::Expired,
@@ -122,13 +121,13 @@ impl Data {
         };
         let late = self.late_reward(key).is_some();
         if key.side.is_unlisted() || (late && state != State::Pending) {
-            // What was given just now has not come to its end yet.
+            // A reward created just now is neither expired nor redeemed.
             state = State::Available;
         }
         let spread = self.hash(Tag::Value, packed, 1);
         let scheduled = (state == State::Pending).then(|| self.today + (2 + spread % 43) as i64 * DAY);
         let expires = match state {
-            // A reward of yesterday or today expired as soon as it was given.
+            // A reward of yesterday or today expires at its creation.
             State::Expired => Some((created + 30 * DAY).min(self.today - DAY).max(created)),
             State::Available if spread % 10 < 4 => Some(self.today + (30 + spread % 370) as i64 * DAY),
             _ => None,
@@ -180,24 +179,24 @@ impl Data {
         }
     }
 
-    /// When a reward of the past was cancelled or redeemed: at any moment of the ten days after it was made, as far as they
-    /// are over. Never at one moment for many, so that what ended last is not a crowd.
+    /// When a reward was cancelled or redeemed: some time in the ten days after its creation, up to today. The times differ, so
+    /// that the newest ones are not a crowd.
     fn ended(&self, packed: u64, created: i64) -> i64 {
         let room = (self.today - created).clamp(1, 10 * DAY);
         created + (self.hash(Tag::State, packed, 1) % room as u64) as i64
     }
 
-    /// A number for a reward that orders those of one moment, and leads back to it. Not the order of their IDs.
+    /// An invertible number of a reward that orders rewards of the same millisecond. It is not the order of their IDs.
     pub(super) fn tie(&self, key: RewardKey) -> u64 {
         self.scramble(key.pack()).reverse_bits()
     }
 
-    /// The reward of such a number.
+    /// The inverse of [`Data::tie`].
     pub(super) fn tied(&self, tie: u64) -> Option<RewardKey> {
         RewardKey::unpack(self.unscramble(tie.reverse_bits()))
     }
 
-    /// When a migration touched this reward, if one did: a tenth of the older ones were, in two moments of their own.
+    /// When a migration changed this reward: a tenth of the older ones were changed, at two points in time.
     fn migrated(&self, packed: u64, created: i64) -> Option<i64> {
         let roll = self.hash(Tag::Migration, packed, 0);
         if created > self.today - 30 * DAY || !roll.is_multiple_of(10) {

@@ -1,7 +1,7 @@
-//! Which GET request breaks, and how: a hash of the seed, the request, and how often this request has broken before.
+//! Which GET request breaks, and how: a hash of the seed, the request, and the number of its earlier faults.
 //!
-//! The same run breaks the same requests whatever the order in which they arrive, and repeating a request gets through
-//! in the end. Only requests that broke are remembered, so without faults nothing is kept and nothing is locked.
+//! A run breaks the same requests in any order of arrival, and a repeated request succeeds in the end. Only requests that broke
+//! are stored, so a run without faults stores and locks nothing.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,10 @@ use std::{
 
 use super::{
     lock::{hold, read, write},
-    mix::{Tag, hash},
     options::FaultKind,
+    random::{Tag, hash},
 };
 
-/// The faults in force.
 #[derive(Debug)]
 pub(super) struct Faults {
     seed: u64,
@@ -37,7 +36,7 @@ impl Faults {
         *write(&self.rates) = rates;
     }
 
-    /// The fault for this request, this time.
+    /// Draws the fault for this attempt of a request.
     pub(super) fn draw(&self, path: &str, query: &str) -> Option<FaultKind> {
         if !self.on.load(Ordering::Acquire) {
             return None;
@@ -47,7 +46,7 @@ impl Faults {
         let attempt = broken.get(&key).copied().unwrap_or(0);
         let roll = hash(self.seed, Tag::Fault, key, attempt);
         let kind = pick(&read(&self.rates), (roll >> 11) as f64 / (1_u64 << 53) as f64);
-        // A request that never broke is not remembered: it passes every time it is asked.
+        // A request that never broke is not stored: it always succeeds.
         if kind.is_some() || attempt > 0 {
             broken.insert(key, attempt + 1);
         }
@@ -65,7 +64,7 @@ fn pick(rates: &[(FaultKind, f64)], mut roll: f64) -> Option<FaultKind> {
     None
 }
 
-/// A number for a request. This hasher has fixed keys, unlike that of a map, so runs repeat.
+/// Hashes a request. This hasher has fixed keys, unlike that of a HashMap, so that runs repeat.
 fn request(path: &str, query: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(path.as_bytes());

@@ -1,8 +1,8 @@
-//! Files of reversals, as the vendor takes them by FTP or e-mail: what is in one, what comes of it, how that is answered.
+//! Reversal files that the vendor takes by FTP or e-mail: their rows, their effect, and their status.
 //!
-//! There is no FTP here: a control path takes the file. Columns are found by name, whatever the spelling. Every line of an
-//! Advocate program shows ACTION_NOT_FOUND although its reward is cancelled, as the refund guide says; a line that names
-//! nothing shows the same. Lines are counted from the header, which is line 1.
+//! There is no FTP here: a control path accepts the file. Columns are found by name in any spelling. Every row of an Advocate
+//! program shows ACTION_NOT_FOUND although its reward is cancelled, as the refund guide says; a row that names no action shows
+//! the same. Rows are counted from the header, which is line 1.
 
 use std::{
     sync::{Arc, Mutex, RwLock},
@@ -12,22 +12,22 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    book::PERFORMANCE,
+    action_log::PERFORMANCE,
     brand::page,
     items::Wanted,
     keys::ActionKey,
     lock::{hold, read},
-    mix::{Tag, hash},
     options::{FileErrors, Options},
     orders::uuid,
     query,
+    random::{Tag, hash},
     reply::{Reply, brand, brand_error},
     reversal::{Act, Reversals, status},
     time,
     world::World,
 };
 
-/// One file that was taken.
+/// One accepted file.
 #[derive(Debug)]
 struct File {
     id: String,
@@ -35,12 +35,12 @@ struct File {
     began: Instant,
     at: i64,
     rows: usize,
-    errors: Vec<Wrong>,
+    errors: Vec<RowError>,
 }
 
-/// What is wrong with one line.
+/// The error of one row.
 #[derive(Debug)]
-struct Wrong {
+struct RowError {
     line: usize,
     campaign: u64,
     tracker: String,
@@ -48,7 +48,7 @@ struct Wrong {
     reason: &'static str,
 }
 
-/// Every file that was taken.
+/// Every accepted file.
 #[derive(Debug)]
 pub(super) struct Files {
     seed: u64,
@@ -60,7 +60,7 @@ pub(super) struct Files {
 
 /// What a file asks for, as far as it can be read.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct AcceptedFile {
     pub(super) id: String,
     pub(super) rows: usize,
     pub(super) errors: usize,
@@ -79,8 +79,14 @@ impl Files {
         }
     }
 
-    /// Takes a file and starts what follows from it; `None` where it has no header that could be one.
-    pub(super) fn take(&self, world: &Arc<World>, reversals: &Reversals, name: &str, content: &str) -> Option<Taken> {
+    /// Accepts a file and starts its effect; `None` if it has no usable header.
+    pub(super) fn take(
+        &self,
+        world: &Arc<World>,
+        reversals: &Reversals,
+        name: &str,
+        content: &str,
+    ) -> Option<AcceptedFile> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(content.as_bytes());
         let header: Vec<String> = reader.headers().ok()?.iter().map(folded).collect();
         let place = |names: &[&str]| header.iter().position(|column| names.contains(&column.as_str()));
@@ -89,7 +95,7 @@ impl Files {
         if action.is_none() && order.is_none() {
             return None;
         }
-        let (mut taken, mut wrong, mut acts) = (Taken::default(), Vec::new(), Vec::new());
+        let (mut taken, mut wrong, mut acts) = (AcceptedFile::default(), Vec::new(), Vec::new());
         for (place, row) in reader.records().enumerate() {
             taken.rows += 1;
             let row = row.unwrap_or_default();
@@ -105,7 +111,7 @@ impl Files {
             if let Some(reason) = error {
                 let campaign = keys.first().map_or(0, |key| world.data.campaign(key.buyer));
                 let (tracker, order) = (line.tracker.to_owned(), line.order.to_owned());
-                wrong.push(Wrong { line: place + 2, campaign, tracker, order, reason });
+                wrong.push(RowError { line: place + 2, campaign, tracker, order, reason });
             }
             let act = match line.amount.parse::<f64>() {
                 Ok(0.0) => Act::Reverse { zero: true },
@@ -128,7 +134,7 @@ impl Files {
         Some(taken)
     }
 
-    /// `GET /FTPFileSubmissions`, the newest first.
+    /// `GET /FTPFileSubmissions`, newest first.
     pub(super) fn list(&self, sid: &str, json: bool, query: &str) -> Reply {
         let date = |key: &str| query::value(query, key).map(|text| time::parse(&text));
         let names = ["SubmissionDateStart", "SubmissionDateEnd", "CompletedDateStart", "CompletedDateEnd"];
@@ -148,7 +154,7 @@ impl Files {
         page(json, sid, ("FTPFileSubmissions", query), "FTPFileSubmissions", values, 100)
     }
 
-    /// One file, or its errors; `documented` is the path that the documents show, not the one in a sample.
+    /// One file or its errors. `documented` is the path in the documents, not the one in a sample.
     pub(super) fn one(&self, sid: &str, json: bool, documented: bool, rest: &str, query: &str) -> Reply {
         let (id, what) = rest.split_once('/').unwrap_or((rest, ""));
         let files = hold(&self.taken);
@@ -198,8 +204,8 @@ impl Files {
         value
     }
 
-    fn wrong(&self, sid: &str, file: &File, wrong: &Wrong) -> Value {
-        let Wrong { line, campaign, tracker, order, reason } = wrong;
+    fn wrong(&self, sid: &str, file: &File, wrong: &RowError) -> Value {
+        let RowError { line, campaign, tracker, order, reason } = wrong;
         json!({
             "Line": self.number(*line as u64), "CampaignId": self.number(*campaign),
             "ActionTrackerId": tracker.parse().map_or_else(|_| json!(tracker), |tracker| self.number(tracker)),
@@ -209,13 +215,13 @@ impl Files {
         })
     }
 
-    /// How many files were taken.
+    /// Number of accepted files.
     pub(super) fn count(&self) -> usize {
         hold(&self.taken).len()
     }
 }
 
-/// One line, column by column.
+/// One row by column.
 struct Line<'a> {
     action: &'a str,
     order: &'a str,
@@ -225,7 +231,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The actions it reaches, and what is wrong with it.
+    /// The actions that it names, and what is wrong with it.
     fn read(&self, world: &World) -> (Vec<ActionKey>, Option<&'static str>) {
         if self.action.is_empty() && self.order.is_empty() {
             return (Vec::new(), Some("OID_MISSING"));
@@ -243,7 +249,7 @@ impl Line<'_> {
     }
 }
 
-/// A column's name without the differences between the vendor's documents.
+/// A column name without the differences between the vendor's documents.
 fn folded(name: &str) -> String {
     name.trim_start_matches('\u{feff}').chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
 }

@@ -1,25 +1,25 @@
-//! What an order consists of, and what a modification makes of it.
+//! The items of an order, and how a modification changes them.
 //!
-//! The items of an order are a formula, and add up to its amount; everything is in hundredths. Pure arithmetic: nothing here
-//! remembers a change, and nothing here knows of HTTP. What the vendor does with a SKU that the action does not have, or
-//! with an item that would fall below 0, is not published; here nothing happens, and 0 is the least.
+//! The items are a formula and add up to the order's amount; everything is in hundredths. Pure: this module stores no change
+//! and does not know HTTP. The vendor does not publish what happens to an unknown SKU or to an item below 0. Here an unknown
+//! SKU is ignored, and 0 is the least.
 
-use super::{data::Data, keys::ActionKey, mix::Tag};
+use super::{data::Data, keys::ActionKey, random::Tag};
 
-/// One line of an order.
+/// One item of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Item {
     pub(super) sku: String,
     pub(super) name: &'static str,
     pub(super) category: &'static str,
     pub(super) quantity: u64,
-    /// What they cost together.
+    /// The total price of this item's quantity.
     pub(super) cents: i64,
-    /// When it was last changed, and the reason given.
+    /// When it was last changed, and the reason.
     pub(super) adjusted: Option<(i64, String)>,
 }
 
-/// What is to become of one item.
+/// The requested change of one item.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ItemWanted {
     pub(super) sku: String,
@@ -28,13 +28,13 @@ pub(super) struct ItemWanted {
     pub(super) delta: Option<i64>,
 }
 
-/// What a modification asks for.
+/// The request of a modification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// This is the whole order's amount now.
+    /// The new amount of the whole order.
     Amount(i64),
     Items(Vec<ItemWanted>),
-    /// Something else, such as a customer's status.
+    /// Another change, such as the customer's status.
     Other,
 }
 
@@ -50,7 +50,7 @@ const GOODS: [(&str, &str); 8] = [
 ];
 
 impl Data {
-    /// The items of an action's order as it was placed: one to three, each with a SKU of its own.
+    /// The original items of an action's order: one to three, with different SKUs.
     pub(super) fn items(&self, key: ActionKey) -> Vec<Item> {
         let total = self.amount(key.buyer, key.order) as i64;
         let roll = self.hash(Tag::Item, key.buyer, key.order);
@@ -73,12 +73,11 @@ impl Data {
     }
 }
 
-/// The sum of all items.
 pub(super) fn total(items: &[Item]) -> i64 {
     items.iter().map(|item| item.cents).sum()
 }
 
-/// Does what is wanted to the items.
+/// Applies a modification to the items.
 pub(super) fn apply(items: &mut [Item], wanted: &Wanted, at: i64, reason: &str) {
     match wanted {
         Wanted::Other => {}
@@ -102,14 +101,14 @@ fn adjust(item: &mut Item, change: &ItemWanted, at: i64, reason: &str) {
         _ if change.quantity == Some(0) => 0,
         (Some(amount), _) => amount.max(0),
         (None, Some(delta)) => (item.cents + delta).max(0),
-        // Fewer of them cost less, at the price of one.
+        // A smaller quantity costs less, at the unit price.
         (None, None) if before > 0 => item.cents * item.quantity as i64 / before as i64,
         (None, None) => item.cents,
     };
     item.adjusted = Some((at, reason.to_owned()));
 }
 
-/// Shares a new total out among the items in proportion; the last takes what rounding leaves.
+/// Distributes a new total over the items in proportion; the last one takes the rounding difference.
 fn spread(items: &mut [Item], amount: i64, at: i64, reason: &str) {
     let (before, count) = (total(items), items.len());
     let mut left = amount;
@@ -121,7 +120,7 @@ fn spread(items: &mut [Item], amount: i64, at: i64, reason: &str) {
     }
 }
 
-/// Reads what a PUT wants: `Sku`, `Sku2`, … with `Quantity`, `Amount` or `ItemSubTotalDelta` of the same number, or an
+/// Reads the request of a PUT: `Sku`, `Sku2`, … with `Quantity`, `Amount` or `ItemSubTotalDelta` of the same number, or an
 /// amount without a SKU.
 pub(super) fn wanted(get: impl Fn(&str) -> Option<String>) -> Result<Wanted, (&'static str, &'static str)> {
     let money = |name: &str| {

@@ -1,33 +1,33 @@
-//! The names that the formulas give to what they know: a reward, an action, and what is particular about an order.
+//! Keys of the formulas: a reward, an action, and the class of an order.
 
-/// Whose reward it is.
+/// To whom a reward was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Side {
-    /// The buyer's own.
+    /// To the buyer.
     Friend,
-    /// That of the participant who referred the buyer.
+    /// To the participant who referred the buyer.
     Referrer,
-    /// Given by hand: no order behind it.
+    /// Given manually, without an order.
     Manual,
-    /// One more reward of the buyer for the same action, which only the referral and its own ID lead to.
+    /// One more reward of the buyer for the same action. Only the referral and its own ID lead to it.
     Third,
-    /// One more reward of the buyer for the same referral, without a link to any order.
+    /// One more reward of the buyer for the same referral, without a link to an order.
     Loose,
 }
 
 impl Side {
-    /// Whether the reward carries the order and the action that it was given for.
+    /// Whether the reward carries its order and action.
     pub(super) fn is_linked(self) -> bool {
         !matches!(self, Self::Manual | Self::Loose)
     }
 
-    /// Whether no list of rewards has it.
+    /// Whether no list shows the reward.
     pub(super) fn is_unlisted(self) -> bool {
         matches!(self, Self::Third | Self::Loose)
     }
 }
 
-/// One reward: which action of which order of which buyer, and whose side.
+/// One reward: its action, order and buyer, and the side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct RewardKey {
     pub(super) buyer: u64,
@@ -37,7 +37,7 @@ pub(super) struct RewardKey {
 }
 
 impl RewardKey {
-    /// All four in one number, below 2^48.
+    /// All four parts in one number below 2^48.
     pub(super) fn pack(self) -> u64 {
         let side = match self.side {
             Side::Friend => 0,
@@ -72,13 +72,13 @@ pub(super) struct ActionKey {
 }
 
 impl ActionKey {
-    /// The reward this action gave to one side, whether or not it exists.
+    /// The reward of this action for one side, whether or not it exists.
     pub(super) fn reward(self, side: Side) -> RewardKey {
         RewardKey { buyer: self.buyer, order: self.order, action: self.action, side }
     }
 }
 
-/// What is particular about an order.
+/// What is special about an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Plain,
@@ -87,7 +87,7 @@ pub(super) enum Class {
     Unfamiliar,
     Ambiguous,
     ZeroAmount,
-    /// Its rewards name the buyer's second order too, which is real and has an action of its own.
+    /// Its rewards also name the buyer's second order, which is real and has its own action.
     Shared,
     /// Its rewards say that they cannot be cancelled.
     Kept,

@@ -1,27 +1,33 @@
 //! impact.com's Advocate and Brand APIs in one process, to try, test and train without an account.
 //!
-//! Written from the vendor's documents and sharing no type with recoup, so that one misreading cannot cancel out another. It
-//! depends on nothing of recoup, prints nothing, and must never be reachable from outside: it binds 127.0.0.1 only. `recoup
-//! simulate` starts it, and so does the program `impact-simulator`.
+//! Written from the vendor's documents. It shares no type with recoup, so that one misreading cannot hide another, and it
+//! depends on nothing of recoup. It prints nothing and binds 127.0.0.1 only. `recoup simulate` and the program
+//! `impact-simulator` start it.
 //!
-//! In reading order: `options` (flags) → `mix`, `data`, `rewarded`, `names`, `orders`, `items`, `late`, `facts` (the data set
-//! as formulas) → `roster`, `timeline`, `book`, `programs`, `referrals`,
-//! `world`, `change` (what has changed since) → `reward_json`, `advocate`,
-//! `graphql`, `export`, `export_file`, `storage`, `brand`, `actions`, `reversal`, `files`, `dispatch` (the APIs) → `auth`, `limit`, `faults`, `rewrites`, `wire` (the
-//! weather) → `record`, `truth`, `examples`, `control` (what tests see). A request passes through `serve`: recorded → admitted →
-//! limited → broken → answered.
+//! In reading order:
+//! - flags: `options`
+//! - the data set as formulas: `random`, `data`, `rewarded`, `names`, `orders`, `items`, `new_orders`, `facts`
+//! - changes since the start: `participants`, `timeline`, `action_log`, `programs`, `referrals`, `world`, `changes`,
+//!   `deleted_accounts`
+//! - the APIs: `reward_json`, `advocate`, `graphql`, `export`, `export_file`, `storage`, `brand`, `actions`, `reversal`,
+//!   `files`, `writes`, `webhooks`
+//! - limits and faults: `auth`, `limit`, `faults`, `rewrites`, `connection`
+//! - what tests see: `record`, `truth`, `examples`, `control`
+//!
+//! `serve` handles a request: it records, authenticates, limits, breaks, and answers it.
 
-#![expect(clippy::disallowed_methods, reason = "it is the other side of the wire, with a clock of its own")]
+#![expect(clippy::disallowed_methods, reason = "the simulator stands for the vendor, whose clock is not recoup's")]
 
+mod action_log;
 mod actions;
 mod advocate;
 mod auth;
-mod book;
 mod brand;
-mod change;
+mod changes;
+mod connection;
 mod control;
 mod data;
-mod dispatch;
+mod deleted_accounts;
 mod examples;
 mod export;
 mod export_file;
@@ -29,18 +35,18 @@ mod facts;
 mod faults;
 mod files;
 mod graphql;
-mod hooks;
 mod items;
 mod keys;
-mod late;
 mod limit;
 mod lock;
-mod mix;
 mod names;
+mod new_orders;
 mod options;
 mod orders;
+mod participants;
 mod programs;
 mod query;
+mod random;
 mod record;
 mod referrals;
 mod reply;
@@ -48,7 +54,6 @@ mod reversal;
 mod reward_json;
 mod rewarded;
 mod rewrites;
-mod roster;
 mod serve;
 mod storage;
 #[cfg(test)]
@@ -56,9 +61,9 @@ mod tests;
 mod time;
 mod timeline;
 mod truth;
-mod vanish;
-mod wire;
+mod webhooks;
 mod world;
+mod writes;
 
 use std::{
     collections::HashSet,
@@ -86,7 +91,7 @@ pub use options::{
     OnOff, Options, OrderScope, ProgramRule, ReferralAfter, ReferralRewards, SubmissionsList, UserEvents,
 };
 
-/// Everything that answers.
+/// Shared state of all connections.
 #[derive(Debug)]
 struct Simulator {
     tenant: String,
@@ -102,24 +107,24 @@ struct Simulator {
     reversals: reversal::Reversals,
     files: files::Files,
     exports: export::Exports,
-    hooks: hooks::Hooks,
-    /// Writes that were told to wait once.
+    webhooks: webhooks::Webhooks,
+    /// Writes that were told once to wait.
     made_to_wait: Mutex<HashSet<String>>,
 }
 
-/// What a connection reaches.
+/// The host that a connection reached.
 #[derive(Debug, Clone, Copy)]
 enum Origin {
     /// Both vendor APIs.
     Api,
-    /// The host that the files of exports lie on.
+    /// The host of export files.
     Storage,
 }
 
-/// A simulator that is listening.
+/// A running simulator.
 #[derive(Debug)]
 pub struct Running {
-    /// Where it listens, with the port that was taken.
+    /// The address with the actual port.
     pub addr: SocketAddr,
     simulator: Arc<Simulator>,
     server: JoinHandle<()>,
@@ -129,17 +134,16 @@ pub struct Running {
 impl Running {
     /// Waits until it has stopped.
     pub async fn finished(self) {
-        // It ends by being told to or by a panic, which the runtime has reported.
+        // It ends if it is stopped, or by a panic that the runtime has reported.
         let _ended = tokio::join!(self.server, self.storage);
     }
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end. The Advocate API is at `/api/v1` below it, the Brand API at
-    /// `/Advertisers`.
+    /// `http://127.0.0.1:PORT` without a trailing slash. The Advocate API is at `/api/v1`, the Brand API at `/Advertisers`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Orders to try things on, as things stand now.
+    /// Example orders from the current data.
     pub fn examples(&self) -> Examples {
         Examples::find(&self.simulator.world)
     }
@@ -152,7 +156,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     let addr = listener.local_addr()?;
-    // Another port is another origin: what is sent to the API must not be sent there.
+    // Another port is another origin: a client must not send it the API's credentials.
     let storage = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let simulator = Arc::new(Simulator {
         world: Arc::new(world::World::new(&options, time::midnight(options.today))),
@@ -166,7 +170,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
         reversals: reversal::Reversals::new(&options, stop.clone()),
         files: files::Files::new(&options),
         exports: export::Exports::new(&options, storage.local_addr()?),
-        hooks: hooks::Hooks::default(),
+        webhooks: webhooks::Webhooks::default(),
         made_to_wait: Mutex::default(),
         latency: options.latency,
         tenant: options.tenant,
@@ -176,7 +180,7 @@ pub async fn start(options: Options, stop: CancellationToken) -> io::Result<Runn
     Ok(Running { addr, simulator, server, storage })
 }
 
-/// Takes connections until told to stop; those that are open then are dropped.
+/// Accepts connections until `stop` is cancelled, then drops the open ones.
 async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -185,7 +189,7 @@ async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>
             Some(_ended) = connections.join_next() => {}
             taken = listener.accept() => match taken {
                 Ok((stream, _)) => drop(connections.spawn(connection(stream, origin, simulator.clone()))),
-                // Out of file handles, most likely: wait for some to come free instead of spinning.
+                // Most likely out of file handles: waits for free ones instead of spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
         }
@@ -193,10 +197,10 @@ async fn accept(listener: TcpListener, origin: Origin, simulator: Arc<Simulator>
 }
 
 async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>) {
-    // Without it small answers wait for the client's acknowledgement; if it fails they are merely slow.
+    // Without it small responses wait for the client's acknowledgement. If it fails they are slower.
     let _slower_without = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
-    let wire = wire::Wire::new(stream, reset.clone());
+    let connection = connection::Connection::new(stream, reset.clone());
     let service = service_fn(move |request| {
         let (simulator, reset) = (simulator.clone(), reset.clone());
         async move {
@@ -210,11 +214,11 @@ async fn connection(stream: TcpStream, origin: Origin, simulator: Arc<Simulator>
             answered
         }
     });
-    // Answers are small: one flat write costs less than a vectored one (a fifth more answers a second).
+    // Responses are small: one flat write costs less than a vectored one (a fifth more responses a second).
     let server = http1::Builder::new()
         .writev(false)
         .auto_date_header(time::has_date())
-        .serve_connection(TokioIo::new(wire), service);
-    // A broken connection is either the client's affair or on purpose.
+        .serve_connection(TokioIo::new(connection), service);
+    // A broken connection is the client's doing or on purpose.
     let _ended = server.await;
 }

@@ -1,7 +1,7 @@
-//! The enforced request limits, how they are told, and whether the client listens.
+//! The enforced request limits, their headers, and whether the client obeys them.
 //!
-//! Each vendor host has its own limits. A client that was told to wait and asks again before the time is up is recorded:
-//! that is the one thing a limiter must never do. Without `--rate` and `--quota` nothing here is touched.
+//! Each vendor host has its own limits. A client that was told to wait and sends a request too early is recorded as a
+//! violation. Without `--rate` and `--quota` this module does nothing.
 
 use std::{
     sync::{
@@ -17,10 +17,10 @@ use super::{
     record::Host,
 };
 
-/// Requests that were on their way when the answer told the client to wait are no violation.
-const ON_THE_WAY: Duration = Duration::from_millis(250);
-/// Clocks and timers are not exact.
-const EARLY: Duration = Duration::from_millis(50);
+/// A request that was already in flight when the response told the client to wait is no violation.
+const IN_FLIGHT_TOLERANCE: Duration = Duration::from_millis(250);
+/// Tolerance for inexact clocks and timers.
+const TIMER_TOLERANCE: Duration = Duration::from_millis(50);
 
 /// The limits of both hosts.
 #[derive(Debug)]
@@ -31,13 +31,13 @@ pub(super) struct Limits {
     window: Duration,
     header: LimitHeader,
     hosts: [Mutex<Used>; 2],
-    told: [Told; 2],
+    pause: [Pause; 2],
 }
 
-/// What a host has let through.
+/// Requests that a host has accepted.
 #[derive(Debug)]
 struct Used {
-    /// Requests that may start at once: a bucket that holds one second's worth.
+    /// A token bucket that holds one second's requests.
     tokens: f64,
     filled: Instant,
     window_began: Option<Instant>,
@@ -46,14 +46,14 @@ struct Used {
 
 /// When a client was told to wait, and until when, in milliseconds since the start.
 #[derive(Debug, Default)]
-struct Told {
+struct Pause {
     at: AtomicU64,
     until: AtomicU64,
 }
 
-/// A host's answer to one request.
+/// The limit state after one request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct LimitState {
     pub(super) over: bool,
     limit: u64,
     remaining: u64,
@@ -74,18 +74,18 @@ impl Limits {
             window: options.window,
             header: options.limit_header,
             hosts: [used(), used()],
-            told: Default::default(),
+            pause: Default::default(),
         }
     }
 
-    /// Counts a request; nothing where there are no limits.
-    pub(super) fn admit(&self, host: Host, now: Instant) -> Option<Standing> {
+    /// Counts a request; `None` without limits.
+    pub(super) fn admit(&self, host: Host, now: Instant) -> Option<LimitState> {
         if self.rate.is_none() && self.quota.is_none() {
             return None;
         }
         let mut used = hold(&self.hosts[host as usize]);
         let mut standing =
-            Standing { over: false, limit: self.rate.unwrap_or(0), remaining: 0, reset: Duration::from_secs(1) };
+            LimitState { over: false, limit: self.rate.unwrap_or(0), remaining: 0, reset: Duration::from_secs(1) };
         if let Some(rate) = self.rate {
             let rate = rate as f64;
             let gained = now.saturating_duration_since(used.filled).as_secs_f64() * rate;
@@ -121,8 +121,8 @@ impl Limits {
         Some(standing)
     }
 
-    /// The headers that tell a standing; on a refusal the client has been told to wait.
-    pub(super) fn headers(&self, host: Host, standing: Standing, now: Instant) -> Vec<(&'static str, String)> {
+    /// The headers of a limit state. A refusal tells the client to wait.
+    pub(super) fn headers(&self, host: Host, standing: LimitState, now: Instant) -> Vec<(&'static str, String)> {
         let seconds = standing.reset.as_secs_f64().ceil() as u64;
         let epoch = (unix_seconds() + standing.reset.as_secs_f64()).ceil() as u64;
         let (limit, remaining) = (standing.limit.to_string(), standing.remaining.to_string());
@@ -154,38 +154,38 @@ impl Limits {
             LimitHeader::RetryAfter | LimitHeader::RetryAfterDate | LimitHeader::None => Vec::new(),
         };
         if standing.over && !headers.is_empty() {
-            // Every header is rounded up, so a client that keeps to it comes after the true end.
-            self.tell(host, now, standing.reset);
+            // Every header is rounded up, so a client that obeys it arrives after the true end.
+            self.set_pause(host, now, standing.reset);
         }
         headers
     }
 
-    /// Notes that the client was told to wait this long.
-    pub(super) fn tell(&self, host: Host, now: Instant, wait: Duration) {
-        let told = &self.told[host as usize];
+    /// Records that the client was told to wait this long.
+    pub(super) fn set_pause(&self, host: Host, now: Instant, wait: Duration) {
+        let pause = &self.pause[host as usize];
         let at = now.saturating_duration_since(self.start);
-        // While a wait lasts, being told again does not begin it anew: a client that hammers is never "on its way".
-        if at.as_millis() as u64 >= told.until.load(Relaxed) {
-            told.at.store(at.as_millis() as u64, Relaxed);
+        // A second refusal during a wait does not restart it: otherwise every request of a client that never waits would count
+        // as in flight.
+        if at.as_millis() as u64 >= pause.until.load(Relaxed) {
+            pause.at.store(at.as_millis() as u64, Relaxed);
         }
-        told.until.fetch_max((at + wait).as_millis() as u64, Relaxed);
+        pause.until.fetch_max((at + wait).as_millis() as u64, Relaxed);
     }
 
-    /// By how much a request comes too early, if it does.
+    /// By how much a request is too early, if it is.
     pub(super) fn too_early(&self, host: Host, now: Instant) -> Option<Duration> {
-        let told = &self.told[host as usize];
-        let until = told.until.load(Relaxed);
+        let pause = &self.pause[host as usize];
+        let until = pause.until.load(Relaxed);
         if until == 0 {
             return None;
         }
         let now = now.saturating_duration_since(self.start);
-        let since = now.saturating_sub(Duration::from_millis(told.at.load(Relaxed)));
+        let since = now.saturating_sub(Duration::from_millis(pause.at.load(Relaxed)));
         let early = Duration::from_millis(until).saturating_sub(now);
-        (early > EARLY && since > ON_THE_WAY).then_some(early)
+        (early > TIMER_TOLERANCE && since > IN_FLIGHT_TOLERANCE).then_some(early)
     }
 }
 
-/// Seconds since 1970.
 fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
@@ -206,9 +206,9 @@ mod tests {
         assert_eq!(headers[2], ("x-ratelimit-reset", "9".to_owned()));
         assert!(limits.too_early(Host::Brand, at(1100)).is_none(), "it was on its way");
         assert!(limits.too_early(Host::Brand, at(2000)).is_some());
-        assert!(limits.too_early(Host::Advocate, at(2000)).is_none(), "the other host told nothing");
-        limits.tell(Host::Brand, at(2000), Duration::from_secs(8));
-        assert!(limits.too_early(Host::Brand, at(2100)).is_some(), "being told again is no excuse");
+        assert!(limits.too_early(Host::Advocate, at(2000)).is_none(), "the other host has no pause");
+        limits.set_pause(Host::Brand, at(2000), Duration::from_secs(8));
+        assert!(limits.too_early(Host::Brand, at(2100)).is_some(), "a second refusal is no excuse");
         assert!(limits.too_early(Host::Brand, at(10_001)).is_none());
         assert_eq!(over(10_100), Some(false));
     }

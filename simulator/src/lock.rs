@@ -1,7 +1,7 @@
-//! Locks that a panic elsewhere does not spoil.
+//! Locks that ignore poisoning.
 //!
-//! A poisoned lock would turn one failed request into a server that answers nothing; the data behind these locks are
-//! changed in single steps, so what a panic leaves is whole.
+//! A poisoned lock would turn one failed request into a server that answers nothing. The data behind these locks change in
+//! single steps, so a panic leaves them consistent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

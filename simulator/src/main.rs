@@ -1,4 +1,4 @@
-//! `impact-simulator`: serves both vendor APIs from this machine until Ctrl-C.
+//! `impact-simulator`: serves both vendor APIs on this machine until Ctrl-C.
 
 use std::process::ExitCode;
 

@@ -1,15 +1,14 @@
-//! What accounts, users and rewards are called: e-mail addresses, hashes, numbers, and odd text, each of which can be
-//! read back.
+//! IDs of accounts, users and rewards: e-mail addresses, hashes, numbers, and unusual text. Each ID can be read back.
 //!
-//! Reading back is a guess at the number inside the text followed by writing the text again and comparing, so it can
-//! never be wrong, only fail. No table is kept.
+//! Reading back guesses the number in the text, writes the ID again and compares, so it can fail but never be wrong. There is
+//! no table.
 
 use std::io::Write as _;
 
 use super::{
     data::Data,
     keys::{ActionKey, RewardKey},
-    mix::Tag,
+    random::Tag,
 };
 
 const FIRST: [&str; 16] = [
@@ -53,7 +52,7 @@ impl Data {
         self.write_name(out, owner, 600_000);
     }
 
-    /// The user ID. As usual with this vendor it is the account ID, except that numbers differ.
+    /// The user ID. With this vendor it is usually the account ID; here it differs if it is a number.
     pub(super) fn write_user_id(&self, out: &mut Vec<u8>, person: u64) {
         self.write_name(out, person, 600_001);
     }
@@ -83,18 +82,18 @@ impl Data {
         text(|out| self.write_user_id(out, person))
     }
 
-    /// The e-mail address: the ID itself where that is one.
+    /// The e-mail address: the ID itself if that is one.
     pub(super) fn email(&self, person: u64) -> String {
         let id = self.user_id(person);
         if id.contains('@') { id } else { format!("{}_{person}@mail.example", self.last_name(person)) }
     }
 
-    /// The participant whose account ID this is, whether or not they own an account.
+    /// The participant of this account ID, whether or not they own an account.
     pub(super) fn find_account(&self, id: &str) -> Option<u64> {
         self.find_name(id, 600_000)
     }
 
-    /// The participant whose user ID this is.
+    /// The participant of this user ID.
     pub(super) fn find_user(&self, id: &str) -> Option<u64> {
         self.find_name(id, 600_001)
     }
@@ -109,7 +108,7 @@ impl Data {
             let digits = local.bytes().rev().take_while(u8::is_ascii_digit).count();
             local[local.len() - digits..].parse().ok()?
         };
-        // Numbers this large never name anyone, and would overflow below.
+        // Larger numbers belong to no participant and would overflow below.
         if number > u64::from(u32::MAX) {
             return None;
         }
@@ -137,7 +136,7 @@ impl Data {
         text(|out| self.write_reward_id(out, key))
     }
 
-    /// The reward behind a reward ID, if the formulas know it.
+    /// The reward of a reward ID, if the formulas know it.
     pub(super) fn find_reward(&self, id: &str) -> Option<RewardKey> {
         if id.len() != 24 || !id.is_ascii() {
             return None;
@@ -146,7 +145,7 @@ impl Data {
         (self.is_real(key) && self.reward_id(key) == id).then_some(key)
     }
 
-    /// The ID of an order's referral: the second of the order, and what leads back to the order.
+    /// The ID of an order's referral: the second of the order, and a number that leads to the order.
     pub(super) fn write_referral_id(&self, out: &mut Vec<u8>, buyer: u64, order: u64) {
         let mut digits = [0; 24];
         hex(&mut digits[..8], (self.ordered(buyer, order) / 1000) as u64);
@@ -154,7 +153,7 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
-    /// The order behind a referral's ID.
+    /// The order of a referral ID.
     pub(super) fn find_referral(&self, id: &str) -> Option<(u64, u64)> {
         let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 1 << 60;
         let (buyer, order) = Self::numbered(number)?;
@@ -172,7 +171,7 @@ impl Data {
         out.extend_from_slice(&digits);
     }
 
-    /// The action behind an event's ID.
+    /// The action of an event ID.
     pub(super) fn find_event(&self, id: &str) -> Option<ActionKey> {
         let number = self.unscramble(u64::from_str_radix(id.get(8..24)?, 16).ok()?) ^ 2 << 60;
         let (buyer, order) = Self::numbered(number / 2)?;
@@ -197,14 +196,14 @@ impl Data {
     }
 }
 
-/// What `write` writes, as text.
+/// The output of `write` as text.
 fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::with_capacity(48);
     write(&mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// The low digits of a number in lower-case hex: `write!` costs too much in what every reward needs.
+/// The low digits of a number in lower-case hex. Faster than `write!`, and every reward needs it.
 pub(super) fn hex(out: &mut [u8], mut value: u64) {
     for digit in out.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value & 15) as usize];

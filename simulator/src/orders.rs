@@ -1,14 +1,13 @@
-//! The order IDs: every shape that people use, each unique.
+//! Order IDs: every shape that shops use, each unique.
 //!
-//! Shapes differ by their letters and each holds the order's own number, so no two orders share an ID. Pairs that differ
-//! only in case exist on purpose: a client that folds case finds the wrong order.
+//! Each ID contains the order's own number, so no two orders share an ID. Some pairs differ only in case, so that a client that
+//! ignores case finds the wrong order.
 
 use std::fmt::Write as _;
 
-use super::{data::Data, keys::Class, mix::Tag};
+use super::{data::Data, keys::Class, random::Tag};
 
 impl Data {
-    /// The order's ID.
     pub(super) fn order_id(&self, buyer: u64, order: u64) -> String {
         let number = Self::number(buyer, order);
         if order < 2 && self.hash(Tag::Twin, buyer, 0).is_multiple_of(8) && self.first_orders(buyer) > 1 {
@@ -35,15 +34,14 @@ impl Data {
         }
     }
 
-    /// Whether the ID arrives as a JSON number: some of those that are plain numbers.
+    /// Whether the ID is a JSON number: some purely numeric IDs are.
     pub(super) fn order_id_is_number(&self, buyer: u64, order: u64) -> bool {
         self.shape(buyer, order) == 15
             && (self.hash(Tag::Shape, buyer, order) >> 32).is_multiple_of(4)
             && self.order_id(buyer, order).bytes().all(|b| b.is_ascii_digit())
     }
 
-    /// The other order ID that a reward offers: that of no order where it is ambiguous, that of the buyer's next where it is
-    /// shared.
+    /// The second order ID that a reward offers: of no order if it is ambiguous, of the buyer's next order if it is shared.
     pub(super) fn second_order_id(&self, buyer: u64, order: u64) -> Option<String> {
         match self.class(buyer, order) {
             Class::Ambiguous => Some(format!("WEB-{}", Self::number(buyer, order))),
@@ -52,8 +50,8 @@ impl Data {
         }
     }
 
-    /// The order behind an order ID, its own or else the second one of an ambiguous order: a guess at the number inside, checked by
-    /// writing the ID again. Only those buyers are considered of whom `is_here` is true: the formulas know no end of them.
+    /// The order of an order ID, or of the second ID of an ambiguous order. Guesses the number in the text and checks it by
+    /// writing the ID again. Considers only buyers for whom `is_here` is true, because the formulas have no last buyer.
     pub(super) fn find_order(&self, id: &str, is_here: impl Fn(u64) -> bool) -> Option<(u64, u64)> {
         let hexed = |hex: String| u64::from_str_radix(&hex, 16).ok().map(|number| self.unscramble(number));
         let mut numbers = Vec::new();
@@ -93,7 +91,7 @@ impl Data {
         uuid(a, b)
     }
 
-    /// 64 characters, as long as the vendor's files allow.
+    /// 64 characters, the longest ID that the vendor's files allow.
     fn long(&self, number: u64) -> String {
         let mut id = format!("{:016x}", self.scramble(number));
         for part in 0..3 {
@@ -103,7 +101,7 @@ impl Data {
     }
 }
 
-/// Two numbers in the form of a version 4 UUID. Only the second loses bits, so the first still tells IDs apart.
+/// Two numbers in the form of a version 4 UUID. Only the second one loses bits, so the first keeps IDs unique.
 pub(super) fn uuid(a: u64, b: u64) -> String {
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}",

@@ -1,7 +1,8 @@
-//! The tenant's one program, its rules as GraphQL shows them, and what its refund rule takes back.
+//! The tenant's one program, its rules in GraphQL, and what its refund rule takes back.
 //!
-//! The rules follow the schema that the vendor publishes for referral programs with objectives (`docs/vendor/program-rules.md`). What
-//! can be read and what happens are two settings, because a client must not take one for the other.
+//! The rules follow the schema that the vendor publishes for referral programs with objectives
+//! (`docs/vendor/program-rules.md`). What a reader sees and what happens are two settings, because a client must not confuse
+//! them.
 
 use std::sync::RwLock;
 
@@ -14,12 +15,12 @@ use super::{
     options::{OnOff, Options, ProgramRule},
 };
 
-/// The program that every reward of an order belongs to.
+/// The program of every reward that belongs to an order.
 pub(super) const ID: &str = "friends-and-family";
-/// What the program's rewards are called in its rules.
+/// Keys of the program's rewards in its rules.
 const REWARD_KEYS: [&str; 3] = ["referredReward", "referrerReward", "bonusReward"];
 
-/// What can be changed while the simulator runs.
+/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Live {
     missing: bool,
@@ -28,7 +29,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Sets one setting; whether it exists and the value is one.
+    /// Changes one setting. Returns whether name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "rule-missing" => value.parse().map(|missing| self.missing = missing).is_ok(),
@@ -39,13 +40,12 @@ impl Live {
     }
 }
 
-/// The program.
 #[derive(Debug)]
 pub(super) struct Programs {
     pub(super) live: RwLock<Live>,
 }
 
-/// What the refund rule takes back of an action that was reversed.
+/// What the refund rule takes back of a reversed action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Effect {
     pub(super) reward_keys: &'static [&'static str],
@@ -68,7 +68,7 @@ impl Programs {
         Effect { reward_keys, conversion }
     }
 
-    /// Whether the schema in force has no rules at all.
+    /// Whether the schema in force has no rules.
     pub(super) fn lacks_rules(&self) -> bool {
         read(&self.live).rule == ProgramRule::NoField
     }
@@ -78,7 +78,7 @@ impl Programs {
         read(&self.live).rule == ProgramRule::Forbidden
     }
 
-    /// The program as a whole: every field that can be asked for.
+    /// The whole program with every field of the schema.
     pub(super) fn program(&self, today: i64) -> Value {
         let Live { missing, rule, .. } = *read(&self.live);
         let other = rule == ProgramRule::OtherTemplate;

@@ -1,7 +1,7 @@
 //! Query strings, form bodies and path segments.
 //!
-//! Decoded as forms are: `+` is a space. That is what turns an e-mail address with a plus that a client forgot to encode
-//! into another account, so nothing here is forgiving.
+//! Decoded like forms: `+` is a space. An e-mail address with a plus that a client forgot to encode is therefore another
+//! account, as with the vendor.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ pub(super) fn raw<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     })
 }
 
-/// A number, where the key is there and holds one.
+/// The number of a key, if it is present and valid.
 pub(super) fn number(query: &str, key: &str) -> Option<u64> {
     value(query, key)?.parse().ok()
 }
@@ -38,7 +38,7 @@ fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// A path segment, decoded: there a plus is a plus.
+/// A decoded path segment, in which a plus stays a plus.
 pub(super) fn segment(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }

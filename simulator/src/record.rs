@@ -1,8 +1,7 @@
-//! What the simulator was asked, for tests and for people who learn: counts, peaks, every write, and what no client
-//! should do.
+//! What the simulator received, for tests and for learning: counts, peaks, every write, and violations by the client.
 //!
-//! Counting is atomic and never waits; only faults, writes and violations, which are rare, take a lock. Nothing here
-//! changes an answer.
+//! Counting is atomic and never waits. Only faults, writes and violations, which are rare, take a lock. Recording never changes
+//! a response.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,14 +16,14 @@ use serde_json::{Map, Value, json};
 
 use super::lock::hold;
 
-/// Which of the two vendor APIs.
+/// One of the two vendor APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Host {
     Advocate,
     Brand,
 }
 
-/// What was asked for.
+/// The endpoint of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Users,
@@ -83,7 +82,7 @@ const ENDPOINTS: [(Endpoint, &str); 24] = [
 /// The root fields of GraphQL.
 const GRAPHQL: [&str; 7] = ["rewards", "userEvents", "reward", "users", "programs", "program", "referral"];
 
-/// What a request changes.
+/// The kind of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Delete,
@@ -102,7 +101,7 @@ impl Verb {
     }
 }
 
-/// One request that changes something.
+/// One write.
 #[derive(Debug)]
 struct Write {
     params: Vec<(String, String)>,
@@ -115,7 +114,7 @@ struct Write {
 struct Peak {
     in_flight: AtomicU64,
     in_flight_max: AtomicU64,
-    /// The second in the upper half, its requests in the lower.
+    /// The second in the upper half, its requests in the lower half.
     second: AtomicU64,
     busiest: AtomicU64,
 }
@@ -143,7 +142,7 @@ impl Peak {
     }
 }
 
-/// Everything that was asked.
+/// Everything that was received.
 #[derive(Debug)]
 pub(super) struct Record {
     start: Instant,
@@ -152,7 +151,7 @@ pub(super) struct Record {
     hosts: [Peak; 2],
     rate_limited: AtomicU64,
     downloads: AtomicU64,
-    /// How often each root field of GraphQL was asked for, in the order of [`GRAPHQL`].
+    /// Number of uses of each root field of GraphQL, in the order of [`GRAPHQL`].
     graphql: [AtomicU64; GRAPHQL.len()],
     rare: Mutex<Rare>,
 }
@@ -163,16 +162,16 @@ struct Rare {
     deletes: Vec<Write>,
     puts: Vec<Write>,
     cancels: Vec<Write>,
-    /// Files of reversals.
+    /// Reversal files.
     files: Vec<Value>,
     exports: Vec<Value>,
     violations: Vec<String>,
     duplicate_dispatch: u64,
-    /// Actions that were sent and not refused.
+    /// Actions whose reversal was sent and not refused.
     dispatched: HashSet<String>,
 }
 
-/// A request that is being answered; dropping it ends it.
+/// A request in progress. Dropping it ends it.
 pub(super) struct InFlight<'a> {
     record: &'a Record,
     host: Host,
@@ -201,7 +200,7 @@ impl Record {
 
     pub(super) fn begin(&self, host: Host, endpoint: Endpoint, now: Instant) -> InFlight<'_> {
         self.counts[endpoint as usize].fetch_add(1, Relaxed);
-        // From 1, so that an empty slot is no second.
+        // Counts from 1, so that an empty slot is no second.
         let second = now.saturating_duration_since(self.start).as_secs() + 1;
         self.both.start(second);
         self.hosts[host as usize].start(second);
@@ -212,17 +211,17 @@ impl Record {
         self.rate_limited.fetch_add(1, Relaxed);
     }
 
-    /// One request for an export's file, at the storage.
+    /// Records a download of an export file.
     pub(super) fn download(&self) {
         self.downloads.fetch_add(1, Relaxed);
     }
 
-    /// One export that was asked for and accepted.
+    /// Records an accepted export.
     pub(super) fn export(&self, export: Value) {
         hold(&self.rare).exports.push(export);
     }
 
-    /// A root field of GraphQL was asked for.
+    /// Records the use of a root field of GraphQL.
     pub(super) fn graphql(&self, field: &str) {
         if let Some(place) = GRAPHQL.iter().position(|name| *name == field) {
             self.graphql[place].fetch_add(1, Relaxed);
@@ -233,7 +232,7 @@ impl Record {
         *hold(&self.rare).faults.entry(kind).or_default() += 1;
     }
 
-    /// Something that no client should do. Kept to a thousand, so that a broken client cannot fill the memory.
+    /// Records something that no client should do. Stores at most a thousand, so that a broken client cannot fill the memory.
     pub(super) fn violation(&self, what: impl Into<String>) {
         let mut rare = hold(&self.rare);
         if rare.violations.len() < 1000 {
@@ -251,13 +250,13 @@ impl Record {
         }
     }
 
-    /// One file of reversals that was taken.
+    /// Records an accepted reversal file.
     pub(super) fn file(&self, file: Value) {
         hold(&self.rare).files.push(file);
     }
 
-    /// Notes that these actions are being reversed. A reversal that a client cannot know to have been refused must not
-    /// be sent twice.
+    /// Records that these actions are being reversed. A client must not send a reversal twice unless it knows that the first
+    /// one was refused.
     pub(super) fn dispatch(&self, what: &str, actions: &[String], refused: bool) {
         let mut rare = hold(&self.rare);
         for action in actions {

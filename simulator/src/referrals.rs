@@ -1,6 +1,6 @@
 //! Referrals: converted by their order, and started again when every action of the order is taken back.
 //!
-//! A referral is an order's here, as its ID is (`names`). REST names two of its rewards, as the vendor's document does;
+//! A referral belongs to one order, and so does its ID (`names`). REST names two of its rewards, as the vendor's document does;
 //! GraphQL names all. That a retraction empties `dateConverted` is inferred, not published.
 
 use std::{collections::HashMap, sync::RwLock};
@@ -12,15 +12,15 @@ use super::{
     data::DAY,
     keys::{ActionKey, Side},
     lock::{read, write},
-    mix::Tag,
     options::{Options, ReferralAfter, ReferralRewards},
     programs, query,
+    random::Tag,
     reply::{JSON, Reply, advocate_error},
     reward_json::{Object, quoted},
     world::World,
 };
 
-/// What can be changed while the simulator runs.
+/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Live {
     after: ReferralAfter,
@@ -28,7 +28,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Sets one setting; whether it exists and the value is one.
+    /// Changes one setting. Returns whether name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "referral-after" => ReferralAfter::from_str(value, true).map(|after| self.after = after).is_ok(),
@@ -38,7 +38,7 @@ impl Live {
     }
 }
 
-/// What has become of referrals since the start.
+/// Changes of referrals since the start.
 #[derive(Debug)]
 pub(super) struct Referrals {
     pub(super) live: RwLock<Live>,
@@ -56,7 +56,7 @@ impl Referrals {
         write(&self.taken_back).entry(action).or_insert(now);
     }
 
-    /// Whether rewards of this side exist at all.
+    /// Whether rewards of this side exist.
     pub(super) fn has(&self, side: Side) -> bool {
         match side {
             Side::Third => read(&self.live).rewards == ReferralRewards::Third,
@@ -65,7 +65,7 @@ impl Referrals {
         }
     }
 
-    /// What can be read of referrals.
+    /// What a reader sees of referrals.
     pub(super) fn after(&self) -> ReferralAfter {
         read(&self.live).after
     }
@@ -80,7 +80,7 @@ pub(super) struct Dates {
 }
 
 impl World {
-    /// The order of a referral, if its buyer is here.
+    /// The order of a referral, if its buyer is a current participant.
     pub(super) fn referral(&self, id: &str) -> Option<(u64, u64)> {
         self.data.find_referral(id).filter(|(buyer, _)| self.is_here(*buyer))
     }
@@ -91,7 +91,7 @@ impl World {
         let (started, converted) = (ordered - days as i64 * DAY, ordered + 60_000);
         let taken_back = read(&self.referrals.taken_back);
         let actions = (0..self.data.actions(buyer, order)).map(|action| ActionKey { buyer, order, action });
-        // Of two actions both must be taken back.
+        // If there are two actions, both must be taken back.
         let back: Option<Vec<i64>> = actions.map(|action| taken_back.get(&action).copied()).collect();
         match back.and_then(|back| back.into_iter().max()) {
             Some(at) if self.referrals.after() == ReferralAfter::Started => {
@@ -130,7 +130,7 @@ fn write_referral(out: &mut Vec<u8>, world: &World, buyer: u64, order: u64) {
     for (name, side) in [("referredReward", Side::Friend), ("referrerReward", Side::Referrer)] {
         match rewards.iter().find(|(key, _)| key.side == side) {
             Some((key, touch)) => drop(world.style.write(referral.key(name), data, *key, *touch)),
-            // The document has a null for the referrer's only.
+            // In the document only the referrer's field may be null.
             None if side == Side::Friend && world.style.tidy => {}
             None => referral.null(name),
         }

@@ -1,14 +1,13 @@
-//! An answer before it is sent, in each API's own forms: Advocate errors, Brand errors, Brand objects as JSON or XML.
+//! A response before it is sent, in each API's form: Advocate errors, Brand errors, Brand objects as JSON or XML.
 //!
-//! The Brand API answers in XML unless JSON was asked for, and so does this; a client that forgets to ask must find out
-//! here. Nothing in this file knows the data.
+//! The Brand API answers in XML unless the client requests JSON, so that a client that forgets it notices here. This module
+//! does not know the data.
 
 use hyper::{Response, StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
 
-use super::wire::Payload;
+use super::connection::Payload;
 
-/// An answer.
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) kind: &'static str,
@@ -27,13 +26,13 @@ impl Reply {
         Self::new(status, JSON, value.to_string())
     }
 
-    /// A page as a proxy in front of the vendor would send it.
+    /// A page that a proxy in front of the vendor would send.
     pub(super) fn html(status: u16) -> Self {
         let page = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n");
         Self::new(status, "text/html", page)
     }
 
-    /// A page as a firewall between client and vendor would send it; it names what it refused, as some do.
+    /// A page that a firewall between client and vendor would send. It names the refused request, as some do.
     pub(super) fn firewall() -> Self {
         let page = "<!DOCTYPE html><html><head><title>Access denied | Example Firewall</title></head>\
             <body><p>Blocked: ann@example.com from 192.0.2.7</p></body></html>\n";
@@ -45,13 +44,12 @@ impl Reply {
         self
     }
 
-    /// The whole answer.
     pub(super) fn send(mut self) -> Response<Payload> {
         let body = Payload::whole(std::mem::take(&mut self.body));
         self.send_as(body)
     }
 
-    /// The answer's head with another body.
+    /// The response's head with another body.
     pub(super) fn send_as(self, body: Payload) -> Response<Payload> {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -69,7 +67,7 @@ impl Reply {
     }
 }
 
-/// An Advocate error: `{message, statusCode, apiErrorCode, rsCode}`, the last two where a document names them.
+/// An Advocate error: `{message, statusCode, apiErrorCode, rsCode}`; the last two only if a document names them.
 pub(super) fn advocate_error(status: u16, message: &str, api: Option<&str>, rs: Option<&str>) -> Reply {
     let mut body = json!({"message": message, "statusCode": status});
     if let Some(api) = api {
@@ -81,7 +79,7 @@ pub(super) fn advocate_error(status: u16, message: &str, api: Option<&str>, rs: 
     Reply::json(status, &body)
 }
 
-/// A Brand error: `{Status, Message}`, with the faulty field where there is one.
+/// A Brand error: `{Status, Message}`, with the faulty field if there is one.
 pub(super) fn brand_error(json: bool, status: u16, message: &str, field: Option<(&str, &str)>) -> Reply {
     let mut body = json!({"Status": "ERROR", "Message": message});
     if let Some((field, message)) = field {
@@ -96,7 +94,7 @@ pub(super) fn brand(json: bool, status: u16, element: &str, value: &Value) -> Re
         return Reply::json(status, value);
     }
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ImpactRadiusResponse>");
-    // These are the response's own properties and not those of an object in it.
+    // These are properties of the response itself, not of an object in it.
     if matches!(element, "Error" | "Queued" | "Page") {
         write_members(&mut out, value);
     } else {

@@ -1,8 +1,8 @@
-//! Reversing and modifying actions: what is accepted, what it is queued as, and what comes of it later.
+//! Reversing and modifying actions: what is accepted, the submission, and its later effect.
 //!
-//! Accepted is not done: a submission goes from Queued over In Progress to Complete, and only after that do the rewards
-//! of its actions cancel, if the program rule exists (`programs`). The submission may carry ACTION_NOT_FOUND all the same, which the
-//! refund guide calls normal. What is processed here is processed whatever the client is told about it.
+//! Accepted is not done: a submission goes from Queued over In Progress to Complete, and only then the rewards of its actions
+//! are cancelled, if the program rule exists (`programs`). The submission may still carry ACTION_NOT_FOUND, which the refund
+//! guide calls normal. Processing does not depend on what the client is told.
 
 use std::{
     collections::HashMap,
@@ -17,14 +17,14 @@ use super::{
     items::{Wanted, wanted},
     keys::ActionKey,
     lock::{hold, read},
-    mix::Tag,
     options::{DeleteFault, Options, OrderScope, SubmissionsList},
     orders::uuid,
+    random::Tag,
     time,
     world::World,
 };
 
-/// What can be changed while the simulator runs.
+/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub(super) delete_fault: DeleteFault,
@@ -32,7 +32,7 @@ pub(super) struct Live {
     pub(super) cancel_fault: DeleteFault,
     pub(super) submission_error: String,
     pub(super) submissions_list: SubmissionsList,
-    /// How long a submission is in no list after it arrived.
+    /// How long a received submission is missing in lists.
     pub(super) submissions_late: Duration,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Reversals {
     tidy: bool,
     known: Vec<String>,
     scope: OrderScope,
-    /// Until In Progress, until Complete, until the rewards cancel: each from the one before.
+    /// Until In Progress, until Complete, until the rewards are cancelled: each from the one before.
     delays: [Duration; 3],
     short_ids: bool,
     uri_host: String,
@@ -66,7 +66,7 @@ pub(super) struct Reversals {
     stop: CancellationToken,
 }
 
-/// What a form asks for.
+/// What a form requests.
 #[derive(Debug)]
 pub(super) struct Request {
     put: bool,
@@ -75,9 +75,9 @@ pub(super) struct Request {
     tracker: u64,
     zero: bool,
     code: String,
-    /// What a modification asks for.
+    /// The request of a modification.
     wanted: Wanted,
-    /// What it names, for the record: the ActionIds, or the order where there are none.
+    /// What it names, for the record: the ActionIds, or the order if there are none.
     pub(super) names: Vec<String>,
     actions: Vec<ActionKey>,
 }
@@ -85,14 +85,14 @@ pub(super) struct Request {
 /// What happens to one action.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
-    /// With `Amount=0` or without.
+    /// With or without `Amount=0`.
     Reverse {
         zero: bool,
     },
     Modify(Wanted),
 }
 
-/// How far a submission has got.
+/// The status of a submission at this time.
 pub(super) fn status(began: Instant, [queue, complete]: [Duration; 2]) -> &'static str {
     match began.elapsed() {
         age if age < queue => "Queued",
@@ -176,7 +176,7 @@ impl Reversals {
         Ok(Request { put, form: form.to_owned(), order_id, tracker, zero, code, wanted, names, actions })
     }
 
-    /// Queues a request and starts what follows from it.
+    /// Queues a request and starts its effect.
     pub(super) fn process(&self, world: &Arc<World>, request: Request) -> Value {
         let live = read(&self.live).clone();
         let at = time::now_ms();
@@ -211,7 +211,7 @@ impl Reversals {
         json!({"Status": "QUEUED", "QueuedUri": format!("{}{}", self.uri_host.trim_end_matches('/'), self.uri(&id))})
     }
 
-    /// Lets what was asked for happen to each action when its time has come, and then to the rewards.
+    /// Applies the request to each action after its delays, and then to the rewards.
     pub(super) fn follow_up(&self, world: &Arc<World>, acts: Vec<(ActionKey, Act)>, code: &str) {
         let (world, stop) = (world.clone(), self.stop.clone());
         let ([queue, complete, cancel], code) = (self.delays, code.to_owned());
@@ -220,10 +220,10 @@ impl Reversals {
             let now = time::now_ms();
             let mut taken_back = Vec::new();
             for (action, act) in acts {
-                // A modification takes back only where nothing is left; a reversal reaches Advocate only with Amount=0.
+                // A modification takes back only if nothing is left; a reversal reaches Advocate only with Amount=0.
                 let takes_back = match act {
-                    Act::Reverse { zero } => world.book.reverse(&world.data, action, now, &code) && zero,
-                    Act::Modify(wanted) => world.book.modify(&world.data, action, now, &code, &wanted),
+                    Act::Reverse { zero } => world.action_log.reverse(&world.data, action, now, &code) && zero,
+                    Act::Modify(wanted) => world.action_log.modify(&world.data, action, now, &code, &wanted),
                 };
                 if takes_back {
                     taken_back.push(action);
@@ -250,7 +250,7 @@ impl Reversals {
         hold(&self.submissions).get(place).map(|(id, submission)| self.value(id, submission))
     }
 
-    /// Every submission that lists show by now, the newest first.
+    /// Every submission that lists already show, newest first.
     pub(super) fn listed(&self) -> Vec<Value> {
         let late = read(&self.live).submissions_late;
         let submissions = hold(&self.submissions);
@@ -283,7 +283,7 @@ impl Reversals {
             "Uri": self.uri(id),
         });
         if self.tidy && !done {
-            // The schema calls it a date, which an empty text is not.
+            // The schema calls it a date, and an empty text is not a date.
             value.as_object_mut().map(|object| object.remove("CompletionDate"));
         }
         value

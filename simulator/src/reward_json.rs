@@ -1,19 +1,19 @@
-//! One reward as the REST API writes it, straight into bytes.
+//! One reward as the REST API writes it, directly as bytes.
 //!
-//! Key sets and key order follow the vendor's published examples, with the mess a reader must live with: nulls or missing
-//! keys, numbers as text, unknown types and extra keys. `--tidy` leaves all of that out. No JSON tree is built: this is
-//! what a crawl asks for a million times.
+//! Key sets and key order follow the vendor's published examples, with their irregularities: nulls or missing keys, numbers as
+//! text, unknown types and extra keys. `--tidy` omits all of that. It builds no JSON tree, because a crawl reads a million
+//! rewards.
 
 use super::{
     data::Data,
     facts::{Facts, Kind, State, Touch},
     keys::{ActionKey, RewardKey, Side},
-    mix::Tag,
     names::hex,
     options::{LinkIn, LinkNames},
+    random::Tag,
 };
 
-/// How rewards are written.
+/// The notation of rewards.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub(super) tidy: bool,
@@ -31,7 +31,7 @@ const SPELLINGS: [Names; 4] = [
     ("Oid", "OrderNumber", "ActionID"),
 ];
 
-/// What a reward says of its order: order IDs (two where it is ambiguous) and ActionId.
+/// A reward's order IDs (two if it is ambiguous) and ActionId.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Link {
     pub(super) orders: Vec<String>,
@@ -46,14 +46,14 @@ impl Style {
             return Link::default();
         }
         let mut orders = vec![data.order_id(buyer, order)];
-        // Unusual names have no second spelling under which a search could find the other order ID.
+        // Unusual names have no second spelling, so a search could not find the other order ID.
         if self.names != LinkNames::Unusual {
             orders.extend(data.second_order_id(buyer, order));
         }
         Link { orders, action: data.action_id(ActionKey { buyer, order, action }) }
     }
 
-    /// How the fields of an action's event are spelled, whichever reward leads to it.
+    /// The spelling of the fields of an action's event, the same for each of its rewards.
     pub(super) fn event_names(self, data: &Data, action: ActionKey) -> Names {
         self.spelling(data.hash(Tag::Look, action.reward(Side::Friend).pack(), 0))
     }
@@ -69,10 +69,10 @@ impl Style {
         }
     }
 
-    /// The reward as one JSON object, and the facts it states.
+    /// Writes the reward as one JSON object. Returns its facts.
     pub(super) fn write(self, out: &mut Vec<u8>, data: &Data, key: RewardKey, touch: Touch) -> Facts {
         let facts = data.facts(key, touch, self.tidy);
-        // Of sixteen rewards one is sparse (keys of the oldest example), eleven spell their nulls out, four omit them.
+        // One of sixteen rewards is sparse (keys of the oldest example), eleven write their nulls, four omit them.
         let style = if self.tidy { 15 } else { facts.look & 15 };
         let mut object = Object::new(out, (1..12).contains(&style), !self.tidy && (facts.look >> 8).is_multiple_of(32));
         object.order_numbers = !self.tidy;
@@ -117,7 +117,7 @@ impl Style {
         facts
     }
 
-    /// The link, where `--link-in` says. Rewards without an order show the empty place or nothing, as it comes.
+    /// Writes the link where `--link-in` says. A reward without an order shows an empty value or no key.
     fn write_link(self, object: &mut Object<'_>, look: u64, data: &Data, key: RewardKey) {
         let names = self.spelling(look);
         let manual = !key.side.is_linked();
@@ -155,7 +155,7 @@ impl Style {
     }
 }
 
-/// The fields of the event behind a reward of an order, as GraphQL has them.
+/// The fields of the event behind an order's reward, as in GraphQL.
 pub(super) fn write_event_fields(object: &mut Object<'_>, style: Style, data: &Data, action: ActionKey) {
     object.order_numbers = !style.tidy;
     if style.link_in != LinkIn::None {
@@ -164,7 +164,7 @@ pub(super) fn write_event_fields(object: &mut Object<'_>, style: Style, data: &D
     object.text("currency", Some(data.currency(action.buyer)));
 }
 
-/// What the reward is worth in its unit, the unit, and what that is called.
+/// The reward's value, its unit, and the name of the unit.
 pub(super) fn worth(facts: Facts) -> (i64, &'static str, Option<&'static str>) {
     match facts.kind {
         Kind::Credit => (facts.assigned.unwrap_or_default(), "CENTS", Some("Dollar Credit")),
@@ -196,7 +196,7 @@ fn write_link_keys(object: &mut Object<'_>, names: Names, data: &Data, key: Rewa
     object.text(names.2, data.action_id(ActionKey { buyer, order, action }).as_deref());
 }
 
-/// Which of the program's rewards a side gets.
+/// The program's reward key of a side.
 pub(super) fn program_reward_key(side: Side) -> &'static str {
     match side {
         Side::Friend => "referredReward",
@@ -247,7 +247,7 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Opens an object. `nulls` writes absent values as null instead of leaving their keys out.
+    /// Opens an object. `nulls` writes absent values as null instead of omitting their keys.
     pub(super) fn new(out: &'a mut Vec<u8>, nulls: bool, numbers_as_text: bool) -> Self {
         out.push(b'{');
         Self { out, first: true, nulls, numbers_as_text, order_numbers: false }
@@ -268,7 +268,7 @@ impl<'a> Object<'a> {
         self.out.push(b'}');
     }
 
-    /// Writes a key; its value is the caller's.
+    /// Writes a key. The caller writes its value.
     pub(super) fn key(&mut self, key: &str) -> &mut Vec<u8> {
         if !self.first {
             self.out.push(b',');
@@ -314,12 +314,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// What `write` writes, as a JSON string.
+/// The output of `write` as a JSON string.
 pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.push(b'"');
     write(out);
-    // Names made here seldom need escaping; those that do are written again.
+    // Few names need escaping; those are written again.
     if out[start + 1..].iter().any(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
         let plain = out.split_off(start + 1);
         out.truncate(start);
@@ -329,7 +329,6 @@ pub(super) fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// A JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     if !text.bytes().any(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
@@ -353,7 +352,6 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// A decimal number.
 pub(super) fn integer(out: &mut Vec<u8>, value: i64) {
     let mut digits = [0; 20];
     let mut at = digits.len();

@@ -1,9 +1,8 @@
-//! How many participants must order so that a wanted share of the accounts has a reward.
+//! How many participants must order so that a given share of the accounts has a reward.
 //!
-//! An approximation by the shares that the formulas give, good to a few hundredths. Nothing here decides for one
-//! participant.
+//! An approximation from the shares in the formulas, accurate to a few hundredths. It does not decide for a single participant.
 
-/// How many participants order and how many have a reward by hand, of 10,000, where a share was asked for.
+/// For `--rewarded`: how many of 10,000 participants order, and how many have a manual reward.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rewarded {
     pub(super) buyers: u64,
@@ -11,9 +10,9 @@ pub(super) struct Rewarded {
 }
 
 impl Rewarded {
-    /// So that about this share of the accounts has a reward: as a buyer, as whoever referred one, or by hand.
+    /// About this share of the accounts has a reward: as a buyer, as a referrer, or manually.
     pub(super) fn new(share: f64) -> Self {
-        // Accounts have a few more members than one, and each member three ways to a reward.
+        // An account has slightly more than one member, and each member has three ways to a reward.
         let person = 1.0 - (1.0 - share).powf(1.0 / MEMBERS);
         let manual = (person * 0.2).min(0.12);
         let buyers = (1.0 - ((1.0 - person) / (1.0 - manual)).sqrt()) / REWARDED_SIDES;
@@ -22,7 +21,7 @@ impl Rewarded {
     }
 }
 
-/// Participants per account, on average: 1.25 of each block of 16 are in the account of another.
+/// Participants per account on average: 1.25 of each block of 16 are in the account of another one.
 const MEMBERS: f64 = 16.0 / 14.75;
-/// The share of orders that reward a given one of their sides.
+/// The share of orders that reward a given side.
 const REWARDED_SIDES: f64 = 0.95;

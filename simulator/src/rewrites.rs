@@ -1,7 +1,7 @@
-//! Answers that are not true of a reward: another reward's body, one that contradicts itself, one at an impossible moment.
+//! False responses about a reward: another reward's body, a contradictory body, an implausible time.
 //!
-//! The data stay as they are; what is said of one reward is changed after it was written. A test sets this over
-//! `/_simulator/rewrite`, to see that a client does not believe it.
+//! The data stay correct; only the response changes after it was written. A test sets this with `/_simulator/rewrite`, to check
+//! that a client does not trust it.
 
 use std::{
     collections::HashMap,
@@ -22,28 +22,28 @@ use super::{
     world::World,
 };
 
-/// Ends a key that stands for the same key once more; JSON text writes it as an escape.
-const AGAIN: &str = "\u{1}";
+/// Suffix of a duplicate key. JSON text escapes it.
+const DUPLICATE_SUFFIX: &str = "\u{1}";
 const AGAIN_WRITTEN: &str = "\\u0001\":";
 
-/// What is said of one reward.
+/// The rewrite of one reward.
 #[derive(Debug, Clone, Default)]
 struct Rewrite {
     /// Keys with other values.
     set: Map<String, Value>,
-    /// Keys that the object has a second time, with these values.
+    /// Duplicate keys with these values.
     repeat: Map<String, Value>,
-    /// A list has the reward a second time, with these values.
+    /// Lists show the reward a second time, with these values.
     also: Option<Map<String, Value>>,
-    /// No list has it.
+    /// No list shows it.
     hidden: bool,
-    /// Asked for by its ID, the body of this reward comes.
+    /// A request for its ID gets the body of this reward.
     another: Option<String>,
-    /// Only one API says so: `rest` or `graphql`.
+    /// Only one API changes: `rest` or `graphql`.
     only: Option<String>,
 }
 
-/// The rewrites in force, by the reward's ID.
+/// The rewrites in force, by reward ID.
 #[derive(Debug, Default)]
 pub(super) struct Rewrites {
     on: AtomicBool,
@@ -51,8 +51,8 @@ pub(super) struct Rewrites {
 }
 
 impl Rewrites {
-    /// Takes a JSON object of `set`, `repeat`, `also`, `hidden`, `as`, `only`; an empty body tells the truth again. Whether it
-    /// was understood.
+    /// Accepts a JSON object of `set`, `repeat`, `also`, `hidden`, `as`, `only`; an empty body removes the rewrite. Returns
+    /// whether the body was valid.
     pub(super) fn set(&self, id: &str, body: &str) -> bool {
         let mut by_id = write(&self.by_id);
         if body.trim().is_empty() {
@@ -77,7 +77,7 @@ impl Rewrites {
         true
     }
 
-    /// Changes an answer of the Advocate API about rewards.
+    /// Rewrites an Advocate response about rewards.
     pub(super) fn apply(&self, world: &World, endpoint: Endpoint, path: &str, reply: Reply) -> Reply {
         if !self.on.load(Ordering::Acquire) || reply.status != 200 {
             return reply;
@@ -138,7 +138,7 @@ fn walk<'a>(value: &mut Value, find: &impl Fn(&str) -> Option<&'a Rewrite>) {
 
 fn change(reward: &mut Value, rewrite: &Rewrite) {
     merge(reward, &rewrite.set, "");
-    merge(reward, &rewrite.repeat, AGAIN);
+    merge(reward, &rewrite.repeat, DUPLICATE_SUFFIX);
 }
 
 fn merge(reward: &mut Value, with: &Map<String, Value>, suffix: &str) {

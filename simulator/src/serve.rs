@@ -1,7 +1,7 @@
-//! One request from its arrival to its answer: recorded, admitted, limited, broken, answered, in that order.
+//! One request from arrival to response: recorded, authenticated, limited, broken, answered, in that order.
 //!
-//! The order is the point: credentials are checked before the limit so that a wrong token costs no quota, and the limit
-//! before the faults so that a fault never hides a client that is too fast. What the answer says is decided elsewhere.
+//! Credentials are checked before the limit, so that a wrong token costs no quota. The limit comes before the faults, so that a
+//! fault never hides a client that is too fast. Other modules write the response.
 
 use std::{sync::Arc, time::Instant};
 
@@ -16,35 +16,36 @@ use super::{
     Simulator,
     advocate::Advocate,
     auth::Scope,
-    brand, control,
-    dispatch::{self, Ending},
+    brand,
+    connection::{Broken, Payload},
+    control,
     options::{FaultKind, name_of},
     query,
     record::{Endpoint, Host},
     reply::{JSON, Reply, advocate_error, brand_error},
-    wire::{Broken, Payload},
+    writes::{self, Outcome},
 };
 
-/// Longest form that is read.
-const FORM: usize = 1 << 20;
-/// Longest body of a control path: a large file of reversals.
-const CONTROL: usize = 64 << 20;
-/// Longest silence of a hanging answer.
-const SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
+/// Longest accepted form.
+const MAX_FORM: usize = 1 << 20;
+/// Longest accepted body of a control path: a large reversal file.
+const MAX_CONTROL: usize = 64 << 20;
+/// Longest silence of a hanging response.
+const MAX_SILENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// A request to one of the vendor APIs, as far as it is known without its body.
-struct Asked<'a> {
+/// A request to one of the vendor APIs, before its body is read.
+struct ApiRequest<'a> {
     host: Host,
     /// Below the tenant or the SID.
     path: &'a str,
     /// The tenant or the SID.
-    whose: &'a str,
+    owner: &'a str,
     query: &'a str,
-    /// JSON was asked for. The Advocate API knows nothing else.
+    /// Whether the client requests JSON. The Advocate API has no other format.
     json: bool,
 }
 
-impl Asked<'_> {
+impl ApiRequest<'_> {
     fn error(&self, status: u16, message: &str, rs: Option<&str>) -> Reply {
         match self.host {
             Host::Advocate => advocate_error(status, message, None, rs),
@@ -59,125 +60,128 @@ pub(super) async fn serve(simulator: &Arc<Simulator>, request: Request<Incoming>
     let path = head.uri.path();
     let query = head.uri.query().unwrap_or_default();
     if let Some(path) = path.strip_prefix("/_simulator/") {
-        let Ok(body) = Limited::new(body, CONTROL).collect().await else {
+        let Ok(body) = Limited::new(body, MAX_CONTROL).collect().await else {
             return Ok(advocate_error(400, "The body cannot be read.", None, None).send());
         };
         let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         return Ok(control::answer(simulator, &head.method, path, query, &body));
     }
     if path == "/.well-known/jwks.json" {
-        return Ok(simulator.hooks.jwks().send());
+        return Ok(simulator.webhooks.jwks().send());
     }
-    let Some(mut asked) = locate(path, query, &head.headers) else {
+    let Some(mut request) = route(path, query, &head.headers) else {
         return Ok(advocate_error(404, "There is nothing here.", None, None).send());
     };
     let mut method = head.method;
     let mut form = String::new();
     if method != Method::GET {
-        form = match Limited::new(body, FORM).collect().await {
+        form = match Limited::new(body, MAX_FORM).collect().await {
             Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-            Err(_) => return Ok(asked.error(400, "The body cannot be read.", None).send()),
+            Err(_) => return Ok(request.error(400, "The body cannot be read.", None).send()),
         };
-        method = overridden(method, query, &form);
+        method = effective_method(method, query, &form);
     }
-    if asked.host == Host::Brand
-        && let Some(path) = asked.path.strip_suffix(".json")
+    if request.host == Host::Brand
+        && let Some(path) = request.path.strip_suffix(".json")
     {
-        (asked.path, asked.json) = (path, true);
+        (request.path, request.json) = (path, true);
     }
-    let endpoint = match asked.host {
-        Host::Advocate => Advocate::endpoint(&method, asked.path),
-        Host::Brand => brand::endpoint(&method, asked.path),
+    let endpoint = match request.host {
+        Host::Advocate => Advocate::endpoint(&method, request.path),
+        Host::Brand => brand::endpoint(&method, request.path),
     };
     let now = Instant::now();
-    let _in_flight = simulator.record.begin(asked.host, endpoint, now);
-    if let Some(early) = simulator.limits.too_early(asked.host, now) {
+    let _in_flight = simulator.record.begin(request.host, endpoint, now);
+    if let Some(early) = simulator.limits.too_early(request.host, now) {
         let early = early.as_millis();
-        simulator.record.violation(format!("{:?} was asked {early} ms before the wait was over", asked.host));
+        simulator.record.violation(format!("{:?} was asked {early} ms before the wait was over", request.host));
     }
     if !simulator.latency.is_zero() {
         tokio::time::sleep(simulator.latency).await;
     }
     let writes = matches!(endpoint, Endpoint::DeleteActions | Endpoint::PutActions | Endpoint::CancelReward);
-    if let Err(reply) =
-        admit(simulator, &asked, head.headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes), writes)
-    {
+    if let Err(reply) = authenticate(
+        simulator,
+        &request,
+        head.headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes),
+        writes,
+    ) {
         return Ok(reply.send());
     }
-    let standing = simulator.limits.admit(asked.host, now);
-    let limits = standing.map(|standing| simulator.limits.headers(asked.host, standing, now)).unwrap_or_default();
+    let standing = simulator.limits.admit(request.host, now);
+    let limits = standing.map(|standing| simulator.limits.headers(request.host, standing, now)).unwrap_or_default();
     if standing.is_some_and(|standing| standing.over) {
         simulator.record.rate_limited();
-        let rs = (asked.host == Host::Advocate).then_some("RS033");
-        return Ok(asked.error(429, "Rate limit exceeded.", rs).with(limits).send());
+        let rs = (request.host == Host::Advocate).then_some("RS033");
+        return Ok(request.error(429, "Rate limit exceeded.", rs).with(limits).send());
     }
     let fault = match endpoint {
-        // Each query is a request of its own, though all of them have one path.
+        // Each query is a request of its own, though all have one path.
         Endpoint::Graphql => simulator.faults.draw(path, &form),
         _ if method == Method::GET => simulator.faults.draw(path, query),
         _ => None,
     };
     if let Some(fault) = fault
-        && let Some(broken) = instead(simulator, &asked, fault, now).await
+        && let Some(broken) = replace_response(simulator, &request, fault, now).await
     {
         return broken;
     }
-    let reply = match (asked.host, endpoint) {
+    let reply = match (request.host, endpoint) {
         (_, Endpoint::DeleteActions | Endpoint::PutActions | Endpoint::CancelReward) => {
             let ending = if endpoint == Endpoint::CancelReward {
-                dispatch::cancel(simulator, asked.path, query, now)
+                writes::cancel(simulator, request.path, query, now)
             } else {
                 let put = endpoint == Endpoint::PutActions;
                 let form_type = starts_with(&head.headers, CONTENT_TYPE, "application/x-www-form-urlencoded");
-                let sent = dispatch::Sent { put, json: asked.json, form_type, query, form: &form };
-                dispatch::answer(simulator, &sent, now)
+                let sent = writes::Sent { put, json: request.json, form_type, query, form: &form };
+                writes::answer(simulator, &sent, now)
             };
             match ending {
-                Ending::Reply(reply) => reply,
-                Ending::Reset => return Err(Broken),
-                Ending::Hang => {
-                    tokio::time::sleep(SILENCE).await;
+                Outcome::Reply(reply) => reply,
+                Outcome::Reset => return Err(Broken),
+                Outcome::Hang => {
+                    tokio::time::sleep(MAX_SILENCE).await;
                     return Err(Broken);
                 }
             }
         }
-        (Host::Brand, Endpoint::Other) => asked.error(404, "Not found", None),
-        (Host::Brand, _) => brand::answer(simulator, asked.json, asked.path, query),
+        (Host::Brand, Endpoint::Other) => request.error(404, "Not found", None),
+        (Host::Brand, _) => brand::answer(simulator, request.json, request.path, query),
         (Host::Advocate, Endpoint::CreateExport | Endpoint::Export | Endpoint::ExportDownload | Endpoint::Exports) => {
-            simulator.exports.answer(&simulator.record, endpoint, asked.path, query, &form)
+            simulator.exports.answer(&simulator.record, endpoint, request.path, query, &form)
         }
         (Host::Advocate, Endpoint::Subscriptions) => {
-            simulator.hooks.answer(&method, &simulator.tenant, asked.path, &form)
+            simulator.webhooks.answer(&method, &simulator.tenant, request.path, &form)
         }
         (Host::Advocate, Endpoint::Graphql) => simulator.graphql.answer(&simulator.world, &simulator.record, &form),
         (Host::Advocate, _) => {
-            simulator.advocate.answer(&simulator.world, &simulator.record, endpoint, asked.path, query)
+            simulator.advocate.answer(&simulator.world, &simulator.record, endpoint, request.path, query)
         }
     };
-    let reply = match asked.host {
-        Host::Advocate => simulator.rewrites.apply(&simulator.world, endpoint, asked.path, reply),
+    let reply = match request.host {
+        Host::Advocate => simulator.rewrites.apply(&simulator.world, endpoint, request.path, reply),
         Host::Brand => reply,
     };
     Ok(match fault {
-        Some(fault) => spoiled(simulator, reply.with(limits), fault, endpoint),
+        Some(fault) => damage_response(simulator, reply.with(limits), fault, endpoint),
         None => reply.with(limits).send(),
     })
 }
 
-/// Which API a path belongs to.
-fn locate<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<Asked<'a>> {
+/// The API of a path.
+fn route<'a>(path: &'a str, query: &'a str, headers: &HeaderMap) -> Option<ApiRequest<'a>> {
     let (host, rest) = match path.strip_prefix("/api/v1/") {
         Some(rest) => (Host::Advocate, rest),
         None => (Host::Brand, path.strip_prefix("/Advertisers/")?),
     };
-    let (whose, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (owner, path) = rest.split_once('/').unwrap_or((rest, ""));
     let json = host == Host::Brand
         && headers.get_all(ACCEPT).iter().any(|value| value.to_str().is_ok_and(|value| value.contains(JSON)));
-    Some(Asked { host, path, whose, query, json })
+    Some(ApiRequest { host, path, owner, query, json })
 }
 
-/// The method that is meant: a POST may say that it is another.
-fn overridden(method: Method, query: &str, form: &str) -> Method {
+/// The effective method: a POST can override it.
+fn effective_method(method: Method, query: &str, form: &str) -> Method {
     if method != Method::POST {
         return method;
     }
@@ -188,25 +192,30 @@ fn overridden(method: Method, query: &str, form: &str) -> Method {
     }
 }
 
-/// Checks credentials, scope, and whose data are asked for.
-fn admit(simulator: &Simulator, asked: &Asked<'_>, sent: Option<&[u8]>, writes: bool) -> Result<(), Reply> {
+/// Checks credentials, scope, and tenant or SID.
+fn authenticate(
+    simulator: &Simulator,
+    request: &ApiRequest<'_>,
+    sent: Option<&[u8]>,
+    writes: bool,
+) -> Result<(), Reply> {
     if sent.is_none() {
-        simulator.record.violation(format!("a request to {:?} came without credentials", asked.host));
+        simulator.record.violation(format!("a request to {:?} came without credentials", request.host));
     }
-    let rs = (asked.host == Host::Advocate).then_some("RS045");
+    let rs = (request.host == Host::Advocate).then_some("RS045");
     let Some(scope) = sent.and_then(|header| simulator.keys.scope(header)) else {
-        return Err(asked.error(401, "Authentication failed.", rs));
+        return Err(request.error(401, "Authentication failed.", rs));
     };
-    let refused = || Err(asked.error(403, "This token may not do that.", None));
-    if !scope.reaches(asked.host) || !scope.asks(asked.path) {
+    let refused = || Err(request.error(403, "This token may not do that.", None));
+    if !scope.reaches(request.host) || !scope.allows(request.path) {
         return refused();
     }
-    match asked.host {
-        Host::Advocate if query::segment(asked.whose) != simulator.tenant => {
+    match request.host {
+        Host::Advocate if query::segment(request.owner) != simulator.tenant => {
             let message = "Missing or invalid tenant alias.";
             return Err(advocate_error(404, message, Some("TENANT_NOT_FOUND"), Some("RS045")));
         }
-        Host::Brand if query::segment(asked.whose) != simulator.reversals.sid => return refused(),
+        Host::Brand if query::segment(request.owner) != simulator.reversals.sid => return refused(),
         _ => {}
     }
     if writes && !Scope::writes(scope) { refused() } else { Ok(()) }
@@ -216,38 +225,38 @@ fn starts_with(headers: &HeaderMap, name: hyper::header::HeaderName, value: &str
     headers.get(name).and_then(|sent| sent.to_str().ok()).is_some_and(|sent| sent.starts_with(value))
 }
 
-/// The faults that come instead of an answer.
-async fn instead(
+/// Faults that replace the response.
+async fn replace_response(
     simulator: &Simulator,
-    asked: &Asked<'_>,
+    request: &ApiRequest<'_>,
     fault: FaultKind,
     now: Instant,
 ) -> Option<Result<Response<Payload>, Broken>> {
-    let rs = (asked.host == Host::Advocate).then_some("RS020");
+    let rs = (request.host == Host::Advocate).then_some("RS020");
     let reply = match fault {
-        FaultKind::Status500 => asked.error(500, "Internal error.", rs),
+        FaultKind::Status500 => request.error(500, "Internal error.", rs),
         FaultKind::Status502 => Reply::html(502),
         FaultKind::Html403 => Reply::firewall(),
-        FaultKind::Status503 => asked.error(503, "Try again later.", None),
+        FaultKind::Status503 => request.error(503, "Try again later.", None),
         FaultKind::Absurd429 => {
-            let reply = asked.error(429, "Rate limit exceeded.", rs.and(Some("RS033")));
+            let reply = request.error(429, "Rate limit exceeded.", rs.and(Some("RS033")));
             reply.with(vec![("retry-after", "3600000".to_owned())])
         }
         FaultKind::Status429 | FaultKind::Bare429 => {
             let rs = rs.and(Some("RS033"));
-            let reply = asked.error(429, "Rate limit exceeded.", rs);
+            let reply = request.error(429, "Rate limit exceeded.", rs);
             if fault == FaultKind::Bare429 {
                 reply
             } else {
-                let wait = (asked.query.len() % 2) as u64;
-                simulator.limits.tell(asked.host, now, std::time::Duration::from_secs(wait));
+                let wait = (request.query.len() % 2) as u64;
+                simulator.limits.set_pause(request.host, now, std::time::Duration::from_secs(wait));
                 reply.with(vec![("retry-after", wait.to_string())])
             }
         }
         FaultKind::Reset | FaultKind::Hang => {
             simulator.record.fault(name_of(&fault));
             if fault == FaultKind::Hang {
-                tokio::time::sleep(SILENCE).await;
+                tokio::time::sleep(MAX_SILENCE).await;
             }
             return Some(Err(Broken));
         }
@@ -257,8 +266,8 @@ async fn instead(
     Some(Ok(reply.send()))
 }
 
-/// The faults that spoil an answer.
-fn spoiled(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: Endpoint) -> Response<Payload> {
+/// Faults that damage the response.
+fn damage_response(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: Endpoint) -> Response<Payload> {
     let body = std::mem::take(&mut reply.body);
     let body = match fault {
         FaultKind::Truncated => Payload::cut(body),
@@ -266,7 +275,7 @@ fn spoiled(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: 
         FaultKind::Empty => Payload::whole(Vec::new()),
         FaultKind::Duplicate if endpoint == Endpoint::Rewards => match duplicated(&body) {
             Some(body) => Payload::whole(body),
-            // There is nothing to repeat: no fault.
+            // The list has no item to repeat, so there is no fault.
             None => return reply.send_as(Payload::whole(body)),
         },
         _ => return reply.send_as(Payload::whole(body)),
@@ -275,7 +284,7 @@ fn spoiled(simulator: &Simulator, mut reply: Reply, fault: FaultKind, endpoint: 
     reply.send_as(body)
 }
 
-/// A list whose first item appears again at its end.
+/// A list owner first item appears again at its end.
 fn duplicated(body: &[u8]) -> Option<Vec<u8>> {
     let mut list: serde_json::Value = serde_json::from_slice(body).ok()?;
     let items = match &mut list {

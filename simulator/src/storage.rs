@@ -1,7 +1,7 @@
-//! The host that the files of exports lie on: another origin than the API, as the vendor's storage is.
+//! The host of export files: another origin than the API, like the vendor's storage.
 //!
-//! Whoever has a signed address that still holds gets the file; nobody needs credentials here, and a client that sends
-//! some has given them to a stranger, which is recorded. Limits and faults are the API's and not this host's.
+//! A signed URL is enough to download until it expires. A client that sends its credentials here has leaked them, which is
+//! recorded as a violation. Limits and faults of the API do not apply.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use hyper::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use super::{Simulator, reply::Reply, wire::Payload};
+use super::{Simulator, connection::Payload, reply::Reply};
 
 /// Answers a request for a file.
 pub(super) fn serve(simulator: &Arc<Simulator>, request: &Request<Incoming>) -> Response<Payload> {
@@ -33,7 +33,7 @@ pub(super) fn serve(simulator: &Arc<Simulator>, request: &Request<Incoming>) -> 
     Reply::new(200, "text/csv", "").send_as(body)
 }
 
-/// An error in the form that storage hosts use.
+/// An error in the form of storage hosts.
 fn refused(status: u16, code: &str) -> Reply {
     Reply::new(
         status,

@@ -7,18 +7,18 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
-/// How far this clock is ahead of the machine's, in milliseconds. One for the process: there is one simulator in it if its clock
-/// is ever moved.
+/// How far this clock is ahead of the machine's, in milliseconds. A global, because a process whose clock is moved runs only
+/// one simulator.
 static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
-/// Answers carry no `Date`.
+/// Responses carry no `Date`.
 static DATELESS: AtomicBool = AtomicBool::new(false);
 
-/// Moves the clock: how far it is ahead of the machine's.
+/// Sets how far the clock is ahead of the machine's.
 pub(super) fn set_clock(ahead: SignedDuration) {
     AHEAD_MS.store(i64::try_from(ahead.as_millis()).unwrap_or(0), Ordering::Release);
 }
 
-/// Whether answers over new connections carry a `Date`.
+/// Sets whether responses on new connections carry a `Date`.
 pub(super) fn set_date(on: bool) {
     DATELESS.store(!on, Ordering::Release);
 }
@@ -28,14 +28,13 @@ pub(super) fn has_date() -> bool {
     !DATELESS.load(Ordering::Acquire)
 }
 
-/// The `Date` of an answer, if the clock was moved: the server's own is the machine's.
+/// The `Date` of a response if the clock was moved. The server itself would write the machine's.
 pub(super) fn moved_date() -> Option<String> {
     let is_moved = AHEAD_MS.load(Ordering::Acquire) != 0 && has_date();
     let now = Duration::from_millis(u64::try_from(now_ms()).unwrap_or(0));
     is_moved.then(|| httpdate::fmt_http_date(UNIX_EPOCH + now))
 }
 
-/// Unix milliseconds, now.
 pub(super) fn now_ms() -> i64 {
     let machine = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     machine + AHEAD_MS.load(Ordering::Acquire)

@@ -1,39 +1,38 @@
-//! Every reward in the order in which it was last modified: a sorted list of the formulas' own moments, and over it what
-//! has changed since.
+//! All rewards ordered by their last modification: a sorted list from the formulas, and the changes since.
 //!
-//! The list is made once, when someone asks for it first, and never changed; the differences are two sorted lists beside
-//! it, so a page anywhere costs a few binary searches and its own length. Rewards of one moment come in an order that is
-//! always the same and means nothing. Nothing here knows what a reward is.
+//! The list is built on first use and never changes. The differences are two sorted lists, so a page anywhere costs a few
+//! binary searches and its own length. Rewards of the same millisecond have a stable, meaningless order. This module does not
+//! know what a reward is.
 
-/// A moment in Unix milliseconds, and which reward it is of: a number that leads back to the reward and orders those of
-/// one moment.
+/// A time in Unix milliseconds, and the number of the reward. The number is invertible and orders rewards of the same
+/// millisecond.
 pub(super) type Entry = (i64, u64);
 
-/// What differs from the list.
+/// The differences from the list.
 #[derive(Debug, Default)]
-pub(super) struct Shift {
-    /// Entries that the list does not have, sorted.
-    came: Vec<Entry>,
-    /// Entries of the list that are not true any more, sorted.
-    went: Vec<Entry>,
+pub(super) struct Differences {
+    /// Entries that are not in the list, sorted.
+    added: Vec<Entry>,
+    /// Entries of the list that are outdated, sorted.
+    removed: Vec<Entry>,
 }
 
-impl Shift {
-    /// Puts an entry in the place of another; `None` where there was none or is none any more.
+impl Differences {
+    /// Replaces an entry. `old` is `None` for a new reward, `new` is `None` for a removed one.
     pub(super) fn put(&mut self, old: Option<Entry>, new: Option<Entry>) {
         if old == new {
             return;
         }
         if let Some(old) = old {
-            match self.came.binary_search(&old) {
-                Ok(at) => drop(self.came.remove(at)),
-                Err(_) => insert(&mut self.went, old),
+            match self.added.binary_search(&old) {
+                Ok(at) => drop(self.added.remove(at)),
+                Err(_) => insert(&mut self.removed, old),
             }
         }
         if let Some(new) = new {
-            match self.went.binary_search(&new) {
-                Ok(at) => drop(self.went.remove(at)),
-                Err(_) => insert(&mut self.came, new),
+            match self.removed.binary_search(&new) {
+                Ok(at) => drop(self.removed.remove(at)),
+                Err(_) => insert(&mut self.added, new),
             }
         }
     }
@@ -49,35 +48,35 @@ fn before(list: &[Entry], entry: Entry) -> usize {
     list.partition_point(|one| *one < entry)
 }
 
-/// The list as it is now.
+/// The current list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeline<'a> {
     /// Sorted.
     pub(super) list: &'a [Entry],
-    pub(super) shift: &'a Shift,
+    pub(super) shift: &'a Differences,
 }
 
 impl Timeline<'_> {
     pub(super) fn total(&self) -> usize {
-        self.list.len() + self.shift.came.len() - self.shift.went.len()
+        self.list.len() + self.shift.added.len() - self.shift.removed.len()
     }
 
-    /// How many stand before this moment.
+    /// Number of entries before this time.
     pub(super) fn rank(&self, moment: i64) -> usize {
         self.before((moment, 0))
     }
 
     fn before(&self, entry: Entry) -> usize {
-        before(self.list, entry) + before(&self.shift.came, entry) - before(&self.shift.went, entry)
+        before(self.list, entry) + before(&self.shift.added, entry) - before(&self.shift.removed, entry)
     }
 
-    /// The entries from place `from` up to place `to`, in order.
+    /// The entries from position `from` up to position `to`, in order.
     pub(super) fn slice(&self, from: usize, to: usize) -> Vec<Entry> {
         let mut slice = Vec::with_capacity(to.saturating_sub(from));
         if from >= to {
             return slice;
         }
-        // The last entry of the list before which no more than `from` stand.
+        // The last entry of the list with at most `from` entries before it.
         let (mut low, mut high) = (0, self.list.len());
         while low < high {
             let middle = (low + high).div_ceil(2);
@@ -89,27 +88,27 @@ impl Timeline<'_> {
             }
         }
         let first = self.list.get(low).copied().unwrap_or((i64::MAX, u64::MAX));
-        let mut came = before(&self.shift.came, first);
+        let mut added = before(&self.shift.added, first);
         let mut skip = from.saturating_sub(self.before(first));
-        // What came after the end of the list, or before its first entry, is found by stepping back.
+        // Steps back to find new entries after the end of the list or before its first entry.
         if self.before(first) > from {
-            (low, came, skip) = (0, 0, from);
+            (low, added, skip) = (0, 0, from);
         }
         while slice.len() < to - from {
-            let next = match (self.list.get(low), self.shift.came.get(came)) {
+            let next = match (self.list.get(low), self.shift.added.get(added)) {
                 (Some(old), Some(new)) if new < old => {
-                    came += 1;
+                    added += 1;
                     *new
                 }
                 (Some(old), _) => {
                     low += 1;
-                    if self.shift.went.binary_search(old).is_ok() {
+                    if self.shift.removed.binary_search(old).is_ok() {
                         continue;
                     }
                     *old
                 }
                 (None, Some(new)) => {
-                    came += 1;
+                    added += 1;
                     *new
                 }
                 (None, None) => break,
@@ -137,7 +136,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), (0_i64..30, 20_u64..40)), 0..40),
         ) {
             let sorted: Vec<Entry> = list.iter().copied().collect();
-            let (mut set, mut shift) = (list, Shift::default());
+            let (mut set, mut shift) = (list, Differences::default());
             for (which, stays, new) in changes {
                 let known: Vec<Entry> = set.iter().copied().collect();
                 let old = if known.is_empty() { None } else { Some(known[which.index(known.len())]) };

@@ -1,8 +1,8 @@
-//! The truth: every reward that exists now, every account, every action with what has become of it.
+//! The truth: every existing reward, every account, and every action with its changes.
 //!
-//! It names the real order and action whatever `--link-in` shows of them, except that under unusual names an ambiguous
-//! reward has one order ID. Written from [`World`] and not from what was served, piece by piece, so that a million participants can be read
-//! without being held.
+//! It names the real order and action whatever `--link-in` shows, except that with unusual names an ambiguous reward has one
+//! order ID. It is written from [`World`], not from served responses, and in pieces, so that a million participants fit in
+//! memory.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use super::{
     world::World,
 };
 
-/// People per piece.
+/// Participants in each piece.
 const PIECE: u64 = 500;
 
-/// One line per reward (or, with `accounts`, per account) that exists now.
+/// One line for each existing reward, or for each account with `accounts`.
 pub(super) fn lines(world: Arc<World>, accounts: bool) -> impl Iterator<Item = Bytes> + Send + Sync {
     let mut offset = 0;
     std::iter::from_fn(move || {
-        let (people, _) = world.look(offset, PIECE);
+        let (people, _) = world.page_unchanged(offset, PIECE);
         offset += people.len() as u64;
         if people.is_empty() {
             return None;
@@ -32,7 +32,7 @@ pub(super) fn lines(world: Arc<World>, accounts: bool) -> impl Iterator<Item = B
         for owner in people.into_iter().filter(|person| world.data.owner(*person) == *person) {
             if accounts { write_account(&mut out, &world, owner) } else { write_rewards(&mut out, &world, owner) }
         }
-        // Never empty: an empty piece would be a valid chunk, but it would also be a wasted write.
+        // Never empty, because an empty piece would only cost a write.
         Some(Bytes::from(if out.is_empty() { b"\n".to_vec() } else { out }))
     })
 }
@@ -71,11 +71,11 @@ fn write_rewards(out: &mut Vec<u8>, world: &World, owner: u64) {
     });
 }
 
-/// One line per action that exists now.
+/// One line for each existing action.
 pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send + Sync {
     let mut offset = 0;
     std::iter::from_fn(move || {
-        let (people, _) = world.look(offset, PIECE);
+        let (people, _) = world.page_unchanged(offset, PIECE);
         offset += people.len() as u64;
         if people.is_empty() {
             return None;
@@ -95,11 +95,11 @@ pub(super) fn actions(world: Arc<World>) -> impl Iterator<Item = Bytes> + Send +
     })
 }
 
-/// One action: what it is worth, whether it is reversed, and its rewards with when each was cancelled. The reward of an
-/// order that shares it stands with the action that gave it.
+/// One action: its amount, whether it is reversed, and its rewards with their cancellation times. The reward of a shared order
+/// is listed with the action that gave it.
 pub(super) fn action(world: &World, key: ActionKey) -> Value {
     let data = &world.data;
-    let standing = world.book.standing(data, key);
+    let standing = world.action_log.state(data, key);
     let mut all_cancelled = true;
     let rewards: Vec<Value> = world
         .rewards_of_action(key)

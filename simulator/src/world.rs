@@ -1,8 +1,8 @@
-//! The data as they are now: the formulas, and over them the few things that have changed.
+//! The current data: the formulas and the few changes since.
 //!
-//! What changes is small (actions retracted, participants who came or went, rewards a test has moved) and is kept in
-//! maps under locks; an atomic flag says whether there is anything in them at all, so that a crawl of an untouched
-//! tenant takes no lock. Nothing here knows of HTTP.
+//! The changes are few (reversed actions, participants who joined or left, rewards that a test changed) and are in maps under
+//! locks. An atomic flag says whether there are any, so that a crawl of an unchanged tenant takes no lock. This module does not
+//! know HTTP.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,31 +13,31 @@ use std::{
 };
 
 use super::{
-    book::Book,
+    action_log::ActionLog,
     data::Data,
+    deleted_accounts::DeletedAccounts,
     facts::Touch,
     keys::{ActionKey, RewardKey, Side},
     lock::{read, write},
-    mix::Tag,
     options::Options,
+    participants::Participants,
     programs::Programs,
+    random::Tag,
     referrals::Referrals,
     reward_json::{Style, program_reward_key},
-    roster::Roster,
     time,
-    timeline::{Entry, Shift, Timeline},
-    vanish::Vanished,
+    timeline::{Differences, Entry, Timeline},
 };
 
-/// What has happened to rewards since the start.
+/// Changes of rewards since the start.
 #[derive(Debug, Default)]
 struct Changes {
     touched: HashMap<u64, Touch>,
     /// Rewards that left their account.
     moved: Vec<RewardKey>,
-    /// What all of this does to the order in which rewards were modified.
-    shift: Shift,
-    /// The moment of the last change: a later one never has an earlier moment.
+    /// How these changes affect the order by modification.
+    shift: Differences,
+    /// The time of the last change. No later change gets an earlier time.
     last: i64,
 }
 
@@ -48,32 +48,28 @@ impl Changes {
     }
 }
 
-/// The tenant's data, now.
+/// The tenant's current data.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) data: Data,
     pub(super) style: Style,
-    /// What has been changed of actions.
-    pub(super) book: Book,
-    /// The program and its rules.
+    pub(super) action_log: ActionLog,
     pub(super) programs: Programs,
-    /// What has become of referrals.
     pub(super) referrals: Referrals,
     /// Accounts whose rewards cannot be read.
     failing: HashSet<u64>,
-    /// Accounts that Get Rewards does not know any more.
-    pub(super) vanished: Vanished,
+    pub(super) deleted_accounts: DeletedAccounts,
     changed: AtomicBool,
     changes: RwLock<Changes>,
-    /// The formulas' rewards by when they were modified, once someone has asked.
+    /// The formulas' rewards by modification time, built on first use.
     moments: OnceLock<Vec<Entry>>,
-    /// Changes of rewards that are still to happen while rewards are read, and reads so far.
+    /// Changes of rewards still to happen while rewards are read, and the reads so far.
     pub(super) churn_left: AtomicU64,
     pub(super) reads: AtomicU64,
     /// How often accounts were made to change.
     pub(super) turns: AtomicU64,
     churned: AtomicBool,
-    roster: RwLock<Roster>,
+    participants: RwLock<Participants>,
 }
 
 impl World {
@@ -87,11 +83,11 @@ impl World {
         }
         Self {
             style: Style { tidy: options.tidy, link_in: options.link_in, names: options.link_names },
-            book: Book::default(),
+            action_log: ActionLog::default(),
             programs: Programs::new(options),
             referrals: Referrals::new(options),
             failing,
-            vanished: Vanished::default(),
+            deleted_accounts: DeletedAccounts::default(),
             changed: AtomicBool::new(false),
             changes: RwLock::default(),
             moments: OnceLock::new(),
@@ -99,47 +95,47 @@ impl World {
             reads: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             churned: AtomicBool::new(false),
-            roster: RwLock::new(Roster::new(data.people, options.churn)),
+            participants: RwLock::new(Participants::new(data.people, options.churn)),
             data,
         }
     }
 
     // ---- people ------------------------------------------------------------------------------------------------
 
-    /// The participants from `offset`, at most `limit`, and how many there are. Asking may make some come or go.
+    /// The participants from `offset`, at most `limit`, and the total. The call may make some join or leave.
     pub(super) fn page(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
         if self.churn_is_due() {
-            let mut roster = write(&self.roster);
-            if roster.churn(&self.data, offset, limit) {
+            let mut participants = write(&self.participants);
+            if participants.churn(&self.data, offset, limit) {
                 self.churned.store(true, Ordering::Release);
-                for (person, came) in roster.take_fresh() {
-                    if came { self.bring_rewards_of(person) } else { self.take_rewards_of(person) }
+                for (person, came) in participants.take_fresh() {
+                    if came { self.add_rewards_of(person) } else { self.remove_rewards_of(person) }
                 }
             }
-            return roster.page(offset, limit);
+            return participants.page(offset, limit);
         }
-        read(&self.roster).page(offset, limit)
+        read(&self.participants).page(offset, limit)
     }
 
     fn churn_is_due(&self) -> bool {
-        read(&self.roster).has_churn_left()
+        read(&self.participants).has_churn_left()
     }
 
-    /// Lets this many more participants come and go.
+    /// Makes this many more participants join and leave.
     pub(super) fn churn_more(&self, events: u64) {
-        write(&self.roster).churn_more(events);
+        write(&self.participants).churn_more(events);
     }
 
-    /// The same, without anyone coming or going.
-    pub(super) fn look(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
-        read(&self.roster).page(offset, limit)
+    /// Like [`World::page`], without a change.
+    pub(super) fn page_unchanged(&self, offset: u64, limit: u64) -> (Vec<u64>, u64) {
+        read(&self.participants).page(offset, limit)
     }
 
-    /// Everyone who is here now, in the order of `/users`.
+    /// All current participants, in the order of `/users`.
     pub(super) fn everyone(&self) -> impl Iterator<Item = u64> + '_ {
         let mut offset = 0;
         std::iter::from_fn(move || {
-            let (people, _) = self.look(offset, 1000);
+            let (people, _) = self.page_unchanged(offset, 1000);
             offset += people.len() as u64;
             (!people.is_empty()).then_some(people)
         })
@@ -148,13 +144,13 @@ impl World {
 
     pub(super) fn is_here(&self, person: u64) -> bool {
         if self.churned.load(Ordering::Acquire) {
-            read(&self.roster).is_here(person)
+            read(&self.participants).is_here(person)
         } else {
             person < self.data.people
         }
     }
 
-    /// The account of this name, if it exists now.
+    /// The account of this ID, if it exists.
     pub(super) fn account(&self, id: &str) -> Option<u64> {
         let owner = self.data.find_account(id)?;
         (self.data.owner(owner) == owner && self.is_here(owner)).then_some(owner)
@@ -166,7 +162,7 @@ impl World {
 
     // ---- rewards -----------------------------------------------------------------------------------------------
 
-    /// Every reward that an account has now, with what has happened to it.
+    /// Every current reward of an account, with its changes.
     pub(super) fn rewards(&self, owner: u64, mut each: impl FnMut(RewardKey, Touch)) {
         if !self.changed.load(Ordering::Acquire) {
             for person in self.data.members(owner) {
@@ -192,7 +188,7 @@ impl World {
         }
     }
 
-    /// A reward by its ID, if it exists now.
+    /// A reward by its ID, if it exists.
     pub(super) fn reward(&self, id: &str) -> Option<(RewardKey, Touch)> {
         let key = self.data.find_reward(id)?;
         let touch = self.touch_of(key);
@@ -201,12 +197,12 @@ impl World {
         is_there.then_some((key, touch))
     }
 
-    /// The rewards an action gave that exist now, as far as lists show them.
+    /// The existing rewards of an action that lists show.
     pub(super) fn rewards_of_action(&self, action: ActionKey) -> Vec<(RewardKey, Touch)> {
         self.rewards_of_sides(action, &[Side::Friend, Side::Referrer])
     }
 
-    /// Every reward of a referral that exists now.
+    /// Every existing reward of a referral.
     pub(super) fn rewards_of_referral(&self, buyer: u64, order: u64) -> Vec<(RewardKey, Touch)> {
         let sides = [Side::Friend, Side::Referrer, Side::Third, Side::Loose];
         (0..self.data.actions(buyer, order))
@@ -231,7 +227,7 @@ impl World {
         read(&self.changes).touched.get(&key.pack()).copied().unwrap_or_default()
     }
 
-    /// Changes what has happened to one reward, at a moment that is no earlier than any other.
+    /// Changes one reward, at a time that is not before any earlier change.
     fn touch(&self, key: RewardKey, now: i64, change: impl FnOnce(&mut Touch, i64)) {
         let mut changes = write(&self.changes);
         let now = changes.moment(now);
@@ -247,13 +243,13 @@ impl World {
         self.changed.store(true, Ordering::Release);
     }
 
-    /// Where a reward stands among all, by when it was modified.
+    /// The position of a reward by modification time.
     fn entry(&self, key: RewardKey, touch: Touch) -> Option<Entry> {
         let modified = self.data.facts(key, touch, self.style.tidy).modified;
         (!touch.deleted).then(|| (modified, self.data.tie(key)))
     }
 
-    /// One more order of this buyer, now, with a reward; `None` where the buyer has no room for it.
+    /// Places one more order of this buyer now, with a reward; `None` if the buyer has no free order number.
     pub(super) fn place_order(&self, buyer: u64, now: i64) -> Option<RewardKey> {
         let mut changes = write(&self.changes);
         let now = changes.moment(now);
@@ -263,8 +259,8 @@ impl World {
         Some(key)
     }
 
-    /// The rewards of someone who has just come, whose rewards are older than they are here.
-    fn bring_rewards_of(&self, person: u64) {
+    /// Adds the rewards of a participant who has just joined. The rewards are older than that.
+    fn add_rewards_of(&self, person: u64) {
         let mut changes = write(&self.changes);
         let now = changes.moment(time::now_ms());
         self.data.rewards_of(person, |key| {
@@ -276,8 +272,8 @@ impl World {
         self.changed.store(true, Ordering::Release);
     }
 
-    /// The rewards of someone who has just gone, who was alone in the account.
-    fn take_rewards_of(&self, person: u64) {
+    /// Removes the rewards of a participant who has just left and was alone in the account.
+    fn remove_rewards_of(&self, person: u64) {
         let mut gone = Vec::new();
         self.rewards(person, |key, touch| gone.push((key, touch)));
         let mut changes = write(&self.changes);
@@ -287,13 +283,13 @@ impl World {
         }
     }
 
-    /// Looks at all rewards by when they were modified, as things stand now. Nothing may change meanwhile, so `look` must
-    /// not ask for what `World` keeps under locks.
+    /// Reads all rewards by modification time. The data are locked meanwhile, so `look` must not call methods of `World` that
+    /// lock.
     pub(super) fn timeline<T>(&self, look: impl FnOnce(Timeline<'_>, &dyn Fn(RewardKey) -> Touch) -> T) -> T {
         let list = self.moments.get_or_init(|| {
             let mut list = Vec::new();
             for person in 0..self.data.people {
-                // A late order is among the changes.
+                // A new order is among the changes.
                 self.data.rewards_of(person, |key| {
                     if self.data.late_reward(key).is_none() {
                         list.extend(self.entry(key, Touch::default()));
@@ -309,7 +305,7 @@ impl World {
         look(Timeline { list, shift: &changes.shift }, &touch)
     }
 
-    /// Cancels one reward, if it can be.
+    /// Cancels one reward if it is cancellable.
     pub(super) fn cancel_reward(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         if facts.cancellable {
@@ -318,7 +314,7 @@ impl World {
         facts.cancellable
     }
 
-    /// Redeems one reward whole, if it is a credit that can still be.
+    /// Redeems one reward in full, if it is a redeemable credit.
     pub(super) fn redeem(&self, key: RewardKey, now: i64) -> bool {
         let facts = self.data.facts(key, self.touch_of(key), self.style.tidy);
         let possible = facts.cancellable && facts.assigned.is_some();
@@ -342,19 +338,19 @@ impl World {
 
     // ---- actions -----------------------------------------------------------------------------------------------
 
-    /// The action of this ID, if its buyer was ever here.
+    /// The action of this ID, if its buyer ever was a participant.
     pub(super) fn action(&self, id: &str) -> Option<ActionKey> {
         let action = self.data.find_action(id)?;
         (action.buyer < self.data.people || self.is_here(action.buyer)).then_some(action)
     }
 
-    /// Cancels what can be cancelled of an action, and takes its referral back.
+    /// Cancels the cancellable rewards of an action, and takes its referral back.
     pub(super) fn cancel_action(&self, action: ActionKey, now: i64) -> usize {
         self.referrals.take_back(action, now);
         self.cancel_rewards_of(action, now, |_| true)
     }
 
-    /// What the program rule does about an action that was reversed.
+    /// Applies the program rule to a reversed action.
     pub(super) fn retract(&self, action: ActionKey, now: i64) {
         let effect = self.programs.effect();
         if effect.conversion {

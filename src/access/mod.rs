@@ -51,7 +51,7 @@ impl Default for Limits {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum By {
+pub enum AuthMethod {
     Session,
     Token {
         id: i64,
@@ -61,7 +61,7 @@ pub enum By {
     Proxy,
 }
 
-impl By {
+impl AuthMethod {
     /// The text that the ledger records.
     pub fn describe(&self) -> String {
         match self {
@@ -79,15 +79,15 @@ pub struct Who {
     pub role: Role,
     /// The operating system's user of the same person.
     pub os_user: Option<String>,
-    pub by: By,
+    pub by: AuthMethod,
 }
 
 impl Who {
     /// Both the user's role and the token's scopes must allow the right.
     pub fn may(&self, right: Right) -> bool {
         let scoped = match &self.by {
-            By::Token { scopes, .. } => scopes.contains(&right),
-            By::Session | By::Proxy => true,
+            AuthMethod::Token { scopes, .. } => scopes.contains(&right),
+            AuthMethod::Session | AuthMethod::Proxy => true,
         };
         scoped && self.role.may(right)
     }
@@ -154,12 +154,12 @@ impl Access {
     pub fn who(&self, name: &str) -> Result<Option<Who>> {
         let Some(found) = self.file.user(name)?.filter(|user| user.disabled_at.is_none()) else { return Ok(None) };
         let found = user(found)?;
-        Ok(Some(Who { name: found.name, role: found.role, os_user: found.os_user, by: By::Session }))
+        Ok(Some(Who { name: found.name, role: found.role, os_user: found.os_user, by: AuthMethod::Session }))
     }
 
     /// An enabled user by the name that a trusted proxy sent.
     pub fn by_proxy(&self, name: &str) -> Result<Option<Who>> {
-        Ok(self.who(name)?.map(|who| Who { by: By::Proxy, ..who }))
+        Ok(self.who(name)?.map(|who| Who { by: AuthMethod::Proxy, ..who }))
     }
 
     pub fn add_user(
@@ -222,7 +222,7 @@ impl Access {
     }
 
     /// Recorded changes to users and tokens, oldest first: when, by whom, what.
-    pub fn logged(&self) -> Result<Vec<(String, String, String)>> {
+    pub fn log_entries(&self) -> Result<Vec<(String, String, String)>> {
         self.file.logged()
     }
 
@@ -243,7 +243,7 @@ impl Access {
 }
 
 fn user(row: UserRow) -> Result<User> {
-    let role = Role::named(&row.role)
+    let role = Role::parse(&row.role)
         .ok_or_else(|| Error::new(Kind::Storage, format!("user {:?} has no known role", row.name)))?;
     let UserRow { name, os_user, created_at, disabled_at, .. } = row;
     Ok(User { name, role, os_user, created_at, disabled_at })
@@ -254,7 +254,10 @@ fn check_name(what: &str, name: &str) -> Result<()> {
     if !name.is_empty() && name.len() <= NAME_AT_MOST && name.bytes().all(fine) {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, format!("the name of a {what} has 1 to {NAME_AT_MOST} letters, digits, and . _ - @")))
+    Err(Error::new(
+        Kind::Usage,
+        format!("the name of a {what} must have 1 to {NAME_AT_MOST} letters, digits, and . _ - @"),
+    ))
 }
 
 #[cfg(test)]

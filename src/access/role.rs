@@ -60,7 +60,7 @@ impl Role {
         }
     }
 
-    pub fn named(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         Self::value_variants().iter().copied().find(|role| role.as_str() == word)
     }
 
@@ -91,7 +91,7 @@ impl Right {
         }
     }
 
-    pub fn named(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         Self::value_variants().iter().copied().find(|right| right.as_str() == word)
     }
 }

@@ -28,7 +28,7 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_cause| Error::new(Kind::Failed, "the operating system gives no random bytes"))?;
+        .map_err(|_cause| Error::new(Kind::Failed, "the operating system provides no random bytes"))?;
     Ok(bytes)
 }
 
@@ -63,13 +63,13 @@ pub(super) fn hash(secret: &str) -> Vec<u8> {
 }
 
 /// The CSRF token for one cookie.
-pub(super) fn seal(key: &str, subject: &str) -> String {
+pub(super) fn sign(key: &str, subject: &str) -> String {
     hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), subject.as_bytes()).as_ref())
 }
 
 /// Whether a form carries the CSRF token of this cookie.
-pub(super) fn is_seal(key: &str, subject: &str, given: &str) -> bool {
-    let right = seal(key, subject);
+pub(super) fn is_signature(key: &str, subject: &str, given: &str) -> bool {
+    let right = sign(key, subject);
     // Comparing two hashes with a fresh key leaks no timing information about the position of a difference.
     let Ok(fresh) = random::<32>() else { return false };
     let fresh = hmac::Key::new(hmac::HMAC_SHA256, &fresh);
@@ -81,9 +81,11 @@ pub(super) fn check_password(password: &str) -> Result<()> {
     if password.chars().count() < PASSWORD_AT_LEAST || password.len() > PASSWORD_AT_MOST {
         return Err(Error::new(
             Kind::Usage,
-            format!("a password has {PASSWORD_AT_LEAST} characters or more, and {PASSWORD_AT_MOST} bytes at most"),
+            format!(
+                "a password needs at least {PASSWORD_AT_LEAST} characters and may have at most {PASSWORD_AT_MOST} bytes"
+            ),
         )
-        .hint("leave --password-stdin out for one that is made at random"));
+        .hint("leave --password-stdin out to get a random password"));
     }
     Ok(())
 }
@@ -98,7 +100,7 @@ pub(super) fn hash_password(password: &str) -> Result<String> {
 
 /// Compares a password with its stored hash. Without a stored hash it takes as long and returns `false`, so that timing does
 /// not reveal whether the user exists.
-pub(super) fn verify(password: &str, kept: Option<&str>) -> Result<bool> {
+pub(super) fn verify_password(password: &str, kept: Option<&str>) -> Result<bool> {
     static NOBODY: OnceLock<String> = OnceLock::new();
     let nobody = if let Some(hash) = NOBODY.get() {
         hash
@@ -120,10 +122,10 @@ mod tests {
     fn a_password_fits_its_own_hash_and_no_other() {
         let kept = hash_password("correct horse battery").expect("hashes");
         assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept}");
-        assert!(verify("correct horse battery", Some(&kept)).expect("verifies"));
-        assert!(!verify("correct horse batterz", Some(&kept)).expect("verifies"));
-        assert!(!verify("correct horse battery", None).expect("verifies"));
-        assert!(verify("x", Some("no hash")).is_err());
+        assert!(verify_password("correct horse battery", Some(&kept)).expect("verifies"));
+        assert!(!verify_password("correct horse batterz", Some(&kept)).expect("verifies"));
+        assert!(!verify_password("correct horse battery", None).expect("verifies"));
+        assert!(verify_password("x", Some("no hash")).is_err());
     }
 
     #[test]
@@ -139,15 +141,15 @@ mod tests {
 
     #[test]
     fn a_form_of_another_session_is_found_out() {
-        let token = seal("key", "cookie");
-        assert!(is_seal("key", "cookie", &token));
+        let token = sign("key", "cookie");
+        assert!(is_signature("key", "cookie", &token));
         for (key, subject, given) in [
             ("key", "other", token.as_str()),
             ("other", "cookie", &token),
             ("key", "cookie", ""),
             ("key", "cookie", &token[1..]),
         ] {
-            assert!(!is_seal(key, subject, given));
+            assert!(!is_signature(key, subject, given));
         }
     }
 

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{Access, By, Role, Who, check_name, secret, throttle};
+use super::{Access, AuthMethod, Role, Who, check_name, secret, throttle};
 use crate::error::Result;
 use crate::model::Actor;
 use crate::store::access::Counted;
@@ -59,12 +59,12 @@ impl Access {
         let browser = origin.browser.as_deref().filter(|_| is_name).and_then(|word| self.known_browser(name, word));
         let mut keys: Vec<Counted> = Vec::new();
         if let Some(number) = browser {
-            keys.push((format!("browser:{number}"), throttle::of_known_browser));
+            keys.push((format!("browser:{number}"), throttle::known_browser_delay));
         } else {
-            keys.push((format!("peer:{}", origin.peer), throttle::of_peer));
+            keys.push((format!("peer:{}", origin.peer), throttle::network_delay));
             // Unknown names are counted too: otherwise the answers would reveal which names are users.
             if is_name {
-                keys.push((format!("user:{name}"), throttle::of_user));
+                keys.push((format!("user:{name}"), throttle::user_delay));
             }
         }
         if let Some(until_ms) = self.file.attempt(&keys, throttle::FORGOTTEN_EVERY_MS, now_ms)? {
@@ -74,7 +74,7 @@ impl Access {
         let can_be = is_name && password.len() <= secret::PASSWORD_AT_MOST;
         let stored = if can_be { self.file.password_of(name)? } else { None };
         // Hashes a password for an unknown name too, so that timing does not reveal which names are users.
-        let fits = secret::verify(if can_be { password } else { "" }, stored.as_deref())?;
+        let fits = secret::verify_password(if can_be { password } else { "" }, stored.as_deref())?;
         if !fits {
             return Ok(Err(LoginRefused::Wrong));
         }
@@ -85,14 +85,14 @@ impl Access {
         let cookie = secret::random_secret()?;
         self.file.begin_session(&secret::hash(&cookie), name, now_ms)?;
         let number = browser.map_or_else(secret::random_text, |number| Ok(number.to_owned()))?;
-        let browser = format!("{number}.{}", secret::seal(self.file.csrf_key(), &browser_subject(name, &number)));
+        let browser = format!("{number}.{}", secret::sign(self.file.csrf_key(), &browser_subject(name, &number)));
         Ok(Ok(NewSession { cookie: SecretString::from(cookie.as_str()), browser }))
     }
 
     /// The number of a browser in which this user has signed in before.
     fn known_browser<'a>(&self, name: &str, word: &'a str) -> Option<&'a str> {
         let (number, given) = word.split_once('.')?;
-        secret::is_seal(self.file.csrf_key(), &browser_subject(name, number), given).then_some(number)
+        secret::is_signature(self.file.csrf_key(), &browser_subject(name, number), given).then_some(number)
     }
 
     /// Changes the user's own password. Requires the current one, and throttles wrong guesses like sign-ins. Ends all sessions
@@ -110,7 +110,7 @@ impl Access {
             return Ok(Err(refused));
         }
         self.set_password(name, new, now)?;
-        self.log(&Actor::new(name, "page"), &format!("user {name}: another password, by themselves"), now)?;
+        self.log(&Actor::new(name, "page"), &format!("user {name}: changed their own password"), now)?;
         self.login(name, new, origin, now)
     }
 
@@ -124,8 +124,8 @@ impl Access {
             return Ok(None);
         }
         self.file.touch_session(&hash, row.seen_ms, now_ms)?;
-        let Some(role) = Role::named(&row.role) else { return Ok(None) };
-        let who = Who { name: row.user, role, os_user: row.os_user, by: By::Session };
+        let Some(role) = Role::parse(&row.role) else { return Ok(None) };
+        let who = Who { name: row.user, role, os_user: row.os_user, by: AuthMethod::Session };
         Ok(Some(Session { who, csrf: self.csrf_of(cookie) }))
     }
 
@@ -135,12 +135,12 @@ impl Access {
 
     /// The CSRF token for a cookie, or for another value that identifies the client.
     pub fn csrf_of(&self, subject: &str) -> String {
-        secret::seal(self.file.csrf_key(), subject)
+        secret::sign(self.file.csrf_key(), subject)
     }
 
     /// Checks a form's CSRF token in constant time.
     pub fn check_csrf(&self, subject: &str, given: &str) -> bool {
-        secret::is_seal(self.file.csrf_key(), subject, given)
+        secret::is_signature(self.file.csrf_key(), subject, given)
     }
 }
 

@@ -5,10 +5,10 @@
 //! whole office may share it. If there are too many failures overall, every failure is delayed from the first one on.
 
 /// Failed attempts for one name before a delay.
-const FREE_OF_USER: u32 = 5;
+const FREE_FOR_NAME: u32 = 5;
 
 /// Failed attempts from one network before a delay.
-const FREE_OF_PEER: u32 = 20;
+const FREE_FOR_NETWORK: u32 = 20;
 
 /// Number of recent failures overall from which no failure is free.
 const TOO_MANY: u32 = 60;
@@ -22,24 +22,24 @@ const LONGEST_MS: i64 = 15 * 60_000;
 /// The counter of a name or network expires after this time without a failure.
 pub(super) const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
-/// The delay after this many failures for one name, with `of_everybody` recent failures overall.
-pub(super) fn of_user(failures: u32, of_everybody: u32) -> i64 {
-    after(failures, FREE_OF_USER, of_everybody)
+/// The delay after this many failures for one name, with `overall` recent failures overall.
+pub(super) fn user_delay(failures: u32, overall: u32) -> i64 {
+    after(failures, FREE_FOR_NAME, overall)
 }
 
-/// The delay after this many failures from one network, with `of_everybody` recent failures overall.
-pub(super) fn of_peer(failures: u32, of_everybody: u32) -> i64 {
-    after(failures, FREE_OF_PEER, of_everybody)
+/// The delay after this many failures from one network, with `overall` recent failures overall.
+pub(super) fn network_delay(failures: u32, overall: u32) -> i64 {
+    after(failures, FREE_FOR_NETWORK, overall)
 }
 
 /// The delay after this many failures from a browser in which this user has signed in before. Failures elsewhere do not count.
-pub(super) fn of_known_browser(failures: u32, _of_everybody: u32) -> i64 {
-    after(failures, FREE_OF_USER, 0)
+pub(super) fn known_browser_delay(failures: u32, _of_everybody: u32) -> i64 {
+    after(failures, FREE_FOR_NAME, 0)
 }
 
 /// In milliseconds: one second after the last free attempt, then doubled each time.
-fn after(failures: u32, free: u32, of_everybody: u32) -> i64 {
-    let free = if of_everybody > TOO_MANY { 1 } else { free };
+fn after(failures: u32, free: u32, overall: u32) -> i64 {
+    let free = if overall > TOO_MANY { 1 } else { free };
     match failures.checked_sub(free) {
         None => 0,
         Some(more) => 1_000_i64.checked_shl(more.min(30)).unwrap_or(LONGEST_MS).min(LONGEST_MS),
@@ -63,15 +63,15 @@ mod tests {
             (20, LONGEST_MS, 1_000),
             (u32::MAX, LONGEST_MS, LONGEST_MS),
         ] {
-            assert_eq!((of_user(failures, TOO_MANY), of_peer(failures, 0)), (user, peer), "{failures}");
-            assert_eq!(of_known_browser(failures, u32::MAX), user, "{failures}");
+            assert_eq!((user_delay(failures, TOO_MANY), network_delay(failures, 0)), (user, peer), "{failures}");
+            assert_eq!(known_browser_delay(failures, u32::MAX), user, "{failures}");
         }
     }
 
     #[test]
     fn no_failure_is_free_while_too_many_people_fail() {
         for (failures, wait) in [(0, 0), (1, 1_000), (2, 2_000), (11, LONGEST_MS)] {
-            let waits = [of_user(failures, TOO_MANY + 1), of_peer(failures, TOO_MANY + 1)];
+            let waits = [user_delay(failures, TOO_MANY + 1), network_delay(failures, TOO_MANY + 1)];
             assert_eq!(waits, [wait, wait], "{failures}");
         }
     }

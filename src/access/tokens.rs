@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use super::{Access, By, Right, Role, Who, check_name, secret};
+use super::{Access, AuthMethod, Right, Role, Who, check_name, secret};
 use crate::error::{Error, Kind, Result};
 use crate::store::access::{NewToken, TokenRow};
 
@@ -50,7 +50,7 @@ impl Access {
             let (right, role) = (right.as_str(), owner.role.as_str());
             return Err(Error::new(
                 Kind::Usage,
-                format!("a token for {right} would do nothing: {} is {role}", owner.name),
+                format!("a token with the scope {right} would be useless: {} has the role {role}", owner.name),
             )
             .hint("leave the scope out, or give the user another role first"));
         }
@@ -76,7 +76,7 @@ impl Access {
         if self.file.revoke_token(id, now)? {
             return Ok(());
         }
-        Err(Error::new(Kind::Failed, format!("there is no token {id} that could be ended"))
+        Err(Error::new(Kind::Failed, format!("there is no active token {id}"))
             .hint("`recoup user token list` shows them"))
     }
 
@@ -86,8 +86,8 @@ impl Access {
             return Ok(None);
         }
         let Some(row) = self.file.token(&secret::hash(secret), now.as_millisecond())? else { return Ok(None) };
-        let Some(role) = Role::named(&row.role) else { return Ok(None) };
-        let by = By::Token { id: row.id, scopes: scopes_of(&row.scopes) };
+        let Some(role) = Role::parse(&row.role) else { return Ok(None) };
+        let by = AuthMethod::Token { id: row.id, scopes: scopes_of(&row.scopes) };
         Ok(Some(Who { name: row.user, role, os_user: row.os_user, by }))
     }
 }
@@ -107,5 +107,5 @@ fn token(row: TokenRow) -> Token {
 }
 
 fn scopes_of(words: &str) -> Vec<Right> {
-    words.split(' ').filter_map(Right::named).collect()
+    words.split(' ').filter_map(Right::parse).collect()
 }

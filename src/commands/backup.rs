@@ -3,19 +3,19 @@
 use super::{Context, End};
 use crate::cli::BackupArgs;
 use crate::error::Result;
-use crate::records::backup::{self, Job};
+use crate::records::backup::{self, Options};
 
 pub(super) async fn run(context: &Context<'_>, args: &BackupArgs) -> Result<End> {
     let Context { settings, clock, stop, report, .. } = context;
     let identity = settings.identity_if_set()?;
-    let job = Job {
+    let options = Options {
         index: &settings.database,
         ledger: &settings.ledger,
         identity: identity.as_ref(),
         folder: &args.folder,
         keep: args.keep.map(|keep| keep as usize),
     };
-    let backup = backup::run(&job, clock, stop, report).await?;
+    let backup = backup::run(&options, clock, stop, report).await?;
     report.object(&backup)?;
     for line in backup.lines() {
         report.line(line);

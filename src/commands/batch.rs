@@ -12,7 +12,7 @@ use crate::refunds::plan_file::{self, PlanTarget};
 use crate::refunds::{self, Decision, OutFile, Refunds, Syntax, outcome_file, read};
 use crate::report::Report;
 use crate::retract::batch::{self, Batch, COLUMNS, Limits, PLANNED};
-use crate::retract::{self, Options, Reads, WriterSettings};
+use crate::retract::{self, Options, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::{Ledger, NewWatched};
 
@@ -26,14 +26,13 @@ pub(super) async fn run(
     context: &Context<'_>,
     args: &BatchArgs,
     options: &Options,
-    reads: &Reads<'_>,
+    ctx: &retract::Context<'_>,
     writer: &WriterSettings,
 ) -> Result<End> {
     let Context { settings, clock, report, .. } = context;
     batch::check(options)?;
     let read_options = super::refunds::options(settings, &args.columns);
-    let made_for =
-        PlanTarget { tenant: reads.identity.tenant.clone(), account_sid: reads.identity.account_sid.clone() };
+    let made_for = PlanTarget { tenant: ctx.identity.tenant.clone(), account_sid: ctx.identity.account_sid.clone() };
     let planned = match &args.apply {
         Some(path) => {
             let planned = plan_file::read_plan(path, &read_options)?;
@@ -52,7 +51,7 @@ pub(super) async fn run(
     let mut out = match target {
         Some(path) if path != Path::new("-") => {
             let out = OutFile::reserve(path, args.force)?;
-            out.is_not(input)?;
+            out.ensure_differs_from(input)?;
             Some(out)
         }
         _ => None,
@@ -73,7 +72,7 @@ pub(super) async fn run(
     // A large batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
-    let mut batch = Batch::plan(reads, &refunds, options, undated).await?;
+    let mut batch = Batch::plan(ctx, &refunds, options, undated).await?;
     // A plan with adjustments is carried out with them.
     let has_adjustments = planned.as_ref().is_some_and(|planned| batch::has_adjustments(&planned.planned));
     if args.partials || has_adjustments {
@@ -100,7 +99,7 @@ pub(super) async fn run(
                 0 => format!("Retract {} orders", intent.orders),
                 n => format!("Retract {} orders and adjust {n}", intent.orders),
             };
-            retract::confirm(reads, &what).await?;
+            retract::confirm(ctx, &what).await?;
         }
         // Whatever ends it: what was sent must be in the file of outcomes.
         match batch.carry_out(writer).await {
@@ -114,7 +113,7 @@ pub(super) async fn run(
     let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
     let format = match args.out.as_deref() {
         // On standard output `--json` means JSON, whatever came in.
-        None if report.is_json() => Syntax::Ndjson,
+        None if report.json => Syntax::Ndjson,
         out => Syntax::of_output(out, refunds.syntax),
     };
     let bytes = outcome_file::outcomes(&refunds, format, &COLUMNS, &values)?;
@@ -125,7 +124,7 @@ pub(super) async fn run(
         report.has_lost_data().then(|| Error::new(Kind::Failed, "failed to write the outcomes to standard output"))
     };
     if args.watch_missing && !options.dry_run {
-        watch_missing(context, reads.identity, &batch, args)?;
+        watch_missing(context, ctx.identity, &batch, args)?;
     }
     let (summary, problem) = batch.summary(&outcomes);
     for line in summary.lines() {

@@ -10,9 +10,9 @@ use crate::{cli, crawl};
 pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> {
     let Context { settings, clock, stop, report, .. } = context;
     let identity = settings.identity()?;
-    super::forget::keep_out(context, !args.plan)?;
+    super::forget::apply_tombstones(context, !args.plan)?;
     let outcome = if args.from_raw {
-        crawl::from_raw::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
+        crawl::reextract::run(&settings.database, &identity, &settings.mapping, args.wait_for_lock, clock, stop, report)
             .await?
     } else {
         let wishes = Wishes {
@@ -33,16 +33,15 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
             wait_for_lock: args.wait_for_lock,
             full: args.full,
             source: source_of(args.source),
-            rate: host.terms.rate,
+            rate: host.quota_settings.rate,
             graphql_page_size: settings.crawl.graphql_page_size,
             export_wait: settings.crawl.export_wait,
             reread_after: args.reread_after.map(|span| span.0).or(settings.crawl.reread_after),
-            ..crawl::Options::default()
         };
         let advocate = Advocate::new(&host, &identity.tenant, **clock, (*stop).clone())?;
         let _first = context.asked.get_or_init(|| advocate.clone());
         if args.plan {
-            let plan = crawl::auto::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
+            let plan = crawl::plan::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
             report.object(&plan)?;
             for line in plan.lines() {
                 report.line(line);

@@ -20,9 +20,9 @@ pub(super) async fn run(context: &Context<'_>, args: ForgetArgs) -> Result<End> 
 }
 
 /// Before anything is read into the index: whom the ledger has forgotten stays out. `create` where an index may be made.
-pub(super) fn keep_out(context: &Context<'_>, create: bool) -> Result<()> {
+pub(super) fn apply_tombstones(context: &Context<'_>, create: bool) -> Result<()> {
     let Context { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
     let files = Files { index: &settings.database, ledger: &settings.ledger, identity: &identity, actor };
-    forget::keep_out(&files, create, clock, report)
+    forget::apply_tombstones(&files, create, clock, report)
 }

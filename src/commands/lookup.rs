@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
     }
     let typed = order_ids(args.orders)?;
     if args.live || args.participant.is_some() {
-        super::forget::keep_out(context, true)?;
+        super::forget::apply_tombstones(context, true)?;
     }
     if let Some(person) = &args.participant {
         let identity = settings.identity()?;

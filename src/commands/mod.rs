@@ -83,7 +83,7 @@ impl Context<'_> {
 pub fn main(cli: Cli) -> u8 {
     // Before anything reads a secret.
     let private = memory::keep_private();
-    report::colour(cli.global.color);
+    report::set_colour(cli.global.color);
     // A service says what it does unless it is told not to: nobody watches it.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     report::start_log(cli.global.verbose.max(least), cli.global.json);
@@ -226,7 +226,7 @@ fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) ->
 /// Leaves word how far this clock is from the vendor's, or that the vendor's answers carry no date, if the command has asked it.
 fn remember_clock(context: &Context<'_>) {
     let settings = context.settings;
-    if let Some(heard) = context.asked.get().and_then(Advocate::clock_heard)
+    if let Some(heard) = context.asked.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {

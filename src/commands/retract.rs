@@ -1,9 +1,6 @@
 //! `recoup retract` and `recoup verify`: settings and flags → receipts.
 
-use std::cell::RefCell;
 use std::time::Duration;
-
-use tokio::sync::OnceCell;
 
 use super::{Context, End, parked, warn_of_quota};
 use crate::cli::{RetractArgs, SendArgs, VerifyArgs};
@@ -12,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
-use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
+use crate::retract::{self, Follows, Submissions, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::Road;
 use crate::vendor::{Advocate, Brand};
@@ -58,7 +55,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
         return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
     }
     let writer = writer(settings, within)?;
-    super::forget::keep_out(context, false)?;
+    super::forget::apply_tombstones(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let brand = context.brand(wishes)?;
@@ -119,7 +116,7 @@ pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<
 pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<End> {
     let Context { settings, report, .. } = context;
     let identity = settings.identity()?;
-    super::forget::keep_out(context, false)?;
+    super::forget::apply_tombstones(context, false)?;
     let within = args.wait.map(|span| span.0);
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
@@ -185,11 +182,11 @@ pub(super) fn reads<'a>(
     identity: &'a Identity,
     advocate: &'a Advocate,
     brand: &'a Brand,
-) -> Reads<'a> {
+) -> retract::Context<'a> {
     let Context { settings, clock, stop, report, actor, .. } = context;
-    Reads {
-        index: &settings.database,
-        ledger: &settings.ledger,
+    retract::Context {
+        index_path: &settings.database,
+        ledger_path: &settings.ledger,
         identity,
         actor,
         advocate,
@@ -198,9 +195,6 @@ pub(super) fn reads<'a>(
         clock,
         stop,
         report,
-        programs: OnceCell::new(),
-        rules: retract::rule::KnownPrograms::default(),
-        lists: retract::Lists::default(),
-        freshened: RefCell::default(),
+        session: retract::Session::default(),
     }
 }

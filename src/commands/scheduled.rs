@@ -38,7 +38,7 @@ pub(super) fn schedule(context: &Context<'_>) -> Result<Schedule> {
     Ok(Schedule {
         index: settings.database.clone(),
         identity: settings.identity()?,
-        plan: settings.schedule.plan.clone(),
+        timetable: settings.schedule.timetable.clone(),
         clock: **clock,
         stop: (*stop).clone(),
     })

@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
         }
         UserCommand::Token(command) => token(context, &mut access, command),
         UserCommand::Log => {
-            let logged = access.logged()?;
+            let logged = access.log_entries()?;
             for (at, person, what) in &logged {
                 report.object(&json!({ "at": at, "person": person, "what": what }))?;
             }

@@ -76,10 +76,7 @@ async fn change(
                 .hint("add --yes to go ahead without a question, or --dry-run to see what would happen"));
         }
         let question = format!("Ask the vendor to {what}, for tenant {tenant}?");
-        let asked = tokio::task::spawn_blocking(move || report::ask(&question)).await;
-        if !matches!(asked, Ok(Ok(true))) {
-            return Err(Error::new(Kind::Declined, "declined; nothing was sent"));
-        }
+        report::confirm(question, stop, "nothing was sent").await?;
     }
     let options = settings.advocate_options(Wishes::default())?;
     let subscriber = Subscriber::new(&options, tenant, **clock, (*stop).clone())?;
@@ -102,14 +99,14 @@ fn check_address(text: &str) -> Result<()> {
 pub(super) async fn work(context: &Context<'_>) -> Result<End> {
     let Context { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
-    super::forget::keep_out(context, true)?;
+    super::forget::apply_tombstones(context, true)?;
     let mut index = Index::open(&settings.database, &identity)?;
     // Nothing waits most of the time, and then nobody needs a client.
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
-        webhook::Worked::default()
+        webhook::QueueRun::default()
     } else {
         let wishes = Wishes { max_wait: Some(Span(std::time::Duration::ZERO)), ..Wishes::default() };
-        webhook::work(&context.advocate(wishes)?, &mut index, &settings.mapping, clock).await?
+        webhook::read_queue(&context.advocate(wishes)?, &mut index, &settings.mapping, clock).await?
     };
     report.object(&worked)?;
     report.line(format!("{} accounts were read again, {} could not be", worked.read, worked.failed));

@@ -87,8 +87,9 @@ impl Environment {
     pub(super) fn secret(&self, name: &'static str, in_file: Option<PathBuf>) -> Result<Option<Secret>> {
         let file_name = format!("{name}_FILE");
         match (self.get(name), self.path(&file_name)) {
-            (Some(_), Some(_)) => Err(Error::new(Kind::Config, format!("both {name} and {file_name} are set"))
-                .hint("unset one of them: which one is meant cannot be told")),
+            (Some(_), Some(_)) => {
+                Err(Error::new(Kind::Config, format!("both {name} and {file_name} are set")).hint("unset one of them"))
+            }
             (Some(value), None) => Ok(Some(Secret::Variable(name, SecretString::from(value.to_owned())))),
             (None, Some(path)) => Ok(Some(Secret::File(path))),
             (None, None) => Ok(in_file.map(Secret::File)),

@@ -170,7 +170,7 @@ impl Sections {
         let (crawl, retract, by_file) = (take("crawl"), take("retract"), take("file"));
         let (serve, schedule, webhook) = (take("serve"), take("schedule"), take("webhook"));
         let (refunds, refund_formats) = (take("refunds"), take("refund_format"));
-        let at = |name: &str| Place { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
+        let at = |name: &str| Location { file, section: format!("{above}{name}").trim_end_matches('.').to_owned() };
         let mut base: Base = at("").table(toml::Value::Table(rest.into_iter().collect()))?;
         // A relative path is relative to the file, not to the working directory.
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -228,7 +228,7 @@ impl Sections {
 /// User-defined formats of refund files, by name.
 fn refund_formats_of<'a>(
     value: toml::Value,
-    at: &impl Fn(&str) -> Place<'a>,
+    at: &impl Fn(&str) -> Location<'a>,
 ) -> Result<BTreeMap<String, ColumnMapping>> {
     let toml::Value::Table(tables) = value else { return Err(at("refund_format").wrong(None, "is not a table")) };
     let mut formats = BTreeMap::new();
@@ -237,7 +237,7 @@ fn refund_formats_of<'a>(
         let explained: ColumnMapping =
             table.try_into().map_err(|error: toml::de::Error| place.wrong(None, error.message()))?;
         if formats::named(&name).is_some() || name == LIST_FORMAT {
-            return Err(place.wrong(None, "has the name of a format that recoup knows"));
+            return Err(place.wrong(None, "has the name of a built-in format"));
         }
         if explained.order_column.is_none() {
             return Err(place.wrong(Some("order_column"), "is missing"));
@@ -249,12 +249,12 @@ fn refund_formats_of<'a>(
 }
 
 /// Where a table is in a file, for errors.
-pub(super) struct Place<'a> {
+pub(super) struct Location<'a> {
     file: &'a Path,
     section: String,
 }
 
-impl Place<'_> {
+impl Location<'_> {
     /// Deserializes a table key by key, so that an error can name the key.
     fn table<T: Default + Overlay + for<'de> Deserialize<'de>>(&self, value: toml::Value) -> Result<T> {
         let toml::Value::Table(table) = value else {
@@ -301,7 +301,7 @@ pub(super) fn read_file(path: &Path) -> Result<FileShape> {
             .hint("check --config and RECOUP_CONFIG")
     })?;
     toml::from_str(&text).map_err(|error| {
-        Error::new(Kind::Config, format!("{} is not usable: {error}", path.display()))
+        Error::new(Kind::Config, format!("failed to parse {}: {error}", path.display()))
             .hint("docs/reference.md lists every key")
     })
 }

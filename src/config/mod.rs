@@ -27,12 +27,12 @@ pub use values::{PerWindow, Rate, Share, Span, Until};
 
 use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
-use crate::model::budget::{Budget, Purpose, Quota, RESERVE, Terms};
+use crate::model::budget::{Budget, Purpose, Quota, QuotaSettings, RESERVE};
 use crate::refunds::{ColumnMapping, OrderIdRewrite};
 use crate::retract::{Doubts, PACE, REREAD_FOR};
 use crate::store::budget::SharedBudget;
 use crate::store::{Identity, access_beside, check_length, ledger_beside, real_path};
-use crate::vendor::{Credentials, HostOptions, IR_VERSION, Oddities, Secret, check_base};
+use crate::vendor::{Credentials, FormatProblems, HostOptions, IR_VERSION, Secret, check_base};
 
 const ADVOCATE_URL: &str = "https://app.referralsaasquatch.com/api/v1";
 const BRAND_URL: &str = "https://api.impact.com/Advertisers";
@@ -178,7 +178,7 @@ impl Settings {
         let default_database = || {
             let name = global.profile.as_ref().map_or("recoup.db".to_owned(), |name| format!("recoup-{name}.db"));
             env.xdg("XDG_DATA_HOME", ".local/share").map(|dir| dir.join(name)).ok_or_else(|| {
-                Error::new(Kind::Config, "there is no home directory to keep the database in")
+                Error::new(Kind::Config, "there is no home directory for the database")
                     .hint("name a file with --database or RECOUP_DATABASE")
             })
         };
@@ -192,12 +192,12 @@ impl Settings {
         let ledger = real_path(&ledger);
         if ledger == database {
             return Err(Error::new(Kind::Config, "the ledger and the index cannot be one file")
-                .hint("RECOUP_LEDGER must name another file"));
+                .hint("set RECOUP_LEDGER to another file"));
         }
         let access = env.path("RECOUP_ACCESS").or(base.access).unwrap_or_else(|| access_beside(&ledger));
         check_length(&database, "index", "--database or RECOUP_DATABASE")?;
-        check_length(&ledger, "ledger", "RECOUP_LEDGER (by default it lies beside the index)")?;
-        check_length(&access, "users", "RECOUP_ACCESS (by default it lies beside the ledger)")?;
+        check_length(&ledger, "ledger", "RECOUP_LEDGER (by default it is beside the index)")?;
+        check_length(&access, "users", "RECOUP_ACCESS (by default it is beside the ledger)")?;
         Ok(Self {
             profile: global.profile.clone(),
             database,
@@ -259,7 +259,7 @@ impl Settings {
 
     pub fn tenant(&self) -> Result<&str> {
         if let Some(tenant) = &self.tenant {
-            Oddities::of(tenant).refuse("the tenant")?;
+            FormatProblems::of(tenant).refuse("the tenant")?;
         }
         self.tenant.as_deref().ok_or_else(|| {
             Error::new(Kind::Config, "the tenant is not set").hint(
@@ -270,7 +270,7 @@ impl Settings {
 
     pub fn account_sid(&self) -> Result<&str> {
         if let Some(account_sid) = &self.account_sid {
-            Oddities::of(account_sid).refuse("the Account SID")?;
+            FormatProblems::of(account_sid).refuse("the Account SID")?;
         }
         self.account_sid.as_deref().ok_or_else(|| {
             Error::new(Kind::Config, "the Account SID is not set").hint("set RECOUP_ACCOUNT_SID, or try `recoup demo`")
@@ -279,14 +279,14 @@ impl Settings {
 
     /// What is malformed in tenant, Account SID and tokens: a sentence each that reveals no part of the value, or an error if
     /// the value can never be sent.
-    pub fn what_is_odd(&self) -> Vec<Result<String>> {
+    pub fn malformed_credentials(&self) -> Vec<Result<String>> {
         let mut found = Vec::new();
         for (name, text) in [("the tenant", &self.tenant), ("the Account SID", &self.account_sid)] {
-            let odd = Oddities::of(text.as_deref().unwrap_or_default());
+            let odd = FormatProblems::of(text.as_deref().unwrap_or_default());
             found.extend(odd.describe().map(|what| odd.refuse(name).map(|()| format!("{name} {what}"))));
         }
         for secret in [&self.auth_token, &self.advocate_token, &self.write_token].into_iter().flatten() {
-            found.extend(secret.what_is_odd().map(|odd| secret.refuse_odd().map(|()| odd)));
+            found.extend(secret.format_problems().map(|problems| secret.check_format().map(|()| problems)));
         }
         found
     }
@@ -376,7 +376,7 @@ impl Settings {
         HostOptions {
             base,
             credentials,
-            terms: Terms {
+            quota_settings: QuotaSettings {
                 rate: wishes.rate.or(table.rate).map(|rate| rate.0),
                 quota: table.quota.map_or(defaults.quota, |quota| quota.0),
                 quota_is_default: table.quota.is_none(),
@@ -431,13 +431,13 @@ fn span(span: Option<Span>, default: Duration) -> Duration {
 
 fn no_token() -> Error {
     Error::new(Kind::Config, "there is no token").hint(
-        "set RECOUP_AUTH_TOKEN, or RECOUP_AUTH_TOKEN_FILE to the path of a file that holds it, or try `recoup demo`",
+        "set RECOUP_AUTH_TOKEN, or RECOUP_AUTH_TOKEN_FILE to the path of a file with the token, or try `recoup demo`",
     )
 }
 
 fn base_url(text: &str, name: &str) -> Result<Url> {
     let url = Url::parse(text.trim_end_matches('/')).map_err(|error| {
-        Error::new(Kind::Config, format!("{name} is no URL: {error}")).hint("it looks like https://HOST/PATH")
+        Error::new(Kind::Config, format!("{name} is not a URL: {error}")).hint("write it as https://HOST/PATH")
     })?;
     check_base(&url)?;
     Ok(url)
@@ -448,7 +448,7 @@ fn check_profile_name(name: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    Err(Error::new(Kind::Usage, "the name of a profile is made of letters, digits, - and _"))
+    Err(Error::new(Kind::Usage, "the name of a profile may have letters, digits, - and _"))
 }
 
 #[cfg(test)]

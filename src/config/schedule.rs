@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use super::Span;
 use super::file::ScheduleTable;
 use crate::error::{Error, Kind, Result};
-use crate::schedule::{Job, Plan, When};
+use crate::schedule::{Job, Timetable, Trigger};
 
 #[derive(Debug, Clone)]
 pub struct ScheduleSettings {
-    pub plan: Plan,
+    pub timetable: Timetable,
     /// Most requests of one refresh.
     pub refresh_max_requests: Option<u64>,
     pub backup_folder: Option<PathBuf>,
@@ -18,7 +18,7 @@ pub struct ScheduleSettings {
 
 impl ScheduleSettings {
     pub(super) fn of(table: ScheduleTable) -> Result<Self> {
-        let mut plan = Plan { jitter: table.jitter.map_or(0.1, |share| share.0), ..Plan::default() };
+        let mut timetable = Timetable { jitter: table.jitter.map_or(0.1, |share| share.0), ..Timetable::default() };
         let backup = if table.backup_folder.is_some() { "30 1 * * *" } else { "off" };
         for (job, text, default) in [
             (Job::Refresh, table.refresh, "1h"),
@@ -27,23 +27,23 @@ impl ScheduleSettings {
             (Job::Backup, table.backup, backup),
         ] {
             let text = text.as_deref().unwrap_or(default).trim();
-            let when = match (text, text.parse::<Span>()) {
+            let trigger = match (text, text.parse::<Span>()) {
                 ("off", _) => continue,
-                (_, Ok(span)) => When::every(span.0),
-                _ => When::cron(text),
+                (_, Ok(span)) => Trigger::every(span.0),
+                _ => Trigger::cron(text),
             };
-            let when = when.map_err(|why| {
+            let trigger = trigger.map_err(|why| {
                 Error::new(Kind::Config, format!("[schedule] {}: {why}", job.as_str()))
                     .hint("write an interval as 1h, a cron expression as \"30 1 * * *\", or \"off\"")
             })?;
-            plan.jobs.insert(job, when);
+            timetable.jobs.insert(job, trigger);
         }
-        if plan.jobs.contains_key(&Job::Backup) && table.backup_folder.is_none() {
-            return Err(Error::new(Kind::Config, "[schedule] backup: there is no folder for it")
-                .hint("name it with backup_folder"));
+        if timetable.jobs.contains_key(&Job::Backup) && table.backup_folder.is_none() {
+            return Err(Error::new(Kind::Config, "[schedule] backup: backup_folder is not set")
+                .hint("set backup_folder, or backup = \"off\""));
         }
         Ok(Self {
-            plan,
+            timetable,
             refresh_max_requests: table.refresh_max_requests,
             backup_folder: table.backup_folder,
             backup_keep: table.backup_keep,

@@ -35,19 +35,19 @@ impl ServeSettings {
             Error::new(Kind::Config, format!("[serve] {key}: {why}")).hint(hint.to_owned())
         };
         let listen = table.listen.as_deref().unwrap_or(LISTEN);
-        let listen = listen
-            .parse()
-            .map_err(|error| wrong("listen", &format!("{error}"), "it is an address and a port, as 127.0.0.1:8080"))?;
+        let listen = listen.parse().map_err(|error| {
+            wrong("listen", &format!("{error}"), "write an address and a port, such as 127.0.0.1:8080")
+        })?;
         let tls = match (table.tls_cert, table.tls_key) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
-            _ => return Err(wrong("tls_cert, tls_key", "one without the other", "name both files, or neither")),
+            _ => return Err(wrong("tls_cert, tls_key", "one without the other", "set both, or neither")),
         };
         let sign_in_proxy = match (table.proxy_address, table.proxy_header) {
             (Some(address), Some(header)) => {
                 let address = address
                     .parse()
-                    .map_err(|error| wrong("proxy_address", &format!("{error}"), "it is the proxy's IP address"))?;
+                    .map_err(|error| wrong("proxy_address", &format!("{error}"), "write the proxy's IP address"))?;
                 Some((address, header))
             }
             (None, None) => None,
@@ -55,7 +55,7 @@ impl ServeSettings {
                 return Err(wrong(
                     "proxy_address, proxy_header",
                     "one without the other",
-                    "a proxy is trusted only where both its address and its header are named",
+                    "set both: recoup trusts a proxy only by its address and its header",
                 ));
             }
         };

@@ -34,7 +34,7 @@ fn a_mistake_in_the_file_is_named_by_file_section_and_key() {
         ("[profile.other.brand]\ntimeout = 'soon'", "recoup.toml: [profile.other.brand] timeout: "),
         ("[profile.other]\ntenant = 7", "recoup.toml: [profile.other] tenant: "),
         ("[mapping]\norder_id = 'not a path'", "recoup.toml: [mapping] order_id = "),
-        ("[advocate", "recoup.toml is not usable: "),
+        ("[advocate", "recoup.toml: "),
     ] {
         let error = load(&dir, toml, &[], None).expect_err(toml);
         assert_eq!(error.kind, Kind::Config, "{toml}");

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Span {
     fn checked(span: Duration) -> Result<Self, String> {
-        if span > LONGEST { Err("no length of time here is longer than a year".to_owned()) } else { Ok(Self(span)) }
+        if span > LONGEST { Err("a duration cannot be longer than a year".to_owned()) } else { Ok(Self(span)) }
     }
 }
 
@@ -33,7 +33,7 @@ impl FromStr for Span {
         }
         let span: jiff::SignedDuration =
             text.parse().map_err(|error| format!("{error}; write it as 500ms, 30s, 10m, 1h or 7d"))?;
-        let span = Duration::try_from(span).map_err(|_negative| "a length of time cannot be negative".to_owned())?;
+        let span = Duration::try_from(span).map_err(|_negative| "a duration cannot be negative".to_owned())?;
         Self::checked(span)
     }
 }
@@ -175,7 +175,7 @@ impl FromStr for Until {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.contains('T') || text.contains(' ') {
-            let wrong = |error| format!("{error}; write a moment as 2026-05-01T06:00:00Z");
+            let wrong = |error| format!("{error}; write a date and time as 2026-05-01T06:00:00Z");
             return text.parse().map(Self::Moment).map_err(wrong);
         }
         text.parse().map(Self::Local).map_err(|error| format!("{error}; write it as 06:00, or 2026-05-01T06:00:00Z"))

@@ -1,290 +1,248 @@
-//! Reading accounts: Get Rewards for each account of a run's queue, concurrently.
+//! Reads accounts: one Get Rewards request for each account in the queue of a run, several at a time.
 //!
-//! Shared by every source that knows accounts: the walk over participants, an export, and what is due again by age or by
-//! failure. The queue stands in the database; answers go to the writer. Nothing here touches the database itself, and
-//! nothing here names an account to anyone but the vendor.
+//! Every source that knows accounts uses it: the list of participants, an export, and the accounts that a refresh reads
+//! again. The queue is in the index, so a killed crawl resumes with what is left of it. Links are extracted here, in the
+//! fetching task, and the answer goes to the writer. Errors and logs never name an account.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use foldhash::HashSet;
 use futures::{Stream, StreamExt, stream};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::job::{Job, concerns_one_request, lock};
-use super::writer::Heard;
+use super::active_run::{ActiveRun, concerns_one_request, lock};
+use super::writer;
 use crate::error::{Error, Kind, Result};
 use crate::model::AccountId;
-use crate::store::index::{AccountAnswer, AccountKey, Index, Unread};
+use crate::store::index::{AccountAnswer, AccountKey, AccountRead, Entry, PageCommitted, ReadReward, Unread};
 use crate::vendor::advocate::Rewards;
 
-/// Accounts taken from the queue at once: what stays in memory, whatever the tenant's size. The next are asked for when half
-/// of them is left, which must last while the writer commits a batch; that it is asked ends a batch.
-const QUEUE: usize = 16_384;
-/// So many failures in a row are an outage, not bad accounts: the run stops and keeps its place.
+/// Accounts of the queue that are in memory at once, whatever the size of the tenant.
+const QUEUE_CHUNK: usize = 4096;
+/// After this many failures in a row the run halts and keeps its queue: an outage, not bad accounts.
 const OUTAGE: u32 = 32;
-/// So many accounts in a row that Get Rewards does not know, while it has known none, are about the address, not about the
-/// accounts.
-const UNKNOWN: u32 = 10 * OUTAGE;
-/// So many accounts in a row that the token may not read are about the token, not about the accounts.
-const REFUSALS: u32 = 3;
-/// An empty queue is looked at again after this long at the latest, while it is still being filled.
-const IDLE: Duration = Duration::from_millis(500);
+/// After this many unknown accounts in a row, with none that Get Rewards knows, the run halts: the address is wrong.
+const MAX_UNKNOWN: u32 = 10 * OUTAGE;
+/// After this many accounts in a row that the token may not read, the run halts: the token is wrong.
+const MAX_REFUSALS: u32 = 3;
 
 /// Reads the accounts of one run's queue.
-pub(super) struct Accounts {
-    pub(super) job: Arc<Job>,
-    /// Whether an account that Get Rewards does not know is nobody's claim, and gone; in a walk over participants the walk
-    /// decides.
+pub(super) struct AccountReader {
+    run: Arc<ActiveRun>,
+    /// Whether an account is gone if Get Rewards does not know it and this run has not listed it. In a run by participants
+    /// the list decides that instead.
     unlisted_is_gone: bool,
-    /// Asked for, and not yet with the writer.
-    in_flight: Mutex<HashSet<AccountKey>>,
     failures_in_a_row: AtomicU32,
     refusals_in_a_row: AtomicU32,
     unknown_in_a_row: AtomicU32,
-    /// An account that Get Rewards has known.
-    known: Mutex<Option<AccountId>>,
-    /// Get Rewards has answered at least once.
+    /// An account that Get Rewards knows, to tell deleted accounts from a wrong address.
+    known_account: Mutex<Option<AccountId>>,
     has_answered: AtomicBool,
-    /// The queue has grown.
-    pub(super) more: Notify,
 }
 
-/// Which accounts to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Queue {
-    /// All that this run has not read.
+enum Queue {
+    /// Accounts that this run has not read.
     Unread,
-    /// Those that failed in this run.
+    /// Accounts that failed in this run.
     Failed,
 }
 
-/// Part of a queue, in order of rows.
-struct Part {
-    unread: Vec<Unread>,
-    /// Up to this row there is nothing else to read.
-    through: AccountKey,
+/// One pass over the queue, in the order of account keys.
+struct Pass {
+    queue: Queue,
+    chunk: VecDeque<Unread>,
+    /// Every account up to this key was looked at.
+    after: AccountKey,
+    /// Notified of each committed page of participants, which may extend the queue.
+    pages: watch::Receiver<PageCommitted>,
+    /// Cancelled when no more pages come.
+    list_ended: CancellationToken,
 }
 
-impl Accounts {
-    pub(super) fn new(job: Arc<Job>, unlisted_is_gone: bool) -> Arc<Self> {
-        Arc::new(Self {
-            job,
+impl AccountReader {
+    pub(super) fn new(run: Arc<ActiveRun>, unlisted_is_gone: bool) -> Self {
+        Self {
+            run,
             unlisted_is_gone,
-            in_flight: Mutex::default(),
             failures_in_a_row: AtomicU32::new(0),
             refusals_in_a_row: AtomicU32::new(0),
             unknown_in_a_row: AtomicU32::new(0),
-            known: Mutex::default(),
+            known_account: Mutex::default(),
             has_answered: AtomicBool::new(false),
-            more: Notify::new(),
-        })
-    }
-
-    /// Reads everything that is in the queue now, then tries once more what failed.
-    pub(super) async fn drain(self: &Arc<Self>) -> Result<()> {
-        let filled = CancellationToken::new();
-        filled.cancel();
-        self.read(Queue::Unread, &filled).await?;
-        if !self.job.halt.is_cancelled() {
-            self.read(Queue::Failed, &filled).await?;
         }
-        Ok(())
     }
 
-    /// Reads accounts until the queue is empty and `filled` says that nothing more will come. Everything that was
-    /// started is finished, also after a stop.
-    pub(super) async fn read(self: &Arc<Self>, queue: Queue, filled: &CancellationToken) -> Result<()> {
-        self.accounts(queue, filled.clone())
-            .take_until(self.job.halt.clone().cancelled_owned())
-            .map(|unread| self.read_one(queue, unread))
-            .buffer_unordered(self.job.options.concurrency.max(1))
-            .for_each(|result| async {
-                if let Err(error) = result {
-                    self.job.stop_for(error);
+    /// Reads everything that is in the queue, then retries the accounts that failed.
+    pub(super) async fn drain(&self) -> Result<()> {
+        let list_ended = CancellationToken::new();
+        list_ended.cancel();
+        self.follow(list_ended.clone()).await?;
+        self.pass(Queue::Failed, list_ended).await
+    }
+
+    /// Reads accounts while the list of participants extends the queue, until `list_ended` and the queue is empty.
+    pub(super) async fn follow(&self, list_ended: CancellationToken) -> Result<()> {
+        self.pass(Queue::Unread, list_ended.clone()).await?;
+        // The second pass reads accounts that the list brought back behind the first one, and those that were refused before
+        // any answer had shown that the token is good.
+        self.pass(Queue::Unread, list_ended).await
+    }
+
+    /// One pass over the queue. Passes never overlap and keys only grow within one, so no account is requested twice. After
+    /// a halt, the requests in flight are finished and their answers kept.
+    async fn pass(&self, queue: Queue, list_ended: CancellationToken) -> Result<()> {
+        if self.run.halt.is_cancelled() {
+            return Ok(());
+        }
+        // The reader must see the answers of the pass before, or this pass would read those accounts again.
+        self.run.writer.flush().await?;
+        self.accounts(queue, list_ended)
+            .take_until(self.run.halt.cancelled())
+            .map(|account| self.fetch(queue, account))
+            .buffer_unordered(self.run.options.concurrency.max(1))
+            .for_each(|fetched| async {
+                if let Err(error) = fetched {
+                    self.run.halt_with(error);
                 }
             })
             .await;
         Ok(())
     }
 
-    /// The accounts of a queue, a bounded number at a time. Rows only grow, so one pass sees whatever the list adds; a last
-    /// pass from the start finds those that came back behind it.
-    fn accounts(self: &Arc<Self>, queue: Queue, filled: CancellationToken) -> impl Stream<Item = Unread> + use<> {
-        struct Pass {
-            accounts: Arc<Accounts>,
-            filled: CancellationToken,
-            buffer: VecDeque<Unread>,
-            /// The next part of the queue, asked for before this one is used up.
-            next: Option<AbortOnDropHandle<Result<Part>>>,
-            after: AccountKey,
-            is_last: bool,
-        }
-        let pass = Pass {
-            accounts: Arc::clone(self),
-            filled,
-            buffer: VecDeque::new(),
-            next: None,
-            after: AccountKey::START,
-            is_last: queue == Queue::Failed,
-        };
+    fn accounts(&self, queue: Queue, list_ended: CancellationToken) -> impl Stream<Item = Unread> {
+        let pages = self.run.writer.pages();
+        let pass = Pass { queue, chunk: VecDeque::new(), after: AccountKey::START, pages, list_ended };
         stream::unfold(pass, move |mut pass| async move {
-            loop {
-                if let Some(unread) = pass.buffer.pop_front() {
-                    // The last pass comes upon accounts that are being read, and looks only when all are with the writer.
-                    if pass.next.is_none() && !pass.is_last && pass.buffer.len() <= QUEUE / 2 {
-                        let (accounts, after) = (Arc::clone(&pass.accounts), pass.after);
-                        let next = async move { accounts.next_accounts(queue, after).await };
-                        pass.next = Some(AbortOnDropHandle::new(tokio::spawn(next)));
-                    }
-                    lock(&pass.accounts.in_flight).insert(unread.key);
-                    return Some((unread, pass));
-                }
-                // Asked before the queue is, so that a page that comes in between is not overlooked.
-                let filled = pass.filled.is_cancelled();
-                // As it was before the question: an account that is answered in between is in neither otherwise.
-                let in_flight = lock(&pass.accounts.in_flight).clone();
-                let found = match pass.next.take() {
-                    // Nothing more yet: what is still on its way to the queue is asked about below.
-                    Some(next) => {
-                        next.await.ok().filter(|next| !next.as_ref().is_ok_and(|next| next.unread.is_empty()))
-                    }
-                    None => None,
-                };
-                let found = match found {
-                    Some(found) => found,
-                    None => pass.accounts.next_accounts(queue, pass.after).await,
-                };
-                match found {
-                    Err(error) => {
-                        pass.accounts.job.stop_for(error);
-                        return None;
-                    }
-                    Ok(found) => {
-                        // What has been passed is not looked at again, also where nothing of it was to be read.
-                        pass.after = found.through.max(pass.after);
-                        if !found.unread.is_empty() {
-                            pass.buffer
-                                .extend(found.unread.into_iter().filter(|unread| !in_flight.contains(&unread.key)));
-                        } else if !filled {
-                            let accounts = Arc::clone(&pass.accounts);
-                            tokio::select! {
-                                () = accounts.more.notified() => {}
-                                () = pass.filled.cancelled() => {}
-                                () = accounts.job.clock.sleep(IDLE) => {}
-                            }
-                        } else if pass.is_last {
-                            return None;
-                        } else {
-                            pass.is_last = true;
-                            pass.after = AccountKey::START;
-                        }
-                    }
+            match self.next_account(&mut pass).await {
+                Ok(account) => account.map(|account| (account, pass)),
+                Err(error) => {
+                    self.run.halt_with(error);
+                    None
                 }
             }
         })
     }
 
-    /// The next part of the queue, after all that is with the writer is written.
-    async fn next_accounts(&self, queue: Queue, after: AccountKey) -> Result<Part> {
-        let run = self.job.run;
-        let requests = self.job.uncounted();
-        let next = move |index: &mut Index| {
-            if requests > 0 {
-                index.add_requests(run, requests)?;
+    async fn next_account(&self, pass: &mut Pass) -> Result<Option<Unread>> {
+        loop {
+            if let Some(account) = pass.chunk.pop_front() {
+                return Ok(Some(account));
             }
-            let newest = index.newest_account()?;
-            let unread = match queue {
-                Queue::Unread => index.unread(run, after, QUEUE)?,
-                Queue::Failed => index.failed(run, after, QUEUE)?,
-            };
-            let through = unread.last().filter(|_| unread.len() == QUEUE).map_or(newest, |last| last.key);
-            Ok(Part { unread, through })
-        };
-        self.job.writer.call(next).await
+            // Both are checked before the queue is read, so a page that is committed during the read is not missed.
+            let list_ended = pass.list_ended.is_cancelled();
+            pass.pages.mark_unchanged();
+            let (run, queue, after) = (self.run.run, pass.queue, pass.after);
+            let (chunk, through) = self
+                .run
+                .read(move |index| {
+                    let newest = index.newest_account()?;
+                    let chunk = match queue {
+                        Queue::Unread => index.unread(run, after, QUEUE_CHUNK)?,
+                        Queue::Failed => index.failed(run, after, QUEUE_CHUNK)?,
+                    };
+                    let last = chunk.last().map_or(after, |account| account.key);
+                    // A short chunk is all that is left up to the newest account, so the next read begins behind that.
+                    let through = if chunk.len() == QUEUE_CHUNK { last } else { newest.max(last) };
+                    Ok((chunk, through))
+                })
+                .await?;
+            (pass.chunk, pass.after) = (chunk.into(), through);
+            if !pass.chunk.is_empty() {
+                continue;
+            }
+            if list_ended {
+                return Ok(None);
+            }
+            tokio::select! {
+                changed = pass.pages.changed() => changed.map_err(|_closed| writer::stopped())?,
+                () = pass.list_ended.cancelled() => {}
+            }
+        }
     }
 
-    /// One account, from the request to the writer.
-    async fn read_one(&self, queue: Queue, unread: Unread) -> Result<()> {
-        let asked_at = self.job.clock.now();
-        let heard = match self.job.advocate.rewards(&unread.account, None).await {
-            Ok(Rewards::Listed(rewards)) => Heard::Rewards(rewards),
-            Ok(Rewards::NoSuchAccount) => {
-                // One that only an earlier run has listed may well be gone by now, and many may be at once.
-                if unread.listed && queue == Queue::Unread {
-                    self.count_unknown().await?;
+    /// One account: the request, the extraction of its links, and the answer to the writer.
+    async fn fetch(&self, queue: Queue, account: Unread) -> Result<()> {
+        let asked_at = self.run.clock.now();
+        let answer = match self.run.advocate.rewards(&account.account, None).await {
+            Ok(Rewards::Listed(raw)) => match ReadReward::all(raw, &account.account, &self.run.mapping) {
+                Ok((rewards, unusable)) => {
+                    self.note_success(&account.account);
+                    AccountAnswer::Listed { rewards, unusable }
                 }
-                let is_gone = !unread.listed && self.unlisted_is_gone;
-                Heard::Other(if is_gone { AccountAnswer::NoSuchAccount } else { AccountAnswer::Unknown })
+                Err(error) => AccountAnswer::Failed(error.message),
+            },
+            Ok(Rewards::NoSuchAccount) => {
+                // An account that only an earlier run has listed may be deleted by now, and many may be at once.
+                if account.listed && queue == Queue::Unread {
+                    self.note_unknown().await?;
+                }
+                let is_gone = !account.listed && self.unlisted_is_gone;
+                if is_gone { AccountAnswer::NoSuchAccount } else { AccountAnswer::Unknown }
             }
             Err(error) if error.kind == Kind::Scope => {
                 let refusals = self.refusals_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-                if refusals >= REFUSALS {
+                if refusals >= MAX_REFUSALS {
                     return Err(error);
                 }
                 if !self.has_answered.load(Ordering::Relaxed) {
-                    // Nothing tells yet whether it is the account or the token. It stays in the queue, which is gone over
-                    // again, and nobody is blamed.
-                    lock(&self.in_flight).remove(&unread.key);
+                    // Either the account or the token is refused. The account stays in the queue, and the next pass
+                    // requests it again.
                     return Ok(());
                 }
-                Heard::Other(AccountAnswer::Failed(error.message))
+                AccountAnswer::Failed(error.message)
             }
             Err(error) if concerns_one_request(&error) => {
-                self.count_failure(queue, || error.clone());
-                Heard::Other(AccountAnswer::Failed(error.message))
+                // Accounts that failed before and fail again do not prove an outage.
+                if queue == Queue::Unread {
+                    self.note_failure(&error);
+                }
+                AccountAnswer::Failed(error.message)
             }
             Err(error) => return Err(error),
         };
-        if matches!(heard, Heard::Rewards(_)) {
-            self.failures_in_a_row.store(0, Ordering::Relaxed);
-            self.refusals_in_a_row.store(0, Ordering::Relaxed);
-            if self.unknown_in_a_row.swap(0, Ordering::Relaxed) > 0 || !self.has_answered.load(Ordering::Relaxed) {
-                *lock(&self.known) = Some(unread.account.clone());
-            }
-            self.has_answered.store(true, Ordering::Relaxed);
-            self.job.meter.read_one();
-        }
-        let key = unread.key;
-        self.job.writer.put(unread, asked_at, heard).await?;
-        lock(&self.in_flight).remove(&key);
-        Ok(())
+        self.run.writer.put(Entry::Read(AccountRead { key: account.key, asked_at, answer })).await
     }
 
-    /// One more account in a row that Get Rewards does not know. Any number may have been deleted since they were listed; so one
-    /// that it has known is asked for now and then, and the run stops only if it knows none.
-    async fn count_unknown(&self) -> Result<()> {
+    fn note_success(&self, account: &AccountId) {
+        self.failures_in_a_row.store(0, Ordering::Relaxed);
+        self.refusals_in_a_row.store(0, Ordering::Relaxed);
+        let had_unknown = self.unknown_in_a_row.swap(0, Ordering::Relaxed) > 0;
+        if had_unknown || !self.has_answered.swap(true, Ordering::Relaxed) {
+            *lock(&self.known_account) = Some(account.clone());
+        }
+        self.run.meter.add_account();
+    }
+
+    /// Any number of accounts may have been deleted since they were listed. So every so often this requests an account that
+    /// Get Rewards has known, and the run halts only if Get Rewards knows no account at all.
+    async fn note_unknown(&self) -> Result<()> {
         let unknown = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-        let known = lock(&self.known).clone();
+        let known = lock(&self.known_account).clone();
         match known {
             Some(known) if unknown.is_multiple_of(OUTAGE) => {
-                // That one may have been deleted as well; any other error is the next account's too.
-                if matches!(self.job.advocate.rewards(&known, None).await, Ok(Rewards::NoSuchAccount)) {
-                    *lock(&self.known) = None;
+                // The known account may be deleted as well. Any other error will meet the next account, too.
+                if matches!(self.run.advocate.rewards(&known, None).await, Ok(Rewards::NoSuchAccount)) {
+                    *lock(&self.known_account) = None;
                 }
                 Ok(())
             }
-            None if unknown >= UNKNOWN => {
-                let what =
-                    format!("Advocate Get Rewards does not know {unknown} accounts in a row, which the list has");
+            None if unknown >= MAX_UNKNOWN => {
+                let what = format!("Advocate Get Rewards does not know {unknown} listed accounts in a row");
                 Err(Error::new(Kind::Vendor, what)
-                    .hint("the address or the vendor is at fault, rather than the accounts; try it again later"))
+                    .hint("the vendor or the address may be at fault, not the accounts; try again later"))
             }
             _ => Ok(()),
         }
     }
 
-    /// One more account in a row that could not be read; too many are an outage. Those that failed before and fail again
-    /// are no news.
-    fn count_failure(&self, queue: Queue, last: impl FnOnce() -> Error) {
+    fn note_failure(&self, error: &Error) {
         let failures = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures >= OUTAGE && queue == Queue::Unread {
-            let count = format!("{failures} accounts in a row could not be read, the last one because");
-            self.job.stop_for(last().context(count));
+        if failures >= OUTAGE {
+            let context = format!("{failures} accounts in a row could not be read; the last one");
+            self.run.halt_with(error.clone().context(context));
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The source *export*: a REWARD export as the list of accounts that have rewards, then Get Rewards for those alone.
+//! The source `export`: a REWARD export as the list of accounts that have rewards, then Get Rewards for those accounts alone.
 //!
-//! Where the file itself carries order ID and ActionId, its rows are the rewards and no account is asked. Which columns it
-//! has is not published (`docs/vendor/advocate.md` §4), so they are looked for by name; a file without accounts is followed by a
-//! USER export, which lists everybody. The file is never in memory: it lies in an unnamed temporary file beside the index,
-//! gone with the process, and what it said is in the queue by then. A refresh asks for what was modified since.
+//! If the file itself carries order ID and ActionId, its rows are the rewards and no account is requested. The vendor does
+//! not publish the columns (`docs/vendor/advocate.md` §4), so they are recognised by name. A file without accounts is
+//! followed by a USER export, which lists every participant. The download goes to an unnamed temporary file beside the
+//! index, which is gone when the process ends; by then its content is in the queue. A refresh requests an export of what was
+//! modified since.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,57 +12,58 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::accounts::Accounts;
-use super::job::{Job, Worked, concerns_one_request};
-use super::outcome::Gaps;
-use super::rows_of_export::{Columns, Row, rows};
-use super::{graphql, reread, unchanged};
+use super::active_run::{ActiveRun, SourceError, SourceResult, concerns_one_request};
+use super::change_detection::changed_accounts;
+use super::export_rows::{Columns, ExportReader, Row};
+use super::graphql::{self, MARGIN_MS, OTHER_SOURCES};
+use super::reread;
+use super::result::Gaps;
 use crate::error::{Error, Kind, Result};
 use crate::extract;
 use crate::model::{AccountId, LinkKind, RewardId};
-use crate::store::index::{ReadReward, RewardRows, Run, Via};
+use crate::store::index::{Index, ReadReward, RewardRows, Run, Via};
 use crate::vendor::exports::{Export, ExportStatus, ExportType};
 
-/// An export that is not older than this is taken instead of asking for another one.
-const REUSE: Duration = Duration::from_hours(1);
-/// The first and the longest pause between two looks at an export that is being made.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-const LONGEST_LOOK: Duration = Duration::from_secs(30);
-/// Exports asked for in one run, where one expires or its download breaks.
-const TRIES: u32 = 3;
-/// How far back a refresh goes behind the newest moment that was seen, in milliseconds.
-const MARGIN_MS: i64 = 600_000;
-/// Rows in one commit.
+/// A matching export that is younger than this is used instead of a new one.
+const REUSE_MS: i64 = 3_600_000;
+/// The first and the longest pause between two status requests of a pending export.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Exports per run, if one expires or its download breaks.
+const ATTEMPTS: u32 = 3;
+/// Rows per transaction.
 const BATCH: usize = 500;
-/// Exports looked through for one that will do.
+/// Existing exports that are searched for a matching one.
 const HISTORY: u32 = 25;
 
-/// Where the source stands, as the run's cursor has it.
+/// The position of the source, stored as the cursor of its run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     run: i64,
     /// `dateModified_gte` of a refresh, Unix milliseconds.
     from: Option<i64>,
-    /// The export that is being made or read.
+    /// The ID of the export that is pending or being read.
     export: Option<String>,
-    /// The file has no accounts, so everybody is listed.
+    /// The REWARD export has no accounts, so a USER export lists every participant.
     lists_users: bool,
-    /// The file is read: what it listed is in the queue, or its rows are in the index.
+    /// The file is read: its accounts are in the queue, or its rewards are in the index.
     listed: bool,
-    /// Its rows are the rewards.
+    /// The rows carry the links, so they are the rewards.
     direct: bool,
-    /// Its rows.
+    /// Rows of the file.
     rows: u64,
+    /// The newest `dateModified` of the file, Unix milliseconds.
     newest: Option<i64>,
+    /// Rewards that were not in the file, if they are too many to be believed and none was marked as gone.
     withheld: u64,
 }
 
 impl State {
     fn of(run: &Run) -> Self {
-        let kept = run.cursor.as_deref().and_then(|text| serde_json::from_str::<Self>(text).ok());
-        kept.filter(|kept| kept.run == run.run.number()).unwrap_or_else(|| Self {
+        let stored = run.cursor.as_deref().and_then(|text| serde_json::from_str::<Self>(text).ok());
+        stored.filter(|stored| stored.run == run.run.number()).unwrap_or_else(|| Self {
             run: run.run.number(),
-            from: if run.is_refresh() { run.watermark.map(|watermark| watermark - MARGIN_MS) } else { None },
+            from: graphql::refresh_from(run),
             export: None,
             lists_users: false,
             listed: false,
@@ -72,9 +74,9 @@ impl State {
         })
     }
 
-    fn text(&self) -> Result<String> {
+    fn encode(&self) -> Result<String> {
         serde_json::to_string(self)
-            .map_err(|error| Error::new(Kind::Failed, format!("failed to store where the export stands: {error}")))
+            .map_err(|error| Error::new(Kind::Failed, format!("failed to store the position of the export: {error}")))
     }
 
     fn kind(&self) -> ExportType {
@@ -89,302 +91,273 @@ impl State {
     }
 }
 
-/// Lists accounts by an export and reads them, then what is due for another reason.
-pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
-    let run = job.run_row().await?;
+/// Lists accounts by an export and reads them, then the accounts that are due for another reason.
+pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
+    let run = active.row().await?;
     let mut state = State::of(&run);
-    let mut tries = 0;
+    let mut attempts = 0;
     while !state.listed {
-        if job.halt.is_cancelled() {
-            return Ok(Worked::Done);
+        if active.halt.is_cancelled() {
+            return Err(SourceError::Halted);
         }
-        tries += 1;
-        if tries > TRIES {
-            return Ok(cannot("the exports expired before they could be read"));
+        attempts += 1;
+        if attempts > ATTEMPTS {
+            return Err(unsupported("the exports expired before they could be read"));
         }
-        let export = match obtain(job, &run, &mut state).await? {
-            Obtained::Ready(export) => export,
-            Obtained::Stopped => return Ok(Worked::Done),
-            Obtained::Cannot(worked) => return Ok(worked),
-        };
-        let listed = match list(job, &mut state, &export).await {
-            // A file that cannot be read as what it should be.
-            Err(error) if error.kind == Kind::Vendor => return Ok(Worked::CannotServe(error)),
-            listed => listed?,
-        };
-        match listed {
+        let export = obtain(active, &run, &mut state).await?;
+        match list(active, &mut state, &export).await? {
             Listed::All => {}
-            Listed::NotThere => state.export = None,
+            Listed::NotAvailable => state.export = None,
             Listed::NoAccounts if !state.lists_users && state.from.is_none() => {
-                (state.lists_users, state.export, tries) = (true, None, 0);
+                (state.lists_users, state.export, attempts) = (true, None, 0);
             }
-            Listed::NoAccounts => return Ok(cannot("the export has no column that names accounts")),
-            Listed::Stopped => return Ok(Worked::Done),
+            Listed::NoAccounts => return Err(unsupported("the export has no column that names accounts")),
         }
     }
-    let (key, full, at) = (job.run, !run.is_refresh(), job.clock.now());
-    if full && state.direct {
-        let unseen = job.writer.call(move |index| index.forget_unseen(key, at)).await?;
-        state.withheld = unseen.withheld;
-    } else if full && !state.lists_users {
-        job.writer.call(move |index| index.queue_unlisted(key)).await?;
+    let (key, is_full, at) = (active.run, !run.is_refresh(), active.clock.now());
+    if is_full && state.direct {
+        state.withheld = active.writer.call(move |index| index.forget_unseen(key, at)).await?.withheld;
+    } else if is_full && !state.lists_users {
+        active.writer.call(move |index| index.queue_unlisted(key)).await?;
     }
-    let cursor = state.text()?;
-    // Everybody is listed anew each time, so there is nothing that a refresh could begin with.
-    let newest = state.newest.filter(|newest| *newest < job.clock.now_ms() + graphql::DAY_MS);
-    let watermark = if state.lists_users { None } else { newest };
-    // What the vendor counts: the file of a full run, and GraphQL's total where that is to be had.
-    let known =
-        if full && !state.lists_users { Some(state.rows) } else { graphql::count_all(job).await.ok().flatten() };
-    job.writer
+    let cursor = state.encode()?;
+    // A USER export has no `dateModified` of rewards, so no refresh can begin at it.
+    let newest = state.newest.filter(|_| !state.lists_users);
+    let watermark = graphql::plausible(newest, active.clock.now_ms());
+    // The vendor's count of rewards: the rows of a full file, otherwise the total of GraphQL if this tenant has it.
+    let known = if is_full && !state.lists_users {
+        Some(state.rows)
+    } else {
+        graphql::count(active, Value::Null).await.ok().flatten()
+    };
+    active
+        .writer
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
             index.set_watermark(key, watermark, known)
         })
         .await?;
-    let accounts = Accounts::new(Arc::clone(job), true);
-    reread::what_is_due(&accounts, &run).await?;
-    Ok(Worked::Done)
+    Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// What is in doubt about the export, once the run is over.
+/// Adds what a finished run leaves in doubt about the export.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
-    let state = State::of(run);
     gaps.count(
-        state.withheld,
-        "known rewards, most of them, are not in the export; none was marked as gone (if they are, begin a new index)",
+        State::of(run).withheld,
+        "known rewards, most of them, are not in the export; none was marked as gone (if they are, start a new index)",
     );
     graphql::missing(run, gaps);
 }
 
-fn cannot(why: &str) -> Worked {
-    Worked::CannotServe(Error::new(Kind::Vendor, why.to_owned()).hint(graphql::OTHER_WAYS))
-}
-
-enum Obtained {
-    Ready(Export),
-    Stopped,
-    Cannot(Worked),
+fn unsupported(why: &str) -> SourceError {
+    SourceError::Unsupported(Error::new(Kind::Vendor, why.to_owned()).hint(OTHER_SOURCES))
 }
 
 /// An export that can be downloaded: the run's own, a recent one of the same content, or a new one.
-async fn obtain(job: &Arc<Job>, run: &Run, state: &mut State) -> Result<Obtained> {
-    let export = match find_or_ask(job, run, state).await {
-        Ok(export) => export,
-        Err(error) if matches!(error.kind, Kind::Vendor | Kind::Scope) => {
-            return Ok(Obtained::Cannot(Worked::CannotServe(error)));
-        }
-        Err(error) => {
-            job.stop_for(error);
-            return Ok(Obtained::Stopped);
-        }
-    };
+async fn obtain(active: &ActiveRun, run: &Run, state: &mut State) -> SourceResult<Export> {
+    let mut export = find_or_create(active, run, state).await.map_err(|error| match error.kind {
+        Kind::Vendor | Kind::Scope => SourceError::Unsupported(error),
+        _ => SourceError::Fatal(error),
+    })?;
     state.export = Some(export.id.clone());
-    let (key, cursor) = (job.run, state.text()?);
-    // An export that was asked for before the run speaks of that moment, and so does the run.
-    let speaks_of = export.date_created.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    job.writer
+    let (key, cursor, created) = (active.run, state.encode()?, date_created(&export));
+    active
+        .writer
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
-            speaks_of.map_or(Ok(()), |at| index.begun_by(key, at))
+            // The content of an export is as old as its creation, so the run counts from then.
+            created.map_or(Ok(()), |at| index.begun_by(key, at))
         })
         .await?;
-    wait_for(job, export).await
+    let (began, mut pause) = (tokio::time::Instant::now(), FIRST_PAUSE);
+    loop {
+        match &export.status {
+            // The download finds out that an export has expired, and the caller creates another one.
+            ExportStatus::Completed | ExportStatus::Expired => return Ok(export),
+            ExportStatus::Aborted => return Err(unsupported("the vendor gave up on making the export")),
+            ExportStatus::Pending | ExportStatus::Other(_) => {}
+        }
+        if began.elapsed() > active.options.export_wait {
+            return Err(unsupported("the export was not made in time"));
+        }
+        tokio::select! {
+            () = active.clock.sleep(pause) => {}
+            () = active.halt.cancelled() => return Err(SourceError::Halted),
+        }
+        pause = pause.mul_f64(1.6).min(LONGEST_PAUSE);
+        // An outage is no reason to give up a pending export: the next crawl resumes waiting for it.
+        let Some(newer) = active.advocate.export(&export.id).await? else {
+            return Err(unsupported("the vendor no longer knows its own export"));
+        };
+        export = newer;
+    }
 }
 
-async fn find_or_ask(job: &Arc<Job>, run: &Run, state: &State) -> Result<Export> {
+async fn find_or_create(active: &ActiveRun, run: &Run, state: &State) -> Result<Export> {
+    let is_open = |export: &Export| matches!(export.status, ExportStatus::Pending | ExportStatus::Completed);
     if let Some(id) = &state.export
-        && let Some(export) = job.advocate.export(id).await?
-        && matches!(export.status, ExportStatus::Pending | ExportStatus::Completed)
+        && let Some(export) = active.advocate.export(id).await?.filter(is_open)
     {
         return Ok(export);
     }
-    let name =
-        format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), state.kind().as_str().to_lowercase());
     let (kind, params) = (state.kind(), state.params());
-    let will_do = |export: &Export| {
-        let wanted = export.kind == kind.as_str() && export.format == "CSV" && same(&export.params, &params);
-        let is_open = matches!(export.status, ExportStatus::Pending | ExportStatus::Completed);
-        wanted && is_open && (export.name == name || is_recent(export, job.clock.now_ms()))
+    let name = format!("recoup-{}-{}-{}", run.run, run.started_at.as_millisecond(), kind.as_str().to_lowercase());
+    let now_ms = active.clock.now_ms();
+    // What was modified after a recent export was created belongs to the next refresh, which begins there.
+    let is_recent = |export: &Export| export.date_created.is_some_and(|created| now_ms - created < REUSE_MS);
+    let matches = |export: &Export| {
+        let same_content =
+            export.kind == kind.as_str() && export.format == "CSV" && same_params(&export.params, &params);
+        same_content && is_open(export) && (export.name == name || is_recent(export))
     };
-    let found = |list: Option<Vec<Export>>| list.unwrap_or_default().into_iter().find(will_do);
-    if let Some(export) = found(job.advocate.exports(HISTORY).await?) {
-        tracing::info!("an export that was made before serves");
+    let find = |exports: Option<Vec<Export>>| exports.unwrap_or_default().into_iter().find(matches);
+    if let Some(export) = find(active.advocate.exports(HISTORY).await?) {
+        tracing::info!("an existing export is used");
         return Ok(export);
     }
-    match job.advocate.create_export(kind, &name, &params).await {
-        Ok(export) => Ok(export),
-        // It may have been made all the same; asking again would make a second one.
-        Err(error) if concerns_one_request(&error) => found(job.advocate.exports(HISTORY).await?).ok_or(error),
-        Err(error) => Err(error),
+    match active.advocate.create_export(kind, &name, &params).await {
+        // The vendor may have created it although the answer was lost. Another request would create a second one.
+        Err(error) if concerns_one_request(&error) => find(active.advocate.exports(HISTORY).await?).ok_or(error),
+        created => created,
     }
 }
 
-/// The same content: nothing, `{}` and null are alike.
-fn same(one: &Value, other: &Value) -> bool {
+/// The vendor writes empty parameters as null, as `{}` or not at all.
+fn same_params(one: &Value, other: &Value) -> bool {
     let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
     one == other || (is_empty(one) && is_empty(other))
 }
 
-/// Asked for within the last hour: what changed since then is later than what it says, and the next refresh begins there.
-fn is_recent(export: &Export, now_ms: i64) -> bool {
-    export.date_created.is_some_and(|created| now_ms - created < REUSE.as_millis() as i64)
-}
-
-async fn wait_for(job: &Arc<Job>, mut export: Export) -> Result<Obtained> {
-    let (began, mut pause) = (tokio::time::Instant::now(), FIRST_LOOK);
-    loop {
-        match &export.status {
-            // One that is gone before it could be read is found out by its download, and the caller asks for another.
-            ExportStatus::Completed | ExportStatus::Expired => return Ok(Obtained::Ready(export)),
-            ExportStatus::Aborted => return Ok(Obtained::Cannot(cannot("the vendor gave up on making the export"))),
-            ExportStatus::Pending | ExportStatus::Other(_) => {}
-        }
-        if began.elapsed() > job.options.export_wait {
-            return Ok(Obtained::Cannot(cannot("the export was not made in time")));
-        }
-        tokio::select! {
-            () = job.clock.sleep(pause) => {}
-            () = job.halt.cancelled() => return Ok(Obtained::Stopped),
-        }
-        pause = pause.mul_f64(1.6).min(LONGEST_LOOK);
-        export = match job.advocate.export(&export.id).await {
-            Ok(Some(now)) => now,
-            Ok(None) => return Ok(Obtained::Cannot(cannot("the vendor does not know its own export any more"))),
-            // An outage is no reason to throw away an export that is being made: the next crawl goes on waiting for it.
-            Err(error) => {
-                job.stop_for(error);
-                return Ok(Obtained::Stopped);
-            }
-        };
-    }
+fn date_created(export: &Export) -> Option<jiff::Timestamp> {
+    export.date_created.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
 }
 
 enum Listed {
     All,
-    /// It can no longer be downloaded.
-    NotThere,
+    /// The file can no longer be downloaded.
+    NotAvailable,
     NoAccounts,
-    Stopped,
 }
 
-/// Downloads the file, and puts what it lists into the queue, or its rows into the index.
-async fn list(job: &Arc<Job>, state: &mut State, export: &Export) -> Result<Listed> {
-    let mut file = tempfile::tempfile_in(&job.options.folder).map_err(|error| {
-        Error::new(Kind::Storage, format!("failed to make a temporary file beside the index: {error}"))
+/// Downloads the file, and puts its accounts into the queue or its rewards into the index.
+async fn list(active: &ActiveRun, state: &mut State, export: &Export) -> SourceResult<Listed> {
+    let mut file = tempfile::tempfile_in(&active.folder).map_err(|error| {
+        Error::new(Kind::Storage, format!("failed to create a temporary file beside the index: {error}"))
             .hint("free some space, or name another place with --database")
     })?;
     let full = |error: std::io::Error| {
-        Error::new(Kind::Storage, format!("failed to keep the export: {error}"))
+        Error::new(Kind::Storage, format!("failed to store the export: {error}"))
             .hint("free some space and run the command again; what was committed is kept")
     };
     let downloading =
-        job.advocate.download(&export.id, |piece| std::io::Write::write_all(&mut file, piece).map_err(full));
+        active.advocate.download(&export.id, |piece| std::io::Write::write_all(&mut file, piece).map_err(full));
     let downloaded = tokio::select! {
         downloaded = downloading => downloaded,
-        // A file is downloaded again: there is nothing in it to save.
-        () = job.halt.cancelled() => return Ok(Listed::Stopped),
+        () = active.halt.cancelled() => return Err(SourceError::Halted),
     };
     match downloaded {
         Ok(Some(())) => {}
-        Ok(None) => return Ok(Listed::NotThere),
-        // Another try asks where it lies again.
+        Ok(None) => return Ok(Listed::NotAvailable),
         Err(error) if concerns_one_request(&error) => {
-            tracing::info!(%error, "the download broke off");
-            return Ok(Listed::NotThere);
+            tracing::info!(%error, "the download of the export broke off");
+            return Ok(Listed::NotAvailable);
         }
-        Err(error) => {
-            job.stop_for(error);
-            return Ok(Listed::Stopped);
-        }
+        Err(error) => return Err(error.into()),
     }
-    let mut reader = rows(file)?;
-    let columns = reader.columns(&job.mapping)?;
+    // A file that is not the CSV that it should be.
+    let malformed = |error: Error| match error.kind {
+        Kind::Vendor => SourceError::Unsupported(error),
+        _ => SourceError::Fatal(error),
+    };
+    let mut reader = ExportReader::new(file)?;
+    let columns = reader.columns(&active.mapping).map_err(malformed)?;
     if !columns.has_accounts {
         return Ok(Listed::NoAccounts);
     }
-    state.direct = columns.is_direct && !state.lists_users;
+    state.direct = columns.has_links && !state.lists_users;
     (state.rows, state.newest) = (0, None);
-    // The rows speak of the moment when the export was asked for, whenever they are read.
-    let made_at = export.date_created.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let asked_at = made_at.map_or_else(|| job.clock.now(), |made_at| made_at.min(job.clock.now()));
-    // Where an export does not say when it was made, no run began by the server's clock.
-    let compares = state.from.is_some() && columns.can_compare && export.date_created.is_some();
+    // The rows are as old as the export, whenever they are read.
+    let now = active.clock.now();
+    let asked_at = date_created(export).map_or(now, |created| created.min(now));
+    // Change detection needs a run that began by the server's clock.
+    let detects_changes = state.from.is_some() && columns.can_compare && export.date_created.is_some();
     loop {
-        if job.halt.is_cancelled() {
-            return Ok(Listed::Stopped);
+        if active.halt.is_cancelled() {
+            return Err(SourceError::Halted);
         }
-        let batch = reader.next_batch(&columns, BATCH)?;
-        if batch.is_empty() {
+        let rows = reader.next_batch(&columns, BATCH).map_err(malformed)?;
+        if rows.is_empty() {
             break;
         }
-        state.rows += batch.len() as u64;
-        state.newest = state.newest.max(batch.iter().filter_map(|row| row.date_modified).max());
-        take(job, state, &columns, compares, batch, asked_at).await?;
+        state.rows += rows.len() as u64;
+        state.newest = state.newest.max(rows.iter().filter_map(|row| row.date_modified).max());
+        if state.direct {
+            store_rewards(active, state, &columns, rows, asked_at).await?;
+        } else {
+            queue_accounts(active, &columns, detects_changes, rows, asked_at).await?;
+        }
     }
     state.listed = true;
-    // A file without moments was true when it was asked for, by the server's clock.
-    let began = export.date_created.filter(|_| !columns.has_moments);
-    state.newest = state.newest.or(began).or(state.from);
+    // A file without `dateModified` is as new as its creation, by the server's clock.
+    let created = export.date_created.filter(|_| !columns.has_date_modified);
+    state.newest = state.newest.or(created).or(state.from);
     Ok(Listed::All)
 }
 
-async fn take(
-    job: &Arc<Job>,
-    state: &State,
+async fn queue_accounts(
+    active: &ActiveRun,
     columns: &Columns,
-    compares: bool,
-    batch: Vec<Row>,
+    detects_changes: bool,
+    rows: Vec<Row>,
     asked_at: jiff::Timestamp,
 ) -> Result<()> {
-    let (run, requests) = (job.run, job.uncounted());
-    let mapping = job.mapping.clone();
-    if !state.direct {
-        let rewards: Vec<(AccountId, RewardId)> =
-            batch.iter().filter_map(|row| Some((row.account.clone()?, row.reward_id(&columns.header)?))).collect();
-        let columns = compares.then(|| columns.clone());
-        let now_ms = job.clock.now_ms();
-        let listed = job.writer.call(move |index| {
-            let accounts = match &columns {
-                Some(columns) => unchanged::worth_asking(index, run, columns, batch, &mapping, MARGIN_MS, now_ms)?,
-                None => batch.into_iter().filter_map(|row| row.account).collect(),
-            };
-            index.add_requests(run, requests)?;
-            index.leave_out(run, &rewards)?;
-            index.queue_accounts(run, &accounts, None, asked_at)
+    let rewards: Vec<(AccountId, RewardId)> =
+        rows.iter().filter_map(|row| Some((row.account.clone()?, row.reward_id(&columns.header)?))).collect();
+    let (run, now_ms) = (active.run, active.clock.now_ms());
+    let (columns, mapping) = (columns.clone(), active.mapping.clone());
+    let queue = move |index: &mut Index| {
+        let accounts = if detects_changes {
+            changed_accounts(index, run, &columns, rows, &mapping, MARGIN_MS, now_ms)?
+        } else {
+            rows.into_iter().filter_map(|row| row.account).collect()
+        };
+        index.leave_out(run, &rewards)?;
+        index.queue_accounts(run, &accounts, None, asked_at).map(drop)
+    };
+    active.writer.call(queue).await
+}
+
+async fn store_rewards(
+    active: &ActiveRun,
+    state: &State,
+    columns: &Columns,
+    rows: Vec<Row>,
+    asked_at: jiff::Timestamp,
+) -> Result<()> {
+    let mut page = RewardRows { rewards: Vec::with_capacity(rows.len()), unusable: 0, cursor: state.encode()? };
+    // A row with half of a link may be an old reward. Get Rewards of its account decides.
+    let mut unlinked = Vec::new();
+    for row in rows {
+        let json = row.json(&columns.header);
+        let extracted = row.account.and_then(|account| {
+            let extracted = extract::read(&json, &account, &active.mapping).ok()?;
+            Some((account, ReadReward::new(extracted, &json).via(Via::Export)))
         });
-        listed.await?;
-        return Ok(());
+        let Some((account, reward)) = extracted else {
+            page.unusable += 1;
+            continue;
+        };
+        if reward.extracted().kind != LinkKind::Both {
+            unlinked.push(account.clone());
+        }
+        page.rewards.push((account, reward));
     }
-    let (cursor, header) = (state.text()?, columns.header.clone());
-    let total = state.rows;
-    let committed = job
-        .writer
-        .call(move |index| {
-            let mut page = RewardRows { rewards: Vec::with_capacity(batch.len()), unusable: 0, cursor };
-            // A row without the whole link may only be an old one: what Get Rewards shows of its account decides.
-            let mut unlinked = Vec::new();
-            for row in batch {
-                let json = row.json(&header);
-                let kept = row.account.and_then(|account| {
-                    let extracted = extract::read(&json, &account, &mapping).ok()?;
-                    Some((account, ReadReward::new(extracted, &json).via(Via::Export)))
-                });
-                match kept {
-                    Some((account, kept)) => {
-                        if kept.extracted().kind != LinkKind::Both {
-                            unlinked.push(account.clone());
-                        }
-                        page.rewards.push((account, kept));
-                    }
-                    None => page.unusable += 1,
-                }
-            }
-            index.add_requests(run, requests)?;
-            index.queue_accounts(run, &unlinked, None, asked_at)?;
-            index.commit_rewards(run, &page, asked_at)
-        })
-        .await?;
-    job.meter.walked(committed.rewards, Some(total.max(committed.rewards)));
+    let run = active.run;
+    let store = move |index: &mut Index| {
+        index.queue_accounts(run, &unlinked, None, asked_at)?;
+        index.commit_rewards(run, &page, asked_at)
+    };
+    let committed = active.writer.call(store).await?;
+    active.meter.set_rewards(committed.rewards, Some(state.rows.max(committed.rewards)));
     Ok(())
 }

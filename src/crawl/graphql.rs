@@ -1,8 +1,9 @@
-//! The source *graphql*: the rewards of the whole tenant, page by page, with the events that caused them.
+//! The source `graphql`: the rewards of the whole tenant, page by page, with the events that caused them.
 //!
-//! `moments` says what to ask for; this asks, makes pages smaller where the server refuses and larger again, asks again for
-//! what came damaged, and hands pages to the writer. A refresh begins shortly before the newest `dateModified` of the run that
-//! it refreshes. What has to be read for its age, or could not be read, is read by Get Rewards, account by account.
+//! [`ModifiedWalk`] decides what to request. This file requests it, halves the page size while the server refuses, requests
+//! rewards that came with errors again by ID, and hands each page to the writer with its cursor. A refresh begins shortly
+//! before the newest `dateModified` of the run that it refreshes. Accounts that failed or are due by age are read by Get
+//! Rewards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,198 +11,171 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::accounts::Accounts;
-use super::job::{Job, Worked, concerns_one_request};
-use super::moments::{Check, Doubt, Moments, Next};
-use super::outcome::Gaps;
+use super::active_run::{ActiveRun, SourceError, SourceResult, concerns_one_request};
+use super::modified_walk::{Check, Doubt, ModifiedWalk, Query};
 use super::page_size::PageSize;
 use super::reread;
+use super::result::Gaps;
 use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
-use crate::model::{AccountId, fnv1a};
+use crate::model::fnv1a;
 use crate::report::grouped;
-use crate::store::index::{Index, ReadReward, RewardRows, Run, Via};
+use crate::store::index::{ReadReward, RewardRows, RowsCommitted, Run, Via};
 use crate::vendor::graphql::{Graph, ListedReward, Refusal, RewardPage, RewardQuery, Sort};
 
-/// A refresh begins so long before the newest moment seen: what was being written then may have become visible later.
-const MARGIN: Duration = Duration::from_mins(10);
-/// Tries for a page that could be smaller: whether it is too large shows soon.
-const TRIES: u32 = 2;
-/// Further tries for the smallest page, where the server answers with errors that name no reason.
-const UNNAMED_TRIES: u32 = 6;
-/// The pause after a page that was refused; each is twice the one before.
+/// How far before the newest `dateModified` a refresh begins. A modification may become visible this much later.
+pub(super) const MARGIN_MS: i64 = 600_000;
+/// Attempts for a page that could be smaller. A page that is too large fails every time.
+const ATTEMPTS: u32 = 2;
+/// Further requests of the smallest page while the server answers with errors that name no reason.
+const UNNAMED_RETRIES: u32 = 6;
+/// The pause after a refused page; each pause is twice the previous one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Tries for a page in which some rewards came with errors.
-const DAMAGED_TRIES: u32 = 4;
-/// A day in milliseconds: further ahead no clock of a server is.
-pub(super) const DAY_MS: i64 = 86_400_000;
-/// Rewards asked for by ID in one request.
-const BY_ID: usize = 50;
-/// Damaged rewards that are kept in mind.
+/// Requests of a page in which some rewards came with errors, before those are left for later.
+const DAMAGED_ATTEMPTS: u32 = 4;
+/// The clock of a server is never further ahead than this.
+const DAY_MS: i64 = 86_400_000;
+/// Rewards requested by ID at once.
+const ID_CHUNK: usize = 50;
+/// Damaged rewards that the cursor remembers by ID.
 const MAX_OWED: usize = 10_000;
 
-/// Where the source stands, as the run's cursor has it.
+pub(super) const OTHER_SOURCES: &str = "use --source participants, which always works, or --source auto";
+
+/// The position of the source, stored as the cursor of its run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
-    /// The run that this is of: a refresh finds that of the run before.
+    /// The run of this position. A refresh finds the position of the previous run.
     run: i64,
-    walk: Moments,
+    walk: ModifiedWalk,
     page_size: PageSize,
-    /// Rewards that came with errors, to be asked for by ID.
+    /// IDs of rewards that came with errors, to be requested again.
     owed: Vec<String>,
     /// Rewards that came with errors and without an ID.
     lost: u64,
-    /// How often one moment has been walked again.
-    again: u32,
-    /// So many rewards, most of those known, were not seen, and none was marked as gone.
+    /// How often in a row the check of one `dateModified` has failed.
+    failed_checks: u32,
+    /// Rewards that were not seen, if they are too many to be believed and none was marked as gone.
     withheld: u64,
 }
 
 impl State {
-    fn read(run: &Run) -> Option<Self> {
+    fn decode(run: &Run) -> Option<Self> {
         serde_json::from_str(run.cursor.as_deref()?).ok()
     }
 
-    fn text(&self) -> Result<String> {
+    fn encode(&self) -> Result<String> {
         serde_json::to_string(self)
-            .map_err(|error| Error::new(Kind::Failed, format!("failed to store where the walk stands: {error}")))
+            .map_err(|error| Error::new(Kind::Failed, format!("failed to store the position of the walk: {error}")))
     }
 
-    /// The state of a run: its own, or a new one that has inherited what the run before owes.
+    /// The state of a run: its own, or a new one that takes over what the previous run owes.
     fn of(run: &Run, largest_page: u32) -> Self {
-        let kept = Self::read(run);
+        let stored = Self::decode(run);
         let number = run.run.number();
-        if let Some(own) = kept.clone().filter(|kept| kept.run == number) {
+        if let Some(own) = stored.clone().filter(|stored| stored.run == number) {
             return own;
         }
-        let margin = i64::try_from(MARGIN.as_millis()).unwrap_or(0);
-        let from = if run.is_refresh() { run.watermark.map(|watermark| watermark - margin) } else { None };
-        let owed = kept.filter(|_| run.is_refresh()).map(|kept| kept.owed).unwrap_or_default();
+        let owed = stored.filter(|_| run.is_refresh()).map(|stored| stored.owed).unwrap_or_default();
         Self {
             run: number,
-            walk: Moments::new(from),
+            walk: ModifiedWalk::new(refresh_from(run)),
             page_size: PageSize::new(largest_page),
             owed,
             lost: 0,
-            again: 0,
+            failed_checks: 0,
             withheld: 0,
         }
     }
 }
 
-/// Walks all rewards, or those that changed, then reads what is due for another reason.
-///
-/// # Errors
-/// Whatever ends a run.
-pub(super) async fn work(job: &Arc<Job>) -> Result<Worked> {
-    let run = job.run_row().await?;
-    let mut state = State::of(&run, job.options.graphql_page_size);
-    settle_owed(job, &mut state).await?;
-    match walk(job, &mut state).await? {
-        Walked::Whole => {}
-        Walked::Stopped => return Ok(Worked::Done),
-        Walked::Refused(refusal) => return Ok(Worked::CannotServe(unusable(refusal))),
-    }
-    // A list that is in no order cannot be walked by moments, this time or the next.
+/// The `dateModified` at which a refresh begins; `None` for a full run.
+pub(super) fn refresh_from(run: &Run) -> Option<i64> {
+    run.watermark.filter(|_| run.is_refresh()).map(|watermark| watermark - MARGIN_MS)
+}
+
+/// The newest `dateModified`, if a refresh can begin there: if it lay far in the future, a refresh would miss everything
+/// that is modified before it.
+pub(super) fn plausible(newest: Option<i64>, now_ms: i64) -> Option<i64> {
+    newest.filter(|newest| *newest < now_ms + DAY_MS)
+}
+
+/// Reads all rewards, or those that changed, then the accounts that are due for another reason.
+pub(super) async fn read(active: &Arc<ActiveRun>) -> SourceResult<()> {
+    let run = active.row().await?;
+    let mut state = State::of(&run, active.options.graphql_page_size);
+    request_owed(active, &mut state).await?;
+    walk(active, &mut state).await?;
     if let Some(doubt @ (Doubt::Order | Doubt::Short)) = state.walk.doubt() {
-        return Ok(Worked::CannotServe(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_WAYS)));
+        // Another attempt would meet the same server.
+        return Err(SourceError::Unsupported(Error::new(Kind::Vendor, doubt.as_str()).hint(OTHER_SOURCES)));
     }
-    settle_owed(job, &mut state).await?;
-    if job.halt.is_cancelled() {
-        return Ok(Worked::Done);
+    request_owed(active, &mut state).await?;
+    if active.halt.is_cancelled() {
+        return Err(SourceError::Halted);
     }
-    let total = match count_known(job, state.walk.newest()).await {
-        Ok(total) => total,
-        Err(error) => {
-            job.stop_for(error);
-            return Ok(Worked::Done);
-        }
-    };
-    let key = job.run;
-    let vouches = state.walk.doubt().is_none();
-    if !run.is_refresh() && vouches {
-        let at = job.clock.now();
-        let known = job.run_row().await?.rewards_met();
-        // Whatever is missing here was not seen because something went wrong, not because it is gone.
+    let newest = state.walk.newest();
+    let total = count_expected(active, newest).await?;
+    let (key, at) = (active.run, active.clock.now());
+    let is_proven = state.walk.doubt().is_none();
+    if !run.is_refresh() && is_proven {
+        let known = active.row().await?.rewards_met();
+        // If the vendor counts more than were read, a reward may be missing because of a fault, not because it is gone.
         if total.is_none_or(|total| known >= total) {
-            let unseen = job.writer.call(move |index| index.forget_unseen(key, at)).await?;
-            state.withheld = unseen.withheld;
+            state.withheld = active.writer.call(move |index| index.forget_unseen(key, at)).await?.withheld;
         }
     }
-    // A moment that lies far ahead would hide everything that is modified before it comes, and what was lost without a name
-    // can only be found by reading everything again.
-    let newest = state.walk.newest().filter(|newest| *newest < job.clock.now_ms() + DAY_MS);
-    let watermark = newest.filter(|_| vouches && state.lost == 0);
-    let cursor = state.text()?;
-    job.writer
+    // A lost reward without an ID can only be found by a full run, so the next run must not be a refresh.
+    let watermark = plausible(newest, active.clock.now_ms()).filter(|_| is_proven && state.lost == 0);
+    let cursor = state.encode()?;
+    active
+        .writer
         .call(move |index| {
             index.set_cursor(key, &cursor)?;
             index.set_watermark(key, watermark, total)
         })
         .await?;
-    let accounts = Accounts::new(Arc::clone(job), true);
-    reread::what_is_due(&accounts, &run).await?;
-    Ok(Worked::Done)
+    Ok(reread::read_due_accounts(active, &run).await?)
 }
 
-/// What is in doubt about the walk, once the run is over.
+/// Adds what a finished run leaves in doubt about the walk.
 pub(super) fn gaps(run: &Run, gaps: &mut Gaps) {
-    let Some(state) = State::read(run) else { return };
+    let Some(state) = State::decode(run) else { return };
     if let Some(doubt) = state.walk.doubt() {
-        gaps.say(doubt.as_str().to_owned());
+        gaps.add(doubt.as_str().to_owned());
     }
-    gaps.count(state.owed.len() as u64 + state.lost, "rewards came with errors every time they were asked for");
+    gaps.count(state.owed.len() as u64 + state.lost, "rewards came with errors in every request");
     gaps.count(
         state.withheld,
-        "known rewards, most of them, are not listed any more; none was marked as gone (if they are, begin a new index)",
+        "known rewards, most of them, are no longer listed; none was marked as gone (if they are, start a new index)",
     );
     missing(run, gaps);
 }
 
-/// The vendor counts more rewards than were read.
+/// Adds a gap if the vendor counts more rewards than were read.
 pub(super) fn missing(run: &Run, gaps: &mut Gaps) {
-    let read = run.rewards();
     if let Some(known) = run.rewards_known.filter(|known| *known > run.rewards_met()) {
-        gaps.say(format!("the vendor counts {} rewards, and {} were read", grouped(known), grouped(read)));
+        gaps.add(format!("the vendor counts {} rewards, and {} were read", grouped(known), grouped(run.rewards())));
     }
 }
 
-/// GraphQL cannot serve, and why.
-pub(super) fn unusable(refusal: Refusal) -> Error {
+pub(super) fn refused(refusal: Refusal) -> Error {
     let kind = if refusal == Refusal::Scope { Kind::Scope } else { Kind::Vendor };
-    Error::new(kind, refusal.as_str()).hint(OTHER_WAYS)
+    Error::new(kind, refusal.as_str()).hint(OTHER_SOURCES)
 }
 
-/// What to do where one source cannot serve.
-pub(super) const OTHER_WAYS: &str = "--source participants always works; --source auto chooses by itself";
-
-/// How a walk ended.
-enum Walked {
-    Whole,
-    /// By a signal, or by what concerns the whole run.
-    Stopped,
-    Refused(Refusal),
-}
-
-/// Walks to the end.
-async fn walk(job: &Arc<Job>, state: &mut State) -> Result<Walked> {
-    let mut damaged_tries = 0;
-    while let Some(next) = state.walk.next() {
-        if job.halt.is_cancelled() {
-            return Ok(Walked::Stopped);
-        }
-        let asked_at = job.clock.now();
-        let page = match ask(job, next, &mut state.page_size).await {
-            Ok(page) => page,
-            Err(ended) => return Ok(ended),
-        };
-        damaged_tries += 1;
-        if !page.damaged.is_empty() && damaged_tries < DAMAGED_TRIES {
+async fn walk(active: &ActiveRun, state: &mut State) -> SourceResult<()> {
+    let mut damaged_attempts = 0;
+    while let Some(query) = state.walk.next() {
+        let asked_at = active.clock.now();
+        let page = request_page(active, query, &mut state.page_size).await?;
+        damaged_attempts += 1;
+        if !page.damaged.is_empty() && damaged_attempts < DAMAGED_ATTEMPTS {
             continue;
         }
-        damaged_tries = 0;
-        state.page_size.went_well();
+        damaged_attempts = 0;
+        state.page_size.succeeded();
         for damaged in &page.damaged {
             match damaged {
                 Some(id) if state.owed.len() < MAX_OWED => state.owed.push(id.as_str().to_owned()),
@@ -209,154 +183,128 @@ async fn walk(job: &Arc<Job>, state: &mut State) -> Result<Walked> {
             }
         }
         let keys: Vec<(u64, Option<i64>)> =
-            page.rewards.iter().map(|reward| (key_of(reward), reward.date_modified)).collect();
+            page.rewards.iter().map(|reward| (fnv1a(reward.id.as_str().bytes()), reward.date_modified)).collect();
         let check = state.walk.take(&keys, page.rows, page.total);
-        let remaining = page.total.map(|total| total.saturating_sub(next.offset + page.rows));
-        let committed = commit(job, state, page.rewards, asked_at).await?;
-        job.meter.walked(committed.rewards, remaining.map(|remaining| committed.rewards + remaining));
+        let remaining = page.total.map(|total| total.saturating_sub(query.offset + page.rows));
+        let committed = commit(active, state, page.rewards, asked_at).await?;
+        active.meter.set_rewards(committed.rewards, remaining.map(|remaining| committed.rewards + remaining));
         if let Some(check) = check {
-            recount(job, state, check).await?;
+            verify(active, state, check).await?;
         }
     }
-    Ok(Walked::Whole)
-}
-
-/// Asks the index how many rewards it has of a moment that was walked by offset.
-async fn recount(job: &Job, state: &mut State, check: Check) -> Result<()> {
-    let kept = job.writer.call(move |index| index.modified_at(check.at)).await?;
-    tracing::info!(kept, expected = check.expected, "rewards of one moment were counted");
-    state.again = if kept < check.expected { state.again + 1 } else { 0 };
-    state.walk.counted(check, kept, state.again);
     Ok(())
 }
 
-/// One page, at whatever size the server gives.
-async fn ask(job: &Job, next: Next, size: &mut PageSize) -> Result<RewardPage, Walked> {
+/// Compares the index with the number of rewards that the server has at one `dateModified`.
+async fn verify(active: &ActiveRun, state: &mut State, check: Check) -> Result<()> {
+    let kept = active.writer.call(move |index| index.modified_at(check.modified_at)).await?;
+    tracing::info!(kept, expected = check.expected, "compared the rewards of one dateModified");
+    state.failed_checks = if kept < check.expected { state.failed_checks + 1 } else { 0 };
+    state.walk.counted(check, kept, state.failed_checks);
+    Ok(())
+}
+
+/// Requests one page, at a size that the server accepts.
+async fn request_page(active: &ActiveRun, query: Query, size: &mut PageSize) -> SourceResult<RewardPage> {
     let (mut pause, mut refused_smallest) = (FIRST_PAUSE, 0);
     loop {
-        if job.halt.is_cancelled() {
-            return Err(Walked::Stopped);
+        if active.halt.is_cancelled() {
+            return Err(SourceError::Halted);
         }
-        let asked = RewardQuery {
-            filter: next.from.map_or(Value::Null, |from| json!({"dateModified_gte": from})),
+        let request = RewardQuery {
+            filter: query.from.map_or(Value::Null, |from| json!({"dateModified_gte": from})),
             sort: Sort::OldestFirst,
             limit: size.get(),
-            offset: next.offset,
-            attempts: if size.is_smallest() { u32::MAX } else { TRIES },
+            offset: query.offset,
+            attempts: if size.is_smallest() { u32::MAX } else { ATTEMPTS },
         };
-        match job.advocate.graph_rewards(&asked).await {
+        match active.advocate.graph_rewards(&request).await {
             Ok(Graph::Answer(page)) => return Ok(page),
-            // It may be the size, or trouble of the server: a smaller page after a pause answers both.
+            // Either the page is too large or the server is in trouble. A smaller page after a pause helps in both cases.
             Ok(Graph::Refused(Refusal::Unnamed)) if !size.is_smallest() => size.refused(),
-            Ok(Graph::Refused(Refusal::Unnamed)) if refused_smallest < UNNAMED_TRIES => refused_smallest += 1,
+            Ok(Graph::Refused(Refusal::Unnamed)) if refused_smallest < UNNAMED_RETRIES => refused_smallest += 1,
+            // The source is not given up for this: what was read is kept, and the next crawl resumes here.
             Ok(Graph::Refused(Refusal::Unnamed)) => {
-                // Not a reason to go another way: what was read so far is kept, and the next crawl goes on here.
-                job.stop_for(Error::new(Kind::Vendor, Refusal::Unnamed.as_str()));
-                return Err(Walked::Stopped);
+                return Err(Error::new(Kind::Vendor, Refusal::Unnamed.as_str()).into());
             }
-            Ok(Graph::Refused(refusal)) => return Err(Walked::Refused(refusal)),
+            Ok(Graph::Refused(refusal)) => return Err(SourceError::Unsupported(refused(refusal))),
             Err(error) if concerns_one_request(&error) && !size.is_smallest() => size.refused(),
-            Err(error) => {
-                job.stop_for(if concerns_one_request(&error) {
-                    error.context("the rewards could not be read by GraphQL")
-                } else {
-                    error
-                });
-                return Err(Walked::Stopped);
+            Err(error) if concerns_one_request(&error) => {
+                return Err(error.context("the rewards could not be read by GraphQL").into());
             }
+            Err(error) => return Err(error.into()),
         }
         tokio::select! {
-            () = job.clock.sleep(pause) => {}
-            () = job.halt.cancelled() => return Err(Walked::Stopped),
+            () = active.clock.sleep(pause) => {}
+            () = active.halt.cancelled() => return Err(SourceError::Halted),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Asks by ID for what came damaged, in this run or the one before.
-async fn settle_owed(job: &Arc<Job>, state: &mut State) -> Result<()> {
+/// Requests by ID the rewards that came with errors, in this run or the previous one.
+async fn request_owed(active: &ActiveRun, state: &mut State) -> Result<()> {
     let mut still_owed = 0;
-    while state.owed.len() > still_owed && !job.halt.is_cancelled() {
-        let until = (still_owed + BY_ID).min(state.owed.len());
-        let ids = state.owed[still_owed..until].to_vec();
-        let asked_at = job.clock.now();
-        match job.advocate.graph_rewards_of(&json!({"id_in": ids})).await {
-            // What does not come any more is gone, and a full walk will say so. The cursor that is stored with what came
-            // still has everything that did not.
+    while state.owed.len() > still_owed && !active.halt.is_cancelled() {
+        let until = (still_owed + ID_CHUNK).min(state.owed.len());
+        let ids = &state.owed[still_owed..until];
+        let asked_at = active.clock.now();
+        match active.advocate.graph_rewards_of(&json!({"id_in": ids})).await {
+            // A reward that does not come is gone: a full run notices that. If the process is killed before the commit, the
+            // stored cursor still has these IDs.
             Ok(Graph::Answer(found)) => {
                 state.owed.drain(still_owed..until);
-                commit(job, state, found, asked_at).await?;
+                commit(active, state, found, asked_at).await?;
             }
             Ok(Graph::Refused(_)) => still_owed = until,
             Err(error) if concerns_one_request(&error) => still_owed = until,
-            Err(error) => {
-                job.stop_for(error);
-                return Ok(());
-            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// How many rewards the vendor has that a walk up to `newest` should have seen. What was modified or made since is the next
-/// refresh's, and no gap: it is counted after the whole, so that it is never too little.
-async fn count_known(job: &Job, newest: Option<i64>) -> Result<Option<u64>> {
-    let known = job.run_row().await?.rewards_met();
-    let Some(total) = count(job, Value::Null).await? else { return Ok(None) };
+/// How many rewards the vendor has that a walk up to `newest` should have seen. Rewards that were modified or made since
+/// belong to the next refresh. They are counted after the total, so that their number is never too small.
+async fn count_expected(active: &ActiveRun, newest: Option<i64>) -> Result<Option<u64>> {
+    let known = active.row().await?.rewards_met();
+    let Some(total) = count(active, Value::Null).await? else { return Ok(None) };
     let Some(newest) = newest.filter(|_| total > known) else { return Ok(Some(total)) };
-    let later = count(job, json!({"dateModified_gte": newest + 1})).await?.unwrap_or(0);
+    let later = count(active, json!({"dateModified_gte": newest + 1})).await?.unwrap_or(0);
     Ok(Some(if total <= known + later { known } else { total }))
 }
 
-/// How many rewards the vendor has, over all.
-pub(super) async fn count_all(job: &Job) -> Result<Option<u64>> {
-    count(job, Value::Null).await
-}
-
-async fn count(job: &Job, filter: Value) -> Result<Option<u64>> {
-    let asked = RewardQuery { filter, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
-    match job.advocate.graph_rewards(&asked).await? {
+/// How many rewards the vendor has that match the filter; all of them for `Value::Null`.
+pub(super) async fn count(active: &ActiveRun, filter: Value) -> Result<Option<u64>> {
+    let request = RewardQuery { filter, sort: Sort::NewestFirst, limit: 1, offset: 0, attempts: u32::MAX };
+    match active.advocate.graph_rewards(&request).await? {
         Graph::Answer(page) => Ok(page.total),
-        Graph::Refused(refusal) => Err(unusable(refusal)),
+        Graph::Refused(refusal) => Err(refused(refusal)),
     }
 }
 
+/// Extracts the links of a page, then commits it with the cursor.
 async fn commit(
-    job: &Arc<Job>,
+    active: &ActiveRun,
     state: &State,
     rewards: Vec<ListedReward>,
     asked_at: jiff::Timestamp,
-) -> Result<crate::store::index::RowsCommitted> {
-    let (run, cursor, requests) = (job.run, state.text()?, job.uncounted());
-    let mapping = job.mapping.clone();
-    job.writer
-        .call(move |index: &mut Index| {
-            // On the writing thread: reading a thousand rewards takes longer than a worker of the runtime should be held.
-            let page = rows(rewards, &mapping, cursor);
-            if requests > 0 {
-                index.add_requests(run, requests)?;
-            }
-            index.commit_rewards(run, &page, asked_at)
-        })
-        .await
+) -> Result<RowsCommitted> {
+    let (run, page) = (active.run, extract_page(rewards, &active.mapping, state.encode()?));
+    active.writer.call(move |index| index.commit_rewards(run, &page, asked_at)).await
 }
 
-/// Rewards as the index takes them.
-pub(super) fn rows(rewards: Vec<ListedReward>, mapping: &Mapping, cursor: String) -> RewardRows {
+fn extract_page(rewards: Vec<ListedReward>, mapping: &Mapping, cursor: String) -> RewardRows {
     let mut page = RewardRows { rewards: Vec::with_capacity(rewards.len()), unusable: 0, cursor };
-    for reward in rewards {
-        let kept = reward.account.and_then(|account: AccountId| {
-            let extracted = extract::read(reward.raw.get(), &account, mapping).ok()?;
-            Some((account, ReadReward::new(extracted, reward.raw.get()).via(Via::GraphQl)))
+    for ListedReward { account, raw, .. } in rewards {
+        let extracted = account.and_then(|account| {
+            let extracted = extract::read(raw.get(), &account, mapping).ok()?;
+            Some((account, ReadReward::new(extracted, raw.get()).via(Via::GraphQl)))
         });
-        match kept {
-            Some(kept) => page.rewards.push(kept),
+        match extracted {
+            Some(reward) => page.rewards.push(reward),
             None => page.unusable += 1,
         }
     }
     page
-}
-
-fn key_of(reward: &ListedReward) -> u64 {
-    fnv1a(reward.id.as_str().bytes())
 }

@@ -1,32 +1,48 @@
-//! A run over the whole tenant that can stop anywhere and go on: plan → stream → commit → finish.
+//! A crawl: reads the rewards of a whole tenant into the index once. It can be stopped or killed anywhere, and resumes.
 //!
-//! There are three sources: the walk over `participants`, the vendor's own way and the reference; `graphql`, a walk over all
-//! rewards; and `export`, a file of them. `auto` asks what this tenant's token may do and what carries the link, and chooses.
-//! All write the same rows through one thread (`writer`), and what is to be done stands in the database and nowhere else, so
-//! a killed run goes on where its last commit was. A run never marks an account as failed for what concerns the whole run
-//! (credentials, quota, a signal, a full disk), and is never called complete with a gap in it.
+//! ```text
+//!   plan          probes the sources and chooses one                                     plan.rs, plan/cost.rs
+//!     │
+//!     ├── participants: pages of /users ─────┐                                           participants.rs, offset_walk.rs
+//!     ├── export: rows of a REWARD export ───┤ accounts                                  export.rs, export_rows.rs
+//!     └── graphql: pages of rewards ──────┐  ▼
+//!                                         │  queue       unread accounts, in the index; a read connection reads it
+//!                                         │  ▼
+//!                                         │  fetch       one Get Rewards request per account, several at a time
+//!                                         ▼  ▼                                           accounts.rs, graphql.rs
+//!                                         extract        reward JSON → links, in the fetching task
+//!                                            ▼
+//!                                         channel        bounded in rows; fetching waits while it is full
+//!                                            ▼
+//!                                         writer         one transaction per batch: enough rows, or 200 ms   writer.rs
+//!                                            ▼
+//!   finish        counts, names the gaps, marks the run complete or not                  result.rs
+//! ```
+//!
+//! What is left to do is in the index and nowhere else, so a killed crawl resumes from its last commit. A failure that
+//! concerns the whole run (credentials, quota, a signal, a full disk) never marks an account as failed. A run with a gap is
+//! never called complete. `reextract` finds the links again without the network.
 
 mod accounts;
-pub mod auto;
+mod active_run;
+mod change_detection;
 mod export;
-pub mod from_raw;
+mod export_rows;
 mod graphql;
-mod job;
-mod mailbox;
-mod moments;
+mod modified_walk;
+mod offset_walk;
 mod options;
-mod outcome;
 mod page_size;
 mod participants;
+pub mod plan;
 mod progress;
+pub mod reextract;
 mod reread;
-mod rows_of_export;
-mod unchanged;
-mod walk;
+mod result;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -34,38 +50,37 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::extract::{KeyCensus, Mapping};
+use crate::extract::{KeySample, Mapping};
 use crate::report::Report;
 use crate::report::grouped;
-use crate::store::index::{Index, NewRun, Run, RunKey};
+use crate::store::index::{Index, IndexReader, NewRun, Run, RunKey};
 use crate::store::{Identity, ProcessLock};
 use crate::vendor::advocate::Advocate;
-pub use auto::{Plan, Source};
-use job::{Job, Worked};
+use active_run::{ActiveRun, SourceError, SourceResult};
 pub use options::Options;
-use outcome::Gaps;
-pub use outcome::{Kinds, Outcome};
+pub use plan::{Plan, Source};
 use progress::Meter;
+use result::Gaps;
+pub use result::{CrawlResult, LinkCounts};
 use writer::Writer;
 
-/// How long a busy lock is left alone.
-const LOCK_POLL: Duration = Duration::from_secs(1);
-/// Rewards whose keys are looked at when no link was found.
-const CENSUS: usize = 1000;
-/// The gap of a run that found no order ID: nothing can be looked up, whatever else was found.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Rewards whose JSON keys are listed if no link was found.
+const KEY_SAMPLE: usize = 1000;
+/// The gap of a run without any order ID: no order can be looked up.
 const NO_LINKS: &str = "no reward carried an order ID";
 /// The gap of a run with values that were not indexed, after their number.
 const UNREADABLE: &str =
     "value(s) under the key of an order ID or ActionId could not be taken exactly and were not indexed";
 
-/// Runs a crawl to its end, or goes on with the unfinished one.
+/// Runs a crawl, or resumes the unfinished one.
 ///
-/// An outcome that is not `complete` has gaps, named in it; the caller turns that into its exit code. Interrupted, parked,
-/// and everything else that concerns the run as a whole is an error, and the next crawl goes on.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what a command has in hand; a struct of them would be built once and taken apart"
-)]
+/// A result that is not `complete` names its gaps, and the caller turns that into an exit code.
+///
+/// # Errors
+/// Whatever concerns the run as a whole, such as `Interrupted` and `Parked`. What was read is kept, and the next crawl
+/// resumes.
+#[expect(clippy::too_many_arguments, reason = "a struct of them would be built once and taken apart at once")]
 pub async fn run(
     index_path: &Path,
     identity: &Identity,
@@ -75,56 +90,32 @@ pub async fn run(
     clock: &Clock,
     stop: CancellationToken,
     report: &Report,
-) -> Result<Outcome> {
+) -> Result<CrawlResult> {
     let began = clock.now();
     let _lock = take_lock(index_path, options.wait_for_lock, clock, &stop, report).await?;
-    let options = Options { folder: index_path.parent().unwrap_or(Path::new("")).to_owned(), ..options.clone() };
-    let asked_before = advocate.stats().requests;
-    let sources = choose(index_path, identity, advocate, mapping, &options, report).await.map_err(keeps_its_place)?;
+    let crawl = Crawl { index_path, identity, advocate, mapping, options, clock, stop: &stop, report, began };
+    // The requests of the plan count for the run of the first source.
+    let mut requests_before = advocate.stats().requests;
+    let sources = crawl.choose_sources().await.map_err(with_resume_hint)?;
     let mut reason = None;
-    for (nth, source) in sources.iter().enumerate() {
-        // What was asked to choose belongs to the run that was chosen.
-        let counted = if nth == 0 { asked_before } else { advocate.stats().requests };
-        let crawl = Crawl { index_path, identity, advocate, mapping, options: &options, clock, stop: &stop, report };
-        match crawl.by(*source, counted, began).await? {
-            Ended::Outcome(outcome) => return Ok(*outcome),
-            Ended::CannotServe(error) => {
-                if let Some(next) = sources.get(nth + 1) {
-                    let (source, next) = (source.as_str(), next.as_str());
-                    report.note(format!("{source}: {}; going on by {next}", error.message));
+    for (n, source) in sources.iter().enumerate() {
+        match crawl.read_from(*source, requests_before).await {
+            Ok(result) => return Ok(result),
+            Err(SourceError::Unsupported(error)) => {
+                if let Some(next) = sources.get(n + 1) {
+                    report.note(format!("{}: {}; using {} instead", source.as_str(), error.message, next.as_str()));
                 }
                 reason = Some(error);
             }
+            Err(SourceError::Fatal(error)) => return Err(with_resume_hint(error)),
+            Err(SourceError::Halted) => return Err(interrupted(RESUME)),
         }
+        requests_before = advocate.stats().requests;
     }
-    Err(reason.unwrap_or_else(|| Error::new(Kind::Failed, "there is no way to read this tenant's rewards")))
+    Err(reason.unwrap_or_else(|| Error::new(Kind::Failed, "no source can read this tenant's rewards")))
 }
 
-/// The sources to try, best first: the one that was asked for, that of the unfinished run, or what a few questions show.
-async fn choose(
-    index_path: &Path,
-    identity: &Identity,
-    advocate: &Advocate,
-    mapping: &Mapping,
-    options: &Options,
-    report: &Report,
-) -> Result<Vec<Source>> {
-    if let Some(source) = options.source {
-        return Ok(vec![source]);
-    }
-    let plan = auto::plan(index_path, identity, advocate, mapping, options).await?;
-    for line in plan.lines() {
-        report.note(line);
-    }
-    Ok(plan.order())
-}
-
-enum Ended {
-    Outcome(Box<Outcome>),
-    CannotServe(Error),
-}
-
-/// One crawl, whichever source it turns out to read from.
+/// The arguments of [`run`].
 struct Crawl<'a> {
     index_path: &'a Path,
     identity: &'a Identity,
@@ -134,194 +125,194 @@ struct Crawl<'a> {
     clock: &'a Clock,
     stop: &'a CancellationToken,
     report: &'a Report,
+    began: jiff::Timestamp,
 }
 
 impl Crawl<'_> {
-    async fn by(&self, source: Source, counted: u64, began: jiff::Timestamp) -> Result<Ended> {
+    /// The sources to try, best first.
+    async fn choose_sources(&self) -> Result<Vec<Source>> {
+        if let Some(source) = self.options.source {
+            return Ok(vec![source]);
+        }
+        let plan = plan::plan(self.index_path, self.identity, self.advocate, self.mapping, self.options).await?;
+        for line in plan.lines() {
+            self.report.note(line);
+        }
+        Ok(plan.order())
+    }
+
+    /// Reads the tenant from one source. `requests_before`: requests of the client that belong to no run or to another one.
+    async fn read_from(&self, source: Source, requests_before: u64) -> SourceResult<CrawlResult> {
         let mut index = Index::open(self.index_path, self.identity)?;
+        let reader = IndexReader::open(self.index_path, Some(self.identity))?.ok_or_else(missing_run)?;
         let refreshable = if self.options.full { None } else { index.refreshable(source.as_str())? };
         let new = NewRun {
             source: source.as_str(),
             refreshes: refreshable.as_ref().map(|run| run.run),
             fresh: self.options.full,
         };
-        let (run, resumed) = index.begin_run(new, began)?;
-        let before = index.run(run)?.ok_or_else(lost_run)?;
-        self.say_what_begins(source, &before, resumed);
-        // A walk over rewards counts those, once its first page says how many there are.
-        let (known, read) =
-            if source == Source::GraphQl { (0, 0) } else { (before.accounts_known, before.accounts_read) };
-        let meter = Meter::new(known, read, counted);
-        let (writer, thread) = Writer::start(index, run, self.options.batch.max(1), self.mapping.clone());
-        let job = Arc::new(Job::new(
-            self.advocate.clone(),
-            self.mapping.clone(),
-            *self.clock,
-            writer.clone(),
+        let (run, resumed) = index.begin_run(new, self.began)?;
+        let before = index.run(run)?.ok_or_else(missing_run)?;
+        self.report_start(source, &before, resumed);
+        let (advocate, mut counted) = (self.advocate.clone(), requests_before);
+        let new_requests = move || {
+            let sent = advocate.stats().requests;
+            sent.saturating_sub(std::mem::replace(&mut counted, sent))
+        };
+        let (writer, writer_task) = Writer::start(index, run, self.options.batch, new_requests);
+        // GraphQL reads rewards without accounts; its first page says how many there are.
+        let (known, read, what) = match source {
+            Source::GraphQl => (0, 0, "rewards read"),
+            Source::Participants | Source::Export => (before.accounts_known, before.accounts_read, "accounts read"),
+        };
+        let meter = Meter::new(known, read, writer.pages());
+        let active = Arc::new(ActiveRun {
+            advocate: self.advocate.clone(),
+            mapping: self.mapping.clone(),
+            clock: *self.clock,
+            writer,
+            reader: Arc::new(Mutex::new(reader)),
             run,
-            self.options.clone(),
-            meter.clone(),
-            self.stop.child_token(),
-        ));
-        let what = if source == Source::GraphQl { "rewards read" } else { "accounts read" };
-        // On a thread of the runtime, where its connections are: here, each answer would have to wake this one.
-        let working = {
-            let job = Arc::clone(&job);
-            AbortOnDropHandle::new(tokio::spawn(async move { work(source, &job).await }))
+            options: self.options.clone(),
+            folder: self.index_path.parent().unwrap_or(Path::new("")).to_owned(),
+            meter: meter.clone(),
+            halt: self.stop.child_token(),
+            fatal: Mutex::default(),
+        });
+        // A task on the runtime's threads, where the connections are: each answer would otherwise wake the main thread.
+        let reading = {
+            let active = Arc::clone(&active);
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                match source {
+                    Source::Participants => Ok(participants::read(&active).await?),
+                    Source::Export => export::read(&active).await,
+                    Source::GraphQl => graphql::read(&active).await,
+                }
+            }))
         };
-        let worked = tokio::select! {
-            worked = working => worked.unwrap_or_else(|error| {
-                Err(Error::new(Kind::Failed, format!("the crawl ended unexpectedly: {error}")))
+        let read = tokio::select! {
+            read = reading => read.unwrap_or_else(|error| {
+                Err(Error::new(Kind::Failed, format!("the crawl ended unexpectedly: {error}")).into())
             }),
-            () = meter.show(what, self.report, self.advocate, self.clock) => Ok(Worked::Done),
+            () = meter.show(what, self.report, self.advocate, self.clock) => Ok(()),
         };
-        let requests = meter.uncounted(self.advocate.stats().requests);
-        let counted = writer.call(move |index| index.add_requests(run, requests)).await;
-        let fatal = job.take_fatal();
-        drop((job, writer));
-        let mut index = thread.close().await?;
-        // The reason why the run stopped outranks what followed from it.
-        let error = match (fatal, worked) {
-            (Some(error), _) | (None, Err(error)) => Some(error),
-            (None, Ok(Worked::CannotServe(error))) => {
-                withdraw(&mut index, run, resumed);
-                return Ok(Ended::CannotServe(error));
+        let fatal = active.take_fatal();
+        // Closes the writer's channel and the reader.
+        drop(active);
+        // A failed write outranks the errors that follow from it.
+        let mut index = writer_task.join().await?;
+        let failure = match (fatal, read) {
+            (Some(error), _) => Some(SourceError::Fatal(error)),
+            (None, Err(SourceError::Halted) | Ok(())) => None,
+            (None, Err(error)) => Some(error),
+        };
+        if let Some(failure) = failure {
+            // A run that has read nothing must not hide the run before it. If this fails as well, the first error counts.
+            if !resumed {
+                drop(index.withdraw_run(run));
             }
-            (None, Ok(Worked::Done)) => counted.err(),
-        };
-        if let Some(error) = error {
-            withdraw(&mut index, run, resumed);
-            return Err(keeps_its_place(error));
+            return Err(failure);
         }
         if self.stop.is_cancelled() {
-            return Err(interrupted("run `recoup crawl` again: it goes on where it was"));
+            return Err(SourceError::Halted);
         }
-        let ahead = self.advocate.clock_heard().and_then(|heard| heard.ahead).unwrap_or_default();
-        finish(index, run, resumed, began, self.clock, ahead).map(|outcome| Ended::Outcome(Box::new(outcome)))
+        Ok(self.finish(index, run, resumed)?)
     }
 
-    fn say_what_begins(&self, source: Source, run: &Run, resumed: bool) {
+    fn report_start(&self, source: Source, run: &Run, resumed: bool) {
         if resumed {
             let read = if source == Source::GraphQl {
                 format!("{} rewards read so far", grouped(run.rewards()))
             } else {
                 format!("{} of {} accounts read so far", grouped(run.accounts_read), grouped(run.accounts_known))
             };
-            self.report.note(format!("going on with run {} ({}): {read}", run.run, source.as_str()));
+            self.report.note(format!("resuming run {} ({}): {read}", run.run, source.as_str()));
         } else if run.is_refresh() {
             self.report.note(format!(
-                "refreshing {} rewards by {}: only what was modified since is read",
+                "refreshing {} rewards by {}: only rewards modified since are read",
                 grouped(run.rewards()),
                 source.as_str()
             ));
         } else if source == Source::Participants && run.accounts_known > 0 {
             self.report.note(format!(
-                "refreshing {} accounts: a walk over participants is always a full one, so every account is read again",
+                "refreshing {} accounts: the source participants reads every account again",
                 grouped(run.accounts_known)
             ));
         }
     }
+
+    /// Counts what the run has read, names its gaps and marks it as finished.
+    fn finish(&self, mut index: Index, run: RunKey, resumed: bool) -> Result<CrawlResult> {
+        index.recount(run)?;
+        let state = index.run(run)?.ok_or_else(missing_run)?;
+        let started_at = state.started_at;
+        let passes = index.sweeps(run)?;
+        let found_no_order = state.rewards() > 0 && state.with_order() == 0;
+        let no_links = if found_no_order { Some(no_links_error(&index, &state)?) } else { None };
+        let mut gaps = Gaps::default();
+        gaps.count(state.accounts_failed.saturating_sub(state.accounts_unknown), "accounts could not be read");
+        gaps.count(state.accounts_unknown, "accounts are listed but unknown to Get Rewards");
+        gaps.count(index.unread_count(run)?, "accounts were not read");
+        gaps.count(state.rewards_unusable, "rewards without an id or an account could not be kept");
+        if state.values_unreadable > 0 {
+            // A re-extraction recognises this gap by its end, so the text is the same for one value and for many.
+            gaps.add(format!("{} {UNREADABLE}", grouped(state.values_unreadable)));
+        }
+        match Source::from_name(&state.source) {
+            Some(Source::GraphQl) => graphql::gaps(&state, &mut gaps),
+            Some(Source::Export) => export::gaps(&state, &mut gaps),
+            Some(Source::Participants) | None => participants::gaps(&index, &state, &mut gaps)?,
+        }
+        if no_links.is_some() {
+            gaps.add(NO_LINKS.to_owned());
+        }
+        // The start of a run by export may be the date of the export, by the vendor's clock. An earlier start is kept.
+        let started = if resumed { started_at.min(self.began) } else { self.began };
+        let ahead = self.advocate.host_clock().and_then(|heard| heard.ahead).unwrap_or_default();
+        index.begun_by(run, by_the_earlier_clock(started, ahead))?;
+        index.finish_run(run, &gaps.into_vec(), self.clock.now())?;
+        if let Some(error) = no_links {
+            return Err(error);
+        }
+        let state = index.run(run)?.ok_or_else(missing_run)?;
+        let mut result = CrawlResult::new(&state, self.clock.now().duration_since(self.began).as_secs_f64());
+        result.resumed = resumed;
+        result.accounts_gone = index.accounts_gone_since(started_at)?;
+        result.unusable += passes.last().map_or(0, |pass| pass.rows_unusable);
+        result.sweeps = passes.len() as u64;
+        Ok(result)
+    }
 }
 
-/// A crawl that came to nothing (a wrong token, a host that is down) leaves the run before it as the newest. Where even that
-/// fails, the reason for it is the error at hand.
-fn withdraw(index: &mut Index, run: RunKey, resumed: bool) {
-    if !resumed {
-        drop(index.withdraw_run(run));
-    }
-}
-
-async fn work(source: Source, job: &Arc<Job>) -> Result<Worked> {
-    match source {
-        Source::Participants => participants::work(job).await.map(|()| Worked::Done),
-        Source::GraphQl => graphql::work(job).await,
-        Source::Export => export::work(job).await,
-    }
-}
-
-/// Says what the run came to and what is in doubt about it.
-/// `ahead`: how far this clock is ahead of the vendor's, in seconds.
-fn finish(
-    mut index: Index,
-    run: RunKey,
-    resumed: bool,
-    began: jiff::Timestamp,
-    clock: &Clock,
-    ahead: i64,
-) -> Result<Outcome> {
-    index.recount(run)?;
-    let state = index.run(run)?.ok_or_else(lost_run)?;
-    let started_at = state.started_at;
-    let sweeps = index.sweeps(run)?;
-    let rows_unusable = sweeps.last().map_or(0, |sweep| sweep.rows_unusable);
-    let no_links = examine(&index, &state)?;
-    let mut gaps = Gaps::default();
-    gaps.count(state.accounts_failed.saturating_sub(state.accounts_unknown), "accounts could not be read");
-    gaps.count(state.accounts_unknown, "accounts are listed but unknown to Get Rewards");
-    gaps.count(index.unread_count(run)?, "accounts were not read");
-    gaps.count(state.rewards_unusable, "rewards without an id or an account could not be kept");
-    if state.values_unreadable > 0 {
-        // Whatever the number: an extraction takes this sentence back by its end.
-        gaps.say(format!("{} {UNREADABLE}", grouped(state.values_unreadable)));
-    }
-    match Source::of(&state.source) {
-        Some(Source::GraphQl) => graphql::gaps(&state, &mut gaps),
-        Some(Source::Export) => export::gaps(&state, &mut gaps),
-        Some(Source::Participants) | None => participants::gaps(&index, &state, &mut gaps)?,
-    }
-    if no_links.is_some() {
-        gaps.say(NO_LINKS.to_owned());
-    }
-    // The begin of a run by an export may be the vendor's own date already, and stays.
-    let by_this_clock = if resumed { started_at.min(began) } else { began };
-    index.begun_by(run, by_the_earlier_clock(by_this_clock, ahead))?;
-    index.finish_run(run, &gaps.into_vec(), clock.now())?;
-    if let Some(error) = no_links {
-        return Err(error);
-    }
-    let state = index.run(run)?.ok_or_else(lost_run)?;
-    let mut outcome = Outcome::new(&state, clock.now().duration_since(began).as_secs_f64());
-    outcome.resumed = resumed;
-    outcome.accounts_gone = index.accounts_gone_since(started_at)?;
-    outcome.unusable += rows_unusable;
-    outcome.sweeps = sweeps.len() as u64;
-    Ok(outcome)
-}
-
-/// A run is as of its begin, and orders and refunds are dated by other clocks. If this machine's is ahead of the vendor's, an order
-/// that is newer than the run could seem older, and be called no referral. So the earlier of both clocks counts.
+/// The start of a run by the earlier of two clocks. `ahead`: how many seconds this machine's clock is ahead of the vendor's.
+///
+/// Orders and refunds are dated by other clocks. If a run seemed to begin too late, an order that is newer than the run could
+/// seem older, and be reported as not a referral.
 fn by_the_earlier_clock(at: jiff::Timestamp, ahead: i64) -> jiff::Timestamp {
-    // The offset is the least that the vendor's answer allows, and both of its ends are whole seconds.
+    // `ahead` is the least that the vendor's answer allows, and both of its ends are rounded to whole seconds.
     let most = if ahead > 0 { ahead.saturating_add(2) } else { 0 };
     at.saturating_sub(jiff::SignedDuration::from_secs(most)).unwrap_or(jiff::Timestamp::MIN)
 }
 
-/// The loud failure of a run over rewards that found no order ID, with the keys that rewards do have.
-fn examine(index: &Index, run: &Run) -> Result<Option<Error>> {
-    if run.rewards() == 0 || run.with_order() > 0 {
-        return Ok(None);
-    }
-    no_orders(index, run).map(Some)
-}
-
-fn no_orders(index: &Index, run: &Run) -> Result<Error> {
-    let mut census = KeyCensus::default();
-    for (_, _, raw) in index.raw_after(0, CENSUS)? {
-        census.observe(&raw);
+/// The error of a run over rewards that found no order ID, with the JSON keys that the rewards have.
+fn no_links_error(index: &Index, run: &Run) -> Result<Error> {
+    let mut sample = KeySample::default();
+    for (_, _, raw) in index.raw_after(0, KEY_SAMPLE)? {
+        sample.observe(&raw);
     }
     let rewards = grouped(run.rewards());
     let what = if run.links() == 0 { "an order ID or an ActionId" } else { "an order ID" };
     Ok(Error::new(
         Kind::NoLinks,
-        format!("none of {rewards} rewards carries {what}; keys seen: {}", census.describe()),
+        format!("none of {rewards} rewards carries {what}; keys seen: {}", sample.describe()),
     )
     .hint(
-        "name the paths under [mapping] in recoup.toml (order_id, action_id), then run `recoup crawl --from-raw`: the \
-         rewards are kept, nothing is asked again",
+        "name the paths under [mapping] in recoup.toml (order_id, action_id), then run `recoup crawl --from-raw`: it uses \
+         the rewards that are kept and requests nothing",
     ))
 }
 
-/// The lock that keeps two crawls off one index.
+/// Takes the lock that allows one crawl per index.
 async fn take_lock(
     index_path: &Path,
     wait: bool,
@@ -332,10 +323,10 @@ async fn take_lock(
     if let Some(parent) = index_path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| {
             Error::new(Kind::Storage, format!("failed to create {}: {error}", parent.display()))
-                .hint("name a place that can be written to with --database or RECOUP_DATABASE")
+                .hint("name a writable place with --database or RECOUP_DATABASE")
         })?;
     }
-    let mut told = false;
+    let mut reported = false;
     loop {
         if let Some(lock) = ProcessLock::try_take(index_path, "crawl")? {
             return Ok(lock);
@@ -344,32 +335,34 @@ async fn take_lock(
             return Err(Error::new(Kind::Busy, "another crawl is running on this index")
                 .hint("wait for it to end, or let this one wait with --wait-for-lock"));
         }
-        if !told {
+        if !reported {
             report.note("another crawl is running on this index; waiting for it to end");
-            told = true;
+            reported = true;
         }
         tokio::select! {
-            () = stop.cancelled() => return Err(interrupted("nothing was begun")),
-            () = clock.sleep(LOCK_POLL) => {}
+            () = stop.cancelled() => return Err(interrupted("nothing was read yet")),
+            () = clock.sleep(LOCK_POLL_INTERVAL) => {}
         }
     }
 }
+
+const RESUME: &str = "run `recoup crawl` again to resume";
 
 fn interrupted(hint: &str) -> Error {
     Error::new(Kind::Interrupted, "interrupted; what was read is kept").hint(hint)
 }
 
-/// An outage, and a stop during a wait, are worth saying what became of the work; the other kinds say it themselves.
-fn keeps_its_place(error: Error) -> Error {
+/// Adds how to resume to an error that has no hint yet.
+fn with_resume_hint(error: Error) -> Error {
     match (error.kind, &error.hint) {
-        (Kind::Interrupted, None) => interrupted("run `recoup crawl` again: it goes on where it was"),
+        (Kind::Interrupted, None) => interrupted(RESUME),
         (Kind::Network | Kind::Vendor, None) => {
-            error.hint("what was read is kept; run `recoup crawl` again when the host answers: it goes on where it was")
+            error.hint("what was read is kept; run `recoup crawl` again to resume when the host answers")
         }
         _ => error,
     }
 }
 
-fn lost_run() -> Error {
+fn missing_run() -> Error {
     Error::new(Kind::Storage, "the run is no longer in the index").hint("run `recoup crawl` again")
 }

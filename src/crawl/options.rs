@@ -1,39 +1,35 @@
-//! How a crawl goes about it, and the defaults where nobody says otherwise.
+//! The options of a crawl and their defaults.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Source;
 
-/// How a crawl goes about it.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where to read from; `None` to choose.
+    /// `None` to let the plan choose.
     pub source: Option<Source>,
-    /// Participants asked for in one page.
+    /// Participants per page of `/users`.
     pub page_size: u32,
-    /// Rows that pages share, so that a shift is noticed.
+    /// Rows that two pages of `/users` share, so that the walk notices a list that moves.
     pub overlap: u32,
-    /// Walks over the list at most.
+    /// Passes over the list of participants, at most.
     pub max_sweeps: u32,
-    /// Accounts read at once; the client may hold back more than this.
+    /// Requests in flight; the client may allow fewer.
     pub concurrency: usize,
-    /// Requests per second at most, for the price of a plan; the client keeps to it.
+    /// Requests per second, for the cost estimate of a plan. The client enforces the limit.
     pub rate: Option<f64>,
-    /// Rows in one commit.
+    /// Rows that may be uncommitted at once.
     pub batch: usize,
-    /// Wait for another crawl to end, instead of leaving.
+    /// Wait for another crawl to end instead of failing.
     pub wait_for_lock: bool,
-    /// Begin a new run even where one is unfinished, and read everything even where a refresh would do.
+    /// Start a new run even if one is unfinished or could be refreshed.
     pub full: bool,
-    /// Rewards asked for in one page of GraphQL; less where the server refuses.
+    /// Rewards per page of GraphQL; halved while the server refuses.
     pub graphql_page_size: u32,
-    /// How long to wait for an export to be made.
+    /// How long to wait until the vendor has made an export.
     pub export_wait: Duration,
-    /// Every account is read again before its last reading is older than this; `None` to read none for its age.
+    /// Read each account again before its last reading is this old; `None` to read none for its age.
     pub reread_after: Option<Duration>,
-    /// Where a file may lie for a while: beside the index.
-    pub folder: PathBuf,
 }
 
 impl Default for Options {
@@ -51,7 +47,6 @@ impl Default for Options {
             graphql_page_size: 1000,
             export_wait: Duration::from_hours(3),
             reread_after: None,
-            folder: PathBuf::new(),
         }
     }
 }

@@ -1,55 +1,53 @@
-//! How many rows to ask for, where the server's limit is not published: less after a refusal, more again after successes.
+//! The page size for a server that does not publish its limit: halved after a refusal, doubled after many successes.
 //!
-//! Pure. A size that was refused is not tried again until much has gone well, and then seldom.
+//! Pure. After a refusal the larger size is tried again only rarely.
 
 use serde::{Deserialize, Serialize};
 
-/// Pages that must go well before a larger one is tried.
+/// Successful pages before a larger size is tried.
 const PATIENCE: u32 = 8;
-/// The smallest page: a server that refuses this refuses everything.
+/// A server that refuses even this size refuses every page.
 const SMALLEST: u32 = 10;
 
-/// Rows to ask for. Stored with the cursor, so that a run that goes on does not begin at the top again.
+/// The current page size. It is stored with the cursor, so that a resumed run does not search for the limit again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PageSize {
     size: u32,
     largest: u32,
-    went_well: u32,
+    /// Successful pages at this size.
+    successes: u32,
     patience: u32,
 }
 
 impl PageSize {
     pub(super) fn new(largest: u32) -> Self {
         let largest = largest.max(SMALLEST);
-        Self { size: largest, largest, went_well: 0, patience: PATIENCE }
+        Self { size: largest, largest, successes: 0, patience: PATIENCE }
     }
 
-    /// Rows to ask for now.
     pub(super) fn get(&self) -> u32 {
         self.size
     }
 
-    /// Whether nothing smaller can be asked for.
     pub(super) fn is_smallest(&self) -> bool {
         self.size <= SMALLEST
     }
 
-    /// The page came.
-    pub(super) fn went_well(&mut self) {
-        self.went_well += 1;
-        if self.went_well >= self.patience && self.size < self.largest {
+    pub(super) fn succeeded(&mut self) {
+        self.successes += 1;
+        if self.successes >= self.patience && self.size < self.largest {
             self.size = (self.size * 2).min(self.largest);
-            self.went_well = 0;
+            self.successes = 0;
         }
     }
 
-    /// The page was refused, or took too long. Each refusal after a growth makes the next growth later.
+    /// The page was refused or timed out. A refusal soon after a growth doubles the wait for the next growth.
     pub(super) fn refused(&mut self) {
-        if self.size < self.largest && self.went_well < PATIENCE {
+        if self.size < self.largest && self.successes < PATIENCE {
             self.patience = self.patience.saturating_mul(2).min(1024);
         }
         self.size = (self.size / 2).max(SMALLEST);
-        self.went_well = 0;
+        self.successes = 0;
     }
 }
 
@@ -57,7 +55,7 @@ impl PageSize {
 mod tests {
     use super::*;
 
-    /// Pages until a server that refuses more than `limit` has given `pages`; and how often it refused.
+    /// How often a server that refuses pages of more than `limit` rows refuses until it has returned `pages`.
     fn refusals(limit: u32, pages: u32) -> u32 {
         let mut size = PageSize::new(1000);
         let (mut good, mut bad) = (0, 0);
@@ -66,16 +64,16 @@ mod tests {
                 size.refused();
                 bad += 1;
             } else {
-                size.went_well();
+                size.succeeded();
                 good += 1;
             }
-            assert!(bad < 100, "it goes on being refused");
+            assert!(bad < 100, "the size does not shrink");
         }
         bad
     }
 
     #[test]
-    fn a_limit_is_found_and_seldom_tried_again() {
+    fn a_limit_is_found_and_rarely_tried_again() {
         assert_eq!(refusals(1000, 100), 0);
         assert_eq!(refusals(500, 7), 1);
         assert!(refusals(300, 1000) <= 9, "{}", refusals(300, 1000));
@@ -83,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn after_a_bad_hour_it_grows_again() {
+    fn after_refusals_the_size_grows_again() {
         let mut size = PageSize::new(1000);
         for _ in 0..5 {
             size.refused();
         }
         assert_eq!(size.get(), 31);
         for _ in 0..2000 {
-            size.went_well();
+            size.succeeded();
         }
         assert_eq!(size.get(), 1000);
         for _ in 0..20 {

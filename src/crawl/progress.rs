@@ -1,72 +1,60 @@
-//! How far a crawl has come, and what is left of it.
+//! The progress line of a crawl: how much was read, at what rate, and how long the rest takes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::model::time_left::{duration, time_left};
 use crate::report::Report;
 use crate::report::grouped;
+use crate::store::index::PageCommitted;
 use crate::vendor::advocate::Advocate;
 use crate::vendor::{WaitReason, implausible_wait};
 
-/// How often the line is drawn.
-const EVERY: Duration = Duration::from_millis(500);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Counters that requests move and the progress line shows. Clones count together.
+/// The counters that the progress line shows. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Meter(Arc<Counters>);
 
 #[derive(Debug)]
 struct Counters {
+    /// Accounts, or rewards for the source `graphql`.
     known: AtomicU64,
     read: AtomicU64,
-    listed: AtomicU64,
-    /// Participants that the list says it has; 0 where it does not say.
+    /// `totalCount` of the list of participants; 0 if the vendor does not say.
     total: AtomicU64,
-    /// Requests of this process that the run's row has.
-    counted: AtomicU64,
+    /// Read by earlier processes of the same run.
     read_before: u64,
+    pages: watch::Receiver<PageCommitted>,
 }
 
 impl Meter {
-    /// Goes on from what earlier processes of the run have read. `requests` is what the client has sent already, for others.
-    pub(super) fn new(known: u64, read: u64, requests: u64) -> Self {
-        Self(Arc::new(Counters {
-            known: AtomicU64::new(known),
-            read: AtomicU64::new(read),
-            listed: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-            counted: AtomicU64::new(requests),
-            read_before: read,
-        }))
+    /// Starts with what earlier processes of the run have read.
+    pub(super) fn new(known: u64, read: u64, pages: watch::Receiver<PageCommitted>) -> Self {
+        let (known, total) = (AtomicU64::new(known), AtomicU64::new(0));
+        Self(Arc::new(Counters { known, total, read: AtomicU64::new(read), read_before: read, pages }))
     }
 
-    pub(super) fn listed(&self, participants: u64, total: Option<u64>, known: u64) {
-        self.0.listed.store(participants, Relaxed);
+    pub(super) fn set_total_participants(&self, total: Option<u64>) {
         self.0.total.store(total.unwrap_or(0), Relaxed);
-        self.0.known.store(known, Relaxed);
     }
 
-    /// Rewards, for a source that walks them: how many so far, and how many there will be.
-    pub(super) fn walked(&self, read: u64, expected: Option<u64>) {
+    /// For a source that reads rewards without accounts. `expected` is the vendor's count of all of them.
+    pub(super) fn set_rewards(&self, read: u64, expected: Option<u64>) {
         self.0.read.store(read, Relaxed);
         self.0.known.store(expected.unwrap_or(read), Relaxed);
     }
 
-    pub(super) fn read_one(&self) {
+    pub(super) fn add_account(&self) {
         self.0.read.fetch_add(1, Relaxed);
     }
 
-    /// The requests that the run's row does not have yet; from now on it has them.
-    pub(super) fn uncounted(&self, sent: u64) -> u64 {
-        sent.saturating_sub(self.0.counted.swap(sent, Relaxed))
-    }
-
-    /// Shows the line until it is dropped.
+    /// Redraws the line until the caller drops this future.
     pub(super) async fn show(&self, what: &'static str, report: &Report, advocate: &Advocate, clock: &Clock) {
         let progress = report.progress(what);
         let began = Instant::now();
@@ -74,7 +62,7 @@ impl Meter {
         let (mut warned, mut warned_of_wait) = (false, false);
         loop {
             let at = Instant::now();
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(REDRAW_INTERVAL).await;
             if advocate.stats().waiting_until.is_some() {
                 waited += at.elapsed();
             }
@@ -92,14 +80,17 @@ impl Meter {
         }
     }
 
+    /// `active` is the time of this process without its waits for the quota: the rate is measured over it.
     fn line(&self, active: Duration, advocate: &Advocate, now_ms: i64) -> (u64, Option<u64>, String) {
-        let (read, known) = (self.0.read.load(Relaxed), self.0.known.load(Relaxed));
-        let (listed, total) = (self.0.listed.load(Relaxed), self.0.total.load(Relaxed));
+        let page = *self.0.pages.borrow();
+        let (read, total, listed) = (self.0.read.load(Relaxed), self.0.total.load(Relaxed), page.participants);
+        let known = if listed > 0 { page.accounts_known } else { self.0.known.load(Relaxed) };
         let mut parts = Vec::new();
         let mut expected = known;
         if listed > 0 && listed < total {
             parts.push(format!("{} of {} participants listed", grouped(listed), grouped(total)));
-            // As many accounts for each participant as so far; more accounts than participants are from an earlier walk.
+            // Projects the accounts per participant so far onto the rest of the list. If there are more accounts than
+            // listed participants, an earlier pass over the list found them, and the ratio says nothing.
             if known <= listed {
                 expected = known.saturating_mul(total) / listed;
             }
@@ -120,7 +111,7 @@ impl Meter {
             let why = stats.wait_reason.map_or("waiting", WaitReason::as_str);
             parts.push(format!("{why} until {} UTC", until.strftime("%H:%M:%S")));
         } else if stats.backing_off > 0 && stats.in_flight == 0 {
-            parts.push("the host does not answer as it should; trying again".to_owned());
+            parts.push("the host answers with errors; retrying".to_owned());
         }
         (read, Some(expected.max(read)), parts.join(", "))
     }

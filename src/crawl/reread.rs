@@ -1,40 +1,40 @@
-//! What a refresh reads besides what changed: accounts that failed before, and accounts whose last reading is old.
+//! What a refresh reads besides the changes: accounts that failed before, and accounts whose last reading is old.
 //!
-//! The rolling re-read spreads over the runs: each takes the share that keeps every account younger than the limit, the
-//! oldest reading first, so that a tenant that was read in one night is not due again in one night. Its requests are counted
-//! apart. Where no limit is set, nothing is read for its age.
+//! With `--reread-after`, each run reads the share of the accounts that keeps every reading younger than the limit, oldest
+//! first. So a tenant that was read in one night does not fall due in one night. These requests are counted apart.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::accounts::Accounts;
+use super::accounts::AccountReader;
+use super::active_run::ActiveRun;
 use crate::clock::signed;
 use crate::error::Result;
 use crate::store::index::Run;
 
-/// Reads what is in the run's queue and what failed before, then what is due by age.
-pub(super) async fn what_is_due(accounts: &Arc<Accounts>, run: &Run) -> Result<()> {
-    let job = &accounts.job;
-    let key = job.run;
+/// Reads the queue of the run and the accounts that failed before, then the accounts that are due by age.
+pub(super) async fn read_due_accounts(active: &Arc<ActiveRun>, run: &Run) -> Result<()> {
+    let accounts = AccountReader::new(Arc::clone(active), true);
+    let key = active.run;
     if run.is_refresh() {
-        job.writer.call(move |index| index.queue_failed(key)).await?;
+        active.writer.call(move |index| index.queue_failed(key)).await?;
     }
     accounts.drain().await?;
-    let Some(limit) = job.options.reread_after.filter(|_| run.is_refresh() && !job.halt.is_cancelled()) else {
+    let Some(limit) = active.options.reread_after.filter(|_| run.is_refresh() && !active.halt.is_cancelled()) else {
         return Ok(());
     };
-    let (now, known) = (job.clock.now(), job.run_row().await?.accounts_known);
+    let (now, known) = (active.clock.now(), active.row().await?.accounts_known);
     let too_old = now.checked_sub(signed(limit)).unwrap_or(now);
     let (base, started_at) = (run.base, run.started_at);
-    let queued = job
+    let queued = active
         .writer
         .call(move |index| {
             let due = index.queue_older(key, too_old, u64::MAX)?;
             let since = index.run_before(key, base)?.map(|before| before.started_at);
             let share = share(known, since.unwrap_or(started_at), started_at, limit);
-            // What was read since the run began is as fresh as can be.
+            // Accounts that this run has read already are not queued.
             Ok(due + index.queue_older(key, started_at, share.saturating_sub(due))?)
         })
         .await?;
@@ -42,14 +42,14 @@ pub(super) async fn what_is_due(accounts: &Arc<Accounts>, run: &Run) -> Result<(
         return Ok(());
     }
     tracing::info!(queued, "accounts are read again for their age");
-    let before = job.advocate.stats().requests;
+    let before = active.advocate.stats().requests;
     let drained = accounts.drain().await;
-    let requests = job.advocate.stats().requests - before;
-    job.writer.call(move |index| index.add_reread_requests(key, requests)).await?;
+    let requests = active.advocate.stats().requests - before;
+    active.writer.call(move |index| index.add_reread_requests(key, requests)).await?;
     drained
 }
 
-/// How many of the accounts belong to the time since the run before, where all of them belong to the limit.
+/// How many of the accounts are due for the time since the previous run, if all of them are due within the limit.
 fn share(known: u64, before: Timestamp, now: Timestamp, limit: Duration) -> u64 {
     let since = Duration::try_from(now.duration_since(before)).unwrap_or(Duration::ZERO);
     let part = since.as_secs_f64() / limit.as_secs_f64().max(1.0);
@@ -61,12 +61,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_night_takes_its_share_of_the_accounts() {
-        let day = |n: i64| Timestamp::from_second(n * 86_400).expect("a moment");
+    fn a_night_reads_its_share_of_the_accounts() {
+        let day = |n: i64| Timestamp::from_second(n * 86_400).expect("a time");
         let limit = Duration::from_hours(30 * 24);
         for (known, days, expected) in [(3000, 1, 100), (3000, 0, 0), (10, 1, 1), (3000, 60, 3000), (0, 1, 0)] {
             assert_eq!(share(known, day(100), day(100 + days), limit), expected, "{known} in {days} days");
         }
-        assert_eq!(share(3000, day(101), day(100), limit), 0, "a clock that went back");
+        assert_eq!(share(3000, day(101), day(100), limit), 0, "a clock that was set back");
     }
 }

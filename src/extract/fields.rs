@@ -1,25 +1,24 @@
-//! The reward's own fields, read leniently: both APIs, both spellings, numbers as strings, missing keys as nulls.
+//! Reads the fields of a reward from either API.
 //!
-//! Lenient about form, strict about identity and contradictions: a reward without an `id`, one that names two accounts, and one
-//! that says a thing twice in different ways are errors. A documented name outranks every other spelling of it, also when its
-//! value is null.
+//! The form is read leniently: any case and separators in keys, numbers as strings, missing keys as nulls. A reward without an `id`, with
+//! two accounts, or with two spellings of a key that disagree is an error. The documented spelling of a key outranks every other, also
+//! if its value is null.
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
-use super::json::{Json, Object};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Reward, RewardId, UNREADABLE, UserId};
 
-/// Reads the fields that recoup acts on or shows.
-pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Reward> {
-    let Json::Object(map) = value else {
+pub(super) fn reward(value: &Value, requested_account: &AccountId) -> Result<Reward> {
+    let Value::Object(map) = value else {
         return Err(Error::new(Kind::Vendor, "a reward is not a JSON object"));
     };
     let map = Named::of(map)?;
     let id = map.text(Known::Id).ok_or_else(|| Error::new(Kind::Vendor, "a reward has no id"))?;
-    let user = map.get(Known::User).and_then(Json::as_object);
+    let user = map.get(Known::User).and_then(Value::as_object);
     let of_user = user.and_then(|user| text(get(user, "accountId")?));
-    let is_unreadable = |value: Option<&Json<'_>>| value.is_some_and(|value| !is_blank(value) && text(value).is_none());
+    let is_unreadable = |value: Option<&Value>| value.is_some_and(|value| !is_blank(value) && text(value).is_none());
     if is_unreadable(map.get(Known::AccountId)) || is_unreadable(user.and_then(|user| get(user, "accountId"))) {
         return Err(Error::new(Kind::Vendor, "a reward names its account in a form that cannot be read"));
     }
@@ -27,7 +26,7 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
         (Some(own), Some(of_user)) if own != of_user => {
             return Err(Error::new(Kind::Vendor, "a reward names two accounts"));
         }
-        (own, of_user) => own.or(of_user).map_or_else(|| asked_account.clone(), AccountId::new),
+        (own, of_user) => own.or(of_user).map_or_else(|| requested_account.clone(), AccountId::new),
     };
     let user_id = map.text(Known::UserId).or_else(|| user.and_then(|user| text(get(user, "id")?))).map(UserId::new);
     let assigned = [Known::AssignedCredit, Known::Value, Known::Amount, Known::DiscountPercent]
@@ -59,7 +58,7 @@ pub(super) fn reward(value: &Json<'_>, asked_account: &AccountId) -> Result<Rewa
     })
 }
 
-/// What is read of a reward. Each has its exact spelling and what is left of it without case and separators.
+/// Declares the fields of a reward with their documented spelling, and with that spelling in lower case.
 macro_rules! names {
     ($($name:ident $exact:literal $folded:literal),* $(,)?) => {
         #[derive(Clone, Copy)]
@@ -67,7 +66,6 @@ macro_rules! names {
             $($name),*
         }
 
-        /// How many there are.
         const NAMES: usize = [$($exact),*].len();
 
         impl Known {
@@ -118,20 +116,19 @@ names! {
     Status "status" b"status",
 }
 
-/// The longest name.
+/// The length of the longest name.
 const LONGEST: usize = 16;
 
-/// The values of one object by [`Known`], found in one pass over its keys: a reward has about as many keys as there are names,
-/// and most of either are not there or null.
-struct Named<'a, 'j> {
-    values: [Option<&'a Json<'j>>; NAMES],
-    /// The documented name is there, with a value or null.
+/// The values of a reward by [`Known`], found in one pass over its keys.
+struct Named<'a> {
+    values: [Option<&'a Value>; NAMES],
+    /// The documented spelling is present, with a value or null.
     is_exact: [bool; NAMES],
-    /// Another spelling of the documented name is there as well, and says something else.
+    /// Another spelling is present beside the documented one, with another value.
     is_contradicted: [bool; NAMES],
 }
 
-/// What the state of a reward is derived from.
+/// The fields that decide the state of a reward.
 const DECIDES_STATE: &[Known] = &[
     Known::DateCreated,
     Known::DateGiven,
@@ -144,14 +141,14 @@ const DECIDES_STATE: &[Known] = &[
     Known::Statuses,
 ];
 
-impl<'a, 'j> Named<'a, 'j> {
-    /// A key may be in whatever case and separators. The documented spelling decides alone, also when it is null; two other
-    /// spellings that disagree are an error.
-    fn of(map: &'a Object<'j>) -> Result<Self> {
+impl<'a> Named<'a> {
+    /// # Errors
+    /// `Vendor` if two spellings of a name disagree and neither is the documented one.
+    fn of(map: &'a Map<String, Value>) -> Result<Self> {
         let mut named = Self { values: [None; NAMES], is_exact: [false; NAMES], is_contradicted: [false; NAMES] };
-        let mut others: [Option<&'a Json<'j>>; NAMES] = [None; NAMES];
+        let mut others: [Option<&'a Value>; NAMES] = [None; NAMES];
         let mut disagreeing = [false; NAMES];
-        for (key, value) in map.iter() {
+        for (key, value) in map {
             if let Some(name) = Known::exactly(key) {
                 named.is_exact[name as usize] = true;
                 named.values[name as usize] = Some(value).filter(|value| !value.is_null());
@@ -175,13 +172,12 @@ impl<'a, 'j> Named<'a, 'j> {
         Ok(named)
     }
 
-    /// Whether one of these names is spelled in two ways that say different things: the documented one decides, and the other one
-    /// may be what speaks against it.
+    /// Whether one of these names has another spelling that disagrees with the documented one.
     fn contradicts(&self, names: &[Known]) -> bool {
         names.iter().any(|name| self.is_contradicted[*name as usize])
     }
 
-    fn get(&self, name: Known) -> Option<&'a Json<'j>> {
+    fn get(&self, name: Known) -> Option<&'a Value> {
         self.values[name as usize]
     }
 
@@ -194,7 +190,7 @@ impl<'a, 'j> Named<'a, 'j> {
     }
 }
 
-/// A key without case and separators, and its length; `None` for one that is longer than every name.
+/// The key in lower case without separators, and its length. `None` if it is longer than every name.
 fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     let (mut folded, mut length) = ([0; LONGEST], 0);
     for byte in key.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b' ')) {
@@ -204,8 +200,8 @@ fn fold(key: &str) -> Option<([u8; LONGEST], usize)> {
     Some((folded, length))
 }
 
-/// The value of a key in whatever case and separators it is spelled; the documented spelling decides alone, also when it is null.
-fn get<'a, 'j>(map: &'a Object<'j>, name: &str) -> Option<&'a Json<'j>> {
+/// The value of a key in any spelling. The documented spelling comes first, also if its value is null.
+fn get<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let found = map.get(name).or_else(|| map.iter().find(|(key, _)| same_name(key, name)).map(|(_, value)| value));
     found.filter(|value| !value.is_null())
 }
@@ -222,22 +218,22 @@ fn same_name(key: &str, name: &str) -> bool {
     }
 }
 
-fn text(value: &Json<'_>) -> Option<String> {
+fn text(value: &Value) -> Option<String> {
     match value {
-        Json::Text(text) if !text.trim().is_empty() => Some(text.clone().into_owned()),
-        // A float has lost digits already: an ID made of it would be another one.
-        Json::Int(number) => Some(number.to_string()),
-        Json::Large(number) => Some(number.to_string()),
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        // A float may have lost digits and would become another ID.
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// A whole number, also written as text or with a decimal point; anything else is none, not a rounded guess.
-fn whole(value: &Json<'_>) -> Option<i64> {
+/// A whole number, also written as text or with a decimal point. Nothing is rounded.
+fn whole(value: &Value) -> Option<i64> {
     match value {
-        Json::Int(number) => Some(*number),
-        Json::Float(number) => exact(*number),
-        Json::Text(text) => text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(exact)),
+        Value::Number(number) => {
+            number.as_i64().or_else(|| number.as_f64().filter(|_| number.is_f64()).and_then(exact))
+        }
+        Value::String(text) => text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(exact)),
         _ => None,
     }
 }
@@ -247,14 +243,13 @@ fn exact(float: f64) -> Option<i64> {
     (float.fract() == 0.0 && float.abs() < SAFE).then_some(float as i64)
 }
 
-/// Unix milliseconds. Zero and below is how some systems write "never": a reward with `dateCancelled: 0` has not been cancelled
-/// in 1970.
-fn date(value: &Json<'_>) -> Option<i64> {
+/// Unix milliseconds. Some systems write 0 for "never", so 0 and below are no date.
+fn date(value: &Value) -> Option<i64> {
     moment(value).filter(|ms| *ms > 0)
 }
 
-/// Unix milliseconds, or the same moment written as RFC 3339.
-fn moment(value: &Json<'_>) -> Option<i64> {
+/// Unix milliseconds, also from an RFC 3339 text.
+fn moment(value: &Value) -> Option<i64> {
     let written = || {
         let moment: Timestamp = value.as_str()?.trim().parse().ok()?;
         Some(moment.as_millisecond())
@@ -262,18 +257,18 @@ fn moment(value: &Json<'_>) -> Option<i64> {
     whole(value).or_else(written)
 }
 
-fn truth(value: &Json<'_>) -> Option<bool> {
+fn truth(value: &Value) -> Option<bool> {
     match value {
-        Json::Bool(truth) => Some(*truth),
-        Json::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        Json::Text(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        Value::Bool(truth) => Some(*truth),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
         _ => None,
     }
 }
 
-/// What was redeemed; an error if it cannot be read. The published sample has `redeemedCredit: 0` beside a redemption of 2,000:
-/// the larger one counts, because a redeemed reward cannot be cancelled and a person should hear of it before, not after.
-fn redeemed(map: &Named<'_, '_>) -> std::result::Result<Option<i64>, Unreadable> {
+/// The redeemed amount. The published sample has `redeemedCredit: 0` beside a redemption of 2,000, so the larger of the two counts: a
+/// redeemed reward cannot be cancelled, and a person must know that before a retraction.
+fn redeemed(map: &Named<'_>) -> std::result::Result<Option<i64>, Unreadable> {
     let stated = match map.get(Known::RedeemedCredit) {
         Some(value) if !is_blank(value) => Some(whole(value).filter(|amount| *amount >= 0).ok_or(Unreadable)?),
         _ => None,
@@ -281,8 +276,8 @@ fn redeemed(map: &Named<'_, '_>) -> std::result::Result<Option<i64>, Unreadable>
     let listed = match map.get(Known::Redemptions) {
         Some(value) if !is_blank(value) => {
             let quantity =
-                |item: &Json<'_>| whole(get(item.as_object()?, "quantityRedeemed")?).filter(|amount| *amount >= 0);
-            let all = value.as_list().ok_or(Unreadable)?.iter();
+                |item: &Value| whole(get(item.as_object()?, "quantityRedeemed")?).filter(|amount| *amount >= 0);
+            let all = value.as_array().ok_or(Unreadable)?.iter();
             let all = all.map(|item| quantity(item).map(i128::from).ok_or(Unreadable));
             Some(all.sum::<std::result::Result<i128, _>>()?)
         }
@@ -292,30 +287,31 @@ fn redeemed(map: &Named<'_, '_>) -> std::result::Result<Option<i64>, Unreadable>
     Ok(stated.max(listed))
 }
 
-/// A value that is there and says nothing that can be read.
+/// A value is present and cannot be read.
 #[derive(Debug, Clone, Copy)]
 struct Unreadable;
 
-/// Whether every date that decides the state is absent or can be read.
-fn are_dates_readable(map: &Named<'_, '_>) -> bool {
+/// Whether every date that decides the state is absent or readable.
+fn are_dates_readable(map: &Named<'_>) -> bool {
     let dates = DECIDES_STATE
         .iter()
         .filter(|name| !matches!(name, Known::RedeemedCredit | Known::Redemptions | Known::Statuses));
     dates.filter_map(|name| map.get(*name)).all(|value| is_blank(value) || moment(value).is_some())
 }
 
-fn is_blank(value: &Json<'_>) -> bool {
+fn is_blank(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// GraphQL's `statuses`, or a single `status` if there are none: in capitals, joined by commas, whether they came as a list or as
-/// the text of an export's cell. Beside `statuses`, a `status` counts only as far as it speaks against a cancellation. What is no word counts as [`UNREADABLE`], as does the rest of the state if it cannot be read.
-fn statuses(map: &Named<'_, '_>, is_rest_readable: bool) -> Option<String> {
+/// GraphQL's `statuses`, or else a single `status`, in capitals and joined by commas. They arrive as a list, or as the text of an
+/// export's cell. Beside `statuses`, a `status` counts unless it is CANCELLED: it may contradict a cancellation and never adds one. A
+/// value that is no word adds [`UNREADABLE`], and so does an unreadable amount or date.
+fn statuses(map: &Named<'_>, is_rest_readable: bool) -> Option<String> {
     let is_stated = map.is_exact[Known::Statuses as usize];
     let stated = map.get(Known::Statuses);
     let said = if is_stated { stated } else { stated.or_else(|| map.get(Known::Status)) };
     let mut words: Vec<String> = Vec::new();
-    let mut add = |value: &Json<'_>| {
+    let mut add = |value: &Value| {
         let text = value.as_str().unwrap_or("?");
         let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
         let before = words.len();
@@ -325,7 +321,7 @@ fn statuses(map: &Named<'_, '_>, is_rest_readable: bool) -> Option<String> {
         }
     };
     match said {
-        Some(Json::List(list)) => list.iter().for_each(&mut add),
+        Some(Value::Array(list)) => list.iter().for_each(&mut add),
         Some(value) if !is_blank(value) => add(value),
         _ => {}
     }

@@ -1,38 +1,35 @@
-//! Any reward JSON → the reward and the links between orders and actions that it offers.
+//! Turns the JSON of a reward into a [`Reward`] and the links between orders and actions that it holds.
 //!
-//! Pure: no I/O, no waiting, no clock. The vendor publishes no place for the order ID or the ActionId, so both are looked
-//! for by key at any depth (`search`), unless a JSONPath is configured ([`Mapping`]). What is found is reported with the
-//! path it was found at. This module must never repair a value: an order ID that JSON has damaged (a float, an exponent) is
-//! counted as unreadable, not indexed as something else; and two different values are ambiguous, never a choice.
+//! Pure. The vendor does not publish where a reward has the order ID and the ActionId, so `search` looks for their keys at any depth,
+//! unless a JSONPath is configured ([`Mapping`]). Each value is reported with its path. No value is repaired: an order ID that JSON has
+//! damaged, such as a float, counts as unreadable. Two different values make the reward ambiguous, and none of them is chosen.
 
-mod census;
 mod fields;
-mod json;
+mod key_sample;
 mod referral;
 mod search;
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-pub use census::KeyCensus;
+pub use key_sample::KeySample;
 pub use referral::referral_id;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward};
-use json::Json;
+use crate::model::{AccountId, ActionId, Link, LinkKind, OrderId, Reward, strict_json};
 use search::{Field, Found};
 
-/// Over this many combinations, values of an ambiguous reward are listed one by one instead of each with each.
+/// An ambiguous reward with more combinations than this lists its values one by one and not in pairs.
 const MAX_COMBINATIONS: usize = 1000;
 
-/// Where the order ID and the ActionId are. The default looks for both by key.
+/// The configured paths of the order ID and the ActionId. A field without a path is searched for by key.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     order_id: Vec<Configured>,
     action_id: Vec<Configured>,
 }
 
-/// A path and how it was written: what is reported is what a person can find in the configuration.
+/// A path with its text in the configuration, which reports show.
 #[derive(Debug, Clone)]
 struct Configured {
     text: String,
@@ -40,8 +37,10 @@ struct Configured {
 }
 
 impl Mapping {
-    /// Takes RFC 9535 paths for each field; the first path of a field that leads to a value wins. A field without a path is
-    /// searched for.
+    /// Parses RFC 9535 paths. The first path of a field that leads to a value wins.
+    ///
+    /// # Errors
+    /// `Config`.
     pub fn new(order_id: &[String], action_id: &[String]) -> Result<Self> {
         Ok(Self { order_id: parse_all("order_id", order_id)?, action_id: parse_all("action_id", action_id)? })
     }
@@ -56,48 +55,38 @@ fn parse_all(name: &str, paths: &[String]) -> Result<Vec<Configured>> {
     paths.iter().map(parse).collect()
 }
 
-/// What one reward says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extracted {
-    /// The reward itself.
     pub reward: Reward,
-    /// Every order ID with every ActionId; empty where the reward offers neither.
+    /// Each order ID with each ActionId. Empty if the reward has neither.
     pub links: Vec<Link>,
-    /// The links seen as a whole.
     pub kind: LinkKind,
-    /// Where the order ID was found, as a path that may be configured; several, joined by commas, where they disagree.
+    /// The path of the order ID, in a form that can be configured. Paths of different values are joined by commas.
     pub order_path: Option<String>,
-    /// Where the ActionId was found.
+    /// The path of the ActionId.
     pub action_path: Option<String>,
-    /// The ActionId was found by search, not at a configured path.
+    /// The search found the ActionId, and not a configured path.
     pub action_by_search: bool,
-    /// Values under a fitting key that cannot be taken exactly: floats, booleans, longer than any order ID, objects with
-    /// nothing in them that is known to be the ID.
+    /// The number of values under a matching key that are no exact ID: floats, booleans, texts longer than any order ID, and objects
+    /// without a known key.
     pub unreadable: u64,
 }
 
-/// Reads one reward as either API sends it. `asked_account` is the account that was asked, for rewards that do not say.
+/// Reads one reward of either API. `requested_account` is the account of the request, for rewards that name none.
 ///
-/// Fails on what is not a JSON object with an `id`, on a repeated key and on a reward that contradicts itself; the message
-/// carries nothing of its content.
-pub fn read(raw: &str, asked_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
-    let not_json = |error: serde_json::Error| {
-        // Nothing else of the error is repeated: it may hold what was read.
-        let repeats = error.to_string().starts_with(json::REPEATED_KEY);
-        let what = if repeats { json::REPEATED_KEY.to_owned() } else { format!("{:?}", error.classify()) };
-        Error::new(Kind::Vendor, format!("a reward is not JSON that can be read ({what})"))
-    };
-    let value = Json::parse(raw).map_err(not_json)?;
-    let reward = fields::reward(&value, asked_account)?;
+/// # Errors
+/// `Vendor` unless the text is a JSON object with an `id`, and for a reward with a repeated key or a contradiction. The message repeats
+/// nothing of the reward.
+pub fn read(raw: &str, requested_account: &AccountId, mapping: &Mapping) -> Result<Extracted> {
+    let value =
+        strict_json::parse(raw).map_err(|why| Error::new(Kind::Vendor, format!("a reward cannot be read: {why}")))?;
+    let reward = fields::reward(&value, requested_account)?;
     let mut searched = search::Search::default();
     if mapping.order_id.is_empty() || mapping.action_id.is_empty() {
         searched = search::by_key(&value);
     }
-    // A configured path is followed by a library, in a tree of its own kind.
-    let is_configured = !mapping.order_id.is_empty() || !mapping.action_id.is_empty();
-    let tree: Value = if is_configured { serde_json::from_str(raw).map_err(not_json)? } else { Value::Null };
-    let order = pick(&tree, &mapping.order_id, searched.take(Field::Order));
-    let action = pick(&tree, &mapping.action_id, searched.take(Field::Action));
+    let order = pick(&value, &mapping.order_id, searched.take(Field::Order));
+    let action = pick(&value, &mapping.action_id, searched.take(Field::Action));
     let unreadable = order.unreadable + action.unreadable;
     let kind = match (order.values.len(), action.values.len()) {
         (0, 0) => LinkKind::Neither,
@@ -117,7 +106,7 @@ pub fn read(raw: &str, asked_account: &AccountId, mapping: &Mapping) -> Result<E
     })
 }
 
-/// The values at the configured paths; where none is configured, what the search found.
+/// The values at the configured paths, or the result of the search if no path is configured.
 fn pick(value: &Value, paths: &[Configured], searched: Found) -> Found {
     if paths.is_empty() {
         return searched;

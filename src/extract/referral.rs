@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The ID of a reward's referral; `None` if the reward names none, as one that was given by hand, or names it twice.
+/// The ID of a reward's referral. `None` if the reward has no referral, as a reward given by hand, or has the key twice.
 pub fn referral_id(raw: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Wire {
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reward_names_one_referral_or_none() {
+    fn a_reward_has_at_most_one_referral() {
         for (raw, id) in [
             (r#"{"id":"r","referralId":"f1"}"#, Some("f1")),
             (r#"{"referralId":12345678901234567890}"#, Some("12345678901234567890")),

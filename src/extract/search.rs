@@ -1,13 +1,12 @@
-//! The search for order IDs and ActionIds by key, at any depth, whatever the spelling.
+//! Searches a reward for order IDs and ActionIds by key, at any depth and in any spelling.
 //!
-//! A key fits by its whole name, never by a part of it: `programId`, `rewardId` and `actionTrackerId` are other things.
-//! `$oid` is MongoDB's own and is not an order ID either, which is why `$` is no separator.
+//! A key matches by its whole name, because `programId`, `rewardId` and `actionTrackerId` are other IDs. `$` is no separator, because
+//! `$oid` is MongoDB's object ID.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::json::Json;
 use crate::model::OrderId;
 
 /// Whether a folded key names an order ID.
@@ -41,29 +40,28 @@ fn is_order_part(key: &str) -> bool {
     matches!(key, "id" | "number" | "no" | "ref" | "reference")
 }
 
-/// Longer keys fit nothing.
+/// No longer key matches.
 const MAX_KEY: usize = 32;
-/// Paths named for values that disagree.
+/// The largest number of paths that are reported for different values.
 const MAX_PATHS: usize = 4;
 
-/// Which of the two is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Order,
     Action,
 }
 
-/// The different values found for one field, each with the first path it was found at.
+/// The different values of one field, each with its first path.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) values: Vec<(String, String)>,
     pub(super) unreadable: u64,
-    /// Values met, the same one again and unreadable ones included.
+    /// The number of values, repeated and unreadable ones included.
     taken: u64,
 }
 
 impl Found {
-    /// Takes a value if it is one: text as it is, integers as their exact text; null and blank text are absent.
+    /// Records a value.
     pub(super) fn take(&mut self, leaf: Leaf<'_>, path: impl FnOnce() -> String) {
         let text = match leaf {
             Leaf::Absent => return,
@@ -80,7 +78,7 @@ impl Found {
         }
     }
 
-    /// The path, or the paths of values that disagree.
+    /// The path, or the paths of different values.
     pub(super) fn path(&self) -> Option<String> {
         if let [(_, path)] = self.values.as_slice() {
             return Some(path.clone());
@@ -95,13 +93,13 @@ impl Found {
     }
 }
 
-/// What a value is as an ID.
+/// A value read as an ID.
 pub(super) enum Leaf<'a> {
     /// Null, or blank text.
     Absent,
-    /// Its exact text.
+    /// A text as it is, or the digits of an integer.
     Text(Cow<'a, str>),
-    /// A float or an exponent has lost digits already; a boolean, an object or a kilobyte of text is no ID.
+    /// A float, which may have lost digits, or a value that is no ID: a boolean, an object, or a very long text.
     Unreadable,
 }
 
@@ -117,18 +115,6 @@ impl<'a> Leaf<'a> {
     }
 }
 
-impl<'a> From<&'a Json<'_>> for Leaf<'a> {
-    fn from(value: &'a Json<'_>) -> Self {
-        match value {
-            Json::Null => Self::Absent,
-            Json::Text(text) => Self::of_text(text),
-            Json::Int(number) => Self::Text(Cow::Owned(number.to_string())),
-            Json::Large(number) => Self::Text(Cow::Owned(number.to_string())),
-            _ => Self::Unreadable,
-        }
-    }
-}
-
 impl<'a> From<&'a Value> for Leaf<'a> {
     fn from(value: &'a Value) -> Self {
         match value {
@@ -140,7 +126,6 @@ impl<'a> From<&'a Value> for Leaf<'a> {
     }
 }
 
-/// What the search found for both fields.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     order: Found,
@@ -160,29 +145,27 @@ impl Search {
     }
 }
 
-/// Looks through the whole value.
-pub(super) fn by_key(value: &Json<'_>) -> Search {
+pub(super) fn by_key(value: &Value) -> Search {
     let mut search = Search::default();
     walk(value, &mut Vec::new(), &mut search);
     search
 }
 
-/// One step from the root: a key, or any element of an array. Kept as references: text is made of them on a match only.
+/// One step from the root of a reward.
 #[derive(Clone, Copy)]
 pub(super) enum Step<'a> {
     Key(&'a str),
-    Any,
+    AnyElement,
 }
 
-fn walk<'a>(value: &'a Json<'_>, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+fn walk<'a>(value: &'a Value, trail: &mut Vec<Step<'a>>, search: &mut Search) {
     match value {
-        Json::Object(map) => {
+        Value::Object(map) => {
             let inside = trail.iter().rev().find_map(|step| match step {
                 Step::Key(key) => Some(*key),
-                Step::Any => None,
+                Step::AnyElement => None,
             });
-            // Nothing is found in a null, whatever its key, and about half of a reward is null.
-            for (key, child) in map.iter().filter(|(_, child)| !child.is_null()) {
+            for (key, child) in map {
                 trail.push(Step::Key(key));
                 match field_of(key, inside) {
                     Some(field) => take(child, field, trail, search),
@@ -191,8 +174,8 @@ fn walk<'a>(value: &'a Json<'_>, trail: &mut Vec<Step<'a>>, search: &mut Search)
                 trail.pop();
             }
         }
-        Json::List(items) => {
-            trail.push(Step::Any);
+        Value::Array(items) => {
+            trail.push(Step::AnyElement);
             for item in items {
                 walk(item, trail, search);
             }
@@ -202,21 +185,21 @@ fn walk<'a>(value: &'a Json<'_>, trail: &mut Vec<Step<'a>>, search: &mut Search)
     }
 }
 
-/// Takes what lies under a fitting key: a value, a list of values, or an object to look into.
-fn take<'a>(value: &'a Json<'_>, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
+/// Takes the values under a matching key: the value itself, each element of a list, or the matching keys of an object.
+fn take<'a>(value: &'a Value, field: Field, trail: &mut Vec<Step<'a>>, search: &mut Search) {
     match value {
-        Json::Object(map) => {
+        Value::Object(map) => {
             let before = search.of(field).taken;
             walk(value, trail, search);
             let found = search.of(field);
-            if found.taken == before && map.iter().any(|(_, value)| has_content(value)) {
-                // Something is here, and nothing of it is known to be the ID.
+            if found.taken == before && map.values().any(has_content) {
+                // The object has content and no known key, so its ID is unreadable.
                 found.taken += 1;
                 found.unreadable += 1;
             }
         }
-        Json::List(items) => {
-            trail.push(Step::Any);
+        Value::Array(items) => {
+            trail.push(Step::AnyElement);
             for item in items {
                 take(item, field, trail, search);
             }
@@ -226,18 +209,18 @@ fn take<'a>(value: &'a Json<'_>, field: Field, trail: &mut Vec<Step<'a>>, search
     }
 }
 
-/// Whether there is anything in a value but nulls and blanks.
-fn has_content(value: &Json<'_>) -> bool {
+/// Whether a value holds more than nulls and blank texts.
+fn has_content(value: &Value) -> bool {
     match value {
-        Json::Null => false,
-        Json::Text(text) => !text.trim().is_empty(),
-        Json::List(items) => items.iter().any(has_content),
-        Json::Object(map) => map.iter().any(|(_, value)| has_content(value)),
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(items) => items.iter().any(has_content),
+        Value::Object(map) => map.values().any(has_content),
         _ => true,
     }
 }
 
-/// Which field a key names; `inside` is the key of the object that it stands in.
+/// The field that a key names. `inside` is the key of the object around it.
 fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     let mut buffer = [0; MAX_KEY];
     let folded = fold(key, &mut buffer)?;
@@ -259,7 +242,7 @@ fn field_of(key: &str, inside: Option<&str>) -> Option<Field> {
     }
 }
 
-/// The key without case and separators; `None` for what cannot be one of ours.
+/// The key in lower case and without separators. `None` for a key with other characters, or with too many.
 pub(super) fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b str> {
     let mut length = 0;
     for byte in key.bytes() {
@@ -275,8 +258,8 @@ pub(super) fn fold<'b>(key: &str, buffer: &'b mut [u8; MAX_KEY]) -> Option<&'b s
     std::str::from_utf8(&buffer[..length]).ok()
 }
 
-/// The trail as a JSONPath that could be configured. Keys that look like data (an address, a long token) become `[*]`: a
-/// path is printed and counted, and must neither carry an address nor be a different one for each reward.
+/// The trail as a JSONPath. A key that looks like data, such as an address or a long token, becomes `[*]`: a printed path must hold no
+/// address, and rewards of one shape must have the same path.
 pub(super) fn path_text(trail: &[Step<'_>]) -> String {
     let mut path = String::from("$");
     for step in trail {
@@ -290,7 +273,7 @@ pub(super) fn path_text(trail: &[Step<'_>]) -> String {
                 path.push_str(&key.replace('\\', "\\\\").replace('\'', "\\'"));
                 path.push_str("']");
             }
-            Step::Key(_) | Step::Any => path.push_str("[*]"),
+            Step::Key(_) | Step::AnyElement => path.push_str("[*]"),
         }
     }
     path

@@ -1,35 +1,39 @@
-//! The request quota of one host as arithmetic: what is used, what is left, and when the next request may start.
+//! The request quota of one vendor host, as arithmetic: what is used, what is left, when the next request may start.
 //!
-//! An [`Account`] is what every process on one database shares; [`Account::exchange`] is the only way to change it: a
-//! process says what became of its last lease and what the host said, and takes the next lease. A lease is about half a
-//! second's worth, so that nobody commits per request. Pure: a [`Budget`] keeps the account, in a file or in memory, and
-//! nothing here waits, reads a clock or knows what a request is.
+//! All processes on one index share a [`QuotaState`]. [`QuotaState::exchange`] is the only way to change it: a process reports
+//! what it did with its last lease and what the host said, and takes the next lease. A lease covers about half a second of
+//! requests, so that no process commits a transaction for each request. This module is pure: a [`Budget`] stores the state, in
+//! a file or in memory.
 
-mod account;
+mod quota_state;
 
 use std::fmt;
 
-pub use account::Account;
+pub use quota_state::QuotaState;
 
-/// The share of a window that is kept for retractions where nothing else is said.
+/// The default share of a window that is kept for retractions.
 pub const RESERVE: f64 = 0.1;
 
-/// The longest wait that a host can mean, in milliseconds: its longest published window is a day. A longer one is a mistake, and
-/// is capped.
+/// The longest wait that recoup accepts from a host, in milliseconds. The longest window that is published is a day, so a longer
+/// wait is a mistake of the host and is capped.
 pub const LONGEST_WAIT: i64 = 24 * 3_600_000;
+
+/// A window of at most this length, in milliseconds, states a rate and not a quota. The host rounds a reset up to whole seconds,
+/// and a reset that it writes as an epoch second may be rounded up twice.
+pub const RATE_WINDOW: i64 = 2_500;
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// Crawls, look-ups, checks: they leave the reserve alone and queue for a rate.
+    /// Crawls, look-ups and checks. They leave the reserve alone and queue for a rate.
     #[default]
     Crawl,
-    /// Retractions and their verification: they may use all of it, and go ahead.
+    /// Retractions and their verification. They may use the reserve and do not queue behind a crawl.
     Retraction,
 }
 
 impl Purpose {
-    /// The word for it in status and schema.
+    /// The word in `status` and in the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crawl => "crawl",
@@ -38,21 +42,20 @@ impl Purpose {
     }
 }
 
-/// Why requests are waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The host is troubled or said 429 without a usable moment.
+    /// The host fails, or it answered 429 without a usable time.
     BackingOff,
-    /// The quota of the window is used, as far as this purpose may use it.
+    /// The quota of the window is used up, as far as this purpose may use it.
     QuotaUsed,
-    /// The host named the moment.
+    /// The host named the time.
     AskedTo,
-    /// The host named a moment more than [`LONGEST_WAIT`] away; the wait is capped at that.
+    /// The host named a time more than [`LONGEST_WAIT`] ahead. The wait is capped at that.
     Implausible,
 }
 
 impl WaitReason {
-    /// The word for it in progress, status and schema.
+    /// The words in progress lines, in `status` and in the index.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BackingOff => "backing off",
@@ -62,52 +65,48 @@ impl WaitReason {
         }
     }
 
-    /// The reason behind the word.
+    /// The reverse of [`WaitReason::as_str`].
     pub fn parse(text: &str) -> Self {
         let others = [Self::BackingOff, Self::QuotaUsed, Self::Implausible];
         others.into_iter().find(|reason| reason.as_str() == text).unwrap_or(Self::AskedTo)
     }
 }
 
-/// So many requests in each window.
+/// A number of requests in each window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Requests.
     pub limit: u64,
-    /// Milliseconds.
     pub window_ms: i64,
 }
 
-/// What is configured for a host.
+/// What the configuration says about a host.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Terms {
+pub struct QuotaSettings {
     /// Requests per second.
     pub rate: Option<f64>,
-    /// Requests per window.
     pub quota: Option<Quota>,
-    /// The quota is the vendor's published default and nobody's wish: what the host itself says outranks it.
+    /// `quota` is the vendor's published default, so a limit in the host's headers replaces it.
     pub quota_is_default: bool,
     /// The share of a window that is kept for retractions, 0 to 0.9.
     pub reserve: f64,
 }
 
-impl Default for Terms {
+impl Default for QuotaSettings {
     fn default() -> Self {
         Self { rate: None, quota: None, quota_is_default: false, reserve: RESERVE }
     }
 }
 
-/// Nothing starts before a moment.
+/// No request starts before a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hold {
+pub struct Pause {
     /// Unix milliseconds.
     pub until_ms: i64,
-    /// Why.
     pub reason: WaitReason,
 }
 
-impl Hold {
-    /// A wait that the host asked for, capped at [`LONGEST_WAIT`].
+impl Pause {
+    /// A wait that the host asks for, capped at [`LONGEST_WAIT`].
     pub fn asked(until_ms: i64, now_ms: i64) -> Self {
         let longest = now_ms.saturating_add(LONGEST_WAIT);
         if until_ms > longest {
@@ -118,116 +117,115 @@ impl Hold {
     }
 }
 
-/// A limit as the host told it with an answer.
+/// The limit that the headers of one answer state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct QuotaHeader {
     /// Requests in the window.
     pub limit: u64,
-    /// Requests left of it.
+    /// Requests left in the window.
     pub remaining: u64,
     /// When the window ends, Unix milliseconds.
     pub resets_at_ms: i64,
-    /// The window's length where the header names it, in milliseconds.
+    /// The length of the window in milliseconds, if the header's name states it.
     pub window_ms: Option<i64>,
-    /// When it was told, Unix milliseconds.
+    /// When the answer arrived, Unix milliseconds.
     pub at_ms: i64,
-    /// Requests that were leased and not answered then, as far as the teller knows: they come on top.
+    /// Requests that this process had under way then: the host may not have counted them yet.
     pub outstanding: u64,
 }
 
-/// A 429 that speaks of a rate.
+/// A 429 that says that the rate is too high.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limited {
-    /// When, Unix milliseconds.
+pub struct RateLimited {
+    /// Unix milliseconds.
     pub at_ms: i64,
-    /// Requests per second that the host seems to take, where enough was seen.
+    /// Requests per second that the host seems to accept; `None` if too few answers were seen.
     pub estimate: Option<f64>,
 }
 
-/// What happened since the last exchange.
+/// What a process did and heard since its last exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct News {
+pub struct UsageReport {
     /// Requests that were started.
     pub sent: u64,
-    /// Of these, how many on leave that was not counted when it was given.
+    /// Started requests that no lease has counted yet.
     pub uncounted: u64,
-    /// Counted requests that will not be started.
+    /// Requests of a lease that will not be started.
     pub unspent: u64,
-    /// The window in which they were counted.
+    /// The window in which the unspent requests were counted.
     pub unspent_window: u64,
-    /// What the host asked for.
-    pub hold: Option<Hold>,
-    /// What the host told.
-    pub told: Option<Told>,
-    /// The host said that it is too fast.
-    pub limited: Option<Limited>,
+    /// A wait that the host asked for.
+    pub pause: Option<Pause>,
+    pub header: Option<QuotaHeader>,
+    pub limited: Option<RateLimited>,
 }
 
-impl News {
-    /// Adds what happened later.
+impl UsageReport {
+    /// Adds a later report.
     pub fn merge(&mut self, later: &Self) {
         self.sent += later.sent;
         self.uncounted += later.uncounted;
         if later.unspent > 0 {
-            // What is left of an older window is nobody's any more.
+            // Unspent requests of an older window cannot be used any more.
             self.unspent = later.unspent + if self.unspent_window == later.unspent_window { self.unspent } else { 0 };
             self.unspent_window = later.unspent_window;
         }
-        self.hold = [self.hold, later.hold].into_iter().flatten().max_by_key(|hold| hold.until_ms);
-        self.told = later.told.or(self.told);
+        self.pause = later_of(self.pause, later.pause);
+        self.header = later.header.or(self.header);
         self.limited = later.limited.or(self.limited);
     }
 }
 
-/// A wish for a lease.
+fn later_of(one: Option<Pause>, other: Option<Pause>) -> Option<Pause> {
+    [one, other].into_iter().flatten().max_by_key(|pause| pause.until_ms)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
-    /// What for.
+pub struct LeaseRequest {
     pub purpose: Purpose,
-    /// How many requests would be started in half a second if nothing stood against it.
+    /// The number of requests that this process could start in half a second. 0 asks for no lease: the exchange only reports.
     pub want: u64,
 }
 
-/// The answer to an exchange.
+/// A lease: a number of requests, and when they may start.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Grant {
-    /// How many requests may start: 0 for none.
+    /// 0 if no request may start.
     pub requests: u64,
-    /// Whether they are counted already. Those that are not know no limit.
+    /// Whether the requests are counted in the window already. A lease without a limit is not.
     pub counted: bool,
-    /// The window they are counted in.
+    /// The number of the window that counts them.
     pub window: u64,
-    /// They are void from here on, Unix milliseconds.
+    /// When the lease expires, Unix milliseconds.
     pub void_at_ms: Option<i64>,
-    /// The slot of the first, Unix microseconds.
+    /// The slot of the first request, Unix microseconds.
     pub starts_us: i64,
-    /// From one slot to the next, in microseconds; 0 where there is no rate.
+    /// The time from one slot to the next in microseconds; 0 without a rate.
     pub spacing_us: f64,
-    /// Where none may start: not before this.
-    pub hold: Option<Hold>,
+    /// Why no request may start, and until when.
+    pub pause: Option<Pause>,
 }
 
 /// Why a budget could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
-    /// There is no database yet.
+    /// No index exists yet.
     NoDatabase,
-    /// It is busy, read-only or broken: a sentence.
+    /// The index is busy, read-only or broken: a sentence.
     Failed(String),
 }
 
-/// Keeps the account of one host. Every call is one exchange, whole or not at all.
+/// Stores the quota state of one host. Each exchange happens as a whole or not at all.
 pub trait Budget: fmt::Debug + Send + Sync {
-    /// See [`Account::exchange`]; the account as it stands afterwards comes with the grant. May block for a moment.
+    /// Does one [`QuotaState::exchange`], and returns the new state with the lease. May block for a moment.
     ///
     /// # Errors
-    /// Where nothing was taken in: the same news must come again.
+    /// Nothing was recorded: the caller reports the same again.
     fn exchange(
         &self,
-        news: &News,
-        purpose: Purpose,
-        ask: Option<&Ask>,
-        terms: &Terms,
+        report: &UsageReport,
+        request: LeaseRequest,
+        settings: &QuotaSettings,
         now_ms: i64,
-    ) -> Result<(Grant, Account), Unavailable>;
+    ) -> Result<(Grant, QuotaState), Unavailable>;
 }

@@ -1,7 +1,7 @@
-//! An exact decimal number, for amounts that arrive as text and leave as text.
+//! An exact decimal number for amounts of money.
 //!
-//! Binary fractions cannot hold a cent, so money is never an `f64` here. Pure; it must never round, and a text that it
-//! cannot hold exactly is no number.
+//! A binary fraction cannot hold a cent exactly, so no amount is an `f64`. Nothing is rounded: a text that this type cannot hold exactly
+//! is not parsed. Decimal crates accept exponents and round digits that they cannot hold, so this type has a parser of its own.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,22 +9,21 @@ use std::ops::{Add, Neg, Sub};
 
 use serde::{Serialize, Serializer};
 
-/// Digits after the point that are kept; the vendor writes two (`docs/vendor/brand.md` §1, Transport).
+/// The largest number of digits after the point. The vendor writes two (`docs/vendor/brand.md` §1, Transport).
 const PLACES: usize = 6;
 const UNIT: i128 = 1_000_000;
-/// Digits before the point: far more than the vendor's eight, far fewer than would overflow a sum of a year's orders.
+/// The largest number of digits before the point. The vendor writes eight, and the sum of a year's orders cannot overflow.
 const WHOLE: usize = 24;
 
-/// An amount in any currency or unit. Prints with two digits after the point, or with as many more as it has.
+/// An amount in any currency or unit. It prints at least two digits after the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(i128);
 
 impl Decimal {
-    /// Nothing.
     pub const ZERO: Self = Self(0);
 
-    /// Reads `12`, `12.5`, `-0.50`, `+3`, with white space around it. `None` for anything else: an exponent, a comma, more
-    /// than six digits after the point that are not zeros.
+    /// Parses `12`, `12.5`, `-0.50` or `+3`, with white space around it. `None` for any other text, such as one with an exponent, a comma,
+    /// or more than six significant digits after the point.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (negative, digits) = match text.as_bytes().first()? {
@@ -47,23 +46,21 @@ impl Decimal {
         Some(Self(if negative { -units } else { units }))
     }
 
-    /// So many hundredths, as a reward counts cents.
+    /// Converts cents.
     pub fn from_hundredths(hundredths: i64) -> Self {
         Self(i128::from(hundredths) * (UNIT / 100))
     }
 
-    /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// Without its sign: exports of refunds write them negative as often as not.
+    /// The absolute value. Many exports write a refund as a negative amount.
     #[must_use]
     pub fn abs(self) -> Self {
         Self(self.0.abs())
     }
 
-    /// Whether it is less than nothing.
     pub fn is_negative(self) -> bool {
         self.0.cmp(&0) == Ordering::Less
     }
@@ -80,7 +77,7 @@ impl fmt::Display for Decimal {
     }
 }
 
-/// As text: a JSON number would be rounded by whoever reads it.
+/// Serialised as text, because most JSON parsers round a number.
 impl Serialize for Decimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -116,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_read_exactly_or_not_at_all() {
+    fn a_text_is_parsed_exactly_or_not_at_all() {
         for (text, expected) in [
             ("0", Some("0.00")),
             ("-0.00", Some("0.00")),
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_have_no_dust_in_them() {
+    fn sums_are_exact() {
         let of = |text: &str| Decimal::parse(text).expect("a number");
         assert_eq!(of("0.1") + of("0.2"), of("0.3"));
         assert_eq!(of("19.27") - of("5"), of("14.27"));

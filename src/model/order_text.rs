@@ -1,7 +1,7 @@
-//! What people type and paste where an order ID is expected, and which order IDs they may mean. Pure.
+//! Finds the order IDs that a person may mean by a typed or pasted text. Pure.
 //!
-//! Order IDs are opaque, so nothing here repairs one: [`candidates`] lists texts that *may* be the order ID, each with its
-//! difference from the pasted text in words. A caller offers the ones that the index knows and acts on none of them.
+//! Order IDs are opaque, so none is repaired. [`candidates`] lists texts that may be the order ID, each with its difference from the pasted
+//! text in words. The caller offers the candidates that the index knows, and acts on none of them by itself.
 
 mod edits;
 mod marks;
@@ -16,21 +16,20 @@ pub use parts::{has_url, split, split_indices};
 
 use super::OrderId;
 
-/// Candidates of one text at most. A long URL has more parts than anybody means.
-const MOST: usize = 40;
+/// The largest number of candidates for one text. A long URL has many parts.
+const MAX_CANDIDATES: usize = 40;
 
-/// A text that may be the order ID that a person meant.
+/// A text that may be the order ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// The order ID, if this is what the person meant.
     pub text: String,
-    /// How it differs from the pasted text: "without U+202C behind it", "the end of the URL".
+    /// The difference from the pasted text, such as "without U+202C behind it" or "the end of the URL".
     pub because: String,
 }
 
-/// Everything that a person who pastes this text may mean, the likeliest first. Never the text itself, never empty.
+/// The candidates for a text, the likeliest first. The text itself is not among them, and no candidate is empty.
 pub fn candidates(text: &str) -> Vec<Candidate> {
-    let mut found = Found::of_whole(text);
+    let mut found = Candidates::of_whole(text);
     let plain = edits::plain(text);
     for part in parts::of(&plain.text) {
         let because = joined(&plain.because, part.because);
@@ -42,13 +41,13 @@ pub fn candidates(text: &str) -> Vec<Candidate> {
     found.into_list()
 }
 
-/// The candidates that come from the whole text, not from one part of it.
+/// The candidates from the whole text, without those from its parts.
 pub fn whole_candidates(text: &str) -> Vec<Candidate> {
-    Found::of_whole(text).into_list()
+    Candidates::of_whole(text).into_list()
 }
 
-/// The form in which two order IDs are the same that people cannot tell apart: without marks, blanks, leading `#` and zeros,
-/// in one letter case, in ordinary width. It finds candidates and never answers.
+/// A form that is equal for order IDs that look alike: in lower case and ordinary width, without marks, blanks, a leading `#` and leading
+/// zeros. It finds candidates. A look-up never uses it for its answer.
 pub fn skeleton(text: &str) -> String {
     let folded = OrderId::new(text).folded();
     let is_plain = folded.bytes().all(|byte| byte.is_ascii_graphic());
@@ -56,13 +55,12 @@ pub fn skeleton(text: &str) -> String {
     plain.trim_start_matches(['#', '0']).to_owned()
 }
 
-/// The text without marks that are not seen, in ordinary characters: full-width letters, odd blanks and other digits are
-/// written as on a keyboard.
+/// The text without invisible marks, and with full-width letters, unusual blanks and other digits replaced by those of a keyboard.
 pub fn ordinary(text: &str) -> String {
     edits::plain(text).text
 }
 
-/// How a known order ID differs from a text with the same [`skeleton`], in words. Empty if it is that text.
+/// The difference in words between a text and a known order ID with the same [`skeleton`]. Empty if they are equal.
 pub fn difference(text: &str, known: &str) -> String {
     let mut differences = Vec::new();
     if text == known {
@@ -104,19 +102,19 @@ pub fn is_email(text: &str) -> bool {
     !person.is_empty() && is_domain && !text.trim().contains(char::is_whitespace)
 }
 
-/// Two reasons as one.
+/// Joins two reasons.
 pub fn joined(one: &str, other: &str) -> String {
     [one, other].into_iter().filter(|because| !because.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// Candidates in order, each text once.
-struct Found {
+struct Candidates {
     seen: BTreeSet<String>,
     first: Vec<Candidate>,
     last: Vec<Candidate>,
 }
 
-impl Found {
+impl Candidates {
     fn of_whole(text: &str) -> Self {
         Self { seen: [text.to_owned(), String::new()].into(), first: edits::of(text), last: Vec::new() }
     }
@@ -125,7 +123,7 @@ impl Found {
         self.first.push(Candidate { text, because });
     }
 
-    /// Adds what is less likely than everything that [`Found::add`] takes.
+    /// Adds a candidate that is less likely than every candidate of [`Candidates::add`].
     fn later(&mut self, text: String, because: String) {
         self.last.push(Candidate { text, because });
     }
@@ -133,6 +131,6 @@ impl Found {
     fn into_list(self) -> Vec<Candidate> {
         let Self { mut seen, first, last } = self;
         let all = first.into_iter().chain(last);
-        all.filter(|candidate| seen.insert(candidate.text.clone())).take(MOST).collect()
+        all.filter(|candidate| seen.insert(candidate.text.clone())).take(MAX_CANDIDATES).collect()
     }
 }

@@ -1,12 +1,11 @@
-//! The program rule without which a reversal takes nothing back, as far as a program's rules show it. Pure: no I/O, no clock.
+//! Looks for the refund rule in a program's rules. Without that rule a reversal takes no reward back. Pure.
 //!
-//! The vendor's guide calls the rule *Friend refunds a purchase*. That it is an objective with an event trigger of the intent
-//! `REFUND` and an action of the type `retraction` is inferred from the published schema (`docs/vendor/program-rules.md`), so an answer
-//! supports a retraction and never replaces what its rewards read as. It must never say *rule found* without both, nor *no such
-//! rule* of a document that it does not know whole.
+//! The vendor's guide calls the rule *Friend refunds a purchase*. In the published schema it seems to be an objective with an event trigger
+//! of the intent `REFUND` and an action of the type `retraction`. This is inferred (`docs/vendor/program-rules.md`), so the result supports a
+//! proof and never replaces the reading of the rewards. *Rule found* needs both parts, and *no such rule* needs a document that is
+//! understood as a whole.
 
 mod document;
-mod json;
 #[cfg(test)]
 mod tests;
 
@@ -15,50 +14,43 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A program of the Advocate API and its rules, as they were read.
+/// A program of the Advocate API with its rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuledProgram {
-    /// Its ID.
     pub id: String,
-    /// Its name; empty if the answer has none.
+    /// Empty if the answer has no name.
     pub name: String,
-    /// `LIVE`, `PAUSED` or `ARCHIVED`; `None` if the answer has none.
+    /// `LIVE`, `PAUSED` or `ARCHIVED`.
     pub status: Option<String>,
-    /// Its rules.
     pub rules: Rules,
 }
 
-/// The rules of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "rules", rename_all = "snake_case")]
 pub enum Rules {
-    /// They were read.
     Read {
-        /// What they retract after a refund.
         retractions: Vec<Retraction>,
-        /// The events of the purchases that they reward.
+        /// The keys of the purchase events that the program rewards.
         #[serde(default)]
         purchases: Vec<String>,
-        /// A word or a part that recoup does not know, and that may be a further rule.
+        /// An unknown word or part, which may be a further rule.
         doubt: Option<String>,
     },
-    /// They were not.
     NotReadable {
-        /// Why: a fragment of a sentence.
+        /// A fragment of a sentence.
         why: String,
     },
 }
 
-/// One retraction after a refund.
+/// An action of a refund rule that takes something back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retraction {
     /// The name of the rule.
     pub name: String,
-    /// The event that it belongs to.
+    /// The event of the refund.
     pub event_key: String,
-    /// What it takes back.
     pub takes: Takes,
-    /// What keeps it from running with every refund: sentences.
+    /// Reasons why it does not run with every refund, as sentences.
     pub limits: Vec<String>,
 }
 
@@ -68,58 +60,50 @@ pub struct Retraction {
 pub enum Takes {
     /// The rewards with these keys.
     Rewards {
-        /// The keys.
         keys: Vec<String>,
     },
-    /// The referral.
     Referral,
-    /// The referral's conversion.
+    /// The conversion of the referral.
     Conversion,
-    /// An earlier event.
+    /// The earlier event with this key.
     Event {
-        /// The key of that event.
         key: String,
     },
 }
 
-/// A reward that a rule is held against, with what its answer says.
+/// The fields of a reward that decide whether a rule covers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuledReward {
-    /// The reward.
     pub reward_id: String,
-    /// Its key in the program.
     pub key: RewardKey,
-    /// The key of the event that it was given for; `None` if the answer does not say.
+    /// The key of the event that caused the reward; `None` if the answer does not name it.
     pub event_key: Option<String>,
 }
 
 /// A reward's key in its program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RewardKey {
-    /// It has this one.
     Named(String),
-    /// The answer says that it has none.
+    /// The answer says that the reward has no key.
     None,
-    /// The answer does not say.
+    /// The answer does not name the key.
     Unknown,
 }
 
-/// What is known of the rule.
+/// The result of the search for the refund rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleState {
-    /// The rule is there.
     Found,
-    /// It is there, and something keeps it from taking every reward back.
+    /// The rule exists, and does not take every reward back.
     FoundBut,
-    /// The rules were read whole, and it is not among them.
+    /// The rules were understood as a whole, and none is a refund rule.
     NoSuchRule,
     /// The rules could not be read.
     NotReadable,
 }
 
 impl RuleState {
-    /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Found => "rule found",
@@ -130,39 +114,38 @@ impl RuleState {
     }
 }
 
-/// The rule of one program, held against the rewards of an action. Names nobody.
+/// The refund rule of one program, compared with the rewards of an action. It holds no personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProgramRule {
-    /// The program; empty if the rewards name none.
+    /// The ID of the program. Empty if the rewards name none.
     pub program_id: String,
-    /// Its name; empty if it is not known.
+    /// The name of the program. Empty if it is unknown.
     pub program: String,
-    /// `LIVE`, `PAUSED` or `ARCHIVED`; `null` if it is not known.
+    /// `LIVE`, `PAUSED` or `ARCHIVED`; `null` if it is unknown.
     pub status: Option<String>,
-    /// What is known of the rule.
     pub state: RuleState,
-    /// The rules that were seen: name, event, and what each takes back.
+    /// Each refund rule as a sentence: its name, its event, and what it takes back.
     pub rules: Vec<String>,
-    /// *Found, but*: what keeps the rule from taking every reward back.
+    /// Why the rule does not take every reward back, for `found_but`.
     pub reasons: Vec<String>,
-    /// The rewards of this action that the rule is not known to take back.
+    /// The rewards of the action that the rule may not take back.
     pub left_out: Vec<String>,
-    /// What could not be compared, because the vendor's answer does not say it.
+    /// What could not be compared, because the vendor's answer lacks it.
     pub not_compared: Vec<String>,
-    /// *Not readable*: why.
+    /// Why the rules are not readable, for `not_readable`.
     pub why: Option<String>,
     /// When the rules were read, RFC 3339.
     pub read_at: String,
 }
 
 impl RuledProgram {
-    /// A program by the text of one `Program` object; `None` if it has no ID.
+    /// Reads a program from the JSON of a `Program` object; `None` if it has no ID.
     pub fn of(text: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Named {
             id: String,
         }
-        let program = match json::strict(text) {
+        let program = match super::strict_json::parse(text) {
             Ok(program) => program,
             Err(why) => {
                 let Named { id } = serde_json::from_str(text).ok()?;
@@ -183,7 +166,7 @@ impl RuledProgram {
         Self { id: id.into(), name: String::new(), status: None, rules: Rules::NotReadable { why: why.into() } }
     }
 
-    /// The rule of this program, held against these rewards; against none, what it is by itself.
+    /// Compares the refund rule with these rewards. Without rewards, the result is about the rule alone.
     pub fn judge(&self, rewards: &[RuledReward], read_at: &str) -> ProgramRule {
         let mut rule = ProgramRule {
             program_id: self.id.clone(),
@@ -221,7 +204,7 @@ impl RuledProgram {
         if rewards.is_empty() && retractions.iter().all(|one| !one.limits.is_empty()) {
             reasons.extend(retractions.iter().flat_map(|one| one.limits.clone()));
         }
-        // Rewards by REST do not name their event: then it must be one for which the program gives rewards.
+        // A reward by REST does not name its event. The rule must then be for an event that the program rewards.
         let is_event_known = !rewards.is_empty() && rewards.iter().all(|reward| reward.event_key.is_some());
         let is_for_a_purchase = |one: &Retraction| purchases.is_empty() || purchases.contains(&one.event_key);
         if !is_event_known && !retractions.iter().any(is_for_a_purchase) {
@@ -253,7 +236,7 @@ impl RuledProgram {
     }
 }
 
-/// Why no retraction reaches a reward.
+/// Why no retraction covers the reward.
 fn why_out_of_reach(retractions: &[Retraction], reward: &RuledReward) -> String {
     let id = &reward.reward_id;
     if let Some(event) =
@@ -274,7 +257,7 @@ fn why_out_of_reach(retractions: &[Retraction], reward: &RuledReward) -> String 
 }
 
 impl Retraction {
-    /// Whether it would take this reward back, without its limits. What the answer does not say speaks against nothing.
+    /// Whether the retraction covers the reward, apart from its limits. An unknown key or event counts as covered.
     fn reaches(&self, reward: &RuledReward) -> bool {
         let is_event = |key: &str| reward.event_key.as_deref().is_none_or(|event| event == key);
         is_event(&self.event_key)
@@ -304,7 +287,7 @@ impl Retraction {
     }
 }
 
-/// The vendor's words as a receipt repeats them: not without end, and no address, which may be a person's.
+/// A text of the vendor for a receipt: shortened, and hidden if it may hold a person's address.
 fn short(text: &str) -> String {
     const SHOWN: usize = 80;
     if text.contains('@') {
@@ -317,7 +300,6 @@ fn short(text: &str) -> String {
 }
 
 impl ProgramRule {
-    /// The program, as it is called.
     pub fn title(&self) -> String {
         match (self.program_id.as_str(), self.program.as_str()) {
             ("", _) => "program of no name".to_owned(),
@@ -326,7 +308,7 @@ impl ProgramRule {
         }
     }
 
-    /// What is known of the rule, without its program.
+    /// The result without the program.
     pub fn words(&self) -> String {
         let state = self.state.as_str();
         let mut words = match self.state {
@@ -344,12 +326,12 @@ impl ProgramRule {
         words
     }
 
-    /// The whole as a line.
+    /// The program and the result.
     pub fn line(&self) -> String {
         format!("{}: {}", self.title(), self.words())
     }
 
-    /// The same, with when it was read.
+    /// The program, the result, and when the rules were read.
     pub fn dated_line(&self) -> String {
         format!("{} (read {})", self.line(), self.read_at)
     }

@@ -1,29 +1,27 @@
-//! Where a referral stands, in the words of the vendor's Referral Feed.
+//! The state of a referral, in the words of the vendor's Referral Feed.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a referral stands.
+/// The state of a referral.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReferralState {
-    /// Not converted, or not any more.
+    /// Not converted, or no longer converted.
     Started,
     /// Converted by a purchase.
     Converted,
-    /// It could not be read, or a newer recoup has another word for it.
+    /// The referral could not be read, or a newer version of recoup stored a state that this one does not know.
     #[serde(other)]
     NotReadable,
 }
 
 impl ReferralState {
-    /// The state that a date of conversion stands for.
     pub fn of(converted_at: Option<i64>) -> Self {
         if converted_at.is_some() { Self::Converted } else { Self::Started }
     }
 
-    /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Started => "started",

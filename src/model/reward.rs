@@ -1,4 +1,4 @@
-//! A reward, as far as recoup acts on it or shows it, and where it stands.
+//! A reward and its state.
 
 use std::fmt;
 
@@ -6,69 +6,59 @@ use serde::Serialize;
 
 use super::{AccountId, RewardId, UserId};
 
-/// The parts of a reward that recoup acts on or shows; the whole JSON is kept beside it.
+/// The fields of a reward that recoup uses. The index keeps the whole JSON beside them.
 ///
-/// REST has no status field (`docs/vendor/advocate.md` §8): [`Reward::state`] derives it. Dates are Unix milliseconds, amounts are in the
+/// REST has no status (`docs/vendor/advocate.md` §8), so [`Reward::state`] derives it. Dates are Unix milliseconds, and amounts are in the
 /// reward's own unit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reward {
-    /// The reward's ID.
     pub reward_id: RewardId,
-    /// The account it belongs to; where the JSON has none, the account that was asked.
+    /// If the JSON names no account, this is the account of the request.
     pub account_id: AccountId,
-    /// The user it belongs to, where the JSON says so.
     pub user_id: Option<UserId>,
-    /// `CREDIT`, `PCT_DISCOUNT`, `FUELTANK`, `INTEGRATION` or anything newer.
+    /// `CREDIT`, `PCT_DISCOUNT`, `FUELTANK`, `INTEGRATION` or another type; the set is open.
     pub reward_type: Option<String>,
     /// `FRIEND_SIGNUP`, `REFERRED`, `MANUAL` …
     pub reward_source: Option<String>,
     /// `CENTS`, `%`, `MONTH` …
     pub unit: Option<String>,
-    /// The program it was earned in.
     pub program_id: Option<String>,
-    /// The human-readable name.
     pub name: Option<String>,
-    /// ISO 4217 code where the program has one.
+    /// An ISO 4217 code.
     pub currency: Option<String>,
-    /// What was earned, in `unit`: `assignedCredit`, `amount` or `discountPercent`.
+    /// The earned amount in `unit`: `assignedCredit`, `value`, `amount` or `discountPercent`.
     pub assigned: Option<i64>,
-    /// What of it was redeemed, in `unit`.
+    /// The redeemed amount in `unit`.
     pub redeemed: Option<i64>,
-    /// `false` where the vendor says that it cannot be cancelled.
+    /// `false` if the vendor says that the reward cannot be cancelled.
     pub cancellable: Option<bool>,
-    /// Unix milliseconds.
     pub date_created: Option<i64>,
-    /// Unix milliseconds.
     pub date_given: Option<i64>,
-    /// Unix milliseconds.
     pub date_scheduled_for: Option<i64>,
-    /// Unix milliseconds.
     pub date_expires: Option<i64>,
-    /// Unix milliseconds; a date here means cancelled.
+    /// A date means that the reward is cancelled.
     pub date_cancelled: Option<i64>,
-    /// Unix milliseconds.
     pub date_redeemed: Option<i64>,
-    /// Unix milliseconds; `None` from REST, which does not say.
+    /// `None` from REST, which has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_modified: Option<i64>,
-    /// GraphQL's list of statuses, joined by commas; `None` from REST. [`UNREADABLE`] is among them if one of the values that
-    /// decide the state cannot be read.
+    /// GraphQL's statuses, joined by commas; `None` from REST. [`UNREADABLE`] is one of them if a value that decides the state cannot be
+    /// read.
     pub statuses: Option<String>,
 }
 
-/// The status of a reward that says something about its state that recoup cannot read. The vendor publishes five statuses
-/// (`RewardStatus` of the GraphQL schema); this word, like every other one, makes the state unclear.
+/// The status that recoup adds to a reward if a value that decides its state cannot be read. The vendor publishes five statuses
+/// (`RewardStatus` of the GraphQL schema). Every other word, this one included, makes the state unclear.
 pub const UNREADABLE: &str = "UNREADABLE";
 
-/// The earliest moment that a reward can have ended, 2008-01-01 in Unix milliseconds: the day that an ActionId counts from. An
-/// earlier date is a default value or seconds in place of milliseconds.
+/// The earliest moment at which a reward can have ended: 2008-01-01, the day from which ActionIds count, in Unix milliseconds. An
+/// earlier date is a default value, or seconds in place of milliseconds.
 const EARLIEST_END_MS: i64 = 1_199_145_600_000;
 
-/// How exactly the vendor's time is known, in milliseconds: the `Date` of its answers has whole seconds, and so has the offset
-/// that is kept of it.
+/// The error of the vendor's time as recoup knows it, in milliseconds. The `Date` header has whole seconds, and so has the stored offset.
 pub const VENDOR_TIME_INEXACT_MS: i64 = 5_000;
 
-/// Where a reward stands, derived from its dates and amounts.
+/// The state of a reward, derived from its dates, amounts and statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardState {
@@ -76,20 +66,18 @@ pub enum RewardState {
     Pending,
     /// Earned and not used.
     Available,
-    /// Part of a credit was used; what happens to the rest is not published.
+    /// Part of the credit is used. The vendor does not publish whether the rest can be cancelled.
     PartlyRedeemed,
-    /// Used up. Cannot be cancelled.
+    /// Used up. It cannot be cancelled.
     Redeemed,
-    /// Ran out.
     Expired,
-    /// Taken back.
     Cancelled,
-    /// Its dates, amounts or statuses cannot be read or contradict each other: whether it stands is not known, and it proves nothing.
+    /// Its dates, amounts or statuses cannot be read or contradict each other. Such a reward proves nothing.
     Unclear,
 }
 
 impl RewardState {
-    /// The word for it in tables, JSON and the ledger.
+    /// The word in tables, JSON and the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -110,14 +98,14 @@ impl fmt::Display for RewardState {
 }
 
 impl Reward {
-    /// The state at `now_ms` (Unix milliseconds, by the vendor's clock), whatever source the reward came from.
+    /// The state at `now_ms`, in Unix milliseconds by the vendor's clock.
     ///
-    /// A reward that was redeemed whole is redeemed, whatever else is said. Otherwise a cancellation outranks a redemption, and
-    /// a redemption an expiry. Everything that contradicts itself is [`RewardState::Unclear`]: an end that a status denies, one at
-    /// an impossible moment, a redemption after the cancellation or without an amount, a status that recoup does not know.
+    /// A fully redeemed reward is redeemed, whatever its other fields say. Otherwise a cancellation outranks a redemption, and a redemption
+    /// outranks an expiry. A contradiction is [`RewardState::Unclear`]: an end that a status denies, an end at an impossible moment, a
+    /// redemption after the cancellation or without an amount, or an unknown status.
     pub fn state(&self, now_ms: i64) -> RewardState {
         let says = |status: &str| self.statuses.as_deref().is_some_and(|list| list.split(',').any(|s| s == status));
-        let stands = says("AVAILABLE") || says("PENDING");
+        let is_active = says("AVAILABLE") || says("PENDING");
         let redeemed = self.redeemed.unwrap_or(0);
         if self.has_unknown_status() {
             return RewardState::Unclear;
@@ -133,13 +121,13 @@ impl Reward {
                     || self.date_redeemed.is_some_and(|redeemed_at| redeemed_at > at)
             });
             let redeems_nothing = redeemed == 0 && (says("REDEEMED") || self.date_redeemed.is_some());
-            return if stands || ends_otherwise || is_impossible || redeems_nothing {
+            return if is_active || ends_otherwise || is_impossible || redeems_nothing {
                 RewardState::Unclear
             } else {
                 RewardState::Cancelled
             };
         }
-        if says("REDEEMED") && !stands {
+        if says("REDEEMED") && !is_active {
             return RewardState::Redeemed;
         }
         if redeemed > 0 || says("REDEEMED") {
@@ -150,11 +138,11 @@ impl Reward {
         }
         match self.date_expires {
             Some(at) if !self.can_end_at(at, now_ms) => RewardState::Unclear,
-            // The statuses were read at some time before now, and say nothing of what has passed since.
+            // The reward may have expired after its statuses were read.
             Some(at) if at <= now_ms => RewardState::Expired,
             Some(_) if says("EXPIRED") => RewardState::Unclear,
             None if says("EXPIRED") => {
-                if stands {
+                if is_active {
                     RewardState::Unclear
                 } else {
                     RewardState::Expired
@@ -165,13 +153,12 @@ impl Reward {
         }
     }
 
-    /// Whether a status is none of those that the vendor publishes.
     fn has_unknown_status(&self) -> bool {
         let known = ["PENDING", "CANCELLED", "EXPIRED", "REDEEMED", "AVAILABLE"];
         self.statuses.as_deref().is_some_and(|list| list.split(',').any(|status| !known.contains(&status)))
     }
 
-    /// When it was cancelled or expired, in Unix milliseconds; `None` if it was not, or if the vendor gives no date.
+    /// When the reward was cancelled or expired, in Unix milliseconds. `None` if it has not ended, or if the vendor gives no date.
     pub fn ended_at(&self, now_ms: i64) -> Option<i64> {
         match self.state(now_ms) {
             RewardState::Cancelled => self.date_cancelled,
@@ -180,15 +167,15 @@ impl Reward {
         }
     }
 
-    /// Whether it can have ended at this moment: not about 1970, and not before it was given. A pending reward, which is given
-    /// later, can end from its creation on.
+    /// Whether the reward can have ended at this moment. It ends after it was given. A pending reward, which is given later, may end after
+    /// its creation.
     fn can_end_at(&self, at_ms: i64, now_ms: i64) -> bool {
         let given = self.date_given.filter(|given| *given <= now_ms).or(self.date_created);
         at_ms >= EARLIEST_END_MS && given.is_none_or(|given| at_ms >= given)
     }
 
-    /// How much a statement about a reward speaks against its cancellation, to choose among several about one reward: the
-    /// smallest weight speaks the most. Of two ends the one with more redeemed comes first, then the earlier one.
+    /// Orders several answers about one reward. The smallest weight is the strongest evidence against a cancellation. Of two ended rewards
+    /// the one with more redeemed comes first, and then the earlier end.
     pub fn weight(&self, now_ms: i64) -> (u8, i64, i64) {
         let rank = match self.state(now_ms) {
             RewardState::Available | RewardState::Pending => 0,
@@ -254,12 +241,12 @@ mod tests {
             assert_eq!(cancelled.state(NOW), state, "cancelled at {at}");
             assert_eq!(cancelled.ended_at(NOW), (state == RewardState::Cancelled).then_some(at));
         }
-        // One that is given in the future was pending when it was cancelled.
+        // A reward with a future date was pending when it was cancelled.
         let pending = Reward { date_given: Some(NOW + DAY), date_scheduled_for: Some(NOW + DAY), ..reward() };
         for (at, state) in [(NOW - DAY, RewardState::Cancelled), (NOW - 10 * DAY, RewardState::Unclear)] {
             assert_eq!(Reward { date_cancelled: Some(at), ..pending.clone() }.state(NOW), state);
         }
-        // Without the moment at which it was given, its creation counts.
+        // Without the date on which it was given, its creation counts.
         let older = Reward { date_given: None, date_cancelled: Some(NOW - 10 * DAY), ..reward() };
         assert_eq!(older.state(NOW), RewardState::Unclear);
         for (at, state) in [
@@ -273,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_statements_the_one_that_stands_counts() {
+    fn a_status_that_denies_the_end_makes_the_state_unclear() {
         use RewardState::{Available, Cancelled, Expired, PartlyRedeemed, Pending, Redeemed, Unclear};
         let cancelled = Some(NOW - DAY);
         let (past, future) = (Some(NOW - DAY), Some(NOW + DAY));
@@ -312,7 +299,7 @@ mod tests {
         let (before, after) = (Some(NOW - 2 * DAY), Some(NOW - DAY / 2));
         for (redeemed, date_redeemed, state) in [
             (0, None, Cancelled),
-            // What was redeemed before is lost, and the rest was cancelled.
+            // A part was redeemed before, and the rest was cancelled.
             (200, None, Cancelled),
             (200, before, Cancelled),
             (200, after, Unclear),

@@ -1,9 +1,9 @@
-//! How long something will take that counts against a host's quota, the waits for the quota included. Pure; now is given.
+//! Estimates how long a number of requests takes, the waits for the quota included. Pure.
 
-use super::budget::Account;
+use super::budget::QuotaState;
 
-/// Seconds until so many more requests are done at this pace, the waits for the quota included.
-pub fn time_left(requests: u64, per_second: f64, quota: &Account, held_ms: i64, now_ms: i64) -> f64 {
+/// Seconds until this number of requests is done at this pace. `held_ms` is the rest of a current pause.
+pub fn time_left(requests: u64, per_second: f64, quota: &QuotaState, held_ms: i64, now_ms: i64) -> f64 {
     let working = requests as f64 / per_second.max(0.001);
     let held = held_ms as f64 / 1_000.0;
     let (Some(left), Some(per_window)) = (quota.left_to_crawl(), quota.per_window()) else { return held + working };
@@ -11,7 +11,7 @@ pub fn time_left(requests: u64, per_second: f64, quota: &Account, held_ms: i64, 
     if beyond == 0 || per_window == 0 {
         return held + working;
     }
-    // Every window that begins takes its full length, but the last; work within them is faster or takes just as long.
+    // Each further window takes its full length, except the last, which takes the time of its requests.
     let window = quota.window_ms.unwrap_or(3_600_000) as f64 / 1_000.0;
     let reset = quota.window_ends_ms.map_or(window, |end| (end - now_ms).max(0) as f64 / 1_000.0);
     let whole = (beyond - 1) / per_window;
@@ -20,7 +20,7 @@ pub fn time_left(requests: u64, per_second: f64, quota: &Account, held_ms: i64, 
     first + whole as f64 * window.max(per_window as f64 / per_second.max(0.001)) + last
 }
 
-/// Seconds as a person says them.
+/// A duration for people: `2h 01m`, `1m 01s`, `59s`.
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_said_as_people_say_them() {
+    fn durations_are_readable() {
         for (seconds, text) in [(0.4, "0s"), (59.0, "59s"), (61.0, "1m 01s"), (7260.0, "2h 01m")] {
             assert_eq!(duration(seconds), text);
         }
@@ -43,13 +43,13 @@ mod tests {
 
     #[test]
     fn the_time_left_includes_the_waits() {
-        let account = Account {
+        let account = QuotaState {
             limit: Some(1_000),
             reserve: 0.1,
             used: 800,
             window_ms: Some(3_600_000),
             window_ends_ms: Some(600_000),
-            ..Account::default()
+            ..QuotaState::default()
         };
         for (requests, seconds) in [
             (50, 5.0),
@@ -62,6 +62,6 @@ mod tests {
             let left = time_left(requests, 10.0, &account, 0, 0);
             assert!((left - seconds).abs() < 0.01, "{requests}: {left}, not {seconds}");
         }
-        assert!((time_left(100, 10.0, &Account::default(), 30_000, 0) - 40.0).abs() < 0.01);
+        assert!((time_left(100, 10.0, &QuotaState::default(), 30_000, 0) - 40.0).abs() < 0.01);
     }
 }

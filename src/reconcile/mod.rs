@@ -59,7 +59,7 @@ pub struct Job<'a> {
 pub fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Reconciliation> {
     // Fail on an unusable output file before doing any work.
     let out = job.out.map(|path| OutFile::reserve(path, job.force)).transpose()?;
-    out.iter().try_for_each(|out| out.is_not(job.refunds))?;
+    out.iter().try_for_each(|out| out.ensure_differs_from(job.refunds))?;
     let refunds = read::file(job.refunds, &job.read)?;
     let reader = IndexReader::open(job.index, job.identity)?.ok_or_else(|| {
         Error::new(Kind::NotIndexed, "there is no index yet, so nothing can be said of any refund")

@@ -36,7 +36,7 @@ pub struct Export {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Written {
+pub struct ExportSummary {
     pub events: u64,
     pub file: String,
     /// The newest event in the export.
@@ -47,7 +47,7 @@ pub struct Written {
 /// one that the index remembers.
 pub fn verify(index: &Path, ledger: &Path, identity: Option<&Identity>, head: Option<&str>) -> Result<Audit> {
     if head.is_some_and(|head| head.len() != HASH_DIGITS || !head.bytes().all(|b| b.is_ascii_hexdigit())) {
-        return Err(Error::new(Kind::Usage, format!("a head is {HASH_DIGITS} hexadecimal digits"))
+        return Err(Error::new(Kind::Usage, format!("a head has {HASH_DIGITS} hexadecimal digits"))
             .hint("it is in the last lines of every receipt"));
     }
     let remembered = IndexReader::open(index, identity)?.map_or(Ok(None), |reader| reader.ledger())?;
@@ -71,13 +71,13 @@ pub(super) fn open(path: &Path, identity: Option<&Identity>, remembered: bool) -
                 Kind::Identity,
                 format!("the index was used with a ledger, and there is none at {}", path.display()),
             )
-            .hint("bring it back, or name it with RECOUP_LEDGER; where it is lost, see `recoup ledger accept`")
+            .hint("restore it, or set RECOUP_LEDGER to its path; if it is lost, see `recoup ledger accept`")
         } else {
             Error::new(
                 Kind::Failed,
                 format!("there is no ledger at {}: nothing was ever retracted here", path.display()),
             )
-            .hint("name another with --database or RECOUP_LEDGER")
+            .hint("set another one with --database or RECOUP_LEDGER")
         }
     })
 }
@@ -91,11 +91,11 @@ fn against(ledger: &Ledger, audit: &Audit, id: &str, head: &Head) -> Result<Opti
     let event = head.sequence;
     match ledger.hash_at(event)? {
         None if event > 0 => fault(format!(
-            "the index remembers event {event}, which is not here: the tail was cut, or this is an older copy"
+            "the index remembers event {event}, which this ledger lacks: its tail was cut, or it is an older copy"
         )),
-        Some(hash) if !head.hash.is_empty() && hash != head.hash => fault(format!(
-            "the index remembers another event {event}: the ledger was written anew since, or has gone another way"
-        )),
+        Some(hash) if !head.hash.is_empty() && hash != head.hash => {
+            fault(format!("the index remembers another event {event}: the ledger was rewritten since, or has diverged"))
+        }
         _ => Ok(None),
     }
 }
@@ -140,7 +140,12 @@ pub fn problem(audit: &Audit) -> Option<Error> {
 }
 
 /// Exports every event in order; `None` for an export to standard output.
-pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, report: &Report) -> Result<Option<Written>> {
+pub fn export(
+    ledger: &Path,
+    identity: Option<&Identity>,
+    export: &Export,
+    report: &Report,
+) -> Result<Option<ExportSummary>> {
     let ledger = open(ledger, identity, false)?;
     let rules = Rules { force: export.force, unwritable: Kind::Storage, ..Rules::default() };
     let mut out = export.out.as_deref().map(|path| OutFile::reserve_by(path, rules)).transpose()?;
@@ -169,5 +174,5 @@ pub fn export(ledger: &Path, identity: Option<&Identity>, export: &Export, repor
     })?;
     let Some(mut out) = out else { return Ok(None) };
     out.finish(false)?;
-    Ok(Some(Written { events, file: out.path().display().to_string(), head }))
+    Ok(Some(ExportSummary { events, file: out.path().display().to_string(), head }))
 }

@@ -31,7 +31,7 @@ const MOMENT: &str = "%Y%m%dT%H%M%SZ";
 const MOMENT_LENGTH: usize = 16;
 
 /// What to copy, and where to.
-pub struct Job<'a> {
+pub struct Options<'a> {
     pub index: &'a Path,
     pub ledger: &'a Path,
     /// The owner of both files, if the settings name it.
@@ -44,7 +44,7 @@ pub struct Job<'a> {
 #[derive(Debug, Serialize)]
 pub struct Backup {
     /// `null` if there is no index.
-    pub index: Option<Copied>,
+    pub index: Option<CopiedFile>,
     /// `null` if there is no ledger.
     pub ledger: Option<CopiedLedger>,
     /// Older backups that were deleted.
@@ -52,7 +52,7 @@ pub struct Backup {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Copied {
+pub struct CopiedFile {
     pub file: String,
     pub bytes: u64,
 }
@@ -61,7 +61,7 @@ pub struct Copied {
 #[derive(Debug, Serialize)]
 pub struct CopiedLedger {
     #[serde(flatten)]
-    pub copied: Copied,
+    pub copied: CopiedFile,
     pub ledger_id: String,
     pub events: u64,
     /// The newest event. `recoup audit verify --head` looks for it.
@@ -69,25 +69,25 @@ pub struct CopiedLedger {
 }
 
 /// Copies both files into the folder.
-pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Backup> {
-    private_folder(job.folder).map_err(|error| unusable(job.folder, &error))?;
-    let lock = ProcessLock::try_take(&job.folder.join(".recoup"), "backup")?;
+pub async fn run(options: &Options<'_>, clock: &Clock, stop: &CancellationToken, report: &Report) -> Result<Backup> {
+    private_folder(options.folder).map_err(|error| unusable(options.folder, &error))?;
+    let lock = ProcessLock::try_take(&options.folder.join(".recoup"), "backup")?;
     let _lock = lock.ok_or_else(|| {
-        Error::new(Kind::Busy, format!("another backup to {} is running", job.folder.display()))
+        Error::new(Kind::Busy, format!("another backup to {} is running", options.folder.display()))
             .hint("run the same command again when it is done")
     })?;
-    let names = Names::new(job, clock.now());
-    names.sweep(job.folder);
-    let copy = Copy { folder: job.folder, stop, clock, report };
-    let remembered = IndexReader::open(job.index, job.identity)?.map_or(Ok(None), |reader| reader.ledger())?;
+    let names = Names::new(options, clock.now());
+    names.sweep(options.folder);
+    let copy = Copy { folder: options.folder, stop, clock, report };
+    let remembered = IndexReader::open(options.index, options.identity)?.map_or(Ok(None), |reader| reader.ledger())?;
     let mut backup = Backup { index: None, ledger: None, removed: Vec::new() };
-    if let Some(source) = Whole::index(job.index, job.identity)? {
+    if let Some(source) = Whole::index(options.index, options.identity)? {
         let (copied, ()) = copy.of(source, &names.index, check_index).await?;
         backup.index = Some(copied);
     } else {
-        report.note(format!("there is no index at {}", job.index.display()));
+        report.note(format!("there is no index at {}", options.index.display()));
     }
-    if let Some(source) = Whole::ledger(job.ledger, job.identity)? {
+    if let Some(source) = Whole::ledger(options.ledger, options.identity)? {
         let at = clock.now();
         let (copied, audit) = copy
             .of(source, &names.ledger, move |path| {
@@ -104,25 +104,25 @@ pub async fn run(job: &Job<'_>, clock: &Clock, stop: &CancellationToken, report:
         // A nightly backup that succeeds without a ledger would hide that the ledger is gone.
         return Err(Error::new(
             Kind::Identity,
-            format!("the index was used with a ledger, and there is none at {}", job.ledger.display()),
+            format!("the index was used with a ledger, and there is none at {}", options.ledger.display()),
         )
-        .hint("bring it back, or name it with RECOUP_LEDGER; where it is lost, see `recoup ledger accept`"));
+        .hint("restore it, or set RECOUP_LEDGER to its path; if it is lost, see `recoup ledger accept`"));
     } else {
-        report.note(format!("there is no ledger at {}: nothing was ever retracted here", job.ledger.display()));
+        report.note(format!("there is no ledger at {}: nothing was ever retracted here", options.ledger.display()));
     }
     if backup.index.is_none() && backup.ledger.is_none() {
         return Err(Error::new(Kind::Failed, "there is nothing to back up: neither an index nor a ledger")
-            .hint("name them with --database, --profile or RECOUP_LEDGER"));
+            .hint("set them with --database, --profile or RECOUP_LEDGER"));
     }
-    if let Some(keep) = job.keep {
-        backup.removed = names.prune(job.folder, keep.max(1))?;
+    if let Some(keep) = options.keep {
+        backup.removed = names.prune(options.folder, keep.max(1))?;
     }
     Ok(backup)
 }
 
 impl Backup {
     pub fn lines(&self) -> Vec<String> {
-        let size = |copied: &Copied| format!("{} ({} KB)", copied.file, grouped(copied.bytes.div_ceil(1024)));
+        let size = |copied: &CopiedFile| format!("{} ({} KB)", copied.file, grouped(copied.bytes.div_ceil(1024)));
         let mut lines = Vec::new();
         lines.extend(self.index.as_ref().map(|copied| format!("index  {}", size(copied))));
         if let Some(ledger) = &self.ledger {
@@ -149,7 +149,7 @@ impl Copy<'_> {
         source: Whole,
         name: &Name,
         check: impl FnOnce(&Path) -> Result<T> + Send + 'static,
-    ) -> Result<(Copied, T)> {
+    ) -> Result<(CopiedFile, T)> {
         let file = tempfile::Builder::new()
             .prefix(&name.partial())
             .suffix(".partial")
@@ -185,14 +185,14 @@ impl Copy<'_> {
             }
         };
         if self.stop.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "interrupted; nothing half-written was left"));
+            return Err(Error::new(Kind::Interrupted, "interrupted; no incomplete file was left"));
         }
         let place = name.path(self.folder);
         file.as_file().sync_all().map_err(|error| unusable(self.folder, &error))?;
         let kept = file.persist_noclobber(&place).map_err(|error| unusable(self.folder, &error.error))?;
         sync_folder(self.folder);
         let bytes = kept.metadata().map_or(0, |file| file.len());
-        Ok((Copied { file: place.display().to_string(), bytes }, found))
+        Ok((CopiedFile { file: place.display().to_string(), bytes }, found))
     }
 }
 
@@ -234,9 +234,9 @@ struct Names {
 
 impl Names {
     /// The names of a new backup: of this second, or of the next second that is free.
-    fn new(job: &Job<'_>, now: Timestamp) -> Self {
+    fn new(options: &Options<'_>, now: Timestamp) -> Self {
         let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let (index, ledger) = (stem(job.index), stem(job.ledger));
+        let (index, ledger) = (stem(options.index), stem(options.ledger));
         // Two files of one name in two folders would overwrite each other's backup.
         let ledger = if index == ledger { format!("{ledger}-ledger") } else { ledger };
         let mut at = now;
@@ -244,7 +244,7 @@ impl Names {
             let moment = at.strftime(MOMENT).to_string();
             let name = |stem: &str| Name { stem: stem.to_owned(), moment: moment.clone() };
             let names = Self { index: name(&index), ledger: name(&ledger) };
-            if !names.index.path(job.folder).exists() && !names.ledger.path(job.folder).exists() {
+            if !names.index.path(options.folder).exists() && !names.ledger.path(options.folder).exists() {
                 return names;
             }
             at = at.saturating_add(jiff::SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
@@ -274,9 +274,12 @@ impl Names {
                 std::fs::remove_file(&path).map_err(|error| {
                     Error::new(
                         Kind::Storage,
-                        format!("the backup is there, but {} could not be removed: {error}", path.display()),
+                        format!(
+                            "the backup is complete, but the older {} could not be deleted: {error}",
+                            path.display()
+                        ),
                     )
-                    .hint("remove it by hand, or check who owns it")
+                    .hint("delete it, or check its owner")
                 })?;
                 removed.push(path.display().to_string());
             }
@@ -292,7 +295,7 @@ fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
 
 fn unusable(folder: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::Storage, format!("no backup can be written to {}: {error}", folder.display()))
-        .hint("name a folder that can be written to and has room; nothing half-written was left")
+        .hint("choose a writable folder with enough space; no incomplete file was left")
 }
 
 #[cfg(test)]

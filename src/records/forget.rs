@@ -57,7 +57,7 @@ pub async fn run(
     }
     if !yes && !report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was forgotten")
-            .hint("add --yes to go ahead without a question"));
+            .hint("add --yes to skip the question"));
     }
     let reader = IndexReader::open(files.index, Some(files.identity))?;
     let existing = Ledger::open_read_only(files.ledger, Some(files.identity))?;
@@ -66,7 +66,7 @@ pub async fn run(
             Kind::Identity,
             format!("the index was used with a ledger, and there is none at {}", files.ledger.display()),
         )
-        .hint("bring it back, or name it with RECOUP_LEDGER: what it holds of the account must go too"));
+        .hint("restore it, or set RECOUP_LEDGER to its path: the account must be deleted from it too"));
     }
     let known = existing.as_ref().map_or_else(|| Ok(Vec::new()), |ledger| ledger.of_account(account))?;
     check_closed(&known, clock.now())?;
@@ -103,7 +103,7 @@ pub async fn run(
 
 /// Copies the ledger's tombstones to the index, and deletes the people whom an older or new index still holds. `create` is set
 /// if an index is about to be created.
-pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
+pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: &Report) -> Result<()> {
     let Some(ledger) = Ledger::open_read_only(files.ledger, Some(files.identity))? else { return Ok(()) };
     let tombstones = ledger.tombstones()?;
     if tombstones.macs.is_empty() || (!create && !files.index.exists()) {
@@ -112,7 +112,7 @@ pub fn keep_out(files: &Files<'_>, create: bool, clock: &Clock, report: &Report)
     let mut index = Index::open(files.index, files.identity)?;
     let buried = index.bury(&tombstones, clock.now())?;
     if !buried.accounts.is_empty() {
-        report.note("this index had accounts that were forgotten; they are taken out");
+        report.note("this index had forgotten accounts; they are deleted now");
         erase(&mut index, &buried.accounts, buried.erased, report)?;
     }
     Ok(())
@@ -139,24 +139,15 @@ fn check_closed(known: &[Retraction], now: Timestamp) -> Result<()> {
         Kind::Refused,
         format!("this account has open retractions: {}; nothing was forgotten", open.join(", ")),
     )
-    .hint("run `recoup verify` until they are at an end, then forget it"))
+    .hint("run `recoup verify` until they are closed, then run this again"))
 }
 
 async fn ask(known: &[Retraction], stop: &CancellationToken) -> Result<()> {
     let question = format!(
-        "Forget this account? {} retraction(s) stay without it, and their reasons go, with what the vendor answered. It cannot be undone.",
+        "Forget this account? {} retraction(s) stay without it; their reasons and the vendor's responses are deleted. This cannot be undone.",
         known.len()
     );
-    let answer = tokio::select! {
-        answer = tokio::task::spawn_blocking(move || report::ask(&question)) => answer,
-        () = stop.cancelled() => {
-            return Err(Error::new(Kind::Interrupted, "interrupted at the question; nothing was forgotten"));
-        }
-    };
-    match answer {
-        Ok(Ok(true)) => Ok(()),
-        _ => Err(Error::new(Kind::Declined, "declined; nothing was forgotten")),
-    }
+    report::confirm(question, stop, "nothing was forgotten").await
 }
 
 impl Forgotten {
@@ -169,17 +160,15 @@ impl Forgotten {
             grouped(self.retractions)
         )];
         match &self.index {
-            None => lines.push("there is no index; one that is made later leaves it out".to_owned()),
+            None => lines.push("there is no index; a later one will not contain the account".to_owned()),
             Some(erased) => {
                 lines.push(format!(
-                    "{} account, {} reward(s), {} link(s) in the index; {} reward(s) of others named it and do not any more",
+                    "{} account, {} reward(s), {} link(s) in the index; its ID was removed from {} reward(s) of others",
                     erased.accounts, erased.rewards, erased.links, erased.renamed
                 ));
             }
         }
-        lines.push(
-            "no crawl, look-up or retraction brings it back; backups that were made before still have it".to_owned(),
-        );
+        lines.push("no crawl, look-up or retraction brings it back; earlier backups still contain it".to_owned());
         lines.push(format!("head {} (event {})", self.head.hash, self.head.sequence));
         lines
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Reads;
+use super::Context;
 use super::judge::Snapshot;
 use super::overrides::Override;
 use crate::error::{Error, Kind, Result};
@@ -108,23 +108,25 @@ pub(super) fn outlook(ledger: Option<&Ledger>, demand: &Demand) -> Result<Option
 
 /// Whether it may be sent. Where a second person is needed and has not said yes to exactly this, they are asked, and nothing is
 /// sent. A yes that is given here is used up.
-pub(super) fn before_sending(reads: &Reads<'_>, demand: &Demand, subject: &Subject<'_>) -> Result<Option<Granted>> {
-    let Some(ledger) = Ledger::open_read_only(reads.ledger, Some(reads.identity))? else { return Ok(None) };
+pub(super) fn before_sending(
+    ctx: &Context<'_>,
+    ledger: &Ledger,
+    demand: &Demand,
+    subject: &Subject<'_>,
+) -> Result<Option<Granted>> {
     let Some(why) = demand.wants(&ledger.policy()?) else { return Ok(None) };
-    drop(ledger);
-    if !reads.actor.known {
+    if !ctx.actor.known {
         return Err(Error::new(
             Kind::NeedsApproval,
             format!(
                 "a second person must approve this ({why}), and {} is no user of recoup; nothing was sent",
-                reads.actor.person
+                ctx.actor.person
             ),
         )
         .hint("an administrator makes you one: `recoup user add NAME --role agent --os-user YOU`"));
     }
-    let now = reads.clock.now();
-    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
-    let names = reads.actor.names();
+    let now = ctx.clock.now();
+    let names = ctx.actor.names();
     let known = ledger.approvals(now)?;
     let mine = || known.iter().filter(|one| one.is_of(&names));
     if let Some(approved) = mine().find(|one| one.stage == Stage::Approved && subject.is_within(one)) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::approval::{self, Demand, Subject};
-use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
+use super::dispatch::{Dispatch, Job, PLAN_FRESH_FOR, mark_unknown};
 use super::follow;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, judge};
 use super::live::{read_own, snapshot};
@@ -19,14 +19,14 @@ use super::plan::Kept;
 use super::receipt::Receipt;
 use super::reconcile::has_passed;
 use super::verdict::{Check, Findings};
-use super::{Follows, Reads, advice, seen, sendable};
+use super::{Context, Follows, advice, seen, sendable};
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
-use crate::store::index::{IndexReader, Via};
+use crate::store::index::Via;
 use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
-use crate::vendor::{CancelPermit, Cancellation, HostOptions, RewardCanceller};
+use crate::vendor::{CancelPermit, HostOptions, RewardCanceller, WriteOutcome};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -74,45 +74,41 @@ struct Standing {
 ///
 /// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
 pub async fn run(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     settings: &CancellerSettings,
     reward_id: &RewardId,
     options: &CancelOptions,
 ) -> Result<Receipt> {
-    sendable::check(reads)?;
-    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
-    let mut coverage = Coverage::default();
-    if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? {
-        coverage = reader.coverage()?;
-    }
-    let before = existing.as_ref().map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();
+    sendable::check(ctx)?;
+    let existing = ctx.ledger()?;
+    let coverage = ctx.coverage()?;
+    let before = existing.map(|ledger| sent_before(ledger, reward_id)).transpose()?.flatten();
     if let Some(before) = before {
-        let mut receipt = Receipt::new(reads.identity, &before.order_id, &coverage, false);
+        let mut receipt = Receipt::new(ctx.identity, &before.order_id, &coverage, false);
         receipt.dry_run = options.dry_run;
         if options.dry_run {
-            receipt.add(&before, &[]);
+            receipt.add(&before, &[], false);
         } else {
-            let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
-            follow_to_the_end(reads, options, &mut ledger, before, false, &mut receipt).await;
+            let ledger = ctx.open_ledger()?;
+            super::follow_to_the_end(ctx, &options.follows, ledger, before, false, &[], &mut receipt).await;
         }
         return Ok(receipt);
     }
-    let standing = standing(reads, reward_id).await?;
-    let findings = findings(existing.as_ref(), reward_id)?;
-    let order_id = order_of(&standing, existing.as_ref(), reward_id)?;
-    drop(existing);
-    let mut receipt = Receipt::new(reads.identity, &order_id, &coverage, false);
+    let standing = standing(ctx, reward_id).await?;
+    let findings = findings(existing, reward_id)?;
+    let order_id = order_of(&standing, existing, reward_id)?;
+    let mut receipt = Receipt::new(ctx.identity, &order_id, &coverage, false);
     receipt.dry_run = options.dry_run;
     if options.dry_run {
         receipt.would_cancel(&standing.snapshot, &findings);
         return Ok(receipt);
     }
-    for line in plan_lines(reads, &standing.snapshot, &order_id, &findings) {
+    for line in plan_lines(ctx, &standing.snapshot, &order_id, &findings) {
         // Nobody is asked about what they cannot see.
-        if options.yes { reads.report.note(line) } else { reads.report.say(line) }
+        if options.yes { ctx.report.note(line) } else { ctx.report.say(line) }
     }
     if !options.yes {
-        super::confirm(reads, "Cancel this reward").await?;
+        super::confirm(ctx, "Cancel this reward").await?;
     }
     let subject = Subject {
         name: seen::short_name(&format!("reward {reward_id}")),
@@ -122,60 +118,18 @@ pub async fn run(
         ticket: Some(&options.ticket),
     };
     let demand = Demand { overrides: findings.overridden(), ..Demand::of_rewards([&standing.snapshot]) };
-    let granted = approval::before_sending(reads, &demand, &subject)?;
-    let identity = reads.identity;
-    let canceller = RewardCanceller::new(&settings.host, &identity.tenant, *reads.clock, reads.stop.clone())?
-        .paced_with(reads.advocate);
-    let mut ledger = Ledger::open(reads.ledger, identity, reads.actor)?;
-    let mut job = CancelJob { reads, canceller, reward_id, options, order_id, standing, findings, coverage };
+    let ledger = ctx.open_ledger()?;
+    let granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
+    let identity = ctx.identity;
+    let canceller =
+        RewardCanceller::new(&settings.host, &identity.tenant, *ctx.clock, ctx.stop.clone())?.paced_with(ctx.advocate);
+    let mut job = CancelJob { ctx, canceller, reward_id, options, order_id, standing, findings, coverage };
     let (max_wait, lock_wait) = (settings.host.max_wait, settings.lock_wait);
     let granted = granted.as_ref();
-    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait, granted }).run(&mut job).await? {
-        Sent::No(retraction, error) => {
-            receipt.add(&retraction, &[]);
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, Some(error)) => {
-            receipt.add_sent(&retraction, &[]);
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, None) => {
-            follow_to_the_end(reads, options, &mut ledger, *retraction, true, &mut receipt).await;
-        }
-        Sent::Before(retraction) => {
-            reads.report.note("another process has sent this already; following it");
-            follow_to_the_end(reads, options, &mut ledger, *retraction, false, &mut receipt).await;
-        }
-    }
-    receipt.mark(&ledger);
+    let dispatched = Dispatch { ctx, ledger, max_wait, lock_wait, granted }.run(&mut job).await?;
+    super::follow_dispatched(ctx, &options.follows, ledger, dispatched, &[], &mut receipt).await;
+    receipt.mark(ledger);
     Ok(receipt)
-}
-
-async fn follow_to_the_end(
-    reads: &Reads<'_>,
-    options: &CancelOptions,
-    ledger: &mut Ledger,
-    retraction: Retraction,
-    sent_now: bool,
-    receipt: &mut Receipt,
-) {
-    let kept = retraction.clone();
-    let (followed, error) = match follow::follow(reads, &options.follows, ledger, retraction).await {
-        Ok(followed) => (followed, None),
-        // Where looking fails, what is known stays in the receipt, since something was sent.
-        Err(error) => (ledger.get(kept.id).unwrap_or(kept), Some(error)),
-    };
-    if sent_now {
-        receipt.add_sent(&followed, &[]);
-    } else {
-        receipt.add(&followed, &[]);
-    }
-    if reads.stop.is_cancelled() && followed.state.is_open() {
-        let interrupted = Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger");
-        receipt.end_early(interrupted.hint("run `recoup verify` to carry it on"));
-    } else if let Some(error) = error {
-        receipt.end_early(error);
-    }
 }
 
 /// What was, or may have been, sent for this reward.
@@ -185,14 +139,14 @@ fn sent_before(ledger: &Ledger, reward_id: &RewardId) -> Result<Option<Retractio
 }
 
 /// Reads the reward, and refuses where there is nothing to cancel.
-async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
+async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
     let refused = |message: String| Error::new(Kind::Refused, message);
-    let Some(raw) = reads.advocate.reward(reward_id).await? else {
+    let Some(raw) = ctx.advocate.reward(reward_id).await? else {
         return Err(refused(format!("the vendor does not know reward {reward_id}; nothing was sent"))
             .hint("reward IDs are in `recoup lookup ORDER`"));
     };
-    let extracted = read_own(reads, &raw, None, Via::Rest)?.extracted;
-    let now_ms = reads.vendor_now()?.as_millisecond();
+    let extracted = read_own(ctx, &raw, None, Via::Rest)?.extracted;
+    let now_ms = ctx.vendor_now()?.as_millisecond();
     let why = match extracted.reward.state(now_ms) {
         RewardState::Pending | RewardState::Available if extracted.reward.cancellable == Some(false) => {
             "the vendor says that it is not cancellable"
@@ -209,10 +163,7 @@ async fn standing(reads: &Reads<'_>, reward_id: &RewardId) -> Result<Standing> {
     if !why.is_empty() {
         return Err(refused(format!("reward {reward_id}: {why}; nothing was sent")));
     }
-    let indexed = IndexReader::open(reads.index, Some(reads.identity))?
-        .map(|reader| reader.reward(reward_id))
-        .transpose()?
-        .flatten();
+    let indexed = ctx.read_index(|index| Ok(index.map(|index| index.reward(reward_id)).transpose()?.flatten()))?;
     if indexed.is_some_and(|indexed| indexed.reward.account_id != extracted.reward.account_id) {
         return Err(refused(format!(
             "reward {reward_id} is in another account than the index has it in; nothing was sent"
@@ -251,8 +202,8 @@ fn order_of(standing: &Standing, ledger: Option<&Ledger>, reward_id: &RewardId) 
     Ok(newest.map_or_else(|| OrderId::new(""), |retraction| retraction.order_id))
 }
 
-fn plan_lines(reads: &Reads<'_>, reward: &Snapshot, order_id: &OrderId, findings: &Findings) -> Vec<String> {
-    let identity = reads.identity;
+fn plan_lines(ctx: &Context<'_>, reward: &Snapshot, order_id: &OrderId, findings: &Findings) -> Vec<String> {
+    let identity = ctx.identity;
     let unit = reward.unit.as_deref().unwrap_or("");
     let amount = reward.assigned.map(|n| format!(", {n} {unit}")).unwrap_or_default();
     let source = reward.reward_source.as_deref().map(|source| format!(", {source}")).unwrap_or_default();
@@ -272,7 +223,7 @@ fn plan_lines(reads: &Reads<'_>, reward: &Snapshot, order_id: &OrderId, findings
 
 /// One reward, about to be cancelled.
 struct CancelJob<'a> {
-    reads: &'a Reads<'a>,
+    ctx: &'a Context<'a>,
     canceller: RewardCanceller,
     reward_id: &'a RewardId,
     options: &'a CancelOptions,
@@ -284,11 +235,14 @@ struct CancelJob<'a> {
 
 impl Job for CancelJob<'_> {
     type Permit = CancelPermit;
+    const ACCEPTED: &'static str = "the vendor took it; not proven until the reward reads as cancelled";
+    const REFUSED_HINT: &'static str =
+        "nothing was cancelled; `recoup cancel-reward` may be run again once the cause is mended";
 
     async fn ready(&mut self, _ledger: &Ledger) -> Result<CancelPermit> {
         let permit = self.canceller.ready().await?;
         if !self.is_fresh() {
-            let now = standing(self.reads, self.reward_id).await?;
+            let now = standing(self.ctx, self.reward_id).await?;
             if now.snapshot != self.standing.snapshot {
                 return Err(Error::new(Kind::Refused, "the reward has changed since it was shown; nothing was sent")
                     .hint("run the same command again and look at it"));
@@ -299,14 +253,14 @@ impl Job for CancelJob<'_> {
     }
 
     fn is_fresh(&self) -> bool {
-        self.standing.read_at.elapsed() <= PLAN_HOLDS
+        self.standing.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         match sent_before(ledger, self.reward_id)? {
             // Only a process that holds the lock sends, and this one holds it: the other died.
             Some(found) if found.state == State::Sending => {
-                presume_dead(ledger, &found, self.reads.clock.now()).map(Some)
+                mark_unknown(ledger, &found, self.ctx.clock.now()).map(Some)
             }
             found => Ok(found),
         }
@@ -334,7 +288,7 @@ impl Job for CancelJob<'_> {
                 "rewards": [self.standing.snapshot],
                 "findings": self.findings.list(),
                 "coverage": self.coverage,
-                "clock_ahead": self.reads.clock_ahead(),
+                "clock_ahead": self.ctx.clock_ahead(),
             }),
         }
     }
@@ -344,46 +298,25 @@ impl Job for CancelJob<'_> {
         ("cancelling the reward", json!({ "method": "POST", "resource": "reward/cancel", "parameters": parameters }))
     }
 
-    async fn send(&self, permit: CancelPermit) -> Answer {
-        let refused = |status, why: String| Answer::Refused {
-            why,
-            status,
-            // The answers of this host name people.
-            raw: String::new(),
-            hint: "nothing was cancelled; `recoup cancel-reward` may be run again once the cause is mended",
-        };
-        match self.canceller.cancel(permit, self.reward_id).await {
-            Cancellation::Cancelled { .. } => Answer::Taken {
-                message: "the vendor took it; not proven until the reward reads as cancelled".to_owned(),
-                details: json!({}),
-                raw: String::new(),
-            },
-            Cancellation::NotCancellable { message, .. } => {
-                refused(400, format!("not cancellable: {}", without_addresses(message.as_deref())))
-            }
-            Cancellation::Missing => refused(404, "the vendor does not know the reward".to_owned()),
-            Cancellation::Refused { status, message, .. } => refused(status, without_addresses(message.as_deref())),
-            Cancellation::NotDone { error } => Answer::NotDone(error),
-            Cancellation::RateLimited { until } => Answer::RateLimited(until),
-            Cancellation::Unknown { reason, status, .. } => Answer::Unknown { reason, status, raw: None },
-        }
+    async fn send(&self, permit: CancelPermit) -> WriteOutcome {
+        self.canceller.cancel(permit, self.reward_id).await
     }
 }
 
 /// The reward of a cancellation as it is now; `missing` where the vendor does not know it any more.
-pub async fn read_again(reads: &Reads<'_>, before: &[Snapshot]) -> Result<Vec<Snapshot>> {
+pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Snapshot>> {
     let mut rewards = Vec::with_capacity(before.len());
     for was in before {
-        rewards.push(match reads.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
+        rewards.push(match ctx.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
             Some(raw) => {
-                let live = read_own(reads, &raw, None, Via::Rest)?;
+                let live = read_own(ctx, &raw, None, Via::Rest)?;
                 let account = live.extracted.reward.account_id.as_str();
                 // Without an account of its own it cannot be told from another tenant's or a cache's.
                 if was.account_id != FORGOTTEN && account != was.account_id {
                     return Err(Error::new(Kind::Vendor, "the reward was read in another account than before")
                         .hint("compare it with the vendor's Reward Feed (Show more)"));
                 }
-                live.snapshot(reads.vendor_now()?.as_millisecond())
+                live.snapshot(ctx.vendor_now()?.as_millisecond())
             }
             None => Snapshot { state: MISSING.to_owned(), ended_at: None, ..was.clone() },
         });
@@ -393,20 +326,20 @@ pub async fn read_again(reads: &Reads<'_>, before: &[Snapshot]) -> Result<Vec<Sn
 
 /// One look at a cancellation that is open: the reward itself, and nothing else, proves it.
 pub async fn look(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &mut Retraction,
     time_up: bool,
 ) -> Result<()> {
     let kept = Kept::of(retraction)?;
     let sent_at = follow::sent_at_ms(retraction, &kept);
     let before = kept.rewards;
-    let rewards = read_again(reads, &before).await?;
+    let rewards = read_again(ctx, &before).await?;
     let taken = retraction.events.iter().find(|event| event.state == State::Queued);
     // The vendor's answer to this request is its end, as a completed submission is of a reversal.
     let submission = if taken.is_some() { SubmissionSeen::Complete } else { SubmissionSeen::None };
-    let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
+    let settled = taken.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let sight = Sight { submission, sent_at, before, rewards, reads_since_complete: 0, time_up, settled };
     if let Decision::Become(state, message) = judge(retraction.state, &sight) {
         crash::point("proven");
@@ -415,7 +348,7 @@ pub async fn look(
             _ => message,
         };
         let details = json!({ "rewards": sight.rewards });
-        *retraction = ledger.append(retraction, state, &message, &details, reads.clock.now())?;
+        *retraction = ledger.append(retraction, state, &message, &details, ctx.clock.now())?;
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! One request that changes something at the vendor, at most once: the discipline that every such request shares.
+//! Sends one request that changes something at the vendor, at most once. Every such request takes this path.
 //!
-//! The order of things is the whole point. The pace is waited for, and what was read long ago is read again; another process
-//! is kept out by the operating system's lock; under it the ledger is asked again; the intent is committed to disk; then
-//! exactly one request goes out, and what came of it is written down. Whatever is not proof that nothing was done is
-//! *unknown*, and *unknown* is never sent again. The lock is not held while waiting for the vendor's limit. What is sent, and
-//! what allows it, is for a [`Job`] to say.
+//! The order of the steps is the point. The dispatcher waits for the pace, and reads again what it read long ago. An operating
+//! system lock keeps other processes out. Under the lock the dispatcher checks the ledger again and commits the intent to disk;
+//! then it sends exactly one request and writes down the outcome. An outcome that does not prove that nothing was done is
+//! *unknown*, and an unknown request is never sent again. The lock is not held during a wait for the vendor's limit.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,162 +13,133 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Reads;
+use super::Context;
 use super::approval::Granted;
 use crate::clock::Clock;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::store::ProcessLock;
-use crate::store::index::Index;
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, State};
+use crate::vendor::WriteOutcome;
 
-/// How often the lock of another sender is tried.
-const LOCK_POLL: Duration = Duration::from_millis(100);
+/// Pause between two attempts to take the lock, or to write the outcome into the ledger.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a 429, or another sender, is waited out before the retraction is left as planned.
-const TRIES_AT_MOST: u32 = 10;
+/// Attempts to send before the retraction stays *planned*. A 429 and a plan that grew old during the wait each cost one.
+const MAX_ATTEMPTS: u32 = 10;
 
-/// What was read longer ago is read again before anything is sent: a person may have looked at the plan for an hour.
-pub const PLAN_HOLDS: Duration = Duration::from_secs(10);
+/// A plan older than this is read again before anything is sent: a person may have looked at it for an hour.
+pub const PLAN_FRESH_FOR: Duration = Duration::from_secs(10);
 
-/// The most of the vendor's answer that the ledger keeps, in characters.
-const ANSWER_KEPT: usize = 16 << 10;
+/// Longest part of the vendor's answer that the ledger keeps, in characters.
+const MAX_ANSWER_CHARS: usize = 16 << 10;
 
-/// How often writing the vendor's answer into the ledger is tried.
-const RECORD_TRIES: u32 = 3;
+/// Attempts to write the outcome into the ledger.
+const MAX_LEDGER_WRITES: u32 = 3;
 
-/// One thing to be sent, and what speaks for sending it.
+/// One request, and the checks that allow it.
 pub trait Job {
-    /// Leave to send one request.
+    /// Permission from the pacer to send one request.
     type Permit;
 
-    /// Waits for the pace, and reads again where that has grown old. An error means that it must not be sent.
+    /// The sentence for the ledger if the vendor accepts the request.
+    const ACCEPTED: &'static str;
+
+    /// What a person can do about a refusal.
+    const REFUSED_HINT: &'static str;
+
+    /// Waits for the pace, and reads again what is no longer fresh. An error means that the request must not be sent.
     async fn ready(&mut self, ledger: &Ledger) -> Result<Self::Permit>;
 
-    /// Whether what was read is still fresh enough to act on; asked under the lock, where nothing is read from the network.
+    /// Whether the plan is fresh enough to act on. Asked under the lock, where nothing is read from the network.
     fn is_fresh(&self) -> bool;
 
-    /// Asks the ledger again, under the lock, everything that allowed this to be sent; a retraction where another process
-    /// has sent it meanwhile.
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>>;
+    /// Repeats under the lock every check of the ledger. Returns a retraction if another process has sent it in the meantime.
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>>;
 
-    /// What the ledger is to hold before anything goes out.
+    /// What the ledger must hold before the request is sent.
     fn intent(&self) -> NewRetraction;
 
-    /// What else is written down with it: kind, sentence, details.
+    /// Further notes for the ledger: kind, sentence, details.
     fn notes(&self) -> Vec<(&'static str, String, Value)> {
         Vec::new()
     }
 
-    /// What is sent, as the ledger keeps it: a sentence, and the request without credentials.
+    /// The request as the ledger keeps it: a sentence, and the parameters without credentials.
     fn request(&self) -> (&'static str, Value);
 
-    /// Sends it, exactly once.
-    async fn send(&self, permit: Self::Permit) -> Answer;
+    /// Sends the request, exactly once.
+    async fn send(&self, permit: Self::Permit) -> WriteOutcome;
 }
 
-/// What is certain about a request that went out.
-pub enum Answer {
-    /// The vendor took it. Not done yet.
-    Taken {
-        /// A sentence for the ledger.
-        message: String,
-        /// What was learnt.
-        details: Value,
-        /// The whole answer.
-        raw: String,
-    },
-    /// It may have been done.
-    Unknown {
-        /// A fragment of a sentence.
-        reason: String,
-        /// The status, where one arrived.
-        status: Option<u16>,
-        /// The answer, where one arrived.
-        raw: Option<String>,
-    },
-    /// The vendor refused it; nothing was done.
-    Refused {
-        /// A fragment of a sentence.
-        why: String,
-        /// The status.
-        status: u16,
-        /// The whole answer.
-        raw: String,
-        /// What a person can do about it.
-        hint: &'static str,
-    },
-    /// Nothing was done.
-    NotDone(Error),
-    /// Nothing was done, and not before this moment.
-    RateLimited(Timestamp),
+/// What dispatching one job came to.
+pub struct Dispatched {
+    /// The retraction as the ledger has it now.
+    pub retraction: Retraction,
+    pub sent: Sent,
+    /// Why the request was not sent, or why its outcome is not in the ledger.
+    pub error: Option<Error>,
 }
 
-/// What came of it.
+/// Who has sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// It went out, or may have: the retraction as it stands, and what kept its answer out of the ledger.
-    Yes(Box<Retraction>, Option<Error>),
-    /// Another process had sent it before: nothing was sent by this one.
-    Before(Box<Retraction>),
-    /// Nothing was done, and the ledger says so.
-    No(Box<Retraction>, Error),
+    /// This process; also if the outcome is unknown.
+    Now,
+    /// Another process, before this one. This process sent nothing.
+    Before,
+    /// No process: nothing was done, and the ledger says so.
+    Not,
 }
 
-/// The end of one try.
-enum Tried {
-    Over(Sent),
-    /// Nothing was done; not before this moment.
-    RateLimited(Box<Retraction>, Timestamp),
-}
-
-/// The sender: what every job needs.
+/// Sends jobs from one ledger.
 pub struct Dispatch<'a> {
-    /// What reading needs.
-    pub reads: &'a Reads<'a>,
-    /// The ledger.
-    pub ledger: &'a mut Ledger,
-    /// The longest wait for the vendor's limit.
+    pub ctx: &'a Context<'a>,
+    pub ledger: &'a Ledger,
+    /// Longest wait for the vendor's limit.
     pub max_wait: Duration,
-    /// How long to wait for another process that is sending.
+    /// Longest wait for another process that is sending.
     pub lock_wait: Duration,
-    /// A second person's yes, where one was needed.
+    /// The approval of a second person, if one was needed.
     pub granted: Option<&'a Granted>,
 }
 
 impl Dispatch<'_> {
-    /// Sends one job, once. An error means that nothing was sent and nothing was written down.
-    pub async fn run<J: Job>(&mut self, job: &mut J) -> Result<Sent> {
+    /// Sends one job, at most once. An error means that nothing was sent and nothing was written down.
+    pub async fn run<J: Job>(&mut self, job: &mut J) -> Result<Dispatched> {
         let mut planned: Option<Retraction> = None;
-        for _ in 0..TRIES_AT_MOST {
+        for _ in 0..MAX_ATTEMPTS {
             let permit = match job.ready(self.ledger).await {
                 Ok(permit) => permit,
                 Err(error) => return not_sent(planned, error),
             };
-            let reads = self.reads;
-            let lock = match take_lock(self.ledger.path(), self.lock_wait, reads.clock, reads.stop).await {
+            let ctx = self.ctx;
+            let lock = match take_lock(self.ledger.path(), self.lock_wait, ctx.clock, ctx.stop).await {
                 Ok(lock) => lock,
                 Err(error) => return not_sent(planned, error),
             };
             if !job.is_fresh() {
-                // Waiting for the lock took so long that it must be read again, and that is not done under it.
+                // The plan grew old during the wait for the lock. It is read again without the lock.
                 continue;
             }
-            // The lock is never held while waiting: it goes with this block.
-            let tried = {
+            // The end of this block releases the lock: no wait happens under it.
+            let attempt = {
                 let _lock = lock;
                 match job.sent_meanwhile(self.ledger) {
                     Ok(None) => self.try_once(permit, job, planned.take()).await?,
-                    Ok(Some(found)) => return Ok(Sent::Before(Box::new(found))),
+                    Ok(Some(retraction)) => {
+                        return Ok(Dispatched { retraction, sent: Sent::Before, error: None });
+                    }
                     Err(error) => return not_sent(planned, error),
                 }
             };
-            match tried {
-                Tried::Over(sent) => return Ok(sent),
-                Tried::RateLimited(retraction, until) => {
+            match attempt {
+                ControlFlow::Break(dispatched) => return Ok(dispatched),
+                ControlFlow::Continue((retraction, until)) => {
                     if let Err(error) = self.wait_until(until).await {
-                        return Ok(Sent::No(retraction, error));
+                        return not_sent(Some(retraction), error);
                     }
-                    planned = Some(*retraction);
+                    planned = Some(retraction);
                 }
             }
         }
@@ -177,15 +148,14 @@ impl Dispatch<'_> {
         not_sent(planned, error)
     }
 
-    /// Lets the index know this ledger and how far it is, so that it can refuse another one, or an older copy, later.
-    fn make_known(&self) -> Result<()> {
-        let mut index = Index::open(self.reads.index, self.reads.identity)?;
-        index.remember_ledger(&self.ledger.ledger_id()?, &self.ledger.head()?)
-    }
-
-    /// One request, between two entries of the ledger.
-    async fn try_once<J: Job>(&mut self, permit: J::Permit, job: &J, planned: Option<Retraction>) -> Result<Tried> {
-        let now = || self.reads.clock.now();
+    /// One request between two entries of the ledger. Continues if the vendor's limit was reached: not before this moment.
+    async fn try_once<J: Job>(
+        &mut self,
+        permit: J::Permit,
+        job: &J,
+        planned: Option<Retraction>,
+    ) -> Result<ControlFlow<Dispatched, (Retraction, Timestamp)>> {
+        let now = || self.ctx.clock.now();
         let retraction = if let Some(retraction) = planned {
             retraction
         } else {
@@ -200,96 +170,108 @@ impl Dispatch<'_> {
         let details = json!({ "request": request });
         let retraction = match self.ledger.append(&retraction, State::Sending, message, &details, now()) {
             Ok(sending) => sending,
-            Err(error) => return Ok(Tried::Over(Sent::No(Box::new(retraction), error))),
+            Err(error) => return not_sent(Some(retraction), error).map(ControlFlow::Break),
         };
         crash::point("committed");
-        // Whoever has the main file alone, of the ledger or of the index, must know of it before the vendor does.
-        if let Err(error) = self.ledger.put_into_main_file().and_then(|()| self.make_known()) {
-            let text = format!("not sent: {error}; nothing was done");
-            return Ok(self.record_not_done(retraction, State::Planned, &text, &json!({}), error).await);
-        }
-        crash::point("sending");
-        let answer = job.send(permit).await;
-        crash::point("answered");
-        let kept = |raw: &str| raw.chars().take(ANSWER_KEPT).collect::<String>();
-        Ok(match answer {
-            Answer::Taken { message, mut details, raw } => {
-                details["response"] = kept(&raw).into();
-                let sent = self.record(retraction, State::Queued, &message, &details).await;
-                crash::point("queued");
-                Tried::Over(sent)
+        // A copy of the main file alone, of ledger or index, must know of the request before the vendor does.
+        let outcome = match self.ledger.put_into_main_file().and_then(|()| self.tell_index()) {
+            Err(error) => WriteOutcome::NotSent { error },
+            Ok(()) => {
+                crash::point("sending");
+                let outcome = job.send(permit).await;
+                crash::point("answered");
+                outcome
             }
-            Answer::Unknown { reason, status, raw } => {
-                let details = json!({ "status": status, "response": raw.as_deref().map(kept) });
-                let message = format!("no usable answer: {reason}; the vendor may or may not have received it");
-                Tried::Over(self.record(retraction, State::Unknown, &message, &details).await)
-            }
-            Answer::Refused { why, status, raw, hint } => {
-                let details = json!({ "status": status, "response": kept(&raw) });
-                let text = format!("the vendor refused it with HTTP {status}: {why}; nothing was done");
-                let error = Error::new(Kind::VendorRefused, &*text).hint(hint);
-                self.record_not_done(retraction, State::Failed, &text, &details, error).await
-            }
-            Answer::NotDone(error) => {
-                let text = format!("not sent: {error}; nothing was done");
-                self.record_not_done(retraction, State::Planned, &text, &json!({}), error).await
-            }
-            Answer::RateLimited(until) => {
-                let text = format!("the vendor's limit is reached until {until:.0}; nothing was done");
-                match self.record(retraction, State::Planned, &text, &json!({})).await {
-                    Sent::Yes(retraction, None) => Tried::RateLimited(retraction, until),
-                    other => Tried::Over(other),
+        };
+        let kept = |body: &str| body.chars().take(MAX_ANSWER_CHARS).collect::<String>();
+        let not_done =
+            |error: Error| (State::Planned, format!("not sent: {error}; nothing was done"), json!({}), Some(error));
+        let mut limit = None;
+        let (state, message, details, error) = match outcome {
+            WriteOutcome::Accepted { queued_uri, batch_id, body } => {
+                let mut details = json!({ "response": kept(&body) });
+                if queued_uri.is_some() {
+                    (details["queued_uri"], details["batch_id"]) = (json!(queued_uri), json!(batch_id));
                 }
+                (State::Queued, J::ACCEPTED.to_owned(), details, None)
             }
+            WriteOutcome::Unknown { reason, status, body } => {
+                let details = json!({ "status": status, "response": body.as_deref().map(kept) });
+                let message = format!("no usable answer: {reason}; the vendor may or may not have received it");
+                (State::Unknown, message, details, None)
+            }
+            WriteOutcome::Refused { status, message, body } => {
+                let why = without_addresses(message.as_deref());
+                let message = format!("the vendor refused it with HTTP {status}: {why}; nothing was done");
+                let error = Error::new(Kind::VendorRefused, &*message).hint(J::REFUSED_HINT);
+                (State::Failed, message, json!({ "status": status, "response": kept(&body) }), Some(error))
+            }
+            WriteOutcome::NotSent { error } => not_done(error),
+            WriteOutcome::RateLimited { until } => {
+                limit = Some(until);
+                let message = format!("the vendor's limit is reached until {until:.0}; nothing was done");
+                (State::Planned, message, json!({}), None)
+            }
+        };
+        let sent = if matches!(state, State::Queued | State::Unknown) { Sent::Now } else { Sent::Not };
+        let (retraction, unwritten) = self.record(retraction, state, &message, &details).await;
+        if state == State::Queued {
+            crash::point("queued");
+        }
+        Ok(match (unwritten, limit) {
+            (Some(unwritten), _) => {
+                ControlFlow::Break(Dispatched { retraction, sent: Sent::Now, error: Some(unwritten) })
+            }
+            (None, Some(until)) => ControlFlow::Continue((retraction, until)),
+            (None, None) => ControlFlow::Break(Dispatched { retraction, sent, error }),
         })
     }
 
-    async fn record_not_done(
+    /// Tells the index which ledger this is and how far it has come, so that the index can refuse another one, or an older
+    /// copy, later.
+    fn tell_index(&self) -> Result<()> {
+        let (id, head) = (self.ledger.ledger_id()?, self.ledger.head()?);
+        self.ctx.write_index(|index| index.remember_ledger(&id, &head))
+    }
+
+    /// Writes the outcome of a request down. If the ledger cannot be written, the retraction stays *sending*, which the next
+    /// reader takes for *unknown*: the answer is lost, and never the fact that something was sent.
+    async fn record(
         &mut self,
         retraction: Retraction,
         state: State,
-        text: &str,
+        message: &str,
         details: &Value,
-        error: Error,
-    ) -> Tried {
-        Tried::Over(match self.record(retraction, state, text, details).await {
-            Sent::Yes(retraction, None) => Sent::No(retraction, error),
-            other => other,
-        })
-    }
-
-    /// Writes down what came of a request. Where the ledger cannot be written the retraction stays *sending*, which the next
-    /// reader takes for *unknown*: what is lost is the answer, never the fact that something was sent.
-    async fn record(&mut self, retraction: Retraction, state: State, message: &str, details: &Value) -> Sent {
+    ) -> (Retraction, Option<Error>) {
         let mut newest = retraction;
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.ledger.append(&newest, state, message, details, self.reads.clock.now()) {
-                Ok(written) => return Sent::Yes(Box::new(written), None),
+            let error = match self.ledger.append(&newest, state, message, details, self.ctx.clock.now()) {
+                Ok(written) => return (written, None),
                 Err(error) => error,
             };
             if let Ok(found) = self.ledger.get(newest.id)
                 && found.events.len() > newest.events.len()
             {
-                // Somebody took this process for dead; the answer goes on top of that.
+                // Another process took this one for dead and marked the retraction unknown. The outcome follows that event.
                 newest = found;
             }
-            if tries >= RECORD_TRIES {
+            if tries >= MAX_LEDGER_WRITES {
                 let batch = details["batch_id"].as_str().map(|id| format!(", batch ID {id}")).unwrap_or_default();
                 let error = Error::new(
                     Kind::NotConfirmed,
                     format!("it was sent ({message}{batch}), but the ledger could not be written: {error}"),
                 )
                 .hint("make room or repair it, then run `recoup verify`; it is never sent again by itself");
-                return Sent::Yes(Box::new(newest), Some(error));
+                return (newest, Some(error));
             }
-            self.reads.clock.sleep(LOCK_POLL).await;
+            self.ctx.clock.sleep(RETRY_PAUSE).await;
         }
     }
 
     async fn wait_until(&self, until: Timestamp) -> Result<()> {
-        let wait = Duration::try_from(until.duration_since(self.reads.clock.now())).unwrap_or(Duration::ZERO);
+        let wait = Duration::try_from(until.duration_since(self.ctx.clock.now())).unwrap_or(Duration::ZERO);
         if wait > self.max_wait {
             return Err(Error::new(
                 Kind::Parked,
@@ -298,28 +280,28 @@ impl Dispatch<'_> {
             .hint("run the same command again then"));
         }
         tokio::select! {
-            () = self.reads.clock.sleep(wait) => Ok(()),
-            () = self.reads.stop.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted while waiting; nothing was sent")),
+            () = self.ctx.clock.sleep(wait) => Ok(()),
+            () = self.ctx.stop.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted while waiting; nothing was sent")),
         }
     }
 }
 
-/// Nothing was sent: as part of what the ledger has, or as nothing but an error.
-fn not_sent(planned: Option<Retraction>, error: Error) -> Result<Sent> {
+/// Nothing was sent. Without an entry in the ledger that is nothing but an error.
+fn not_sent(planned: Option<Retraction>, error: Error) -> Result<Dispatched> {
     match planned {
-        Some(retraction) => Ok(Sent::No(Box::new(retraction), error)),
+        Some(retraction) => Ok(Dispatched { retraction, sent: Sent::Not, error: Some(error) }),
         None => Err(error),
     }
 }
 
-/// The vendor's words, or that there were none, without what looks like an e-mail address.
-pub fn without_addresses(text: Option<&str>) -> String {
+/// The vendor's words without anything that looks like an e-mail address.
+fn without_addresses(text: Option<&str>) -> String {
     let Some(text) = text else { return "no reason was given".to_owned() };
     text.split(' ').map(|word| if word.contains('@') { "…@…" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
-/// A retraction left at *sending* by a process that died: nobody knows whether the vendor received it.
-pub fn presume_dead(ledger: &mut Ledger, retraction: &Retraction, now: Timestamp) -> Result<Retraction> {
+/// Marks a retraction as *unknown* that a dead process left at *sending*: whether the vendor received it is not known.
+pub fn mark_unknown(ledger: &Ledger, retraction: &Retraction, now: Timestamp) -> Result<Retraction> {
     let message = "the process that was sending ended without an answer; the vendor may or may not have received it";
     ledger.append(retraction, State::Unknown, message, &json!({}), now)
 }
@@ -339,7 +321,7 @@ pub async fn take_lock(ledger: &Path, wait: Duration, clock: &Clock, stop: &Canc
             .hint("run the same command again; it is never sent twice"));
         }
         tokio::select! {
-            () = clock.sleep(LOCK_POLL) => {}
+            () = clock.sleep(RETRY_PAUSE) => {}
             () = stop.cancelled() => return Err(Error::new(Kind::Interrupted, "interrupted; nothing was sent")),
         }
     }

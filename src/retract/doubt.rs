@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::Reads;
+use super::Context;
 use super::reconcile::{self, CLOCKS_DIFFER, Doubts, LOOK, ListLook, Question, Seen, last_part, looks_of};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ActionId, Target};
@@ -52,19 +52,14 @@ struct List {
 
 /// Reads the list for a retraction in doubt where one is due, and writes down what it shows. Where the list of this process
 /// is new enough it serves, without another request.
-pub async fn reconcile(
-    reads: &Reads<'_>,
-    doubts: &Doubts,
-    ledger: &mut Ledger,
-    retraction: &mut Retraction,
-) -> Result<()> {
+pub async fn reconcile(ctx: &Context<'_>, doubts: &Doubts, ledger: &Ledger, retraction: &mut Retraction) -> Result<()> {
     let Some(sent_at) = retraction.sent_at().and_then(|at| at.parse::<Timestamp>().ok()) else { return Ok(()) };
     let looks = looks_of(retraction);
-    let mut known = reads.lists.0.lock().await;
+    let mut known = ctx.session.lists.0.lock().await;
     let list = match known.list.clone().filter(|list| serves(list, sent_at, &looks, doubts)) {
         Some(list) => list,
-        None if is_due(&mut known, ledger, sent_at, &looks, doubts, reads.clock.now())? => {
-            let list = Arc::new(read(reads, doubts, ledger).await?);
+        None if is_due(&mut known, ledger, sent_at, &looks, doubts, ctx.clock.now())? => {
+            let list = Arc::new(read(ctx, doubts, ledger).await?);
             (known.newest, known.list) = (Some(list.at), Some(Arc::clone(&list)));
             list
         }
@@ -72,17 +67,17 @@ pub async fn reconcile(
     };
     drop(known);
     // What is not in two lists an hour apart counts as not received: that hour must not be a jump of the clock.
-    if reads.clock_ahead().is_some() {
-        reads.vendor_now()?;
+    if ctx.clock_ahead().is_some() {
+        ctx.vendor_now()?;
     }
     let action = match retraction.target() {
         // Whether the action is reversed says nothing about a change of it.
         Target::Action(action_id) if retraction.road != Road::Modification => {
-            action_now(reads, &action_id, sent_at).await?
+            action_now(ctx, &action_id, sent_at).await?
         }
         _ => None,
     };
-    *retraction = conclude(reads, doubts, ledger, retraction, sent_at, looks, &list, action.as_ref())?;
+    *retraction = conclude(ctx, doubts, ledger, retraction, sent_at, looks, &list, action.as_ref())?;
     Ok(())
 }
 
@@ -119,10 +114,10 @@ fn is_due(
 }
 
 /// Reads the list; that it cannot be read is an answer too, and has its pause like any other.
-async fn read(reads: &Reads<'_>, doubts: &Doubts, ledger: &Ledger) -> Result<List> {
-    let at = reads.clock.now();
-    reads.report.note("reading the vendor's list of submissions, to find out what was received");
-    let listed = match reads.brand.submissions(doubts.list_pages).await {
+async fn read(ctx: &Context<'_>, doubts: &Doubts, ledger: &Ledger) -> Result<List> {
+    let at = ctx.clock.now();
+    ctx.report.note("reading the vendor's list of submissions, to find out what was received");
+    let listed = match ctx.brand.submissions(doubts.list_pages).await {
         Ok(listed) => listed,
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
             let doubt = Some(format!("it could not be read: {error}"));
@@ -160,9 +155,9 @@ fn missing_from(ledger: &Ledger, rows: &[Submission], doubts: &Doubts, at: Times
 
 #[expect(clippy::too_many_arguments, reason = "everything that one entry of the ledger rests on, once")]
 fn conclude(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     doubts: &Doubts,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &Retraction,
     sent_at: Timestamp,
     mut looks: Vec<ListLook>,
@@ -180,7 +175,7 @@ fn conclude(
         sent_at,
         others: &others,
     };
-    let now = reads.clock.now();
+    let now = ctx.clock.now();
     let rows = list.rows.len();
     let shown = action.map(|action| action.details.clone());
     let seen = reconcile::search(&question, &list.rows);
@@ -234,8 +229,8 @@ struct ActionSeen {
 }
 
 /// The action and its log, where the vendor shows them; Advocate's actions need not be there (`docs/vendor/brand.md` §3).
-async fn action_now(reads: &Reads<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
-    let action = match reads.brand.action(id).await {
+async fn action_now(ctx: &Context<'_>, id: &ActionId, sent_at: Timestamp) -> Result<Option<ActionSeen>> {
+    let action = match ctx.brand.action(id).await {
         Ok(Some(action)) => action,
         Ok(None) => return Ok(None),
         Err(error) if is_no_answer(&error) => return Ok(None),
@@ -245,7 +240,7 @@ async fn action_now(reads: &Reads<'_>, id: &ActionId, sent_at: Timestamp) -> Res
     if !action.is_reversed() {
         return Ok(Some(ActionSeen { details: json!({ "state": state }), reversed_since: None }));
     }
-    let now = reads.clock.now();
+    let now = ctx.clock.now();
     let earliest = sent_at.checked_sub(CLOCKS_DIFFER).unwrap_or(sent_at);
     let campaign = action.campaign_id.or_else(|| id.as_str().split('.').next().map(str::to_owned));
     let filter = UpdateFilter {
@@ -254,7 +249,7 @@ async fn action_now(reads: &Reads<'_>, id: &ActionId, sent_at: Timestamp) -> Res
         to: now,
         state: Some("REVERSED".to_owned()),
     };
-    let updates = match reads.brand.action_updates(&filter, LOG_PAGES).await {
+    let updates = match ctx.brand.action_updates(&filter, LOG_PAGES).await {
         Ok(updates) => Some(updates),
         Err(error) if is_no_answer(&error) => None,
         Err(error) => return Err(error),

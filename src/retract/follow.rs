@@ -9,41 +9,41 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::dispatch::presume_dead;
+use super::dispatch::mark_unknown;
 use super::judge::{Decision, MISSING, Sight, Snapshot, SubmissionSeen, contradiction, judge, reads_cancelled};
 use super::live::{Known, look, snapshots};
 use super::plan::Kept;
 use super::preflight::refresh_index;
 use super::reconcile::{CLOCKS_DIFFER, has_passed};
 use super::referral::{self, About, ReferralSnapshot};
-use super::{Follows, PACE, Reads, Submissions, adjust, cancel, doubt};
+use super::{Context, Follows, PACE, Submissions, adjust, cancel, doubt};
 use crate::clock::signed;
 use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target, VENDOR_TIME_INEXACT_MS};
 use crate::store::ProcessLock;
-use crate::store::index::{IndexReader, IndexedReward, Via};
+use crate::store::index::{IndexedReward, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 use crate::vendor::{ReferralAnswer, SubmissionStatus};
 
 /// Follows one retraction until it is at an end, the time is up, or a signal came.
 pub async fn follow(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: Retraction,
 ) -> Result<Retraction> {
     let order = retraction.order_id.clone();
-    let Some(mut retraction) = wake(reads, ledger, retraction)? else {
+    let Some(mut retraction) = wake(ctx, ledger, retraction)? else {
         return Err(Error::new(Kind::Busy, format!("order {order} is being retracted right now by another process"))
             .hint("run `recoup verify` in a moment"));
     };
     if matches!(retraction.state, State::Confirmed | State::Partial) {
-        return check_again(reads, ledger, retraction).await;
+        return check_again(ctx, ledger, retraction).await;
     }
     if retraction.state == State::NotReceived {
         // Not open, and yet a proof that it was received after all would outrank what two lists did not show.
-        look_once(reads, follows, ledger, &mut retraction, false, &mut 0).await?;
+        look_once(ctx, follows, ledger, &mut retraction, false, &mut 0).await?;
         return Ok(retraction);
     }
     let began = Instant::now();
@@ -51,20 +51,20 @@ pub async fn follow(
     let end = if follows.wait.is_zero() { None } else { began.checked_add(follows.wait) };
     let mut pause = follows.first_poll;
     let mut reads_since_complete = 0;
-    let progress = reads.report.progress("following the submission");
+    let progress = ctx.report.progress("following the submission");
     while retraction.state.is_open() {
         let over = began.elapsed().saturating_add(pause) > follows.wait;
-        let last = over || reads.stop.is_cancelled();
+        let last = over || ctx.stop.is_cancelled();
         let time_up = over && follows.concludes;
         let before = retraction.state;
-        let look = Box::pin(look_once(reads, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
-        match within(reads, end, look).await {
+        let look = Box::pin(look_once(ctx, follows, ledger, &mut retraction, time_up, &mut reads_since_complete));
+        match within(ctx, end, look).await {
             Ok(()) => {}
             // Another process follows the same retraction and wrote first: what it wrote is as good.
             Err(error) if error.kind == Kind::Busy => retraction = ledger.get(retraction.id)?,
             // Not being able to look is no reason to lose what is known; the credentials are another matter.
             Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) && !last => {
-                reads.report.note(format!("could not look just now: {error}"));
+                ctx.report.note(format!("could not look just now: {error}"));
             }
             Err(error) => return Err(error),
         }
@@ -76,8 +76,8 @@ pub async fn follow(
         progress.show(u64::from(reads_since_complete), None, &text);
         if retraction.state.is_open() && !was_found {
             tokio::select! {
-                () = reads.clock.sleep(pause) => {}
-                () = reads.stop.cancelled() => {}
+                () = ctx.clock.sleep(pause) => {}
+                () = ctx.stop.cancelled() => {}
             }
         }
         pause = follows.longer(pause);
@@ -87,7 +87,7 @@ pub async fn follow(
 
 /// Does `work`, but not beyond `end` if all that it does is wait for the vendor's quota: `--wait` bounds that as well.
 pub(super) async fn within<T>(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     end: Option<Instant>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
@@ -100,9 +100,9 @@ pub(super) async fn within<T>(
             done = &mut work => return done,
             () = tokio::time::sleep_until(look) => look = Instant::now() + PACE,
         }
-        let waits = [reads.advocate.stats().waiting_until, reads.brand.stats().waiting_until];
+        let waits = [ctx.advocate.stats().waiting_until, ctx.brand.stats().waiting_until];
         let Some(until) = waits.into_iter().flatten().max() else { continue };
-        if until.duration_since(reads.clock.now()) > signed(PACE) {
+        if until.duration_since(ctx.clock.now()) > signed(PACE) {
             return Err(Error::new(
                 Kind::Parked,
                 format!("the quota is used up until {until:.0}, and the time to follow it (`--wait`) is over"),
@@ -113,7 +113,7 @@ pub(super) async fn within<T>(
 }
 
 /// A retraction left at *sending* by a dead process becomes *unknown*; `None` where its process lives.
-fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
+fn wake(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Option<Retraction>> {
     if retraction.state != State::Sending {
         return Ok(Some(retraction));
     }
@@ -121,7 +121,7 @@ fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
     // Its process may have written the answer and ended since the row was read.
     let newest = ledger.get(retraction.id)?;
     if newest.state == State::Sending {
-        presume_dead(ledger, &newest, reads.clock.now()).map(Some)
+        mark_unknown(ledger, &newest, ctx.clock.now()).map(Some)
     } else {
         Ok(Some(newest))
     }
@@ -129,38 +129,40 @@ fn wake(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Resul
 
 /// Reads the rewards of a proven retraction once more: a reward that no longer reads as cancelled takes the proof away. Rewards
 /// that cannot be read are an error: an old proof is not repeated as if it had been looked at.
-async fn check_again(reads: &Reads<'_>, ledger: &mut Ledger, retraction: Retraction) -> Result<Retraction> {
-    let RewardsNow { mut rewards, referrals, .. } = read_now(reads, ledger, &retraction).await.map_err(|error| {
+async fn check_again(ctx: &Context<'_>, ledger: &Ledger, retraction: Retraction) -> Result<Retraction> {
+    let RewardsNow { mut rewards, referrals, .. } = read_now(ctx, ledger, &retraction).await.map_err(|error| {
         let at = retraction.events.iter().rfind(|event| event.changes_state()).map_or("earlier", |event| &event.at);
         error.context(format!("it was proven at {at}, and its rewards could not be read again now"))
     })?;
     let before = Kept::of(&retraction)?.referrals;
-    let (after, new) = referrals_after(reads, &retraction, &before, referrals, &rewards).await?;
+    let (after, new) = referrals_after(ctx, &retraction, &before, referrals, &rewards).await?;
     rewards.extend(new);
     let proof: Vec<Snapshot> =
         retraction.detail("rewards").and_then(|kept| serde_json::from_value(kept.clone()).ok()).unwrap_or_default();
-    match contradiction(&proof, &rewards, &gone(reads, &retraction)?) {
+    match contradiction(&proof, &rewards, &gone(ctx, &retraction)?) {
         None => Ok(retraction),
         Some(message) => {
             let details = proof_details(&rewards, &after);
-            ledger.append(&retraction, State::Unconfirmed, &message, &details, reads.clock.now())
+            ledger.append(&retraction, State::Unconfirmed, &message, &details, ctx.clock.now())
         }
     }
 }
 
 /// The rewards of the action that a whole crawl has found to be deleted at the vendor.
-fn gone(reads: &Reads<'_>, retraction: &Retraction) -> Result<Vec<RewardId>> {
-    let gone = indexed_rewards(reads, &retraction.target())?.into_iter().filter(|indexed| indexed.gone);
+fn gone(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<RewardId>> {
+    let gone = indexed_rewards(ctx, &retraction.target())?.into_iter().filter(|indexed| indexed.gone);
     Ok(gone.map(|indexed| indexed.reward.reward_id).collect())
 }
 
 /// The rewards of the target that the index knows.
-fn indexed_rewards(reads: &Reads<'_>, target: &Target) -> Result<Vec<IndexedReward>> {
-    let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))? else { return Ok(Vec::new()) };
-    match target {
-        Target::Action(action_id) => reader.rewards_of_action(action_id),
-        Target::Order { order_id, .. } => Ok(reader.find(order_id)?.into_iter().map(|found| found.indexed).collect()),
-    }
+pub(super) fn indexed_rewards(ctx: &Context<'_>, target: &Target) -> Result<Vec<IndexedReward>> {
+    ctx.read_index(|index| match (index, target) {
+        (None, _) => Ok(Vec::new()),
+        (Some(index), Target::Action(action_id)) => index.rewards_of_action(action_id),
+        (Some(index), Target::Order { order_id, .. }) => {
+            Ok(index.find(order_id)?.into_iter().map(|found| found.indexed).collect())
+        }
+    })
 }
 
 /// When it was sent, in Unix milliseconds of the vendor's clock; the earliest possible moment if the clocks' difference is not known.
@@ -180,18 +182,18 @@ pub(super) fn sent_at_ms(retraction: &Retraction, kept: &Kept) -> i64 {
 
 /// One look: the submission, then the rewards; writes down what is new.
 async fn look_once(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &mut Retraction,
     time_up: bool,
     reads_since_complete: &mut u32,
 ) -> Result<()> {
     if retraction.road == Road::Modification {
-        return adjust::follow::look(reads, follows, ledger, retraction).await;
+        return adjust::follow::look(ctx, follows, ledger, retraction).await;
     }
     if retraction.road == Road::Reward {
-        return cancel::look(reads, follows, ledger, retraction, time_up).await;
+        return cancel::look(ctx, follows, ledger, retraction, time_up).await;
     }
     // Once its end is written down it costs no request.
     let sparing = match follows.submissions {
@@ -201,17 +203,17 @@ async fn look_once(
     let sparing =
         sparing.filter(|_| retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none());
     let mut seen = match sparing {
-        None => submission(reads, follows, ledger, retraction).await?,
+        None => submission(ctx, follows, ledger, retraction).await?,
         Some(_) => SubmissionSeen::Open,
     };
     if seen == SubmissionSeen::Open && sparing.is_none() {
         return Ok(());
     }
-    let RewardsNow { before, rewards, referrals } = read_now(reads, ledger, retraction).await?;
+    let RewardsNow { before, rewards, referrals } = read_now(ctx, ledger, retraction).await?;
     let kept = Kept::of(retraction)?;
     let sent_at = sent_at_ms(retraction, &kept);
     if sparing.is_some_and(|ask| ask || reads_cancelled(&before, &rewards, sent_at)) {
-        seen = submission(reads, follows, ledger, retraction).await?;
+        seen = submission(ctx, follows, ledger, retraction).await?;
     }
     if seen == SubmissionSeen::Open {
         return Ok(());
@@ -220,14 +222,14 @@ async fn look_once(
     *reads_since_complete += 1;
     let completed = retraction.events.iter().rev().find(|event| event.details.get("submission").is_some());
     let settled = submission == SubmissionSeen::Unreadable
-        || completed.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
+        || completed.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let reads_since_complete = *reads_since_complete;
     let mut sight = Sight { submission, sent_at, before, rewards, reads_since_complete, time_up, settled };
     let mut decision = judge(retraction.state, &sight);
     let mut after = Vec::new();
     if concludes(&decision) {
         let new;
-        (after, new) = referrals_after(reads, retraction, &kept.referrals, referrals, &sight.rewards).await?;
+        (after, new) = referrals_after(ctx, retraction, &kept.referrals, referrals, &sight.rewards).await?;
         if !new.is_empty() {
             sight.rewards.extend(new);
             decision = judge(retraction.state, &sight);
@@ -239,10 +241,10 @@ async fn look_once(
         }
         crash::point("proven");
         let details = proof_details(&sight.rewards, &after);
-        *retraction = ledger.append(retraction, state, &message, &details, reads.clock.now())?;
+        *retraction = ledger.append(retraction, state, &message, &details, ctx.clock.now())?;
     }
     if retraction.state == State::Unknown {
-        doubt::reconcile(reads, &follows.doubts, ledger, retraction).await?;
+        doubt::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
     }
     Ok(())
 }
@@ -263,7 +265,7 @@ fn concludes(decision: &Decision) -> bool {
 
 /// The referrals of the plan as they are now, and rewards of the action that only they name.
 async fn referrals_after(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     retraction: &Retraction,
     before: &[ReferralSnapshot],
     answered: Vec<(String, ReferralAnswer)>,
@@ -271,7 +273,7 @@ async fn referrals_after(
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
     let target = retraction.target();
     let about = About { target: &target, order_id: &retraction.order_id };
-    referral::after(reads, about, before, answered, rewards).await
+    referral::after(ctx, about, before, answered, rewards).await
 }
 
 /// What one read of a retraction's rewards found.
@@ -286,22 +288,22 @@ struct RewardsNow {
 
 /// The rewards as they were before, and every known reward of the action now.
 pub(super) async fn rewards_now(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     ledger: &Ledger,
     retraction: &Retraction,
 ) -> Result<(Vec<Snapshot>, Vec<Snapshot>)> {
-    read_now(reads, ledger, retraction).await.map(|now| (now.before, now.rewards))
+    read_now(ctx, ledger, retraction).await.map(|now| (now.before, now.rewards))
 }
 
 /// The rewards of the plan, those that the index has learnt of since, and those that turn up in the same accounts.
-async fn read_now(reads: &Reads<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
+async fn read_now(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retraction) -> Result<RewardsNow> {
     let kept = Kept::of(retraction)?;
     if retraction.road == Road::Reward {
-        let rewards = cancel::read_again(reads, &kept.rewards).await?;
+        let rewards = cancel::read_again(ctx, &kept.rewards).await?;
         return Ok(RewardsNow { before: kept.rewards, rewards, referrals: Vec::new() });
     }
     let target = retraction.target();
-    let indexed = indexed_rewards(reads, &target)?;
+    let indexed = indexed_rewards(ctx, &target)?;
     let account = |was: &Snapshot| {
         // A crawl may have found it in another account since.
         let newer = indexed.iter().find(|indexed| indexed.reward.reward_id.as_str() == was.reward_id);
@@ -324,12 +326,12 @@ async fn read_now(reads: &Reads<'_>, ledger: &Ledger, retraction: &Retraction) -
         }
     }
     let referrals: Vec<String> = kept.referrals.iter().map(|referral| referral.referral_id.clone()).collect();
-    let mut seen = look(reads, &known, &referrals).await?;
+    let mut seen = look(ctx, &known, &referrals).await?;
     seen.check_sources()?;
     if let Some(trouble) = seen.trouble {
         return Err(trouble);
     }
-    refresh_index(reads, &target, &seen);
+    refresh_index(ctx, &target, &seen);
     let mut rewards = snapshots(&seen, &target, &kept.rewards);
     // What a crawl has found gone, was no part of the plan, and is not to be found now is no reward any more.
     rewards.retain(|reward| reward.state != MISSING || gone.iter().all(|id| id.as_str() != reward.reward_id));
@@ -343,22 +345,22 @@ async fn read_now(reads: &Reads<'_>, ledger: &Ledger, retraction: &Retraction) -
 
 /// How far the submission is; its completion is written down once.
 pub(super) async fn submission(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     follows: &Follows,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     retraction: &mut Retraction,
 ) -> Result<SubmissionSeen> {
     if let Some(known) = retraction.detail("submission") {
         return Ok(seen_from(known));
     }
     let queued = retraction.events.iter().find(|event| event.state == State::Queued);
-    let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, reads.clock.now()));
+    let given_up = queued.and_then(Event::moment).is_some_and(|at| has_passed(at, follows.settle, ctx.clock.now()));
     let Some(queued_uri) = retraction.text("queued_uri").map(str::to_owned) else {
         // One that was taken over from a list which gives it no name can be asked about by nobody.
         let is_nameless = retraction.state == State::Queued && given_up;
         return Ok(if is_nameless { SubmissionSeen::Unreadable } else { SubmissionSeen::None });
     };
-    let found = match reads.brand.submission(&queued_uri).await {
+    let found = match ctx.brand.submission(&queued_uri).await {
         Ok(Some(found)) => found,
         // The vendor keeps submissions for 90 days at most, and a link may be one that is not followed: after a while the
         // rewards alone have to tell.
@@ -367,7 +369,7 @@ pub(super) async fn submission(
         Err(error) => return Err(error),
     };
     // When it completed begins a window, so the clock must be right before that is written down.
-    reads.vendor_now()?;
+    ctx.vendor_now()?;
     if !found.is_complete() {
         // A status of another name may be an end that nobody has published.
         let is_strange = matches!(found.status, SubmissionStatus::Other(_));
@@ -391,7 +393,7 @@ pub(super) async fn submission(
             found.error_reasons.join(" ")
         )
     };
-    *retraction = ledger.append(retraction, retraction.state, &message, &details, reads.clock.now())?;
+    *retraction = ledger.append(retraction, retraction.state, &message, &details, ctx.clock.now())?;
     crash::point("completed");
     Ok(retraction.detail("submission").map_or(SubmissionSeen::Open, seen_from))
 }

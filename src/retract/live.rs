@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Reads;
+use super::Context;
 use super::judge::{MISSING, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
@@ -107,7 +107,7 @@ pub struct AccountLook {
 ///
 /// Of the referrals, as many come with it as accounts are asked by GraphQL: one document holds an account's rewards and one
 /// referral.
-pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> Result<Look> {
+pub async fn look(ctx: &Context<'_>, known: &[Known], referrals: &[String]) -> Result<Look> {
     let mut accounts: Vec<AccountLook> = Vec::new();
     let (mut wanted, mut answered) = (referrals.iter(), Vec::new());
     // Nobody is asked about an account that was forgotten: its rewards are read by their IDs.
@@ -117,7 +117,7 @@ pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> R
                 known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
             let asked = if by_graphql {
                 let referral = wanted.next();
-                let both = ask_by_graphql(reads, &reward.account_id, known, referral).await?;
+                let both = ask_by_graphql(ctx, &reward.account_id, known, referral).await?;
                 both.map(|(asked, answer)| {
                     answered.extend(referral.cloned().zip(answer));
                     asked
@@ -127,48 +127,40 @@ pub async fn look(reads: &Reads<'_>, known: &[Known], referrals: &[String]) -> R
             };
             accounts.push(match asked {
                 Some(asked) => asked,
-                None => ask(reads, &reward.account_id).await?,
+                None => ask(ctx, &reward.account_id).await?,
             });
         }
     }
-    let of_referrals = known_in_referrals(reads, &answered, known);
+    let of_referrals = known_in_referrals(ctx, &answered, known);
     accounts.extend(of_referrals);
-    let (now, _) = vendor_time(reads);
+    let (now, _) = ctx.vendor_now_or_own();
     keep_what_stands(&mut accounts, now.as_millisecond());
     let mut found = Vec::with_capacity(known.len());
     for reward in known {
         let place = match listed(&accounts, reward) {
             Some(place) => place,
-            None => by_id(reads, reward).await?,
+            None => by_id(ctx, reward).await?,
         };
         found.push((reward.clone(), place));
     }
-    let (now, trouble) = vendor_time(reads);
+    let (now, trouble) = ctx.vendor_now_or_own();
     Ok(Look { found, accounts, now, trouble: trouble.filter(|_| !known.is_empty()), referrals: answered })
 }
 
 /// What the referrals say of known rewards: one that no list has is read there by the API that its link came by.
-fn known_in_referrals(reads: &Reads<'_>, answered: &[(String, ReferralAnswer)], known: &[Known]) -> Vec<AccountLook> {
+fn known_in_referrals(ctx: &Context<'_>, answered: &[(String, ReferralAnswer)], known: &[Known]) -> Vec<AccountLook> {
     let rewards = answered.iter().flat_map(|(_, answer)| match answer {
         ReferralAnswer::Read(referral) => referral.rewards.as_slice(),
         ReferralAnswer::Unreadable(_) => &[],
     });
-    let read = rewards.filter_map(|raw| read_own(reads, raw.get(), None, Via::GraphQl).ok());
+    let read = rewards.filter_map(|raw| read_own(ctx, raw.get(), None, Via::GraphQl).ok());
     let of_known = read.filter(|live| known.iter().any(|known| known.reward_id == live.extracted.reward.reward_id));
-    let asked_at = reads.clock.now();
+    let asked_at = ctx.clock.now();
     let account = |live: LiveReward| {
         let account = live.extracted.reward.account_id.clone();
         AccountLook { account, rewards: Some(vec![live]), asked_at }
     };
     of_known.map(account).collect()
-}
-
-/// The time by the vendor's clock; by this machine's, and why, if the vendor's cannot be used.
-fn vendor_time(reads: &Reads<'_>) -> (Timestamp, Option<Error>) {
-    match reads.vendor_now() {
-        Ok(now) => (now, None),
-        Err(trouble) => (reads.clock.now(), Some(trouble)),
-    }
 }
 
 /// Where the lists have a known reward; `None` if none of them has it.
@@ -231,12 +223,12 @@ impl Place {
     }
 }
 
-async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
-    let asked_at = reads.clock.now();
-    let rewards = match reads.advocate.rewards(account, None).await? {
+async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<AccountLook> {
+    let asked_at = ctx.clock.now();
+    let rewards = match ctx.advocate.rewards(account, None).await? {
         Rewards::NoSuchAccount => None,
         Rewards::Listed(list) => {
-            let own = |raw: Box<RawValue>| read_own(reads, raw.get(), Some(account), Via::Rest);
+            let own = |raw: Box<RawValue>| read_own(ctx, raw.get(), Some(account), Via::Rest);
             Some(list.into_iter().map(own).collect::<Result<_>>()?)
         }
     };
@@ -249,18 +241,18 @@ async fn ask(reads: &Reads<'_>, account: &AccountId) -> Result<AccountLook> {
 /// The filter is the server's, and it may let rewards of other accounts through, which say nothing about this one: unless one is
 /// a known reward, is listed for this account as well, or names no account.
 async fn ask_by_graphql(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     account: &AccountId,
     known: &[Known],
     referral: Option<&String>,
 ) -> Result<Option<(AccountLook, Option<ReferralAnswer>)>> {
-    let (asked_at, filter) = (reads.clock.now(), json!({"accountId_eq": account.as_str()}));
+    let (asked_at, filter) = (ctx.clock.now(), json!({"accountId_eq": account.as_str()}));
     let answer = match referral {
-        None => match reads.advocate.graph_rewards_of(&filter).await? {
+        None => match ctx.advocate.graph_rewards_of(&filter).await? {
             Graph::Answer(listed) => Graph::Answer((listed, None)),
             Graph::Refused(refusal) => Graph::Refused(refusal),
         },
-        Some(id) => match reads.advocate.graph_rewards_and_referral(&filter, id).await? {
+        Some(id) => match ctx.advocate.graph_rewards_and_referral(&filter, id).await? {
             Graph::Answer((listed, referral)) => Graph::Answer((listed, Some(referral))),
             Graph::Refused(refusal) => Graph::Refused(refusal),
         },
@@ -273,20 +265,20 @@ async fn ask_by_graphql(
     if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
         return Err(foreign("another account"));
     }
-    let own = own.iter().map(|reward| read_own(reads, reward.raw.get(), Some(account), Via::GraphQl));
+    let own = own.iter().map(|reward| read_own(ctx, reward.raw.get(), Some(account), Via::GraphQl));
     let looked = AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at };
     Ok(Some((looked, referral)))
 }
 
-async fn by_id(reads: &Reads<'_>, reward: &Known) -> Result<Place> {
-    let Some(raw) = reads.advocate.reward(&reward.reward_id).await? else { return Ok(Place::Missing) };
-    Ok(Place::of(read_own(reads, &raw, None, Via::Rest)?, reward))
+async fn by_id(ctx: &Context<'_>, reward: &Known) -> Result<Place> {
+    let Some(raw) = ctx.advocate.reward(&reward.reward_id).await? else { return Ok(Place::Missing) };
+    Ok(Place::of(read_own(ctx, &raw, None, Via::Rest)?, reward))
 }
 
 /// Reads a reward that an answer holds, against what was asked: another tenant's, or in the list of an account one of another
 /// account, makes the answer unreadable, as does a reward that cannot be read, since that could be any reward.
-pub(super) fn read_own(reads: &Reads<'_>, raw: &str, asked: Option<&AccountId>, via: Via) -> Result<LiveReward> {
-    own(raw, asked, reads.advocate.tenant(), reads.mapping, via)
+pub(super) fn read_own(ctx: &Context<'_>, raw: &str, asked: Option<&AccountId>, via: Via) -> Result<LiveReward> {
+    own(raw, asked, ctx.advocate.tenant(), ctx.mapping, via)
 }
 
 pub(super) fn own(

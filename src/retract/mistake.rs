@@ -66,7 +66,7 @@ pub struct Before {
 
 /// Writes down that a retraction was a mistake.
 pub fn run(
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     id: i64,
     ticket: &str,
     reason: Option<&str>,

@@ -18,12 +18,12 @@ use super::resend::{self, Again};
 use super::resolve::{check_age, check_links, is_linked, resolve, rewards_of};
 use super::verdict::{Check, Finding, Findings};
 use super::windows::ActionFacts;
-use super::{Options, Reads};
+use super::{Context, Options};
 use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, describe_coverage};
 use crate::model::program_rule::ProgramRule;
 use crate::model::{Coverage, OrderId, RewardId, Target};
-use crate::store::index::{IndexReader, Via};
+use crate::store::index::{IndexReader, IndexedReward, Via};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
 /// What is to be done about one action.
@@ -160,48 +160,50 @@ impl Kept {
     }
 }
 
-/// Makes the plan for one order; for one action of it where `only` names that.
-pub async fn make(
-    reads: &Reads<'_>,
-    ledger: Option<&Ledger>,
-    order_id: &OrderId,
-    options: &Options,
-    only: Option<&Target>,
-) -> Result<Plan> {
-    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
-    from_index(reads, reader.as_ref(), ledger, order_id, options, only).await
+/// What the index knows of an order.
+struct IndexedOrder {
+    coverage: Coverage,
+    is_found: bool,
+    /// The order has more than one action.
+    several: bool,
+    actions: Vec<IndexedAction>,
 }
 
-/// The same by an index that is open already; `None` where there is none.
-pub async fn from_index(
-    reads: &Reads<'_>,
-    reader: Option<&IndexReader>,
+/// What the index knows of one action that the person means.
+struct IndexedAction {
+    target: Target,
+    /// The action's rewards, and those of the same order that have no ActionId.
+    rewards: Vec<IndexedReward>,
+    /// The referrals of the rewards that came by GraphQL.
+    referrals: Vec<String>,
+}
+
+/// Makes the plan for one order; for one action of it if `only` names that.
+pub async fn make(
+    ctx: &Context<'_>,
     ledger: Option<&Ledger>,
     order_id: &OrderId,
     options: &Options,
     only: Option<&Target>,
 ) -> Result<Plan> {
-    let Some(reader) = reader else {
+    let indexed = ctx.read_index(|index| match index {
+        Some(index) => read_index(index, ledger, order_id, options, only).map(Some),
+        None => Ok(None),
+    })?;
+    let Some(IndexedOrder { coverage, is_found, several, actions: indexed }) = indexed else {
         return from_ledger(ledger, order_id, Coverage::default(), options)?.ok_or_else(|| {
             Error::new(Kind::NotIndexed, "there is no index yet")
                 .hint("run `recoup crawl` first, or `recoup lookup ORDER --participant EMAIL`")
         });
     };
-    guard::check_ledger(Some(reader), ledger)?;
-    let coverage = reader.coverage()?;
-    let matches = reader.find(order_id)?;
-    if matches.is_empty() {
+    if !is_found {
         return match from_ledger(ledger, order_id, coverage.clone(), options)? {
             Some(plan) => Ok(plan),
-            None => Err(not_indexed(reader, order_id, &coverage)?),
+            None => Err(ctx.read_index(|index| not_indexed(index, order_id, &coverage))?),
         };
     }
-    let targets = resolve(order_id, &matches, options)?;
     let mut actions = Vec::new();
-    let several =
-        targets.len() > 1 || matches.iter().filter_map(|m| m.action_id.as_ref()).collect::<BTreeSet<_>>().len() > 1;
-    for target in targets.into_iter().filter(|target| only.is_none_or(|only| only == target)) {
-        let known = rewards_of(reader, &target, &matches)?;
+    for IndexedAction { target, rewards: known, referrals } in indexed {
         let linked: Vec<RewardId> =
             known.iter().filter(|r| is_linked(r, &target)).map(|r| r.reward.reward_id.clone()).collect();
         let found = ledger.map(|ledger| sent_before(ledger, &target, order_id, &linked)).transpose()?.flatten();
@@ -220,14 +222,12 @@ pub async fn from_index(
         if let Some(ledger) = ledger.filter(|_| options.road.takes_all_back()) {
             check_refused_before(ledger, &target, order_id, options)?;
             if options.resend && options.road == Road::Reversal {
-                again = resend::again(ledger, &target, found.as_ref(), options, reads.clock.now())?;
+                again = resend::again(ledger, &target, found.as_ref(), options, ctx.clock.now())?;
             }
         }
         let mut findings = Findings::new(&options.overrides);
         check_links(&mut findings, order_id, &target, &known, options);
-        check_age(&mut findings, &known, &coverage, reads.clock.now(), options.max_index_age);
-        let by_graphql = known.iter().filter(|indexed| indexed.via == Via::GraphQl);
-        let referrals = reader.referral_ids(by_graphql.map(|indexed| &indexed.reward.reward_id))?;
+        check_age(&mut findings, &known, &coverage, ctx.clock.now(), options.max_index_age);
         let question = Question {
             order_id,
             target: &target,
@@ -237,12 +237,35 @@ pub async fn from_index(
             several,
             options,
         };
-        let mut action = preflight(reads, question, findings).await?;
+        let mut action = preflight(ctx, question, findings).await?;
         resend::apply(ledger, &mut action, again)?;
         actions.push(action);
     }
-    let clock_ahead = reads.clock_ahead();
+    let clock_ahead = ctx.clock_ahead();
     Ok(Plan { order_id: order_id.clone(), coverage, actions, made: Instant::now(), clock_ahead })
+}
+
+fn read_index(
+    index: &IndexReader,
+    ledger: Option<&Ledger>,
+    order_id: &OrderId,
+    options: &Options,
+    only: Option<&Target>,
+) -> Result<IndexedOrder> {
+    guard::check_ledger(Some(index), ledger)?;
+    let coverage = index.coverage()?;
+    let matches = index.find(order_id)?;
+    let targets = if matches.is_empty() { Vec::new() } else { resolve(order_id, &matches, options)? };
+    let several =
+        targets.len() > 1 || matches.iter().filter_map(|m| m.action_id.as_ref()).collect::<BTreeSet<_>>().len() > 1;
+    let mut actions = Vec::new();
+    for target in targets.into_iter().filter(|target| only.is_none_or(|only| only == target)) {
+        let rewards = rewards_of(index, &target, &matches)?;
+        let by_graphql = rewards.iter().filter(|indexed| indexed.via == Via::GraphQl);
+        let referrals = index.referral_ids(by_graphql.map(|indexed| &indexed.reward.reward_id))?;
+        actions.push(IndexedAction { target, rewards, referrals });
+    }
+    Ok(IndexedOrder { coverage, is_found: !matches.is_empty(), several, actions })
 }
 
 /// An order that the index does not have, or no longer has, may still have been retracted.
@@ -277,9 +300,9 @@ fn from_ledger(
 }
 
 /// Nothing is sent for an order that the index does not have exactly; known orders that may be meant are named.
-fn not_indexed(reader: &IndexReader, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
+fn not_indexed(index: Option<&IndexReader>, order_id: &OrderId, coverage: &Coverage) -> Result<Error> {
     let error = |message| Error::new(Kind::NotIndexed, message);
-    if let Some(unclear) = lookup::why_unclear(reader, order_id)? {
+    if let Some(unclear) = index.map(|index| lookup::why_unclear(index, order_id)).transpose()?.flatten() {
         return Ok(error(unclear).hint(format!(
             "order IDs match exactly, and nothing was sent: name the order exactly, {}",
             describe_coverage(coverage)

@@ -17,11 +17,11 @@ use super::resolve::{is_linked, linked_elsewhere};
 use super::rule;
 use super::verdict::{Check, Findings, Verdict};
 use super::windows::{self, ActionFacts};
-use super::{Options, Reads};
+use super::{Context, Options};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
-use crate::store::index::{Index, IndexedReward, ReadReward, Via};
+use crate::store::index::{IndexedReward, ReadReward, Via};
 
 /// What a preflight is about.
 pub struct Question<'a> {
@@ -42,14 +42,14 @@ pub struct Question<'a> {
 }
 
 /// Reads every known reward of the action as it is now, and the action itself where there is something to send.
-pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: Findings) -> Result<ActionPlan> {
+pub async fn preflight(ctx: &Context<'_>, question: Question<'_>, mut findings: Findings) -> Result<ActionPlan> {
     let Question { order_id, target, indexed, coverage, referrals, several, options } = question;
     let known: Vec<Known> = indexed
         .iter()
         .map(|r| Known { reward_id: r.reward.reward_id.clone(), account_id: r.listed_by.clone(), via: r.via })
         .collect();
-    let mut seen = look(reads, &known, referrals).await?;
-    let (referrals, of_referral) = referral::before(reads, About { target, order_id }, &mut seen).await?;
+    let mut seen = look(ctx, &known, referrals).await?;
+    let (referrals, of_referral) = referral::before(ctx, About { target, order_id }, &mut seen).await?;
     if let Some(trouble) = &seen.trouble {
         findings.stop(Check::ClocksApart, trouble.message.clone(), trouble.hint.clone().unwrap_or_default());
     }
@@ -140,10 +140,10 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         let live: Vec<&Reward> = seen.relevant(target).map(|live| &live.extracted.reward).collect();
         what_is_not_cancellable(&mut findings, &rewards, &live, now_ms);
         if options.needs_the_rule() {
-            rules = rule::check(reads, seen.relevant(target), &rewards, &mut findings).await?;
+            rules = rule::check(ctx, seen.relevant(target), &rewards, &mut findings).await?;
         }
         let now = seen.now;
-        facts = action_facts(reads, target, options, now, &mut findings).await?;
+        facts = action_facts(ctx, target, options, now, &mut findings).await?;
         event_at = windows::event_at(target.action_id(), &live, &facts, now);
         if let Some(event_at) = event_at {
             windows::age(&mut findings, event_at, now);
@@ -161,8 +161,8 @@ pub async fn preflight(reads: &Reads<'_>, question: Question<'_>, mut findings: 
         step = Step::Stop;
     } else {
         // Only now: a look that ended in a refusal must not change what the next one finds.
-        refresh_index(reads, target, &seen);
-        referral::keep(reads, &referrals);
+        refresh_index(ctx, target, &seen);
+        referral::keep(ctx, &referrals);
     }
     let program_id = seen.relevant(target).find_map(|live| live.extracted.reward.program_id.clone());
     let target = target.clone();
@@ -260,7 +260,7 @@ fn what_is_not_cancellable(findings: &mut Findings, rewards: &[Snapshot], live: 
 
 /// The action itself, if the Brand API shows it: whether it has an Advocate event is not published (`docs/vendor/brand.md` §3).
 async fn action_facts(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     target: &Target,
     options: &Options,
     now: Timestamp,
@@ -269,7 +269,7 @@ async fn action_facts(
     // What part of it was refunded, only the action can tell.
     let is_wanted = options.read_action || options.refund.as_ref().is_some_and(RefundClaim::needs_the_action);
     let Some(action_id) = target.action_id().filter(|_| is_wanted) else { return Ok(ActionFacts::default()) };
-    let found = match reads.brand.action(action_id).await {
+    let found = match ctx.brand.action(action_id).await {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(ActionFacts::default()),
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Network | Kind::Vendor) => {
@@ -287,9 +287,8 @@ async fn action_facts(
     let mut program_type = None;
     // The list of programs is asked for only where it decides something.
     if locking_date.is_some_and(|locked| locked <= now) {
-        let programs = reads.programs.get_or_try_init(|| reads.brand.programs()).await;
-        let program =
-            programs.ok().and_then(|list| list.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref()));
+        let programs = ctx.programs().await.unwrap_or_default();
+        let program = programs.iter().find(|program| Some(&program.id) == found.campaign_id.as_ref());
         program_type = program.and_then(|program| program.program_type.clone());
     }
     Ok(ActionFacts {
@@ -354,9 +353,9 @@ fn what_to_know(findings: &mut Findings, target: &Target, coverage: &Coverage) {
 
 /// What was just read is newer than the index, so it goes there: the rewards that were asked about, and no verdict about
 /// any that was not found, or that names another account: only that account's list shows that it has moved. The index is a cache: not being able to write it stops nothing, and none is made here.
-pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
-    let asked_at = look.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| reads.clock.now());
-    in_index(reads, |index| {
+pub fn refresh_index(ctx: &Context<'_>, target: &Target, look: &Look) {
+    let asked_at = look.accounts.iter().map(|asked| asked.asked_at).min().unwrap_or_else(|| ctx.clock.now());
+    ctx.cache_in_index(|index| {
         let at_home = look.found.iter().filter_map(|(_, place)| match place {
             Place::Home(live) => Some(&**live),
             Place::Elsewhere(_) | Place::Missing => None,
@@ -368,21 +367,4 @@ pub fn refresh_index(reads: &Reads<'_>, target: &Target, look: &Look) {
         }
         Ok(())
     });
-}
-
-/// Writes into the index if there is one. It is a cache: not being able to write it is said, and stops nothing.
-pub(super) fn in_index(reads: &Reads<'_>, work: impl FnOnce(&mut Index) -> Result<()>) {
-    if !reads.index.exists() {
-        return;
-    }
-    // Kept open: a file of refunds refreshes thousands of rewards one by one.
-    let mut kept = reads.freshened.borrow_mut();
-    let opened = match kept.take() {
-        Some(index) => Ok(index),
-        None => Index::open(reads.index, reads.identity),
-    };
-    match opened.and_then(|mut index| work(&mut index).map(|()| index)) {
-        Ok(index) => *kept = Some(index),
-        Err(error) => reads.report.warn(format!("the index was not refreshed with what was read: {error}")),
-    }
 }

@@ -7,10 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Reads;
+use super::Context;
 use super::judge::Snapshot;
 use super::live::{AccountLook, LiveReward, Look, Place, own};
-use super::preflight::in_index;
 use crate::error::{Kind, Result};
 use crate::extract::referral_id;
 use crate::model::{OrderId, ReferralState, RewardId, Target};
@@ -102,7 +101,7 @@ impl About<'_> {
 /// Reads the referrals of a look's rewards, those that came with the look excepted. A reward of the action that nobody knew
 /// becomes part of the look; those of the order without an ActionId are returned, as snapshots.
 pub async fn before(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     about: About<'_>,
     look: &mut Look,
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
@@ -119,11 +118,11 @@ pub async fn before(
     let known: Vec<RewardId> =
         look.relevant(about.target).map(|live| live.extracted.reward.reward_id.clone()).collect();
     let now_ms = look.now.as_millisecond();
-    let reading = read(reads, about, &ids, std::mem::take(&mut look.referrals), &known, now_ms).await?;
+    let reading = read(ctx, about, &ids, std::mem::take(&mut look.referrals), &known, now_ms).await?;
     let of_order = reading.of_order.iter().map(|live| Snapshot { linked: false, ..live.snapshot(now_ms) }).collect();
     for live in reading.of_action {
         let account = live.extracted.reward.account_id.clone();
-        look.accounts.push(AccountLook { account, rewards: Some(vec![live]), asked_at: reads.clock.now() });
+        look.accounts.push(AccountLook { account, rewards: Some(vec![live]), asked_at: ctx.clock.now() });
     }
     Ok((reading.referrals, of_order))
 }
@@ -131,7 +130,7 @@ pub async fn before(
 /// Reads the referrals of the plan again, those that came with the rewards excepted. Rewards of the action or the order that
 /// nobody knew go into the index, and are returned.
 pub async fn after(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     about: About<'_>,
     before: &[ReferralSnapshot],
     answered: Vec<(String, ReferralAnswer)>,
@@ -139,10 +138,10 @@ pub async fn after(
 ) -> Result<(Vec<ReferralSnapshot>, Vec<Snapshot>)> {
     let ids: Vec<String> = before.iter().map(|was| was.referral_id.clone()).collect();
     let known: Vec<RewardId> = rewards.iter().map(|reward| RewardId::new(reward.reward_id.as_str())).collect();
-    let (now_ms, asked_at) = (reads.vendor_now()?.as_millisecond(), reads.clock.now());
-    let reading = read(reads, about, &ids, answered, &known, now_ms).await?;
-    keep(reads, &reading.referrals);
-    in_index(reads, |index| {
+    let (now_ms, asked_at) = (ctx.vendor_now()?.as_millisecond(), ctx.clock.now());
+    let reading = read(ctx, about, &ids, answered, &known, now_ms).await?;
+    keep(ctx, &reading.referrals);
+    ctx.cache_in_index(|index| {
         let new = reading.of_action.iter().chain(&reading.of_order);
         for live in new.filter(|live| !live.extracted.reward.account_id.as_str().is_empty()) {
             let reward = ReadReward::new(live.extracted.clone(), &live.raw).via(live.via);
@@ -156,8 +155,8 @@ pub async fn after(
 }
 
 /// What was read of referrals goes into the index, for look-ups.
-pub fn keep(reads: &Reads<'_>, referrals: &[ReferralSnapshot]) {
-    let read_at = reads.clock.now_ms();
+pub fn keep(ctx: &Context<'_>, referrals: &[ReferralSnapshot]) {
+    let read_at = ctx.clock.now_ms();
     let read = referrals.iter().filter(|referral| referral.state != ReferralState::NotReadable);
     let rows: Vec<ReferralRead> = read
         .map(|referral| ReferralRead {
@@ -169,12 +168,12 @@ pub fn keep(reads: &Reads<'_>, referrals: &[ReferralSnapshot]) {
         })
         .collect();
     if !rows.is_empty() {
-        in_index(reads, |index| rows.iter().try_for_each(|row| index.put_referral(row)));
+        ctx.cache_in_index(|index| rows.iter().try_for_each(|row| index.put_referral(row)));
     }
 }
 
 async fn read(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     about: About<'_>,
     ids: &[String],
     mut answered: Vec<(String, ReferralAnswer)>,
@@ -186,12 +185,12 @@ async fn read(
         let place = answered.iter().position(|(answered, _)| answered == id);
         let (answer, via) = match place {
             Some(place) => (answered.swap_remove(place).1, Via::GraphQl),
-            None => (by_rest(reads, id).await?, Via::Rest),
+            None => (by_rest(ctx, id).await?, Via::Rest),
         };
         let snapshot = match answer {
             ReferralAnswer::Unreadable(why) => unreadable(id, why),
             ReferralAnswer::Read(referral) => {
-                let fresh = unknown(reads, about, &referral, via, known).await?;
+                let fresh = unknown(ctx, about, &referral, via, known).await?;
                 match fresh {
                     None => unreadable(id, "one of its rewards cannot be read".to_owned()),
                     Some(fresh) => reading.take(about, referral, fresh, now_ms),
@@ -204,8 +203,8 @@ async fn read(
 }
 
 /// By REST. The quota and a signal are no reason to lose what the rewards prove.
-async fn by_rest(reads: &Reads<'_>, id: &str) -> Result<ReferralAnswer> {
-    match reads.advocate.referral(id).await {
+async fn by_rest(ctx: &Context<'_>, id: &str) -> Result<ReferralAnswer> {
+    match ctx.advocate.referral(id).await {
         Err(error) if matches!(error.kind, Kind::Parked | Kind::Interrupted) => {
             Ok(ReferralAnswer::Unreadable(error.message))
         }
@@ -216,7 +215,7 @@ async fn by_rest(reads: &Reads<'_>, id: &str) -> Result<ReferralAnswer> {
 /// The rewards of a referral that are not known; `None` if one of them cannot be read. By REST each is read by its ID, since a
 /// referral need not show all of it.
 async fn unknown(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     about: About<'_>,
     referral: &Referral,
     via: Via,
@@ -224,15 +223,15 @@ async fn unknown(
 ) -> Result<Option<Vec<LiveReward>>> {
     let mut fresh: Vec<LiveReward> = Vec::new();
     for raw in &referral.rewards {
-        let Ok(mut live) = own(raw.get(), None, reads.advocate.tenant(), reads.mapping, via) else { return Ok(None) };
+        let Ok(mut live) = own(raw.get(), None, ctx.advocate.tenant(), ctx.mapping, via) else { return Ok(None) };
         let id = live.extracted.reward.reward_id.clone();
         let is_known = known.contains(&id) || fresh.iter().any(|one| one.extracted.reward.reward_id == id);
         if is_known || about.belongs(&live) == Belongs::Elsewhere {
             continue;
         }
         if via == Via::Rest {
-            match reads.advocate.reward(&id).await {
-                Ok(Some(raw)) => match own(&raw, None, reads.advocate.tenant(), reads.mapping, via) {
+            match ctx.advocate.reward(&id).await {
+                Ok(Some(raw)) => match own(&raw, None, ctx.advocate.tenant(), ctx.mapping, via) {
                     Ok(read) => live = read,
                     Err(_) => return Ok(None),
                 },

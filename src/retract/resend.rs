@@ -229,7 +229,7 @@ mod tests {
         Ledger::open(&folder.path().join("l.db"), &identity, &Actor::new("ann", "desk"))
     }
 
-    fn attempt(ledger: &mut Ledger, states: &[State]) -> Result<Retraction> {
+    fn attempt(ledger: &Ledger, states: &[State]) -> Result<Retraction> {
         let new = NewRetraction {
             road: Road::Reversal,
             target: Target::Action(ActionId::new("1.2.3")),
@@ -264,19 +264,19 @@ mod tests {
     #[test]
     fn an_attempt_that_a_limit_turned_away_changes_nothing_and_one_that_was_refused_needs_another_word() -> Result<()> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut ledger = open(&folder)?;
-        let first = attempt(&mut ledger, &[State::Sending, State::Queued, State::Unconfirmed])?;
-        let again = planned(&ledger, first.id)?;
-        assert_eq!(still_holds(&ledger, &again, None)?, None);
-        attempt(&mut ledger, &[State::Sending, State::Planned])?;
+        let ledger = &open(&folder)?;
+        let first = attempt(ledger, &[State::Sending, State::Queued, State::Unconfirmed])?;
+        let again = planned(ledger, first.id)?;
+        assert_eq!(still_holds(ledger, &again, None)?, None);
+        attempt(ledger, &[State::Sending, State::Planned])?;
         assert_eq!(ledger.get(first.id)?.state, State::Superseded);
-        assert_eq!(still_holds(&ledger, &again, None)?, None, "its own attempt met a limit");
+        assert_eq!(still_holds(ledger, &again, None)?, None, "its own attempt met a limit");
         // Two people ask again now, and the vendor refuses the first of them.
-        let others = planned(&ledger, first.id)?;
-        assert_eq!(still_holds(&ledger, &others, None)?, None);
-        attempt(&mut ledger, &[State::Sending, State::Failed])?;
+        let others = planned(ledger, first.id)?;
+        assert_eq!(still_holds(ledger, &others, None)?, None);
+        attempt(ledger, &[State::Sending, State::Failed])?;
         for plan in [&again, &others] {
-            let refused = still_holds(&ledger, plan, None).expect_err("nobody has seen that refusal");
+            let refused = still_holds(ledger, plan, None).expect_err("nobody has seen that refusal");
             assert_eq!(refused.kind, Kind::Refused);
         }
         Ok(())

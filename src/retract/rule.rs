@@ -4,20 +4,19 @@
 //! by the next command, so that a rule that was just set up counts at once. The rule stops or warns. It never lets anything go
 //! that another check stops, and proves nothing: only the rewards do.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
-use super::Reads;
+use super::Context;
 use super::judge::Snapshot;
 use super::live::LiveReward;
 use super::verdict::{Check, Findings};
 use crate::error::Result;
 use crate::model::program_rule::{ProgramRule, RewardKey, RuleState, RuledProgram, RuledReward};
-use crate::store::index::{Index, IndexReader, RuleRead};
+use crate::store::index::RuleRead;
 use crate::vendor::Programs;
 
 /// How long what was read of a program is not read again.
@@ -26,29 +25,33 @@ const HOLDS: SignedDuration = SignedDuration::from_hours(1);
 /// The programs that this process has read, by their IDs.
 #[derive(Debug, Default)]
 pub struct KnownPrograms {
-    read: RefCell<BTreeMap<String, (RuledProgram, Timestamp)>>,
+    read: Mutex<BTreeMap<String, (RuledProgram, Timestamp)>>,
     /// Held while the vendor is asked: the rows of a file are looked at together, and ask once.
-    asking: Mutex<()>,
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl KnownPrograms {
+    fn read(&self) -> MutexGuard<'_, BTreeMap<String, (RuledProgram, Timestamp)>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The rule of each program by itself, in the order of their IDs.
     pub(super) fn rules(&self) -> Vec<ProgramRule> {
-        self.read.borrow().values().map(|(program, at)| program.judge(&[], &said(*at))).collect()
+        self.read().values().map(|(program, at)| program.judge(&[], &said(*at))).collect()
     }
 
     fn get(&self, id: &str, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
-        self.read.borrow().get(id).filter(|(_, at)| holds(*at, now)).cloned()
+        self.read().get(id).filter(|(_, at)| holds(*at, now)).cloned()
     }
 
     fn put(&self, program: RuledProgram, at: Timestamp) {
-        self.read.borrow_mut().insert(program.id.clone(), (program, at));
+        self.read().insert(program.id.clone(), (program, at));
     }
 }
 
 /// Holds the rule of each program against the rewards that are to be taken back; what is found stops or warns.
 pub(super) async fn check<'a>(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     live: impl Iterator<Item = &'a LiveReward>,
     rewards: &[Snapshot],
     findings: &mut Findings,
@@ -66,13 +69,13 @@ pub(super) async fn check<'a>(
         }
     }
     let ids: Vec<String> = programs.keys().flatten().cloned().collect();
-    let read = read(reads, &ids).await?;
+    let read = read(ctx, &ids).await?;
     let mut rules = Vec::new();
     for (id, rewards) in &programs {
         let known = id.as_ref().and_then(|id| read.iter().find(|(program, _)| program.id == *id));
         rules.push(match known {
             Some((program, at)) => program.judge(rewards, &said(*at)),
-            None => RuledProgram::unread("", "its rewards name no program").judge(rewards, &said(reads.clock.now())),
+            None => RuledProgram::unread("", "its rewards name no program").judge(rewards, &said(ctx.clock.now())),
         });
     }
     for rule in &rules {
@@ -110,25 +113,30 @@ pub fn needs_no_trial(rules: &[ProgramRule]) -> bool {
 }
 
 /// These programs, as they were read within the hour or as they are now.
-async fn read(reads: &Reads<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
-    let _asking = reads.rules.asking.lock().await;
-    let now = reads.clock.now();
-    let mut found: Vec<(RuledProgram, Timestamp)> = ids.iter().filter_map(|id| reads.rules.get(id, now)).collect();
+async fn read(ctx: &Context<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Timestamp)>> {
+    let _asking = ctx.session.rules.asking.lock().await;
+    let now = ctx.clock.now();
+    let mut found: Vec<(RuledProgram, Timestamp)> =
+        ids.iter().filter_map(|id| ctx.session.rules.get(id, now)).collect();
     let is_missing = |found: &[(RuledProgram, Timestamp)], id: &String| found.iter().all(|(known, _)| known.id != *id);
     let mut missing: Vec<String> = ids.iter().filter(|id| is_missing(&found, id)).cloned().collect();
     if missing.is_empty() {
         return Ok(found);
     }
     // The index is a cache: what it cannot say, the vendor can.
-    if let Ok(Some(reader)) = IndexReader::open(reads.index, Some(reads.identity)) {
-        let kept = missing.iter().filter_map(|id| kept(&reader.program_rule(id).ok()??, now));
-        found.extend(kept.inspect(|(program, at)| reads.rules.put(program.clone(), *at)));
-        missing.retain(|id| is_missing(&found, id));
+    let cached = ctx.read_index(|index| {
+        let cached = |id: &String| kept(&index?.program_rule(id).ok()??, now);
+        Ok(missing.iter().filter_map(cached).collect::<Vec<_>>())
+    });
+    for (program, at) in cached.unwrap_or_default() {
+        ctx.session.rules.put(program.clone(), at);
+        found.push((program, at));
     }
+    missing.retain(|id| is_missing(&found, id));
     if missing.is_empty() {
         return Ok(found);
     }
-    let (programs, is_kept) = match reads.advocate.program_rules(Some(&missing)).await? {
+    let (programs, is_kept) = match ctx.advocate.program_rules(Some(&missing)).await? {
         Programs::Read(programs) => (programs, true),
         Programs::NotReadable { why, passes } => {
             (missing.iter().map(|id| RuledProgram::unread(id, why.as_str())).collect(), !passes)
@@ -136,9 +144,10 @@ async fn read(reads: &Reads<'_>, ids: &[String]) -> Result<Vec<(RuledProgram, Ti
     };
     for program in programs {
         if is_kept {
-            keep(reads, &program, now);
+            let answer = serde_json::to_string(&program).unwrap_or_default();
+            ctx.cache_in_index(|index| index.put_program_rule(&program.id, &answer, now));
         }
-        reads.rules.put(program.clone(), now);
+        ctx.session.rules.put(program.clone(), now);
         found.push((program, now));
     }
     Ok(found)
@@ -153,26 +162,6 @@ fn kept(read: &RuleRead, now: Timestamp) -> Option<(RuledProgram, Timestamp)> {
 
 fn holds(read_at: Timestamp, now: Timestamp) -> bool {
     read_at <= now && now.duration_since(read_at) < HOLDS
-}
-
-fn keep(reads: &Reads<'_>, program: &RuledProgram, now: Timestamp) {
-    if !reads.index.exists() {
-        return;
-    }
-    let mut open = reads.freshened.borrow_mut();
-    let opened = match open.take() {
-        Some(index) => Ok(index),
-        None => Index::open(reads.index, reads.identity),
-    };
-    let written = opened.and_then(|mut index| {
-        let answer = serde_json::to_string(program).unwrap_or_default();
-        index.put_program_rule(&program.id, &answer, now)?;
-        Ok(index)
-    });
-    match written {
-        Ok(index) => *open = Some(index),
-        Err(error) => reads.report.warn(format!("the index does not keep the program rule that was read: {error}")),
-    }
 }
 
 /// What a reward's answer says of its key and its event. Get Rewards names no event.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::dispatch::{Answer, Dispatch, Job, PLAN_HOLDS, Sent, presume_dead, without_addresses};
+use super::dispatch::{Dispatch, Dispatched, Job, PLAN_FRESH_FOR, mark_unknown};
 use super::plan::{self, ActionPlan, Plan, Step, handed_over, sent_before};
-use super::{Options, Reads, WriterSettings, resend};
+use super::{Context, Options, WriterSettings, resend};
 use crate::error::{Error, Kind, Result};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
-use crate::vendor::{BrandWriter, Reversal, SendPermit, reversal_form};
+use crate::vendor::{BrandWriter, SendPermit, WriteOutcome, reversal_form};
 
 /// The capability to reverse actions, and how long sending may wait. To be built after the person's yes, and not before.
 pub struct Sender {
@@ -25,31 +25,31 @@ pub struct Sender {
 
 impl Sender {
     /// One quota and one deadline with the reading client of the same host.
-    pub fn new(reads: &Reads<'_>, settings: &WriterSettings) -> Result<Self> {
+    pub fn new(ctx: &Context<'_>, settings: &WriterSettings) -> Result<Self> {
         let WriterSettings { host, ir_version, lock_wait } = settings;
-        let (sid, stop) = (&reads.identity.account_sid, reads.stop.clone());
-        let writer = BrandWriter::new(host, sid, ir_version, *reads.clock, stop)?.paced_with(reads.brand);
+        let (sid, stop) = (&ctx.identity.account_sid, ctx.stop.clone());
+        let writer = BrandWriter::new(host, sid, ir_version, *ctx.clock, stop)?.paced_with(ctx.brand);
         Ok(Self { writer, max_wait: host.max_wait, lock_wait: *lock_wait })
     }
 
     /// Sends one action of a plan, once.
     pub async fn send(
         &self,
-        reads: &Reads<'_>,
-        ledger: &mut Ledger,
+        ctx: &Context<'_>,
+        ledger: &Ledger,
         plan: &Plan,
         action: &ActionPlan,
         options: &Options,
-    ) -> Result<Sent> {
+    ) -> Result<Dispatched> {
         let (max_wait, lock_wait) = (self.max_wait, self.lock_wait);
-        let mut job = ReversalJob { reads, writer: &self.writer, options, plan, action, read_at: plan.made };
-        Dispatch { reads, ledger, max_wait, lock_wait, granted: options.granted.as_ref() }.run(&mut job).await
+        let mut job = ReversalJob { ctx, writer: &self.writer, options, plan, action, read_at: plan.made };
+        Dispatch { ctx, ledger, max_wait, lock_wait, granted: options.granted.as_ref() }.run(&mut job).await
     }
 }
 
 /// One action of a plan, about to be reversed.
 struct ReversalJob<'a> {
-    reads: &'a Reads<'a>,
+    ctx: &'a Context<'a>,
     writer: &'a BrandWriter,
     options: &'a Options,
     plan: &'a Plan,
@@ -59,13 +59,15 @@ struct ReversalJob<'a> {
 
 impl Job for ReversalJob<'_> {
     type Permit = SendPermit;
+    const ACCEPTED: &'static str = "the vendor queued it; not done yet";
+    const REFUSED_HINT: &'static str = "mend the cause, then send it again with --resend --reason TEXT";
 
     /// Waits for the pace, and reads the rewards again where the plan has grown old over it, or over a person's thinking.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
-        if self.read_at.elapsed() > PLAN_HOLDS {
-            let (reads, only) = (self.reads, Some(&self.action.target));
-            let again = plan::make(reads, Some(ledger), &self.plan.order_id, self.options, only).await?;
+        if self.read_at.elapsed() > PLAN_FRESH_FOR {
+            let (ctx, only) = (self.ctx, Some(&self.action.target));
+            let again = plan::make(ctx, Some(ledger), &self.plan.order_id, self.options, only).await?;
             let is_same = |now: &ActionPlan| matches!(now.step, Step::Send) && now.rewards == self.action.rewards;
             let same = again.actions.iter().any(is_same);
             // One that was sent meanwhile is found by its own check, under the lock.
@@ -80,15 +82,15 @@ impl Job for ReversalJob<'_> {
     }
 
     fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() <= PLAN_HOLDS
+        self.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         if let Some(newest) = ledger.newest(&self.action.target)?
             && newest.state == State::Sending
         {
             // Only a process that holds the lock sends, and this one holds it: the other died.
-            return presume_dead(ledger, &newest, self.reads.clock.now()).map(Some);
+            return mark_unknown(ledger, &newest, self.ctx.clock.now()).map(Some);
         }
         let found = sent_before(ledger, &self.action.target, &self.plan.order_id, &self.action.linked)?;
         if let Some(found) = found.as_ref().filter(|found| found.state == State::HandedOver) {
@@ -136,25 +138,7 @@ impl Job for ReversalJob<'_> {
         ("sending the reversal", json!({ "method": "DELETE", "resource": "Actions", "parameters": parameters }))
     }
 
-    async fn send(&self, permit: SendPermit) -> Answer {
-        let hint = "mend the cause, then send it again with --resend --reason TEXT";
-        answer_of(self.writer.reverse(permit, &self.action.target, &self.options.disposition).await, hint)
-    }
-}
-
-/// What is certain about a reversal or a modification; `hint` is what to do about a refusal.
-pub fn answer_of(reversal: Reversal, hint: &'static str) -> Answer {
-    match reversal {
-        Reversal::Queued { queued_uri, batch_id, raw } => Answer::Taken {
-            message: "the vendor queued it; not done yet".to_owned(),
-            details: json!({ "queued_uri": queued_uri, "batch_id": batch_id }),
-            raw,
-        },
-        Reversal::Unknown { reason, status, raw } => Answer::Unknown { reason, status, raw },
-        Reversal::Refused { status, message, raw } => {
-            Answer::Refused { why: without_addresses(message.as_deref()), status, raw, hint }
-        }
-        Reversal::NotDone { error } => Answer::NotDone(error),
-        Reversal::RateLimited { until } => Answer::RateLimited(until),
+    async fn send(&self, permit: SendPermit) -> WriteOutcome {
+        self.writer.reverse(permit, &self.action.target, &self.options.disposition).await
     }
 }

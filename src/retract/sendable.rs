@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::guard::{self, Trouble};
-use super::{CLOCKS_APART, Reads};
+use super::{CLOCKS_APART, Context};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{ClockOffset, IndexReader};
 use crate::store::ledger::Ledger;
@@ -23,13 +23,10 @@ pub struct Obstacle {
 }
 
 /// Refuses to plan what could not be sent.
-pub fn check(reads: &Reads<'_>) -> Result<()> {
-    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
-    let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
-    match in_the_files(reader.as_ref(), ledger.as_ref(), reads.index, reads.ledger)? {
-        Some(obstacle) => Err(obstacle.error),
-        None => Ok(()),
-    }
+pub fn check(ctx: &Context<'_>) -> Result<()> {
+    let ledger = ctx.ledger()?;
+    let obstacle = ctx.read_index(|index| in_the_files(index, ledger, ctx.index_path, ctx.ledger_path))?;
+    obstacle.map_or(Ok(()), |obstacle| Err(obstacle.error))
 }
 
 /// The same with nothing but paths, for a check of health.

@@ -16,10 +16,9 @@ use super::follow::{follow, within};
 use super::receipt::Receipt;
 use super::reconcile::has_passed;
 use super::schedule::{Allowance, pause_at, submission_pause_at};
-use super::{Follows, Reads, Submissions, doubt};
+use super::{Context, Follows, Submissions, doubt};
 use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
-use crate::store::index::IndexReader;
 use crate::store::ledger::{Ledger, Retraction, State};
 
 /// So many open retractions may ask for their submission with every look.
@@ -37,9 +36,9 @@ struct Open {
 
 /// Everything that one `verify` works with.
 struct Round<'a> {
-    reads: &'a Reads<'a>,
+    ctx: &'a Context<'a>,
     follows: &'a Follows,
-    ledger: Ledger,
+    ledger: &'a Ledger,
     coverage: Coverage,
     began: Instant,
     /// More than a few were open at the beginning.
@@ -49,19 +48,16 @@ struct Round<'a> {
 }
 
 /// Looks at the named retractions, or at all open ones; one receipt each.
-pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows) -> Result<Vec<Receipt>> {
-    if Ledger::open_read_only(reads.ledger, Some(reads.identity))?.is_none() {
+pub async fn run(ctx: &Context<'_>, ids: &[i64], watch: bool, follows: &Follows) -> Result<Vec<Receipt>> {
+    if ctx.ledger()?.is_none() {
         return if ids.is_empty() {
             Ok(Vec::new())
         } else {
             Err(Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here"))
         };
     }
-    let coverage = match IndexReader::open(reads.index, Some(reads.identity))? {
-        Some(reader) => reader.coverage()?,
-        None => Coverage::default(),
-    };
-    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let ledger = ctx.open_ledger()?;
+    let coverage = ctx.coverage()?;
     let chosen = if ids.is_empty() {
         ledger.open_ones()?
     } else {
@@ -70,7 +66,7 @@ pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows)
     let (began, receipts) = (Instant::now(), BTreeMap::new());
     let allowance = Allowance::full(Duration::ZERO);
     let many = chosen.len() > FEW;
-    let mut round = Round { reads, follows, ledger, coverage, began, many, allowance, receipts };
+    let mut round = Round { ctx, follows, ledger, coverage, began, many, allowance, receipts };
     let mut open = Vec::new();
     for retraction in chosen {
         if !ids.is_empty() || !round.give_up(&retraction)? {
@@ -93,7 +89,7 @@ pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows)
     }
     let Round { ledger, mut receipts, .. } = round;
     for receipt in receipts.values_mut() {
-        receipt.mark(&ledger);
+        receipt.mark(ledger);
     }
     Ok(receipts.into_values().collect())
 }
@@ -101,7 +97,7 @@ pub async fn run(reads: &Reads<'_>, ids: &[i64], watch: bool, follows: &Follows)
 impl Round<'_> {
     fn opened(&self, retraction: Retraction) -> Open {
         let now = Instant::now();
-        let left = self.follows.settle.saturating_sub(age_of(&retraction, self.reads.clock.now()));
+        let left = self.follows.settle.saturating_sub(age_of(&retraction, self.ctx.clock.now()));
         Open { retraction, due: now, submission_due: now + left }
     }
 
@@ -121,26 +117,26 @@ impl Round<'_> {
 
     /// Goes on with each in its own time until none is open, the time is up, or a signal came.
     async fn watch(&mut self, open: &mut Vec<Open>) -> Result<()> {
-        let Self { reads, follows, .. } = *self;
-        let progress = reads.report.progress("retractions that are open");
+        let Self { ctx, follows, .. } = *self;
+        let progress = ctx.report.progress("retractions that are open");
         let end = self.began.checked_add(follows.wait);
-        while !open.is_empty() && !reads.stop.is_cancelled() {
+        while !open.is_empty() && !ctx.stop.is_cancelled() {
             let next = open.iter().map(|one| one.due).min().unwrap_or_else(Instant::now);
             let next = end.map_or(next, |end| next.min(end));
             let pause = next.saturating_duration_since(Instant::now());
             progress.show(open.len() as u64, None, &format!("next look in {pause:.0?}"));
             tokio::select! {
-                () = reads.clock.sleep(pause) => {}
-                () = reads.stop.cancelled() => break,
+                () = ctx.clock.sleep(pause) => {}
+                () = ctx.stop.cancelled() => break,
             }
             let is_over = end.is_some_and(|end| Instant::now() >= end);
-            let now = reads.clock.now();
+            let now = ctx.clock.now();
             // One list of submissions serves all that wait for one: they are looked at together.
             let lists = open.iter().any(|one| one.due <= Instant::now() && waits(&one.retraction, follows, now));
             for one in open.iter_mut() {
                 let is_due = one.due <= Instant::now() || (lists && one.retraction.state == State::Unknown);
                 if (is_over || is_due)
-                    && !reads.stop.is_cancelled()
+                    && !ctx.stop.is_cancelled()
                     && let Some(error) = self.look(one, is_over).await
                 {
                     for other in open.iter() {
@@ -156,7 +152,7 @@ impl Round<'_> {
                 }
             }
             *open = kept;
-            if is_over && !reads.stop.is_cancelled() {
+            if is_over && !ctx.stop.is_cancelled() {
                 return Ok(());
             }
         }
@@ -168,7 +164,7 @@ impl Round<'_> {
 
     /// One look at one retraction, and its receipt. What must stop all others, where something must.
     async fn look(&mut self, one: &mut Open, is_over: bool) -> Option<Error> {
-        let Self { reads, follows, .. } = *self;
+        let Self { ctx, follows, .. } = *self;
         let is_waiting = one.retraction.state == State::Queued && one.retraction.detail("submission").is_none();
         let submissions = if self.many {
             let is_due = is_waiting && one.submission_due <= Instant::now();
@@ -178,8 +174,8 @@ impl Round<'_> {
         };
         let follows = Follows { wait: Duration::ZERO, concludes: is_over, submissions, ..*follows };
         let end = self.began.checked_add(self.follows.wait);
-        let followed = Box::pin(follow(reads, &follows, &mut self.ledger, one.retraction.clone()));
-        let met = match within(reads, end, followed).await {
+        let followed = Box::pin(follow(ctx, &follows, self.ledger, one.retraction.clone()));
+        let met = match within(ctx, end, followed).await {
             Ok(followed) => {
                 one.retraction = followed;
                 None
@@ -191,7 +187,7 @@ impl Round<'_> {
                 Some(met)
             }
         };
-        let age = age_of(&one.retraction, reads.clock.now());
+        let age = age_of(&one.retraction, ctx.clock.now());
         let now = Instant::now();
         one.due = now + pause_at(age, &follows);
         if submissions != (Submissions::Sparingly { now: false }) {
@@ -203,7 +199,7 @@ impl Round<'_> {
         let stops = met.clone().filter(|met| matches!(met.kind.exit_code(), 3 | 8 | 130));
         if let Some(met) = met {
             self.end_early(&one.retraction, met.context(format!("retraction {}", one.retraction.id)));
-        } else if one.retraction.state.is_open() && reads.stop.is_cancelled() {
+        } else if one.retraction.state.is_open() && ctx.stop.is_cancelled() {
             let interrupted = Error::new(Kind::Interrupted, "interrupted; run `recoup verify` again");
             self.end_early(&one.retraction, interrupted.clone());
             return Some(interrupted);
@@ -217,15 +213,15 @@ impl Round<'_> {
     }
 
     fn receipt_of(&self, retraction: &Retraction) -> Receipt {
-        let mut receipt = Receipt::new(self.reads.identity, &retraction.order_id, &self.coverage, false);
-        receipt.add(retraction, &[]);
+        let mut receipt = Receipt::new(self.ctx.identity, &retraction.order_id, &self.coverage, false);
+        receipt.add(retraction, &[], false);
         receipt
     }
 
     /// Whether an unconfirmed retraction has been re-read for long enough; the first to find that says so, in the ledger and
     /// in its last receipt. None is given up on the word of this machine's clock alone.
     fn give_up(&mut self, retraction: &Retraction) -> Result<bool> {
-        let now = self.reads.clock.now();
+        let now = self.ctx.clock.now();
         let since = unconfirmed_since(retraction);
         if still_worth_reading(retraction, self.follows.reread_for, now) {
             return Ok(false);
@@ -234,7 +230,7 @@ impl Round<'_> {
         if said.into_iter().any(|event| event.kind == GIVEN_UP) {
             return Ok(true);
         }
-        if self.reads.vendor_now().is_err() {
+        if self.ctx.vendor_now().is_err() {
             return Ok(false);
         }
         let days = self.follows.reread_for.as_secs() / 86_400;
@@ -246,7 +242,7 @@ impl Round<'_> {
             Err(error) if error.kind == Kind::Busy => return Ok(true),
             Err(error) => return Err(error),
         };
-        self.reads.report.warn(format!("retraction {} of order {} is {message}", noted.id, noted.order_id));
+        self.ctx.report.warn(format!("retraction {} of order {} is {message}", noted.id, noted.order_id));
         let receipt = self.receipt_of(&noted);
         self.receipts.insert(noted.id, receipt);
         Ok(true)

@@ -1,10 +1,10 @@
 //! Use case: the scheduled jobs of the service, each run by one process at a time.
 //!
-//! `when` computes when a job is due, and the index stores when it last ran. A lock that ends with its process protects a
+//! `trigger` computes when a job is due, and the index stores when it last ran. A lock that ends with its process protects a
 //! running job. The caller supplies what a job does as [`Work`]. A failed job is recorded and runs again at its next time. One
 //! due time never causes two runs.
 
-mod when;
+mod trigger;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use when::When;
+pub use trigger::Trigger;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -26,7 +26,7 @@ use crate::store::index::{Index, IndexReader, JobRow};
 use crate::store::{Identity, ProcessLock};
 
 /// Longest pause between two reads of the index: another process may have run a job, and clocks can change.
-const LOOK: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A scheduled job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
@@ -55,8 +55,8 @@ impl Job {
 
 /// When each job runs. A job without an entry does not run.
 #[derive(Debug, Clone, Default)]
-pub struct Plan {
-    pub jobs: BTreeMap<Job, When>,
+pub struct Timetable {
+    pub jobs: BTreeMap<Job, Trigger>,
     /// Largest random delay, as a share of the interval.
     pub jitter: f64,
 }
@@ -71,14 +71,14 @@ pub struct Schedule {
     pub index: PathBuf,
     /// The owner of the index.
     pub identity: Identity,
-    pub plan: Plan,
+    pub timetable: Timetable,
     pub clock: Clock,
     pub stop: CancellationToken,
 }
 
 /// One job in `recoup schedule list`.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct JobStatus {
     pub job: &'static str,
     /// RFC 3339; `null` if it is not scheduled.
     pub next_at: Option<String>,
@@ -98,18 +98,18 @@ impl Schedule {
         let (began, zone) = (self.clock.now(), TimeZone::system());
         let running = TaskTracker::new();
         loop {
-            let mut pause = LOOK;
+            let mut pause = POLL_INTERVAL;
             match self.due(began, &zone) {
                 Ok(list) => {
                     let now = self.clock.now();
                     for (job, last, at) in list {
                         if at > now {
-                            let left = Duration::try_from(at.duration_since(now)).unwrap_or(LOOK);
+                            let left = Duration::try_from(at.duration_since(now)).unwrap_or(POLL_INTERVAL);
                             pause = pause.min(left.max(Duration::from_millis(10)));
                             continue;
                         }
                         let (this, work) = (self.clone(), Arc::clone(&work));
-                        running.spawn_blocking(move || this.begin(job, last, work.as_ref()));
+                        running.spawn_blocking(move || this.run_due(job, last, work.as_ref()));
                         // A started job is due until it has recorded its start; a second start is refused.
                         pause = pause.min(Duration::from_secs(1));
                     }
@@ -131,13 +131,16 @@ impl Schedule {
     fn due(&self, began: Timestamp, zone: &TimeZone) -> Result<Vec<(Job, Option<Timestamp>, Timestamp)>> {
         let known = rows(&self.index, &self.identity)?;
         let mut list = Vec::new();
-        for (job, when) in &self.plan.jobs {
+        for (job, trigger) in &self.timetable.jobs {
             let last = known.iter().find(|row| row.name == job.as_str()).map(|row| row.started_at);
-            if let Some(at) = when.next(last, began, zone) {
+            if let Some(at) = trigger.next(last, began, zone) {
                 // A job that never ran or that missed its time gets no jitter.
                 let late = last.is_none() || at < began;
-                let jitter =
-                    if late { jiff::SignedDuration::ZERO } else { when.jitter(self.plan.jitter, job.as_str(), at) };
+                let jitter = if late {
+                    jiff::SignedDuration::ZERO
+                } else {
+                    trigger.jitter(self.timetable.jitter, job.as_str(), at)
+                };
                 list.push((*job, last, at.checked_add(jitter).unwrap_or(Timestamp::MAX)));
             }
         }
@@ -145,12 +148,14 @@ impl Schedule {
     }
 
     /// Runs a job unless another process runs it or has just run it. The index records the result.
-    fn begin(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
+    fn run_due(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) {
         match self.run_alone(job, last, work) {
             // Runs every few seconds, mostly with nothing to do, so it is not logged at info.
-            Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job is done"),
-            Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job is done"),
-            Err(error) if error.kind == Kind::Busy => tracing::debug!(job = job.as_str(), "another process is at it"),
+            Ok(()) if job == Job::Webhooks => tracing::debug!(job = job.as_str(), "the scheduled job has finished"),
+            Ok(()) => tracing::info!(job = job.as_str(), "the scheduled job has finished"),
+            Err(error) if error.kind == Kind::Busy => {
+                tracing::debug!(job = job.as_str(), "another process runs the scheduled job")
+            }
             Err(error) => {
                 tracing::warn!(
                     job = job.as_str(),
@@ -164,7 +169,7 @@ impl Schedule {
 
     fn run_alone(&self, job: Job, last: Option<Timestamp>, work: &dyn Work) -> Result<()> {
         let busy = || {
-            Error::new(Kind::Busy, format!("another process is at {} now, or has just done it", job.as_str()))
+            Error::new(Kind::Busy, format!("another process is running the job {}, or has just run it", job.as_str()))
                 .hint("`recoup schedule list` shows when it ran")
         };
         let purpose = format!("job-{}", job.as_str());
@@ -189,15 +194,16 @@ impl Schedule {
         self.run_alone(job, last, work)
     }
 
-    pub fn lines(&self) -> Result<Vec<Line>> {
+    pub fn lines(&self) -> Result<Vec<JobStatus>> {
         let known = rows(&self.index, &self.identity)?;
         let (now, zone) = (self.clock.now(), TimeZone::system());
         let text = |at: Option<Timestamp>| at.map(|at| format!("{at:.0}"));
         let line = |job: &Job| {
             let row = known.iter().find(|row| row.name == job.as_str());
             let last = row.map(|row| row.started_at);
-            let next = self.plan.jobs.get(job).and_then(|when| when.next(last, now, &zone)).map(|at| at.max(now));
-            Line {
+            let next =
+                self.timetable.jobs.get(job).and_then(|trigger| trigger.next(last, now, &zone)).map(|at| at.max(now));
+            JobStatus {
                 job: job.as_str(),
                 next_at: text(next),
                 started_at: text(last),

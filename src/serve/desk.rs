@@ -3,12 +3,11 @@
 //! A wish becomes the same options as the flags of `recoup retract`. The desk adds who asked, and that nobody waits an hour for
 //! the vendor's limit behind a browser. It must never soften what the use cases refuse.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Who;
@@ -23,7 +22,7 @@ use crate::report::Report;
 use crate::retract::batch::Limits;
 use crate::retract::overrides::Override;
 use crate::retract::receipt::Receipt;
-use crate::retract::{self, Follows, Reads, Submissions, WriterSettings};
+use crate::retract::{self, Follows, Submissions, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::Index;
 use crate::store::ledger::{Approval, Ledger, Road};
@@ -199,7 +198,7 @@ impl Desk {
             ..retract::Options::new(Road::Reversal, wanted.disposition, self.options.max_index_age, follows)
         };
         options.check(false)?;
-        self.keep_out(&actor, &report, false)?;
+        self.apply_tombstones(&actor, &report, false)?;
         let ran = retract::run(&self.reads(&actor, &report), &self.options.writer, &wish.order_id, &options).await;
         self.remember_clock();
         ran
@@ -209,7 +208,7 @@ impl Desk {
     pub(super) fn remember_clock(&self) {
         let DeskOptions { index, identity, .. } = &self.options;
         let clients = [&self.advocate, &self.search, &self.patient.0];
-        let newest = clients.into_iter().filter_map(Advocate::clock_heard).max_by_key(|heard| heard.at);
+        let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
         if let Some(heard) = newest.filter(|_| index.exists()) {
             // The next request says it again.
             drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
@@ -228,7 +227,7 @@ impl Desk {
     /// Asks the vendor for an order that the index does not have.
     pub(super) async fn search(&self, who: &Who, order_id: &OrderId) -> Result<VendorSearch> {
         let _slot = self.slot().await?;
-        self.keep_out(&self.actor(who), &Report::silent(), true)?;
+        self.apply_tombstones(&self.actor(who), &Report::silent(), true)?;
         let mut index = Index::open(&self.options.index, &self.options.identity)?;
         let (mapping, clock) = (&self.options.mapping, &self.clock);
         let found = lookup::search(&self.search, &mut index, mapping, clock, order_id, SEARCH_REQUESTS).await;
@@ -238,9 +237,9 @@ impl Desk {
     }
 
     /// Before anything is read into the index: whom the ledger has forgotten stays out.
-    pub(super) fn keep_out(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
+    pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
         let (index, ledger, identity) = (&self.options.index, &self.options.ledger, &self.options.identity);
-        forget::keep_out(&Files { index, ledger, identity, actor }, create, &self.clock, report)
+        forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)
     }
 
     /// The ledger, for reading; `None` where nothing was ever retracted.
@@ -267,15 +266,15 @@ impl Desk {
     }
 
     /// The same for what nobody sits before: it waits for the vendor's limit.
-    pub(super) fn reads_patiently<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Reads<'a> {
+    pub(super) fn reads_patiently<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> retract::Context<'a> {
         let (advocate, brand) = &self.patient;
-        Reads { advocate, brand, ..self.reads(actor, report) }
+        retract::Context { advocate, brand, ..self.reads(actor, report) }
     }
 
-    fn reads<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Reads<'a> {
-        Reads {
-            index: &self.options.index,
-            ledger: &self.options.ledger,
+    fn reads<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> retract::Context<'a> {
+        retract::Context {
+            index_path: &self.options.index,
+            ledger_path: &self.options.ledger,
             identity: &self.options.identity,
             actor,
             advocate: &self.advocate,
@@ -284,10 +283,7 @@ impl Desk {
             clock: &self.clock,
             stop: &self.stop,
             report,
-            programs: OnceCell::new(),
-            rules: retract::rule::KnownPrograms::default(),
-            lists: retract::Lists::default(),
-            freshened: RefCell::default(),
+            session: retract::Session::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use crate::lookup::describe_coverage;
-use crate::status::Served;
+use crate::status::ServiceMetrics;
 
 pub(super) async fn alive() -> &'static str {
     "alive\n"
@@ -48,7 +48,7 @@ const OVERDUE: Duration = Duration::from_hours(24);
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let refused_hooks = app.refused_hooks.counts();
-    let served = Served { answers: app.answers(), vendor: crate::vendor::answers(), refused_hooks };
+    let served = ServiceMetrics { answers: app.answers(), vendor: crate::vendor::answers_by_status(), refused_hooks };
     let text = match app.status().await {
         Ok(status) => status.metrics(OVERDUE, app.clock.now(), &served).map_err(|error| error.to_string()),
         Err(error) => Err(error.message),

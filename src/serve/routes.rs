@@ -21,7 +21,7 @@ use super::guard::guard;
 use super::headers::on_every_answer;
 use super::{api, page, probe, webhooks};
 use crate::access::Right;
-use crate::webhook::BODY_AT_MOST;
+use crate::webhook::MAX_BODY;
 
 /// No answer takes longer; what was begun for somebody goes on without them.
 const LONGEST: Duration = Duration::from_mins(2);
@@ -92,7 +92,7 @@ fn large() -> DefaultBodyLimit {
 }
 
 fn delivery() -> DefaultBodyLimit {
-    DefaultBodyLimit::max(BODY_AT_MOST)
+    DefaultBodyLimit::max(MAX_BODY)
 }
 
 fn table() -> Vec<Served> {

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::app::App;
 use crate::store::index::Index;
-use crate::webhook::{Rejected, Taken};
+use crate::webhook::{Received, Rejected};
 
 /// The header of the signature.
 const SIGNATURE: &str = "x-hook-jws-rfc-7797";
@@ -32,17 +32,17 @@ pub(super) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, bod
     let taken = app
         .on_its_own(async move |desk| {
             let mut index = Index::open(&desk.options.index, &desk.options.identity)?;
-            hooks.take(&mut index, &body, now)
+            hooks.record(&mut index, &body, now)
         })
         .await;
     match taken {
         Ok(Ok(taken)) => {
             tracing::debug!(?taken, "a webhook");
             let word = match taken {
-                Taken::Queued => "queued",
-                Taken::Noted => "noted",
-                Taken::Known => "known",
-                Taken::Stale => "stale",
+                Received::Queued => "queued",
+                Received::Noted => "noted",
+                Received::Known => "known",
+                Received::Stale => "stale",
             };
             (StatusCode::OK, word).into_response()
         }

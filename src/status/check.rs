@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Status;
-use super::text::in_words;
+use super::text::human_duration;
 use crate::clock::signed;
 use crate::model::budget::WaitReason;
 use crate::store::ledger::State;
@@ -38,9 +38,12 @@ impl Status {
         let mut found = |problem, message| problems.push(Problem { problem, message });
         let max_age = limits.max_age.as_secs() as i64;
         match self.age_seconds {
-            None => found("stale_index", "no crawl has come to its end yet".to_owned()),
+            None => found("stale_index", "no crawl has finished yet".to_owned()),
             Some(age) if age >= max_age => {
-                found("stale_index", format!("the index is {} old, and may be {}", in_words(age), in_words(max_age)));
+                found(
+                    "stale_index",
+                    format!("the index is {} old; the limit is {}", human_duration(age), human_duration(max_age)),
+                );
             }
             Some(_) => {}
         }
@@ -63,8 +66,8 @@ impl Status {
         }
         for line in self.quota.iter().filter(|line| line.wait_reason == Some(WaitReason::Implausible.as_str())) {
             let until = line.waiting_until.as_deref().unwrap_or_default();
-            let why = "it asked for more than a day; `recoup quota clear` ends the wait";
-            found("implausible_wait", format!("no request goes to {} before {until}: {why}", line.host));
+            let why = "the host asked for a pause of more than a day; `recoup quota clear` ends it";
+            found("implausible_wait", format!("no request is sent to {} before {until}: {why}", line.host));
         }
         problems
     }

@@ -23,7 +23,7 @@ type Labels = Vec<(&'static str, String)>;
 impl Status {
     pub fn write_metrics(&self, path: &Path, overdue: Duration, now: Timestamp) -> Result<()> {
         let text = self
-            .metrics(overdue, now, &Served::default())
+            .metrics(overdue, now, &ServiceMetrics::default())
             .map_err(|error| Error::new(Kind::Failed, format!("failed to write the metrics: {error}")))?;
         // World-readable, because the collector runs as another user.
         let rules = Rules { force: true, mode: 0o644, unwritable: Kind::Storage, ..Rules::default() };
@@ -31,7 +31,12 @@ impl Status {
     }
 
     /// All metrics as text: from the files, and from what this process has served.
-    pub fn metrics(&self, overdue: Duration, now: Timestamp, served: &Served) -> Result<String, std::fmt::Error> {
+    pub fn metrics(
+        &self,
+        overdue: Duration,
+        now: Timestamp,
+        served: &ServiceMetrics,
+    ) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("recoup");
         let mut gauge = |name: &str, help: &str, value: Option<i64>| {
             if let Some(value) = value {
@@ -40,15 +45,11 @@ impl Status {
                 registry.register(name, help, gauge);
             }
         };
-        gauge(
-            "can_send",
-            "1: nothing keeps every retraction from being sent",
-            Some(i64::from(self.blocked.is_empty())),
-        );
+        gauge("can_send", "1 if retractions can be sent", Some(i64::from(self.blocked.is_empty())));
         let coverage = self.coverage.as_ref();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        gauge("index_age_seconds", "Since the newest crawl that came to its end began", self.age_seconds);
-        gauge("index_complete", "1: that crawl has no gaps", coverage.map(|it| i64::from(it.complete)));
+        gauge("index_age_seconds", "Seconds since the start of the newest finished crawl", self.age_seconds);
+        gauge("index_complete", "1 if that crawl has no gaps", coverage.map(|it| i64::from(it.complete)));
         gauge("accounts_read", "Accounts whose rewards were read", coverage.map(|it| count(it.accounts_read)));
         gauge("accounts_known", "Accounts known", coverage.map(|it| count(it.accounts_known)));
         gauge("rewards_read", "Rewards read", coverage.map(|it| count(it.rewards_read)));
@@ -56,22 +57,30 @@ impl Status {
         gauge("accounts_failed", "Accounts that could not be read", Some(count(self.failed_accounts)));
         let newest = self.runs.first();
         gauge("run_requests", "Requests of the newest run", newest.map(|run| count(run.requests)));
-        gauge("run_unfinished", "1: the newest run can go on", newest.map(|run| i64::from(run.finished_at.is_none())));
+        gauge(
+            "run_unfinished",
+            "1 if the newest run can be resumed",
+            newest.map(|run| i64::from(run.finished_at.is_none())),
+        );
         let late = self.overdue(overdue, now).len() as u64;
         gauge("retractions_overdue", "Retractions that have been open for too long", Some(count(late)));
         let again = self.standing_again.len() as u64;
-        gauge("retractions_standing_again", "Proven retractions with a reward that stands", Some(count(again)));
+        gauge(
+            "retractions_standing_again",
+            "Confirmed retractions with a reward that is not cancelled",
+            Some(count(again)),
+        );
         let refused = self.refusals.len() as u64;
-        gauge("credentials_refused", "Commands whose credentials were refused the last time", Some(count(refused)));
+        gauge("credentials_refused", "Commands whose credentials the vendor refused", Some(count(refused)));
         gauge(
             "accounts_waiting",
-            "Accounts that webhooks have named and that wait",
+            "Accounts that webhooks named and that are not read yet",
             Some(count(self.accounts_waiting)),
         );
         let proof = self.time_to_confirm.as_ref();
-        gauge("confirmed_30d", "Retractions proven in the last 30 days", proof.map(|it| count(it.count)));
-        gauge("confirm_seconds_median", "Half of them took no longer", proof.map(|it| it.median_seconds));
-        gauge("confirm_seconds_p90", "Nine of ten took no longer", proof.map(|it| it.p90_seconds));
+        gauge("confirmed_30d", "Retractions confirmed in the last 30 days", proof.map(|it| count(it.count)));
+        gauge("confirm_seconds_median", "Median time from send to proof", proof.map(|it| it.median_seconds));
+        gauge("confirm_seconds_p90", "90th percentile of the time from send to proof", proof.map(|it| it.p90_seconds));
         self.quota_metrics(&mut registry);
         let jobs = Family::<Labels, Gauge>::default();
         for (job, ok_at) in &self.jobs {
@@ -80,7 +89,7 @@ impl Status {
                 jobs.get_or_create(&vec![("job", job.clone())]).set(now.duration_since(since).as_secs());
             }
         }
-        registry.register("job_ok_age_seconds", "Since a scheduled job last went well", jobs);
+        registry.register("job_ok_age_seconds", "Seconds since a scheduled job last succeeded", jobs);
         served.register(&mut registry);
         let states = Family::<Labels, Gauge>::default();
         for (state, number) in &self.retractions {
@@ -112,13 +121,13 @@ impl Status {
         }
         registry.register("quota_left", "Requests left in the window, the reserve included", left);
         registry.register("quota_used", "Requests used in the window; without a limit, in the last hour", used);
-        registry.register("requests_last_hour", "Requests of the last hour, by what they were for", hour);
+        registry.register("requests_last_hour", "Requests of the last hour by purpose", hour);
     }
 }
 
 /// Requests that one process has served and sent since it started; empty for a command.
 #[derive(Debug, Default)]
-pub struct Served {
+pub struct ServiceMetrics {
     /// Responses by route and status class (the first digit).
     pub answers: BTreeMap<(String, u16), u64>,
     /// The vendor's responses by host and status; 0 for no response.
@@ -127,7 +136,7 @@ pub struct Served {
     pub refused_hooks: BTreeMap<&'static str, u64>,
 }
 
-impl Served {
+impl ServiceMetrics {
     fn register(&self, registry: &mut Registry) {
         let (answers, vendor) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
         for ((route, class), number) in &self.answers {
@@ -143,13 +152,13 @@ impl Served {
             for (why, number) in &self.refused_hooks {
                 refused.get_or_create(&vec![("why", (*why).to_owned())]).inc_by(*number);
             }
-            registry.register("webhooks_refused", "Webhooks that were refused, by why", refused);
+            registry.register("webhooks_refused", "Refused webhooks by reason", refused);
         }
         if !self.answers.is_empty() {
-            registry.register("http_answers", "Answers given, by route and status", answers);
+            registry.register("http_answers", "Responses by route and status class", answers);
         }
         if !self.vendor.is_empty() {
-            registry.register("vendor_answers", "Answers of the vendor, by host and status", vendor);
+            registry.register("vendor_answers", "The vendor's responses by host and status", vendor);
         }
     }
 }

@@ -25,18 +25,18 @@ use crate::store::index::{ClockOffset, FailedAccount, IndexReader, JobRow, Judge
 use crate::store::ledger::{Event, Ledger, Retraction, State};
 
 pub use check::{Limits, Problem};
-pub use metrics::Served;
-pub use text::in_words;
+pub use metrics::ServiceMetrics;
+pub use text::human_duration;
 
 /// Proofs of the last 30 days are counted.
-const CONFIRMED_IN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+const CONFIRMED_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
 /// Upper bounds of the histogram of time to proof, in seconds: half a minute, five minutes, half an hour, three hours, a day,
 /// longer.
-const STEPS: [Option<i64>; 6] = [Some(30), Some(300), Some(1_800), Some(10_800), Some(86_400), None];
+const BUCKET_BOUNDS: [Option<i64>; 6] = [Some(30), Some(300), Some(1_800), Some(10_800), Some(86_400), None];
 
 /// Number of runs shown.
-const RUNS: u32 = 5;
+const SHOWN_RUNS: u32 = 5;
 
 /// The answer of `recoup status`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -264,7 +264,7 @@ pub fn gather(
         status.coverage = Some(coverage);
         status.tenant = Some(owner.tenant);
         status.account_sid = Some(owner.account_sid);
-        status.runs = reader.runs(RUNS)?.into_iter().map(run_line).collect();
+        status.runs = reader.runs(SHOWN_RUNS)?.into_iter().map(run_line).collect();
         status.refusals = reader.refusals()?;
         status.program_rules = reader.program_rules()?.iter().filter_map(rule_line).collect();
         status.clock = reader.clock_offset()?;
@@ -292,7 +292,7 @@ pub fn gather(
     if let Some(ledger) = open {
         status.retractions = ledger.counts()?.into_iter().map(|(state, n)| (state.as_str(), n)).collect();
         status.open = ledger.open_ones()?.iter().chain(&ledger.unsent_ones()?).map(open_line).collect();
-        let since = clock.now().saturating_sub(CONFIRMED_IN).unwrap_or(jiff::Timestamp::MIN);
+        let since = clock.now().saturating_sub(CONFIRMED_WITHIN).unwrap_or(jiff::Timestamp::MIN);
         let mut took = Vec::new();
         for retraction in ledger.all()? {
             took.extend(time_to_confirm(&retraction, since));
@@ -317,7 +317,7 @@ fn quota(database: &Path, clock: &Clock) -> Result<Vec<QuotaLine>> {
         let account = known.account;
         let last_hour = known.last_hour.crawl + known.last_hour.retraction;
         // A crawl that has used its share waits for the end of the window, without a pause that the host asked for.
-        let waits = account.hold.map(|hold| (hold.until_ms, hold.reason)).or_else(|| {
+        let waits = account.pause.map(|pause| (pause.until_ms, pause.reason)).or_else(|| {
             let end = account.window_ends_ms.filter(|_| account.left_to_crawl() == Some(0))?;
             Some((end, WaitReason::QuotaUsed))
         });
@@ -388,7 +388,7 @@ impl Spread {
 /// Counts sorted durations by bucket.
 fn buckets(sorted: &[i64]) -> Vec<Bucket> {
     let mut before = 0;
-    STEPS
+    BUCKET_BOUNDS
         .into_iter()
         .map(|up_to_seconds| {
             let so_far = up_to_seconds.map_or(sorted.len(), |most| sorted.partition_point(|&took| took <= most));

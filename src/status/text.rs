@@ -45,7 +45,7 @@ impl Status {
         let blocked = self.blocked.iter().filter(|_| self.problems.is_none());
         lines.extend(blocked.map(|block| format!("ATTENTION: nothing can be sent: {}", block.message)));
         if let Some(coverage) = &self.coverage {
-            let age = self.age_seconds.map(|s| format!(", {} ago", in_words(s))).unwrap_or_default();
+            let age = self.age_seconds.map(|s| format!(", {} ago", human_duration(s))).unwrap_or_default();
             lines.push(match &coverage.as_of {
                 Some(as_of) => format!(
                     "{} as of {as_of}{age}: {} of {} accounts and {} rewards read",
@@ -61,7 +61,7 @@ impl Status {
             let rows = self.runs.iter().map(|run| {
                 [
                     run.started_at.clone(),
-                    run.finished_at.clone().unwrap_or_else(|| "unfinished: goes on with the next crawl".to_owned()),
+                    run.finished_at.clone().unwrap_or_else(|| "unfinished: the next crawl resumes it".to_owned()),
                     if run.refresh { format!("{}, refresh", run.source) } else { run.source.clone() },
                     format!("{}/{}", run.accounts_read, run.accounts_known),
                     run.requests.to_string(),
@@ -75,11 +75,11 @@ impl Status {
         lines.extend(self.quota.iter().map(QuotaLine::text));
         if let Some(clock) = &self.clock {
             lines.push(match clock.seconds {
-                None => format!("clock: the vendor's answers carry no date, as of {}", clock.at),
-                Some(0) => format!("clock: this machine's agreed with the vendor's at {}", clock.at),
+                None => format!("clock: the vendor's responses carry no date, as of {}", clock.at),
+                Some(0) => format!("clock: this machine's clock agreed with the vendor's at {}", clock.at),
                 Some(seconds) => {
                     let (apart, way) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
-                    format!("clock: this machine's was {apart} s {way} the vendor's at {}", clock.at)
+                    format!("clock: this machine's clock was {apart} s {way} the vendor's at {}", clock.at)
                 }
             });
         }
@@ -134,7 +134,7 @@ impl Status {
 }
 
 /// A duration in one unit.
-pub fn in_words(seconds: i64) -> String {
+pub fn human_duration(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

@@ -13,7 +13,9 @@ use super::index::AUTOCHECKPOINT_PAGES;
 use super::index::LAYOUT;
 use super::{Identity, check_file, check_identity, check_version, look_again, open_as_it_is, open_reader, sql_error};
 use crate::error::{Error, Kind, Result};
-use crate::model::budget::{Account, Ask, Budget, Grant, Hold, News, Purpose, Terms, Unavailable, WaitReason};
+use crate::model::budget::{
+    Budget, Grant, LeaseRequest, Pause, Purpose, QuotaSettings, QuotaState, Unavailable, UsageReport, WaitReason,
+};
 
 /// How long an exchange waits for another writer: a crawl's commit takes less, and nobody should wait longer for a lease.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
@@ -39,7 +41,7 @@ pub struct BudgetLine {
     /// `advocate` or `brand`, and the base URL.
     pub host: String,
     /// As it stands now.
-    pub account: Account,
+    pub account: QuotaState,
     /// Requests of the last sixty minutes, by what they were for.
     pub last_hour: Spent,
     /// Requests since midnight UTC.
@@ -93,7 +95,7 @@ impl SharedBudget {
 }
 
 impl SharedBudget {
-    /// Ends the wait that is kept for this host, at a person's word: see [`Account::clear`]. Whether there was one.
+    /// Ends the wait that is kept for this host, at a person's word: see [`QuotaState::clear`]. Whether there was one.
     ///
     /// # Errors
     /// `Storage` or `Busy`: nothing was cleared.
@@ -126,12 +128,11 @@ impl SharedBudget {
 impl Budget for SharedBudget {
     fn exchange(
         &self,
-        news: &News,
-        purpose: Purpose,
-        ask: Option<&Ask>,
-        terms: &Terms,
+        report: &UsageReport,
+        request: LeaseRequest,
+        settings: &QuotaSettings,
         now_ms: i64,
-    ) -> Result<(Grant, Account), Unavailable> {
+    ) -> Result<(Grant, QuotaState), Unavailable> {
         let mut conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
         if conn.is_none() {
             *conn = Some(self.open()?);
@@ -139,9 +140,9 @@ impl Budget for SharedBudget {
         let Some(open) = conn.as_mut() else { return Err(Unavailable::NoDatabase) };
         let done = open.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
             let mut account = read(&tx, &self.host)?.unwrap_or_default();
-            let grant = account.exchange(news, ask, terms, now_ms);
+            let grant = account.exchange(report, request, settings, now_ms);
             write(&tx, &self.host, &account)?;
-            count(&tx, &self.host, purpose, news.sent, now_ms)?;
+            count(&tx, &self.host, request.purpose, report.sent, now_ms)?;
             tx.commit()?;
             Ok((grant, account))
         });
@@ -170,37 +171,38 @@ fn count(tx: &Transaction<'_>, host: &str, purpose: Purpose, sent: u64, now_ms: 
     Ok(())
 }
 
-fn read(conn: &Connection, host: &str) -> rusqlite::Result<Option<Account>> {
+fn read(conn: &Connection, host: &str) -> rusqlite::Result<Option<QuotaState>> {
     conn.prepare_cached("SELECT * FROM budgets WHERE host = ?1")?.query_row([host], account).optional()
 }
 
-fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+fn account(row: &Row<'_>) -> rusqlite::Result<QuotaState> {
     let number = |name: &str| row.get::<_, Option<i64>>(name).map(|n| n.map(|n| n.max(0).unsigned_abs()));
-    let hold: Option<i64> = row.get("hold_until")?;
+    let until: Option<i64> = row.get("hold_until")?;
     let reason: Option<String> = row.get("hold_reason")?;
-    Ok(Account {
+    Ok(QuotaState {
         reserve: row.get("reserve")?,
         limit: number("quota")?,
         window_ms: row.get("window_ms")?,
-        limit_told: number("quota_told")?,
+        limit_from_header: number("quota_told")?,
         window_ends_ms: row.get("window_ends_at")?,
         window: number("window")?.unwrap_or(0),
         used: number("used")?.unwrap_or(0),
         remaining: number("remaining")?,
-        told_at_ms: row.get("told_at")?,
+        header_at_ms: row.get("told_at")?,
         rate: row.get("rate")?,
-        rate_told: row.get("rate_told")?,
+        rate_from_header: row.get("rate_told")?,
         rate_learned: row.get("rate_learned")?,
-        rate_top: row.get("rate_top")?,
+        rate_at_last_429: row.get("rate_top")?,
         limited_at_ms: row.get("limited_at")?,
-        grown_at_ms: row.get("grown_at")?,
+        rate_raised_at_ms: row.get("grown_at")?,
         next_slot_us: row.get("next_slot_us")?,
         next_retraction_us: row.get("next_retraction_us")?,
-        hold: hold.map(|until_ms| Hold { until_ms, reason: WaitReason::parse(reason.as_deref().unwrap_or_default()) }),
+        pause: until
+            .map(|until_ms| Pause { until_ms, reason: WaitReason::parse(reason.as_deref().unwrap_or_default()) }),
     })
 }
 
-fn write(tx: &Transaction<'_>, host: &str, account: &Account) -> rusqlite::Result<()> {
+fn write(tx: &Transaction<'_>, host: &str, account: &QuotaState) -> rusqlite::Result<()> {
     let number = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     tx.prepare_cached(
         "INSERT OR REPLACE INTO budgets
@@ -216,22 +218,22 @@ fn write(tx: &Transaction<'_>, host: &str, account: &Account) -> rusqlite::Resul
         ":reserve": account.reserve,
         ":quota": number(account.limit),
         ":window_ms": account.window_ms,
-        ":quota_told": number(account.limit_told),
+        ":quota_told": number(account.limit_from_header),
         ":window": number(Some(account.window)),
         ":window_ends_at": account.window_ends_ms,
         ":used": number(Some(account.used)),
         ":remaining": number(account.remaining),
-        ":told_at": account.told_at_ms,
+        ":told_at": account.header_at_ms,
         ":rate": account.rate,
-        ":rate_told": account.rate_told,
+        ":rate_told": account.rate_from_header,
         ":rate_learned": account.rate_learned,
-        ":rate_top": account.rate_top,
+        ":rate_top": account.rate_at_last_429,
         ":limited_at": account.limited_at_ms,
-        ":grown_at": account.grown_at_ms,
+        ":grown_at": account.rate_raised_at_ms,
         ":next_slot_us": account.next_slot_us,
         ":next_retraction_us": account.next_retraction_us,
-        ":hold_until": account.hold.map(|hold| hold.until_ms),
-        ":hold_reason": account.hold.map(|hold| hold.reason.as_str()),
+        ":hold_until": account.pause.map(|pause| pause.until_ms),
+        ":hold_reason": account.pause.map(|pause| pause.reason.as_str()),
     })?;
     Ok(())
 }
@@ -287,11 +289,11 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::model::budget::{Limited, Quota, Told};
+    use crate::model::budget::{Quota, QuotaHeader, RateLimited};
     use crate::store::index::Index;
 
     const NOW: i64 = 1_700_000_000_000;
-    const ASK: Ask = Ask { purpose: Purpose::Crawl, want: 8 };
+    const REQUEST: LeaseRequest = LeaseRequest { purpose: Purpose::Crawl, want: 8 };
 
     fn owner(tenant: &str) -> Identity {
         let text = |text: &str| text.to_owned();
@@ -310,12 +312,12 @@ mod tests {
         (dir, path)
     }
 
-    fn quota(limit: u64) -> Terms {
-        Terms { quota: Some(Quota { limit, window_ms: 60_000 }), ..Terms::default() }
+    fn quota(limit: u64) -> QuotaSettings {
+        QuotaSettings { quota: Some(Quota { limit, window_ms: 60_000 }), ..QuotaSettings::default() }
     }
 
-    fn take(budget: &SharedBudget, news: &News, terms: &Terms) -> (Grant, Account) {
-        budget.exchange(news, Purpose::Crawl, Some(&ASK), terms, NOW).expect("it is there")
+    fn take(budget: &SharedBudget, report: &UsageReport, settings: &QuotaSettings) -> (Grant, QuotaState) {
+        budget.exchange(report, REQUEST, settings, NOW).expect("it is there")
     }
 
     #[test]
@@ -324,30 +326,45 @@ mod tests {
         let (a, b) = (SharedBudget::new(&path, "h", None), SharedBudget::new(&path, "h", None));
         let mut taken = 0;
         for n in 0..200 {
-            taken += take(if n % 2 == 0 { &a } else { &b }, &News::default(), &quota(100)).0.requests;
+            taken += take(if n % 2 == 0 { &a } else { &b }, &UsageReport::default(), &quota(100)).0.requests;
         }
         assert_eq!(taken, 90, "all but the reserve");
         let other = SharedBudget::new(&path, "another host", None);
-        assert!(take(&other, &News::default(), &quota(100)).0.requests > 0);
+        assert!(take(&other, &UsageReport::default(), &quota(100)).0.requests > 0);
     }
 
     #[test]
     fn an_account_comes_back_as_it_was() {
         let (_dir, path) = index();
-        let told =
-            Told { limit: 50, remaining: 40, resets_at_ms: NOW + 30_000, window_ms: None, at_ms: NOW, outstanding: 1 };
-        let hold = Hold { until_ms: NOW + 1, reason: WaitReason::BackingOff };
-        let limited = Limited { at_ms: NOW, estimate: Some(12.5) };
-        let news = News { told: Some(told), hold: Some(hold), limited: Some(limited), sent: 3, ..News::default() };
-        let (_, kept) = take(&SharedBudget::new(&path, "h", None), &news, &quota(60));
-        assert!(kept.rate_learned.is_some() && kept.limit_told == Some(50) && kept.hold == Some(hold), "{kept:?}");
+        let header = QuotaHeader {
+            limit: 50,
+            remaining: 40,
+            resets_at_ms: NOW + 30_000,
+            window_ms: None,
+            at_ms: NOW,
+            outstanding: 1,
+        };
+        let pause = Pause { until_ms: NOW + 1, reason: WaitReason::BackingOff };
+        let limited = RateLimited { at_ms: NOW, estimate: Some(12.5) };
+        let report = UsageReport {
+            header: Some(header),
+            pause: Some(pause),
+            limited: Some(limited),
+            sent: 3,
+            ..UsageReport::default()
+        };
+        let (_, kept) = take(&SharedBudget::new(&path, "h", None), &report, &quota(60));
+        assert!(
+            kept.rate_learned.is_some() && kept.limit_from_header == Some(50) && kept.pause == Some(pause),
+            "{kept:?}"
+        );
         let lines = budgets(&path, NOW).expect("readable");
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].account, kept);
         assert_eq!(lines[0].last_hour, Spent { crawl: 3, retraction: 0 });
         let later = budgets(&path, NOW + 3 * 3_600_000).expect("readable");
         assert_eq!((later[0].last_hour, later[0].account.used), (Spent::default(), 0));
-        assert_eq!(later[0].account.hold, None);
+        assert_eq!(later[0].account.pause, None);
     }
 
     #[test]
@@ -355,8 +372,9 @@ mod tests {
         let (_dir, path) = index();
         let budget = SharedBudget::new(&path, "h", None);
         let send = |purpose, at| {
-            let news = News { sent: 5, ..News::default() };
-            budget.exchange(&news, purpose, None, &Terms::default(), at).expect("it is there");
+            let report = UsageReport { sent: 5, ..UsageReport::default() };
+            let request = LeaseRequest { purpose, want: 0 };
+            budget.exchange(&report, request, &QuotaSettings::default(), at).expect("it is there");
         };
         send(Purpose::Crawl, NOW);
         send(Purpose::Crawl, NOW + 1);
@@ -376,7 +394,7 @@ mod tests {
         let (dir, path) = index();
         let missing = SharedBudget::new(&dir.path().join("none.db"), "h", None);
         let refused = |budget: &SharedBudget| {
-            budget.exchange(&News::default(), Purpose::Crawl, Some(&ASK), &Terms::default(), NOW).map(|_| ())
+            budget.exchange(&UsageReport::default(), REQUEST, &QuotaSettings::default(), NOW).map(|_| ())
         };
         assert_eq!(refused(&missing), Err(Unavailable::NoDatabase));
         assert!(!dir.path().join("none.db").exists());

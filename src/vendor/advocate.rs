@@ -1,27 +1,25 @@
-//! Reading the Advocate API: participants and rewards.
+//! Reads participants and rewards from the Advocate API.
 //!
-//! Sources: `docs/vendor/advocate.md` §2, §6, §9. Rewards leave as raw JSON text, because where the order ID and the ActionId are in
-//! them is `extract`'s question, not this module's. It must never guess at a missing list: no rewards and no readable
-//! answer are different things.
+//! Sources: `docs/vendor/advocate.md` §2, §6, §9. Rewards stay raw JSON: `extract` finds the order ID and the ActionId in them. A body
+//! that is no list is an error and never an empty list, because an account without rewards is a fact of its own.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::json::text;
-use super::{Client, HeardClock, Host, HostOptions, Refusal, Stats, check_base};
+use super::loose_json::{filled, number, text};
+use super::{Client, Host, HostClock, HostOptions, Refusal, Stats, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Participant, RewardId, UserId, fnv1a};
 
-/// Everything but RFC 3986's unreserved characters; a space becomes `%20`, which every server reads alike, unlike `+`.
+/// Every character but the unreserved ones of RFC 3986. A space becomes `%20`, which every server decodes, unlike `+`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) const HOST: Host = Host {
@@ -30,7 +28,7 @@ pub(super) const HOST: Host = Host {
     url_hint: "RECOUP_ADVOCATE_URL",
 };
 
-/// A reading client of one tenant. Clones share connections, pace and counts.
+/// The client that reads one tenant. Clones share connections, pace and counters.
 #[derive(Clone)]
 pub struct Advocate(Arc<Inner>);
 
@@ -39,34 +37,33 @@ struct Inner {
     tenant: String,
     /// Base URL with the tenant, without a trailing slash.
     root: String,
-    /// Get Rewards without its query: read once, for it is asked a million times.
-    rewards: Url,
-    /// GraphQL has refused a document because of its referral.
+    /// GraphQL has refused a document because it asks for a referral.
     refuses_referrals: AtomicBool,
 }
 
 /// One page of participants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsersPage {
-    /// The usable rows, in the order they came.
+    /// The rows with a user ID and an account ID, in the vendor's order.
     pub users: Vec<Participant>,
-    /// Rows received, unusable ones included: what `offset` advances by (`docs/vendor/contradictions.md` 34).
+    /// The number of rows, unusable ones included. `offset` advances by it (`docs/vendor/contradictions.md` 34).
     pub rows: u64,
-    /// `totalCount`: all participants, where the answer says so.
+    /// `totalCount`: the number of all participants.
     pub total: Option<u64>,
-    /// The rows without a user ID or an account ID, each by a hash of its text: what is in them may name a person.
+    /// The rows without a user ID or an account ID, each as a hash of its text, because a row names a person.
     pub unusable: Vec<u64>,
 }
 
-/// The rewards of one account. Its `Debug` says how many, not which: rewards name people.
+/// The rewards of one account.
 #[derive(Clone)]
 pub enum Rewards {
-    /// The raw JSON text of each reward, in the order they came. May hold one twice.
+    /// The raw JSON of each reward, in the vendor's order. A reward may appear twice.
     Listed(Vec<Box<RawValue>>),
-    /// 404: the vendor does not know the account, or not any more.
+    /// 404: the vendor does not know the account, or no longer knows it.
     NoSuchAccount,
 }
 
+/// Prints the number of rewards only, because rewards name people.
 impl fmt::Debug for Rewards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,74 +74,59 @@ impl fmt::Debug for Rewards {
 }
 
 impl Advocate {
-    /// A client for one tenant.
-    ///
     /// # Errors
-    /// `Kind::Config` for an unusable base URL, tenant, rate or token.
+    /// `Config` for an unusable base URL, tenant, rate or token.
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let root = tenant_root(options, tenant)?;
-        let rewards = parse(&format!("{root}/reward"))?;
         let client = Client::new(HOST, options, None, clock, stop)?;
-        Ok(Self(Arc::new(Inner {
-            client,
-            tenant: tenant.to_owned(),
-            root,
-            rewards,
-            refuses_referrals: AtomicBool::new(false),
-        })))
+        Ok(Self(Arc::new(Inner { client, tenant: tenant.to_owned(), root, refuses_referrals: AtomicBool::new(false) })))
     }
 
-    /// One page of participants: at most `limit` rows (the server may give fewer), from row `offset`. `query` is the
-    /// vendor's plain-text search over e-mail, name and ID; it is known to return everyone, so match the rows again.
-    ///
-    /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Tenant`, `Network`, `Vendor`.
+    /// One page of participants: at most `limit` rows from row `offset`; the server may give fewer. `query` is the vendor's text search
+    /// over e-mail, name and ID. Its result may hold participants that do not match, so the caller compares the rows again.
     pub async fn users(&self, query: Option<&str>, limit: u32, offset: u64) -> Result<UsersPage> {
-        let mut pairs = vec![("limit", limit.to_string()), ("offset", offset.to_string())];
-        pairs.extend(query.map(|text| ("query", text.to_owned())));
+        let (limit, offset) = (limit.to_string(), offset.to_string());
+        let mut pairs = vec![("limit", limit.as_str()), ("offset", offset.as_str())];
+        pairs.extend(query.map(|text| ("query", text)));
         let url = self.url("users", &pairs)?;
-        self.0.client.get("users", &url, users_page).await?.ok_or_else(|| {
+        self.client().get("users", &url, users_page).await?.ok_or_else(|| {
             Error::new(Kind::Vendor, "Advocate users answered 404").hint(format!("check {}", HOST.url_hint))
         })
     }
 
-    /// Get Rewards: every reward of one account, or of one user in it. There is no paging (`docs/vendor/advocate.md` §2).
-    ///
-    /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Tenant`, `Network`, `Vendor`.
+    /// Get Rewards: every reward of an account, or of one of its users. The vendor publishes no paging (`docs/vendor/advocate.md` §2).
     pub async fn rewards(&self, account: &AccountId, user: Option<&UserId>) -> Result<Rewards> {
-        let mut pairs = vec![("accountId", account.as_str().to_owned())];
-        pairs.extend(user.map(|user| ("userId", user.as_str().to_owned())));
-        let mut url = self.0.rewards.clone();
-        url.set_query(Some(&query(&pairs)));
-        let listed = self.0.client.get("Get Rewards", &url, reward_list).await?;
+        let mut pairs = vec![("accountId", account.as_str())];
+        pairs.extend(user.map(|user| ("userId", user.as_str())));
+        let url = self.url("reward", &pairs)?;
+        let listed = self.client().get("Get Rewards", &url, reward_list).await?;
         Ok(listed.map_or(Rewards::NoSuchAccount, Rewards::Listed))
     }
 
-    /// The raw JSON text of one reward; `None` if the vendor does not know it. The body of another reward is no answer.
-    ///
-    /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Tenant`, `Network`, `Vendor`.
+    /// The raw JSON of one reward; `None` if the vendor does not know it. A body with another ID counts as unreadable.
     pub async fn reward(&self, id: &RewardId) -> Result<Option<String>> {
         let escaped = segment(id.as_str())
             .ok_or_else(|| Error::new(Kind::Vendor, "a reward ID that is empty or made of dots cannot be looked up"))?;
         let url = self.url(&format!("reward/{escaped}"), &[])?;
-        self.0.client.get("reward", &url, |body| reward_text(body, id)).await
+        self.client().get("reward", &url, |body| reward_text(body, id)).await
     }
 
-    /// The alias of the tenant that is asked.
     pub fn tenant(&self) -> &str {
         &self.0.tenant
     }
 
-    /// What the newest answer says about the host's clock; `None` before the first.
-    pub fn clock_heard(&self) -> Option<HeardClock> {
-        self.0.client.clock_heard()
+    /// The host's clock; `None` before the first answer.
+    pub fn host_clock(&self) -> Option<HostClock> {
+        self.client().host_clock()
     }
 
-    /// What the client has done and is doing.
     pub fn stats(&self) -> Stats {
-        self.0.client.stats()
+        self.client().stats()
+    }
+
+    /// Why the quota is not shared with other processes, as a sentence; `None` if it is.
+    pub fn quota_trouble(&self) -> Option<String> {
+        self.client().quota_trouble()
     }
 
     /// Why GraphQL is not asked for referrals any more.
@@ -160,18 +142,13 @@ impl Advocate {
         &self.0.client
     }
 
-    /// Why the quota is not shared with other processes, where that is so: a sentence.
-    pub fn quota_trouble(&self) -> Option<String> {
-        self.0.client.quota_trouble()
-    }
-
-    pub(super) fn url(&self, path: &str, pairs: &[(&str, String)]) -> Result<Url> {
-        let mut url = format!("{}/{path}", self.0.root);
+    pub(super) fn url(&self, path: &str, pairs: &[(&str, &str)]) -> Result<Url> {
+        let mut url = parse_url(&format!("{}/{path}", self.0.root))?;
         if !pairs.is_empty() {
-            url.push('?');
-            url.push_str(&query(pairs));
+            let pair = |(key, value): &(&str, &str)| format!("{key}={}", utf8_percent_encode(value, ESCAPED));
+            url.set_query(Some(&pairs.iter().map(pair).collect::<Vec<_>>().join("&")));
         }
-        parse(&url)
+        Ok(url)
     }
 }
 
@@ -185,24 +162,11 @@ pub(super) fn tenant_root(options: &HostOptions, tenant: &str) -> Result<String>
     Ok(format!("{}/{tenant}", options.base.as_str().trim_end_matches('/')))
 }
 
-fn parse(url: &str) -> Result<Url> {
-    Url::parse(url).map_err(|e| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {e}")))
+pub(super) fn parse_url(url: &str) -> Result<Url> {
+    Url::parse(url).map_err(|error| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {error}")))
 }
 
-fn query(pairs: &[(&str, String)]) -> String {
-    let mut query = String::with_capacity(64);
-    for (index, (key, value)) in pairs.iter().enumerate() {
-        if index > 0 {
-            query.push('&');
-        }
-        query.push_str(key);
-        query.push('=');
-        query.extend(utf8_percent_encode(value, ESCAPED));
-    }
-    query
-}
-
-/// A path segment, escaped. `None` for what a URL parser would resolve away: nothing, `.` and `..`.
+/// An escaped path segment. `None` for an empty text, `.` and `..`, which a URL parser would resolve away.
 pub(crate) fn segment(text: &str) -> Option<String> {
     if matches!(text, "" | "." | "..") { None } else { Some(utf8_percent_encode(text, ESCAPED).to_string()) }
 }
@@ -225,54 +189,27 @@ struct UserWire<'a> {
     email: Option<&'a RawValue>,
 }
 
-/// A page of rows that are all objects, which is every page but a strange one.
-#[derive(Deserialize)]
-struct PlainUsersWire<'a> {
-    #[serde(borrow)]
-    users: Vec<UserWire<'a>>,
-    #[serde(borrow, default, rename = "totalCount")]
-    total_count: Option<&'a RawValue>,
-}
-
-/// `{count, totalCount, users}`; `count` is the rows of this page and of no use.
-pub(crate) fn users_page(body: &Bytes) -> Option<UsersPage> {
-    plain_page(body).or_else(|| any_page(body))
-}
-
-/// A page on which every row is usable, in one reading; `None` for any other.
-fn plain_page(body: &Bytes) -> Option<UsersPage> {
-    let page: PlainUsersWire<'_> = serde_json::from_slice(body).ok()?;
-    let users: Vec<Participant> = page.users.into_iter().map(UserWire::participant).collect::<Option<_>>()?;
-    Some(UsersPage { rows: users.len() as u64, users, total: total(page.total_count), unusable: Vec::new() })
-}
-
-fn total(raw: Option<&RawValue>) -> Option<u64> {
-    raw.and_then(text).and_then(|text| text.trim().parse().ok())
-}
-
-fn any_page(body: &Bytes) -> Option<UsersPage> {
+/// Reads `{count, totalCount, users}`. `count` is the number of rows on this page and is ignored.
+pub(crate) fn users_page(body: &[u8]) -> Option<UsersPage> {
     let page: UsersWire<'_> = serde_json::from_slice(body).ok()?;
     let rows = page.users.len() as u64;
     let (mut users, mut unusable) = (Vec::with_capacity(page.users.len()), Vec::new());
     for row in page.users {
-        let user = serde_json::from_str(row.get()).ok().and_then(UserWire::participant);
-        match user {
+        match participant(row) {
             Some(user) => users.push(user),
             None => unusable.push(fnv1a(row.get().bytes())),
         }
     }
-    Some(UsersPage { users, rows, total: total(page.total_count), unusable })
+    Some(UsersPage { users, rows, total: number(page.total_count), unusable })
 }
 
-impl UserWire<'_> {
-    fn participant(self) -> Option<Participant> {
-        let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|t| !t.is_empty());
-        Some(Participant {
-            user_id: UserId::new(filled(self.id)?),
-            account_id: AccountId::new(filled(self.account_id)?),
-            email: filled(self.email),
-        })
-    }
+fn participant(row: &RawValue) -> Option<Participant> {
+    let user: UserWire<'_> = serde_json::from_str(row.get()).ok()?;
+    Some(Participant {
+        user_id: UserId::new(filled(user.id)?),
+        account_id: AccountId::new(filled(user.account_id)?),
+        email: filled(user.email),
+    })
 }
 
 #[derive(Deserialize)]
@@ -284,22 +221,20 @@ struct RewardsWire<'a> {
     count: Option<&'a RawValue>,
 }
 
-/// A bare array, or `{rewards: […]}` from an older schema (`docs/vendor/contradictions.md` 36). Anything else is no list: taking it for
-/// an empty one would lose an account's rewards in silence. So would taking a page for the whole: Get Rewards is published
-/// without paging, so an envelope that counts more rewards than it holds cannot be read.
-pub(crate) fn reward_list(body: &Bytes) -> Option<Vec<Box<RawValue>>> {
+/// Reads a bare array, or `{rewards: […]}` of an older schema (`docs/vendor/contradictions.md` 36). Get Rewards is published without
+/// paging, so an envelope that counts more rewards than it holds is unreadable: taking it for the whole list would lose rewards.
+pub(crate) fn reward_list(body: &[u8]) -> Option<Vec<Box<RawValue>>> {
     if body.trim_ascii_start().first() == Some(&b'{') {
         let wire: RewardsWire<'_> = serde_json::from_slice(body).ok()?;
         let rows = wire.rewards.len() as u64;
-        let count = |raw: Option<&RawValue>| raw.and_then(text).and_then(|t| t.trim().parse::<u64>().ok());
-        let is_whole = [count(wire.total_count), count(wire.count)].iter().flatten().all(|count| *count <= rows);
-        return is_whole.then_some(wire.rewards);
+        let counts = [wire.total_count, wire.count].map(number::<u64>);
+        return counts.iter().flatten().all(|count| *count <= rows).then_some(wire.rewards);
     }
     serde_json::from_slice(body).ok()
 }
 
-/// The text of a body that is the reward of this ID.
-pub(crate) fn reward_text(body: &Bytes, id: &RewardId) -> Option<String> {
+/// The text of a body that is the reward with this ID.
+pub(crate) fn reward_text(body: &[u8], id: &RewardId) -> Option<String> {
     #[derive(Deserialize)]
     struct Wire<'a> {
         #[serde(borrow)]
@@ -310,7 +245,7 @@ pub(crate) fn reward_text(body: &Bytes, id: &RewardId) -> Option<String> {
 }
 
 /// The text of a body that is one JSON object.
-pub(crate) fn object_text(body: &Bytes) -> Option<String> {
+pub(crate) fn object_text(body: &[u8]) -> Option<String> {
     let object: &RawValue = serde_json::from_slice(body).ok()?;
     object.get().starts_with('{').then(|| object.get().to_owned())
 }

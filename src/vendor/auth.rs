@@ -1,7 +1,7 @@
-//! Who we are to a host: a user and a secret for HTTP Basic.
+//! The credentials for HTTP Basic: a user and a token.
 //!
-//! A secret is a value or a file; a file is read again when the host says 401, so that a token can be rotated under a
-//! running crawl. It must never print, log or format a secret, nor the user, which is the company's Account SID.
+//! The token is a value or a file. The clients read the file again when the host answers 401, so that a token can be rotated during a
+//! crawl. Nothing here prints, logs or formats the token, or the user, which is the company's Account SID.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,26 +13,24 @@ use reqwest::header::HeaderValue;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::oddity::Oddities;
+use super::credential_format::FormatProblems;
 use crate::error::{Error, Kind, Result};
 
 /// Where a token comes from. Prints as `Secret(…)`.
 #[derive(Clone)]
 pub enum Secret {
-    /// The token itself.
     Value(SecretString),
-    /// A variable of the environment, and its value.
+    /// An environment variable and its value.
     Variable(&'static str, SecretString),
-    /// A file whose text, without trailing line ends, is the token.
+    /// A file that holds the token. Line ends at its end are ignored.
     File(PathBuf),
 }
 
 impl Secret {
-    /// The token as it is now.
+    /// Reads the token.
     ///
     /// # Errors
-    /// `Kind::Config` where the file is missing, unreadable or empty, or the value is empty; and for a token that can never be
-    /// sent.
+    /// `Config` if the file cannot be read, if the token is empty, or if it holds characters that no HTTP header can carry.
     pub fn read(&self) -> Result<SecretString> {
         let token = self.text()?;
         if token.expose_secret().trim().is_empty() {
@@ -43,13 +41,13 @@ impl Secret {
                     .hint("set RECOUP_AUTH_TOKEN or RECOUP_AUTH_TOKEN_FILE"),
             });
         }
-        Oddities::of(token.expose_secret()).refuse(&self.source())?;
+        FormatProblems::of(token.expose_secret()).refuse(&self.source())?;
         Ok(token)
     }
 
-    /// What is odd about it, as a sentence without a part of it; `None` if nothing is, or if it cannot be read.
-    pub fn what_is_odd(&self) -> Option<String> {
-        let what = Oddities::of(self.text().ok()?.expose_secret()).describe()?;
+    /// Describes what is suspicious about the token without repeating any of it; `None` if nothing is, or if it cannot be read.
+    pub fn format_problems(&self) -> Option<String> {
+        let what = FormatProblems::of(self.text().ok()?.expose_secret()).describe()?;
         Some(format!("{} {what}", self.source()))
     }
 
@@ -69,15 +67,15 @@ impl Secret {
         Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])))
     }
 
-    /// Refuses one that can never be sent; one that cannot be read is not judged.
+    /// Refuses a token that no HTTP header can carry. A token that cannot be read passes: [`Secret::read`] reports it later.
     ///
     /// # Errors
-    /// `Kind::Config`.
-    pub fn refuse_odd(&self) -> Result<()> {
-        self.text().map_or(Ok(()), |text| Oddities::of(text.expose_secret()).refuse(&self.source()))
+    /// `Config`.
+    pub fn check_format(&self) -> Result<()> {
+        self.text().map_or(Ok(()), |text| FormatProblems::of(text.expose_secret()).refuse(&self.source()))
     }
 
-    /// The variable or file, for messages.
+    /// The name of the variable or file, for messages.
     fn source(&self) -> String {
         match self {
             Self::Value(_) => "the token".to_owned(),
@@ -93,13 +91,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// User and secret of one host. The Brand API takes Account SID and Auth Token; the Advocate API takes the same pair, or
-/// an empty user with the tenant's API key (`docs/vendor/advocate.md` §7).
+/// The credentials for one host. The Brand API takes Account SID and Auth Token. The Advocate API takes the same pair, or an empty
+/// user with the tenant's API key (`docs/vendor/advocate.md` §7).
 #[derive(Clone)]
 pub struct Credentials {
     /// The Account SID, or empty.
     pub user: String,
-    /// The token.
     pub secret: Secret,
 }
 
@@ -109,11 +106,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The token that one request was signed with, to tell later whether the file holds another one now.
+/// The token of one request. It shows later whether the file holds another token by now.
 pub(crate) type Token = Arc<Signature>;
 
-/// The Authorization header that a token makes: the same for every request. Marked as sensitive, so that it does not print; its
-/// memory is wiped when the last request that has it is done.
+/// The Authorization header of a token. It is marked as sensitive, so that it does not print. Its memory is wiped when the last request
+/// that uses it ends.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Signature(HeaderValue);
 
@@ -126,13 +123,12 @@ impl Signature {
         Ok(Arc::new(Self(header_of(Zeroizing::new([b"Basic ", encoded.as_bytes()].concat()))?)))
     }
 
-    /// The value of the Authorization header.
     pub(crate) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 }
 
-/// A header over this very memory, without a copy.
+/// A header that uses this memory without a copy, so that no copy stays unwiped.
 fn header_of(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
         .map_err(|_bytes| Error::new(Kind::Config, "the token cannot be put into a header"))?;
@@ -140,9 +136,9 @@ fn header_of(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue> {
     Ok(header)
 }
 
-/// HTTP Basic ends the user at the first colon.
+/// Refuses a user with a colon, because HTTP Basic ends the user at the first colon.
 fn check_user(user: &str) -> Result<()> {
-    Oddities::of(user).refuse("the Account SID")?;
+    FormatProblems::of(user).refuse("the Account SID")?;
     if user.contains(':') {
         return Err(Error::new(Kind::Config, "the Account SID has a colon in it: it cannot be sent to the vendor")
             .hint("RECOUP_ACCOUNT_SID is the Account SID alone; the token has a variable of its own"));
@@ -150,38 +146,35 @@ fn check_user(user: &str) -> Result<()> {
     Ok(())
 }
 
-/// Credentials with the token in memory.
+/// The credentials with their token in memory.
 pub(crate) struct Keyring {
     credentials: Credentials,
     token: RwLock<Token>,
 }
 
 impl Keyring {
-    /// Reads the token for the first time.
     pub(crate) fn new(credentials: Credentials) -> Result<Self> {
         let token = RwLock::new(Signature::read(&credentials)?);
         Ok(Self { credentials, token })
     }
 
-    /// The token in memory.
     pub(crate) fn token(&self) -> Token {
         Arc::clone(&self.token.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is odd about user and token, as a sentence without a part of either.
-    pub(crate) fn what_is_odd(&self) -> Option<String> {
-        let user = Oddities::of(&self.credentials.user).describe().map(|what| format!("the Account SID {what}"));
-        let odd: Vec<String> = user.into_iter().chain(self.credentials.secret.what_is_odd()).collect();
-        if odd.is_empty() { None } else { Some(odd.join("; ")) }
+    /// Describes what is suspicious about user and token, without repeating any of either.
+    pub(crate) fn format_problems(&self) -> Option<String> {
+        let user = FormatProblems::of(&self.credentials.user).describe().map(|what| format!("the Account SID {what}"));
+        let all: Vec<String> = user.into_iter().chain(self.credentials.secret.format_problems()).collect();
+        if all.is_empty() { None } else { Some(all.join("; ")) }
     }
 
-    /// Whether the token lies in a file, so that reading it again can help.
+    /// Whether the token is in a file, so that it may change.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.credentials.secret, Secret::File(_))
     }
 
-    /// Reads the token again and says whether it differs from the one that was used. The file is a few bytes, so the
-    /// blocking read is not worth a thread.
+    /// Reads the token again. Returns whether it differs from the token that was used. The file has a few bytes, so the read may block.
     pub(crate) fn reread(&self, used: &Token) -> Result<bool> {
         let fresh = Signature::read(&self.credentials)?;
         let differs = fresh != *used;
@@ -195,13 +188,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_prints() {
+    fn credentials_do_not_print() {
         let credentials = Credentials { user: "SID42".into(), secret: Secret::Value("hush".into()) };
         assert_eq!(format!("{credentials:?} {:?}", credentials.secret), "Credentials(…) Secret(…)");
     }
 
     #[test]
-    fn a_file_is_trimmed_of_line_ends_only_and_read_again() -> std::io::Result<()> {
+    fn a_token_file_loses_its_last_line_ends_only_and_can_be_read_again() -> std::io::Result<()> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("token");
         std::fs::write(&path, " to ken \r\n\n")?;
@@ -229,8 +222,8 @@ mod tests {
         is_wiped(&value);
         let place = value.as_ptr();
         let header = header_of(value).expect("a header");
-        assert_eq!(header.as_bytes().as_ptr(), place, "the header is that memory, and no copy of it");
-        assert_eq!(header.clone().as_bytes().as_ptr(), place, "and so is that of each request");
+        assert_eq!(header.as_bytes().as_ptr(), place, "the header uses the same memory");
+        assert_eq!(header.clone().as_bytes().as_ptr(), place, "each request uses the same memory");
     }
 
     #[test]

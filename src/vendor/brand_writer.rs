@@ -1,22 +1,19 @@
-//! Reversing and modifying actions: the capability that moves other people's money back.
+//! Reverses and modifies actions. This client takes rewards back, which cannot be undone.
 //!
-//! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1 to 9. One call puts one DELETE or PUT
-//! on the wire, by way of `dispatch`, and reports what is certain about it. It must never call anything success but QUEUED.
+//! Sources: `docs/vendor/refund-guide.md` B and C, `docs/vendor/brand.md` §1 and §2, `docs/vendor/contradictions.md` 1 to 9. One call sends
+//! one DELETE or PUT through `single_write`, and returns what is certain about it. Only QUEUED counts as success.
 
-use std::fmt;
-
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::brand::{Brand, root, unusable_base};
-use super::dispatch::{Act, Certain, Dispatcher};
-use super::json::Fields;
+use super::loose_json::Fields;
 use super::modification::{Modification, modification_form};
 use super::pace::Permit;
+use super::single_write::{SingleWriter, WriteKind, WriteOutcome};
 use super::{Host, HostOptions};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Target;
 
 const HOST: Host = Host {
@@ -25,10 +22,10 @@ const HOST: Host = Host {
     url_hint: "RECOUP_BRAND_URL",
 };
 
-const REVERSE: Act = Act { endpoint: "Reverse an Action", lacking: "saying QUEUED and where" };
-const MODIFY: Act = Act { endpoint: "Update an Action", lacking: "saying QUEUED and where" };
+const REVERSE: WriteKind = WriteKind { endpoint: "Reverse an Action", lacking: "saying QUEUED and where" };
+const MODIFY: WriteKind = WriteKind { endpoint: "Update an Action", lacking: "saying QUEUED and where" };
 
-/// How a target is named: by ActionId, or by event type and order (`docs/vendor/refund-guide.md` C).
+/// The parameters that name a target: the ActionId, or event type and order (`docs/vendor/refund-guide.md` C).
 pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
     match target {
         Target::Action(action_id) => vec![("ActionId", action_id.as_str().to_owned())],
@@ -38,86 +35,29 @@ pub(crate) fn identifiers(target: &Target) -> Vec<(&'static str, String)> {
     }
 }
 
-/// The exact parameters of the DELETE. `Amount=0` always: it makes the call a full retraction (`docs/vendor/refund-guide.md` B5).
-/// The disposition code is sent as it is (`docs/vendor/contradictions.md` 2).
+/// The parameters of the DELETE. `Amount=0` makes the call a full retraction (`docs/vendor/refund-guide.md` B5). The disposition code
+/// is sent unchanged (`docs/vendor/contradictions.md` 2).
 pub fn reversal_form(target: &Target, disposition: &str) -> Vec<(&'static str, String)> {
     let mut form = identifiers(target);
     form.extend([("Amount", "0".to_owned()), ("DispositionCode", disposition.to_owned())]);
     form
 }
 
-/// What is certain about one reversal or modification. Its `Debug` leaves the vendor's texts out: they name the account.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Reversal {
-    /// Accepted into the vendor's queue. Not done: only the submission and the rewards tell (`docs/vendor/contradictions.md` 11).
-    Queued {
-        /// Where to ask about it, as given.
-        queued_uri: String,
-        /// Its last path segment.
-        batch_id: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// The vendor refused it; nothing was done.
-    Refused {
-        /// 400, or another 4xx but 401, 403, 408 and 429.
-        status: u16,
-        /// The vendor's reason, without the Account SID, where it can be recognised.
-        message: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// Nothing was done: `Credentials`, `Scope`, or `Network` for a connection that was never opened.
-    NotDone {
-        /// Why.
-        error: Error,
-    },
-    /// Nothing was done: the quota is used up. The caller may call again; [`BrandWriter::ready`] waits or parks.
-    RateLimited {
-        /// Not before.
-        until: Timestamp,
-    },
-    /// It may have been done. Never sent again; to be reconciled by reading.
-    Unknown {
-        /// A fragment of a sentence, without IDs.
-        reason: String,
-        /// The status, where one arrived.
-        status: Option<u16>,
-        /// The answer, where one arrived as text.
-        raw: Option<String>,
-    },
-}
-
-impl fmt::Debug for Reversal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queued { .. } => f.write_str("Queued { .. }"),
-            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
-            Self::NotDone { error } => f.debug_struct("NotDone").field("error", error).finish(),
-            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
-            Self::Unknown { reason, status, .. } => {
-                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
-            }
-        }
-    }
-}
-
-/// Leave to send one request: slot and pace are waited for, so that the intent is recorded right before the send.
+/// Permission to send one request. All waiting is over, so that the caller records its intent right before the send.
 pub struct SendPermit(Permit);
 
-/// The writing client of one account.
+/// The client that writes to one account.
 pub struct BrandWriter {
-    dispatcher: Dispatcher,
+    writer: SingleWriter,
     actions: Url,
     account_sid: String,
 }
 
 impl BrandWriter {
-    /// A client whose options may hold a token of its own. It paces itself; [`BrandWriter::paced_with`] shares a reading
-    /// client's pace.
+    /// The options may hold a token of their own. The client has its own pace unless [`BrandWriter::paced_with`] shares a reader's.
     ///
     /// # Errors
-    /// `Kind::Config` for an unusable base URL, Account SID, version, rate or token.
+    /// `Config` for an unusable base URL, Account SID, version, rate or token.
     pub fn new(
         options: &HostOptions,
         account_sid: &str,
@@ -126,62 +66,57 @@ impl BrandWriter {
         stop: CancellationToken,
     ) -> Result<Self> {
         let actions = Url::parse(&format!("{}/Actions", root(options, account_sid)?)).map_err(unusable_base)?;
-        let dispatcher = Dispatcher::new(HOST, options, Some(ir_version), clock, stop)?;
-        Ok(Self { dispatcher, actions, account_sid: account_sid.to_owned() })
+        let writer = SingleWriter::new(HOST, options, Some(ir_version), clock, stop)?;
+        Ok(Self { writer, actions, account_sid: account_sid.to_owned() })
     }
 
-    /// The same, passing the gate of a reading client of the same host: one quota, one deadline.
+    /// Shares quota and deadline with a client that reads the same host.
     #[must_use]
     pub fn paced_with(mut self, brand: &Brand) -> Self {
-        self.dispatcher.pace_with(brand.pacer());
+        self.writer.share_pace(brand.pacer());
         self
     }
 
-    /// Waits until a request may be sent. Record the intent after it, then call [`BrandWriter::reverse`] or
+    /// Waits until a request may be sent. The caller then records its intent and calls [`BrandWriter::reverse`] or
     /// [`BrandWriter::modify`].
     ///
     /// # Errors
-    /// `Interrupted` or `Parked`; nothing was sent.
+    /// `Interrupted` or `Parked`. Nothing was sent.
     pub async fn ready(&self) -> Result<SendPermit> {
-        self.dispatcher.ready().await.map(SendPermit)
+        self.writer.ready().await.map(SendPermit)
     }
 
-    /// Sends one reversal and says what is certain about it. The future must be driven to its end: dropping it after the
-    /// first poll leaves the same doubt as [`Reversal::Unknown`].
-    pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> Reversal {
+    /// Sends one reversal. The future must run to its end: if it is dropped after its first poll, the reversal may have been done, as
+    /// with [`WriteOutcome::Unknown`].
+    pub async fn reverse(&self, permit: SendPermit, target: &Target, disposition: &str) -> WriteOutcome {
         let form = reversal_form(target, disposition);
         let request = |http: &reqwest::Client| http.delete(self.actions.clone()).form(&form);
-        self.conclude(self.dispatcher.once(&permit.0, REVERSE, request, queued).await)
+        self.without_account(self.writer.send(&permit.0, REVERSE, request, queued).await)
     }
 
-    /// Sends one modification (`PUT /Actions`) and says what is certain about it, exactly as with
-    /// [`BrandWriter::reverse`]. QUEUED is all that is ever known of one: no published read proves the rest.
-    pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> Reversal {
+    /// Sends one modification (`PUT /Actions`), as [`BrandWriter::reverse`] sends a reversal. QUEUED is all that can be known about it: no
+    /// published read shows its effect.
+    pub async fn modify(&self, permit: SendPermit, target: &Target, modification: &Modification) -> WriteOutcome {
         let form = modification_form(target, modification);
         let request = |http: &reqwest::Client| http.put(self.actions.clone()).form(&form);
-        self.conclude(self.dispatcher.once(&permit.0, MODIFY, request, queued).await)
+        self.without_account(self.writer.send(&permit.0, MODIFY, request, queued).await)
     }
 
-    fn conclude(&self, certain: Certain<String>) -> Reversal {
-        match certain {
-            Certain::Taken { value: queued_uri, raw } => {
-                let batch_id = queued_uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
-                Reversal::Queued { queued_uri, batch_id, raw }
+    /// Removes the Account SID from the vendor's reason for a refusal.
+    fn without_account(&self, outcome: WriteOutcome) -> WriteOutcome {
+        match outcome {
+            WriteOutcome::Refused { status, message, body } => {
+                let message = message.map(|text| text.replace(&self.account_sid, "…"));
+                WriteOutcome::Refused { status, message, body }
             }
-            Certain::Refused { status, complaint, raw } => {
-                let message = complaint.message.map(|text| text.replace(&self.account_sid, "…"));
-                Reversal::Refused { status, message, raw }
-            }
-            Certain::NotDone { error } => Reversal::NotDone { error },
-            Certain::RateLimited { until } => Reversal::RateLimited { until },
-            Certain::Unknown { reason, status, raw } => Reversal::Unknown { reason, status, raw },
+            outcome => outcome,
         }
     }
 }
 
-/// The QueuedUri of an answer that says QUEUED.
-pub(crate) fn queued(body: &[u8]) -> Option<String> {
+/// The QueuedUri of an answer with the status QUEUED.
+pub(crate) fn queued(body: &[u8]) -> Option<Option<String>> {
     let fields = Fields::parse(body)?;
     let is_queued = fields.text("Status")?.eq_ignore_ascii_case("QUEUED");
-    if is_queued { fields.text("QueuedUri") } else { None }
+    fields.text("QueuedUri").filter(|_| is_queued).map(Some)
 }

@@ -1,23 +1,20 @@
-//! Exports of the Advocate API: asked for, waited for, and downloaded piece by piece.
+//! Creates, lists and downloads exports of the Advocate API.
 //!
-//! Source: `docs/vendor/advocate.md` §4. The download answers with a redirect to a signed address on a storage host of somebody
-//! else: it is followed by a client that has no credentials to send, and by no other. The file is handed on in pieces and
-//! never held whole.
+//! Source: `docs/vendor/advocate.md` §4. The vendor answers a download with a redirect to a signed address on a storage host. Only a
+//! client without credentials follows it. The file is passed on in chunks and never held in memory as a whole.
 
-use bytes::Bytes;
 use reqwest::header::LOCATION;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::Question;
+use super::ReadRequest;
 use super::advocate::{Advocate, segment};
-use super::json::Fields;
+use super::http::{Download, DownloadError};
+use super::loose_json::Fields;
 use super::options::is_loopback;
-use super::wire::{Failure, Storage};
 use crate::error::{Error, Kind, Result};
 
-/// What is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportType {
     /// One row for each reward.
@@ -27,7 +24,6 @@ pub enum ExportType {
 }
 
 impl ExportType {
-    /// The vendor's name for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reward => "REWARD",
@@ -36,104 +32,89 @@ impl ExportType {
     }
 }
 
-/// Where an export stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportStatus {
-    /// Being made.
     Pending,
-    /// Can be downloaded.
     Completed,
-    /// Will never be made.
+    /// The vendor gave up on it.
     Aborted,
-    /// Can no longer be downloaded.
+    /// It can no longer be downloaded.
     Expired,
-    /// Something newer.
+    /// A status that is not published.
     Other(String),
 }
 
-/// One export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {
-    /// Its ID.
     pub id: String,
-    /// The vendor's type.
+    /// The vendor's name of the type.
     pub kind: String,
     /// `CSV` or `XLSX`.
     pub format: String,
-    /// The name that it was asked for under.
+    /// The name that the request gave it.
     pub name: String,
-    /// Where it stands.
     pub status: ExportStatus,
-    /// Unix milliseconds, the server's.
+    /// Unix milliseconds, by the server's clock.
     pub date_created: Option<i64>,
-    /// Unix milliseconds, the server's.
-    pub date_completed: Option<i64>,
-    /// The parameters, as JSON.
     pub params: Value,
 }
 
 impl Advocate {
-    /// The newest exports of the tenant; `None` where the endpoint does not exist.
-    ///
-    /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Tenant`, `Network`, `Vendor`.
+    /// The newest exports of the tenant; `None` if the endpoint does not exist.
     pub async fn exports(&self, limit: u32) -> Result<Option<Vec<Export>>> {
-        let url = self.url("export/history/list", &[("limit", limit.to_string()), ("offset", "0".to_owned())])?;
-        self.client().get("list of exports", &url, |body| export_list(body)).await
+        let url = self.url("export/history/list", &[("limit", &limit.to_string()), ("offset", "0")])?;
+        self.client().get("list of exports", &url, export_list).await
     }
 
-    /// Asks for an export. One try: a second one would make a second export, so where no answer came, the list of exports
-    /// says whether there is one of this name.
-    ///
-    /// # Errors
-    /// As [`Advocate::exports`].
+    /// Creates an export, with one attempt: a second one could create a second export. If no answer arrives, the list of exports shows
+    /// whether an export of this name exists.
     pub async fn create_export(&self, kind: ExportType, name: &str, params: &Value) -> Result<Export> {
         let url = self.url("export", &[])?;
-        let body = json!({"type": kind.as_str(), "format": "CSV", "name": name, "params": params}).to_string();
-        let question = Question { endpoint: "export", attempts: 1, also: None };
-        let made = self.client().post(question, &url, &Bytes::from(body), |_, body| export(body)).await?;
+        let json = json!({"type": kind.as_str(), "format": "CSV", "name": name, "params": params}).to_string();
+        let request = ReadRequest { endpoint: "export", url: &url, json: Some(json), attempts: 1, also: None };
+        let made = self.client().read(&request, |_, body| export(body)).await?;
         made.ok_or_else(|| Error::new(Kind::Vendor, "Advocate export answered 404: this tenant has no exports"))
     }
 
-    /// Where an export stands; `None` where the vendor does not know it. Another export is no answer.
-    ///
-    /// # Errors
-    /// As [`Advocate::exports`].
+    /// One export; `None` if the vendor does not know it. A body with another ID counts as unreadable.
     pub async fn export(&self, id: &str) -> Result<Option<Export>> {
         let url = self.url(&format!("export/{}", id_segment(id)?), &[])?;
         self.client().get("export", &url, |body| export(body).filter(|export| export.id == id)).await
     }
 
-    /// Downloads a completed export, piece by piece. `None` where it can no longer be downloaded.
+    /// Downloads a completed export and passes it to `receive` chunk by chunk. `None` if it can no longer be downloaded.
     ///
     /// # Errors
-    /// As [`Advocate::exports`], and what `take` gives.
-    pub async fn download(&self, id: &str, take: impl FnMut(&[u8]) -> Result<()>) -> Result<Option<()>> {
+    /// Also every error of `receive`.
+    pub async fn download(&self, id: &str, receive: impl FnMut(&[u8]) -> Result<()>) -> Result<Option<()>> {
         let url = self.url(&format!("export/{}/download", id_segment(id)?), &[])?;
-        let question = Question { endpoint: "export download", attempts: u32::MAX, also: Some(303) };
-        let located = self.client().get_with(question, &url, |headers, _| {
+        let request =
+            ReadRequest { endpoint: "export download", url: &url, json: None, attempts: u32::MAX, also: Some(303) };
+        let located = self.client().read(&request, |headers, _| {
             headers.get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned)
         });
         let Some(location) = located.await? else { return Ok(None) };
         let location = storage_url(&url, &location)?;
-        let storage = Storage::new(is_loopback(&location))?;
-        match storage.stream(location, take).await {
-            Ok(Ok(())) => Ok(Some(())),
-            Ok(Err(403 | 404 | 410)) => Ok(None),
-            Ok(Err(status)) => Err(Error::new(Kind::Network, format!("the storage of the export answered {status}"))),
-            Err(stopped) => Err(stopped.unwrap_or_else(|failure: Failure| {
-                Error::new(Kind::Network, format!("the download of the export broke off: {}", failure.detail))
-            })),
+        match Download::new(is_loopback(&location))?.stream(location, receive).await {
+            Ok(()) => Ok(Some(())),
+            Err(DownloadError::Status(403 | 404 | 410)) => Ok(None),
+            Err(DownloadError::Status(status)) => {
+                Err(Error::new(Kind::Network, format!("the storage of the export answered {status}")))
+            }
+            Err(DownloadError::Receiver(error)) => Err(error),
+            Err(DownloadError::Transport(failure)) => {
+                Err(Error::new(Kind::Network, format!("the download of the export broke off: {}", failure.detail)))
+            }
         }
     }
 }
 
-/// Another host is what a download is about; an open line, or credentials in the address, are not.
-fn storage_url(asked: &Url, location: &str) -> Result<Url> {
+/// Checks the address of a download. Another host is expected. An unencrypted connection or credentials in the address are refused.
+fn storage_url(api: &Url, location: &str) -> Result<Url> {
     let refused = |why: &str| Error::new(Kind::Vendor, format!("the address of an export is not followed: {why}"));
-    let url = asked.join(location).map_err(|_no_url| refused("it is no URL"))?;
-    let open = url.scheme() == "http" && is_loopback(&url) && is_loopback(asked);
-    if url.scheme() != "https" && !open {
+    let url = api.join(location).map_err(|_no_url| refused("it is no URL"))?;
+    let is_local = url.scheme() == "http" && is_loopback(&url) && is_loopback(api);
+    if url.scheme() != "https" && !is_local {
         return Err(refused("it is not https"));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -146,16 +127,14 @@ fn id_segment(id: &str) -> Result<String> {
     segment(id).ok_or_else(|| Error::new(Kind::Vendor, "the ID of an export is empty or made of dots"))
 }
 
-/// One export record.
 pub(crate) fn export(body: &[u8]) -> Option<Export> {
     let fields = Fields::parse(body)?;
-    let date = |name: &str| fields.text(name).and_then(|ms| ms.trim().parse().ok());
     let status = fields.text("status")?;
     Some(Export {
         id: fields.text("id")?,
         kind: fields.text("type").unwrap_or_default(),
         // CSV is the vendor's default.
-        format: fields.text("format").or_else(|| fields.text("outputFormat")).unwrap_or_else(|| "CSV".to_owned()),
+        format: fields.first_text(&["format", "outputFormat"]).unwrap_or_else(|| "CSV".to_owned()),
         name: fields.text("name").unwrap_or_default(),
         status: match status.to_ascii_uppercase().as_str() {
             "PENDING" => ExportStatus::Pending,
@@ -164,8 +143,7 @@ pub(crate) fn export(body: &[u8]) -> Option<Export> {
             "EXPIRED" => ExportStatus::Expired,
             _ => ExportStatus::Other(status),
         },
-        date_created: date("dateCreated"),
-        date_completed: date("dateCompleted"),
+        date_created: fields.number("dateCreated"),
         params: fields.raw("params").and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(Value::Null),
     })
 }

@@ -1,18 +1,18 @@
-//! Reading the Advocate API by GraphQL: rewards of the whole tenant, and the events that caused them.
+//! Reads the Advocate API by GraphQL: the rewards of the whole tenant, and the events that caused them.
 //!
-//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The schema that is published is of 2022, the one in force is
-//! not: what is gone is recognised and said, never guessed at. Only documents whose operation is `query` can be sent at all
-//! (`Query`): the mutation `moderateGraphNodes` bears the name of a preview and applies it (`docs/vendor/contradictions.md` 33).
+//! Sources: `docs/vendor/advocate.md` §3, `docs/vendor/contradictions.md` 29 to 34. The published schema is of 2022 and may differ from
+//! the schema in force, so a missing field is an answer of its own ([`Refusal::Schema`]). [`Query`] can hold documents of the operation
+//! `query` only: `moderateGraphNodes` as a query previews a moderation, and as a mutation applies it
+//! (`docs/vendor/contradictions.md` 33).
 
 mod answer;
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Question;
+use super::ReadRequest;
 use super::advocate::Advocate;
 use super::referrals::ReferralAnswer;
 use crate::error::{Error, Kind, Result};
@@ -20,11 +20,11 @@ use crate::model::{AccountId, OrderId, RewardId, UserId};
 pub(super) use answer::{AnswerWire, ErrorWire};
 pub(crate) use answer::{event_list, page_and_referral, reward_page};
 
-/// A GraphQL document that only reads. There is no way to make one of anything else.
+/// A GraphQL document that only reads.
 pub(super) struct Query(&'static str);
 
 impl Query {
-    /// Fails to compile unless the document's operation is a query and it has no other.
+    /// Fails to compile unless the document begins with the operation `query`.
     pub(super) const fn new(text: &'static str) -> Self {
         let (bytes, word) = (text.as_bytes(), b"query ");
         let mut at = 0;
@@ -36,7 +36,7 @@ impl Query {
     }
 }
 
-/// What is needed of a reward. Names and addresses are not asked for.
+/// The fields of a reward that recoup needs. Names and addresses are not among them.
 macro_rules! reward_fields {
     () => {
         "id type unit value name currency cancellable statuses rewardSource programId programRewardKey referralId \
@@ -70,22 +70,20 @@ const EVENTS: Query = Query::new(
 /// The answer to a query, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Graph<T> {
-    /// It was answered, perhaps with some rows damaged.
+    /// Some rows may be damaged.
     Answer(T),
-    /// It was not, and asking the same again will not help.
+    /// The same query will be refused again.
     Refused(Refusal),
 }
 
 /// Why a query is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The tenant has no GraphQL endpoint.
     NoEndpoint,
-    /// The schema in force does not have what was asked for, `userEvent` first of all.
+    /// The schema in force lacks a field of the query, most likely `userEvent`.
     Schema,
-    /// The token may not ask this.
     Scope,
-    /// The server would not do it, and what it says names no other reason: too large a page, or trouble of its own.
+    /// An error without a known reason: the page may be too large, or the server may have a fault.
     Unnamed,
 }
 
@@ -94,39 +92,34 @@ impl Refusal {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoEndpoint => "this tenant has no GraphQL endpoint",
-            Self::Schema => "the GraphQL schema in force does not have userEvent, or another field that was asked for",
+            Self::Schema => "the GraphQL schema in force lacks userEvent, or another field that recoup needs",
             Self::Scope => "the token may not use GraphQL",
-            Self::Unnamed => "the server answers GraphQL with errors, whatever is asked",
+            Self::Unnamed => "the server answers every GraphQL query with an error",
         }
     }
 }
 
-/// Which end of the list comes first.
+/// The order of rewards by `dateModified`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
-    /// The reward that was modified the longest ago.
     OldestFirst,
-    /// The reward that was modified last.
     NewestFirst,
 }
 
-/// What to ask for: the filter as the schema's `RewardFilterInput`, and which part of the list.
 #[derive(Debug, Clone)]
 pub struct RewardQuery {
     /// `RewardFilterInput`; null for all.
     pub filter: Value,
-    /// The order, always by `dateModified`.
     pub sort: Sort,
-    /// Rows at most.
     pub limit: u32,
-    /// Rows to skip.
+    /// The number of rows to skip.
     pub offset: u64,
-    /// Tries at most, for a page that may be too large to be answered.
+    /// The largest number of attempts. A page may be so large that the server cannot answer.
     pub attempts: u32,
 }
 
 impl RewardQuery {
-    /// A page of a narrow question.
+    /// A page of a query with few results.
     pub(super) fn few(filter: &Value, offset: u64) -> Self {
         Self { filter: filter.clone(), sort: Sort::OldestFirst, limit: PAGE_OF_FEW, offset, attempts: u32::MAX }
     }
@@ -143,30 +136,25 @@ impl RewardQuery {
 /// One page of rewards.
 #[derive(Debug, Clone)]
 pub struct RewardPage {
-    /// The rows that are whole, in the order they came.
+    /// The undamaged rows, in the vendor's order.
     pub rewards: Vec<ListedReward>,
-    /// Rows received, damaged ones included.
+    /// The number of rows, damaged ones included.
     pub rows: u64,
-    /// The rows that came with an error of their own, or that cannot be read: their IDs, where they have one.
+    /// The IDs of rows with an error of their own, and `None` for each row that cannot be read.
     pub damaged: Vec<Option<RewardId>>,
-    /// `totalCount`: all rewards that pass the filter.
+    /// `totalCount`: the number of all rewards that pass the filter.
     pub total: Option<u64>,
 }
 
-/// One reward of a page.
 #[derive(Clone)]
 pub struct ListedReward {
-    /// The whole JSON.
     pub raw: Box<RawValue>,
-    /// Its ID.
     pub id: RewardId,
-    /// The account that has it; `None` where the answer does not say.
     pub account: Option<AccountId>,
-    /// Unix milliseconds, the server's.
+    /// Unix milliseconds, by the server's clock.
     pub date_modified: Option<i64>,
-    /// The referral that it belongs to.
     pub referral_id: Option<String>,
-    /// The event that caused it.
+    /// The event that caused the reward.
     pub event_id: Option<String>,
 }
 
@@ -176,18 +164,17 @@ impl std::fmt::Debug for ListedReward {
     }
 }
 
-/// An event that matches an order. Its `Debug` names nobody.
+/// An event that matches an order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserEvent {
-    /// Its ID.
     pub id: String,
-    /// The account of whoever it belongs to: the buyer.
+    /// The buyer's account.
     pub account: Option<AccountId>,
     /// The buyer.
     pub user: Option<UserId>,
-    /// When it happened, Unix milliseconds.
+    /// Unix milliseconds.
     pub date_triggered: Option<i64>,
-    /// The event's body as JSON text: `{"fields": …}`.
+    /// The fields that the brand sent with the event, as JSON text.
     pub fields: String,
 }
 
@@ -198,11 +185,10 @@ impl std::fmt::Debug for UserEvent {
 }
 
 impl Advocate {
-    /// One page of the tenant's rewards, by GraphQL.
+    /// One page of the tenant's rewards.
     ///
     /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`, `Network`, `Vendor` (an outage; a page that is too large may look
-    /// like one).
+    /// Not `Scope`, which is a [`Refusal`]. `Vendor` may mean that the page is too large for the server.
     pub async fn graph_rewards(&self, asked: &RewardQuery) -> Result<Graph<RewardPage>> {
         self.graph("GraphQL rewards", &REWARDS, asked.variables(), asked.attempts, reward_page).await
     }
@@ -219,10 +205,10 @@ impl Advocate {
         self.graph(endpoint, &REWARDS_AND_REFERRAL, variables, asked.attempts, page_and_referral).await
     }
 
-    /// Every reward that passes a narrow filter, by GraphQL: those of one account, of one referral, of a few IDs.
+    /// Every reward that passes a narrow filter: the rewards of one account, of one referral, or of a few IDs.
     ///
     /// # Errors
-    /// As [`Advocate::graph_rewards`]; `Vendor` also if a row is damaged or the list has no end.
+    /// As [`Advocate::graph_rewards`]. Also `Vendor` if a row is damaged or the list has no end.
     pub async fn graph_rewards_of(&self, filter: &Value) -> Result<Graph<Vec<ListedReward>>> {
         match self.graph_rewards(&RewardQuery::few(filter, 0)).await? {
             Graph::Refused(refusal) => Ok(Graph::Refused(refusal)),
@@ -230,14 +216,14 @@ impl Advocate {
         }
     }
 
-    /// The same, where the first page is there already.
+    /// As [`Advocate::graph_rewards_of`], given the first page.
     pub(super) async fn graph_rewards_after(
         &self,
         filter: &Value,
         first: RewardPage,
     ) -> Result<Graph<Vec<ListedReward>>> {
         let mut found: Vec<ListedReward> = Vec::new();
-        // The same row again is no news; the same reward with other words is a contradiction, which the caller must see.
+        // An identical row is dropped. A second row about a reward that differs is kept, so that the caller sees the contradiction.
         let mut known: HashSet<Box<str>> = HashSet::new();
         let (mut offset, mut page) = (0, first);
         for _ in 0..PAGES_OF_FEW {
@@ -248,9 +234,9 @@ impl Advocate {
             let before = found.len();
             found.extend(page.rewards.into_iter().filter(|reward| known.insert(reward.raw.get().into())));
             if found.len() == before && page.total.is_some_and(|total| total > found.len() as u64) {
-                return Err(Error::new(Kind::Vendor, "GraphQL counts more rewards than it gives"));
+                return Err(Error::new(Kind::Vendor, "GraphQL counts more rewards than it returns"));
             }
-            // A server that ignores the offset gives the same again and again.
+            // A server that ignores the offset returns the same page each time.
             if found.len() == before || page.total.is_some_and(|total| offset >= total) {
                 return Ok(Graph::Answer(found));
             }
@@ -261,15 +247,12 @@ impl Advocate {
         }
         Err(Error::new(
             Kind::Vendor,
-            "GraphQL gives more rewards than a narrow question can have: it may ignore the filter",
+            "GraphQL returns more rewards than this filter can match: it may ignore the filter",
         ))
     }
 
-    /// The events whose field of this name is exactly this order ID. The server is known to filter loosely
-    /// (`docs/vendor/contradictions.md` 32): whoever calls this looks at the fields again.
-    ///
-    /// # Errors
-    /// As [`Advocate::graph_rewards`].
+    /// The events whose field of this name equals the order ID. The server may return other events too
+    /// (`docs/vendor/contradictions.md` 32), so the caller compares the fields again.
     pub async fn graph_events(&self, field: &str, order: &OrderId, limit: u32) -> Result<Graph<Vec<UserEvent>>> {
         let fields = json!({ (format!("{field}_eq")): order.as_str() });
         let variables = json!({"filter": {"fields": fields}, "limit": limit, "offset": 0});
@@ -285,10 +268,10 @@ impl Advocate {
         decode: fn(&[u8]) -> Option<Graph<T>>,
     ) -> Result<Graph<T>> {
         let url = self.url("graphql", &[])?;
-        let body = Bytes::from(json!({"query": query.0, "variables": variables}).to_string());
-        // Servers of this kind answer a query that they cannot validate with 400 or with 200.
-        let question = Question { endpoint, attempts, also: Some(400) };
-        match self.client().post(question, &url, &body, |_, body| decode(body)).await {
+        let json = Some(json!({"query": query.0, "variables": variables}).to_string());
+        // GraphQL servers answer an invalid query with 400 or with 200.
+        let request = ReadRequest { endpoint, url: &url, json, attempts, also: Some(400) };
+        match self.client().read(&request, |_, body| decode(body)).await {
             Ok(answer) => Ok(answer.unwrap_or(Graph::Refused(Refusal::NoEndpoint))),
             Err(error) if error.kind == Kind::Scope => Ok(Graph::Refused(Refusal::Scope)),
             Err(error) => Err(error),
@@ -296,6 +279,6 @@ impl Advocate {
     }
 }
 
-/// Rewards in a page of a narrow question, and pages at most.
+/// Rewards in a page of a query with few results, and the largest number of such pages.
 const PAGE_OF_FEW: u32 = 100;
 const PAGES_OF_FEW: u32 = 50;

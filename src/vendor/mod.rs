@@ -1,21 +1,26 @@
-//! The only code that speaks HTTP: one client per host, which paces, sends, judges and decodes.
+//! The client of the vendor: the only module that speaks HTTP.
 //!
-//! [`Advocate`] and [`Brand`] read; [`BrandWriter`] and [`RewardCanceller`] are the only types that can change anything, and
-//! they send each request once. Wire shapes stay in here; what comes out speaks in `model`'s words. No token, Account SID, account ID
-//! or query string may reach an error, a log line or a `Debug` text.
+//! Each host has one client, which waits for its pace, sends, judges the answer and decodes it. [`Advocate`] and [`Brand`] read.
+//! [`BrandWriter`], [`RewardCanceller`] and [`Subscriber`] are the only types that can change anything at the vendor, and they
+//! send each request once. The shapes of the vendor's JSON stay in this module; its functions return types of `model` or its own.
+//! No error, log line or `Debug` text may hold a token, an Account SID, an account ID or a query string.
+//!
+//! Every function that reads can fail with `Interrupted` (before a request starts), `Parked` (the wait for the quota is too long),
+//! `Credentials`, `Scope`, `Tenant` (Advocate only), `Network` (no answer) and `Vendor` (no usable answer).
 
 pub mod advocate;
 pub mod auth;
 pub mod brand;
 pub mod brand_writer;
 mod client;
-mod counts;
-mod dispatch;
+mod credential_format;
+mod error_body;
 pub mod exports;
 pub mod graphql;
-mod json;
+mod http;
+mod loose_json;
+mod metrics;
 pub mod modification;
-mod oddity;
 pub mod options;
 mod pace;
 pub mod programs;
@@ -23,10 +28,10 @@ pub mod rate_headers;
 pub mod referrals;
 pub mod retry;
 pub mod reward_canceller;
+mod single_write;
 #[cfg(test)]
 mod tests;
 pub mod webhooks;
-mod wire;
 
 pub use crate::model::budget::WaitReason;
 #[cfg(test)]
@@ -37,25 +42,26 @@ pub use brand::{
     Action, ActionItem, ActionUpdate, Brand, FileError, FileSubmission, IR_VERSION, Listed, Program, Submission,
     SubmissionStatus, UpdateFilter,
 };
-pub use brand_writer::{BrandWriter, Reversal, SendPermit, reversal_form};
-pub use client::{HeardClock, Stats};
-pub use counts::answers;
+pub use brand_writer::{BrandWriter, SendPermit, reversal_form};
+pub use client::{HostClock, Stats};
+pub(crate) use credential_format::FormatProblems;
 pub use exports::{Export, ExportStatus, ExportType};
 pub use graphql::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
+pub use metrics::answers_by_status;
 pub use modification::{
     Change, ItemChange, ItemMoney, Modification, ORDER_UPDATE, is_full_retraction, modification_form,
 };
-pub(crate) use oddity::Oddities;
 pub use options::{HostOptions, check_base};
 pub use programs::Programs;
 pub use referrals::{Referral, ReferralAnswer};
-pub use reward_canceller::{CancelPermit, Cancellation, RewardCanceller};
-pub use webhooks::{Change as SubscriptionChange, Subscriber, Subscription, fetch_public};
+pub use reward_canceller::{CancelPermit, RewardCanceller};
+pub use single_write::WriteOutcome;
+pub use webhooks::{Subscriber, Subscription, SubscriptionChange, fetch_public};
 
 use crate::error::{Error, Kind};
-use client::{Client, Question, effective_status, health};
+use client::{Client, ReadRequest, effective_status, health};
 
-/// Names a host and its settings in errors.
+/// The names of a host and of its settings in errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
     pub(crate) name: &'static str,
@@ -63,30 +69,31 @@ pub(crate) struct Host {
     pub(crate) url_hint: &'static str,
 }
 
-/// The warning about a wait that a host cannot mean.
+/// The warning about a host that asks for a wait of more than a day.
 pub fn implausible_wait(host: &str) -> String {
     format!(
         "the {host} host asked for a wait of more than a day; recoup waits a day at most, and `recoup quota clear` ends the wait"
     )
 }
 
-/// 401. `odd` is what is odd about the credentials, as a sentence.
-pub(crate) fn credentials_refused(host: Host, odd: Option<String>) -> Error {
-    let odd = odd.map_or_else(String::new, |odd| format!("; {odd}"));
-    Error::new(Kind::Credentials, format!("the {} API refuses the credentials{odd}", host.name))
+/// The error for a 401. `problems` describes the format of the credentials if it is suspicious.
+pub(crate) fn credentials_refused(host: Host, problems: Option<String>) -> Error {
+    let problems = problems.map_or_else(String::new, |problems| format!("; {problems}"));
+    Error::new(Kind::Credentials, format!("the {} API refuses the credentials{problems}", host.name))
         .hint(format!("check {}", host.token_hint))
 }
 
-/// 403.
+/// The error for a 403.
 pub(crate) fn scope_refused(host: Host, endpoint: &str) -> Error {
     Error::new(Kind::Scope, format!("the token may not use {} {endpoint}", host.name))
-        .hint(format!("give the token this scope in impact.com, or use another one: {}", host.token_hint))
+        .hint(format!("give the token this scope in impact.com, or use another token: {}", host.token_hint))
 }
 
-/// A status of an error with a body that the API does not send: it says nothing about the token, the tenant or what was asked for.
+/// The error for an answer that something between recoup and the API gave. It says nothing about the token, the tenant or the
+/// requested object.
 pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -> Error {
-    let own = match status {
-        401 | 403 => format!("; if nothing lies in between, check {}", host.token_hint),
+    let token = match status {
+        401 | 403 => format!("; if the host is reached directly, check {}", host.token_hint),
         _ => String::new(),
     };
     Error::new(
@@ -97,10 +104,10 @@ pub(crate) fn not_the_api(host: Host, endpoint: &str, status: u16, body: &str) -
             host.name
         ),
     )
-    .hint(format!("check that this machine may reach the host of {}, and HTTPS_PROXY if it is set{own}", host.url_hint))
+    .hint(format!("check that this machine may reach the host of {}, and HTTPS_PROXY if it is set{token}", host.url_hint))
 }
 
-/// 400 or 404 with a code that says that the tenant is unknown; `codes` in brackets.
+/// The error for a 400 or 404 whose code says that the tenant is unknown; `codes` in brackets.
 pub(crate) fn tenant_refused(host: Host, codes: &str) -> Error {
     Error::new(
         Kind::Tenant,

@@ -1,8 +1,7 @@
-//! What a modification asks for, as the exact parameters of the PUT.
+//! A modification of an action, and its parameters for the PUT.
 //!
-//! Source: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and 9. Pure. It must never put
-//! an order-level and an item-level amount into one request: both are called `Amount`, and the vendor would read one for the
-//! other.
+//! Source: `docs/vendor/brand.md` §2 (Actions v14: ActionModificationRequest), `docs/vendor/contradictions.md` 5 and 9. Pure. One request
+//! changes the order or its items and never both: both levels use the parameter `Amount`.
 
 use std::collections::BTreeSet;
 
@@ -11,53 +10,47 @@ use super::brand_writer::identifiers;
 use crate::model::Target;
 use crate::model::decimal::Decimal;
 
-/// The reason that the vendor names for changed orders and their items (`docs/vendor/brand.md` §2).
+/// The vendor's reason code for changed orders and items (`docs/vendor/brand.md` §2).
 pub const ORDER_UPDATE: &str = "ORDER_UPDATE";
 
-/// A change of an action that is not simply taking it back.
+/// A change of an action other than a reversal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modification {
-    /// `Reason`, which v14 requires.
+    /// The parameter `Reason`, which v14 requires.
     pub reason: String,
-    /// `DispositionCode`, which v11 requires. Case-sensitive, sent as it is.
+    /// The parameter `DispositionCode`, which v11 requires. Case-sensitive and sent unchanged.
     pub disposition: String,
-    /// What is changed.
     pub change: Change,
 }
 
-/// What a modification changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The order's total becomes this. 0 reverses an action whose amount is not 0.
+    /// The new total of the order. 0 reverses an action whose amount is not 0.
     Order(Decimal),
-    /// These items, each by its SKU.
     Items(Vec<ItemChange>),
 }
 
-/// What is changed of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemChange {
-    /// Which item.
     pub sku: String,
-    /// Its category, where the event type goes by it.
+    /// For event types that pay by category.
     pub category: Option<String>,
-    /// How many there are now; 0 is returned whole.
+    /// The new quantity. 0 means that the item was returned.
     pub quantity: Option<u64>,
-    /// What they cost together now.
     pub money: Option<ItemMoney>,
 }
 
-/// How the money of an item changes: the vendor takes one or the other.
+/// The new price of an item's whole quantity. The vendor accepts one of the two forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemMoney {
-    /// It becomes this (`Amount`).
+    /// The new price (`Amount`).
     Amount(Decimal),
-    /// It changes by this (`ItemSubTotalDelta`); less than 0 takes away.
+    /// The difference (`ItemSubTotalDelta`), negative for a lower price.
     Delta(Decimal),
 }
 
 impl Modification {
-    /// The same code as `Reason` and as `DispositionCode`: old and new versions of the API each require one of them
+    /// Uses the code for both `Reason` and `DispositionCode`, because v14 requires the first and v11 the second
     /// (`docs/vendor/contradictions.md` 5).
     pub fn new(code: impl Into<String>, change: Change) -> Self {
         let code = code.into();
@@ -66,7 +59,7 @@ impl Modification {
 }
 
 impl ItemChange {
-    /// Whether it leaves nothing of an item that costs `before`, where that is known.
+    /// Whether nothing is left of the item. `before` is its price before the change, if it is known.
     fn leaves_nothing(&self, before: Option<Decimal>) -> bool {
         let nothing = match self.money {
             Some(ItemMoney::Amount(amount)) => amount.is_zero(),
@@ -77,8 +70,8 @@ impl ItemChange {
     }
 }
 
-/// The exact parameters of the PUT, in order. The first item's have no number, the second's end in 2: `Sku`, `Sku2`. That
-/// `Amount`, `Category` and `ItemSubTotalDelta` are numbered like `Sku` and `Quantity` is implied, not published.
+/// The parameters of the PUT, in order. The parameters of the first item have no number, and those of the second end in 2: `Sku`,
+/// `Sku2`. The vendor publishes the numbers for `Sku` and `Quantity`; for the other parameters they are inferred.
 pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(String, String)> {
     let mut form: Vec<(String, String)> =
         identifiers(target).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
@@ -110,9 +103,9 @@ pub fn modification_form(target: &Target, modification: &Modification) -> Vec<(S
     form
 }
 
-/// Whether nothing is left of the action afterwards, which makes it a retraction in all but name: the order's amount
-/// becomes 0, or every item's does. Where the action's items are not known, the items that are named count as all of them:
-/// taking a partial refund for a whole one only asks once more, the other way round would pay out for nothing.
+/// Whether the modification leaves nothing of the action, as a retraction does: the amount of the order, or of every item, becomes 0.
+/// If the action's items are unknown, the modified items count as all items. A mistake then only asks the person once more, while the
+/// opposite mistake would leave a reward for a refunded order.
 pub fn is_full_retraction(modification: &Modification, items: Option<&[ActionItem]>) -> bool {
     let changes = match &modification.change {
         Change::Order(amount) => return amount.is_zero(),
@@ -155,13 +148,11 @@ mod tests {
             quantity: Some("1".into()),
             sale_amount: Some(amount.into()),
             currency: Some("USD".into()),
-            adjustment_date: None,
-            adjustment_reason: None,
         }
     }
 
     #[test]
-    fn the_form_is_the_published_one() {
+    fn the_parameters_are_the_published_ones() {
         let action = Target::Action(ActionId::new("1000.4636.158133"));
         let order = Target::Order { order_id: OrderId::new("O 1"), action_tracker_id: "2240".into() };
         let amount = |text: &str| Some(ItemMoney::Amount(money(text)));
@@ -197,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_left_is_a_retraction() {
+    fn a_modification_that_leaves_nothing_is_a_full_retraction() {
         let zero = || Some(ItemMoney::Amount(Decimal::ZERO));
         let delta = |text: &str| Some(ItemMoney::Delta(money(text)));
         let items = [item("A", "10.00"), item("B", "5"), item("gift", "0.00")];

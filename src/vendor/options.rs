@@ -1,6 +1,4 @@
-//! What can be set about a host, and which base URLs are safe to send a token to.
-//!
-//! Only data and checks: nothing here connects, and nothing here reads the environment.
+//! The settings of one host, and the check of its base URL. This file neither connects nor reads the environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,28 +8,24 @@ use url::{Host, Url};
 
 use super::auth::Credentials;
 use crate::error::{Error, Kind, Result};
-use crate::model::budget::{Budget, Purpose, Terms};
+use crate::model::budget::{Budget, Purpose, QuotaSettings};
 
-/// Everything that can be set about one host.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
     /// Base URL without tenant or Account SID.
     pub base: Url,
-    /// User and token.
     pub credentials: Credentials,
-    /// Rate, quota and reserve; what is not set is left to the host's answers.
-    pub terms: Terms,
-    /// What the requests are for.
+    pub quota_settings: QuotaSettings,
     pub purpose: Purpose,
-    /// The budget that every process shares; without one this process paces itself alone.
+    /// The budget that every process shares. Without it this process keeps the pace alone.
     pub budget: Option<Arc<dyn Budget>>,
-    /// So many requests, tries included, and not one more: then a call ends with `Kind::Parked`.
+    /// The largest number of requests, retries included. After it every call fails with `Kind::Parked`.
     pub max_requests: Option<u64>,
-    /// No request starts from this moment on: a call ends with `Kind::Parked`.
+    /// From this moment on no request starts, and every call fails with `Kind::Parked`.
     pub until: Option<Timestamp>,
-    /// Most requests in flight.
+    /// The largest number of requests in flight.
     pub concurrency: usize,
-    /// Requests in flight at the start; grows towards `concurrency` while answers are healthy.
+    /// Requests in flight at the start. The number grows to `concurrency` while the host is healthy.
     pub start_concurrency: usize,
     /// For one request, from connecting to the last byte of the answer.
     pub timeout: Duration,
@@ -39,22 +33,22 @@ pub struct HostOptions {
     pub connect_timeout: Duration,
     /// Attempts per read, the first included. Answers of 429 do not count.
     pub attempts: u32,
-    /// The first back-off where a host says nothing usable.
+    /// The first back-off if the host names no time.
     pub backoff: Duration,
-    /// The longest back-off where a host says nothing usable.
+    /// The longest back-off if the host names no time.
     pub backoff_max: Duration,
-    /// The longest wait that is waited out; beyond it a call ends with `Kind::Parked`.
+    /// The longest wait for the quota. If a wait would be longer, the call fails with `Kind::Parked`.
     pub max_wait: Duration,
 }
 
 impl HostOptions {
-    /// Options with careful defaults: 2 requests in flight growing to 8 (`docs/vendor/contradictions.md` 41), 30 s per request, 5
-    /// attempts, back-off from 0.5 s to a minute, waits up to an hour (`docs/vendor/contradictions.md` 20).
+    /// Cautious defaults: 2 requests in flight growing to 8 (`docs/vendor/contradictions.md` 41), 30 s per request, 5 attempts,
+    /// back-off from 0.5 s to a minute, waits of up to an hour (`docs/vendor/contradictions.md` 20).
     pub fn new(base: Url, credentials: Credentials) -> Self {
         Self {
             base,
             credentials,
-            terms: Terms::default(),
+            quota_settings: QuotaSettings::default(),
             purpose: Purpose::Crawl,
             budget: None,
             max_requests: None,
@@ -71,15 +65,14 @@ impl HostOptions {
     }
 }
 
-/// Refuses a base URL that would send a token over an open line, or that carries one itself.
+/// Refuses a base URL that would send the token unencrypted, or that holds credentials itself.
 ///
 /// # Errors
-/// `Kind::Config` unless the URL is https, or http to a loopback host; and where it has a user, a password, a query or a
-/// fragment.
+/// `Config` unless the URL is https, or http to a loopback host. `Config` if it has a user, a password, a query or a fragment.
 pub fn check_base(url: &Url) -> Result<()> {
     let plain = url.scheme() == "http" && is_loopback(url);
     if url.scheme() != "https" && !plain {
-        return Err(Error::new(Kind::Config, "a base URL must be https: tokens do not travel over an open line")
+        return Err(Error::new(Kind::Config, "a base URL must be https, so that the token is encrypted on its way")
             .hint("http is accepted for 127.0.0.1, ::1 and localhost only"));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
@@ -89,7 +82,6 @@ pub fn check_base(url: &Url) -> Result<()> {
     Ok(())
 }
 
-/// Whether the host is this machine.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -104,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_https_or_loopback_and_nothing_else_in_it() {
+    fn a_base_url_is_https_or_loopback_and_has_no_credentials() {
         for (text, good) in [
             ("https://app.referralsaasquatch.com/api/v1", true),
             ("https://api.impact.com/Advertisers/", true),
@@ -129,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_base_url_is_not_repeated() {
+    fn an_error_does_not_repeat_a_refused_base_url() {
         let url = Url::parse("https://sid:token@api.impact.com").expect("a URL");
         let error = check_base(&url).expect_err("a password");
         assert!(!format!("{error:?}").contains("token@"), "{error:?}");

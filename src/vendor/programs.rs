@@ -1,15 +1,14 @@
-//! Reading the programs of a tenant with their rules, by GraphQL: the only published way to see the rule without which a
-//! reversal takes nothing back (`docs/vendor/program-rules.md`).
+//! Reads the programs of a tenant with their rules by GraphQL. Without a refund rule a reversal takes no reward back, and no other way
+//! to see the rule is published (`docs/vendor/program-rules.md`).
 //!
-//! Whatever keeps the rules from being read is an answer of its own, and no error: a retraction goes on with the steps by hand.
-//! It must never ask for more of a program than its rule needs.
+//! Rules that cannot be read are an answer and not an error: the retraction continues, and the operator checks the rule by hand.
 
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::graphql::{AnswerWire, ErrorWire, Graph, Query, Refusal};
-use super::json::text;
+use super::loose_json::number;
 use crate::error::{Kind, Result};
 use crate::model::program_rule::RuledProgram;
 use crate::vendor::Advocate;
@@ -20,23 +19,21 @@ const PROGRAMS: Query = Query::new(
      id name status templateId rules lastActivatedDate } } }",
 );
 
-/// Programs in a page, and pages at most.
+/// Programs in a page, and the largest number of pages.
 const PAGE: u32 = 20;
 const PAGES: u32 = 50;
 
-/// Tries of one page. The rule supports a retraction; it is not worth a long wait.
+/// The largest number of attempts for a page. A rule only supports the proof, so it is not worth a long wait.
 const ATTEMPTS: u32 = 2;
 
-/// The programs, or why they cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Programs {
-    /// Every program that was asked for, each once.
+    /// Every requested program once.
     Read(Vec<RuledProgram>),
-    /// None can be read.
     NotReadable {
-        /// Why: a fragment of a sentence.
+        /// A fragment of a sentence.
         why: String,
-        /// Whether the next question may be answered: the host or the network has trouble.
+        /// Whether a later request may succeed: the host or the network has trouble.
         passes: bool,
     },
 }
@@ -49,11 +46,10 @@ struct ProgramPage {
 }
 
 impl Advocate {
-    /// These programs with their rules; every program of the tenant if `ids` is `None`. A program that the vendor does not list
-    /// is not readable.
+    /// The programs with these IDs, or every program of the tenant. A program that the vendor does not list is not readable.
     ///
     /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`.
+    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Any other failure is [`Programs::NotReadable`].
     pub async fn program_rules(&self, ids: Option<&[String]>) -> Result<Programs> {
         let filter = ids.map(|ids| json!({ "id_in": ids }));
         let mut found: Vec<RuledProgram> = Vec::new();
@@ -73,7 +69,7 @@ impl Advocate {
             for program in page.programs {
                 match found.iter_mut().find(|known| known.id == program.id) {
                     Some(known) if *known != program => {
-                        *known = RuledProgram::unread(program.id, "the vendor lists it twice, in different words");
+                        *known = RuledProgram::unread(program.id, "the vendor lists it twice, with different rules");
                     }
                     Some(_) => {}
                     None => found.push(program),
@@ -83,17 +79,17 @@ impl Advocate {
                 Some(total) => offset >= total,
                 None => page.rows < u64::from(PAGE),
             };
-            // A server that ignores the offset gives the same again and again.
+            // A server that ignores the offset returns the same page each time.
             if is_end || found.len() == before {
-                return Ok(Programs::Read(of_those_asked(found, ids)));
+                return Ok(Programs::Read(requested(found, ids)));
             }
         }
         Ok(not_readable("the vendor lists more programs than recoup reads", false))
     }
 }
 
-/// The filter is the server's: what it let through of other programs is no answer, and what it left out has none.
-fn of_those_asked(found: Vec<RuledProgram>, ids: Option<&[String]>) -> Vec<RuledProgram> {
+/// Drops programs that were not requested, and adds an unreadable one for each that is missing: the server may filter wrongly.
+fn requested(found: Vec<RuledProgram>, ids: Option<&[String]>) -> Vec<RuledProgram> {
     let Some(ids) = ids else { return found };
     let of = |id: &String| {
         let program = found.iter().find(|program| program.id == *id).cloned();
@@ -111,7 +107,7 @@ fn why(refusal: Refusal) -> &'static str {
         Refusal::NoEndpoint => "this tenant has no GraphQL endpoint",
         Refusal::Schema => "the GraphQL schema in force does not have the rules of programs",
         Refusal::Scope => "the token may not read the rules of programs",
-        Refusal::Unnamed => "the server answers the question with an error",
+        Refusal::Unnamed => "the server answers the query with an error",
     }
 }
 
@@ -129,14 +125,14 @@ struct ProgramsList<'a> {
     total_count: Option<&'a RawValue>,
 }
 
-/// One page, or the reason why there is none. `None` if the body is neither; the request is then tried again.
+/// Reads one page, or a refusal. `None` if the body is neither: the request is then retried.
 fn program_page(body: &[u8]) -> Option<Graph<ProgramPage>> {
     let answer: AnswerWire<'_, ProgramsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();
     let Some(list) = answer.data.and_then(|data| data.programs) else {
         return errors.first().map(|error| Graph::Refused(error.refusal()));
     };
-    // An error that names no row may be about any of them.
+    // An error that names no row may be about any program.
     if let Some(error) = errors.iter().find(|error| error.row().is_none()) {
         return Some(Graph::Refused(error.refusal()));
     }
@@ -150,6 +146,5 @@ fn program_page(body: &[u8]) -> Option<Graph<ProgramPage>> {
         })
     });
     let programs = programs.collect();
-    let total = list.total_count.and_then(text).and_then(|total| total.trim().parse().ok());
-    Some(Graph::Answer(ProgramPage { programs, rows, total }))
+    Some(Graph::Answer(ProgramPage { programs, rows, total: number(list.total_count) }))
 }

@@ -1,37 +1,34 @@
-//! What a host says about its limit, in every spelling that is published or seen.
+//! Reads the headers about a host's limit and its clock, in every spelling that is published or was seen.
 //!
-//! Pure: no I/O, no async, no clock of its own. Only a moment in the future counts as an answer; everything else is
-//! garbage and answers `None`, so that the caller backs off instead of hammering on or waiting for a date long past.
+//! Pure. Only a time in the future is returned. For anything else the functions return `None`, so that the caller backs off.
 //! Sources: `docs/vendor/contradictions.md` 20 and 21, `docs/vendor/brand.md` §7.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AGE, DATE, HeaderMap, RETRY_AFTER};
 
-use crate::model::budget::Told;
+use crate::model::budget::QuotaHeader;
 
-/// Names that give the moment of the reset: Brand's, Partner's, and Partner's suffix on Brand's. Lower case; header names
-/// are compared without case.
+/// Headers with the time of the reset: Brand's, Partner's, and Partner's suffix on Brand's. Header names have no case.
 const RESET: [&str; 4] = ["x-ratelimit-reset", "x-ratelimit-reset-hour", "ratelimit-reset", "ratelimit-reset-hour"];
 
-/// Names that give what is left of the quota.
+/// Headers with the rest of the quota.
 const REMAINING: [&str; 4] =
     ["x-ratelimit-remaining", "x-ratelimit-remaining-hour", "ratelimit-remaining", "ratelimit-remaining-hour"];
 
-/// The window that the end of a header's name says, in milliseconds. Only `-hour` is published.
+/// The window by the suffix of a header's name, in milliseconds. Only `-hour` is published.
 const WINDOWS: [(&str, i64); 5] =
     [("", 0), ("-second", 1_000), ("-minute", 60_000), ("-hour", 3_600_000), ("-day", 86_400_000)];
 
-/// Above this a reset is an epoch second, below it a number of seconds (`docs/vendor/contradictions.md` 20).
+/// A reset above this is an epoch second, and any other a number of seconds (`docs/vendor/contradictions.md` 20).
 const EPOCH_FROM: f64 = 1e9;
 
-/// The moment until which the host asks to wait, where it says so in a usable form: Retry-After first (it is meant for
-/// this answer), then the latest of the resets.
+/// Until when a 429 asks to wait: `Retry-After`, which is about this answer, or else the latest reset.
 pub fn wait_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     retry_after_from_headers(headers, now).or_else(|| reset(headers, now))
 }
 
-/// The same for an answer that failed for another reason than the limit: there a reset alone only says when the window
-/// ends, and waiting an hour for it because of one 502 would be wrong; with nothing left it counts.
+/// Until when an answer asks to wait that failed for another reason than the limit. A reset counts only if nothing is left of the
+/// quota: it states the end of the window, and one 502 is no reason to wait an hour for that.
 pub fn wait_after_failure(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     retry_after_from_headers(headers, now).or_else(|| exhausted_until(headers, now))
 }
@@ -40,8 +37,7 @@ fn retry_after_from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Times
     values(headers, RETRY_AFTER.as_str()).filter_map(|v| retry_after(v, now)).max()
 }
 
-/// The moment of the reset, where an answer says that nothing is left of the quota. For answers that succeeded: the next
-/// request would be the one too many.
+/// The time of the reset, if an answer states that nothing is left of the quota. After a success the next request would exceed it.
 pub fn exhausted_until(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let none_left = REMAINING.iter().any(|name| values(headers, name).any(|v| number(v) == Some(0.0)));
     if none_left { reset(headers, now) } else { None }
@@ -51,12 +47,8 @@ fn reset(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     RESET.iter().flat_map(|name| values(headers, name)).filter_map(|v| seconds_or_epoch(v, now)).max()
 }
 
-/// The limit as an answer tells it: limit, remainder and reset, all three. `outstanding` is left to the caller.
-pub fn told(headers: &HeaderMap, now: Timestamp) -> Option<Told> {
-    // Most answers carry none of it, and there are thousands a second.
-    if !headers.keys().any(|name| name.as_str().contains("ratelimit")) {
-        return None;
-    }
+/// The quota of an answer that states limit, remainder and reset. The caller sets `outstanding`.
+pub fn quota_header(headers: &HeaderMap, now: Timestamp) -> Option<QuotaHeader> {
     let (limit, window_ms) = WINDOWS.iter().find_map(|(end, window_ms)| {
         ["x-ratelimit-limit", "ratelimit-limit"].iter().find_map(|name| {
             let limit = values(headers, &format!("{name}{end}")).find_map(number)?;
@@ -65,7 +57,7 @@ pub fn told(headers: &HeaderMap, now: Timestamp) -> Option<Told> {
     })?;
     let remaining = REMAINING.iter().flat_map(|name| values(headers, name)).filter_map(number).reduce(f64::min)?;
     let resets_at = reset(headers, now)?;
-    Some(Told {
+    Some(QuotaHeader {
         limit: limit as u64,
         remaining: (remaining as u64).min(limit as u64),
         resets_at_ms: resets_at.as_millisecond(),
@@ -97,32 +89,32 @@ fn seconds_or_epoch(text: &str, now: Timestamp) -> Option<Timestamp> {
     (until > now).then_some(until)
 }
 
-/// Digits, perhaps with a fraction; no sign, no exponent, no unit.
+/// Digits with an optional fraction. A sign, an exponent or a unit makes the text unusable.
 fn number(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
     if plain && text.len() <= 20 { text.parse().ok() } else { None }
 }
 
-/// What the `Date` of an answer says about the host's clock.
+/// What the `Date` header says about the host's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostDate {
-    /// How far this clock is ahead of the host's at least, in whole seconds.
+    /// How far this machine's clock is ahead of the host's at least, in whole seconds.
     Ahead(i64),
-    /// The answer carries no date that can be read.
+    /// No date that can be read.
     Missing,
-    /// The answer is out of a cache (`Age`), so its date is an old one and says nothing about now.
+    /// The answer comes from a cache (`Age`), so its date is old.
     Cached,
 }
 
-/// Reads the `Date` of an answer that was made after `asked` and read at `now`.
-pub fn host_date(headers: &HeaderMap, asked: Timestamp, now: Timestamp) -> HostDate {
+/// Reads the `Date` of an answer to a request that was sent at `sent_at` and answered by `now`.
+pub fn host_date(headers: &HeaderMap, sent_at: Timestamp, now: Timestamp) -> HostDate {
     if values(headers, AGE.as_str()).any(|age| number(age) != Some(0.0)) {
         return HostDate::Cached;
     }
     let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     let Some(theirs) = date.and_then(|date| Timestamp::try_from(date).ok()) else { return HostDate::Missing };
-    // The header says whole seconds, rounded down.
-    let (least, most) = (asked.duration_since(theirs).as_secs() - 1, now.duration_since(theirs).as_secs());
+    // The header has whole seconds, rounded down.
+    let (least, most) = (sent_at.duration_since(theirs).as_secs() - 1, now.duration_since(theirs).as_secs());
     HostDate::Ahead(if least > 0 { least } else { most.min(0) })
 }
 
@@ -148,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_wait() {
+    fn every_form_of_wait_is_read() {
         let hour_later = "Tue, 14 Nov 2023 23:13:20 GMT";
         for (pairs, seconds) in [
             (&[("Retry-After", "700")][..], Some(700)),
@@ -194,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_alone_does_not_delay_a_failure() {
+    fn a_reset_alone_does_not_delay_a_retry() {
         for (pairs, seconds) in [
             (&[("X-RateLimit-Remaining", "900"), ("X-RateLimit-Reset", "3000")][..], None),
             (&[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "3000")], Some(3000)),
@@ -206,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_told_whole_or_not_at_all() {
+    fn a_quota_header_has_limit_remainder_and_reset() {
         for (pairs, expected) in [
             (
                 &[("X-RateLimit-Limit", "1000"), ("X-RateLimit-Remaining", "998"), ("X-RateLimit-Reset", "60")][..],
@@ -229,14 +221,14 @@ mod tests {
             (&[("X-RateLimit-Remaining", "1"), ("X-RateLimit-Reset", "60")], None),
             (&[("Retry-After", "7")], None),
         ] {
-            let told = told(&headers(pairs), now());
-            let seen = told.map(|t| (t.limit, t.remaining, t.resets_at_ms / 1_000 - NOW, t.window_ms));
+            let header = quota_header(&headers(pairs), now());
+            let seen = header.map(|t| (t.limit, t.remaining, t.resets_at_ms / 1_000 - NOW, t.window_ms));
             assert_eq!(seen, expected, "{pairs:?}");
         }
     }
 
     #[test]
-    fn the_clock_of_the_host_is_its_date_and_not_that_of_a_cache() {
+    fn the_host_s_clock_is_its_date_unless_a_cache_answered() {
         let date = "Tue, 14 Nov 2023 22:13:20 GMT";
         for (pairs, asked, now, ahead) in [
             (&[("Date", date)][..], 0, 0, HostDate::Ahead(0)),
@@ -255,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_no_answer() {
+    fn a_header_that_is_not_text_is_ignored() {
         let mut map = HeaderMap::new();
         map.insert(RETRY_AFTER, HeaderValue::from_bytes(b"\xff\xfe").expect("opaque bytes are allowed"));
         assert_eq!(wait_from_headers(&map, now()), None);
     }
 
     #[test]
-    fn an_empty_quota_on_a_good_answer() {
+    fn a_success_may_state_that_the_quota_is_used_up() {
         for (pairs, seconds) in [
             (&[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "60")][..], Some(60)),
             (&[("x-ratelimit-remaining-hour", "0"), ("RateLimit-Reset", "700")], Some(700)),

@@ -1,34 +1,30 @@
-//! Reading one referral: by REST, or by GraphQL in one document with a list of rewards.
+//! Reads one referral by REST, or by GraphQL in one document with a list of rewards.
 //!
-//! Sources: `docs/vendor/program-rules.md`, the vendor's referral document. A referral holds the names and addresses of two people; only
-//! its ID, its dates and its rewards leave this module. No referral that can be read is never an error that stops a
-//! retraction: the rewards are the proof, and the referral supports it.
+//! Source: `docs/vendor/program-rules.md` §2. A referral holds the names and addresses of two people; only its ID, its dates and its
+//! rewards leave this module. A referral that cannot be read does not stop a retraction: the rewards are the proof, and the referral
+//! supports it.
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::advocate::segment;
 use super::graphql::{ListedReward, Refusal, RewardQuery};
-use super::json::text;
-use super::{Advocate, Graph, Question};
+use super::loose_json::text;
+use super::{Advocate, Graph, ReadRequest};
 use crate::error::{Kind, Result};
 
-/// A referral, without its people. Dates are Unix milliseconds.
+/// A referral without its people. Dates are Unix milliseconds.
 #[derive(Clone)]
 pub struct Referral {
-    /// Its ID.
     pub id: String,
-    /// When it started.
     pub started: i64,
-    /// When it converted; `None` if it is not converted.
+    /// `None` if the referral is not converted.
     pub converted: Option<i64>,
-    /// When it was modified.
     pub modified: Option<i64>,
-    /// The raw JSON of its rewards: two at most by REST, all by GraphQL.
+    /// The raw JSON of its rewards: at most two by REST, all by GraphQL.
     pub rewards: Vec<Box<RawValue>>,
 }
 
@@ -38,12 +34,10 @@ impl fmt::Debug for Referral {
     }
 }
 
-/// What became of asking for a referral.
 #[derive(Debug, Clone)]
 pub enum ReferralAnswer {
-    /// It was read.
     Read(Referral),
-    /// It was not: why, as a fragment of a sentence.
+    /// Why the referral cannot be read, as a fragment of a sentence.
     Unreadable(String),
 }
 
@@ -57,26 +51,26 @@ impl ReferralAnswer {
             Refusal::NoEndpoint => "this tenant has no GraphQL endpoint",
             Refusal::Schema => "the GraphQL schema in force does not have referrals as they are published",
             Refusal::Scope => "the token may not read referrals",
-            Refusal::Unnamed => "the server answers the question about it with an error",
+            Refusal::Unnamed => "the server answers the query about it with an error",
         })
     }
 }
 
-/// Tries at most: a referral is worth a second question, not a long wait.
+/// The largest number of attempts. A referral only supports the proof, so it is not worth a long wait.
 const ATTEMPTS: u32 = 2;
 
 impl Advocate {
-    /// One referral, by REST.
+    /// Reads a referral by REST.
     ///
     /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Everything else is [`ReferralAnswer::Unreadable`].
+    /// `Interrupted`, `Parked`, `Credentials`, `Tenant`. Any other failure is [`ReferralAnswer::Unreadable`].
     pub async fn referral(&self, id: &str) -> Result<ReferralAnswer> {
         let Some(escaped) = segment(id) else {
             return Ok(ReferralAnswer::unreadable("its ID is empty or made of dots"));
         };
         let url = self.url(&format!("referrals/{escaped}"), &[])?;
-        let question = Question { endpoint: "referral", attempts: ATTEMPTS, also: None };
-        match self.client().get_with(question, &url, |_, body: &Bytes| rest_referral(body, id)).await {
+        let request = ReadRequest { endpoint: "referral", url: &url, json: None, attempts: ATTEMPTS, also: None };
+        match self.client().read(&request, |_, body| rest_referral(body, id)).await {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Ok(ReferralAnswer::unreadable("the vendor does not know it")),
             Err(error) if error.kind == Kind::Scope => Ok(ReferralAnswer::refused(Refusal::Scope)),
@@ -87,11 +81,8 @@ impl Advocate {
         }
     }
 
-    /// As [`Advocate::graph_rewards_of`], with a referral in the same document: one request for both. If the server refuses the
-    /// document, it is asked for the rewards alone, and for no referral again.
-    ///
-    /// # Errors
-    /// As [`Advocate::graph_rewards_of`].
+    /// As [`Advocate::graph_rewards_of`], with a referral in the same request. If the server refuses the document, this function asks for
+    /// the rewards alone, and never for a referral again.
     pub async fn graph_rewards_and_referral(
         &self,
         filter: &Value,
@@ -135,7 +126,7 @@ impl Advocate {
 struct ReferralWire<'a> {
     #[serde(borrow)]
     id: &'a RawValue,
-    // A key that is not there says nothing: only a null says that a referral is not converted.
+    // A missing key says nothing about the conversion. Only a null says that the referral is not converted.
     #[serde(borrow, default)]
     date_referral_started: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "with_null")]
@@ -150,12 +141,12 @@ struct ReferralWire<'a> {
     rewards: Option<Vec<&'a RawValue>>,
 }
 
-/// `Some` also for a null.
+/// Keeps a null, which serde would turn into `None`.
 fn with_null<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// The body of REST. `None` if it is not this referral; the request is then tried again.
+/// Reads a REST answer. `None` if it is another referral: the request is then retried.
 fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     let read = referral(std::str::from_utf8(body).ok()?, false)?;
     match read {
@@ -164,7 +155,7 @@ fn rest_referral(body: &[u8], id: &str) -> Option<ReferralAnswer> {
     }
 }
 
-/// A referral as either API writes it; `None` if it is no JSON object with an ID, or has a key twice.
+/// Reads a referral of either API. `None` unless it is a JSON object with an ID and without a repeated key.
 pub(super) fn referral(raw: &str, by_graphql: bool) -> Option<ReferralAnswer> {
     let wire: ReferralWire<'_> = serde_json::from_str(raw).ok()?;
     let id = text(wire.id).filter(|id| !id.is_empty())?;

@@ -1,7 +1,7 @@
-//! Whether a failure is worth another try, by method.
+//! Whether a failed request is retried, by method.
 //!
-//! Pure: no I/O, no async, no clock, no dice. Reads may be repeated; a retraction may not. So there are two tables, and
-//! the one for retractions has no "again": everything that does not prove that nothing was done is `Unknown`.
+//! Pure. A read may be repeated and a write may not, so there are two tables. The table for writes has no retry: every outcome that
+//! does not prove that nothing was done is [`WriteVerdict::Unknown`].
 
 use std::time::Duration;
 
@@ -10,36 +10,30 @@ use reqwest::header::HeaderMap;
 
 use super::rate_headers::{wait_after_failure, wait_from_headers};
 
-/// How a request failed on the way.
+/// How a request failed in transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportFailure {
     /// The connection was never opened: the host has seen nothing.
     NeverConnected,
-    /// No complete answer in time.
     TimedOut,
     /// The connection broke before the answer was complete.
     Broken,
     /// The answer arrived and cannot be read.
     Unreadable,
-    /// The answer is larger than recoup reads.
+    /// The answer exceeds the size limit.
     TooLarge,
 }
 
-/// What came of one request.
+/// What one request led to.
 #[derive(Debug, Clone, Copy)]
 pub enum Outcome<'a> {
-    /// An answer with a status; its body is judged by whoever decodes it.
-    Status {
-        /// The HTTP status.
-        status: u16,
-        /// The headers of the answer.
-        headers: &'a HeaderMap,
-    },
+    /// An answer. The caller decodes its body.
+    Status { status: u16, headers: &'a HeaderMap },
     /// No usable answer.
     Transport(TransportFailure),
 }
 
-/// The limits of trying again.
+/// The limits of retrying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Attempts, the first included.
@@ -51,56 +45,54 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The back-off after the given number of tries (1 is the first): doubles, up to the longest.
-    pub fn backoff_after(&self, tries: u32) -> Duration {
-        let factor = 2_u32.saturating_pow(tries.saturating_sub(1).min(31));
+    /// The back-off after the given number of attempts, from 1: it doubles up to the longest.
+    pub fn backoff_after(&self, attempts: u32) -> Duration {
+        let factor = 2_u32.saturating_pow(attempts.saturating_sub(1).min(31));
         self.backoff.saturating_mul(factor).min(self.backoff_max)
     }
 }
 
-/// How long to wait before the next try.
+/// How long to wait before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// The host named the moment. Waited out in full.
+    /// The host named the time. The wait is never shortened.
     Until(Timestamp),
-    /// The host named none; jitter may be added, never taken away.
+    /// The host named no time. Jitter may lengthen the wait and never shortens it.
     Backoff(Duration),
 }
 
-/// What to do after one request.
+/// What to do after one request that reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// An answer to work with.
+pub enum RetryDecision {
+    /// The answer can be used.
     Done,
-    /// Trying again would not help, or was tried often enough.
+    /// A retry cannot help, or the attempts are used up.
     Fail,
-    /// Try again after the wait.
-    Again {
-        /// How long.
+    Retry {
         wait: Wait,
-        /// Whether this try counts against [`Policy::attempts`]; a 429 does not.
+        /// Whether the attempt counts against [`Policy::attempts`]. A 429 does not.
         counts: bool,
     },
 }
 
-/// The verdict on a read. `attempt` counts the attempts so far, this one included; an answer of 429 is none.
+/// Judges a read. `attempt` counts the attempts that count so far, this one included.
 ///
-/// 429 waits; 408, 5xx, broken connections and unreadable bodies are tried again; every other 4xx and every redirect
-/// fails at once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
-pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Timestamp) -> Verdict {
+/// A 429 is waited for. 408, 5xx, broken connections and unreadable bodies are retried. Every other 4xx and every redirect fails at
+/// once (`docs/vendor/brand.md` §7, `docs/vendor/advocate.md` §6).
+pub fn judge_read(outcome: Outcome<'_>, attempt: u32, policy: &Policy, now: Timestamp) -> RetryDecision {
     let backoff = || Wait::Backoff(policy.backoff_after(attempt));
     let (wait, counts) = match outcome {
-        Outcome::Status { status: 200..=299, .. } => return Verdict::Done,
+        Outcome::Status { status: 200..=299, .. } => return RetryDecision::Done,
         Outcome::Status { status: 429, headers } => {
             (wait_from_headers(headers, now).map_or_else(backoff, Wait::Until), false)
         }
         Outcome::Status { status: 408 | 500..=599, headers } => {
             (wait_after_failure(headers, now).map_or_else(backoff, Wait::Until), true)
         }
-        Outcome::Status { .. } | Outcome::Transport(TransportFailure::TooLarge) => return Verdict::Fail,
+        Outcome::Status { .. } | Outcome::Transport(TransportFailure::TooLarge) => return RetryDecision::Fail,
         Outcome::Transport(_) => (backoff(), true),
     };
-    if counts && attempt >= policy.attempts { Verdict::Fail } else { Verdict::Again { wait, counts } }
+    if counts && attempt >= policy.attempts { RetryDecision::Fail } else { RetryDecision::Retry { wait, counts } }
 }
 
 /// Why nothing was done.
@@ -110,40 +102,40 @@ pub enum NotDone {
     Credentials,
     /// 403.
     Scope,
-    /// 429, with the moment where the host named one.
+    /// 429, with the time that the host named.
     RateLimited(Option<Timestamp>),
-    /// The request never left.
+    /// The request was never sent.
     NeverConnected,
 }
 
-/// The verdict on a retraction or a modification.
+/// The verdict on a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dispatch {
-    /// Accepted into the vendor's queue.
+pub enum WriteVerdict {
+    /// The vendor accepted it into its queue.
     Queued,
-    /// The vendor refused it; nothing was done.
+    /// The vendor refused it. Nothing was done.
     Refused,
-    /// Nothing was done, and the reason lies on our side or in the quota.
+    /// Nothing was done, for a reason on our side or because of the quota.
     NotDone(NotDone),
-    /// It may have been done. Never sent again; reconciled by reading.
+    /// It may have been done. It is never sent again; reading finds out what happened.
     Unknown,
 }
 
-/// The verdict on a DELETE or PUT. `queued` says whether a 2xx had a readable body that says QUEUED with a QueuedUri.
+/// Judges a write. `queued` says whether a 2xx had a readable body with QUEUED and a QueuedUri.
 ///
-/// The vendor documents no idempotency key (`docs/vendor/contradictions.md` 8), so there is no verdict that means "again".
-pub fn judge_dispatch(outcome: Outcome<'_>, queued: bool, now: Timestamp) -> Dispatch {
+/// The vendor documents no idempotency key (`docs/vendor/contradictions.md` 8), so no verdict means "retry".
+pub fn judge_write(outcome: Outcome<'_>, queued: bool, now: Timestamp) -> WriteVerdict {
     match outcome {
-        Outcome::Status { status: 200..=299, .. } if queued => Dispatch::Queued,
-        Outcome::Status { status: 401, .. } => Dispatch::NotDone(NotDone::Credentials),
-        Outcome::Status { status: 403, .. } => Dispatch::NotDone(NotDone::Scope),
+        Outcome::Status { status: 200..=299, .. } if queued => WriteVerdict::Queued,
+        Outcome::Status { status: 401, .. } => WriteVerdict::NotDone(NotDone::Credentials),
+        Outcome::Status { status: 403, .. } => WriteVerdict::NotDone(NotDone::Scope),
         Outcome::Status { status: 429, headers } => {
-            Dispatch::NotDone(NotDone::RateLimited(wait_from_headers(headers, now)))
+            WriteVerdict::NotDone(NotDone::RateLimited(wait_from_headers(headers, now)))
         }
-        Outcome::Status { status: 408, .. } => Dispatch::Unknown,
-        Outcome::Status { status: 400..=499, .. } => Dispatch::Refused,
-        Outcome::Transport(TransportFailure::NeverConnected) => Dispatch::NotDone(NotDone::NeverConnected),
-        Outcome::Status { .. } | Outcome::Transport(_) => Dispatch::Unknown,
+        Outcome::Status { status: 408, .. } => WriteVerdict::Unknown,
+        Outcome::Status { status: 400..=499, .. } => WriteVerdict::Refused,
+        Outcome::Transport(TransportFailure::NeverConnected) => WriteVerdict::NotDone(NotDone::NeverConnected),
+        Outcome::Status { .. } | Outcome::Transport(_) => WriteVerdict::Unknown,
     }
 }
 
@@ -174,13 +166,13 @@ mod tests {
             let outcome = Outcome::Status { status, headers: &headers };
             let first = judge_read(outcome, 1, &POLICY, now());
             let last = judge_read(outcome, 5, &POLICY, now());
-            let again = |wait, counts| Verdict::Again { wait: Wait::Backoff(wait), counts };
+            let again = |wait, counts| RetryDecision::Retry { wait: Wait::Backoff(wait), counts };
             let half = Duration::from_millis(500);
             let expected = match status {
-                200..=299 => (Verdict::Done, Verdict::Done),
+                200..=299 => (RetryDecision::Done, RetryDecision::Done),
                 429 => (again(half, false), again(half * 16, false)),
-                408 | 500..=599 => (again(half, true), Verdict::Fail),
-                _ => (Verdict::Fail, Verdict::Fail),
+                408 | 500..=599 => (again(half, true), RetryDecision::Fail),
+                _ => (RetryDecision::Fail, RetryDecision::Fail),
             };
             assert_eq!((first, last), expected, "{status}");
         }
@@ -190,27 +182,27 @@ mod tests {
     fn every_transport_failure_of_a_read() {
         for failure in TRANSPORT {
             let first = judge_read(Outcome::Transport(failure), 1, &POLICY, now());
-            let again = matches!(first, Verdict::Again { wait: Wait::Backoff(_), counts: true });
+            let again = matches!(first, RetryDecision::Retry { wait: Wait::Backoff(_), counts: true });
             assert_eq!(again, failure != TransportFailure::TooLarge, "{failure:?}");
-            assert_eq!(judge_read(Outcome::Transport(failure), 5, &POLICY, now()), Verdict::Fail, "{failure:?}");
+            assert_eq!(judge_read(Outcome::Transport(failure), 5, &POLICY, now()), RetryDecision::Fail, "{failure:?}");
         }
     }
 
     #[test]
-    fn a_named_moment_outranks_the_back_off() {
+    fn a_time_in_the_headers_replaces_the_back_off() {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, HeaderValue::from_static("7000"));
         let until = Timestamp::from_second(7000).expect("a moment");
         for (status, counts) in [(429, false), (503, true)] {
             let verdict = judge_read(Outcome::Status { status, headers: &headers }, 1, &POLICY, now());
-            assert_eq!(verdict, Verdict::Again { wait: Wait::Until(until), counts }, "{status}");
+            assert_eq!(verdict, RetryDecision::Retry { wait: Wait::Until(until), counts }, "{status}");
         }
         let verdict = judge_read(Outcome::Status { status: 200, headers: &headers }, 1, &POLICY, now());
-        assert_eq!(verdict, Verdict::Done);
+        assert_eq!(verdict, RetryDecision::Done);
     }
 
     #[test]
-    fn back_off_doubles_up_to_the_longest() {
+    fn the_back_off_doubles_up_to_the_longest() {
         let waits: Vec<u64> = (0..=9)
             .map(|n| POLICY.backoff_after(n).as_millis() as u64)
             .chain([POLICY.backoff_after(9999).as_secs()])
@@ -219,36 +211,36 @@ mod tests {
     }
 
     #[test]
-    fn every_status_of_a_retraction() {
+    fn every_status_of_a_write() {
         let mut headers = HeaderMap::new();
         for status in 100..600 {
             for queued in [true, false] {
-                let verdict = judge_dispatch(Outcome::Status { status, headers: &headers }, queued, now());
+                let verdict = judge_write(Outcome::Status { status, headers: &headers }, queued, now());
                 let expected = match (status, queued) {
-                    (200..=299, true) => Dispatch::Queued,
-                    (401, _) => Dispatch::NotDone(NotDone::Credentials),
-                    (403, _) => Dispatch::NotDone(NotDone::Scope),
-                    (429, _) => Dispatch::NotDone(NotDone::RateLimited(None)),
-                    (400..=407 | 409..=499, _) => Dispatch::Refused,
-                    _ => Dispatch::Unknown,
+                    (200..=299, true) => WriteVerdict::Queued,
+                    (401, _) => WriteVerdict::NotDone(NotDone::Credentials),
+                    (403, _) => WriteVerdict::NotDone(NotDone::Scope),
+                    (429, _) => WriteVerdict::NotDone(NotDone::RateLimited(None)),
+                    (400..=407 | 409..=499, _) => WriteVerdict::Refused,
+                    _ => WriteVerdict::Unknown,
                 };
                 assert_eq!(verdict, expected, "{status} {queued}");
             }
         }
         headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
         let until = Timestamp::from_second(30).ok();
-        let verdict = judge_dispatch(Outcome::Status { status: 429, headers: &headers }, false, now());
-        assert_eq!(verdict, Dispatch::NotDone(NotDone::RateLimited(until)));
+        let verdict = judge_write(Outcome::Status { status: 429, headers: &headers }, false, now());
+        assert_eq!(verdict, WriteVerdict::NotDone(NotDone::RateLimited(until)));
     }
 
     #[test]
-    fn every_transport_failure_of_a_retraction() {
+    fn every_transport_failure_of_a_write() {
         for failure in TRANSPORT {
             let expected = match failure {
-                TransportFailure::NeverConnected => Dispatch::NotDone(NotDone::NeverConnected),
-                _ => Dispatch::Unknown,
+                TransportFailure::NeverConnected => WriteVerdict::NotDone(NotDone::NeverConnected),
+                _ => WriteVerdict::Unknown,
             };
-            assert_eq!(judge_dispatch(Outcome::Transport(failure), false, now()), expected, "{failure:?}");
+            assert_eq!(judge_write(Outcome::Transport(failure), false, now()), expected, "{failure:?}");
         }
     }
 }

@@ -1,166 +1,103 @@
-//! Cancelling one reward by its ID: the last resort, where a retraction did not reach it.
+//! Cancels one reward by its ID, for a reward that a retraction did not cancel.
 //!
-//! Source: `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 reward, 400 not cancellable, 404). It does not reverse the
-//! action behind the reward. A capability of its own, never part of the reading `Advocate`. It must never send a request
-//! twice whose effect is not known, and never call a reward cancelled: the published answer still shows `dateCancelled:
-//! null` (`docs/vendor/contradictions.md` 37), so the reward is read again by whoever called.
+//! Source: `docs/vendor/advocate.md` §2 (`POST /reward/{id}/cancel`: 200 with the reward, 400 if it cannot be cancelled, 404). The call
+//! does not reverse the action behind the reward. A request with an unknown effect is never repeated. The published answer still
+//! shows `dateCancelled: null` (`docs/vendor/contradictions.md` 37), so the caller reads the reward again before it reports success.
 
-use std::fmt;
-
-use jiff::Timestamp;
 use reqwest::header::CONTENT_LENGTH;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::advocate::{Advocate, HOST, segment, tenant_root};
-use super::dispatch::{Act, Certain, Dispatcher};
-use super::json::{Complaint, Fields, is_json};
+use super::advocate::{Advocate, HOST, parse_url, segment, tenant_root};
+use super::error_body::ErrorBody;
+use super::loose_json::{Fields, is_json};
 use super::pace::Permit;
+use super::single_write::{SingleWriter, WriteKind, WriteOutcome};
 use super::{HostOptions, tenant_refused};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::model::RewardId;
 
-const CANCEL: Act = Act { endpoint: "cancel a reward", lacking: "the reward" };
+const CANCEL: WriteKind = WriteKind { endpoint: "cancel a reward", lacking: "the reward" };
 
-/// What is certain about one cancellation. Its `Debug` leaves the vendor's texts out: they name people.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Cancellation {
-    /// The vendor took it, and answered with the reward. Read the reward again before calling it cancelled.
-    Cancelled {
-        /// The reward as raw JSON.
-        raw: String,
-    },
-    /// 400: the reward cannot be cancelled: redeemed, a gift card, or cancelled already. Nothing was done.
-    NotCancellable {
-        /// The vendor's reason, where it can be recognised. May hold IDs.
-        message: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// 404: the vendor does not know the reward. Nothing was done.
-    Missing,
-    /// The vendor refused it for another reason; nothing was done.
-    Refused {
-        /// Another 4xx but 401, 403, 408 and 429, or a 400 or 404 that is not about the reward.
-        status: u16,
-        /// The vendor's reason, where it can be recognised. May hold IDs.
-        message: Option<String>,
-        /// The whole answer.
-        raw: String,
-    },
-    /// Nothing was done: `Credentials`, `Scope`, `Tenant`, `Network` for a connection that was never opened, or `Usage` for
-    /// an ID that cannot be one.
-    NotDone {
-        /// Why.
-        error: Error,
-    },
-    /// Nothing was done: too many requests. The caller may call again; [`RewardCanceller::ready`] waits or parks.
-    RateLimited {
-        /// Not before.
-        until: Timestamp,
-    },
-    /// It may have been done. Never sent again blindly; the reward is read to find out.
-    Unknown {
-        /// A fragment of a sentence, without IDs.
-        reason: String,
-        /// The status, where one arrived.
-        status: Option<u16>,
-        /// The answer, where one arrived as text.
-        raw: Option<String>,
-    },
-}
-
-impl fmt::Debug for Cancellation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cancelled { .. } => f.write_str("Cancelled { .. }"),
-            Self::NotCancellable { .. } => f.write_str("NotCancellable { .. }"),
-            Self::Missing => f.write_str("Missing"),
-            Self::Refused { status, .. } => f.debug_struct("Refused").field("status", status).finish_non_exhaustive(),
-            Self::NotDone { error } => f.debug_struct("NotDone").field("error", error).finish(),
-            Self::RateLimited { until } => f.debug_struct("RateLimited").field("until", until).finish(),
-            Self::Unknown { reason, status, .. } => {
-                f.debug_struct("Unknown").field("reason", reason).field("status", status).finish_non_exhaustive()
-            }
-        }
-    }
-}
-
-/// Leave to send one cancellation: slot and pace are waited for, so that the intent is recorded right before the send.
+/// Permission to send one cancellation. All waiting is over, so that the caller records its intent right before the send.
 pub struct CancelPermit(Permit);
 
-/// The client that may cancel rewards of one tenant, and do nothing else.
+/// The client that cancels rewards of one tenant, and does nothing else.
 pub struct RewardCanceller {
-    dispatcher: Dispatcher,
+    writer: SingleWriter,
     root: String,
 }
 
 impl RewardCanceller {
-    /// A client whose options may hold a token of its own. It paces itself; [`RewardCanceller::paced_with`] shares a reading
-    /// client's pace.
+    /// The options may hold a token of their own. The client has its own pace unless [`RewardCanceller::paced_with`] shares a reader's.
     ///
     /// # Errors
-    /// `Kind::Config` for an unusable base URL, tenant, rate or token.
+    /// `Config` for an unusable base URL, tenant, rate or token.
     pub fn new(options: &HostOptions, tenant: &str, clock: Clock, stop: CancellationToken) -> Result<Self> {
         let root = tenant_root(options, tenant)?;
-        Ok(Self { dispatcher: Dispatcher::new(HOST, options, None, clock, stop)?, root })
+        Ok(Self { writer: SingleWriter::new(HOST, options, None, clock, stop)?, root })
     }
 
-    /// The same, passing the gate of a reading client of the same host: one quota, one deadline.
+    /// Shares quota and deadline with a client that reads the same host.
     #[must_use]
     pub fn paced_with(mut self, advocate: &Advocate) -> Self {
-        self.dispatcher.pace_with(advocate.client().pacer());
+        self.writer.share_pace(advocate.client().pacer());
         self
     }
 
-    /// Waits until a cancellation may be sent. Record the intent after it, then call [`RewardCanceller::cancel`].
+    /// Waits until a cancellation may be sent. The caller then records its intent and calls [`RewardCanceller::cancel`].
     ///
     /// # Errors
-    /// `Interrupted` or `Parked`; nothing was sent.
+    /// `Interrupted` or `Parked`. Nothing was sent.
     pub async fn ready(&self) -> Result<CancelPermit> {
-        self.dispatcher.ready().await.map(CancelPermit)
+        self.writer.ready().await.map(CancelPermit)
     }
 
-    /// Sends one cancellation and says what is certain about it. The future must be driven to its end: dropping it after the
-    /// first poll leaves the same doubt as [`Cancellation::Unknown`].
-    pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> Cancellation {
+    /// Sends one cancellation. The future must run to its end: if it is dropped after its first poll, the reward may have been cancelled,
+    /// as with [`WriteOutcome::Unknown`].
+    pub async fn cancel(&self, permit: CancelPermit, reward: &RewardId) -> WriteOutcome {
         let url = match self.url(reward) {
             Ok(url) => url,
-            Err(error) => return Cancellation::NotDone { error },
+            Err(error) => return WriteOutcome::NotSent { error },
         };
-        let is_it = |body: &[u8]| (Fields::parse(body)?.text("id")? == reward.as_str()).then_some(());
-        // Servers may refuse a POST that does not say how long its body is, even where it has none.
+        let is_it = |body: &[u8]| (Fields::parse(body)?.text("id")? == reward.as_str()).then_some(None);
+        // A server may refuse a POST without a content length, even if it has no body.
         let request = |http: &reqwest::Client| http.post(url.clone()).header(CONTENT_LENGTH, "0");
-        match self.dispatcher.once(&permit.0, CANCEL, request, is_it).await {
-            Certain::Taken { raw, .. } => Cancellation::Cancelled { raw },
-            Certain::Refused { complaint, .. } if complaint.is_tenant() => {
-                Cancellation::NotDone { error: tenant_refused(HOST, &complaint.codes()) }
+        // The answers of this host name people, so no body leaves this function.
+        let (status, message, body) = match self.writer.send(&permit.0, CANCEL, request, is_it).await {
+            WriteOutcome::Refused { status, message, body } => (status, message, body),
+            WriteOutcome::Unknown { reason, status, .. } => {
+                return WriteOutcome::Unknown { reason, status, body: None };
             }
-            Certain::Refused { status: 404, raw, .. } if is_json(raw.as_bytes()) => Cancellation::Missing,
-            Certain::Refused { status: 400, complaint, raw }
-                if is_json(raw.as_bytes()) && !is_about_the_request(&complaint) =>
-            {
-                Cancellation::NotCancellable { message: complaint.message, raw }
+            WriteOutcome::Accepted { queued_uri, batch_id, .. } => {
+                return WriteOutcome::Accepted { queued_uri, batch_id, body: String::new() };
             }
-            Certain::Refused { status, complaint, raw } => {
-                Cancellation::Refused { status, message: complaint.message, raw }
+            other => return other,
+        };
+        let error = ErrorBody::parse(body.as_bytes());
+        let is_about_the_reward = is_json(body.as_bytes()) && !is_about_the_request(&error);
+        let message = match status {
+            _ if error.is_tenant() => {
+                return WriteOutcome::NotSent { error: tenant_refused(HOST, &error.codes()) };
             }
-            Certain::NotDone { error } => Cancellation::NotDone { error },
-            Certain::RateLimited { until } => Cancellation::RateLimited { until },
-            Certain::Unknown { reason, status, raw } => Cancellation::Unknown { reason, status, raw },
-        }
+            404 if is_json(body.as_bytes()) => Some("the vendor does not know the reward".to_owned()),
+            400 if is_about_the_reward => {
+                Some(format!("not cancellable: {}", message.as_deref().unwrap_or("no reason was given")))
+            }
+            _ => message,
+        };
+        WriteOutcome::Refused { status, message, body: String::new() }
     }
 
     fn url(&self, reward: &RewardId) -> Result<Url> {
         let id = segment(reward.as_str())
             .ok_or_else(|| Error::new(Kind::Usage, "a reward ID that is empty or made of dots cannot be cancelled"))?;
-        Url::parse(&format!("{}/reward/{id}/cancel", self.root))
-            .map_err(|e| Error::new(Kind::Config, format!("the Advocate base URL cannot be used: {e}")))
+        parse_url(&format!("{}/reward/{id}/cancel", self.root))
     }
 }
 
-/// A 400 that complains about how the question was put (`docs/vendor/advocate.md` §6) says nothing of the reward.
-fn is_about_the_request(complaint: &Complaint) -> bool {
-    matches!(complaint.api_error_code.as_deref(), Some("VALIDATION_FAILED" | "INVALID_JSON_REQUEST"))
+/// Whether a 400 is about the form of the request (`docs/vendor/advocate.md` §6) and not about the reward.
+fn is_about_the_request(error: &ErrorBody) -> bool {
+    matches!(error.api_error_code.as_deref(), Some("VALIDATION_FAILED" | "INVALID_JSON_REQUEST"))
 }

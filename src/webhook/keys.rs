@@ -10,14 +10,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use super::verify::{Key, Rejected, keys_of};
+use super::verify::{Key, Rejected, parse_jwks};
 use crate::vendor::fetch_public;
 
 /// Shortest interval between two fetches.
-const FETCHED_EVERY: SignedDuration = SignedDuration::from_secs(60);
+const FETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// Time-out of a fetch.
-const FETCHED_WITHIN: Duration = Duration::from_secs(5);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Older keys are fetched again in the background, while they are still used.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
@@ -26,7 +26,7 @@ const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(12);
 const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// Largest accepted key set, in bytes.
-const SET_AT_MOST: usize = 256 * 1024;
+const MAX_SET: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub struct Keys {
@@ -88,20 +88,22 @@ impl Keys {
         let _one = self.fetching.lock().await;
         {
             let mut known = self.known();
-            if known.asked_at.is_some_and(|at| now.duration_since(at) < FETCHED_EVERY) {
+            if known.asked_at.is_some_and(|at| now.duration_since(at) < FETCH_INTERVAL) {
                 return;
             }
             known.asked_at = Some(now);
         }
-        match tokio::time::timeout(FETCHED_WITHIN, fetch_public(&self.url, SET_AT_MOST)).await {
+        match tokio::time::timeout(FETCH_TIMEOUT, fetch_public(&self.url, MAX_SET)).await {
             Ok(Ok(set)) => {
-                let Some(keys) = keys_of(&set) else { return tracing::warn!("the vendor's set of keys is none") };
+                let Some(keys) = parse_jwks(&set) else {
+                    return tracing::warn!("the vendor's key set cannot be parsed");
+                };
                 let mut known = self.known();
                 known.keys = keys;
                 known.fetched_at = Some(now);
             }
             Ok(Err(error)) => tracing::warn!(kind = error.kind.name(), "the vendor's keys: {}", error.message),
-            Err(_elapsed) => tracing::warn!("the vendor's keys did not come within 5 seconds"),
+            Err(_elapsed) => tracing::warn!("the fetch of the vendor's keys timed out after 5 seconds"),
         }
     }
 

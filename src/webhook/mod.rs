@@ -1,7 +1,7 @@
 //! Use case: receive webhooks. A webhook is a hint which account to read again, never data.
 //!
 //! `verify` checks the signature of a delivery, and `keys` caches the vendor's keys. A valid delivery is recorded once, and its
-//! account is queued; [`work`] reads the queued accounts. Nothing here trusts what a delivery says about a reward, marks
+//! account is queued; [`read_queue`] reads the queued accounts. Nothing here trusts what a delivery says about a reward, marks
 //! anything as complete, or lets a stranger spend the vendor's quota.
 
 mod keys;
@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 pub use keys::Keys;
-pub use verify::{Key, Rejected, keys_of};
+pub use verify::{Key, Rejected, parse_jwks};
 
 use crate::clock::Clock;
 use crate::error::{Kind, Result};
@@ -23,16 +23,16 @@ use crate::store::index::{Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 
 /// Largest accepted delivery, in bytes.
-pub const BODY_AT_MOST: usize = 256 * 1024;
+pub const MAX_BODY: usize = 256 * 1024;
 
 /// A delivery of an older event is a replay: the vendor retries for 72 hours (`docs/vendor/advocate.md` §5).
-const OLDEST: SignedDuration = SignedDuration::from_hours(4 * 24);
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(4 * 24);
 
 /// How far the vendor's clock may be ahead.
-const AHEAD: SignedDuration = SignedDuration::from_mins(10);
+const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
-/// Most accounts read by one call of [`work`].
-const AT_ONCE: usize = 200;
+/// Most accounts read by one call of [`read_queue`].
+const MAX_ACCOUNTS: usize = 200;
 
 /// The envelope of every event (`docs/vendor/advocate.md` §5). `data` differs by type, and its account is searched for.
 #[derive(Debug, Deserialize)]
@@ -48,7 +48,7 @@ struct Envelope {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum Received {
     /// The account that it names is queued.
     Queued,
     /// It names no account, or its type is not about rewards.
@@ -74,7 +74,7 @@ impl Receiver {
 
     /// Verifies a delivery. `signature` is the header `X-Hook-JWS-RFC-7797`, `body` the unchanged bytes.
     pub async fn check(self: &Arc<Self>, signature: &str, body: &[u8], now: Timestamp) -> Result<(), Rejected> {
-        if body.len() > BODY_AT_MOST {
+        if body.len() > MAX_BODY {
             return Err(Rejected::TooLarge);
         }
         let parsed = verify::parse(signature)?;
@@ -83,7 +83,7 @@ impl Receiver {
     }
 
     /// Records a verified delivery in one short transaction.
-    pub fn take(&self, index: &mut Index, body: &[u8], now: Timestamp) -> Result<Result<Taken, Rejected>> {
+    pub fn record(&self, index: &mut Index, body: &[u8], now: Timestamp) -> Result<Result<Received, Rejected>> {
         let Ok(event) = serde_json::from_slice::<Envelope>(body) else { return Ok(Err(Rejected::Malformed)) };
         if event.id.is_empty() || event.id.len() > 200 || event.kind.len() > 200 {
             return Ok(Err(Rejected::Malformed));
@@ -92,16 +92,16 @@ impl Receiver {
             return Ok(Err(Rejected::OtherTenant));
         }
         if let Some(created) = event.created.as_ref().and_then(moment)
-            && (now.duration_since(created) > OLDEST || created.duration_since(now) > AHEAD)
+            && (now.duration_since(created) > MAX_AGE || created.duration_since(now) > MAX_AHEAD)
         {
-            return Ok(Ok(Taken::Stale));
+            return Ok(Ok(Received::Stale));
         }
         let account = account_of(&event);
         let is_new = index.take_delivery(&event.id, &event.kind, account.as_ref(), now)?;
         Ok(Ok(match (is_new, account) {
-            (false, _) => Taken::Known,
-            (true, Some(_)) => Taken::Queued,
-            (true, None) => Taken::Noted,
+            (false, _) => Received::Known,
+            (true, Some(_)) => Received::Queued,
+            (true, None) => Received::Noted,
         }))
     }
 }
@@ -124,7 +124,7 @@ fn moment(value: &serde_json::Value) -> Option<Timestamp> {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Worked {
+pub struct QueueRun {
     /// Accounts read.
     pub read: u64,
     /// Accounts that the vendor does not know.
@@ -134,10 +134,10 @@ pub struct Worked {
 }
 
 /// Reads the queued accounts. An error that concerns every request (credentials, quota, a signal) ends it, and the queue stays.
-pub async fn work(advocate: &Advocate, index: &mut Index, mapping: &Mapping, clock: &Clock) -> Result<Worked> {
-    let mut worked = Worked::default();
+pub async fn read_queue(advocate: &Advocate, index: &mut Index, mapping: &Mapping, clock: &Clock) -> Result<QueueRun> {
+    let mut worked = QueueRun::default();
     loop {
-        let waiting = index.waiting_accounts(AT_ONCE, clock.now())?;
+        let waiting = index.waiting_accounts(MAX_ACCOUNTS, clock.now())?;
         if waiting.is_empty() {
             return Ok(worked);
         }

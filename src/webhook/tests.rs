@@ -29,7 +29,7 @@ fn sign(header: &serde_json::Value, body: &[u8], raw: bool) -> String {
 
 fn key() -> Key {
     let set = json!({ "keys": [jwk("k"), { "kty": "EC", "kid": "other" }] });
-    let keys = keys_of(set.to_string().as_bytes()).expect("a set");
+    let keys = parse_jwks(set.to_string().as_bytes()).expect("a set");
     assert_eq!(keys.len(), 1, "a key of another kind is left out");
     keys["k"].clone()
 }
@@ -101,7 +101,8 @@ fn es256_is_taken_by_a_key_of_its_own_type_and_by_no_other() {
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
     let jwk =
         json!({ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "k", "x": text(x), "y": text(y) });
-    let keys = |entry: &serde_json::Value| keys_of(json!({ "keys": [entry] }).to_string().as_bytes()).expect("a set");
+    let keys =
+        |entry: &serde_json::Value| parse_jwks(json!({ "keys": [entry] }).to_string().as_bytes()).expect("a set");
     let key = keys(&jwk)["k"].clone();
     let body = br#"{"id":"1"}"#;
     let signed_as = |alg: &str| {
@@ -134,10 +135,10 @@ fn a_short_key_and_a_set_that_is_none_are_not_taken() {
     let mut other = jwk("k");
     other["use"] = "enc".into();
     for set in [json!({ "keys": [short, padded, other] }), json!({ "keys": [] }), json!({ "keys": [1, "x", null] })] {
-        assert_eq!(keys_of(set.to_string().as_bytes()).map(|keys| keys.len()), Some(0), "{set}");
+        assert_eq!(parse_jwks(set.to_string().as_bytes()).map(|keys| keys.len()), Some(0), "{set}");
     }
     for text in ["", "[]", "{}", "{\"keys\":1}", "<html>"] {
-        assert!(keys_of(text.as_bytes()).is_none(), "{text}");
+        assert!(parse_jwks(text.as_bytes()).is_none(), "{text}");
     }
 }
 
@@ -216,7 +217,7 @@ proptest! {
     #[test]
     fn nothing_that_a_stranger_sends_breaks_it(signature in ".{0,300}", bytes: Vec<u8>) {
         prop_assert!(verdict(&signature, &bytes).is_err());
-        drop(keys_of(&bytes));
+        drop(parse_jwks(&bytes));
         drop(serde_json::from_slice::<Envelope>(&bytes).map(|event| (account_of(&event), event.created.as_ref().and_then(moment))));
     }
 }

@@ -20,10 +20,10 @@ const ES256: &str = "ES256";
 const COORDINATE: usize = 32;
 
 /// Largest accepted header and signature together, in bytes.
-const SIGNATURE_AT_MOST: usize = 8 * 1024;
+const MAX_SIGNATURE: usize = 8 * 1024;
 
 /// Shortest accepted modulus, in bytes: 2048 bits.
-const MODULUS_AT_LEAST: usize = 256;
+const MIN_MODULUS: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
@@ -47,14 +47,14 @@ pub enum Rejected {
 impl Rejected {
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Unsigned => "the delivery carries no usable signature",
-            Self::Algorithm => "the signature is of another algorithm than its key is for",
+            Self::Unsigned => "the delivery has no valid signature header",
+            Self::Algorithm => "the signature uses an algorithm that its key is not for",
             Self::UnknownKey => "the signature names a key that is not the vendor's",
-            Self::Signature => "the signature does not fit the body",
+            Self::Signature => "the signature does not match the body",
             Self::NoKeys => "the vendor's keys cannot be fetched now",
             Self::TooLarge => "the delivery is too large",
             Self::Malformed => "the delivery is no event",
-            Self::OtherTenant => "the delivery is another tenant's",
+            Self::OtherTenant => "the delivery is for another tenant",
         }
     }
 }
@@ -100,7 +100,7 @@ impl Key {
 }
 
 pub(super) fn parse(signature: &str) -> Result<Parsed<'_>, Rejected> {
-    if signature.len() > SIGNATURE_AT_MOST {
+    if signature.len() > MAX_SIGNATURE {
         return Err(Rejected::TooLarge);
     }
     let (header, signature) = signature.trim().split_once("..").ok_or(Rejected::Unsigned)?;
@@ -176,7 +176,7 @@ impl Entry {
             ("RSA", _) => {
                 let number = |text| Some(bytes(text)?.into_iter().skip_while(|byte| *byte == 0).collect::<Vec<u8>>());
                 let (modulus, exponent) = (number(&self.n)?, number(&self.e)?);
-                (modulus.len() >= MODULUS_AT_LEAST).then_some(Key::Rsa { modulus, exponent })?
+                (modulus.len() >= MIN_MODULUS).then_some(Key::Rsa { modulus, exponent })?
             }
             ("EC", Some("P-256")) => {
                 let (x, y) = (bytes(&self.x)?, bytes(&self.y)?);
@@ -191,7 +191,7 @@ impl Entry {
 }
 
 /// The supported keys of a JWKS by ID; `None` if it is not a JWKS.
-pub fn keys_of(jwks: &[u8]) -> Option<BTreeMap<String, Key>> {
+pub fn parse_jwks(jwks: &[u8]) -> Option<BTreeMap<String, Key>> {
     let set: Set = serde_json::from_slice(jwks).ok()?;
     // An unsupported key does not make the others unusable.
     let entries = set.keys.into_iter().filter_map(|entry| serde_json::from_value::<Entry>(entry).ok());

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready};
 
-/// An action with several items, and what they are.
+/// An action with its items.
 pub(crate) struct Several {
     pub(crate) order_id: String,
     action_id: String,
@@ -15,7 +15,7 @@ pub(crate) struct Several {
     pub(crate) items: Vec<(String, u64, f64)>,
 }
 
-/// What the vendor answers to a question with credentials.
+/// The vendor's response to a request with credentials.
 fn ask(sim: &Sim, path: &str) -> Value {
     let mut stream = TcpStream::connect(&sim.addr).expect("the simulator listens");
     let key = "U0lNVUxBVE9SOnNpbXVsYXRvci10b2tlbg==";
@@ -52,7 +52,7 @@ pub(crate) fn order(sim: &Sim) -> Several {
     panic!("no plain order has several items: {all}");
 }
 
-/// A simulator with an order of several items that is crawled.
+/// A simulator with an order of several items, and a home that has crawled it.
 fn with_items(flags: &[&str]) -> (Sim, Home, Several) {
     let mut all = vec!["--participants", "1500"];
     all.extend(flags);
@@ -106,14 +106,14 @@ fn items_are_shown_before_and_after_and_the_end_is_processed() {
 }
 
 #[test]
-fn the_order_as_a_whole_warns_that_items_are_what_counts() {
+fn a_change_of_the_whole_order_warns_that_the_vendor_compares_items() {
     let (sim, home, order) = with_items(&[]);
     let ran = home.check(&["adjust", &order.order_id, "--amount", "1.00", "--yes"], 0);
     for part in ["warning (order-amount)", "warning (item-price)", "processed", "the whole order"] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
     assert_eq!(puts(&sim)[0]["params"]["Amount"], "1.00");
-    // Retracting the action afterwards is fine; adjusting a retracted one is not.
+    // An adjusted action can be retracted; a retracted one cannot be adjusted.
     let retracted = home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
     assert_eq!(retracted.state(), "confirmed");
     let refused = home.check(&["adjust", &order.order_id, "--amount", "0.50", "--yes", "--json"], 5);
@@ -122,7 +122,7 @@ fn the_order_as_a_whole_warns_that_items_are_what_counts() {
 }
 
 #[test]
-fn what_is_no_partial_refund_is_refused_with_nothing_sent() {
+fn an_invalid_partial_refund_is_refused_and_nothing_is_sent() {
     let (sim, home, order) = with_items(&[]);
     let id = order.order_id.as_str();
     let all: Vec<String> = order.items.iter().map(|item| format!("{}=0", item.0)).collect();
@@ -159,7 +159,7 @@ fn what_is_no_partial_refund_is_refused_with_nothing_sent() {
 }
 
 #[test]
-fn the_same_change_goes_out_again_only_when_a_person_says_so() {
+fn the_same_change_is_sent_again_only_if_a_person_orders_it() {
     let (sim, home, order) = with_items(&[]);
     let (sku, _, costs) = &order.items[0];
     let delta = format!("{sku}=-0.10");
@@ -174,13 +174,13 @@ fn the_same_change_goes_out_again_only_when_a_person_says_so() {
     assert!((left - (costs - 0.20)).abs() < 0.001, "{left} of {costs}");
     let again = home.check(&["status", "--retraction", "2"], 0).stdout;
     assert!(again.contains("the same as adjustment 1"), "{again}");
-    // Another change is another refund.
+    // A different delta is a different refund.
     home.check(&["adjust", &order.order_id, "--delta", &format!("{sku}=-0.11"), "--yes"], 0);
     assert_eq!(puts(&sim).len(), 3);
 }
 
 #[test]
-fn two_processes_send_one_change_once() {
+fn two_processes_send_the_same_change_once() {
     let (sim, home, order) = with_items(&["--latency", "50ms"]);
     let delta = format!("{}=-0.10", order.items[0].0);
     let args = ["adjust", order.order_id.as_str(), "--delta", &delta, "--yes", "--json"];
@@ -194,7 +194,7 @@ fn two_processes_send_one_change_once() {
 }
 
 #[test]
-fn one_change_at_a_time() {
+fn a_second_change_is_refused_while_one_is_open() {
     let (sim, home, order) = with_items(&["--complete-delay", "1h"]);
     let sku = &order.items[0].0;
     let ran = home.check(
@@ -209,7 +209,7 @@ fn one_change_at_a_time() {
 }
 
 #[test]
-fn every_answer_to_the_put_has_its_own_end() {
+fn every_response_to_the_put_leads_to_its_state() {
     let table = [
         ("400", 1, "failed"),
         ("401", 3, "planned"),
@@ -241,7 +241,7 @@ fn every_answer_to_the_put_has_its_own_end() {
         let arrived = puts(&sim).len();
         assert_eq!(arrived, 1 + usize::from(fault.starts_with("429")), "{fault}: {:?}", puts(&sim));
 
-        // Asking again sends again only where it is certain that nothing was done.
+        // A second run sends again only if it is certain that nothing was done.
         sim.post("set?put-fault=none");
         let verified = home.run(&["verify", "--json"]);
         if state == "unknown" {
@@ -257,7 +257,7 @@ fn every_answer_to_the_put_has_its_own_end() {
 }
 
 #[test]
-fn what_a_submission_says_decides_between_processed_and_failed() {
+fn the_submission_decides_between_processed_and_failed() {
     for (error, code, state) in [("ACTION_NOT_FOUND", 0, "processed"), ("MALFORMED", 1, "failed")] {
         let (sim, home) = ready(&["--submission-error", error]);
         let order = sim.example("plain");
@@ -271,8 +271,8 @@ fn what_a_submission_says_decides_between_processed_and_failed() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn killed_between_every_two_steps_a_change_is_sent_at_most_once() {
-    // The point, whether the PUT had gone out, and where `verify` then finds it.
+fn killed_between_any_two_steps_a_change_is_sent_at_most_once() {
+    // The crash point, whether the PUT was sent, and the state that `verify` then finds.
     for (point, sent, end) in [
         ("planned", false, "none"),
         ("sending", false, "unknown"),
@@ -299,7 +299,7 @@ fn killed_between_every_two_steps_a_change_is_sent_at_most_once() {
 }
 
 #[test]
-fn a_change_without_an_answer_is_looked_for_in_the_vendors_list() {
+fn a_change_without_a_response_is_searched_in_the_list_of_submissions() {
     for (fault, code, state) in [("reset-after", 0, "processed"), ("reset-before", 7, "unknown")] {
         let (sim, home) = ready(&["--put-fault", fault]);
         home.configure_more("list_after = '1ms'");
@@ -309,7 +309,7 @@ fn a_change_without_an_answer_is_looked_for_in_the_vendors_list() {
         assert_eq!(ran.state(), state, "{fault}: {ran:?}");
         let text = home.check(&["status", "--retraction", "1"], 0).stdout;
         assert!(text.contains("list of submissions"), "{fault}: {text}");
-        // Whatever the list says, nothing goes out again by itself.
+        // Whatever the list says, nothing is sent again automatically.
         sim.post("set?put-fault=none");
         home.check(&args, 5);
         assert_eq!(puts(&sim).len(), 1, "{fault}");
@@ -317,7 +317,7 @@ fn a_change_without_an_answer_is_looked_for_in_the_vendors_list() {
 }
 
 #[test]
-fn many_changes_that_are_open_are_asked_about_when_it_is_their_turn() {
+fn many_open_changes_are_each_polled_at_their_own_interval() {
     let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "1h"]);
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
     home.configure(&toml.replace("settle = '10s'", "settle = '10m'"));
@@ -328,7 +328,7 @@ fn many_changes_that_are_open_are_asked_about_when_it_is_their_turn() {
     let before = asked();
     home.check(&["verify"], 7);
     assert_eq!(asked(), before, "none of them is overdue");
-    // One that is named is looked at.
+    // `verify` reads a retraction that is named.
     home.check(&["verify", "1"], 7);
     assert_eq!(asked(), before + 1);
 }

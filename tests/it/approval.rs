@@ -4,11 +4,11 @@ use crate::service::{Service, add_token, add_user, field, percent_encoded};
 use crate::support::{os_user, ready, wait_until};
 
 #[test]
-fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
+fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
     let (sim, home) = ready(&[]);
     let passwords = ["agent", "lead", "admin"].map(|role| add_user(&home, role, role));
     home.check(&["user", "role", "admin", "admin"], 0);
-    // Who sets the limits must be known as somebody who may.
+    // Only a known user with the right may set the limits.
     let refused = home.check(&["approval", "limits", "--always", "--json"], 5);
     assert!(refused.stdout.contains("no user of recoup"), "{}", refused.stdout);
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
@@ -29,7 +29,7 @@ fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
     assert_eq!(agent.post(&format!("/approvals/{id}/approve"), &[]).status, 403, "an agent may not");
 
     let lead = service.login("lead", &passwords[1]);
-    // What a lead asks for, the same lead cannot approve.
+    // A lead cannot approve their own request.
     let other = sim.another("plain").order_id;
     let second = lead.retract(&other);
     assert_eq!(second.header("location"), "/approvals", "{}", second.body);
@@ -52,7 +52,7 @@ fn a_lead_approves_what_an_agent_has_asked_for_and_both_are_in_the_ledger() {
 }
 
 #[test]
-fn the_command_line_is_bound_and_goes_on_after_a_yes() {
+fn the_command_line_needs_the_approval_too_and_continues_after_it() {
     let (sim, home) = ready(&[]);
     let passwords = ["lead"].map(|role| add_user(&home, role, role));
     let order = sim.example("plain").order_id;
@@ -66,7 +66,7 @@ fn the_command_line_is_bound_and_goes_on_after_a_yes() {
     let open = home.check(&["approval", "list", "--json"], 0).objects();
     assert_eq!((open.len(), open[0]["stage"].as_str()), (1, Some("asked")));
     let id = open[0]["id"].to_string();
-    // The user and the operating system's user are one person.
+    // The user and the linked operating system's user are one person.
     let own = home.check(&["approval", "approve", &id, "--json"], 5);
     assert!(own.stdout.contains("nobody approves their own"), "{}", own.stdout);
 
@@ -77,7 +77,7 @@ fn the_command_line_is_bound_and_goes_on_after_a_yes() {
     let receipt = home.check(&retract, 0);
     assert_eq!(receipt.state(), "confirmed");
     assert_eq!(sim.deletes().len(), 1);
-    // Below the limit nobody is asked; a yes to one order is none to another.
+    // An order below the limit needs no approval; an approval of one order does not cover another.
     let other = sim.example("two_actions");
     let second = home.check(&["retract", &other.order_id, "--all", "--yes", "--reason", "x", "--json"], 5);
     assert_eq!(second.error_kind(), "needs_approval");
@@ -86,7 +86,7 @@ fn the_command_line_is_bound_and_goes_on_after_a_yes() {
 }
 
 #[test]
-fn a_yes_to_other_words_is_none() {
+fn an_approval_covers_only_the_approved_reason_and_ticket() {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "lead", "lead");
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
@@ -112,7 +112,7 @@ fn a_yes_to_other_words_is_none() {
     retract("refunded", "T-1").expect(0);
     assert_eq!(sim.deletes().len(), 1);
 
-    // So it is with a batch, also where the file brings the words.
+    // The same holds for a batch, even if reason and ticket come from the file.
     let file = home.path("in.csv");
     let of_file = |reason: &str| {
         let other = sim.another("plain").order_id;
@@ -144,13 +144,13 @@ fn a_yes_to_other_words_is_none() {
 }
 
 #[test]
-fn what_does_not_exist_is_not_found_and_no_failure_of_the_service() {
+fn a_missing_approval_is_not_found_and_not_an_internal_error() {
     let (_sim, home) = ready(&[]);
     let password = add_user(&home, "lead", "lead");
     let token = format!("Bearer {}", add_token(&home, "lead", &["lookup", "batch"]));
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    // Without a ledger, and with one.
+    // First without a ledger, then with one.
     for n in 0..2 {
         for id in ["99", "0", "-1", "nothing", "99999999999999999999"] {
             for what in ["approve", "decline", "withdraw"] {
@@ -174,7 +174,7 @@ fn what_does_not_exist_is_not_found_and_no_failure_of_the_service() {
 }
 
 #[test]
-fn a_disabled_user_has_asked_for_nothing_and_approved_nothing() {
+fn disabling_a_user_revokes_their_requests_and_approvals() {
     let (sim, home) = ready(&[]);
     let passwords = ["agent", "lead"].map(|role| add_user(&home, role, role));
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
@@ -194,7 +194,7 @@ fn a_disabled_user_has_asked_for_nothing_and_approved_nothing() {
 }
 
 #[test]
-fn a_batch_waits_for_a_second_person_and_is_then_carried_out() {
+fn a_batch_waits_for_its_approval_and_then_runs() {
     let (sim, home) = ready(&[]);
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--count", "1"], 0);
@@ -223,7 +223,7 @@ fn a_batch_waits_for_a_second_person_and_is_then_carried_out() {
     assert!(sim.deletes().is_empty(), "who asked at the command line carries it out there");
     home.check(&batch, 0);
     assert_eq!(sim.deletes().len(), 2);
-    // Run again it does only what is left, and asks nobody.
+    // A second run does only what is left, and needs no approval.
     home.check(&batch, 0);
     assert_eq!(sim.deletes().len(), 2);
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Sim, ready};
 
-/// A ledger with one confirmed retraction, and the head that its receipt names.
+/// A ledger with one confirmed retraction, and the head on its receipt.
 fn retracted() -> (Sim, Home, String) {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
@@ -16,7 +16,7 @@ fn retracted() -> (Sim, Home, String) {
     (sim, home, head)
 }
 
-/// Changes the file behind the triggers, as somebody with an editor could.
+/// Changes the file without the triggers, as an attacker with an editor could.
 fn tamper(home: &Home, sql: &str) {
     let conn = Connection::open(home.ledger()).expect("the ledger");
     let triggers: String = conn
@@ -30,7 +30,7 @@ fn tamper(home: &Home, sql: &str) {
 }
 
 #[test]
-fn a_ledger_as_it_was_written_holds_and_names_its_head() {
+fn an_unchanged_ledger_verifies_and_names_its_head() {
     let (_sim, home, head) = retracted();
     let ran = home.check(&["audit", "verify"], 0);
     assert!(ran.stdout.contains(&head) && ran.stdout.contains("the chain holds"), "{}", ran.stdout);
@@ -89,7 +89,7 @@ fn a_damaged_index_of_the_ledger_is_a_fault_and_nothing_is_sent_from_it() {
         .expect("a page");
     conn.close().expect("closes");
     let mut file = std::fs::read(home.ledger()).expect("the file");
-    // The number of entries in the page: the newest events of the retraction are gone from the index.
+    // Lowers the number of entries in the page: SQLite's index then lacks the newest events of the retraction.
     file[(page as usize - 1) * 4096 + 4] -= 3;
     std::fs::write(home.ledger(), file).expect("damaged");
     let ran = home.check(&["audit", "verify", "--json"], 1);
@@ -105,7 +105,7 @@ fn a_damaged_index_of_the_ledger_is_a_fault_and_nothing_is_sent_from_it() {
 }
 
 #[test]
-fn an_audit_says_what_lies_outside_the_chain() {
+fn an_audit_reports_faults_outside_the_chain() {
     let (_sim, home, _) = retracted();
     let said = home.check(&["audit", "verify"], 0).stdout;
     for part in ["the file is sound", "not in the chain: ", "SQLite's indexes", "personal value", "mark of a copy"] {
@@ -116,7 +116,7 @@ fn an_audit_says_what_lies_outside_the_chain() {
 }
 
 #[test]
-fn a_removed_row_is_found_at_the_one_after_it() {
+fn a_removed_row_is_found_at_the_next_event() {
     let (_sim, home, _) = retracted();
     tamper(&home, "DELETE FROM events WHERE id = 2");
     let faults = home.check(&["audit", "verify", "--json"], 1).object()["faults"].clone();
@@ -125,12 +125,12 @@ fn a_removed_row_is_found_at_the_one_after_it() {
 }
 
 #[test]
-fn a_cut_tail_is_found_by_the_file_and_by_a_head_that_somebody_kept() {
+fn a_cut_tail_is_found_by_the_file_and_by_a_kept_head() {
     let (_sim, home, head) = retracted();
     tamper(&home, "DELETE FROM events WHERE id = (SELECT max(id) FROM events)");
     let ran = home.check(&["audit", "verify"], 1);
     assert!(ran.stdout.contains("the file says that it is"), "{}", ran.stdout);
-    // Whoever also writes the head anew. The index remembers how far it was when something was sent, before the tail.
+    // The attacker also rewrites the head. The index remembers the head at the last send, which is before the tail.
     tamper(
         &home,
         "UPDATE identity SET value = (SELECT id || ' ' || lower(hex(hash)) FROM events ORDER BY id DESC LIMIT 1)
@@ -145,7 +145,7 @@ fn a_cut_tail_is_found_by_the_file_and_by_a_head_that_somebody_kept() {
 }
 
 #[test]
-fn a_ledger_written_anew_is_found_by_a_head_and_by_the_index() {
+fn a_rewritten_ledger_is_found_by_a_head_and_by_the_index() {
     let (sim, home, head) = retracted();
     for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
         drop(std::fs::remove_file(home.path(file)));
@@ -162,7 +162,7 @@ fn a_ledger_written_anew_is_found_by_a_head_and_by_the_index() {
 }
 
 #[test]
-fn an_export_has_every_event_and_no_account_unless_that_is_asked_for() {
+fn an_export_has_every_event_and_accounts_only_on_request() {
     let (_sim, home, head) = retracted();
     let accounts = accounts_of(&home);
     let lines = home.check(&["audit", "export"], 0);
@@ -184,7 +184,7 @@ fn an_export_has_every_event_and_no_account_unless_that_is_asked_for() {
 }
 
 #[test]
-fn an_export_is_whole_is_no_formula_and_replaces_nothing_unasked() {
+fn an_export_is_complete_has_no_formula_and_replaces_files_only_with_force() {
     let (_sim, home, head) = retracted();
     let path = home.path("ledger.csv");
     let file = path.display().to_string();
@@ -206,12 +206,12 @@ fn an_export_is_whole_is_no_formula_and_replaces_nothing_unasked() {
     assert!(left.iter().all(|name| !name.contains(".partial")), "{left:?}");
     home.check(&["audit", "export", "--format", "csv", "--json"], 2);
     home.check(&["audit", "export", "--out", &home.path("none/x").display().to_string()], 1);
-    // Before anything is read: a folder is no file, also by force.
+    // A folder is refused before anything is read, even with --force.
     let folder = home.path("").display().to_string();
     home.check(&["audit", "export", "--out", &folder, "--force"], 2);
 }
 
-/// The account IDs that the ledger keeps.
+/// The account IDs in the ledger.
 fn accounts_of(home: &Home) -> Vec<String> {
     let conn = Connection::open(home.ledger()).expect("the ledger");
     let mut select = conn.prepare("SELECT DISTINCT value FROM personal WHERE kind = 'account_id'").expect("a question");
@@ -222,7 +222,7 @@ fn accounts_of(home: &Home) -> Vec<String> {
 }
 
 #[test]
-fn a_mistake_is_on_record_with_what_to_issue_again() {
+fn a_mistake_is_recorded_with_the_rewards_to_issue_again() {
     let (_sim, home, _) = retracted();
     let mistake = home.check(&["mistake", "1", "--ticket", "M-1", "--reason", "wrong order", "--json"], 0).object();
     let rewards = mistake["rewards"].as_array().expect("rewards");
@@ -245,7 +245,7 @@ fn a_mistake_is_on_record_with_what_to_issue_again() {
 }
 
 #[test]
-fn what_was_never_sent_is_no_mistake() {
+fn a_retraction_that_was_never_sent_cannot_be_a_mistake() {
     let (sim, home) = ready(&["--delete-fault", "401"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes"], 3);

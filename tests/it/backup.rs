@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready, wait_until};
 
-/// A backup into a folder of the home.
+/// Makes a backup into a folder of the home.
 fn backup(home: &Home, more: &[&str]) -> Value {
     let folder = home.path("backup").display().to_string();
     let args: Vec<&str> = ["backup", folder.as_str(), "--json"].iter().chain(more).copied().collect();
@@ -17,7 +17,7 @@ fn file(of: &Value) -> PathBuf {
     PathBuf::from(of["file"].as_str().expect("a file"))
 }
 
-/// Puts the copy of a ledger in the place of the ledger, as a person would after a fire.
+/// Replaces the ledger with the copy, as a person would after a disk failure.
 fn restore(home: &Home, copy: &Path) {
     for file in ["recoup-ledger.db", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
         drop(std::fs::remove_file(home.path(file)));
@@ -37,7 +37,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[cfg(unix)]
 #[test]
-fn the_folder_of_a_backup_is_its_owner_s_alone_whatever_the_umask() {
+fn the_backup_folder_is_private_whatever_the_umask() {
     use std::os::unix::fs::PermissionsExt;
 
     let (_sim, home) = ready(&["--participants", "20"]);
@@ -67,7 +67,7 @@ fn both_files_are_copied_while_a_crawl_writes() {
     assert!(crawl.try_wait().expect("its state").is_none(), "the crawl goes on meanwhile");
     assert_eq!(written["ledger"], Value::Null, "nothing was ever retracted");
     let copy = file(&written["index"]);
-    // The copy answers by itself, and knows how far it is.
+    // The copy can be read by itself and knows its head.
     let copied = copy.display().to_string();
     let status = home.check(&["status", "--json", "--database", &copied], 0).object();
     let known = status["coverage"]["accounts_known"].as_u64().expect("a number");
@@ -95,7 +95,7 @@ fn a_backup_names_the_head_and_its_copy_is_verified() {
 }
 
 #[test]
-fn only_the_newest_stay_and_only_names_of_its_own_go() {
+fn pruning_keeps_the_newest_backups_and_deletes_only_its_own_files() {
     let (_sim, home) = ready(&[]);
     backup(&home, &[]);
     let folder = home.path("backup");
@@ -114,7 +114,7 @@ fn only_the_newest_stay_and_only_names_of_its_own_go() {
 }
 
 #[test]
-fn nothing_to_copy_a_damaged_ledger_and_a_bad_folder_are_errors_without_a_file() {
+fn a_failed_backup_leaves_no_file() {
     let sim = Sim::start(&["--participants", "400"]);
     let home = Home::new(&sim);
     let folder = home.path("backup").display().to_string();
@@ -133,7 +133,7 @@ fn nothing_to_copy_a_damaged_ledger_and_a_bad_folder_are_errors_without_a_file()
 }
 
 #[test]
-fn doctor_finds_damage_that_no_answer_has_met_yet() {
+fn doctor_finds_damage_before_a_look_up_meets_it() {
     use std::io::{Seek, SeekFrom, Write};
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
@@ -149,7 +149,7 @@ fn doctor_finds_damage_that_no_answer_has_met_yet() {
         );
     }
     let conn = rusqlite::Connection::open(home.database()).expect("the index");
-    // Among the rewards as they came, which a look-up does not read.
+    // In the raw rewards, which a look-up does not read.
     let (page, size): (i64, i64) = conn
         .query_row("SELECT max(pageno), max(pgsize) FROM dbstat WHERE name = 'raw_rewards'", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -168,7 +168,7 @@ fn doctor_finds_damage_that_no_answer_has_met_yet() {
     assert!(ran.stdout.contains(r#""check":"form of the ledger","ok":true"#), "{}", ran.stdout);
 }
 
-/// An order with an action that may be changed, and the delta to change it by.
+/// An order with a changeable action, and the delta.
 fn a_change(sim: &Sim) -> (String, String) {
     let order = crate::adjust::order(sim);
     let delta = format!("{}=-0.10", order.items[0].0);
@@ -176,7 +176,7 @@ fn a_change(sim: &Sim) -> (String, String) {
 }
 
 #[test]
-fn a_change_that_went_out_after_the_backup_does_not_go_out_again() {
+fn a_change_sent_after_the_backup_is_not_sent_again_from_it() {
     let (sim, home) = ready(&["--participants", "1500"]);
     let (order, delta) = a_change(&sim);
     let copy = file(&backup_after_a_retraction(&sim, &home)["ledger"]);
@@ -188,7 +188,7 @@ fn a_change_that_went_out_after_the_backup_does_not_go_out_again() {
     accepted.expect(0);
     let accepted = accepted.object();
     assert_eq!((&accepted["modifications"], &accepted["added"][0]["road"]), (&1.into(), &"modification".into()));
-    // What the list has of it is followed first, and then the same needs a person's word.
+    // recoup first follows the submission in the list; the same change then needs a person's order.
     let refused = home.check(&adjust, 5);
     assert!(refused.stderr.contains("is queued"), "{}", refused.stderr);
     let verified = home.check(&["verify", "2", "--json"], 0);
@@ -200,17 +200,17 @@ fn a_change_that_went_out_after_the_backup_does_not_go_out_again() {
     home.check(&["audit", "verify"], 0);
 }
 
-/// A backup of a ledger that there is.
+/// A backup of an existing ledger.
 fn backup_after_a_retraction(sim: &Sim, home: &Home) -> Value {
     home.check(&["retract", &sim.example("plain").order_id, "--yes"], 0);
     backup(home, &[])
 }
 
 #[test]
-fn the_copy_of_another_ledger_vouches_for_nothing() {
+fn the_copy_of_another_ledger_is_not_accepted() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let (one, two) = two_orders(&sim);
-    // A ledger of its own, on an index of its own, for the same tenant.
+    // A ledger of its own beside an index of its own, for the same tenant.
     let other = Home::new(&sim);
     other.crawl();
     other.check(&["retract", &one, "--yes"], 0);
@@ -225,7 +225,7 @@ fn the_copy_of_another_ledger_vouches_for_nothing() {
     assert_eq!(sim.deletes().len(), 2);
 }
 
-/// Two orders whose rewards stand: one to be sent before a backup, one after it.
+/// Two orders whose rewards are not cancelled: one to be sent before the backup, one after it.
 fn two_orders(sim: &Sim) -> (String, String) {
     let (one, two) = (sim.example("plain"), sim.example("redeemed"));
     assert_ne!(one.order_id, two.order_id);
@@ -251,7 +251,7 @@ fn a_restored_ledger_sends_nothing_until_it_is_accepted_and_then_nothing_twice()
         assert_eq!(refused.error_kind(), "identity");
         assert!(refused.stderr.contains("recoup ledger accept"), "{}", refused.stderr);
     }
-    // Also where the index is as old as the ledger, or new.
+    // The same holds if the index is as old as the ledger, or new.
     std::fs::remove_file(home.database()).expect("the index");
     home.crawl();
     assert_eq!(home.check(&["retract", &two, "--yes", "--json"], 3).error_kind(), "identity");
@@ -279,7 +279,7 @@ fn a_restored_ledger_sends_nothing_until_it_is_accepted_and_then_nothing_twice()
 }
 
 #[test]
-fn a_lost_ledger_is_made_anew_from_what_the_vendor_lists() {
+fn a_lost_ledger_is_rebuilt_from_the_vendors_list() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let (one, two) = two_orders(&sim);
     home.check(&["retract", &one, "--yes"], 0);
@@ -299,7 +299,7 @@ fn a_lost_ledger_is_made_anew_from_what_the_vendor_lists() {
     home.check(&["audit", "verify"], 0);
 }
 
-/// `looked_at`: `verify` writes to the copy, whose newest event is then younger than what it does not know.
+/// `looked_at`: `verify` writes to the copy, so its newest event is younger than the events that it lacks.
 fn an_older_copy_without_a_mark(looked_at: bool) {
     let (sim, home) = ready(&["--participants", "3000"]);
     let (one, two) = two_orders(&sim);
@@ -325,18 +325,18 @@ fn an_older_copy_without_a_mark_is_accepted_the_same_way() {
 }
 
 #[test]
-fn a_look_at_an_older_copy_before_it_is_accepted_hides_nothing() {
+fn reading_an_older_copy_before_accepting_it_hides_nothing() {
     an_older_copy_without_a_mark(true);
 }
 
 #[test]
-fn without_the_vendor_s_word_a_person_has_to_name_it_and_the_ledger_keeps_that() {
+fn without_the_vendors_list_a_flag_is_needed_and_recorded() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes"], 0);
     let copy = file(&backup(&home, &[])["ledger"]);
     restore(&home, &copy);
-    // The vendor keeps submissions for 90 days at most.
+    // The vendor keeps submissions for at most 90 days.
     let conn = rusqlite::Connection::open(home.ledger()).expect("the ledger");
     let sql = "UPDATE identity SET value = json_set(value, '$.at', '2020-01-01T00:00:00.000Z') WHERE key = 'copy_of'";
     assert_eq!(conn.execute(sql, []).expect("an old copy"), 1);

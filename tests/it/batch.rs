@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::service::{Service, add_user};
 use crate::support::{Home, Ran, Sim, ready, size, wait_until};
 
-/// An action of the simulator, as it is now.
+/// An action of the simulator.
 #[derive(Clone)]
 pub(crate) struct Action {
     pub(crate) id: Option<String>,
@@ -83,7 +83,7 @@ fn actions(sim: &Sim) -> Vec<Action> {
     sim.get("actions").lines().filter(|line| !line.is_empty()).map(one).collect()
 }
 
-/// Orders that a reward shares with another order.
+/// Orders that share a reward with another order.
 fn shared(sim: &Sim) -> BTreeSet<String> {
     let lists = sim.truth().into_iter().filter_map(|reward| reward["order_ids"].as_array().cloned());
     lists.filter(|list| list.len() > 1).flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect()
@@ -94,7 +94,7 @@ pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Actions that nothing at all speaks against, each the only one of its order.
+/// Actions without any finding, each the only one of its order.
 pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
     let mut found = all_plain(sim);
     found.truncate(wanted);
@@ -102,7 +102,7 @@ pub(crate) fn plain(sim: &Sim, wanted: usize) -> Vec<Action> {
     found
 }
 
-/// All of these.
+/// All such actions.
 pub(crate) fn all_plain(sim: &Sim) -> Vec<Action> {
     const DAY: i64 = 86_400_000;
     let (all, shared, now) = (actions(sim), shared(sim), now().as_millisecond());
@@ -122,7 +122,7 @@ pub(crate) fn all_plain(sim: &Sim) -> Vec<Action> {
     all.iter().filter(is_plain).cloned().collect()
 }
 
-/// Writes a CSV file of this home.
+/// Writes a CSV file into this home.
 pub(crate) fn csv_file(home: &Home, name: &str, header: &[&str], rows: &[Vec<String>]) -> PathBuf {
     let path = home.path(name);
     let mut writer = csv::Writer::from_path(&path).expect("a file");
@@ -134,7 +134,7 @@ pub(crate) fn csv_file(home: &Home, name: &str, header: &[&str], rows: &[Vec<Str
     path
 }
 
-/// A file with one column.
+/// A file with one column of order IDs.
 pub(crate) fn orders_file<'a>(home: &Home, name: &str, orders: impl IntoIterator<Item = &'a Action>) -> PathBuf {
     let rows: Vec<Vec<String>> = orders.into_iter().map(|action| vec![action.order.clone()]).collect();
     csv_file(home, name, &["order_id"], &rows)
@@ -161,7 +161,7 @@ pub(crate) fn check(home: &Home, file: &Path, out: &Path, more: &[&str], code: i
     ran
 }
 
-/// A CSV file, read: the header, and every row.
+/// Header and rows of a CSV file.
 fn table(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).expect("an outcome file");
     let texts = |record: &csv::StringRecord| record.iter().map(str::to_owned).collect::<Vec<_>>();
@@ -183,7 +183,7 @@ pub(crate) fn outcomes(path: &Path) -> Vec<String> {
     column(path, "recoup_outcome")
 }
 
-/// The actions, or orders, that DELETEs named, in the order in which they came.
+/// The actions or orders of the DELETEs, in order of arrival.
 fn deleted(sim: &Sim) -> Vec<String> {
     let name = |delete: &Value| {
         let params = &delete["params"];
@@ -229,7 +229,7 @@ fn a_plan_sends_nothing_and_apply_sends_exactly_its_rows() {
     assert_eq!(column(&plan, "recoup_plan")[..6], ["send", "send", "send", "send", "send", "refunded in part"]);
     assert_eq!(sim.deletes().len(), 0);
     assert!(!home.ledger().exists());
-    // Not without a word where there is no terminal.
+    // Without a terminal it needs --yes.
     let out = home.path("out.csv").display().to_string();
     home.check(&["retract", "--apply", &plan_text, "--out", &out], 5);
     assert_eq!(sim.deletes().len(), 0);
@@ -280,7 +280,7 @@ fn a_plan_that_was_edited_is_refused_by_its_row_and_nothing_is_sent() {
 }
 
 #[test]
-fn a_row_of_a_plan_that_is_not_as_it_was_then_stops() {
+fn a_plan_row_whose_order_has_changed_stops() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders: Vec<Action> = plain(&sim, 60)
         .into_iter()
@@ -293,7 +293,7 @@ fn a_row_of_a_plan_that_is_not_as_it_was_then_stops() {
     let redeemable =
         |one: &Action| sim.example("plain").order_id == one.order || one.rewards.iter().all(Reward::stands);
     assert!(orders.iter().all(redeemable));
-    // All of one is lost meanwhile, and half of another; a third was taken back by somebody else.
+    // Meanwhile all rewards of one order and half of another's are lost, and a third order was reversed elsewhere.
     for reward in orders[1].rewards.iter().chain(&orders[2].rewards[..1]) {
         sim.post(&format!("redeem?id={}", reward.id));
     }
@@ -328,7 +328,7 @@ fn more_orders_or_value_than_allowed_is_refused_by_the_flags_name_and_nothing_is
 }
 
 #[test]
-fn without_a_rule_that_can_be_read_three_orders_go_and_the_rest_are_not_attempted() {
+fn without_a_readable_rule_three_orders_are_sent_as_a_trial() {
     let (sim, home) = ready(&["--participants", "3000", "--rule-works", "off", "--program-rule", "forbidden"]);
     let orders = plain(&sim, 10);
     let file = orders_file(&home, "refunds.csv", &orders[..8]);
@@ -342,7 +342,7 @@ fn without_a_rule_that_can_be_read_three_orders_go_and_the_rest_are_not_attempte
     assert_eq!(done.iter().filter(|one| matches!(one.as_str(), "unconfirmed" | "pending")).count(), 3, "{done:?}");
     assert_eq!(ran.object()["outcomes"]["not attempted"], 5);
 
-    // With the rule at work everything that is left goes, after three of it.
+    // With a working rule everything that is left is sent, after a trial of three.
     sim.post("set?rule-works=on");
     let ran = run(&home, &file, &out, &["--force", "--wait", "2s"]);
     assert!(ran.stderr.contains("3 of them go first"), "{}", ran.stderr);
@@ -351,7 +351,7 @@ fn without_a_rule_that_can_be_read_three_orders_go_and_the_rest_are_not_attempte
     assert_eq!(sent.len(), 8, "none went twice");
     assert_eq!(outcomes(&out).iter().filter(|one| *one == "confirmed").count(), 5, "{:?}", outcomes(&out));
 
-    // And a program that was seen to work is not tried again.
+    // A program that has worked once needs no trial.
     let second = orders_file(&home, "second.csv", &orders[8..]);
     let ran = check(&home, &second, &home.path("second-out.csv"), &[], 0);
     assert!(!ran.stderr.contains("go first"), "{}", ran.stderr);
@@ -379,7 +379,7 @@ fn an_outcome_file_that_exists_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_file_keeps_its_dialect_and_what_a_spreadsheet_would_run_is_made_harmless() {
+fn the_outcome_file_keeps_the_csv_dialect_and_escapes_formulas() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders: Vec<Action> = plain(&sim, 40)
         .into_iter()
@@ -406,7 +406,7 @@ fn a_file_keeps_its_dialect_and_what_a_spreadsheet_would_run_is_made_harmless() 
 }
 
 #[test]
-fn objects_in_are_objects_out_and_the_summary_is_json() {
+fn ndjson_input_gives_ndjson_output_and_a_json_summary() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 2);
     let file = home.path("refunds.ndjson");
@@ -418,7 +418,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
     ];
     std::fs::write(&file, lines.join("\n")).expect("a file");
     let out = home.path("out.ndjson");
-    // recoup does not look into an object, so a person says that it says nothing.
+    // recoup does not read nested objects, so a person must declare the column irrelevant.
     let ran = run(&home, &file, &out, &["--ignore-column", "note"]);
     let summary = ran.object();
     assert_eq!((&summary["rows"], &summary["sent"]), (&3.into(), &2.into()), "{ran:?}");
@@ -435,7 +435,7 @@ fn objects_in_are_objects_out_and_the_summary_is_json() {
 }
 
 #[test]
-fn only_an_amount_that_is_all_of_the_order_goes_and_a_part_of_it_names_adjust() {
+fn only_a_full_refund_is_sent_and_a_partial_one_points_to_adjust() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 6);
     let part = format!("{}.{:02}", (orders[4].cents - 1) / 100, (orders[4].cents - 1) % 100);
@@ -477,7 +477,7 @@ fn refused_credentials_stop_the_batch_and_the_outcomes_are_still_written() {
         assert_eq!(outcomes(&out), ["not attempted"; 5], "{fault}");
         assert_eq!(ran.object()["sent"], 0, "{fault}: nothing was changed at the vendor");
         assert!(column(&out, "recoup_why").iter().all(|why| !why.is_empty()), "{fault}");
-        // With the vendor well again the same command does all of it.
+        // When the vendor works again, the same command sends the rest.
         sim.post("set?delete-fault=none");
         check(&home, &file, &out, &["--force"], 0);
         assert_eq!(sim.deletes().len(), 6, "{fault}");
@@ -493,7 +493,7 @@ fn refused_credentials_stop_the_batch_and_the_outcomes_are_still_written() {
 }
 
 #[test]
-fn a_large_batch_asks_brand_about_twice_an_order_and_sends_the_oldest_first() {
+fn a_large_batch_costs_two_brand_requests_an_order_and_sends_the_oldest_first() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 105);
     let file = orders_file(&home, "refunds.csv", &orders);
@@ -503,14 +503,14 @@ fn a_large_batch_asks_brand_about_twice_an_order_and_sends_the_oldest_first() {
     assert!(asked <= 105 * 2 + 30, "{asked} requests for 105 orders: {}", sim.record()["requests"]);
     let sent: Vec<u64> = deleted(&sim).iter().map(|id| day(id)).collect();
     assert_eq!(sent.len(), 105);
-    // Orders whose rewards name no program are tried first, and then come the others.
+    // Orders whose rewards name no program come first as the trial, then the others.
     let turns: Vec<&[u64]> = sent.chunk_by(|one, next| one <= next).collect();
     assert!(turns.len() <= 2, "the oldest conversion goes first: {sent:?}");
     assert_eq!(turns.last().and_then(|turn| turn.first()), orders.iter().map(Action::day).min().as_ref());
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());
 }
 
-/// The order IDs that a change of so many accounts brings: the same for every simulator of the same flags.
+/// The order IDs that a change of this many accounts adds: the same for every simulator with the same flags.
 fn late_orders(flags: &[&str], change: &str) -> Vec<String> {
     let sim = Sim::start(flags);
     let before: BTreeSet<String> = actions(&sim).into_iter().map(|one| one.order).collect();
@@ -520,7 +520,7 @@ fn late_orders(flags: &[&str], change: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_refund_that_came_before_its_order_is_waited_for_and_proposed_after_the_crawl_that_finds_it() {
+fn a_refund_of_an_unknown_order_is_watched_and_proposed_after_the_crawl_that_finds_it() {
     let (flags, change) = (["--participants", "400"], "change?accounts=12");
     let late = late_orders(&flags, change);
     assert!(late.len() >= 2, "{late:?}");
@@ -535,13 +535,13 @@ fn a_refund_that_came_before_its_order_is_waited_for_and_proposed_after_the_craw
     assert_eq!(outcomes(&out), ["not found yet"; 3]);
     let list = |home: &Home| home.check(&["watch", "list", "--json"], 0).objects();
     assert_eq!(list(&home).len(), 3);
-    // Twice on the list is once.
+    // A repeated row is watched once.
     check(&home, &file, &out, &["--watch-missing", "--force"], 4);
     assert_eq!(list(&home).len(), 3);
     home.check(&["watch", "remove", &late[1]], 0);
     home.check(&["watch", "remove", &late[1]], 6);
     assert_eq!(list(&home).len(), 2);
-    // One that is waited for no time at all goes with the next crawl.
+    // A refund that is watched for no time ends with the next crawl.
     let brief = csv_file(&home, "brief.csv", &["order_id", "refunded_at"], &rows[3..]);
     check(&home, &brief, &home.path("brief-out.csv"), &["--watch-missing", "--watch-for", "1ms"], 4);
 
@@ -567,7 +567,8 @@ fn a_refund_that_came_before_its_order_is_waited_for_and_proposed_after_the_craw
     let (_, shown) = history.split_once("Refunded orders that have turned up").expect("the page goes on saying it");
     assert_eq!(shown.matches("<li>").count(), 1, "{shown}");
 
-    // The same file again: what turned up goes, and what an index of after the refund does not have is no referral.
+    // The same file again: found orders are sent, and an order that is missing in an index newer than the refund is no
+    // referral.
     check(&home, &file, &out, &["--force"], 0);
     assert_eq!(outcomes(&out), ["confirmed", "confirmed", "not a referral"]);
     assert_eq!(sim.deletes().len(), 2);
@@ -581,9 +582,9 @@ fn interrupt(child: &std::process::Child) {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_in_the_middle_writes_the_outcomes_and_the_same_file_goes_on() {
+fn ctrl_c_writes_the_outcomes_and_the_same_file_resumes() {
     let (sim, home) = ready(&["--participants", "3000", "--latency", "20ms"]);
-    // Nothing hangs here: on a busy machine an answer may take long, and one that is given up leaves a doubt of minutes.
+    // A generous time-out: on a busy machine a response may take long, and a time-out would leave an unknown outcome.
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
     home.configure(&toml.replace("timeout = '2s'", "timeout = '30s'"));
     let orders = plain(&sim, 30);
@@ -609,7 +610,7 @@ fn ctrl_c_in_the_middle_writes_the_outcomes_and_the_same_file_goes_on() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_while_a_trial_is_waited_for_is_no_trial_that_failed() {
+fn ctrl_c_during_a_trial_is_not_a_failed_trial() {
     let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "1h", "--program-rule", "forbidden"]);
     let orders = plain(&sim, 6);
     let file = orders_file(&home, "refunds.csv", &orders);
@@ -631,7 +632,7 @@ fn ctrl_c_while_a_trial_is_waited_for_is_no_trial_that_failed() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn a_plan_that_was_killed_between_two_actions_of_an_order_goes_on_with_the_other() {
+fn a_plan_killed_between_two_actions_of_an_order_resumes_with_the_second() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let order = sim.example("two_actions");
     let file = csv_file(&home, "refunds.csv", &["order_id"], &[vec![order.order_id.clone()]]).display().to_string();
@@ -648,31 +649,31 @@ fn a_plan_that_was_killed_between_two_actions_of_an_order_goes_on_with_the_other
     assert!(matches!(outcomes(&home.path("out.csv"))[0].as_str(), "confirmed" | "partial"), "{ran:?}");
 }
 
-/// What must become of a row in the end.
+/// The expected result of a row.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Expected {
-    /// Sent once, and proven; or, where a kill hit the sending itself, found not to have been received.
+    /// Sent once and proven; or, if a kill hit the send itself, found not to have been received.
     Done,
-    /// The same, but something of it had been redeemed or had expired before.
+    /// The same, but a reward was redeemed or had expired before.
     Rest,
     AlreadyCancelled,
     NotAReferral,
     NotFoundYet,
     Stopped,
-    /// Refunded in part: the order costs something now.
+    /// Refunded in part: the order still costs something.
     Part,
-    /// Whatever it is, it must be true.
+    /// Any result that is true.
     Any,
 }
 
 struct Row {
     cells: Vec<String>,
     expected: Expected,
-    /// The actions that it may take back, or its order.
+    /// The actions that it may reverse, or its order.
     may_send: Vec<String>,
 }
 
-/// Refunds of every kind that there is, from what the simulator has.
+/// Refunds of every kind, from the simulator's data.
 fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> Vec<Row> {
     let (all, shared, now) = (actions(sim), shared(sim), now());
     let mut of_order: BTreeMap<&str, Vec<&Action>> = BTreeMap::new();
@@ -683,14 +684,14 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
     let mut rows: Vec<Row> = Vec::new();
     let mut orders: Vec<&Vec<&Action>> = of_order.values().collect();
     dice.shuffle(&mut orders);
-    // What is rare first, so that every kind is there.
+    // Rare kinds first, so that every kind occurs.
     orders.sort_by_key(|list| usize::from(list.len() == 1 && list[0].id.is_some() && list[0].all_stand()));
     let (rare, common): (Vec<_>, Vec<_>) =
         orders.into_iter().partition(|list| list.len() > 1 || list[0].id.is_none() || !list[0].all_stand());
     let mut chosen: Vec<&Vec<&Action>> = rare.into_iter().take(wanted * 2 / 5).chain(common).collect();
     dice.shuffle(&mut chosen);
     let cells = |order: &str, action: &str, tracker: &str, amount: &str, refunded: &str, n: usize| {
-        // The amounts are new ones: 0 is all of the order.
+        // The amounts are new amounts: 0 is a full refund.
         let amount = if amount.is_empty() { "0" } else { amount };
         let refunded = if refunded.is_empty() { &later } else { refunded };
         [order, action, tracker, amount, refunded, &format!("=note {n}")].map(str::to_owned).to_vec()
@@ -703,7 +704,7 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
         let first = list[0];
         let order = first.order.as_str();
         let ids: Vec<String> = list.iter().filter_map(|action| action.id.clone()).collect();
-        // Some rows have nothing to do with any order.
+        // Some rows belong to no order.
         match n % 25 {
             3 => rows.push(Row {
                 cells: cells(&format!("absent-{n}"), "", "", "", "2025-01-01", n),
@@ -727,12 +728,12 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
                     (rows[before].cells.clone(), rows[before].expected, rows[before].may_send.clone());
                 rows.push(Row { cells: copied, expected, may_send });
             }
-            // A reversal of nothing reverses nothing.
+            // Reversing an amount of 0 reverses nothing.
             _ if shared.contains(order) || first.cents == 0 => {
                 rows.push(Row { cells: cells(order, "", "", "", "", n), expected: Expected::Any, may_send: ids });
             }
             _ if list.len() > 1 => {
-                // Without a name for one of them it stops; with names there is a row for each.
+                // Without a chosen action it stops; with chosen actions each gets a row.
                 if n.is_multiple_of(3) {
                     rows.push(Row {
                         cells: cells(order, "", "", "", "", n),
@@ -802,7 +803,7 @@ fn refunds_of_every_kind(sim: &Sim, wanted: usize, dice: &mut fastrand::Rng) -> 
     rows
 }
 
-/// Holds every row of the outcomes against what the simulator has.
+/// Compares every row of the outcomes with the simulator.
 fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
     let now: BTreeMap<String, Action> = actions(sim)
         .into_iter()
@@ -839,7 +840,7 @@ fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
         };
         match word.as_str() {
             "confirmed" => {
-                // What has expired is worth nothing, and nothing cancels it any more.
+                // An expired reward is worth nothing and can no longer be cancelled.
                 let is_gone = |reward: &Reward| matches!(reward.state.as_str(), "cancelled" | "expired");
                 let all_gone = |action: &&Action| action.rewards.iter().all(is_gone);
                 assert!(!targets.is_empty() && targets.iter().all(all_gone), "{shown}");
@@ -884,16 +885,16 @@ fn assert_true(sim: &Sim, path: &Path, rows: &[Row]) {
     assert!(distinct.is_subset(&asked), "{:?} was sent, and nobody asked for it", distinct.difference(&asked));
 }
 
-/// 500 refunds, or as many as `TEST_REFUNDS` says.
+/// 500 refunds, or the number in `TEST_REFUNDS`.
 #[cfg(unix)]
 #[test]
-fn refunds_killed_ten_times_are_each_sent_once_and_told_as_they_are() {
+fn a_batch_killed_ten_times_sends_each_refund_once_and_reports_it_truly() {
     let refunds = size("TEST_REFUNDS", 500);
     let mut dice = fastrand::Rng::with_seed(7);
     let sim = Sim::start(&["--participants", &(6 * refunds).to_string()]);
     let home = Home::new(&sim);
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
-    // Eleven runs share one hour: the vendor's usual limit is in the way of none here.
+    // Eleven runs share one hour, so the vendor's usual limit is switched off.
     home.configure(&toml.replace("timeout = '2s'", "timeout = '500ms'\nquota = 'unlimited'"));
     home.configure_more("list_after = '1ms'");
     home.configure_more("list_gap = '2ms'");
@@ -915,7 +916,7 @@ fn refunds_killed_ten_times_are_each_sent_once_and_told_as_they_are() {
     for kill in 0..10 {
         let (requests, sent) = (sim.requests(), sim.deletes().len());
         let mut child = home.command(&list).spawn().expect("it starts");
-        // Some while it still looks, most while it sends.
+        // Some kills hit the preflight, most hit the sends.
         let (goal, more) =
             if kill % 4 == 1 { (0, dice.u64(1..400)) } else { (sent + dice.usize(1..=to_send / 12), dice.u64(0..8)) };
         wait_until("a moment to kill it", || {

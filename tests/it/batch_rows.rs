@@ -4,7 +4,7 @@ use crate::batch::{args, check, column, csv_file, orders_file, outcomes, plain};
 use crate::support::{Ran, ready, wait_until};
 
 #[test]
-fn rows_of_an_order_that_ask_for_different_things_send_nothing() {
+fn contradicting_rows_of_one_order_send_nothing() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 2);
     let row = |order: &str, action: &str, disposition: &str| vec![order.into(), action.into(), disposition.into()];
@@ -40,7 +40,7 @@ fn an_order_with_an_action_that_was_never_sent_is_not_called_retracted() {
 }
 
 #[test]
-fn what_was_sent_is_in_the_outcomes_also_where_the_index_fails_in_the_middle() {
+fn the_outcomes_list_what_was_sent_even_if_the_index_fails_midway() {
     let (sim, home) = ready(&["--participants", "3000", "--latency", "20ms"]);
     let orders = plain(&sim, 12);
     let file = orders_file(&home, "refunds.csv", &orders);
@@ -49,7 +49,7 @@ fn what_was_sent_is_in_the_outcomes_also_where_the_index_fails_in_the_middle() {
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let child = home.command(&list).spawn().expect("it starts");
     wait_until("something is sent", || !sim.deletes().is_empty());
-    // Another version of recoup has taken the index over.
+    // Another version of recoup has written to the index.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
     index.pragma_update(None, "user_version", 99).expect("another version");
     let ran = Ran::of(&list, child.wait_with_output().expect("it ends"));
@@ -62,8 +62,8 @@ fn what_was_sent_is_in_the_outcomes_also_where_the_index_fails_in_the_middle() {
 }
 
 #[test]
-fn a_row_by_action_tracker_is_planned_again_for_that_tracker_after_a_long_trial() {
-    // A plan holds for ten seconds, and the trial before it takes longer.
+fn a_row_by_action_tracker_keeps_its_tracker_after_a_long_trial() {
+    // A plan is valid for ten seconds, and the trial takes longer.
     let (sim, home) = ready(&["--participants", "3000", "--complete-delay", "11s", "--program-rule", "forbidden"]);
     let order = sim.example("no_action");
     let all: Vec<serde_json::Value> =
@@ -80,7 +80,7 @@ fn a_row_by_action_tracker_is_planned_again_for_that_tracker_after_a_long_trial(
 }
 
 #[test]
-fn a_plan_sends_the_disposition_code_that_it_was_made_with() {
+fn a_plan_sends_its_own_disposition_code() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 2);
     let file = orders_file(&home, "refunds.csv", &orders).display().to_string();

@@ -4,11 +4,11 @@ use crate::chrome::{Chrome, ENTER, Screen, TAB};
 use crate::service::{Service, add_user, percent_encoded};
 use crate::support::{Home, Sim, os_user, ready, wait_until};
 
-/// Signs in with the keyboard alone.
+/// Signs in with the keyboard only.
 #[track_caller]
 pub(crate) fn sign_in(chrome: &Chrome, name: &str, password: &str) {
     chrome.go("/login");
-    // The browser puts the focus there a moment after it has loaded the page.
+    // The browser sets the focus shortly after it has loaded the page.
     wait_until("the name has the focus", || chrome.focus() == "name");
     chrome.keys(name);
     chrome.keys(TAB);
@@ -30,7 +30,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     let service = Service::start(&home);
     let Some(chrome) = Chrome::open("agent", &service, true) else { return };
     sign_in(&chrome, "agent", &passwords[1]);
-    // One field, and Enter: what was pasted has a space too many.
+    // One field and Enter; the pasted text has an extra space.
     assert_eq!(chrome.focus(), "orders");
     chrome.keys(&format!("{order} "));
     chrome.keys(ENTER);
@@ -49,7 +49,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.presses("Show exactly what will happen");
     chrome.sees("Retract now");
     chrome.shoot("3-what-will-happen");
-    // The second step is one: without it the browser itself sends nothing.
+    // The second step is required: without it the browser itself sends nothing.
     chrome.presses("Retract now");
     assert_eq!(chrome.path(), "/retract/review");
     assert!(sim.deletes().is_empty());
@@ -58,7 +58,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.sees("Receipt for order");
     let first = chrome.text();
     assert!(first.contains("queued") || first.contains("completed"), "seen on its way: {first}");
-    // Nothing is reloaded: it is told.
+    // The page updates without a reload.
     chrome.script("document.body.dataset.same = 'yes';");
     chrome.sees("confirmed:");
     assert_eq!(chrome.script("return document.body.dataset.same;"), "yes");
@@ -68,7 +68,7 @@ fn an_agent_looks_up_retracts_and_watches_it_become_confirmed() {
     chrome.screen(Screen::Phone);
     chrome.shoot("5-receipt-phone");
     assert_eq!(sim.deletes().len(), 1);
-    // Back at the order there is nothing to press any more.
+    // The order's page has no button any more.
     chrome.go(&format!("/lookup?orders={}", percent_encoded(&order)));
     chrome.sees("There is nothing to send");
     assert!(!chrome.text().contains("Retract…"), "{}", chrome.text());
@@ -91,7 +91,7 @@ fn a_viewer_has_no_button_and_is_refused() {
     chrome.go(&format!("/retract?order={}", percent_encoded(&order)));
     chrome.sees("You may not do this");
     chrome.shoot("2-refused");
-    // The request itself, with everything a form of this session would carry.
+    // The request itself, with everything that a form of this session would carry.
     chrome.go("/lookup");
     let status = chrome.script(&format!(
         "const body = new URLSearchParams({{ csrf: document.querySelector('input[name=csrf]').value, order: {order:?}, \
@@ -160,7 +160,7 @@ fn the_page_works_without_scripts() {
     chrome.presses("Show exactly what will happen");
     chrome.clicks("input[name=yes]");
     chrome.presses("Retract now");
-    // The page reads itself again.
+    // The page updates itself.
     chrome.sees("confirmed:");
     assert!(!chrome.has("[data-print]:not([hidden])"), "no button that does nothing");
     chrome.shoot("2-receipt");

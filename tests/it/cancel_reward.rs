@@ -32,7 +32,7 @@ fn one_reward_is_cancelled_once_and_proven() {
     assert_eq!((&entry["road"], &entry["ticket"]), (&"reward".into(), &"SUP-1".into()), "{entry}");
     let line = &entry["rewards"][0];
     assert_eq!((&line["before"], &line["after"]), (&"available".into(), &"cancelled".into()), "{entry}");
-    // Again is no second request, whatever is asked.
+    // A second run sends nothing, whatever its flags.
     assert_eq!(home.check(&args(reward, &["--yes", "--json"]), 0).state(), "confirmed");
     assert_eq!((posts(&sim), sim.deletes().len()), (1, 0));
     home.check(&["verify", "1"], 0);
@@ -51,7 +51,7 @@ fn a_reward_that_has_moved_to_another_account_is_not_cancelled() {
 }
 
 #[test]
-fn it_needs_a_ticket_and_a_reason_and_a_reward_that_stands() {
+fn cancel_reward_needs_a_ticket_a_reason_and_a_cancellable_reward() {
     let (sim, home) = ready(&["--participants", "5000"]);
     let plain = sim.example("plain");
     for wrong in [
@@ -78,7 +78,7 @@ fn two_people_at_once_cancel_once() {
     let running: Vec<_> = (0..4).map(|_| home.command(&args).spawn().expect("it starts")).collect();
     for child in running {
         let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
-        // One that came when it was done sees a reward that is cancelled already.
+        // A process that starts after the cancellation finds the reward cancelled.
         assert!(matches!(ran.code, Some(0 | 1 | 5 | 7)), "{ran:?}");
     }
     assert_eq!(posts(&sim), 1);
@@ -99,8 +99,8 @@ fn a_reward_that_was_cancelled_by_itself_proves_no_retraction() {
 }
 
 #[test]
-fn every_answer_has_its_own_end_and_none_is_sent_twice() {
-    // fault, exit code, state, requests then, requests after it was asked again with the vendor well again
+fn every_response_leads_to_its_state_and_none_to_a_second_send() {
+    // fault, exit code, state, requests, requests after a second run with a working vendor
     let table = [
         ("400", 1, "failed", 1, 2),
         ("401", 3, "planned", 1, 2),

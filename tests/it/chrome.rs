@@ -19,11 +19,11 @@ use crate::support::{browser_required, report_skipped, wait_for};
 /// The key of an element in the protocol.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Keys that are no characters, as the protocol writes them.
+/// Key codes of the protocol.
 pub const ENTER: &str = "\u{e007}";
 pub const TAB: &str = "\u{e004}";
 
-/// How wide and high the window is, and what the person prefers.
+/// Size of the window, and the preferred colour scheme.
 #[derive(Clone, Copy)]
 pub enum Screen {
     Desktop,
@@ -31,20 +31,20 @@ pub enum Screen {
     Phone,
 }
 
-/// A browser with a profile of its own.
+/// A browser with a fresh profile.
 pub struct Chrome {
     driver: Child,
-    /// Where the driver listens.
+    /// The driver's address.
     addr: String,
     session: String,
     base: String,
-    /// Screenshots lie here, by the name of the test.
+    /// Folder of the screenshots, named by test.
     shots: PathBuf,
     _profile: TempDir,
 }
 
 impl Chrome {
-    /// Opens one; `None`, with the reason printed, where there is none on this machine.
+    /// Opens a browser. If this machine has none, prints the reason and returns `None`.
     pub fn open(test: &str, service: &Service, scripts: bool) -> Option<Self> {
         let missing =
             ["chromedriver", "chromium"].into_iter().find(|name| !Path::new(&format!("/usr/bin/{name}")).exists());
@@ -66,7 +66,7 @@ impl Chrome {
         let port = lines
             .find_map(|line| Some(line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()))
             .expect("the port it is on");
-        // It goes on to write, and must not wait for a reader.
+        // Drains the driver's output, so that it never blocks.
         std::thread::spawn(move || lines.for_each(drop));
 
         let profile = tempfile::tempdir().expect("a temporary folder");
@@ -99,7 +99,7 @@ impl Chrome {
         Some(this)
     }
 
-    /// A command of the session.
+    /// Sends a command of the session.
     fn tell(&self, path: &str, body: &Value) -> Result<Value, String> {
         let method = if body.is_null() { "GET" } else { "POST" };
         command(&self.addr, method, &format!("/session/{}{path}", self.session), body)
@@ -110,13 +110,13 @@ impl Chrome {
         self.tell(path, body).unwrap_or_else(|error| panic!("{error} at {}:\n{}", self.path(), self.text()))
     }
 
-    /// The element, once the page has it; `//` begins an XPath, everything else is CSS.
+    /// Waits for an element; `//` begins an XPath, everything else is CSS.
     #[track_caller]
     fn element(&self, what: &str) -> String {
         let using = if what.starts_with("//") { "xpath" } else { "css selector" };
         let body = json!({ "using": using, "value": what });
         let mut found = Value::Null;
-        // A click may have led to a page that is still on its way.
+        // A click may lead to a page that is still loading.
         wait_for(|| {
             found = self
                 .tell("/element", &body)
@@ -126,20 +126,20 @@ impl Chrome {
         found[ELEMENT].as_str().expect("an element").to_owned()
     }
 
-    /// Goes to a path of the service.
+    /// Opens a path of the service.
     #[track_caller]
     pub fn go(&self, path: &str) {
         self.must("/url", &json!({ "url": format!("{}{path}", self.base) }));
     }
 
-    /// Where it is: path and query.
+    /// The current path and query.
     pub fn path(&self) -> String {
         let url = self.tell("/url", &Value::Null).unwrap_or_default();
         let url = url.as_str().unwrap_or_default();
         url.strip_prefix(&self.base).unwrap_or(url).to_owned()
     }
 
-    /// The text that a person sees. A page on its way to another has none for a moment.
+    /// The visible text. A page that is loading has none.
     pub fn text(&self) -> String {
         let body = self.tell("/element", &json!({ "using": "css selector", "value": "body" })).unwrap_or_default();
         let Some(body) = body[ELEMENT].as_str() else { return String::new() };
@@ -147,7 +147,7 @@ impl Chrome {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until that text is there.
+    /// Waits for this text.
     #[track_caller]
     pub fn sees(&self, text: &str) {
         wait_for(|| {
@@ -156,7 +156,7 @@ impl Chrome {
         });
     }
 
-    /// Whether something is on the page.
+    /// Whether the page has such an element.
     #[track_caller]
     pub fn has(&self, css: &str) -> bool {
         let found = self.must("/elements", &json!({ "using": "css selector", "value": css }));
@@ -174,39 +174,39 @@ impl Chrome {
         self.must("/element/active", &Value::Null)[ELEMENT].as_str().expect("an element").to_owned()
     }
 
-    /// Presses keys where the focus is, as somebody without a mouse does.
+    /// Presses keys on the focused element.
     #[track_caller]
     pub fn keys(&self, keys: &str) {
         self.must(&format!("/element/{}/value", self.active()), &json!({ "text": keys }));
     }
 
-    /// The ID of what the focus is on.
+    /// The ID of the focused element.
     #[track_caller]
     pub fn focus(&self) -> String {
         let id = self.must(&format!("/element/{}/attribute/id", self.active()), &Value::Null);
         id.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Presses a button or follows a link.
+    /// Clicks a button or a link.
     #[track_caller]
     pub fn clicks(&self, what: &str) {
         let element = self.element(what);
         self.must(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Presses what bears that text.
+    /// Clicks the element with this text.
     #[track_caller]
     pub fn presses(&self, text: &str) {
         self.clicks(&format!("//*[self::a or self::button or self::summary][normalize-space()='{text}']"));
     }
 
-    /// Runs a script in the page; what it returns.
+    /// Runs a script in the page. Returns its result.
     #[track_caller]
     pub fn script(&self, script: &str) -> Value {
         self.must("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// Another window, or another taste.
+    /// Sets size and colour scheme.
     #[track_caller]
     pub fn screen(&self, screen: Screen) {
         let (width, height, mobile) = match screen {
@@ -221,7 +221,7 @@ impl Chrome {
         }
     }
 
-    /// Writes what it shows to `target/screenshots`, for a person to look at.
+    /// Saves a screenshot in `target/screenshots`.
     #[track_caller]
     pub fn shoot(&self, name: &str) {
         let taken = self.must("/screenshot", &Value::Null);
@@ -229,7 +229,7 @@ impl Chrome {
         std::fs::write(self.shots.join(format!("{name}.png")), picture).expect("a file");
     }
 
-    /// Checks the page as it stands: serious findings of axe, and whether it is wider than the window.
+    /// Checks the page with axe for serious findings, and that it is not wider than the window.
     #[track_caller]
     pub fn accessible(&self) {
         let Some(axe) = axe() else { return };
@@ -249,7 +249,7 @@ impl Chrome {
     }
 }
 
-/// axe-core, where it was installed.
+/// The source of axe-core, if it is installed.
 fn axe() -> Option<String> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tools/node_modules/axe-core/axe.min.js");
     match std::fs::read_to_string(&path) {
@@ -270,7 +270,7 @@ impl Drop for Chrome {
     }
 }
 
-/// A command of the protocol: its value, or the driver's words.
+/// Sends a command of the protocol. Returns its value, or the driver's error.
 fn command(addr: &str, method: &str, path: &str, body: &Value) -> Result<Value, String> {
     let sent = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let answer = ask(addr, method, path, &[("Content-Type", "application/json")], &sent);

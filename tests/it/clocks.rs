@@ -7,7 +7,7 @@ use crate::support::{Home, Sim, ready};
 
 const DAY: i64 = 86_400_000;
 
-/// The vendor says of every reward of an order that it expires so many minutes from now, by this machine's clock.
+/// The vendor says that every reward of an order expires in this many minutes by this machine's clock.
 fn expires_in(sim: &Sim, rewards: &[String], minutes: i64) {
     let now = now().as_millisecond();
     for id in rewards {
@@ -33,7 +33,7 @@ fn lookup_and_reconcile_judge_expiry_by_the_vendor_s_clock() {
     };
     home.crawl();
     assert_eq!(judged(&home), (json!("available"), json!("vendor"), json!("still_rewarded"), json!("vendor")));
-    // It is an hour later at the vendor's.
+    // The vendor's clock is an hour ahead.
     sim.post("set?clock=1h");
     home.crawl();
     assert_eq!(judged(&home), (json!("expired"), json!("vendor"), json!("cancelled_otherwise"), json!("vendor")));
@@ -46,7 +46,7 @@ fn lookup_and_reconcile_judge_expiry_by_the_vendor_s_clock() {
 fn status_judges_a_lost_reward_by_the_vendor_s_clock() {
     let (sim, home) = ready(&["--clock", "2m", "--rule-works", "off"]);
     let order = sim.example("plain");
-    // By the vendor's clock the second reward has expired a minute ago; by this machine's it will in a minute.
+    // By the vendor's clock the second reward expired a minute ago; by this machine's it expires in a minute.
     expires_in(&sim, &order.reward_ids[1..], 1);
     home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
     let at = sim.deletes()[0]["at_ms"].as_i64().expect("a moment");

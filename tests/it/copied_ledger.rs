@@ -4,7 +4,7 @@
 use crate::support::Sim;
 use crate::support::{Home, Ran, ready, wait_until};
 
-/// A home of its own with the main files of another one alone, without what SQLite keeps beside them.
+/// Copies only the main database files of `home` into `copy`, without the files that SQLite keeps beside them.
 pub fn copy_main_files(home: &Home, copy: Home) -> Home {
     for name in ["recoup.db", "recoup-ledger.db"] {
         if home.path(name).exists() {
@@ -43,7 +43,7 @@ fn a_database_with_two_names_is_refused_by_either() {
 }
 
 #[test]
-fn whoever_comes_while_an_order_is_sent_hears_that_it_is_being_retracted_right_now() {
+fn a_second_process_reports_that_the_order_is_being_retracted_right_now() {
     let (sim, home) = ready(&["--participants", "3000", "--delete-fault", "hang-after"]);
     home.configure_more("lock_wait = '100ms'");
     let (order, other) = (sim.example("plain").order_id, sim.example("redeemed").order_id);
@@ -60,7 +60,7 @@ fn whoever_comes_while_an_order_is_sent_hears_that_it_is_being_retracted_right_n
     assert_eq!(sim.deletes().len(), 1);
 }
 
-/// The crash points of a retraction, and whether its DELETE had left.
+/// The crash points of a retraction, and whether its DELETE was sent.
 #[cfg(feature = "failpoints")]
 const POINTS: [(&str, bool); 7] = [
     ("planned", false),
@@ -114,7 +114,7 @@ fn killed_at_any_step_an_older_ledger_beside_the_index_alone_sends_nothing() {
         let copy = copy_main_files(&home, Home::new(&sim));
         std::fs::write(copy.ledger(), before).expect("the older file");
         let again = copy.run(&args);
-        // Before the index was told of it nothing had left, and the older ledger is as good.
+        // At these points the index has no record of the send yet and nothing was sent, so the older ledger is equivalent.
         if !matches!(point, "planned" | "committed") {
             again.expect(3);
             assert!(again.stderr.contains("older copy"), "{point}: {again:?}");

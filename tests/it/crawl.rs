@@ -1,11 +1,11 @@
-//! Crawls under faults: the index ends equal to the truth, or the crawl reports that it is not.
+//! Crawls by participants: whatever fails, the index ends equal to the vendor's data, or names its gaps.
 
 use serde_json::{Value, json};
 
 use crate::index::{assert_index_is_truth, indexed, open, truth};
 use crate::support::{Home, Ran, Sim, wait_until};
 
-fn asked(sim: &Sim, endpoint: &str) -> u64 {
+fn requests_to(sim: &Sim, endpoint: &str) -> u64 {
     sim.record()["requests"][endpoint].as_u64().unwrap_or(0)
 }
 
@@ -20,12 +20,12 @@ fn the_index_equals_the_truth() {
     assert_eq!(outcome["rewards"].as_u64(), Some(truth(&sim).len() as u64));
     let accounts = sim.get("accounts").lines().count() as u64;
     assert_eq!(outcome["accounts"].as_u64(), Some(accounts));
-    assert_eq!(asked(&sim, "GET reward"), accounts, "one Get Rewards per distinct account");
+    assert_eq!(requests_to(&sim, "GET reward"), accounts, "one Get Rewards per distinct account");
     assert_eq!(sim.violations(), Vec::<Value>::new());
 }
 
 #[test]
-fn under_every_survivable_fault_and_with_people_coming_and_going_it_still_does() {
+fn the_index_equals_the_truth_under_faults_and_a_moving_list() {
     let sim = Sim::start(&["--participants", "2000", "--faults", "0.15", "--churn", "60"]);
     let home = Home::new(&sim);
     home.configure_more("[crawl]\npage_size = 50");
@@ -38,7 +38,7 @@ fn under_every_survivable_fault_and_with_people_coming_and_going_it_still_does()
 }
 
 #[test]
-fn each_fault_alone_is_outlived() {
+fn the_index_equals_the_truth_under_each_fault_alone() {
     let kinds =
         ["500", "502", "503", "429", "429-bare", "reset", "truncated", "hang", "invalid-json", "empty", "duplicate"];
     for kind in kinds {
@@ -56,7 +56,7 @@ fn each_fault_alone_is_outlived() {
 
 #[cfg(unix)]
 #[test]
-fn killed_at_twenty_places_it_goes_on_and_pays_for_little_twice() {
+fn a_crawl_killed_twenty_times_resumes_and_repeats_few_requests() {
     const BATCH: u64 = 20;
     const IN_FLIGHT: u64 = 8;
     let sim = Sim::start(&["--participants", "2000", "--latency", "2ms"]);
@@ -69,8 +69,8 @@ fn killed_at_twenty_places_it_goes_on_and_pays_for_little_twice() {
     for place in 1..=20 {
         let goal = accounts * place / 21;
         let mut child = home.command(&args).spawn().expect("it starts");
-        wait_until("the crawl to get on", || {
-            asked(&sim, "GET reward") >= goal || child.try_wait().expect("its state").is_some()
+        wait_until("the crawl to read some accounts", || {
+            requests_to(&sim, "GET reward") >= goal || child.try_wait().expect("its state").is_some()
         });
         if child.try_wait().expect("its state").is_none() {
             child.kill().expect("it can be killed");
@@ -82,13 +82,13 @@ fn killed_at_twenty_places_it_goes_on_and_pays_for_little_twice() {
     let outcome = home.check(&args, 0).object();
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
-    let twice = asked(&sim, "GET reward") - accounts;
-    // A batch is counted in rows; an account without rewards is one row too, so it never holds more accounts than rows.
+    let twice = requests_to(&sim, "GET reward") - accounts;
+    // A batch is counted in rows. Every account is at least one row, so a batch has at most as many accounts.
     assert!(twice <= kills * (IN_FLIGHT + BATCH), "{twice} requests were made twice over {kills} kills");
 }
 
 #[test]
-fn accounts_that_cannot_be_read_are_said_listed_and_exit_6() {
+fn accounts_that_cannot_be_read_are_reported_and_exit_6() {
     let sim = Sim::start(&["--participants", "300", "--accounts-fail", "3"]);
     let home = Home::new(&sim);
     home.configure_more("[crawl]\nbatch = 500");
@@ -96,24 +96,24 @@ fn accounts_that_cannot_be_read_are_said_listed_and_exit_6() {
     assert_eq!(ran.object()["failed_accounts"], 3);
     assert_eq!(ran.object()["complete"], false);
     assert_eq!(ran.error_kind(), "some_failed");
-    assert!(!ran.stderr.contains('@'), "nobody asked for names: {}", ran.stderr);
+    assert!(!ran.stderr.contains('@'), "no account is named: {}", ran.stderr);
     let status = home.check(&["status", "--json"], 0).object();
     assert_eq!(status["failed_accounts"], 3);
     assert_eq!(status["failed"], Value::Null);
     let listed = home.check(&["status", "--failed-accounts", "--json"], 0).object();
     assert_eq!(listed["failed"].as_array().map(Vec::len), Some(3));
-    // A negative answer does not claim what was not read.
+    // A negative answer does not claim more than was read.
     let answer = home.check(&["lookup", "no such order", "--json"], 4).object();
     assert_eq!(answer["coverage"]["complete"], false);
     assert!(home.check(&["lookup", "no such order"], 4).stdout.contains("not in what has been read so far"));
 }
 
 #[test]
-fn an_answer_about_another_account_is_a_gap_that_is_named_and_read_again() {
+fn an_answer_about_another_account_is_a_gap_until_the_account_is_read_again() {
     let sim = Sim::start(&["--participants", "300", "--query-returns-all"]);
     let home = Home::new(&sim);
     let order = sim.another("plain");
-    // A cache answers for one account with the rewards of another.
+    // A cache answers one account's request with the rewards of another.
     for id in &order.reward_ids {
         sim.rewrite(id, &json!({"set": {"accountId": "other@example.com"}, "only": "rest"}));
     }
@@ -130,10 +130,10 @@ fn an_answer_about_another_account_is_a_gap_that_is_named_and_read_again() {
         conn.query_row("SELECT count(*) FROM rewards", [], |row| row.get::<_, i64>(0)).expect("reads") as usize
     };
     let kept = stored(&home);
-    assert!(kept + 2 <= sim.truth().len(), "nothing of these answers is kept");
+    assert!(kept + 2 <= sim.truth().len(), "no reward of these answers is kept");
     let ran = home.check(&["lookup", &order.order_id, "--json"], 4);
     assert_eq!(ran.object()["verdict"], "not_found_yet", "{ran:?}");
-    // A live look believes it no more than a crawl.
+    // A live look-up rejects such an answer as a crawl does.
     let account = failed[0]["account_id"].as_str().expect("an account");
     let live = home.check(&["lookup", &order.order_id, "--participant", account, "--json"], 1);
     assert!(live.stdout.contains("another account"), "{live:?}");
@@ -160,7 +160,7 @@ fn the_link_is_found_wherever_it_is_and_however_it_is_spelled() {
 }
 
 #[test]
-fn no_link_at_all_is_a_loud_failure_and_a_mapping_mends_it_without_the_network() {
+fn no_link_at_all_is_an_error_and_a_mapping_repairs_it_without_the_network() {
     let sim = Sim::start(&["--participants", "200", "--link-names", "unusual"]);
     let home = Home::new(&sim);
     let ran = home.check(&["crawl", "--source", "participants", "--json"], 1);
@@ -175,7 +175,7 @@ fn no_link_at_all_is_a_loud_failure_and_a_mapping_mends_it_without_the_network()
 }
 
 #[test]
-fn wrong_credentials_tenant_and_scope_stop_it_and_blame_no_account() {
+fn wrong_credentials_tenant_or_scope_end_a_crawl_and_fail_no_account() {
     let sim = Sim::start(&["--participants", "100"]);
     for (name, value, kind) in [
         ("RECOUP_AUTH_TOKEN", "wrong", "credentials"),
@@ -194,12 +194,12 @@ fn wrong_credentials_tenant_and_scope_stop_it_and_blame_no_account() {
 }
 
 #[test]
-fn a_second_crawl_leaves_or_waits_as_asked() {
+fn a_second_crawl_fails_or_waits() {
     let sim = Sim::start(&["--participants", "300", "--latency", "5ms"]);
     let home = Home::new(&sim);
     let args = ["crawl", "--source", "participants", "--concurrency", "2", "--json"];
     let first = home.command(&args).spawn().expect("it starts");
-    wait_until("the first to begin", || asked(&sim, "GET reward") > 0);
+    wait_until("the first to send a request", || requests_to(&sim, "GET reward") > 0);
     let second = home.check(&["crawl", "--source", "participants", "--json"], 1);
     assert_eq!(second.error_kind(), "busy");
     let third = home.check(&["crawl", "--source", "participants", "--wait-for-lock", "--json"], 0);
@@ -209,26 +209,30 @@ fn a_second_crawl_leaves_or_waits_as_asked() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_saves_the_state_and_the_next_crawl_goes_on() {
+fn ctrl_c_keeps_the_state_and_the_next_crawl_resumes() {
     let sim = Sim::start(&["--participants", "600", "--latency", "5ms"]);
     let home = Home::new(&sim);
     let accounts = sim.get("accounts").lines().count() as u64;
     let args = ["crawl", "--source", "participants", "--concurrency", "4", "--json"];
     let child = home.command(&args).spawn().expect("it starts");
-    wait_until("the crawl to get on", || asked(&sim, "GET reward") > 50);
+    wait_until("the crawl to read some accounts", || requests_to(&sim, "GET reward") > 50);
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(killed.success());
     let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
     ran.expect(130);
     assert_eq!(ran.error_kind(), "interrupted");
-    assert!(asked(&sim, "GET reward") < accounts);
+    assert!(requests_to(&sim, "GET reward") < accounts);
     home.crawl();
     assert_index_is_truth(&home, &sim);
-    assert_eq!(asked(&sim, "GET reward"), accounts, "what was started was finished, and nothing was read twice");
+    assert_eq!(
+        requests_to(&sim, "GET reward"),
+        accounts,
+        "requests in flight were finished, and no account was read twice"
+    );
 }
 
 #[test]
-fn accounts_that_vanish_stay_and_are_marked_as_gone() {
+fn accounts_that_are_no_longer_listed_are_marked_as_gone() {
     let sim = Sim::start(&["--participants", "500"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -244,8 +248,8 @@ fn accounts_that_vanish_stay_and_are_marked_as_gone() {
 }
 
 #[test]
-fn accounts_that_were_deleted_in_a_row_do_not_end_a_crawl() {
-    // At the beginning, and after some were read; the list still has them.
+fn many_deleted_accounts_in_a_row_do_not_end_a_crawl() {
+    // They are deleted at the beginning or after some were read, and the list still has them.
     for after in [0, 150] {
         let sim = Sim::start(&["--participants", "500"]);
         let home = Home::new(&sim);
@@ -255,26 +259,26 @@ fn accounts_that_were_deleted_in_a_row_do_not_end_a_crawl() {
         assert_eq!(
             outcome["accounts"].as_u64().map(|read| read + 100),
             outcome["accounts_known"].as_u64(),
-            "all others were read: {outcome}"
+            "every other account was read: {outcome}"
         );
     }
 }
 
 #[test]
-fn a_host_that_knows_no_account_any_more_ends_a_crawl() {
+fn a_host_that_knows_no_account_ends_a_crawl() {
     for after in [0, 150] {
         let sim = Sim::start(&["--participants", "5000"]);
         let home = Home::new(&sim);
         sim.post(&format!("vanish?after={after}"));
         let ran = home.check(&["crawl", "--source", "participants", "--json"], 1);
         assert_eq!(ran.error_kind(), "vendor");
-        assert!(ran.stdout.contains("accounts in a row, which the list has"), "{}", ran.stdout);
-        assert!(asked(&sim, "GET reward") < after + 500, "{}", asked(&sim, "GET reward"));
+        assert!(ran.stdout.contains("listed accounts in a row"), "{}", ran.stdout);
+        assert!(requests_to(&sim, "GET reward") < after + 500, "{}", requests_to(&sim, "GET reward"));
     }
 }
 
 #[test]
-fn a_reward_that_changed_or_left_its_account_follows() {
+fn a_second_crawl_sees_changed_and_deleted_rewards() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -290,7 +294,7 @@ fn a_reward_that_changed_or_left_its_account_follows() {
 }
 
 #[test]
-fn an_enforced_limit_is_kept_to() {
+fn an_enforced_limit_is_respected() {
     for header in ["brand", "brand-epoch", "partner", "retry-after", "retry-after-date", "none"] {
         let sim = Sim::start(&["--participants", "60", "--quota", "60", "--window", "1s", "--limit-header", header]);
         let home = Home::new(&sim);
@@ -301,17 +305,17 @@ fn an_enforced_limit_is_kept_to() {
 }
 
 #[test]
-fn a_wait_that_is_too_long_parks_with_the_state_saved() {
+fn a_wait_beyond_max_wait_parks_the_crawl() {
     let sim = Sim::start(&["--participants", "300", "--quota", "100", "--window", "1h"]);
     let home = Home::new(&sim);
     let ran = home.check(&["crawl", "--source", "participants", "--max-wait", "1s", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     let read = home.check(&["status", "--json"], 0).object()["runs"][0]["accounts_read"].as_u64();
-    assert!(read > Some(0), "what was read is kept: {read:?}");
+    assert!(read > Some(0), "some accounts are kept: {read:?}");
 }
 
 #[test]
-fn a_rate_of_our_own_is_kept() {
+fn the_rate_option_is_respected() {
     let sim = Sim::start(&["--participants", "100"]);
     let home = Home::new(&sim);
     home.check(&["crawl", "--source", "participants", "--rate", "60/s", "--json"], 0);
@@ -359,10 +363,10 @@ fn a_database_of_another_tenant_another_version_or_a_damaged_one_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_is_said_and_the_crawl_goes_on_when_there_is_room() {
+fn a_full_disk_is_an_error_and_the_crawl_resumes_when_there_is_room() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
-    // A file size limit is the full disk that a test can have. The signal that it sends must not end the process.
+    // A file size limit stands in for a full disk. Its signal SIGXFSZ must not end the process.
     let program = home.command(&["crawl", "--source", "participants", "--json"]);
     let mut shell = std::process::Command::new("/bin/sh");
     shell
@@ -389,10 +393,10 @@ fn a_few_bad_accounts_do_not_stall_a_crawl_with_default_settings() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how long the program takes to give up, in real time")]
-fn a_host_that_is_down_ends_it_in_reasonable_time_and_says_so() {
+#[expect(clippy::disallowed_methods, reason = "measures how long the program takes to give up")]
+fn a_host_that_is_down_ends_a_crawl_with_a_network_error() {
     let sim = Sim::start(&["--participants", "60"]);
-    // Nobody listens on the port of a listener that is gone.
+    // No process listens on the port of a closed listener.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/api/v1", listener.local_addr().expect("its address"));
     drop(listener);
@@ -406,7 +410,7 @@ fn a_host_that_is_down_ends_it_in_reasonable_time_and_says_so() {
 }
 
 #[test]
-fn a_crawl_that_came_to_nothing_does_not_displace_the_one_before() {
+fn a_failed_crawl_that_read_nothing_does_not_hide_the_previous_one() {
     let sim = Sim::start(&["--participants", "120"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -424,16 +428,16 @@ fn a_crawl_that_came_to_nothing_does_not_displace_the_one_before() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_during_a_wait_says_how_it_goes_on() {
+fn ctrl_c_during_a_wait_says_how_to_resume() {
     let sim = Sim::start(&["--participants", "300", "--quota", "50", "--window", "1h"]);
     let home = Home::new(&sim);
     let args = ["crawl", "--source", "participants", "--max-wait", "2h", "--json"];
     let child = home.command(&args).spawn().expect("it starts");
-    // A crawl leaves a tenth of it to retractions.
+    // A crawl leaves a tenth of the quota to retractions.
     wait_until("the quota to be used up", || sim.requests() >= 40);
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(killed.success());
     let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
     ran.expect(130);
-    assert!(ran.stderr.contains("goes on where it was"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("again to resume"), "{}", ran.stderr);
 }

@@ -1,5 +1,5 @@
-//! The sources `graphql` and `export`: the index ends equal to the truth or the crawl reports the gap, a refresh costs only
-//! what changed, and an unusable source falls back to another with a reason.
+//! Crawls by GraphQL and by export: the index ends equal to the vendor's data or names its gaps, a refresh costs what
+//! changed, and a source that does not work is replaced by another one, with a reason.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::index::assert_index_is_truth;
 use crate::support::{Home, Sim, wait_until};
 
-fn asked(sim: &Sim, endpoint: &str) -> u64 {
+fn requests_to(sim: &Sim, endpoint: &str) -> u64 {
     sim.record()["requests"][endpoint].as_u64().unwrap_or(0)
 }
 
@@ -16,13 +16,13 @@ fn by(source: &str) -> [&str; 4] {
     ["crawl", "--source", source, "--json"]
 }
 
-/// Every order ID that the simulator has.
+/// Every order ID of the simulator.
 fn orders(sim: &Sim) -> BTreeSet<String> {
     let ids = |reward: &Value| reward["order_ids"].as_array().cloned().unwrap_or_default();
     sim.truth().iter().flat_map(ids).filter_map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
-/// An order that was not there before 20 accounts changed.
+/// An order of one of 20 accounts that change now.
 fn late_order(sim: &Sim) -> String {
     let before = orders(sim);
     sim.post("change?accounts=20");
@@ -38,25 +38,25 @@ fn by_graphql_the_index_equals_the_truth_in_a_few_requests() {
     assert_index_is_truth(&home, &sim);
     assert_eq!(outcome["rewards"].as_u64(), Some(sim.truth().len() as u64));
     assert!(sim.requests() <= 5, "{}", sim.record()["requests"]);
-    assert_eq!((asked(&sim, "GET reward"), asked(&sim, "GET users")), (0, 0));
+    assert_eq!((requests_to(&sim, "GET reward"), requests_to(&sim, "GET users")), (0, 0));
     assert_eq!(sim.violations(), Vec::<Value>::new());
 }
 
 #[test]
-fn by_graphql_through_faults_partial_errors_refused_pages_and_rewards_that_change_meanwhile() {
+fn by_graphql_the_index_equals_the_truth_under_faults_and_changes() {
     for flags in [
         &["--faults", "0.15"][..],
         &["--graphql-partial", "0.3"],
         &["--graphql-max-limit", "30"],
         &["--graphql-slow", "25"],
     ] {
-        // Fewer changes than pages: the second crawl finds a tenant that holds still, and must find all of them.
+        // The changes end before the pages do, so the second crawl reads a still tenant and must find every change.
         let sim = Sim::start(&[&["--participants", "600", "--reward-churn", "20"], flags].concat());
         let home = Home::new(&sim);
         home.configure_more("[crawl]\ngraphql_page_size = 50");
         let outcome = home.check(&by("graphql"), 0).object();
         assert_eq!(outcome["complete"], true, "{flags:?}: {outcome}");
-        // What changed after the last page was read is the next refresh's.
+        // The refresh finds what changed after the last page was read.
         let again = home.check(&by("graphql"), 0).object();
         assert_eq!((&again["complete"], &again["refresh"]), (&Value::Bool(true), &Value::Bool(true)), "{again}");
         assert_index_is_truth(&home, &sim);
@@ -74,7 +74,7 @@ fn a_refresh_by_graphql_costs_what_changed() {
     let outcome = home.check(&["crawl", "--json"], 0).object();
     assert_eq!((&outcome["refresh"], &outcome["source"]), (&Value::Bool(true), &Value::from("graphql")), "{outcome}");
     assert!(outcome["rewards_refreshed"].as_u64() < Some(200), "{outcome}");
-    assert!(sim.requests() <= 12, "the questions of auto included: {}", sim.record()["requests"]);
+    assert!(sim.requests() <= 12, "the requests of the plan included: {}", sim.record()["requests"]);
     assert_index_is_truth(&home, &sim);
     let status = home.check(&["status", "--json"], 0).object();
     assert_eq!(status["coverage"]["rewards_read"].as_u64(), Some(sim.truth().len() as u64));
@@ -82,7 +82,7 @@ fn a_refresh_by_graphql_costs_what_changed() {
 }
 
 #[test]
-fn a_reward_deleted_at_the_vendor_is_gone_after_a_full_walk() {
+fn a_reward_deleted_at_the_vendor_is_gone_after_a_full_crawl() {
     let sim = Sim::start(&["--participants", "500"]);
     let home = Home::new(&sim);
     home.check(&by("graphql"), 0);
@@ -105,7 +105,7 @@ fn links_that_only_graphql_has_are_found_and_can_be_retracted() {
     let order = sim.example("plain");
     assert_eq!(home.check(&["retract", &order.order_id, "--yes", "--json"], 0).state(), "confirmed");
     assert_eq!(sim.deletes().len(), 1);
-    // Get Rewards has read these rewards since, and shows no link: the index keeps it.
+    // The retraction has read these rewards by Get Rewards, which shows no link. The index keeps the link.
     let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
     assert!(answer["matches"].as_array().is_some_and(|list| list.len() == 2), "{answer}");
     assert!(answer["matches"].as_array().into_iter().flatten().all(|m| m["state"] == "cancelled"), "{answer}");
@@ -113,7 +113,7 @@ fn links_that_only_graphql_has_are_found_and_can_be_retracted() {
 }
 
 #[test]
-fn a_schema_without_user_event_is_said_and_another_way_is_taken() {
+fn a_schema_without_user_event_is_reported_and_another_source_is_used() {
     let sim = Sim::start(&["--participants", "200", "--graphql-schema", "old", "--export", "off"]);
     let home = Home::new(&sim);
     let ran = home.check(&by("graphql"), 1);
@@ -121,12 +121,12 @@ fn a_schema_without_user_event_is_said_and_another_way_is_taken() {
     assert!(ran.stderr.contains("userEvent"), "{}", ran.stderr);
     let ran = home.check(&["crawl", "--json"], 0);
     assert_eq!(ran.object()["source"], "participants");
-    assert!(ran.stderr.contains("userEvent"), "the reason is said: {}", ran.stderr);
+    assert!(ran.stderr.contains("userEvent"), "the reason is reported: {}", ran.stderr);
     assert_index_is_truth(&home, &sim);
 }
 
 #[test]
-fn a_token_that_may_read_rest_only_reads_that() {
+fn a_token_without_graphql_and_exports_reads_participants() {
     let sim = Sim::start(&["--participants", "200"]);
     let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "rest-only-token");
     let plan = home.check(&["crawl", "--plan", "--json"], 0).object();
@@ -141,15 +141,15 @@ fn a_token_that_may_read_rest_only_reads_that() {
     };
     assert_eq!(possible("graphql"), Some(Value::Bool(false)));
     assert_eq!(possible("export"), Some(Value::Bool(false)));
-    assert_eq!(asked(&sim, "POST export"), 0, "a plan asks for nothing to be made");
-    assert!(!home.database().exists(), "a plan makes no index");
+    assert_eq!(requests_to(&sim, "POST export"), 0, "a plan creates no export");
+    assert!(!home.database().exists(), "a plan creates no index");
     assert_eq!(home.check(&["crawl", "--json"], 0).object()["source"], "participants");
     assert_eq!(home.check(&by("graphql"), 3).error_kind(), "scope");
 }
 
 #[cfg(unix)]
 #[test]
-fn killed_again_and_again_every_source_goes_on_and_pays_for_little_twice() {
+fn a_crawl_by_graphql_or_export_killed_ten_times_resumes_and_repeats_few_requests() {
     for (source, endpoint) in [("graphql", "POST graphql"), ("export", "GET reward")] {
         let sim = Sim::start(&["--participants", "800", "--latency", "3ms", "--export-delay", "0ms"]);
         let home = Home::new(&sim);
@@ -158,13 +158,13 @@ fn killed_again_and_again_every_source_goes_on_and_pays_for_little_twice() {
         let alone = Home::new(&sim);
         alone.configure_more("[crawl]\nbatch = 20\ngraphql_page_size = 20");
         alone.check(&args, 0);
-        let cost = asked(&sim, endpoint);
+        let cost = requests_to(&sim, endpoint);
         sim.post("record/reset");
         let mut kills = 0;
         for place in 1..=10 {
             let mut child = home.command(&args).spawn().expect("it starts");
-            wait_until("the crawl to get on", || {
-                asked(&sim, endpoint) >= cost * place / 11 || child.try_wait().expect("its state").is_some()
+            wait_until("the crawl to send some requests", || {
+                requests_to(&sim, endpoint) >= cost * place / 11 || child.try_wait().expect("its state").is_some()
             });
             kills += u64::from(child.try_wait().expect("its state").is_none());
             drop(child.kill());
@@ -174,29 +174,29 @@ fn killed_again_and_again_every_source_goes_on_and_pays_for_little_twice() {
         let outcome = home.check(&args, 0).object();
         assert_eq!(outcome["complete"], true, "{source}: {outcome}");
         assert_index_is_truth(&home, &sim);
-        let twice = asked(&sim, endpoint).saturating_sub(cost);
+        let twice = requests_to(&sim, endpoint).saturating_sub(cost);
         assert!(twice <= kills * (8 + 20), "{source}: {twice} requests were made twice over {kills} kills");
     }
 }
 
 #[test]
-fn by_export_only_accounts_with_rewards_are_asked() {
+fn by_export_only_accounts_with_rewards_are_requested() {
     let sim = Sim::start(&["--participants", "600"]);
     let home = Home::new(&sim);
     let outcome = home.check(&by("export"), 0).object();
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
     let with_rewards: BTreeSet<String> = sim.truth().iter().map(|reward| reward["account_id"].to_string()).collect();
-    assert_eq!(asked(&sim, "GET reward"), with_rewards.len() as u64);
-    assert_eq!(asked(&sim, "GET users"), 0);
-    assert_eq!(sim.violations(), Vec::<Value>::new(), "no credential has followed the download");
-    // A recent export is taken again.
+    assert_eq!(requests_to(&sim, "GET reward"), with_rewards.len() as u64);
+    assert_eq!(requests_to(&sim, "GET users"), 0);
+    assert_eq!(sim.violations(), Vec::<Value>::new(), "the download was requested without credentials");
+    // A recent export is used again.
     home.check(&["crawl", "--source", "export", "--full", "--json"], 0);
-    assert_eq!(asked(&sim, "POST export"), 1);
+    assert_eq!(requests_to(&sim, "POST export"), 1);
 }
 
 #[test]
-fn a_refresh_by_export_asks_for_the_accounts_that_changed() {
+fn a_refresh_by_export_requests_the_accounts_that_changed() {
     let sim = Sim::start(&["--participants", "1500"]);
     let home = Home::new(&sim);
     home.check(&by("export"), 0);
@@ -207,7 +207,7 @@ fn a_refresh_by_export_asks_for_the_accounts_that_changed() {
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert!(sim.requests() <= 30 * 11 / 10 + 20, "{}", sim.record()["requests"]);
     assert_index_is_truth(&home, &sim);
-    // What the refresh has read lies in the overlap of the next one, and says nothing new there.
+    // The next refresh overlaps with this one, and the rows of the overlap say nothing new.
     sim.post("change?accounts=20");
     sim.post("record/reset");
     home.check(&by("export"), 0);
@@ -216,23 +216,23 @@ fn a_refresh_by_export_asks_for_the_accounts_that_changed() {
 }
 
 #[test]
-fn a_row_in_the_overlap_that_differs_from_the_index_is_asked_again() {
-    // Tidy: every reward says when it was made.
+fn a_row_in_the_overlap_that_differs_from_the_index_is_requested_again() {
+    // With --tidy every reward has its creation date.
     let sim = Sim::start(&["--participants", "300", "--tidy"]);
     let home = Home::new(&sim);
     home.check(&by("export"), 0);
     sim.post("change?accounts=10");
     home.check(&by("export"), 0);
-    let asked_again = || {
+    let requested_again = || {
         sim.post("record/reset");
         let outcome = home.check(&by("export"), 0).object();
         assert_eq!((&outcome["refresh"], &outcome["complete"]), (&Value::Bool(true), &Value::Bool(true)), "{outcome}");
         assert_index_is_truth(&home, &sim);
-        asked(&sim, "GET reward")
+        requests_to(&sim, "GET reward")
     };
-    assert_eq!(asked_again(), 0, "rows that say what the index has");
-    // A modification that had its moment before the newest one seen, and became visible only after it was read: the index is
-    // as it was before that.
+    assert_eq!(requested_again(), 0, "rows that agree with the index");
+    // A modification that is older than the newest one seen may become visible late. The index is set back to the state
+    // before it.
     let index = rusqlite::Connection::open(home.database()).expect("the index");
     let newest = "(SELECT id FROM rewards WHERE date_cancelled = (SELECT max(date_cancelled) FROM rewards))";
     for before in [
@@ -242,15 +242,15 @@ fn a_row_in_the_overlap_that_differs_from_the_index_is_asked_again() {
     ] {
         assert_eq!(index.execute(&before, []).expect("changed"), 1, "{before}");
         recoup::store::index::renew_reward_sums(&index).expect("renewed");
-        assert_eq!(asked_again(), 1, "{before}");
+        assert_eq!(requested_again(), 1, "{before}");
     }
-    // One that no date of the copy shows, so lately that it could have become visible after it was read.
+    // A recent modification that no date of the copy shows may have become visible after the reading.
     let truth = sim.truth();
     let credit = |reward: &&Value| reward["state"] == "available" && reward["assigned"].is_i64();
     let credit = truth.iter().find(credit).and_then(|reward| reward["reward_id"].as_str()).expect("a credit");
     sim.post(&format!("redeem?id={credit}"));
     for _ in 0..2 {
-        assert_eq!(asked_again(), 1, "its redemption is modified at a moment that the index does not keep");
+        assert_eq!(requested_again(), 1, "the index does not keep the time of a redemption");
     }
 }
 
@@ -259,28 +259,28 @@ fn an_export_that_carries_the_link_needs_no_account() {
     let sim = Sim::start(&["--participants", "500", "--export-columns", "linked", "--link-in", "none"]);
     let home = Home::new(&sim);
     let outcome = home.check(&by("export"), 0).object();
-    assert_eq!(asked(&sim, "GET reward"), 0);
+    assert_eq!(requests_to(&sim, "GET reward"), 0);
     assert!(outcome["links"].as_u64() > Some(0), "{outcome}");
     let order = sim.example("plain");
     let answer = home.check(&["lookup", &order.order_id, "--json"], 0).object();
     assert_eq!(answer["matches"].as_array().map(Vec::len), Some(order.reward_ids.len()), "{answer}");
     let dry = home.check(&["retract", &order.order_id, "--dry-run", "--json"], 0);
-    assert!(dry.stdout.contains("from an export"), "what cannot be seen live is said: {}", dry.stdout);
+    assert!(dry.stdout.contains("from an export"), "the origin of the link is reported: {}", dry.stdout);
 }
 
 #[test]
-fn an_export_without_accounts_is_followed_by_one_of_everybody() {
+fn an_export_without_accounts_is_followed_by_a_user_export() {
     let sim = Sim::start(&["--participants", "300", "--export-columns", "no-account"]);
     let home = Home::new(&sim);
     let outcome = home.check(&by("export"), 0).object();
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
-    assert_eq!(asked(&sim, "POST export"), 2);
+    assert_eq!(requests_to(&sim, "POST export"), 2);
 }
 
 #[test]
-fn an_export_that_fails_gives_way_or_is_asked_for_again() {
-    // Here every export expires when it is downloaded; one that breaks off is there the second time.
+fn an_export_that_fails_is_requested_again_or_another_source_is_used() {
+    // With `expire` every export expires at its download; with `broken` the second download succeeds.
     for (fault, code) in [("expire", 1), ("broken", 0), ("abort", 1), ("stuck", 1)] {
         let sim = Sim::start(&["--participants", "150", "--export-fault", fault, "--export-delay", "0ms"]);
         let home = Home::new(&sim);
@@ -292,10 +292,10 @@ fn an_export_that_fails_gives_way_or_is_asked_for_again() {
         } else {
             assert_eq!(ran.error_kind(), "vendor", "{fault}");
             assert!(ran.stderr.contains("hint:"), "{fault}: {}", ran.stderr);
-            assert_eq!(asked(&sim, "POST export"), if fault == "expire" { 3 } else { 1 }, "{fault}");
+            assert_eq!(requests_to(&sim, "POST export"), if fault == "expire" { 3 } else { 1 }, "{fault}");
         }
     }
-    // Left to choose, it says why and goes on by the vendor's own way.
+    // With --source auto the crawl names the reason and uses participants.
     let sim = Sim::start(&[
         "--participants",
         "150",
@@ -316,22 +316,22 @@ fn an_export_that_fails_gives_way_or_is_asked_for_again() {
 }
 
 #[test]
-fn old_readings_are_read_again_and_counted_apart() {
+fn old_readings_are_renewed_and_counted_apart() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.check(&by("graphql"), 0);
     let outcome = home.check(&["crawl", "--source", "graphql", "--reread-after", "1ms", "--json"], 0).object();
     let reread = outcome["requests_reread"].as_u64().unwrap_or(0);
     assert_eq!(Some(reread), outcome["accounts"].as_u64(), "{outcome}");
-    assert_eq!(reread, asked(&sim, "GET reward"));
+    assert_eq!(reread, requests_to(&sim, "GET reward"));
     assert_eq!(outcome["complete"], true, "{outcome}");
     assert_index_is_truth(&home, &sim);
     let outcome = home.check(&["crawl", "--source", "graphql", "--reread-after", "30d", "--json"], 0).object();
-    assert!(outcome["requests_reread"].as_u64() <= Some(1), "a minute's share of thirty days: {outcome}");
+    assert!(outcome["requests_reread"].as_u64() <= Some(1), "the share of a minute in thirty days: {outcome}");
 }
 
 #[test]
-fn an_order_that_the_index_does_not_have_is_asked_for_directly() {
+fn a_live_look_up_requests_an_order_that_the_index_lacks() {
     let sim = Sim::start(&["--participants", "400"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -344,13 +344,13 @@ fn an_order_that_the_index_does_not_have_is_asked_for_directly() {
     assert_eq!(answer["searched"]["events"], 1, "{answer}");
     assert!(answer["searched"]["requests"].as_u64() <= Some(6), "{answer}");
     assert!(answer["matches"].as_array().is_some_and(|list| !list.is_empty()), "{answer}");
-    assert_eq!(asked(&sim, "GET reward"), 0);
+    assert_eq!(requests_to(&sim, "GET reward"), 0);
     let none = home.check(&["lookup", "no such order", "--live"], 4);
     assert!(none.stdout.contains("the vendor knows no event whose"), "{}", none.stdout);
 }
 
 #[test]
-fn where_it_cannot_be_asked_for_directly_what_is_newest_is_read() {
+fn a_live_look_up_without_user_events_reads_the_newest_rewards() {
     let sim = Sim::start(&["--participants", "400", "--user-events", "off"]);
     let home = Home::new(&sim);
     home.check(&by("graphql"), 0);
@@ -371,7 +371,7 @@ fn where_it_cannot_be_asked_for_directly_what_is_newest_is_read() {
 }
 
 #[test]
-fn the_price_of_each_way_is_said_before_anything_begins() {
+fn a_plan_states_the_cost_of_each_source_before_the_crawl() {
     let sim = Sim::start(&["--participants", "1000"]);
     let home = Home::new(&sim);
     let plan = home.check(&["crawl", "--plan", "--json"], 0).object();
@@ -382,11 +382,11 @@ fn the_price_of_each_way_is_said_before_anything_begins() {
     let first = plan["ways"][0].clone();
     let outcome = home.check(&["crawl", "--json"], 0).object();
     let spent = outcome["requests"].as_u64().unwrap_or(0) - plan["requests"].as_u64().unwrap_or(0);
-    let price = first["requests"].as_u64().unwrap_or(0);
-    assert!(spent <= price + 3 && price <= spent + 6, "said {price}, spent {spent}");
+    let estimate = first["requests"].as_u64().unwrap_or(0);
+    assert!(spent <= estimate + 3 && estimate <= spent + 6, "estimated {estimate}, spent {spent}");
     let text = home.check(&["crawl", "--plan"], 0).stdout;
     assert!(
-        text.contains("> graphql") && text.contains("refresh") && text.contains("a refresh is a full walk"),
+        text.contains("> graphql") && text.contains("refresh") && text.contains("a refresh reads everything"),
         "{text}"
     );
 }

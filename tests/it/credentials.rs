@@ -4,10 +4,10 @@ use base64ct::{Base64, Encoding};
 
 use crate::support::{Home, Sim};
 
-/// The middle of every token here: no output may have it.
+/// A part of every token here. No output may contain it.
 const CORE: &str = "Zq7Xv9Kp";
 
-/// Runs it, expects the exit code, and expects that no stream has a part of the token in any form.
+/// Runs it, expects the exit code, and expects that no stream contains a part of the token in any form.
 fn said(home: &Home, args: &[&str], code: i32) -> String {
     let ran = home.check(args, code);
     let said = format!("{}{}", ran.stdout, ran.stderr);
@@ -20,7 +20,7 @@ fn said(home: &Home, args: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn an_odd_token_is_said_to_be_odd_by_doctor_and_by_the_401_and_is_never_shown() {
+fn a_malformed_token_is_reported_by_doctor_and_the_401_and_never_shown() {
     let sim = Sim::start(&["--participants", "20"]);
     for (token, oddity) in [
         (format!("\"{CORE}\""), "has quotes around it"),
@@ -40,7 +40,7 @@ fn an_odd_token_is_said_to_be_odd_by_doctor_and_by_the_401_and_is_never_shown() 
 }
 
 #[test]
-fn a_token_that_can_never_be_sent_is_refused_before_anything_is_asked() {
+fn an_unsendable_token_is_refused_before_any_request() {
     let sim = Sim::start(&["--participants", "20"]);
     let bom = "begins with a byte order mark (BOM)";
     for (token, oddity) in [
@@ -63,7 +63,7 @@ fn a_token_that_can_never_be_sent_is_refused_before_anything_is_asked() {
             }
         }
     }
-    // In a file, the line end of its last line is none of the token.
+    // A line break at the end of the token file is not part of the token.
     let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "");
     let path = home.path("token");
     let home = home.set("RECOUP_AUTH_TOKEN_FILE", path.to_str().expect("UTF-8"));
@@ -83,7 +83,7 @@ fn a_token_that_can_never_be_sent_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn an_odd_tenant_or_account_sid_is_said_and_one_that_can_never_be_sent_is_refused() {
+fn a_malformed_tenant_or_account_sid_is_reported_and_an_unsendable_one_refused() {
     let sim = Sim::start(&["--participants", "20"]);
     for (name, value, words) in [
         ("RECOUP_TENANT", "\"simulator\"", "the tenant has quotes around it"),

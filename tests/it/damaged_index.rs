@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::support::{Home, Sim, ready, size};
 
-/// What is not read for an answer: raw rewards, and the list of participants.
+/// Tables that no answer reads: raw rewards, and the list of participants.
 const ASIDE: [&str; 2] = ["raw_rewards", "participants"];
 
-/// The texts that are looked up: orders that are there, one that is not, an ActionId and a reward ID.
+/// The look-ups: known orders, an unknown one, an ActionId and a reward ID.
 fn texts(sim: &Sim) -> Vec<String> {
     let (one, two) = (sim.example("plain"), sim.example("redeemed"));
     let mut texts = vec![one.order_id, two.order_id, "no such order".to_owned(), "77001122".to_owned()];
@@ -18,7 +18,7 @@ fn texts(sim: &Sim) -> Vec<String> {
     texts
 }
 
-/// The answers, or `None` if there is an error in their place.
+/// The answers, or `None` after an error.
 fn answers(home: &Home, index: &std::path::Path, texts: &[String]) -> Option<Vec<Value>> {
     let mut args: Vec<&str> = vec!["lookup", "--json"];
     args.extend(texts.iter().map(String::as_str));
@@ -32,7 +32,7 @@ fn answers(home: &Home, index: &std::path::Path, texts: &[String]) -> Option<Vec
     Some(lines.filter(|line: &Value| line["verdict"].is_string()).collect())
 }
 
-/// The size of a page, and the pages of each b-tree that an answer may meet.
+/// The page size, and the pages of each b-tree that an answer may read.
 fn pages(index: &std::path::Path) -> (usize, Vec<Vec<usize>>) {
     let conn = Connection::open(index).expect("the index");
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("one file");
@@ -48,9 +48,9 @@ fn pages(index: &std::path::Path) -> (usize, Vec<Vec<usize>>) {
     (size, pages.into_values().collect())
 }
 
-/// 300 flips, or as many as `TEST_FLIPS` says.
+/// 300 flips, or the number in `TEST_FLIPS`.
 #[test]
-fn a_flipped_byte_in_the_index_never_gives_a_complete_answer_that_is_wrong() {
+fn a_flipped_byte_in_the_index_never_gives_a_wrong_complete_answer() {
     let (sim, home) = ready(&[]);
     let texts = texts(&sim);
     let (page_size, pages) = pages(&home.database());
@@ -61,7 +61,8 @@ fn a_flipped_byte_in_the_index_never_gives_a_complete_answer_that_is_wrong() {
     let mut dice = fastrand::Rng::with_seed(16);
     let (mut refused, mut same) = (0, 0);
     for n in 0..size("TEST_FLIPS", 300) {
-        // Every fourth anywhere; the others in a b-tree of an answer, each as likely as another, where the page is not empty.
+        // Every fourth flip is anywhere. The others hit a non-empty page of a b-tree that answers read; each b-tree is equally
+        // likely.
         let at = if n % 4 == 0 {
             dice.usize(0..file.len())
         } else {
@@ -79,7 +80,7 @@ fn a_flipped_byte_in_the_index_never_gives_a_complete_answer_that_is_wrong() {
         match answers(&home, &copy, &texts) {
             None => refused += 1,
             Some(mut found) => {
-                // The offset of the vendor's clock may be lost, and then the answer says so.
+                // The offset of the vendor's clock may be lost; the answer then says so.
                 for (found, good) in found.iter_mut().zip(&good) {
                     if found["clock"] == "local" {
                         found["clock"] = good["clock"].clone();

@@ -23,7 +23,7 @@ fn account_of(sim: &Sim, reward: &str) -> String {
     account
 }
 
-/// Whether a file, its log included, has a text anywhere.
+/// Whether a file or its log contains a text.
 fn holds(path: &Path, text: &str) -> bool {
     ["", "-wal"].iter().any(|end| {
         let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
@@ -43,7 +43,7 @@ fn assert_gone(home: &Home, account: &str) {
     assert_eq!(known.expect("a number"), 0);
 }
 
-/// Removes a file with its log, as a fire would.
+/// Deletes a file with its log.
 fn remove(home: &Home, name: &str) {
     for end in ["", "-wal", "-shm"] {
         drop(std::fs::remove_file(home.path(&format!("{name}{end}"))));
@@ -57,8 +57,8 @@ fn forget(home: &Home, account: &str) -> Value {
 }
 
 #[test]
-fn nothing_of_a_forgotten_account_is_left_and_no_source_brings_it_back() {
-    // Enough rewards that packing has learned from them.
+fn a_forgotten_account_leaves_no_trace_and_no_source_brings_it_back() {
+    // Enough rewards that the compression dictionary contains parts of them.
     let (sim, home) = ready(&["--participants", "3000"]);
     let (order, account) = confirmed(&sim, &home);
     assert!(holds(&home.ledger(), &account) && holds(&home.ledger(), "Ms Bird"), "there before");
@@ -97,7 +97,7 @@ fn nothing_of_a_forgotten_account_is_left_and_no_source_brings_it_back() {
     home.run(&["lookup", "no such order", "--live"]);
     assert_gone(&home, &account);
 
-    // What was retracted is still proven, by its rewards' own IDs.
+    // The retraction is still proven, by the IDs of its rewards.
     let verified = home.check(&["verify", "1", "--json"], 0);
     assert_eq!(verified.state(), "confirmed");
     assert_eq!(verified.object()["retractions"][0]["reason"], "(forgotten)");
@@ -110,14 +110,14 @@ fn nothing_of_a_forgotten_account_is_left_and_no_source_brings_it_back() {
     assert_eq!(sim.violations(), Vec::<Value>::new());
     let asked = sim.get("record");
     assert!(!asked.contains("forgotten"), "nobody is asked about an account of that name");
-    // Again is no harm, and another event only where something went.
+    // A repetition does no harm, and adds an event only if it deleted something.
     let head = home.check(&["audit", "verify", "--json"], 0).object()["head"].clone();
     forget(&home, &account);
     assert_eq!(home.check(&["audit", "verify", "--json"], 0).object()["head"], head);
 }
 
 #[test]
-fn an_index_made_anew_or_restored_is_without_it_too() {
+fn a_new_or_restored_index_omits_the_forgotten_account() {
     let (sim, home) = ready(&[]);
     let (_, account) = confirmed(&sim, &home);
     let folder = home.path("backup").display().to_string();
@@ -139,7 +139,7 @@ fn an_index_made_anew_or_restored_is_without_it_too() {
 }
 
 #[test]
-fn a_lost_ledger_does_not_bring_it_back_either() {
+fn a_lost_ledger_does_not_bring_the_forgotten_account_back() {
     let (sim, home) = ready(&[]);
     let (_, account) = confirmed(&sim, &home);
     let folder = home.path("backup").display().to_string();
@@ -163,7 +163,7 @@ fn a_lost_ledger_does_not_bring_it_back_either() {
 }
 
 #[test]
-fn an_open_retraction_and_nobody_to_ask_refuse() {
+fn forget_refuses_open_retractions_and_a_missing_terminal() {
     let (sim, home) = ready(&["--complete-delay", "1h"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--wait", "50ms"], 7);
@@ -172,14 +172,14 @@ fn an_open_retraction_and_nobody_to_ask_refuse() {
     assert!(ran.stderr.contains("open retractions: 1 (queued)"), "{}", ran.stderr);
     home.check(&["forget", &account, "--ticket", "P-1"], 5);
     assert!(holds(&home.ledger(), &account), "nothing was forgotten");
-    // One that is in no retraction can go, and needs no ledger event of anybody's.
+    // An account without a retraction can be forgotten without a ledger event.
     let other =
         sim.truth().iter().filter_map(|line| line["account_id"].as_str().map(str::to_owned)).find(|id| *id != account);
     forget(&home, &other.expect("another account"));
 }
 
 #[test]
-fn what_a_second_person_was_asked_goes_with_the_account() {
+fn approval_requests_are_forgotten_with_the_account() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);

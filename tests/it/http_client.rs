@@ -22,7 +22,7 @@ fn tls(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name)
 }
 
-/// Accepts connections on a port of its own, as long as the tests run, and gives each to `serve`.
+/// Accepts connections on a free port until the test process ends, and passes each to `serve`.
 fn listen<S, F>(serve: S) -> SocketAddr
 where
     S: Fn(TcpStream) -> F + Send + 'static,
@@ -35,7 +35,7 @@ where
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             sender.send(listener.local_addr().expect("an address")).expect("the test waits for it");
             while let Ok((stream, _)) = listener.accept().await {
-                // A client that goes away is none of ours.
+                // A disconnected client is no failure of the test.
                 let serving = serve(stream);
                 tokio::spawn(async move { drop(serving.await) });
             }
@@ -59,7 +59,7 @@ fn acceptor(protocols: &[&str]) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// TLS before the simulator.
+/// A TLS server in front of the simulator.
 fn front(sim: &Sim) -> SocketAddr {
     let (acceptor, behind) = (acceptor(&[]), sim.addr.clone());
     listen(move |stream| {
@@ -72,7 +72,8 @@ fn front(sim: &Sim) -> SocketAddr {
     })
 }
 
-/// The same over HTTP/2. Each connection answers so many questions, and refuses those that are on their way by then.
+/// An HTTP/2 server in front of the simulator. Each connection answers this many requests and refuses those that are in flight
+/// then.
 fn front_over_http2(sim: &Sim, questions: u32) -> SocketAddr {
     let (acceptor, behind) = (acceptor(&["h2"]), sim.addr.clone());
     listen(move |stream| {
@@ -112,7 +113,7 @@ async fn pass_on(behind: &str, request: &Request<RecvStream>, mut respond: SendR
     body.send_data(Bytes::copy_from_slice(&answer[ends..]), true).map_err(Error::other)
 }
 
-/// A proxy that leads everybody to one place, and keeps what it was asked.
+/// A proxy that forwards every connection to one address and records the requests.
 fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&asked);
@@ -133,7 +134,7 @@ fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn the_vendor_is_read_over_tls_from_whom_the_system_trusts() {
+fn the_vendor_is_read_over_tls_with_the_systems_trust_store() {
     let sim = Sim::start(&["--participants", "200"]);
     let url = format!("https://localhost:{}/api/v1", front(&sim).port());
     let home = Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url);
@@ -146,19 +147,19 @@ fn the_vendor_is_read_over_tls_from_whom_the_system_trusts() {
 }
 
 #[test]
-fn a_host_that_closes_a_connection_in_good_order_is_in_no_trouble() {
+fn a_cleanly_closed_connection_is_no_failure() {
     let sim = Sim::start(&["--participants", "400"]);
     let url = format!("https://localhost:{}/api/v1", front_over_http2(&sim, 20).port());
     let home =
         Home::new(&sim).set("RECOUP_ADVOCATE_URL", &url).set("SSL_CERT_FILE", &tls("ca.pem").display().to_string());
     let crawl = home.crawl().object();
     assert_eq!(crawl["complete"], true);
-    // What was refused was never taken, and is asked again without a pause or a word.
+    // A refused request was not processed, and is repeated without a delay or a message.
     assert_eq!(crawl["requests"].as_u64(), Some(sim.requests()));
 }
 
 #[test]
-fn a_proxy_of_the_environment_is_gone_through_and_hears_no_token() {
+fn the_environments_proxy_is_used_and_sees_no_token() {
     let sim = Sim::start(&["--participants", "200"]);
     let (addr, asked) = proxy(front(&sim));
     let home = Home::new(&sim)
@@ -179,7 +180,7 @@ fn a_proxy_of_the_environment_is_gone_through_and_hears_no_token() {
 }
 
 #[test]
-fn a_403_of_a_firewall_is_not_the_token_s_fault() {
+fn a_403_of_a_firewall_is_not_blamed_on_the_token() {
     let sim = Sim::start(&["--participants", "50"]);
     let home = Home::new(&sim);
     sim.post("set?fault=403-html=1");

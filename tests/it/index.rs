@@ -26,7 +26,7 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
     list
 }
 
-/// What the simulator has now.
+/// The simulator's current rewards.
 pub fn truth(sim: &Sim) -> BTreeMap<String, Row> {
     let texts = |value: &Value| -> Vec<String> {
         sorted(value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect())
@@ -47,7 +47,7 @@ pub fn truth(sim: &Sim) -> BTreeMap<String, Row> {
         .collect()
 }
 
-/// What the index has and does not call gone.
+/// The rewards of the index that are not marked as gone.
 pub fn indexed(home: &Home) -> BTreeMap<String, Row> {
     let conn = open(home);
     let mut statement = conn
@@ -79,7 +79,7 @@ pub fn open(home: &Home) -> Connection {
     Connection::open_with_flags(home.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the index")
 }
 
-/// Expects that the index equals the truth, row for row, and that `lookup` finds every order.
+/// Expects that the index equals the truth, row by row, and that `lookup` finds every order.
 #[track_caller]
 pub fn assert_index_is_truth(home: &Home, sim: &Sim) {
     let (truth, mut indexed) = (truth(sim), indexed(home));
@@ -112,7 +112,7 @@ pub fn assert_index_is_truth(home: &Home, sim: &Sim) {
     }
 }
 
-/// Looks all of them up in one go, by standard input.
+/// Looks up all orders with one command, from standard input.
 fn lookup_all(home: &Home, orders: &[String]) -> Vec<Value> {
     if orders.is_empty() {
         return Vec::new();
@@ -129,11 +129,11 @@ fn lookup_all(home: &Home, orders: &[String]) -> Vec<Value> {
 }
 
 #[test]
-fn a_path_that_sqlite_cannot_have_is_refused_by_its_length_and_one_below_works() {
+fn a_path_too_long_for_sqlite_is_refused_and_the_longest_allowed_works() {
     let sim = Sim::start(&["--participants", "20"]);
     let home = Home::new(&sim);
     let folder = home.path("").canonicalize().expect("the folder");
-    // The longest of the three paths, that of the users or of the ledger, decides where nothing else is named.
+    // The longest of the three paths, that of the users or of the ledger, decides if no other path is set.
     let path_of = |bytes: usize, name: &str| {
         let mut path = folder.clone();
         loop {
@@ -172,7 +172,7 @@ fn a_path_that_sqlite_cannot_have_is_refused_by_its_length_and_one_below_works()
         let ledger = path_of(bytes, "l.db");
         let output = home.command(&args).env("RECOUP_LEDGER", &ledger).output().expect("the binary runs");
         let ran = Ran::of(&args, output);
-        // The users lie beside the ledger, under a name that is longer.
+        // The users' database is beside the ledger, and its name is longer.
         ran.expect(if bytes <= 480 { 0 } else { 3 });
     }
     let name = "n".repeat(240);

@@ -14,7 +14,7 @@ fn with_input(home: &Home, args: &[&str], input: &[u8]) -> Ran {
     Ran::of(args, child.wait_with_output().expect("it ends"))
 }
 
-/// An order with its account and rewards, as the simulator has it: of one account, with one order ID and one ActionId.
+/// An order with one account, one order ID and one ActionId, and its account.
 fn some_order(sim: &Sim) -> (String, String) {
     let truth = sim.truth();
     let is_single = |reward: &&Value| {
@@ -26,7 +26,7 @@ fn some_order(sim: &Sim) -> (String, String) {
 }
 
 #[test]
-fn only_the_exact_order_matches_and_what_looks_like_it_stands_apart() {
+fn only_the_exact_order_matches_and_similar_ones_are_listed_apart() {
     let sim = Sim::start(&["--participants", "300"]);
     let home = Home::new(&sim);
     home.crawl();
@@ -99,7 +99,7 @@ fn several_orders_are_answered_in_order_and_standard_input_may_come_from_a_sprea
 }
 
 #[test]
-fn a_no_says_what_it_rests_on() {
+fn an_absence_says_what_it_rests_on() {
     let sim = Sim::start(&["--participants", "120", "--accounts-fail", "2"]);
     let home = Home::new(&sim);
     let ran = home.check(&["lookup", "nobody's"], 4);
@@ -128,7 +128,7 @@ fn an_index_without_any_order_id_never_says_not_a_referral_order() {
 }
 
 #[test]
-fn a_participant_is_asked_about_live_and_matched_exactly() {
+fn a_participant_is_read_live_and_matched_exactly() {
     for flags in [&["--participants", "400"][..], &["--participants", "400", "--query-returns-all"]] {
         let sim = Sim::start(flags);
         let home = Home::new(&sim);
@@ -148,7 +148,7 @@ fn a_participant_is_asked_about_live_and_matched_exactly() {
 }
 
 #[test]
-fn a_participant_is_looked_for_on_ten_pages_at_most() {
+fn a_participant_is_searched_on_at_most_ten_pages() {
     let sim = Sim::start(&["--participants", "2000", "--query-returns-all"]);
     let home = Home::new(&sim);
     let ran = home.check(&["lookup", "1", "--participant", "nobody@nowhere.example"], 4);
@@ -168,7 +168,7 @@ fn a_closed_pipe_is_success() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What people paste for an order, with the difference that is said.
+/// Texts that people paste for an order, with the difference that the answer names.
 fn pasted(order: &str) -> Vec<(String, &'static str)> {
     let wide: String =
         order.chars().map(|c| c.to_digit(10).and_then(|n| char::from_u32(0xff10 + n)).unwrap_or(c)).collect();
@@ -206,7 +206,7 @@ fn a_pasted_text_is_never_not_a_referral_while_the_index_knows_what_it_may_mean(
         assert!(said.contains(": unclear: ") && said.contains(&format!("did you mean {order:?}")), "{said}");
         assert!(!said.contains("not a referral") && !said.contains('\u{202c}'), "{said:?}");
     }
-    // The same marks around an order that the index does not have.
+    // The same marks around an unknown order ID.
     for text in
         ["no-such-1\u{202c}", "no\u{ad}-such-1", "\u{2067}no-such-1\u{2069}", "https://shop.example/orders/no-such-1"]
     {
@@ -232,13 +232,13 @@ fn several_orders_on_one_line_are_answered_each() {
         let asked: Vec<Value> = ran.objects().iter().map(|answer| answer["order_id"].clone()).collect();
         assert_eq!(asked, [one.as_str(), two.as_str()], "{between:?}");
     }
-    // An order that holds the separators of a list stays whole in one.
+    // An order ID that contains separators of a list stays whole in a list.
     let mut odd = sim.truth().into_iter().filter_map(|reward| Some(reward["order_ids"][0].as_str()?.to_owned()));
     let odd = odd.find(|order| order.contains(',') && order.contains(';')).expect("an order with separators");
     let ran = home.check(&["lookup", &format!("{odd}, {two};{odd}"), "--json"], 0);
     let asked: Vec<Value> = ran.objects().iter().map(|answer| answer["order_id"].clone()).collect();
     assert_eq!(asked, [odd.as_str(), two.as_str(), odd.as_str()]);
-    // More than one order ID can hold, on one line of standard input.
+    // A line of standard input may be longer than any order ID.
     let many = vec![one.as_str(); 400].join(", ");
     let ran = with_input(&home, &["lookup", "-", "--json"], many.as_bytes());
     ran.expect(0);
@@ -267,7 +267,7 @@ fn an_action_a_reward_and_a_participant_lead_to_their_orders() {
     }
 }
 
-/// The user ID differs from the account ID for some, so that it has an index of its own.
+/// Some user IDs differ from the account ID, so they have an index of their own.
 #[test]
 fn a_user_id_that_is_not_the_account_id_leads_to_its_orders() {
     let sim = Sim::start(&["--participants", "300"]);

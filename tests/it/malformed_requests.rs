@@ -9,7 +9,7 @@ use recoup::serve::{Answers, all_routes};
 use crate::service::{Service, add_token, add_user};
 use crate::support::{ready, size};
 
-/// Pieces of what parsers look for, and what they do not expect.
+/// Fragments with a meaning for parsers, and unexpected bytes.
 const PIECES: &[&[u8]] = &[
     b"order=1",
     b"orders=%ff%00%0d%0a",
@@ -61,7 +61,7 @@ fn nonsense(random: &mut fastrand::Rng, csrf: &str) -> Vec<u8> {
 }
 
 #[test]
-fn nonsense_on_every_route_breaks_nothing_and_sends_nothing() {
+fn malformed_requests_on_every_route_break_nothing_and_send_nothing() {
     let (sim, home) = ready(&[]);
     let password = add_user(&home, "admin", "admin");
     let scopes = ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override"];
@@ -72,7 +72,7 @@ fn nonsense_on_every_route_breaks_nothing_and_sends_nothing() {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut answered = 0;
     for route in all_routes() {
-        // What ends the session, and what costs a password's hash or is a stream, is not for a loop.
+        // Skips routes that end the session, hash a password, or stream.
         if ["/logout", "/login", "/receipt/live"].contains(&route.path) {
             continue;
         }
@@ -90,7 +90,7 @@ fn nonsense_on_every_route_breaks_nothing_and_sends_nothing() {
                 Answers::Api | Answers::Machine => headers.push(("Authorization", token.as_str())),
             }
             let answer = service.ask(route.method, &path, &headers, &body);
-            // The gateway's words are for a vendor that did not answer, and this one does.
+            // A gateway error is for a vendor that does not answer, and this one does.
             assert!(
                 (200..500).contains(&answer.status),
                 "seed {seed}: {} {path} {headers:?} {:?}: {} {}",
@@ -108,7 +108,7 @@ fn nonsense_on_every_route_breaks_nothing_and_sends_nothing() {
 }
 
 #[test]
-fn what_is_no_http_at_all_is_hung_up_on() {
+fn a_connection_without_http_is_closed() {
     let (_sim, home) = ready(&[]);
     let service = Service::start(&home);
     let long = [b"GET / HTTP/1.1\r\nHost: x\r\nX: ".as_slice(), &b"a".repeat(100_000)].concat();

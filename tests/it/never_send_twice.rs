@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::{Home, Ran, Sim, ready};
 
 #[test]
-fn what_the_vendor_refused_meanwhile_is_not_sent_again_without_resend() {
+fn an_order_refused_meanwhile_is_not_sent_again_without_resend() {
     let (sim, home) = ready(&["--delete-fault", "400", "--latency", "100ms"]);
     let order = sim.example("plain");
     let args = ["retract", order.order_id.as_str(), "--yes", "--json"];
@@ -44,7 +44,7 @@ fn a_symbolic_link_to_the_index_is_the_same_index() {
 }
 
 #[test]
-fn an_index_whose_ledger_is_gone_empty_or_another_one_refuses_to_send() {
+fn an_index_with_a_missing_empty_or_other_ledger_refuses_to_send() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes"], 0);
@@ -56,7 +56,7 @@ fn an_index_whose_ledger_is_gone_empty_or_another_one_refuses_to_send() {
     std::fs::write(home.ledger(), "").expect("a failed restore");
     assert_eq!(home.check(&args, 3).error_kind(), "identity");
     remove();
-    // A new ledger that another index began.
+    // A new ledger that belongs to another index.
     let elsewhere = home.path("elsewhere.db").display().to_string();
     home.check(&["crawl", "--source", "participants", "--database", &elsewhere], 0);
     let second = sim.truth().into_iter().find(|r| r["state"] == "available" && r["action_ids"][0].is_string());
@@ -84,13 +84,13 @@ fn one_order_is_not_sent_under_two_action_trackers() {
 }
 
 #[test]
-fn an_old_proof_does_not_outlive_the_facts() {
+fn an_old_proof_falls_if_the_rewards_contradict_it() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes"], 0);
     let port = sim.addr.rsplit(':').next().expect("a port").to_owned();
     drop(sim);
-    // The same tenant, in which the reward stands again.
+    // The same tenant, in which the reward is not cancelled.
     let sim = Sim::start(&["--participants", "400", "--port", &port]);
     home.check(&["crawl", "--source", "participants", "--full"], 0);
     let status = home.check(&["status"], 0).stdout;
@@ -123,7 +123,7 @@ fn refused_credentials_stop_the_other_actions_of_an_order_too() {
 }
 
 #[test]
-fn a_submission_that_can_never_be_read_leaves_the_word_to_the_rewards() {
+fn an_unreadable_submission_leaves_the_decision_to_the_rewards() {
     let (sim, home) = ready(&["--queued-uri-host", "http://127.0.0.1:9"]);
     home.configure_more("settle = '1ms'");
     let order = sim.example("plain");
@@ -134,7 +134,7 @@ fn a_submission_that_can_never_be_read_leaves_the_word_to_the_rewards() {
 }
 
 #[test]
-fn a_limit_that_is_too_far_away_parks_it_with_nothing_sent() {
+fn a_limit_that_lasts_too_long_parks_and_sends_nothing() {
     let (sim, home) = ready(&["--delete-fault", "429"]);
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
     home.configure(&toml.replace("[brand]\n", "[brand]\nmax_wait = '0s'\n"));
@@ -148,7 +148,7 @@ fn a_limit_that_is_too_far_away_parks_it_with_nothing_sent() {
 }
 
 #[test]
-fn several_orders_each_have_their_own_end() {
+fn several_orders_each_get_their_own_result() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     let ran = home.check(&["retract", "no such order", &order.order_id, "--yes", "--json"], 4);
@@ -197,7 +197,7 @@ fn a_person_is_shown_everything_and_no_is_the_default() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     for answer in ["\n", "n\n", "maybe\n"] {
-        // Also under --quiet nobody is asked about what they cannot see.
+        // With --quiet too, no question is asked about a plan that is not shown.
         let Some(ran) = on_a_terminal(&home, &["retract", &order.order_id, "-q"], answer) else { return };
         ran.expect(5);
         for part in ["tenant simulator (Account SID SIMULATOR)", &order.action_ids[0], "cannot be undone", "Amount=0"] {
@@ -212,7 +212,7 @@ fn a_person_is_shown_everything_and_no_is_the_default() {
 }
 
 #[test]
-fn a_refusal_does_not_disarm_itself() {
+fn a_refusal_is_not_forgotten_by_the_next_run() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     sim.post(&format!("delete-reward?id={}", order.reward_ids[0]));
@@ -284,7 +284,7 @@ fn an_attempt_that_was_never_sent_does_not_hide_the_refusal_before_it() {
 }
 
 #[test]
-fn a_submission_that_is_gone_with_standing_rewards_ends_unconfirmed() {
+fn a_missing_submission_with_uncancelled_rewards_ends_unconfirmed() {
     let (sim, home) = ready(&["--queued-uri-host", "http://127.0.0.1:9", "--rule-works", "off"]);
     home.configure_more("settle = '1ms'");
     let order = sim.example("plain");

@@ -50,7 +50,7 @@ fn every_command_has_a_man_page() {
 }
 
 #[test]
-fn what_the_units_start_is_understood() {
+fn the_command_lines_in_deploy_are_valid() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(&folder).expect("the folder") {

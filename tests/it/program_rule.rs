@@ -9,12 +9,12 @@ use crate::support::{Home, Ran, Sim, ready, wait_until};
 const RULE: &str = "\"Friend refunds a purchase\": a refund of the event purchase retracts";
 const BY_HAND: &str = "a program rule must exist, or nothing is taken back";
 
-/// How often the programs were asked for.
+/// Number of requests for the programs.
 fn asked(sim: &Sim) -> u64 {
     sim.record()["graphql"]["programs"].as_u64().expect("a count")
 }
 
-/// The one program of the receipt's one action.
+/// The only program of the receipt's only action.
 fn rule(ran: &Ran) -> Value {
     let rules = ran.object()["retractions"][0]["program_rules"].clone();
     assert_eq!(rules.as_array().map(Vec::len), Some(1), "{rules}");
@@ -71,7 +71,7 @@ fn no_such_rule_stops_unless_a_person_overrides_it_by_name() {
 }
 
 #[test]
-fn a_rule_for_an_event_that_no_purchase_has_is_seen_also_where_rewards_name_no_event() {
+fn a_rule_for_another_event_is_detected_even_if_rewards_name_no_event() {
     let (sim, home) = ready(&["--participants", "3000", "--program-rule", "wrong-event"]);
     let order = sim.example("plain").order_id;
     let ran = home.check(&["retract", &order, "--dry-run", "--json"], 0);
@@ -86,7 +86,7 @@ fn a_rule_for_an_event_that_no_purchase_has_is_seen_also_where_rewards_name_no_e
 }
 
 #[test]
-fn what_doctor_has_read_is_what_a_retraction_relies_on() {
+fn a_retraction_relies_on_the_rules_that_doctor_read() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--dry-run"], 0);
@@ -164,7 +164,7 @@ fn a_rule_that_cannot_be_read_falls_back_to_the_steps_by_hand() {
 }
 
 #[test]
-fn trouble_of_the_host_stops_no_retraction_and_is_not_kept_for_the_next_one() {
+fn a_failing_host_stops_no_retraction_and_is_not_cached() {
     let (sim, home) = ready(&["--graphql-slow", "15"]);
     let ran = home.check(&["retract", &sim.example("plain").order_id, "--yes", "--json"], 0);
     assert_eq!((ran.state().as_str(), &rule(&ran)["state"]), ("confirmed", &Value::from("not_readable")));
@@ -190,7 +190,7 @@ fn an_unconfirmed_receipt_names_the_rule_that_was_seen() {
 }
 
 #[test]
-fn a_file_whose_rule_is_found_needs_no_trial_and_asks_once() {
+fn a_file_whose_rule_is_found_needs_no_trial_and_reads_it_once() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let file = orders_file(&home, "refunds.csv", &plain(&sim, 5));
     let out = home.path("out.csv");

@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Example, Home, Ran, Sim, ready};
 
-/// A moment that has not come, in Unix milliseconds.
+/// A date in the future, in Unix milliseconds.
 const YEAR_3000: i64 = 32_503_680_000_000;
 const DAY: i64 = 86_400_000;
 
-/// A retraction that was sent, and whose two rewards stand.
+/// A retraction that was sent, whose two rewards are not cancelled yet.
 struct Sent {
     sim: Sim,
     home: Home,
     order: Example,
-    /// When the vendor received it, Unix milliseconds.
+    /// When the vendor received it, in Unix milliseconds.
     at: i64,
 }
 
@@ -31,13 +31,13 @@ impl Sent {
         Self { sim, home, order, at }
     }
 
-    /// What the vendor says from now on: of the first reward that it is cancelled, and of the second this.
+    /// Sets what the vendor says: the first reward is cancelled, and the second has these values.
     fn say(&self, of_second: &Value) {
         self.sim.rewrite(&self.order.reward_ids[0], &self.cancelled());
         self.sim.rewrite(&self.order.reward_ids[1], of_second);
     }
 
-    /// A cancellation that can be believed.
+    /// A plausible cancellation.
     fn cancelled(&self) -> Value {
         json!({"set": {"dateCancelled": self.at + 100}})
     }
@@ -46,7 +46,7 @@ impl Sent {
         self.home.run(&["verify", "1", "--json"])
     }
 
-    /// Says this of the second reward: it must not be taken for proof, and two believable cancellations must.
+    /// Sets these values for the second reward. They must not count as proof, while two plausible cancellations must.
     #[track_caller]
     fn is_no_proof(&self, of_second: &Value) -> Ran {
         self.say(of_second);
@@ -74,10 +74,10 @@ fn reward(receipt: &Ran, id: &str) -> Value {
 }
 
 #[test]
-fn an_answer_about_another_reward_account_tenant_or_action_is_not_believed() {
+fn a_response_about_another_reward_account_tenant_or_action_is_rejected() {
     let sent = Sent::new(&[]);
     let at = sent.at + 100;
-    // Asked for the second reward by its ID, the vendor answers with the first, which is cancelled.
+    // A request for the second reward by its ID returns the first one, which is cancelled.
     let ran = sent.is_no_proof(&json!({"hidden": true, "as": sent.order.reward_ids[0]}));
     assert!(ran.stderr.contains("JSON of another shape than expected"), "{}", ran.stderr);
     let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at, "accountId": "ann@example.com"}}));
@@ -93,10 +93,10 @@ fn an_answer_about_another_reward_account_tenant_or_action_is_not_believed() {
 }
 
 #[test]
-fn of_two_statements_about_a_reward_the_one_that_stands_counts() {
+fn of_two_statements_about_a_reward_the_one_against_a_cancellation_counts() {
     let sent = Sent::new(&[]);
     let at = sent.at + 100;
-    // The list has it twice, cancelled and standing, in either order.
+    // The list contains it twice, cancelled and not cancelled, in either order.
     let ran = sent.is_no_proof(&json!({"set": {"dateCancelled": at}, "also": {"dateCancelled": null}}));
     assert_eq!(ran.object()["retractions"][0]["rewards"].as_array().map(Vec::len), Some(2), "{ran:?}");
     sent.is_no_proof(&json!({"set": {"dateCancelled": null}, "also": {"dateCancelled": at}}));
@@ -106,13 +106,13 @@ fn of_two_statements_about_a_reward_the_one_that_stands_counts() {
     sent.is_no_proof(&json!({"set": {"dateCancelled": null, "date_cancelled": at}}));
     sent.is_no_proof(&json!({"set": {"dateCancelled": at, "statuses": ["AVAILABLE"]}}));
     sent.honest_answers_prove_it();
-    // The same reward twice in the same words is no contradiction.
+    // The same reward twice with equal values is no contradiction.
     sent.say(&json!({"set": {"dateCancelled": at}, "also": {}}));
     assert_eq!(sent.verify().state(), "confirmed");
 }
 
 #[test]
-fn a_cancellation_at_an_impossible_moment_is_unclear_and_blocks_proof() {
+fn a_cancellation_with_an_impossible_date_is_unclear_and_blocks_proof() {
     let sent = Sent::new(&[]);
     for set in [
         json!({"dateCancelled": YEAR_3000}),
@@ -126,7 +126,7 @@ fn a_cancellation_at_an_impossible_moment_is_unclear_and_blocks_proof() {
     }
     sent.honest_answers_prove_it();
 
-    // Before anything is sent such a reward is named, and is no reason to say that all is cancelled already.
+    // Before a send such a reward is named, and does not count as already cancelled.
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     for id in &order.reward_ids {
@@ -148,7 +148,7 @@ fn a_cancellation_before_the_send_is_named_and_no_proof_of_it() {
     let ran = sent.verify();
     ran.expect(7);
     assert_eq!(ran.state(), "unconfirmed");
-    // One that was cancelled after the send proves it, and the other is named.
+    // A reward that was cancelled after the send proves it, and the other one is named.
     sent.say(&early);
     let ran = sent.verify();
     assert_eq!(ran.state(), "confirmed");
@@ -156,7 +156,7 @@ fn a_cancellation_before_the_send_is_named_and_no_proof_of_it() {
 }
 
 #[test]
-fn a_reward_that_no_longer_reads_as_cancelled_takes_an_old_proof_away() {
+fn a_reward_that_no_longer_reads_as_cancelled_revokes_the_proof() {
     let sent = Sent::new(&[]);
     let at = sent.at + 100;
     for (set, after) in [
@@ -165,7 +165,7 @@ fn a_reward_that_no_longer_reads_as_cancelled_takes_an_old_proof_away() {
         (json!({"dateCancelled": null, "assignedCredit": 500, "redeemedCredit": 200}), "partly_redeemed"),
         (json!({"dateCancelled": null, "dateGiven": at - 9 * DAY, "dateExpires": at - DAY}), "expired"),
         (json!({"dateCancelled": YEAR_3000}), "unclear"),
-        // It keeps its date, and was used up all the same.
+        // It keeps its date, but was redeemed.
         (json!({"dateCancelled": at, "assignedCredit": 500, "redeemedCredit": 500, "dateRedeemed": at}), "redeemed"),
         (json!({"dateCancelled": at, "assignedCredit": 500, "redeemedCredit": 200}), "cancelled"),
         (json!({"dateCancelled": at, "dateRedeemed": at + 50, "redeemedCredit": 0}), "unclear"),
@@ -179,7 +179,7 @@ fn a_reward_that_no_longer_reads_as_cancelled_takes_an_old_proof_away() {
         assert_eq!(ran.state(), "unconfirmed", "{set}");
         assert_eq!(reward(&ran, &sent.order.reward_ids[1])["after"], after, "{set}");
     }
-    // The status sees it too, once a crawl has read it.
+    // `status` shows it too, after a crawl has read it.
     for cancelled in [json!(null), json!(at)] {
         sent.honest_answers_prove_it();
         sent.say(&json!({"set": {"dateCancelled": cancelled, "assignedCredit": 500, "redeemedCredit": 200}}));
@@ -227,15 +227,15 @@ fn a_reward_that_is_listed_as_cancelled_and_as_redeemed_is_partial_in_either_ord
 }
 
 #[test]
-fn a_cancellation_that_lies_ahead_of_the_vendor_s_clock_is_no_proof_yet() {
+fn a_cancellation_ahead_of_the_vendors_clock_is_no_proof_yet() {
     let sent = Sent::new(&[]);
-    // Ten minutes, so that a slow test does not reach it; the limit of five seconds has a test beside the code.
+    // Ten minutes, so that a slow test stays below it. A unit test covers the limit of five seconds.
     sent.is_no_proof(&json!({"set": {"dateCancelled": sent.at + 600_000}}));
     sent.honest_answers_prove_it();
 }
 
 #[test]
-fn an_old_proof_whose_rewards_cannot_be_read_again_is_no_success() {
+fn verifying_an_old_proof_with_unreadable_rewards_fails() {
     let sent = Sent::new(&[]);
     sent.honest_answers_prove_it();
     sent.say(&json!({"set": {"accountId": "ann@example.com"}}));
@@ -248,9 +248,9 @@ fn an_old_proof_whose_rewards_cannot_be_read_again_is_no_success() {
 }
 
 #[test]
-fn a_damaged_answer_by_graphql_is_not_hidden_by_asking_get_rewards() {
+fn a_damaged_graphql_response_is_not_hidden_by_get_rewards() {
     let (sim, home, order, cancelled) = sent_by_graphql();
-    // Get Rewards says that it is cancelled; GraphQL says two things under one key.
+    // Get Rewards says that it is cancelled; GraphQL has a duplicate key with two values.
     let mut twice = cancelled.clone();
     twice["repeat"] = json!({"dateModified": 1});
     sim.rewrite(&order.reward_ids[1], &twice);
@@ -260,7 +260,7 @@ fn a_damaged_answer_by_graphql_is_not_hidden_by_asking_get_rewards() {
     assert_eq!(home.run(&["verify", "1", "--json"]).state(), "confirmed");
 }
 
-/// A retraction that was sent, with rewards that were read by GraphQL; the first is cancelled, and the second is not.
+/// A retraction that was sent, with rewards that were read by GraphQL; the first is cancelled, the second is not.
 fn sent_by_graphql() -> (Sim, Home, Example, Value) {
     let sim = Sim::start(&["--participants", "400", "--link-in", "graphql", "--rule-works", "off"]);
     let home = Home::new(&sim);
@@ -274,7 +274,7 @@ fn sent_by_graphql() -> (Sim, Home, Example, Value) {
 }
 
 #[test]
-fn a_statement_of_a_list_under_another_account_or_none_is_heard() {
+fn a_statement_in_a_list_counts_even_under_another_account_or_none() {
     let (sim, home, order, cancelled) = sent_by_graphql();
     for user in
         [json!(null), json!({"id": "u", "accountId": "other"}), json!({"id": "u", "accountId": " x"}), json!({})]
@@ -291,7 +291,7 @@ fn a_statement_of_a_list_under_another_account_or_none_is_heard() {
 }
 
 #[test]
-fn what_was_planned_by_graphql_is_not_proven_by_get_rewards_alone() {
+fn a_plan_made_by_graphql_is_not_proven_by_get_rewards_alone() {
     let (sim, home, order, cancelled) = sent_by_graphql();
     sim.rewrite(&order.reward_ids[1], &cancelled);
     sim.post("set?graphql-schema=old");
@@ -303,7 +303,7 @@ fn what_was_planned_by_graphql_is_not_proven_by_get_rewards_alone() {
 }
 
 #[test]
-fn a_crawl_keeps_the_statement_that_stands() {
+fn a_crawl_keeps_the_statement_against_a_cancellation() {
     let sent = Sent::new(&[]);
     let (cancelled, standing) = (json!({"dateCancelled": sent.at + 100}), json!({"dateCancelled": null}));
     for (one, other) in [(&cancelled, &standing), (&standing, &cancelled)] {
@@ -330,7 +330,7 @@ fn an_action_that_was_cancelled_elsewhere_names_what_was_lost() {
 }
 
 #[test]
-fn a_reward_has_one_state_whichever_api_was_asked() {
+fn a_reward_has_the_same_state_in_every_api() {
     let sim = Sim::start(&["--participants", "400", "--link-in", "graphql"]);
     let home = Home::new(&sim);
     home.check(&["crawl", "--source", "graphql"], 0);
@@ -349,7 +349,7 @@ fn a_reward_has_one_state_whichever_api_was_asked() {
 
 #[test]
 fn the_vendor_s_clock_decides_what_has_expired() {
-    // Ninety seconds is no reason to refuse anything, and enough to be wrong about an expiry.
+    // Ninety seconds stop nothing, and are enough for a wrong decision about an expiry.
     let sent = Sent::new(&["--clock", "-90s"]);
     let given = json!(sent.at - 9 * DAY);
     // By the vendor's clock they expire in a minute; by this machine's they have expired, and it is too late.
@@ -365,14 +365,14 @@ fn the_vendor_s_clock_decides_what_has_expired() {
 }
 
 #[test]
-fn a_clock_that_is_far_from_the_vendor_s_blocks_what_depends_on_it() {
+fn a_clock_far_from_the_vendors_blocks_sends_and_proofs() {
     let sent = Sent::new(&[]);
     // Eight days ahead of the vendor: a reward that expires in a week has not expired.
     sent.sim.post("set?clock=-192h");
     let given = json!(sent.at - 30 * DAY);
     let ran = sent.is_no_proof(&json!({"set": {"dateGiven": given, "dateExpires": sent.at - DAY}}));
     assert!(ran.stderr.contains("ahead of the vendor's"), "{}", ran.stderr);
-    // Nor is anything sent.
+    // Nothing is sent either.
     let another = sent.sim.another("plain");
     let ran = sent.home.check(&["retract", &another.order_id, "--yes"], 5);
     assert!(ran.stdout.contains("stop (clock)"), "{}", ran.stdout);
@@ -380,7 +380,7 @@ fn a_clock_that_is_far_from_the_vendor_s_blocks_what_depends_on_it() {
     assert!(doctor.stdout.contains("ahead of the vendor's"), "{}", doctor.stdout);
     let status = sent.home.run(&["status", "--check"]);
     assert!(status.stdout.contains("PROBLEM: this machine's clock"), "{}", status.stdout);
-    // An answer without a date says nothing about the time.
+    // A response without a date says nothing about the time.
     sent.sim.post("set?clock=0s&date=off");
     let ran = sent.home.check(&["retract", &another.order_id, "--yes"], 5);
     assert!(ran.stdout.contains("carry no Date"), "{}", ran.stdout);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, wait_until};
 
-/// A home with these lines for the two hosts, and a start as careful as by default.
+/// A home with these settings for the two hosts, and the default start concurrency.
 fn home(sim: &Sim, advocate: &str, brand: &str) -> Home {
     let home = Home::new(sim);
     configure(&home, advocate, brand);
@@ -27,7 +27,7 @@ fn refused(sim: &Sim) -> u64 {
     sim.record()["rate_limited"].as_u64().expect("a count")
 }
 
-/// What `recoup status` says of a host.
+/// The quota of a host in `recoup status`.
 fn quota_of(home: &Home, host: &str) -> Value {
     let status = home.check(&["status", "--json"], 0).object();
     let lines = status["quota"].as_array().cloned().expect("a list");
@@ -93,7 +93,7 @@ fn two_processes_share_one_quota_without_exceeding_it() {
 }
 
 #[test]
-fn the_second_process_honours_what_the_first_was_told() {
+fn the_second_process_obeys_the_pause_of_the_first() {
     let sim = Sim::start(&["--participants", "200", "--quota", "40", "--limit-header", "retry-after"]);
     let home = home(&sim, "", "");
     let ran = home.check(&["crawl", "--source", "participants", "--max-wait", "1m", "--json"], 8);
@@ -110,7 +110,7 @@ fn the_second_process_honours_what_the_first_was_told() {
 }
 
 #[test]
-fn a_parked_crawl_comes_back_and_keeps_within_every_window() {
+fn a_parked_crawl_resumes_and_stays_within_every_window() {
     let sim = Sim::start(&["--participants", "100", "--quota", "80", "--window", "6s"]);
     let home = home(&sim, "", "");
     home.check(&["crawl", "--source", "participants", "--park"], 8);
@@ -122,20 +122,20 @@ fn a_parked_crawl_comes_back_and_keeps_within_every_window() {
 }
 
 #[test]
-fn a_crawl_ends_at_the_number_of_requests_that_was_set_and_the_next_goes_on() {
+fn a_crawl_ends_at_max_requests_and_the_next_resumes() {
     let sim = Sim::start(&["--participants", "200"]);
     let home = home(&sim, "", "");
     let ran = home.check(&["crawl", "--source", "participants", "--max-requests", "50", "--json"], 8);
     assert_eq!(ran.error_kind(), "parked");
     assert_eq!(sim.requests(), 50);
-    assert!(ran.stdout.contains("--max-requests") && ran.stdout.contains("goes on"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("--max-requests") && ran.stdout.contains("resumes"), "{}", ran.stdout);
     let outcome = home.crawl().object();
     assert_eq!((&outcome["complete"], &outcome["resumed"]), (&Value::Bool(true), &Value::Bool(true)));
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a moment that the binary sees by its own clock")]
-fn a_crawl_ends_at_the_moment_that_was_set_and_the_next_goes_on() {
+fn a_crawl_ends_at_until_and_the_next_resumes() {
     let sim = Sim::start(&["--participants", "600", "--latency", "20ms"]);
     let home = home(&sim, "", "");
     home.check(&["crawl", "--source", "participants", "--until", "2020-01-01T00:00:00Z"], 8);
@@ -150,7 +150,7 @@ fn a_crawl_ends_at_the_moment_that_was_set_and_the_next_goes_on() {
 }
 
 #[test]
-fn a_rate_that_nobody_told_is_learned_with_few_refusals() {
+fn an_unpublished_rate_is_learned_with_few_refusals() {
     let sim = Sim::start(&["--participants", "700", "--rate", "100", "--limit-header", "none"]);
     let home = home(&sim, "", "");
     home.crawl();
@@ -161,7 +161,7 @@ fn a_rate_that_nobody_told_is_learned_with_few_refusals() {
 }
 
 #[test]
-fn a_rate_that_was_set_is_never_met() {
+fn a_configured_rate_never_meets_the_limit() {
     let sim = Sim::start(&["--participants", "300", "--rate", "100"]);
     let home = home(&sim, "", "");
     home.check(&["crawl", "--source", "participants", "--rate", "100/s"], 0);
@@ -169,7 +169,7 @@ fn a_rate_that_was_set_is_never_met() {
 }
 
 #[test]
-fn a_killed_process_costs_the_budget_a_lease_and_no_more() {
+fn a_killed_process_costs_at_most_its_lease() {
     let sim = Sim::start(&["--participants", "600", "--latency", "10ms"]);
     let home = home(&sim, "quota = '1000/h'", "");
     let mut crawl = home.command(&["crawl", "--source", "participants"]).spawn().expect("it starts");
@@ -177,13 +177,13 @@ fn a_killed_process_costs_the_budget_a_lease_and_no_more() {
     crawl.kill().expect("it can be killed");
     crawl.wait().expect("it ends");
     let (sent, used) = (sim.requests(), number(&quota_of(&home, "advocate")["used"]));
-    // A lease of twenty, and the next one that was fetched ahead.
+    // One lease of twenty, and a prefetched one.
     assert!((sent..=sent + 40).contains(&used), "{used} of {sent}");
     home.crawl();
 }
 
 #[test]
-fn a_wait_that_no_host_can_mean_is_capped_said_and_cleared_by_a_person() {
+fn an_implausible_pause_is_capped_reported_and_can_be_cleared() {
     let sim = Sim::start(&["--participants", "50"]);
     let home = home(&sim, "", "");
     home.crawl();
@@ -222,7 +222,7 @@ fn a_wait_that_no_host_can_mean_is_capped_said_and_cleared_by_a_person() {
 }
 
 #[test]
-fn what_recoup_has_counted_itself_is_not_cleared() {
+fn a_pause_that_recoup_counted_is_not_cleared() {
     let sim = Sim::start(&["--participants", "100"]);
     let home = home(&sim, "quota = '40/h'", "");
     home.check(&["crawl", "--source", "participants", "--park"], 8);
@@ -234,9 +234,9 @@ fn what_recoup_has_counted_itself_is_not_cleared() {
 }
 
 #[test]
-fn the_time_to_follow_bounds_waits_for_the_quota_as_well() {
+fn the_wait_flag_bounds_pauses_for_the_quota_too() {
     let sim = Sim::start(&["--participants", "400"]);
-    // Less than the hour is left of the window that a retraction may wait: without the bound each of these takes an hour.
+    // A retraction may wait for the rest of the window, less than an hour: without the bound each of these would take an hour.
     let mut parked = 0;
     for (limit, flag) in [(1, &["--wait", "1s"][..]), (2, &["--wait", "1s"]), (3, &["--wait", "1s"]), (2, &[])] {
         let home = home(&sim, "", "");
@@ -260,7 +260,7 @@ fn the_time_to_follow_bounds_waits_for_the_quota_as_well() {
                 "sent, and followed for as long as the settings say"
             );
             if sim.deletes().len() == before {
-                // It was parked before the send: there is nothing to verify.
+                // It parked before the send, so there is nothing to verify.
                 break;
             }
         }

@@ -11,7 +11,7 @@ use crate::support::{Home, Sim, size, wait_until};
 
 const FAULTS: [&str; 9] = ["none", "none", "none", "400", "401", "500-after", "reset-before", "reset-after", "empty"];
 
-/// Where it is killed with the feature `failpoints`.
+/// The crash points, with the feature `failpoints`.
 const POINTS: [&str; 8] =
     ["planned", "sending", "answered", "queued", "completed", "proven", "planned:2", "answered:2"];
 
@@ -21,12 +21,12 @@ struct Model {
     dice: fastrand::Rng,
     orders: Vec<String>,
     rewards: Vec<String>,
-    /// How often a person asked for a further attempt, by order.
+    /// How often a person ordered a further attempt, by order.
     resends: BTreeMap<String, usize>,
     done: Vec<String>,
 }
 
-/// A home in which the list of submissions may be read at once.
+/// A home that may read the list of submissions at once.
 fn home_of(sim: &Sim) -> Home {
     let home = Home::new(sim);
     home.configure_more("list_after = '1ms'");
@@ -60,18 +60,18 @@ impl Model {
         }
     }
 
-    /// Goes on with the two main files alone, as after `cp` without their logs.
+    /// Continues with copies of the two main files, without their logs.
     fn go_on_with_a_copy(&mut self) {
         self.done.push("copied the main files alone".to_owned());
         let copy = copy_main_files(&self.home, home_of(&self.sim));
         let audit = copy.run(&["audit", "verify"]);
-        // A process that was killed in the middle of a checkpoint leaves half a file: that is said, and it is copied with its log.
+        // A kill during a checkpoint leaves half a file. That is reported, and the file is copied again with its log.
         if !audit.stdout.contains("half a copy") {
             self.home = copy;
         }
     }
 
-    /// A ledger with two names sends by neither.
+    /// A ledger with two names sends under neither.
     fn try_a_second_name(&mut self, order: &str) {
         if !self.home.ledger().exists() {
             return;
@@ -93,7 +93,7 @@ impl Model {
         self.orders[self.dice.usize(0..self.orders.len())].clone()
     }
 
-    /// Runs it, or kills it at some request, or between two steps.
+    /// Runs a command, or kills it at some request or between two steps.
     fn run(&mut self, args: &[&str]) {
         if cfg!(feature = "failpoints") && self.dice.u8(0..6) == 0 {
             let point = POINTS[self.dice.usize(0..POINTS.len())];
@@ -182,7 +182,7 @@ impl Model {
         }
         let audit = self.home.run(&["audit", "verify"]);
         if audit.stderr.contains("nothing was ever retracted here") {
-            // It was killed before the file had its schema, and so before anything could be sent.
+            // It was killed before the file had its schema, so before anything could be sent.
             assert_eq!(self.sim.deletes().len(), 0, "{}", told());
             return;
         }
@@ -194,7 +194,7 @@ impl Model {
                 actions.insert(id.to_owned(), action);
             }
         }
-        // The ledger as it is on the disk, after whatever was killed.
+        // The ledger on disk after a kill.
         let ledger = rusqlite::Connection::open(self.home.ledger()).expect("the ledger");
         let mut rows = ledger
             .prepare(
@@ -222,7 +222,7 @@ impl Model {
                     assert!(!by_us || linked.contains(reward), "{reward} went and is not in the ledger: {}", told());
                 }
             }
-            // What the credentials kept from being looked at was not done, and may go again.
+            // Refused credentials prove that nothing was done, so it may be sent again.
             if !matches!(delete["answered"].as_str(), Some("401" | "403" | "429")) {
                 *sent.entry(id).or_default() += 1;
             }
@@ -239,12 +239,12 @@ impl Model {
                 assert!(rewards.iter().all(gone), "{id} is confirmed, and {rewards:?}: {}", told());
             }
         }
-        // What a person sends again once it was not received is a second one to the simulator; they were counted above.
+        // A resend after `not_received` is a second send to the simulator; it was counted above.
         let by_hand = |what: &str| {
             what.starts_with("duplicate dispatch: ")
                 && sent.keys().any(|id| what.contains(&format!(" {id},")) && self.resends.contains_key(&order_of(id)))
         };
-        // A process that is killed right after it heard of a wait has told nobody.
+        // A process that is killed right after it received a pause has not stored it.
         let unheard = |what: &str| {
             what.ends_with("before the wait was over") && self.done.iter().any(|step| step.contains("(killed"))
         };
@@ -263,10 +263,10 @@ fn walk(seed: u64, steps: usize) {
     assert!(!model.sim.deletes().is_empty(), "nothing was ever sent: {:#?}", model.done);
 }
 
-/// 3 walks of 25 steps, or as many as `TEST_WALKS` and `TEST_STEPS` say.
+/// 3 walks of 25 steps, or the numbers in `TEST_WALKS` and `TEST_STEPS`.
 #[cfg(unix)]
 #[test]
-fn whatever_happens_in_whatever_order_nothing_is_sent_twice_and_nothing_is_called_done_that_is_not() {
+fn in_any_order_of_commands_nothing_is_sent_twice_and_only_done_is_called_done() {
     let steps = size("TEST_STEPS", 25);
     for seed in 1..=size("TEST_WALKS", 3) {
         walk(seed as u64, steps);

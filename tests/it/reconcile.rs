@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready};
 
-/// What the amounts of [`refunds`] are.
+/// The meaning of the amounts in [`refunds`].
 const MEANS: [&str; 4] = ["--amount-column", "new amount", "--amount-means", "new-amount"];
 
 /// The n-th order of a kind.
@@ -21,7 +21,7 @@ fn example(sim: &Sim, kind: &str, n: usize) -> Value {
 
 /// Writes a CSV file of orders with their refund dates and amounts.
 fn refunds(home: &Home, rows: &[(&str, &str, &str)]) -> String {
-    // The third is what the order costs now: nothing, if it is left blank.
+    // The third column is what the order costs now; an empty cell means 0.
     let mut text = "Order ID,refunded_at,new amount,E-Mail\n".to_owned();
     for (order_id, refunded_at, amount) in rows {
         let amount = if amount.is_empty() { "0.00" } else { amount };
@@ -112,7 +112,7 @@ fn every_class_comes_from_one_tenant() {
     assert!(rows[9]["note"].as_str().is_some_and(|note| note.contains("scientific")), "{}", rows[9]);
     assert_eq!((&rows[10]["duplicate_of"], &rows[10]["worth"]), (&Value::from(4), &Value::Array(Vec::new())));
 
-    // Every reward once, whatever it became.
+    // Every reward is counted once, whatever its state.
     let totals = &object["totals"];
     for (share, of) in [("at_stake", 2), ("not_confirmed", 1), ("lost", 4), ("taken_back", 0)] {
         assert!(!totals[share]["worth"].as_array().expect("a worth").is_empty(), "{share}: {totals}");
@@ -132,7 +132,7 @@ fn every_class_comes_from_one_tenant() {
 }
 
 #[test]
-fn a_person_sees_totals_and_what_needs_somebody() {
+fn the_text_shows_totals_and_the_orders_that_need_action() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let (proven, unbacked) = (order(&sim, "plain", 0), order(&sim, "plain", 1));
     let (standing, late) = (order(&sim, "plain", 2), order(&sim, "all_redeemed", 0));
@@ -164,7 +164,7 @@ fn a_person_sees_totals_and_what_needs_somebody() {
 }
 
 #[test]
-fn more_rows_than_a_person_reads_are_cut_and_said() {
+fn a_long_list_of_rows_is_cut_with_a_notice() {
     let (sim, home) = ready(&["--participants", "2000"]);
     let truth = sim.truth();
     let ids = truth.iter().flat_map(|line| line["order_ids"].as_array().into_iter().flatten());
@@ -218,7 +218,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
         &["reconcile", &file, "--out", &path, "--order-column", "Ref", "--ignore-column", "Notiz", "--force"],
         6,
     );
-    // Its own outcomes are a file of refunds, too.
+    // Its own outcome file is a refund file too.
     let again = home.path("again.ndjson").display().to_string();
     home.check(&["reconcile", &path, "--out", &again, "--order-column", "Ref", "--ignore-column", "Notiz"], 6);
     let text = std::fs::read_to_string(home.path("again.ndjson")).expect("the outcomes");
@@ -226,7 +226,7 @@ fn the_outcome_file_is_the_shops_with_columns_added() {
 }
 
 #[test]
-fn a_no_is_only_as_good_as_the_index_and_the_ledger() {
+fn an_absence_depends_on_index_and_ledger() {
     let (sim, home) = ready(&[]);
     let proven = order(&sim, "plain", 0);
     home.check(&["retract", &proven, "--yes"], 0);
@@ -235,7 +235,7 @@ fn a_no_is_only_as_good_as_the_index_and_the_ledger() {
         classes(&home.check(&["reconcile", &file, MEANS[0], MEANS[1], MEANS[2], MEANS[3], "--json"], 0)),
         ["confirmed", "not_a_referral"]
     );
-    // Without the ledger everything would look as if somebody else had cancelled it.
+    // Without the ledger every cancellation would look like one made elsewhere.
     let kept = home.path("kept.db");
     std::fs::rename(home.ledger(), &kept).expect("moved away");
     assert_eq!(

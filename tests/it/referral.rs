@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Example, Home, Ran, Sim, ready};
 
-/// What the vendor knows of links by GraphQL alone, so that rewards and referral come in one document.
+/// A tenant whose links only GraphQL shows, so that one query reads rewards and referral.
 fn by_graphql(flags: &[&str]) -> (Sim, Home) {
     let mut all = vec!["--participants", "400", "--link-in", "graphql"];
     all.extend(flags);
@@ -15,7 +15,7 @@ fn by_graphql(flags: &[&str]) -> (Sim, Home) {
     (sim, home)
 }
 
-/// Retracts a plain order, as text.
+/// Retracts a plain order, with text output.
 #[track_caller]
 fn retracted(sim: &Sim, home: &Home, code: i32) -> (Example, Ran) {
     let order = sim.example("plain");
@@ -68,7 +68,7 @@ fn rewards_that_cancelled_prove_it_although_the_referral_stays_converted() {
 }
 
 #[test]
-fn a_referral_that_started_again_does_not_outweigh_a_reward_that_stands() {
+fn a_started_referral_does_not_outweigh_an_uncancelled_reward() {
     let (sim, home) = ready(&[]);
     let standing = sim.example("plain").reward_ids[1].clone();
     sim.rewrite(&standing, &json!({"set": {"dateCancelled": null}}));
@@ -82,7 +82,7 @@ fn a_referral_that_started_again_does_not_outweigh_a_reward_that_stands() {
 }
 
 #[test]
-fn a_referral_that_cannot_be_read_stops_nothing_and_is_said() {
+fn an_unreadable_referral_stops_nothing_and_is_reported() {
     for (setting, says) in
         [("forbidden", "the token may not read referrals"), ("no-field", "the vendor does not know it")]
     {
@@ -119,7 +119,7 @@ fn a_reward_that_only_the_referral_names_is_read_indexed_and_blocks_the_proof() 
 }
 
 #[test]
-fn a_reward_that_turns_up_in_the_referral_after_the_send_blocks_the_proof_until_it_is_cancelled() {
+fn a_reward_that_appears_in_the_referral_after_the_send_blocks_the_proof_until_cancelled() {
     let (sim, home) = by_graphql(&["--rule-works", "off"]);
     let (order, _) = retracted(&sim, &home, 7);
     sim.post(&format!("cancel?action={}", order.action_ids[0]));
@@ -156,7 +156,7 @@ fn a_reward_of_the_referral_without_any_link_is_named() {
 }
 
 #[test]
-fn a_proof_falls_if_the_referral_names_a_reward_that_stands() {
+fn a_proof_falls_if_the_referral_names_an_uncancelled_reward() {
     let (sim, home) = by_graphql(&[]);
     retracted(&sim, &home, 0);
     sim.post("set?referral-rewards=third");
@@ -181,7 +181,7 @@ fn an_order_costs_one_request_more_before_and_one_after_by_rest_and_none_by_grap
     let graphql = |field: &str| record["graphql"][field].as_u64().expect("a count");
     assert_eq!(asked(&sim, "GET referral by id"), 0);
     assert!(graphql("referral") >= 2, "{record}");
-    // Every referral came beside rewards that were asked for anyway.
+    // Every referral came with a query for rewards.
     assert_eq!(asked(&sim, "POST graphql"), graphql("rewards") + graphql("programs"), "{record}");
 }
 

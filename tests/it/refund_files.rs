@@ -19,7 +19,7 @@ impl Three<'_> {
         self.0[n].full()
     }
 
-    /// The text with `{0}` to `{2}` for the orders and `{t0}` to `{t2}` for what they cost, `{day}` and `{tag}` for today: the
+    /// Replaces `{0}` to `{2}` with the orders, `{t0}` to `{t2}` with their totals, and `{day}` and `{tag}` with today: the
     /// simulator's orders are a few days old.
     fn fill(&self, text: &str) -> String {
         let mut filled = text.replace("{day}", &day("%Y-%m-%d")).replace("{tag}", &day("%d.%m.%Y"));
@@ -30,7 +30,7 @@ impl Three<'_> {
     }
 }
 
-/// Today, in a form of dates.
+/// Today, in this date format.
 fn day(form: &str) -> String {
     now().strftime(form).to_string()
 }
@@ -248,7 +248,7 @@ fn encodings_of_spreadsheets_are_read() {
 }
 
 #[test]
-fn a_column_that_may_speak_against_a_refund_stops_the_file_until_it_is_explained() {
+fn a_column_that_may_contradict_a_refund_stops_the_file_until_explained() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     let text = Three(&orders).fill("order_id,Zustand\n{0},erledigt\n{1},offen\n{2},\n");
@@ -262,7 +262,7 @@ fn a_column_that_may_speak_against_a_refund_stops_the_file_until_it_is_explained
     assert_eq!(told[..2], ["confirmed", "not refunded"]);
     assert!(told[2].starts_with("stopped: unclear: "), "{told:?}");
     assert_eq!(sim.deletes().len(), 1);
-    // Once for all, in the settings.
+    // The same by a setting.
     home.configure_more(
         "[refund_format.erp]\nrecognise_by = ['order_id', 'Zustand']\norder_column = 'order_id'\nstatus_column = 'Zustand'\nrefunded_when = ['erledigt']",
     );
@@ -357,7 +357,7 @@ fn more_than_a_hundred_rows_do_not_switch_off_the_comparison_with_the_action() {
 }
 
 #[test]
-fn what_is_in_another_currency_than_the_action_is_neither_reversed_nor_adjusted() {
+fn a_refund_in_another_currency_is_neither_reversed_nor_adjusted() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     let text = Three(&orders).fill(
@@ -391,7 +391,7 @@ fn a_second_refund_in_part_does_not_overwrite_the_first() {
 }
 
 #[test]
-fn a_list_that_speaks_against_a_refund_sends_nothing() {
+fn a_list_that_contradicts_a_refund_sends_nothing() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 3);
     for (text, says) in [
@@ -404,7 +404,7 @@ fn a_list_that_speaks_against_a_refund_sends_nothing() {
         ("order,Entscheidung\n{0},abgelehnt\n", "looks like a status"),
         ("order,ok\n{0},\u{2717}\n", "looks like a status"),
         ("order_id,amount\n{0},0.00\n{1},0.00\n", "--amount-means"),
-        // A word that recoup does not know may say anything.
+        // A word that recoup does not know may mean anything.
         ("order_id,tila\n{0},hylätty\n", "that recoup does not know"),
         ("order_id,st\n{0},P\n{1},R\n", "that recoup does not know"),
         ("order_id,x\n{0},X\n{1},\n", "that recoup does not know"),
@@ -422,7 +422,7 @@ fn a_list_that_speaks_against_a_refund_sends_nothing() {
 }
 
 #[test]
-fn a_refund_of_the_future_is_unclear() {
+fn a_refund_dated_in_the_future_is_unclear() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = simple(&sim, 1);
     let text = format!("order_id,refunded_at\n{},2098-06-01\n", orders[0].order);
@@ -474,7 +474,7 @@ fn an_undated_file_has_one_answer_in_reconcile_and_retract() {
 }
 
 #[test]
-fn a_reversal_file_is_written_only_of_what_was_refunded_in_full() {
+fn a_reversal_file_has_only_orders_refunded_in_full() {
     let (sim, home) = ready(&["--participants", "4000"]);
     let orders = simple(&sim, 3);
     let from = home.path("orders.csv");
@@ -488,7 +488,7 @@ fn a_reversal_file_is_written_only_of_what_was_refunded_in_full() {
 }
 
 #[test]
-fn a_flag_for_columns_without_a_file_is_wrong_usage() {
+fn a_column_flag_without_a_file_is_a_usage_error() {
     let (_sim, home) = ready(&["--participants", "50"]);
     for args in [
         ["retract", "1001", "--status-column", "Status"].as_slice(),

@@ -58,7 +58,7 @@ fn already_retracted_is_success_that_sends_nothing() {
     let again = home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
     assert_eq!(again.state(), "confirmed");
     assert_eq!(again.object()["retractions"][0]["sent_now"], false);
-    // Not even when the index is gone: the ledger remembers.
+    // The same holds without the index: the ledger knows it.
     std::fs::remove_file(home.database()).expect("the index");
     home.check(&["retract", &order.order_id, "--yes", "--json"], 0);
     assert_eq!(sim.deletes().len(), 1);
@@ -96,7 +96,7 @@ fn a_dry_run_sends_nothing_and_writes_no_ledger() {
 }
 
 #[test]
-fn without_a_terminal_and_without_yes_nothing_is_even_asked() {
+fn without_a_terminal_and_yes_nothing_is_sent() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     sim.post("record/reset");
@@ -107,8 +107,8 @@ fn without_a_terminal_and_without_yes_nothing_is_even_asked() {
 }
 
 #[test]
-fn every_answer_to_the_delete_has_its_own_end() {
-    // fault, exit code, state, state after `verify` once the vendor behaves again
+fn every_response_to_the_delete_leads_to_its_state() {
+    // fault, exit code, state, state after `verify` with a working vendor
     let table = [
         ("400", 1, "failed", "failed"),
         ("401", 3, "planned", "planned"),
@@ -141,7 +141,7 @@ fn every_answer_to_the_delete_has_its_own_end() {
         let waited_out = usize::from(fault.starts_with("429"));
         assert_eq!(arrived, 1 + waited_out, "{fault}: {:?}", sim.deletes());
 
-        // Whatever happened, asking again never sends again by itself, unless nothing was done.
+        // Whatever happened, a second run never sends again automatically, unless nothing was done.
         sim.post("set?delete-fault=none");
         home.run(&["verify"]);
         let again = home.run(&["retract", &order.order_id, "--yes", "--json", "--wait", "200ms"]);
@@ -159,7 +159,7 @@ fn every_answer_to_the_delete_has_its_own_end() {
 }
 
 #[test]
-fn an_unknown_retraction_says_what_a_person_should_look_at() {
+fn an_unknown_retraction_says_what_to_check() {
     let (sim, home) = ready(&["--delete-fault", "reset-before"]);
     let order = sim.example("plain");
     let ran = home.check(&["retract", &order.order_id, "--yes", "--wait", "100ms"], 7);
@@ -168,7 +168,7 @@ fn an_unknown_retraction_says_what_a_person_should_look_at() {
 }
 
 #[test]
-fn a_refused_retraction_is_sent_again_only_when_a_person_says_so() {
+fn a_refused_retraction_is_sent_again_only_if_a_person_orders_it() {
     let (sim, home) = ready(&["--known-dispositions", "RETRACTION"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--disposition", "Wrong Code"], 1);
@@ -193,7 +193,7 @@ fn a_host_that_cannot_be_reached_leaves_it_planned() {
 }
 
 #[test]
-fn a_program_rule_that_does_nothing_ends_unconfirmed_and_verify_carries_it_on() {
+fn an_ineffective_program_rule_ends_unconfirmed_and_verify_continues() {
     let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain");
     let ran = home.check(&["retract", &order.order_id, "--yes", "--wait", "300ms"], 7);
@@ -208,7 +208,7 @@ fn a_program_rule_that_does_nothing_ends_unconfirmed_and_verify_carries_it_on() 
 }
 
 #[test]
-fn queued_at_the_end_of_the_wait_is_not_done() {
+fn a_queued_retraction_at_the_end_of_the_wait_is_not_done() {
     let (sim, home) = ready(&["--complete-delay", "1h"]);
     let order = sim.example("plain");
     let ran = home.check(&["retract", &order.order_id, "--yes", "--json", "--wait", "100ms"], 7);
@@ -228,7 +228,7 @@ fn what_was_redeemed_is_lost_and_named() {
 }
 
 #[test]
-fn nothing_is_sent_where_nothing_can_be_taken_back() {
+fn nothing_is_sent_if_no_reward_can_be_cancelled() {
     let (sim, home) = ready(&["--participants", "5000"]);
     let too_late = sim.example("all_redeemed");
     home.check(&["retract", &too_late.order_id, "--yes"], 5);
@@ -245,13 +245,13 @@ fn nothing_is_sent_where_nothing_can_be_taken_back() {
 }
 
 #[test]
-fn an_unfamiliar_action_id_must_be_named() {
+fn an_unfamiliar_action_id_must_be_given_by_flag() {
     let (sim, home) = ready(&["--participants", "5000"]);
     let order = sim.example("unfamiliar_action");
     let refused = home.check(&["retract", &order.order_id, "--yes"], 5);
     assert!(refused.stderr.contains("does not look like an ActionId"), "{}", refused.stderr);
     home.check(&["retract", &order.order_id, "--yes", "--dry-run", "--action-id", &order.action_ids[0]], 0);
-    // Or the place where it was found is configured.
+    // Or the mapping is configured.
     home.configure_more("[mapping]\naction_id = '$.actionId'");
     home.check(&["crawl", "--from-raw"], 0);
     home.check(&["retract", &order.order_id, "--yes", "--dry-run"], 0);
@@ -272,14 +272,14 @@ fn the_order_id_and_the_action_tracker_are_the_explicit_fallback() {
     assert_eq!(params["OrderId"], order.order_id.as_str());
     assert_eq!(params["ActionTrackerId"], order.action_tracker_id.as_str());
     assert_eq!(params["Amount"], "0");
-    // Naming an order is refused where its action is known.
+    // Sending by order ID is refused if its action is known.
     let plain = sim.example("plain");
     home.check(&["retract", &plain.order_id, "--yes", "--action-tracker", "1"], 5);
     assert_eq!(sim.deletes().len(), 1);
 }
 
 #[test]
-fn an_index_that_reality_has_left_behind_stops_it() {
+fn an_outdated_index_stops_the_retraction() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     sim.post(&format!("delete-reward?id={}", order.reward_ids[0]));
@@ -299,14 +299,14 @@ fn an_index_that_reality_has_left_behind_stops_it() {
 }
 
 #[test]
-fn two_people_at_once_send_once() {
+fn two_processes_send_one_retraction_once() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain");
     let args = ["retract", order.order_id.as_str(), "--yes", "--json"];
     let running: Vec<_> = (0..6).map(|_| home.command(&args).spawn().expect("it starts")).collect();
     for child in running {
         let ran = Ran::of(&args, child.wait_with_output().expect("it ends"));
-        // A process that came while another wrote an event says so; what it never does is send.
+        // A process that ran while another one wrote an event reports that; it never sends.
         assert!(matches!(ran.code, Some(0 | 1 | 7)), "{ran:?}");
     }
     assert_eq!(sim.deletes().len(), 1, "{:?}", sim.deletes());
@@ -314,13 +314,13 @@ fn two_people_at_once_send_once() {
 }
 
 #[test]
-fn a_submission_error_is_a_refusal_only_when_the_vendor_has_had_its_time() {
+fn a_submission_error_is_a_failure_only_after_the_settle_time() {
     let (sim, home) = ready(&["--submission-error", "ACTIONTRACKER_NOT_FOUND"]);
     let order = sim.example("plain");
     let ran = home.check(&["retract", &order.order_id, "--yes", "--json"], 7);
     assert_eq!(ran.state(), "unconfirmed");
     assert!(ran.stderr.contains("ACTIONTRACKER_NOT_FOUND"), "{}", ran.stderr);
-    // Not even a person sends it again while the vendor may still be at it.
+    // A resend is refused while the vendor may still process the first one.
     home.check(&["retract", &order.order_id, "--yes", "--resend", "--reason", "mended"], 5);
     assert_eq!(sim.deletes().len(), 1);
     home.configure_more("settle = '1ms'");
@@ -343,7 +343,7 @@ fn a_queued_uri_on_another_host_is_not_followed() {
 }
 
 #[test]
-fn a_token_that_may_only_read_leaves_it_planned() {
+fn a_read_only_token_leaves_it_planned() {
     let sim = Sim::start(&["--participants", "400"]);
     let home = Home::new(&sim).set("RECOUP_AUTH_TOKEN", "read-only-token");
     home.crawl();
@@ -398,8 +398,8 @@ fn ctrl_c_while_following_loses_nothing() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn killed_between_every_two_steps_it_is_sent_at_most_once() {
-    // The point, whether the DELETE had gone out, and the only states in which it may end.
+fn killed_between_any_two_steps_a_retraction_is_sent_at_most_once() {
+    // The crash point, whether the DELETE was sent, and the allowed states.
     let table: [(&str, bool, &[&str]); 6] = [
         ("planned", false, &["confirmed"]),
         ("sending", false, &["unknown"]),

@@ -10,7 +10,7 @@ use crate::support::{Home, Ran, Sim, ready, wait_until};
 
 const HEADER: &str = "ActionTrackerId,OrderId,Amount,Reason";
 
-/// Hands a file in, as the operator's own tools would; the vendor's ID of it.
+/// Submits a file, as the operator's own tools would. Returns the vendor's ID of it.
 fn hand_in(sim: &Sim, name: &str, content: &str) -> String {
     let mut stream = TcpStream::connect(&sim.addr).expect("the simulator listens");
     write!(
@@ -52,7 +52,7 @@ fn content(home: &Home, name: &str) -> String {
     fs::read_to_string(home.path(name)).expect("the file")
 }
 
-/// Checks until no line is open, or as long as it takes.
+/// Checks until no line is open.
 fn check_until(home: &Home, state: &str) -> Ran {
     let mut last = None;
     wait_until(&format!("a line that is {state}"), || {
@@ -85,7 +85,7 @@ fn the_file_is_the_vendors_and_its_lines_are_confirmed_by_their_rewards() {
     let status = home.check(&["status", "--json"], 0).object();
     assert_eq!(status["retractions"], serde_json::json!({"handed_over": 2}));
 
-    // Not handed in yet: nothing is claimed.
+    // It is not submitted yet, so nothing is claimed.
     let early = home.check(&["file", "check", "--json"], 7);
     assert_eq!(early.state(), "handed_over");
     let id = hand_in(&sim, NAME, &content(&home, NAME));
@@ -96,14 +96,14 @@ fn the_file_is_the_vendors_and_its_lines_are_confirmed_by_their_rewards() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(sim.deletes().is_empty() && sim.violations().is_empty());
-    // What is confirmed is not sent by the other road either.
+    // A confirmed order is not sent by API either.
     let again = home.check(&["retract", ids[0], "--yes", "--json"], 0);
     assert_eq!(again.object()["retractions"][0]["sent_now"], false);
     assert!(sim.deletes().is_empty());
 }
 
 #[test]
-fn no_order_goes_both_roads() {
+fn no_order_is_reversed_by_file_and_by_api() {
     let (sim, home) = ready(&["--participants", "1500"]);
     let orders = plain(&sim, 2);
     let (by_file, by_api) = (orders[0].0.as_str(), orders[1].0.as_str());
@@ -128,7 +128,7 @@ fn no_order_goes_both_roads() {
 }
 
 #[test]
-fn two_processes_at_once_take_one_road() {
+fn two_processes_use_only_one_channel_for_an_order() {
     let (sim, home) = ready(&["--participants", "1500", "--latency", "40ms"]);
     for (order, _) in plain(&sim, 3) {
         sim.post("record/reset");
@@ -149,12 +149,12 @@ fn two_processes_at_once_take_one_road() {
 }
 
 #[test]
-fn an_error_of_another_kind_is_a_refusal_and_the_order_goes_again_only_with_a_reason() {
+fn another_error_is_a_refusal_and_needs_a_reason_to_send_again() {
     let (sim, home) = ready(&[]);
     home.configure_more("settle = '1ms'");
     let (order, tracker) = plain(&sim, 1).remove(0);
     write(&home, &[&order], &[]).expect(0);
-    // Damaged on the way: its reason is gone.
+    // The row was damaged on the way: its reason is missing.
     let id = hand_in(&sim, "other.csv", &format!("{HEADER}\n{tracker},{order},0,\n"));
     let early = home.check(&["file", "check", "--json"], 7);
     assert_eq!(early.state(), "handed_over", "another name says nothing about it");
@@ -165,7 +165,7 @@ fn an_error_of_another_kind_is_a_refusal_and_the_order_goes_again_only_with_a_re
     });
     let text = home.check(&["status", "--retraction", "1"], 0).stdout;
     assert!(text.contains("MALFORMED"), "{text}");
-    // What was refused by one road goes by the other only when a person says why.
+    // An order that was refused by file needs a reason to be sent by API.
     home.check(&["retract", &order, "--yes", "--json"], 1);
     let again = ["retract", order.as_str(), "--yes", "--json", "--resend", "--reason", "the file lost its code"];
     assert_eq!(home.check(&again, 0).state(), "confirmed");
@@ -173,7 +173,7 @@ fn an_error_of_another_kind_is_a_refusal_and_the_order_goes_again_only_with_a_re
 }
 
 #[test]
-fn rewards_that_stay_after_all_the_time_are_unconfirmed() {
+fn rewards_that_are_not_cancelled_in_time_are_unconfirmed() {
     let (sim, home) = ready(&["--rule-works", "off"]);
     home.configure_more("settle = '1ms'");
     let (order, _) = plain(&sim, 1).remove(0);
@@ -182,7 +182,7 @@ fn rewards_that_stay_after_all_the_time_are_unconfirmed() {
     let ran = check_until(&home, "unconfirmed");
     ran.expect(7);
     assert!(ran.stdout.contains("Friend refunds a purchase"), "{}", ran.stdout);
-    // It was handed in, whatever came of it.
+    // It was submitted, whatever its result.
     let refused = home.check(&["file", "release", "1", "--ticket", "T-1"], 5);
     assert!(refused.stderr.contains("the vendor has"), "{}", refused.stderr);
     home.check(&["retract", &order, "--yes"], 7);
@@ -190,7 +190,7 @@ fn rewards_that_stay_after_all_the_time_are_unconfirmed() {
 }
 
 #[test]
-fn a_line_is_released_only_where_nothing_says_that_it_was_handed_in() {
+fn a_line_is_released_only_without_evidence_of_its_submission() {
     let (sim, home) = ready(&["--participants", "1500"]);
     let orders = plain(&sim, 2);
     write(&home, &[&orders[0].0], &[]).expect(0);
@@ -211,7 +211,7 @@ fn a_line_is_released_only_where_nothing_says_that_it_was_handed_in() {
 }
 
 #[test]
-fn a_list_says_tracker_reason_and_amount_and_what_is_not_whole_stays_out() {
+fn a_list_can_set_tracker_reason_and_amount_and_incomplete_rows_are_skipped() {
     let (sim, home) = ready(&["--participants", "3000"]);
     let orders = plain(&sim, 3);
     assert_eq!(orders.len(), 3);
@@ -254,13 +254,13 @@ fn a_list_says_tracker_reason_and_amount_and_what_is_not_whole_stays_out() {
     unknown.expect(5);
     assert!(unknown.stderr.contains("neither documented"), "{}", unknown.stderr);
 
-    // The file there is not replaced, not even by force, while its lines are open.
+    // The file is not replaced while its lines are open, even with --force.
     let one = |flags: &[&str]| {
         home.run(&[&["file", "write", &no_action.order_id, "--out", &out, "--yes", "--json"], flags].concat())
     };
     one(&["--action-tracker", &no_action.action_tracker_id]).expect(5);
     one(&["--action-tracker", &no_action.action_tracker_id, "--force"]).expect(5);
-    // The configuration may name the event type, and the operator's own codes.
+    // The configuration can set the event type and the operator's own codes.
     home.configure_more(&format!(
         "[file]\naction_tracker = '{}'\nreason_codes = ['Gone elsewhere']",
         no_action.action_tracker_id
@@ -270,14 +270,14 @@ fn a_list_says_tracker_reason_and_amount_and_what_is_not_whole_stays_out() {
         ["file", "write", &no_action.order_id, "--out", &out, "--reason-code", "Gone elsewhere", "--yes", "--json"];
     home.check(&args, 0);
     assert!(content(&home, "second.csv").ends_with(",0,Gone elsewhere\n"));
-    // By order ID a line reaches the whole order, and nothing else of it goes out.
+    // A line by order ID covers the whole order, so no other reversal of it is sent.
     let by_api = ["retract", no_action.order_id.as_str(), "--action-tracker", &no_action.action_tracker_id, "--yes"];
     home.check(&by_api, 5);
     assert!(sim.deletes().is_empty());
 }
 
 #[test]
-fn a_file_that_cannot_get_its_name_hands_nothing_over() {
+fn a_file_that_cannot_be_written_hands_nothing_over() {
     let (sim, home) = ready(&["--latency", "150ms"]);
     let (order, _) = plain(&sim, 1).remove(0);
     sim.post("record/reset");
@@ -297,7 +297,7 @@ fn a_file_that_cannot_get_its_name_hands_nothing_over() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn killed_between_ledger_and_file_no_line_is_lost() {
+fn a_kill_between_ledger_and_file_loses_no_line() {
     for (point, is_there) in [("handed_over", false), ("file_written", true)] {
         let (sim, home) = ready(&[]);
         let (order, _) = plain(&sim, 1).remove(0);
@@ -318,7 +318,7 @@ fn killed_between_ledger_and_file_no_line_is_lost() {
 }
 
 #[test]
-fn what_the_vendor_refused_by_the_api_does_not_go_by_file() {
+fn an_order_refused_by_the_api_is_not_sent_by_file() {
     let (sim, home) = ready(&["--participants", "3000", "--delete-fault", "400"]);
     let (order, _) = plain(&sim, 1).remove(0);
     home.check(&["retract", &order, "--yes"], 1);

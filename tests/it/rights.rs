@@ -8,12 +8,12 @@ use recoup::serve::{Answers, Need, Route, all_routes};
 use crate::service::{FORM, Service, add_token, add_user};
 use crate::support::ready;
 
-/// A path that fits a route, and breaks nothing.
+/// A path that matches a route and breaks nothing.
 fn path(route: &Route) -> String {
     route.path.replace("{id}", "9999")
 }
 
-/// Whether the guard let it pass: what the handler says then is its own affair.
+/// Whether the guard let the request pass. The handler's own answer does not matter.
 fn passed(route: &Route, status: u16, body: &str, signed_in: bool) -> bool {
     match route.answers {
         Answers::Page if !signed_in => status != 303 && status != 401,
@@ -23,7 +23,7 @@ fn passed(route: &Route, status: u16, body: &str, signed_in: bool) -> bool {
 }
 
 #[test]
-fn every_route_holds_every_role_to_its_rights() {
+fn every_route_enforces_the_rights_of_every_role() {
     let (sim, home) = ready(&[]);
     let service = Service::start(&home);
     let mut browsers = BTreeMap::new();
@@ -34,7 +34,7 @@ fn every_route_holds_every_role_to_its_rights() {
         let scopes: Vec<&str> =
             ["lookup", "preflight", "status", "metrics", "accounts", "retract", "batch", "override"]
                 .into_iter()
-                .filter(|word| role.may(Right::named(word).expect("a right")))
+                .filter(|word| role.may(Right::parse(word).expect("a right")))
                 .collect();
         tokens.insert(role, add_token(&home, name, &scopes));
         browsers.insert(role, service.login(name, &password));
@@ -54,7 +54,7 @@ fn every_route_holds_every_role_to_its_rights() {
     for route in &routes {
         let (path, method) = (path(route), route.method);
         let of = format!("{method} {path}");
-        // The vendor signs what it sends; nothing else lets it in.
+        // The vendor's signature is the only way in.
         if route.path == "/webhooks/advocate" {
             assert_eq!(service.ask(method, &path, &[], b"{}").status, 401);
             continue;
@@ -73,7 +73,7 @@ fn every_route_holds_every_role_to_its_rights() {
                     let answer = if method == "GET" {
                         browser.get(&path)
                     } else {
-                        // A form of another session is refused whoever sends it; what it would do is not done.
+                        // A form of another session is refused, and has no effect.
                         let cookie = [("Cookie", browser.cookie.as_str()), FORM];
                         let body = format!("csrf={}0&order=1&yes=1", browser.csrf);
                         let forged = service.ask(method, &path, &cookie, body.as_bytes());
@@ -91,7 +91,7 @@ fn every_route_holds_every_role_to_its_rights() {
                         "{of} {role:?}: {}",
                         answer.status
                     );
-                    // A token is nothing to a page.
+                    // The page accepts no token.
                     let bearer = format!("Bearer {}", tokens[role]);
                     let by_token = service.ask(method, &path, &[("Authorization", &bearer), FORM], b"");
                     assert_eq!(passed(route, by_token.status, &by_token.body, false), open, "{of} by token");
@@ -106,7 +106,7 @@ fn every_route_holds_every_role_to_its_rights() {
                         answer.status,
                         answer.body
                     );
-                    // A session is nothing to the API: no other site can use it through somebody's browser.
+                    // The API accepts no session, so another site cannot use it through a user's browser.
                     let by_cookie = service.ask(method, &path, &[("Cookie", &browser.cookie)], b"");
                     assert_eq!(passed(route, by_cookie.status, "", false), open || here, "{of} by cookie");
                 }

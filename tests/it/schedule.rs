@@ -10,7 +10,7 @@ fn uncrawled() -> (Sim, Home) {
 }
 
 #[test]
-fn a_service_crawls_by_itself_and_proves_what_was_sent_elsewhere() {
+fn the_schedule_crawls_and_verifies_retractions_of_other_processes() {
     let (sim, home) = uncrawled();
     home.configure_more("[schedule]\nverify = '1s'\nbackup_folder = 'backups'\nbackup = '1s'");
     let service = Service::start(&home);
@@ -29,20 +29,20 @@ fn a_service_crawls_by_itself_and_proves_what_was_sent_elsewhere() {
 }
 
 #[test]
-fn one_job_runs_once_however_many_processes_there_are() {
+fn a_due_job_runs_in_one_process_only() {
     let (sim, home) = uncrawled();
     let services = [Service::start(&home), Service::start(&home)];
     wait_until("both are ready", || services.iter().all(|service| service.get("/readyz", &[]).status == 200));
     let runs = || home.check(&["status", "--json"], 0).object()["runs"].as_array().map_or(0, Vec::len);
     assert_eq!(runs(), 1, "each account was read by one of them");
-    // By hand it runs again, and is due in an hour from then.
+    // It also runs by `schedule run`, and is due an hour after that.
     home.check(&["schedule", "run", "refresh"], 0);
     assert_eq!(runs(), 2);
     assert!(sim.violations().is_empty(), "{:?}", sim.violations());
 }
 
 #[test]
-fn a_job_that_fails_is_named_and_one_that_was_killed_runs_again() {
+fn a_failed_job_is_reported_and_a_killed_one_runs_again() {
     let sim = Sim::start(&["--participants", "500", "--latency", "300ms"]);
     let home = Home::new(&sim);
     let wrong = home.set("RECOUP_AUTH_TOKEN", "wrong");
@@ -61,7 +61,7 @@ fn a_job_that_fails_is_named_and_one_that_was_killed_runs_again() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_when_it_is_written() {
+fn invalid_schedules_are_refused() {
     let (_sim, home) = uncrawled();
     for wrong in ["refresh = 'often'", "refresh = '0 6 * * 1'", "backup = '1h'", "refresh = '10ms'"] {
         home.configure_more(&format!("[schedule]\n{wrong}"));

@@ -41,7 +41,7 @@ fn an_order_goes_from_look_up_to_proof_on_the_page() {
     assert!(receipt().contains("T-1") && receipt().contains("refunded"), "ticket and reason are in it");
     assert_eq!(sim.deletes().len(), 1);
 
-    // The whole way again: there is nothing left to send, and no button.
+    // A second time there is nothing left to send, and no button.
     let again = agent.post("/retract/review", &[("order", &order), ("reason", "again")]);
     assert!(again.body.contains("There is nothing to send") && !again.body.contains("Retract now"), "{}", again.body);
     assert_eq!(sim.deletes().len(), 1);
@@ -56,7 +56,7 @@ fn an_order_goes_from_look_up_to_proof_on_the_page() {
 }
 
 #[test]
-fn a_yes_to_another_plan_sends_nothing() {
+fn confirming_an_outdated_plan_sends_nothing() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
     let service = Service::start(&home);
@@ -84,7 +84,7 @@ fn a_yes_to_another_plan_sends_nothing() {
 }
 
 #[test]
-fn an_order_of_several_actions_asks_which() {
+fn an_order_with_several_actions_offers_a_choice() {
     let (sim, home, passwords) = team();
     let example = sim.example("two_actions");
     let service = Service::start(&home);
@@ -101,7 +101,7 @@ fn an_order_of_several_actions_asks_which() {
 }
 
 #[test]
-fn what_cannot_be_found_says_how_sure_that_is_and_is_looked_for_at_the_source() {
+fn a_missing_order_shows_its_certainty_and_can_be_searched_live() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
     let service = Service::start(&home);
@@ -121,7 +121,7 @@ fn what_cannot_be_found_says_how_sure_that_is_and_is_looked_for_at_the_source() 
 }
 
 #[test]
-fn a_program_retracts_once_whatever_it_repeats() {
+fn a_repeated_api_request_retracts_once() {
     let (sim, home, _) = team();
     let order = sim.example("plain").order_id;
     let service = Service::start(&home);
@@ -184,19 +184,19 @@ fn the_description_has_every_path_of_the_api() {
 }
 
 #[test]
-fn before_the_first_user_nobody_gets_in_and_the_page_says_how() {
+fn without_users_sign_in_is_impossible_and_the_page_says_how_to_add_one() {
     let (_sim, home) = ready(&[]);
     let service = Service::start(&home);
     assert!(service.get("/login", &[]).body.contains("recoup user add"));
     assert_eq!(service.get("/api/v1/lookup?order_id=1", &[("Authorization", "Bearer rcp_x")]).status, 401);
     assert_eq!(service.get("/lookup", &[]).header("location"), "/login?next=%2Flookup");
-    // A user who is added while it runs gets in.
+    // A user who is added while the service runs can sign in.
     let password = add_user(&home, "ann", "agent");
     assert_eq!(service.login("ann", &password).get("/lookup").status, 200);
 }
 
 #[test]
-fn disabling_somebody_ends_what_they_have_open() {
+fn disabling_a_user_ends_their_sessions_and_tokens() {
     let (_sim, home, passwords) = team();
     let token = add_token(&home, "agent", &["lookup"]);
     let service = Service::start(&home);
@@ -208,14 +208,14 @@ fn disabling_somebody_ends_what_they_have_open() {
     assert_eq!((agent.get("/lookup").status, asks()), (303, 401));
     assert_eq!(agent.post("/retract/review", &[("order", "1"), ("reason", "x")]).status, 401);
     assert_eq!(service.try_login("agent", &passwords[1]).status, 401);
-    // Signing out ends the session at the service, and not only in the browser.
+    // Signing out ends the session in the service, not only in the browser.
     let viewer = service.login("viewer", &passwords[0]);
     assert_eq!(viewer.post("/logout", &[]).header("location"), "/login");
     assert_eq!(viewer.get("/lookup").status, 303);
 }
 
 #[test]
-fn guessing_a_password_is_slowed_down() {
+fn password_guesses_are_throttled() {
     let (_sim, home, passwords) = team();
     let service = Service::start(&home);
     for _ in 0..5 {
@@ -224,7 +224,7 @@ fn guessing_a_password_is_slowed_down() {
     let slowed = service.try_login("agent", &passwords[1]);
     assert_eq!(slowed.status, 429);
     assert!(slowed.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
-    // A form that was not made for this browser is not even looked at.
+    // A form that was made for another browser is not processed.
     let page = service.get("/login", &[]);
     let csrf = field(&page.body, "csrf").expect("a token");
     let body = form(&[("csrf", &csrf), ("name", "agent"), ("password", &passwords[1])]);
@@ -232,7 +232,7 @@ fn guessing_a_password_is_slowed_down() {
 }
 
 #[test]
-fn every_answer_forbids_what_a_page_does_not_need() {
+fn every_response_has_strict_security_headers() {
     let (_sim, home, passwords) = team();
     let service = Service::start(&home);
     let viewer = service.login("viewer", &passwords[0]);
@@ -263,7 +263,7 @@ fn every_answer_forbids_what_a_page_does_not_need() {
 }
 
 #[test]
-fn an_address_that_others_reach_is_refused_without_tls() {
+fn a_public_address_is_refused_without_tls() {
     let (_sim, home) = ready(&[]);
     let refused = home.check(&["serve", "--listen", "0.0.0.0:0", "--json"], 2);
     assert!(refused.stdout.contains("no TLS"), "{}", refused.stdout);
@@ -275,7 +275,7 @@ fn an_address_that_others_reach_is_refused_without_tls() {
 }
 
 #[test]
-fn monitors_hear_how_it_is() {
+fn health_and_metrics_report_the_state() {
     let (_sim, home, passwords) = team();
     let service = Service::start(&home);
     assert_eq!(service.get("/healthz", &[]).body, "alive\n");
@@ -299,7 +299,7 @@ fn monitors_hear_how_it_is() {
 }
 
 #[test]
-fn what_was_sent_is_finished_when_the_service_is_told_to_end() {
+fn a_shutdown_finishes_the_open_send() {
     let (sim, home, passwords) = team();
     let order = sim.example("plain").order_id;
     let service = Service::start(&home);
@@ -350,7 +350,7 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
     let lines: Vec<&str> = outcomes.body.lines().collect();
     assert!(lines[1].contains("confirmed") && lines[3].contains("not found"), "{lines:?}");
     assert_eq!(sim.deletes().len(), 1);
-    // Carried out again, it does only what is left, which is nothing.
+    // A second run does only what is left, which is nothing.
     assert_eq!(lead.post(&format!("{path}/apply"), &[("yes", "1")]).status, 303);
     wait_until("it is done again", || page().contains(">done<"));
     assert_eq!(sim.deletes().len(), 1);
@@ -364,7 +364,7 @@ fn a_file_of_refunds_goes_from_plan_to_outcomes() {
 }
 
 #[test]
-fn a_program_carries_a_batch_out() {
+fn the_api_runs_a_batch() {
     let (sim, home, _) = team();
     let token = format!("Bearer {}", add_token(&home, "lead", &["batch"]));
     let service = Service::start(&home);
@@ -384,7 +384,7 @@ fn a_program_carries_a_batch_out() {
 }
 
 #[test]
-fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
+fn the_service_terminates_tls_and_its_cookies_are_secure() {
     let (_sim, home) = ready(&[]);
     let password = add_user(&home, "ann", "agent");
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls");
@@ -403,7 +403,7 @@ fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
     assert_eq!(entered.status, 303, "{}", entered.body);
     let kept = entered.headers["set-cookie"].iter().find(|one| one.starts_with("__Host-recoup=")).expect("a session");
     assert!(kept.contains("Secure") && kept.contains("HttpOnly") && kept.contains("Path=/"), "{kept}");
-    // Whoever speaks plainly gets no answer, and nobody else is kept from theirs.
+    // A client without TLS gets no response, and other clients are not blocked.
     assert_eq!(service.get("/login", &[]).status, 0);
     assert_eq!(service.ask_over_tls(&folder.join("ca.pem"), "GET", "/healthz", &[], b"").status, 200);
     let swapped = home.check(&["serve", "--tls-cert", &key, "--tls-key", &cert, "--json"], 3);
@@ -411,7 +411,7 @@ fn it_speaks_tls_itself_and_its_cookies_go_nowhere_else() {
 }
 
 #[test]
-fn a_program_hears_that_a_second_person_is_needed_and_goes_on_after_a_yes() {
+fn the_api_reports_a_needed_approval_and_continues_after_it() {
     let (sim, home) = ready(&[]);
     home.check(&["user", "add", "boss", "--role", "admin", "--os-user", &os_user()], 0);
     home.check(&["approval", "limits", "--always"], 0);
@@ -433,7 +433,7 @@ fn a_program_hears_that_a_second_person_is_needed_and_goes_on_after_a_yes() {
     let lead = service.login("lead", &password);
     let id = home.check(&["approval", "list", "--json"], 0).object()["id"].to_string();
     assert_eq!(lead.post(&format!("/approvals/{id}/approve"), &[]).status, 303);
-    // What was approved is carried out by the yes itself; the program finds it, and sends nothing twice.
+    // The approval itself runs the approved plan. The API client finds the result, and sends nothing twice.
     let found = || {
         service.get(&format!("/api/v1/retractions?order_id={}", percent_encoded(&order)), &[("Authorization", &token)])
     };
@@ -444,7 +444,7 @@ fn a_program_hears_that_a_second_person_is_needed_and_goes_on_after_a_yes() {
 }
 
 #[test]
-fn somebody_chooses_another_password_and_is_signed_out_elsewhere() {
+fn changing_a_password_ends_the_other_sessions() {
     let (_sim, home, passwords) = team();
     let service = Service::start(&home);
     let (agent, elsewhere) = (service.login("agent", &passwords[1]), service.login("agent", &passwords[1]));
@@ -463,7 +463,7 @@ fn somebody_chooses_another_password_and_is_signed_out_elsewhere() {
     assert_eq!(service.try_login("agent", &passwords[1]).status, 401);
     assert_eq!(service.try_login("agent", new).status, 303);
     assert!(home.check(&["user", "log"], 0).stdout.contains("by themselves"));
-    // Guessing the one that somebody has is slowed down here too.
+    // Guesses of the current password are throttled here too.
     let open = service.login("viewer", &passwords[0]);
     let guess = || open.post("/password", &[("old", "wrong"), ("new", new), ("again", new)]).status;
     assert_eq!((0..6).map(|_| guess()).collect::<Vec<_>>(), [401, 401, 401, 401, 401, 429]);
@@ -476,7 +476,7 @@ fn two_services_and_a_command_line_send_one_order_once() {
     let (one, two) = (Service::start(&home), Service::start(&home));
     let (agent, lead) = (one.login("agent", &passwords[1]), two.login("lead", &passwords[2]));
     let asked = [("order", order.as_str()), ("reason", "refunded")];
-    // Everybody has looked at the plan before anybody sends.
+    // Both have seen the plan before either sends.
     let seen = [&agent, &lead].map(|who| field(&who.post("/retract/review", &asked).body, "seen").expect("a plan"));
     std::thread::scope(|scope| {
         for (who, seen) in [&agent, &lead].into_iter().zip(&seen) {
@@ -497,7 +497,7 @@ fn two_services_and_a_command_line_send_one_order_once() {
 }
 
 #[test]
-fn what_is_pasted_into_the_api_is_several_orders_or_unclear_and_never_taken_for_another_order() {
+fn text_pasted_into_the_api_is_split_or_unclear_and_never_another_order() {
     let (sim, home, _) = team();
     let (one, two) = (sim.example("plain").order_id, sim.example("two_actions").order_id);
     let service = Service::start(&home);
@@ -524,13 +524,13 @@ fn what_is_pasted_into_the_api_is_several_orders_or_unclear_and_never_taken_for_
     let orders = asked(&account, &agent);
     assert_eq!(orders["related"]["kind"], "participant", "{orders}");
     assert!(orders["related"]["orders"].as_array().is_some_and(|all| all.contains(&one.as_str().into())), "{orders}");
-    // Who may not see accounts does not learn whose an order is.
+    // A user who may not see accounts does not learn whose an order is.
     let hidden = asked(&account, &viewer);
     assert!(hidden.get("related").is_none(), "{hidden}");
 }
 
 #[test]
-fn what_is_pasted_into_the_page_is_several_orders_or_unclear_with_what_it_may_mean() {
+fn text_pasted_into_the_page_is_split_or_unclear_with_candidates() {
     let (sim, home, passwords) = team();
     let (one, two) = (sim.example("plain"), sim.example("two_actions").order_id);
     let service = Service::start(&home);
@@ -551,7 +551,7 @@ fn what_is_pasted_into_the_page_is_several_orders_or_unclear_with_what_it_may_me
 }
 
 #[test]
-fn eight_thousand_order_ids_get_an_answer_that_says_what_to_do() {
+fn eight_thousand_order_ids_are_refused_with_a_hint() {
     let (_sim, home, passwords) = team();
     let token = format!("Bearer {}", add_token(&home, "lead", &["lookup", "batch"]));
     let service = Service::start(&home);
@@ -572,7 +572,7 @@ fn eight_thousand_order_ids_get_an_answer_that_says_what_to_do() {
         assert!(answer.header("content-type").starts_with("text/html"), "{method} {path:.40}: {:?}", answer.headers);
         assert!(answer.body.contains("class=\"hint\"") && answer.body.contains("batch"), "{path:.40}: {}", answer.body);
     }
-    // Nobody is brought back to an address that no browser takes.
+    // Sign-in never redirects to an address that browsers reject.
     let signed_out = service.get(&format!("/lookup?{few}"), &[]);
     assert_eq!((signed_out.status, signed_out.header("location")), (303, "/login?next=%2Flookup"));
 

@@ -15,19 +15,17 @@ use serde_json::Value;
 
 use crate::support::Home;
 
-/// A service that is running.
+/// A running service.
 pub struct Service {
     pub addr: String,
     child: Child,
 }
 
 impl Service {
-    /// Starts it.
     pub fn start(home: &Home) -> Self {
         Self::start_with(home, &[])
     }
 
-    /// Starts it with more flags.
     pub fn start_with(home: &Home, flags: &[&str]) -> Self {
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--quiet"];
         args.extend(flags);
@@ -48,23 +46,21 @@ impl Service {
         Self { addr: addr.to_owned(), child }
     }
 
-    /// Its process.
+    /// The process ID.
     #[cfg(target_os = "linux")]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Asks without a body.
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask("GET", path, headers, b"")
     }
 
-    /// Sends a body.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         ask(&self.addr, method, path, headers, body)
     }
 
-    /// Sends a body over TLS, believing whom this file vouches for.
+    /// Sends a request over TLS and trusts only this CA file.
     pub fn ask_over_tls(&self, ca: &Path, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("a root");
@@ -80,7 +76,7 @@ impl Service {
         ask_on(StreamOwned::new(client, stream), &self.addr, method, path, headers, body)
     }
 
-    /// Signs somebody in.
+    /// Signs a user in.
     #[track_caller]
     pub fn login(&self, name: &str, password: &str) -> Browser<'_> {
         let answer = self.try_login(name, password);
@@ -91,12 +87,12 @@ impl Service {
         Browser { service: self, cookie, csrf }
     }
 
-    /// Sends the form of the page that signs in.
+    /// Submits the sign-in form.
     pub fn try_login(&self, name: &str, password: &str) -> Answer {
         self.try_login_in(name, password, "/lookup", "")
     }
 
-    /// The same in a browser that has this cookie, to be brought to `next`.
+    /// Submits the sign-in form in a browser with this cookie, with `next` as the page after it.
     pub fn try_login_in(&self, name: &str, password: &str, next: &str, kept: &str) -> Answer {
         let page = self.get("/login", &[]);
         let cookie = format!("{}; {kept}", page.cookie("recoup-form").expect("a cookie"));
@@ -105,7 +101,7 @@ impl Service {
         self.ask("POST", "/login", &[("Cookie", &cookie), FORM], body.as_bytes())
     }
 
-    /// Tells it to end, as a service manager does; it must do so by itself.
+    /// Sends SIGTERM, as a service manager does, and waits for the exit code.
     pub fn end(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let told = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
@@ -121,7 +117,7 @@ impl Drop for Service {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 pub fn ask(addr: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     ask_on(TcpStream::connect(addr).expect("it listens"), addr, method, path, headers, body)
 }
@@ -140,14 +136,14 @@ fn ask_on(
     }
     write!(request, "Content-Length: {}\r\n\r\n", body.len()).expect("text");
     stream.write_all(request.as_bytes()).expect("the head goes");
-    // A server that refuses early may have hung up on the rest.
+    // A server that refuses early may have closed the connection.
     let _refused_early = stream.write_all(body);
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).is_ok_and(|read| read > 0) {}
     let mut answer = Answer::of(&head);
     let mut body = Vec::new();
-    // Not everybody hangs up when told to.
+    // Not every server closes the connection when asked to.
     let length = answer.header("content-length").parse().unwrap_or(u64::MAX);
     let _cut_off = stream.take(length).read_to_end(&mut body);
     answer.body = String::from_utf8_lossy(&body).into_owned();
@@ -157,7 +153,7 @@ fn ask_on(
     answer
 }
 
-/// Whether a text names a flag of the command line, other than as a quotation of what was sent.
+/// Whether a text names a flag of the command line, other than in a quotation of the request.
 fn names_a_flag(text: &str) -> bool {
     let text = text.replace("&quot;", "\"").replace("&#34;", "\"").replace("\\\"", "\"");
     text.match_indices("--").any(|(at, _)| {
@@ -166,10 +162,10 @@ fn names_a_flag(text: &str) -> bool {
     })
 }
 
-/// A form as browsers send it.
+/// The content type of a form.
 pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-/// Somebody who is signed in.
+/// A browser with a signed-in user.
 pub struct Browser<'a> {
     pub service: &'a Service,
     pub cookie: String,
@@ -182,14 +178,14 @@ impl Browser<'_> {
         self.service.get(path, &[("Cookie", &self.cookie)])
     }
 
-    /// Sends a form with its token.
+    /// Submits a form with its CSRF token.
     pub fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut all = vec![("csrf", self.csrf.as_str())];
         all.extend(fields);
         self.service.ask("POST", path, &[("Cookie", &self.cookie), FORM], form(&all).as_bytes())
     }
 
-    /// Uploads a file of refunds in the page's form.
+    /// Uploads a refund file in the page's form.
     pub fn upload(&self, file: &[u8], fields: &[(&str, &str)]) -> Answer {
         let mut body = Vec::new();
         for (name, value) in [("csrf", self.csrf.as_str())].iter().chain(fields) {
@@ -204,7 +200,7 @@ impl Browser<'_> {
         self.service.ask("POST", "/batch", &headers, &body)
     }
 
-    /// The forms of a retraction, to the last step; the answer to that.
+    /// Submits the forms of a retraction. Returns the response to the last one.
     #[track_caller]
     pub fn retract(&self, order: &str) -> Answer {
         let asked = [("order", order), ("reason", "refunded"), ("ticket", "T-1")];
@@ -217,7 +213,6 @@ impl Browser<'_> {
     }
 }
 
-/// An answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -226,7 +221,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer without its body.
+    /// A response without its body.
     fn of(head: &str) -> Self {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
@@ -237,33 +232,31 @@ impl Answer {
         Self { status, headers, body: String::new() }
     }
 
-    /// A header.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|values| values.first()).map_or("", String::as_str)
     }
 
-    /// A cookie that it sets, as a browser sends it back.
+    /// A cookie that it sets, as the value of a `Cookie` header.
     pub fn cookie(&self, name: &str) -> Option<String> {
         let all = self.headers.get("set-cookie")?;
         let cookie = all.iter().find(|cookie| cookie.starts_with(&format!("{name}=")))?;
         cookie.split(';').next().map(str::to_owned)
     }
 
-    /// Its body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
-/// Adds a user; the password.
+/// Adds a user. Returns the password.
 #[track_caller]
 pub fn add_user(home: &Home, name: &str, role: &str) -> String {
     let added = home.check(&["user", "add", name, "--role", role, "--json"], 0).object();
     added["password"].as_str().expect("a password").to_owned()
 }
 
-/// Adds a token; itself.
+/// Adds a token. Returns the token.
 #[track_caller]
 pub fn add_token(home: &Home, user: &str, scopes: &[&str]) -> String {
     let mut args = vec!["user", "token", "add", user, "--name", "test", "--json"];
@@ -279,13 +272,13 @@ pub fn field(html: &str, name: &str) -> Option<String> {
     rest.split_once('"').map(|(value, _)| value.to_owned())
 }
 
-/// Fields as a form.
+/// Encodes fields as a form.
 pub fn form(fields: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
     pairs.join("&")
 }
 
-/// A value for a link or a form.
+/// Percent-encodes a value for a link or a form.
 pub fn percent_encoded(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.';
     value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

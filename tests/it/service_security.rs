@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::service::{FORM, Service, add_user, field, form};
 use crate::support::{Home, Sim, ready};
 
-/// Connections of one address at most.
+/// Most connections of one address.
 #[cfg(target_os = "linux")]
 const CONNECTIONS_OF_ONE: usize = 128;
 
-/// Requests in one connection at most.
+/// Most requests in one connection.
 const REQUESTS: usize = 1_000;
 
 /// A crawled tenant with an agent, and the agent's password.
@@ -21,7 +21,7 @@ fn with_agent() -> (Sim, Home, String) {
     (sim, home, password)
 }
 
-/// More connections than the service has, all from 127.0.0.2, each asking once and never reading the answer.
+/// More connections than the service accepts, all from 127.0.0.2, each with one request whose response is never read.
 #[cfg(target_os = "linux")]
 fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -34,7 +34,7 @@ fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
         for _ in 0..1_100 {
             let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
             socket.bind("127.0.0.2:0".parse().expect("an address")).expect("Linux has all of 127.0.0.0/8");
-            // One that is over the limit is taken and closed at once.
+            // A connection over the limit is accepted and closed at once.
             let stream = socket.connect(addr).await.expect("it listens");
             let _closed_already = stream.try_write(b"GET /login HTTP/1.1\r\nHost: x\r\n\r\n");
             open.push(stream.into_std().expect("a stream"));
@@ -45,7 +45,7 @@ fn many_that_never_read(addr: &str) -> Vec<TcpStream> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn connections_that_never_read_stop_nobody_else() {
+fn connections_that_never_read_do_not_block_others() {
     let home = Home::new(&Sim::start(&[]));
     let service = Service::start(&home);
     let open = many_that_never_read(&service.addr);
@@ -55,7 +55,7 @@ fn connections_that_never_read_stop_nobody_else() {
     let mut answer = String::new();
     other.read_to_string(&mut answer).expect("an answer while they are open");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    // One that was closed at once has nothing to read; one that was taken has an answer.
+    // A connection that was closed at once has no data; an accepted one has a response.
     let was_taken = |stream: &TcpStream| {
         stream.set_nonblocking(false).expect("blocking");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
@@ -65,7 +65,7 @@ fn connections_that_never_read_stop_nobody_else() {
 }
 
 #[test]
-fn one_connection_has_a_bound_on_its_requests() {
+fn the_number_of_requests_of_a_connection_is_limited() {
     let home = Home::new(&Sim::start(&[]));
     let service = Service::start(&home);
     let mut stream = TcpStream::connect(&service.addr).expect("it listens");
@@ -73,7 +73,7 @@ fn one_connection_has_a_bound_on_its_requests() {
     let all = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS + 100);
     stream.write_all(all.as_bytes()).expect("the questions");
     let mut answers = Vec::new();
-    // The rest of the questions is not read, and a connection with something unread ends by a reset.
+    // The remaining requests are not read, and a connection with unread data ends with a reset.
     let _reset = stream.read_to_end(&mut answers);
     let answers = String::from_utf8(answers).expect("text");
     assert_eq!(answers.matches("HTTP/1.1 200 ").count(), REQUESTS);
@@ -81,7 +81,7 @@ fn one_connection_has_a_bound_on_its_requests() {
 }
 
 #[test]
-fn nobody_finds_out_which_names_are_users() {
+fn sign_in_does_not_reveal_user_names() {
     let (_sim, home, _) = with_agent();
     let tried = |service: &Service, name: &str| -> Vec<(u16, bool)> {
         (0..7)
@@ -99,7 +99,7 @@ fn nobody_finds_out_which_names_are_users() {
 }
 
 #[test]
-fn a_stranger_who_guesses_keeps_nobody_out_of_a_browser_that_is_known() {
+fn guesses_do_not_lock_a_user_out_of_a_known_browser() {
     let (_sim, home, password) = with_agent();
     let service = Service::start(&home);
     let first = service.try_login("agent", &password);
@@ -114,7 +114,7 @@ fn a_stranger_who_guesses_keeps_nobody_out_of_a_browser_that_is_known() {
 }
 
 #[test]
-fn nobody_is_brought_to_another_site_by_a_control_character() {
+fn a_control_character_in_next_does_not_redirect_to_another_site() {
     let (_sim, home, password) = with_agent();
     let service = Service::start(&home);
     for (next, goes) in [("/lookup", "/lookup"), ("/\t/evil.example", "/"), ("/\u{b}", "/"), ("//evil.example", "/")] {
@@ -139,14 +139,14 @@ fn behind_a_proxy_with_tls_no_neighbouring_site_can_set_a_cookie_of_the_service(
         assert!(set.starts_with("__Host-recoup") && set.contains("Secure") && set.contains("Path=/"), "{set}");
         assert!(!set.contains("Domain"), "{set}");
     }
-    // Over plain http a browser keeps no such cookie, and the plain names serve.
+    // Over plain http browsers reject a `__Host-` cookie, so the service uses the plain names.
     let plain = Service::start(&home);
     let set = &plain.get("/login", &[]).headers["set-cookie"][0];
     assert!(set.starts_with("recoup-form=") && !set.contains("Secure"), "{set}");
 }
 
 #[test]
-fn forms_of_somebody_whom_a_proxy_signs_in_end_with_the_session() {
+fn form_tokens_of_proxy_users_belong_to_one_session() {
     let (_sim, home, _) = with_agent();
     home.configure_more("[serve]\nproxy_address = '127.0.0.1'\nproxy_header = 'X-Forwarded-User'");
     let service = Service::start(&home);
@@ -175,7 +175,7 @@ fn forms_of_somebody_whom_a_proxy_signs_in_end_with_the_session() {
 }
 
 #[test]
-fn what_a_proxy_on_this_machine_hands_on_gets_no_metrics() {
+fn requests_forwarded_by_a_local_proxy_get_no_metrics() {
     let (_sim, home) = ready(&[]);
     let service = Service::start(&home);
     assert_eq!(service.get("/metrics", &[]).status, 200, "a monitor on this machine");
@@ -198,14 +198,14 @@ fn what_a_proxy_on_this_machine_hands_on_gets_no_metrics() {
     let addr = &service.addr;
     let close = "Connection: close\r\n\r\n";
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: {addr}\r\n{close}")), "200");
-    // The proxy hands the name on that the client has asked for, or says nothing of itself and speaks HTTP/1.0, as nginx does.
+    // The proxy forwards the requested host name, or adds no header and uses HTTP/1.0, as nginx does.
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\nHost: recoup.example.com\r\n{close}")), "401");
     assert_eq!(status(&format!("GET /metrics HTTP/1.0\r\nHost: {addr}\r\n{close}")), "401");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn no_core_dump_and_no_neighbour_has_the_memory_with_the_tokens() {
+fn the_process_memory_is_protected_from_dumps_and_debuggers() {
     use std::os::unix::fs::MetadataExt;
 
     let home = Home::new(&Sim::start(&[]));
@@ -214,12 +214,12 @@ fn no_core_dump_and_no_neighbour_has_the_memory_with_the_tokens() {
     let limits = std::fs::read_to_string(proc.join("limits")).expect("its limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit of core dumps");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
-    // What is not dumpable belongs to root in /proc, whoever runs it.
+    // A non-dumpable process belongs to root in /proc, whoever runs it.
     assert_eq!(proc.join("environ").metadata().expect("a file").uid(), 0);
 }
 
 #[test]
-fn every_unit_writes_no_core_dump_and_no_file_for_others() {
+fn every_unit_disables_core_dumps_and_keeps_files_private() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let mut units = 0;
     for entry in std::fs::read_dir(folder).expect("the folder") {

@@ -3,7 +3,7 @@
 use crate::service::Service;
 use crate::support::{Home, Sim, ready, report_skipped};
 
-/// Nothing can be sent: `retract` refuses with this exit code, and everything that speaks of health fails and says why.
+/// Expects that nothing can be sent: `retract` refuses with this exit code, and every health check fails with the reason.
 #[track_caller]
 fn everything_is_red(sim: &Sim, home: &Home, problem: &str, says: &str, refused: i32) {
     let sent = sim.deletes().len();
@@ -28,7 +28,7 @@ fn everything_is_red(sim: &Sim, home: &Home, problem: &str, says: &str, refused:
     assert!(answer.status == 503 && answer.body.contains(says), "{says}: {} {}", answer.status, answer.body);
 }
 
-/// The opposite of [`everything_is_red`], after a command has asked the vendor.
+/// The opposite of [`everything_is_red`], after a command that sent a request to the vendor.
 #[track_caller]
 fn everything_is_green(home: &Home) {
     home.check(&["doctor"], 0);
@@ -91,7 +91,7 @@ fn health_is_red_when_the_ledger_its_folder_or_its_lock_cannot_be_written() {
             "an index that is read-only" => Some((home.database(), 0o400)),
             _ => Some((folder, 0o500)),
         };
-        // With its logs in place a database can be written to in a folder that cannot; and logs have the mode of their database.
+        // With its logs in place a database is writable even in a read-only folder; the logs have the mode of the database.
         let remove_logs = || {
             for log in ["recoup.db-wal", "recoup.db-shm", "recoup-ledger.db-wal", "recoup-ledger.db-shm"] {
                 drop(std::fs::remove_file(home.path(log)));
@@ -146,7 +146,7 @@ fn a_check_finds_a_stale_index_and_refused_credentials_and_nothing_else() {
 }
 
 #[test]
-fn a_check_finds_a_retraction_that_is_long_overdue() {
+fn a_check_finds_an_overdue_retraction() {
     let (sim, home) = ready(&["--delete-fault", "hang-before"]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes", "--wait", "1s", "--json"], 7);
@@ -156,7 +156,7 @@ fn a_check_finds_a_retraction_that_is_long_overdue() {
 }
 
 #[test]
-fn metrics_are_written_whole_and_name_nobody() {
+fn metrics_are_written_atomically_and_name_no_person() {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes"], 0);
@@ -174,7 +174,7 @@ fn metrics_are_written_whole_and_name_nobody() {
     assert_eq!(ran.error_kind(), "storage");
 }
 
-/// The trouble, and what makes it: the home afterwards is one from which nothing is sent.
+/// The problem, and how to cause it. Afterwards nothing is sent from the home.
 #[test]
 fn status_check_doctor_and_readyz_fail_when_nothing_is_sent_from_this_ledger() {
     for trouble in ["missing", "older", "another", "copy", "half"] {

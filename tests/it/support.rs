@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A simulator that ends with its test.
+/// A running simulator. It is stopped on drop.
 pub struct Sim {
     child: Child,
     /// `127.0.0.1:PORT`.
@@ -23,7 +23,7 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// Starts `recoup simulate` with these flags; short delays, so that a retraction takes no time worth naming.
+    /// Starts `recoup simulate` with these flags and short delays, so that a retraction takes little time.
     pub fn start(flags: &[&str]) -> Self {
         let quick =
             ["--queue-delay", "20ms", "--complete-delay", "20ms", "--cancel-delay", "20ms", "--export-delay", "20ms"];
@@ -45,7 +45,7 @@ impl Sim {
         Self { child, addr }
     }
 
-    /// Cancels one reward by hand, as a person could at the vendor.
+    /// Cancels one reward by the vendor's API, as a person could.
     pub fn cancel_reward(&self, id: &str) {
         let mut stream = TcpStream::connect(&self.addr).expect("the simulator listens");
         let key = "U0lNVUxBVE9SOnNpbXVsYXRvci10b2tlbg==";
@@ -60,22 +60,22 @@ impl Sim {
         assert!(answer.contains(" 200 "), "{answer}");
     }
 
-    /// Asks a control path.
+    /// Reads a control path.
     pub fn get(&self, path: &str) -> String {
         self.http("GET", path, "")
     }
 
-    /// Changes something while it runs.
+    /// Changes a setting or the data.
     pub fn post(&self, path: &str) {
         self.http("POST", path, "");
     }
 
-    /// Changes what is said of one reward: `set`, `repeat`, `also`, `hidden`, `as`, `only`.
+    /// Changes the responses about one reward: `set`, `repeat`, `also`, `hidden`, `as`, `only`.
     pub fn rewrite(&self, reward_id: &str, how: &Value) {
         self.http("POST", &format!("rewrite?id={reward_id}"), &how.to_string());
     }
 
-    /// Changes something, for what that answers.
+    /// Changes something, and returns the response.
     pub fn post_for(&self, path: &str) -> String {
         self.http("POST", path, "")
     }
@@ -96,17 +96,17 @@ impl Sim {
         if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunked(body) } else { body.to_owned() }
     }
 
-    /// What it was asked so far.
+    /// Everything that the simulator received.
     pub fn record(&self) -> Value {
         serde_json::from_str(&self.get("record")).expect("the record")
     }
 
-    /// How many requests have arrived.
+    /// Number of received requests.
     pub fn requests(&self) -> u64 {
         self.record()["requests"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum()
     }
 
-    /// What an index should hold: one object per reward.
+    /// The expected index: one object for each reward.
     pub fn truth(&self) -> Vec<Value> {
         self.get("truth").lines().map(|line| serde_json::from_str(line).expect("a line of truth")).collect()
     }
@@ -133,12 +133,12 @@ impl Sim {
         }
     }
 
-    /// The DELETEs that arrived.
+    /// The received DELETEs.
     pub fn deletes(&self) -> Vec<Value> {
         self.record()["deletes"].as_array().cloned().expect("a list")
     }
 
-    /// What the simulator holds against its client; empty in a good test.
+    /// Forbidden requests by the client; empty in a good test.
     pub fn violations(&self) -> Vec<Value> {
         self.record()["violations"].as_array().cloned().expect("a list")
     }
@@ -161,7 +161,6 @@ fn unchunked(mut body: &str) -> String {
     whole
 }
 
-/// An order of the simulator.
 pub struct Example {
     pub order_id: String,
     pub action_tracker_id: String,
@@ -173,20 +172,20 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A user who owns nothing.
+/// A user without any files.
 #[cfg(unix)]
 const NOBODY: u32 = 65_534;
 
-/// A home of its own, and the environment that points the binary at a simulator.
+/// A home directory for one test, and the environment that points the binary at a simulator.
 pub struct Home {
     dir: TempDir,
     env: Vec<(String, String)>,
-    /// Whether commands run as nobody.
+    /// Whether commands run as [`NOBODY`].
     is_unprivileged: bool,
 }
 
 impl Home {
-    /// A home with the simulator's address and credentials, and time-outs fit for a test.
+    /// A home with the simulator's address and credentials, and with short time-outs.
     pub fn new(sim: &Sim) -> Self {
         let home =
             Self { dir: tempfile::tempdir().expect("a temporary folder"), env: Vec::new(), is_unprivileged: false };
@@ -201,7 +200,7 @@ impl Home {
             .set("RECOUP_AUTH_TOKEN", "simulator-token")
     }
 
-    /// Sets, or with an empty value unsets, a variable for every command of this home.
+    /// Sets a variable for every command of this home; an empty value unsets it.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.retain(|(known, _)| known != name);
         if !value.is_empty() {
@@ -210,12 +209,11 @@ impl Home {
         self
     }
 
-    /// Writes `recoup.toml`.
     pub fn configure(&self, toml: &str) {
         std::fs::write(self.path("recoup.toml"), toml).expect("the configuration");
     }
 
-    /// Adds to `recoup.toml`; a key of `[retract]`, which comes last, takes the place of the one that is there.
+    /// Adds to `recoup.toml`, at its end, which is the table `[retract]`. Replaces a key that exists.
     pub fn configure_more(&self, toml: &str) {
         let text = std::fs::read_to_string(self.path("recoup.toml")).expect("the configuration");
         let key = toml.split('=').next().unwrap_or_default();
@@ -225,17 +223,14 @@ impl Home {
         self.configure(&kept);
     }
 
-    /// A file of this home.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The index.
     pub fn database(&self) -> PathBuf {
         self.path("recoup.db")
     }
 
-    /// The ledger.
     pub fn ledger(&self) -> PathBuf {
         self.path("recoup-ledger.db")
     }
@@ -260,8 +255,8 @@ impl Home {
         command
     }
 
-    /// Gives everything to a user for whom the modes of files count, if root runs these tests; `false` if that user cannot run
-    /// the binary.
+    /// If root runs the tests, changes the owner of all files to a user without privileges, so that file modes have an effect.
+    /// Returns `false` if that user cannot run the binary.
     #[cfg(unix)]
     pub fn drop_root(&mut self) -> bool {
         if std::fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).ok() != Some(0) {
@@ -277,12 +272,11 @@ impl Home {
         self.command(&["--version"]).output().is_ok()
     }
 
-    /// Runs the binary to its end.
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::of(args, self.command(args).output().expect("the binary runs"))
     }
 
-    /// Runs it and expects an exit code.
+    /// Runs the binary and expects an exit code.
     #[track_caller]
     pub fn check(&self, args: &[&str], code: i32) -> Ran {
         let ran = self.run(args);
@@ -290,7 +284,7 @@ impl Home {
         ran
     }
 
-    /// A crawl that must succeed.
+    /// Crawls by participants and expects success.
     #[track_caller]
     pub fn crawl(&self) -> Ran {
         self.check(&["crawl", "--source", "participants", "--json"], 0)
@@ -307,7 +301,7 @@ pub fn ready(flags: &[&str]) -> (Sim, Home) {
     (sim, home)
 }
 
-/// What a finished command left.
+/// The output of a finished command.
 #[derive(Debug)]
 pub struct Ran {
     pub args: String,
@@ -326,7 +320,6 @@ impl Ran {
         }
     }
 
-    /// Expects an exit code.
     #[track_caller]
     pub fn expect(&self, code: i32) {
         assert_eq!(
@@ -339,7 +332,7 @@ impl Ran {
         );
     }
 
-    /// Every JSON object of standard output.
+    /// Every JSON object on standard output.
     #[track_caller]
     pub fn objects(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{}", self.stderr));
@@ -352,7 +345,7 @@ impl Ran {
         self.objects().into_iter().next().unwrap_or_else(|| panic!("no JSON: {self:?}"))
     }
 
-    /// The kind of the error that comes last under `--json`.
+    /// The kind of the last error under `--json`.
     #[track_caller]
     pub fn error_kind(&self) -> String {
         let last = self.objects().pop().unwrap_or_else(|| panic!("no JSON: {self:?}"));
@@ -366,13 +359,13 @@ impl Ran {
     }
 }
 
-/// Asks until something is so; a test that waits longer than a minute has found a bug.
+/// Polls until a condition holds. Panics after a minute.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     wait_for(|| if is_so() { Ok(()) } else { Err(what.to_owned()) });
 }
 
-/// The same, for a question that says what it waits for.
+/// Polls until the closure returns `Ok`; its error says what is missing.
 #[track_caller]
 pub fn wait_for(mut is_so: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -382,24 +375,24 @@ pub fn wait_for(mut is_so: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// How much a test does: so much in every run, and what the environment says where somebody wants more.
+/// The size of a test: `usual`, or the value of this environment variable.
 #[track_caller]
 pub fn size(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}")))
 }
 
-/// Who runs these tests, as the operating system knows them.
+/// The operating system's name of the current user.
 pub fn os_user() -> String {
     let id = Command::new("id").arg("-un").output().expect("id runs");
     String::from_utf8(id.stdout).expect("a name").trim().to_owned()
 }
 
-/// Says that something could not be tested here, past what the harness keeps to itself.
+/// Reports a skipped test on stderr. The test harness would capture `println!`.
 pub fn report_skipped(what: &str) {
     let _nobody_reads_it = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
-/// Whether a browser that is missing is a failure: `TEST_BROWSER=1`, as `.ci/run` sets it.
+/// Whether a missing browser is a failure: `TEST_BROWSER=1`, which `.ci/run` sets.
 pub fn browser_required() -> bool {
     std::env::var_os("TEST_BROWSER").is_some()
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Home, Ran, Sim, ready, wait_until};
 
-/// A list may be read at once, and a second one a moment later.
+/// The list may be read at once, and again a moment later.
 const QUICK: [&str; 2] = ["list_after = '1ms'", "list_gap = '2ms'"];
 
 fn in_doubt(flags: &[&str], settings: &[&str]) -> (Sim, Home, String) {
@@ -45,7 +45,7 @@ fn verify_until_named(home: &Home, id: &str, state: &str) -> Ran {
 }
 
 #[test]
-fn what_was_received_after_all_is_found_in_the_list_and_confirmed() {
+fn a_received_request_is_found_in_the_list_and_confirmed() {
     for fault in ["500-after", "reset-after", "hang-after", "unreadable", "empty", "invalid"] {
         // The rewards take so long that only the list can show that it was received.
         let delay = if fault.starts_with("hang") { "4s" } else { "1s" };
@@ -65,7 +65,7 @@ fn what_was_received_after_all_is_found_in_the_list_and_confirmed() {
 }
 
 #[test]
-fn what_two_lists_do_not_have_was_not_received_and_a_person_sends_it_again() {
+fn a_request_missing_in_two_lists_was_not_received_and_can_be_resent() {
     for fault in ["408", "500-before", "502", "307", "reset-before", "hang-before"] {
         let (sim, home, order) = in_doubt(&["--delete-fault", fault], &QUICK);
         let ended = verify_until(&home, "not_received");
@@ -75,7 +75,7 @@ fn what_two_lists_do_not_have_was_not_received_and_a_person_sends_it_again() {
         assert!(kinds.iter().filter(|kind| *kind == "look").count() >= 2, "{fault}: {kinds:?}");
         sim.post("set?delete-fault=none");
 
-        // Neither by itself nor without a reason.
+        // Neither automatically nor without a reason.
         let refused = home.check(&["retract", &order, "--yes", "--json"], 1);
         assert!(refused.stderr.contains("--resend"), "{fault}: {}", refused.stderr);
         home.check(&["retract", &order, "--yes", "--resend"], 2);
@@ -102,7 +102,7 @@ fn what_two_lists_do_not_have_was_not_received_and_a_person_sends_it_again() {
 }
 
 #[test]
-fn an_hour_between_the_lists_is_an_hour() {
+fn the_two_lists_are_read_at_least_list_gap_apart() {
     let (sim, home, order) = in_doubt(&["--delete-fault", "reset-before"], &["list_after = '1ms'"]);
     for _ in 0..3 {
         assert_eq!(home.check(&["verify", "--json"], 7).state(), "unknown");
@@ -117,7 +117,7 @@ fn an_hour_between_the_lists_is_an_hour() {
 }
 
 #[test]
-fn one_list_serves_every_retraction_in_doubt() {
+fn one_list_resolves_every_unknown_retraction() {
     let (sim, home) = ready(&["--participants", "3000", "--delete-fault", "reset-before"]);
     let orders: Vec<String> = ["plain", "redeemed", "two_actions"].map(|kind| sim.example(kind).order_id).into();
     for order in &orders {
@@ -134,7 +134,7 @@ fn one_list_serves_every_retraction_in_doubt() {
 }
 
 #[test]
-fn a_person_may_send_an_unconfirmed_one_again_after_a_day_or_by_name() {
+fn an_unconfirmed_retraction_can_be_resent_after_a_day_or_with_an_override() {
     let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain").order_id;
     let ran = home.check(&["retract", &order, "--yes", "--json", "--wait", "200ms"], 7);
@@ -152,7 +152,7 @@ fn a_person_may_send_an_unconfirmed_one_again_after_a_day_or_by_name() {
     let shown = home.check(&["status", "--retraction", "2"], 0).stdout;
     assert!(shown.contains(" override: a person allowed it by name: --override early"), "{shown}");
     assert!(shown.contains("before: attempt 1 (retraction 1)"), "{shown}");
-    // The first one is out of the way, which is no success of its own, and nothing is left to verify.
+    // The first one is superseded, which is no success of its own, and nothing is left to verify.
     let first = home.check(&["verify", "1", "--json"], 1);
     assert_eq!(first.state(), "superseded");
     assert!(home.check(&["verify", "--json"], 0).stdout.is_empty());
@@ -160,13 +160,13 @@ fn a_person_may_send_an_unconfirmed_one_again_after_a_day_or_by_name() {
 }
 
 #[test]
-fn a_second_attempt_that_met_a_limit_leaves_the_day_of_the_first_as_it_was() {
+fn a_rate_limited_second_attempt_keeps_the_date_of_the_first() {
     let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes", "--wait", "200ms"], 7);
     sim.post("set?delete-fault=429");
     let resend = ["retract", order.as_str(), "--yes", "--json", "--resend", "--reason", "x"];
-    // It is sent, turned away, and leaves instead of waiting.
+    // The send meets a 429, and the command exits instead of waiting.
     let toml = std::fs::read_to_string(home.path("recoup.toml")).expect("the configuration");
     home.configure(&toml.replace("[brand]\n", "[brand]\nmax_wait = '0s'\n"));
     let limited = home.check(&[&resend[..], &["--override", "early"]].concat(), 8);
@@ -182,7 +182,7 @@ fn a_second_attempt_that_met_a_limit_leaves_the_day_of_the_first_as_it_was() {
 }
 
 #[test]
-fn a_second_attempt_waits_a_limit_out_and_goes_on() {
+fn a_second_attempt_waits_for_the_limit_and_continues() {
     let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes", "--wait", "200ms"], 7);
@@ -198,7 +198,7 @@ fn a_second_attempt_waits_a_limit_out_and_goes_on() {
 }
 
 #[test]
-fn rewards_that_cancelled_meanwhile_are_confirmed_and_not_sent_again() {
+fn rewards_cancelled_meanwhile_are_confirmed_and_not_sent_again() {
     let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--wait", "200ms"], 7);
@@ -211,7 +211,7 @@ fn rewards_that_cancelled_meanwhile_are_confirmed_and_not_sent_again() {
 }
 
 #[test]
-fn what_is_queued_is_never_sent_again() {
+fn a_queued_retraction_is_never_sent_again() {
     let (sim, home) = ready(&["--complete-delay", "1h"]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes", "--wait", "50ms"], 7);
@@ -222,7 +222,7 @@ fn what_is_queued_is_never_sent_again() {
 }
 
 #[test]
-fn many_people_who_send_again_at_once_send_once() {
+fn concurrent_resends_send_once() {
     let (sim, home, order) = in_doubt(&["--delete-fault", "reset-before"], &QUICK);
     verify_until(&home, "not_received");
     sim.post("set?delete-fault=none");
@@ -236,7 +236,7 @@ fn many_people_who_send_again_at_once_send_once() {
 }
 
 #[test]
-fn two_verifications_at_once_agree() {
+fn two_concurrent_verifications_agree() {
     let (sim, home, _) = in_doubt(&["--delete-fault", "reset-after", "--cancel-delay", "300ms"], &QUICK);
     let args = ["verify", "--watch", "--wait", "20s", "--json"];
     let running: Vec<_> = (0..3).map(|_| home.command(&args).spawn().expect("it starts")).collect();
@@ -249,7 +249,7 @@ fn two_verifications_at_once_agree() {
 }
 
 #[test]
-fn an_unconfirmed_one_is_given_up_after_its_time_and_that_is_said_once() {
+fn an_unconfirmed_retraction_is_given_up_after_reread_for_and_reported_once() {
     let (sim, home) = ready(&["--rule-works", "off"]);
     let order = sim.example("plain");
     home.check(&["retract", &order.order_id, "--yes", "--wait", "200ms"], 7);
@@ -264,7 +264,7 @@ fn an_unconfirmed_one_is_given_up_after_its_time_and_that_is_said_once() {
 }
 
 #[test]
-fn many_open_ones_ask_the_brand_host_about_twice_an_order() {
+fn many_open_retractions_cost_about_two_brand_requests_each() {
     let (sim, home) = ready(&["--participants", "2000", "--complete-delay", "700ms"]);
     let rows = sim.truth();
     let fits = |row: &&Value| row["state"] == "available" && row["action_ids"][0].is_string();
@@ -283,7 +283,7 @@ fn many_open_ones_ask_the_brand_host_about_twice_an_order() {
     assert_eq!(sent, 12);
     let open = home.check(&["status", "--json"], 0).object()["open"].as_array().map_or(0, Vec::len) as u64;
     sim.post("record/reset");
-    // Gift cards stay, so not all of them end.
+    // Gift cards are never cancelled, so some stay open.
     home.run(&["verify", "--watch", "--wait", "6s", "--json"]);
     let states = home.check(&["status", "--json"], 0).object()["retractions"].clone();
     assert!(states.get("queued").is_none(), "{states}");
@@ -292,7 +292,7 @@ fn many_open_ones_ask_the_brand_host_about_twice_an_order() {
 }
 
 #[test]
-fn a_list_that_cannot_be_read_or_is_not_whole_proves_nothing() {
+fn an_unreadable_or_incomplete_list_proves_nothing() {
     for list in ["403", "404"] {
         let (sim, home, order) = in_doubt(&["--delete-fault", "reset-before", "--submissions-list", list], &QUICK);
         wait_until("three looks", || {
@@ -304,7 +304,7 @@ fn a_list_that_cannot_be_read_or_is_not_whole_proves_nothing() {
         home.check(&["retract", &order, "--yes", "--resend", "--reason", "impatient", "--override", "early"], 5);
         assert_eq!(sim.deletes().len(), 1, "{list}");
     }
-    // A list without what the vendor itself has acknowledged is not whole, whatever it says of itself.
+    // A list without submissions that the vendor itself has acknowledged is incomplete.
     let (sim, home) = ready(&["--participants", "3000", "--submissions-late", "1h", "--complete-delay", "1h"]);
     let other = sim.example("redeemed").order_id;
     home.check(&["retract", &other, "--yes", "--wait", "1ms", "--override", "locked"], 7);
@@ -321,14 +321,14 @@ fn a_list_that_cannot_be_read_or_is_not_whole_proves_nothing() {
         kinds(&ran).iter().filter(|kind| *kind == "look").count() >= 3
     });
     home.check(&["retract", &order, "--yes", "--resend", "--reason", "impatient"], 5);
-    // Once the list has both, it is found.
+    // When the list has both, it is found.
     sim.post("set?submissions-late=0s");
     assert_eq!(verify_until_named(&home, "2", "queued").object()["retractions"][0]["id"], 2);
     assert_eq!(sim.deletes().len(), 2);
 }
 
 #[test]
-fn verify_goes_on_for_a_time_without_being_told_to_watch() {
+fn verify_with_wait_keeps_watching_for_that_time() {
     let (sim, home) = ready(&["--complete-delay", "1s"]);
     let order = sim.example("plain").order_id;
     home.check(&["retract", &order, "--yes", "--wait", "1ms"], 7);

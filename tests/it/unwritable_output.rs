@@ -15,7 +15,7 @@ use crate::support::{Home, Ran, Sim, ready, report_skipped, wait_until};
 
 const NOT_WRITTEN: &str = "failed to write to standard output";
 
-/// Says why a test cannot run here.
+/// Reports why a test cannot run here.
 fn has_full_device() -> bool {
     let there = Path::new("/dev/full").exists();
     if !there {
@@ -125,7 +125,7 @@ fn every_command(sim: &Sim, home: &Home) -> Vec<Vec<String>> {
     .collect()
 }
 
-/// The names of the man pages of commands that have no commands of their own.
+/// The names of the man pages of commands without subcommands.
 fn leaves(home: &Home) -> BTreeSet<String> {
     let folder = home.path("pages");
     home.check(&["man", "--out", folder.to_str().expect("UTF-8")], 0);
@@ -137,7 +137,7 @@ fn leaves(home: &Home) -> BTreeSet<String> {
     pages.iter().filter(is_leaf).cloned().collect()
 }
 
-/// Every command twice, for people and as JSON.
+/// Runs every command twice, with text and JSON output.
 fn run_all(stdout: Stdout) -> Vec<Ran> {
     let (sim, home) = ready(&[]);
     let mut all = Vec::new();
@@ -159,7 +159,7 @@ fn the_table_of_commands_has_every_command() {
         .into_iter()
         .filter(|leaf| !table.iter().any(|args| args.starts_with(&format!("{leaf}-"))))
         .collect();
-    // These two serve until a signal, and have a test of their own.
+    // These two run until a signal and have a test of their own.
     assert_eq!(without, ["recoup-serve", "recoup-simulate"]);
 }
 
@@ -188,7 +188,7 @@ fn a_full_disk_is_exit_1_in_every_command_and_a_closed_pipe_is_success() {
 }
 
 #[test]
-fn a_service_whose_address_cannot_be_printed_says_so_serves_and_exits_1() {
+fn a_service_that_cannot_print_its_address_serves_and_exits_1() {
     if !has_full_device() {
         return;
     }
@@ -212,7 +212,7 @@ fn a_service_whose_address_cannot_be_printed_says_so_serves_and_exits_1() {
 }
 
 #[test]
-fn standard_error_that_takes_nothing_changes_no_exit_code_and_stops_nothing() {
+fn an_unwritable_standard_error_changes_no_exit_code_and_stops_nothing() {
     if !has_full_device() {
         return;
     }
@@ -229,7 +229,7 @@ fn standard_error_that_takes_nothing_changes_no_exit_code_and_stops_nothing() {
     assert_eq!(home.check(&["status", "--retraction", "1", "--json"], 0).object()["state"], "confirmed");
 }
 
-/// A FIFO, and what its reader gets.
+/// A FIFO and what its reader receives.
 fn fifo(home: &Home, name: &str) -> (PathBuf, std::thread::JoinHandle<String>) {
     let path = home.path(name);
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
@@ -242,7 +242,7 @@ fn fifo(home: &Home, name: &str) -> (PathBuf, std::thread::JoinHandle<String>) {
     (path, reader)
 }
 
-/// The commands that write a table or metrics to a path, with the option last, and what the content holds.
+/// The commands that write a table or metrics to a path (their last argument), and a part of the content.
 fn writers(home: &Home) -> Vec<(Vec<String>, &'static str)> {
     let refunds = home.path("refunds.csv").display().to_string();
     [
@@ -263,7 +263,7 @@ fn a_database_is_never_replaced_by_output() {
         for (args, _) in writers(&home) {
             let path = database.display().to_string();
             let mut args: Vec<&str> = args.iter().map(String::as_str).chain([path.as_str()]).collect();
-            // A metrics file is replaced every time.
+            // A metrics file is always replaced.
             args.extend((args[0] != "status").then_some("--force"));
             let ran = home.check(&args, 2);
             assert!(ran.stderr.contains("is a database"), "{ran:?}");
@@ -272,7 +272,7 @@ fn a_database_is_never_replaced_by_output() {
     home.check(&["audit", "verify"], 0);
 }
 
-/// A home with one retraction and a file of refunds.
+/// A home with one retraction and a refund file.
 fn retracted() -> (Sim, Home) {
     let (sim, home) = ready(&[]);
     let order = sim.example("plain").order_id;
@@ -282,7 +282,7 @@ fn retracted() -> (Sim, Home) {
 }
 
 #[test]
-fn what_is_no_regular_file_is_written_through_or_refused_and_never_replaced() {
+fn a_special_file_is_streamed_to_or_refused_and_never_replaced() {
     if !has_full_device() {
         return;
     }
@@ -294,7 +294,7 @@ fn what_is_no_regular_file_is_written_through_or_refused_and_never_replaced() {
             args.extend(more);
             home.run(&args)
         };
-        // A metrics file is replaced every time.
+        // A metrics file is always replaced.
         let force: &[&str] = if args[0] == "status" { &[] } else { &["--force"] };
         // A FIFO: the reader gets everything, and the FIFO stays.
         let (path, reader) = fifo(&home, &format!("fifo-{n}"));
@@ -346,7 +346,7 @@ fn a_database_a_backup_and_a_reversal_file_are_regular_files_or_refused() {
             assert!([ran.stdout.as_str(), &ran.stderr].concat().contains("no regular file"), "{ran:?}");
         }
     }
-    // SQLite opens a log beside the database by itself, and would wait there.
+    // SQLite opens a log beside the database, and would block there.
     let log = home.path("recoup-ledger.db-wal");
     drop(fs::remove_file(&log));
     assert!(Command::new("mkfifo").arg(&log).status().expect("mkfifo runs").success());
@@ -379,7 +379,7 @@ fn a_fifo_without_a_reader_is_refused_after_a_short_wait_and_nothing_is_sent() {
 }
 
 #[test]
-fn outcomes_that_cannot_be_written_are_exit_1_and_the_same_command_writes_them_without_sending_twice() {
+fn unwritable_outcomes_are_exit_1_and_a_repetition_writes_them_without_sending_twice() {
     if !has_full_device() {
         return;
     }
@@ -411,7 +411,7 @@ fn outcomes_that_cannot_be_written_are_exit_1_and_the_same_command_writes_them_w
     assert!(sim.violations().is_empty());
 }
 
-/// The temporary file is there, private, before the first reversal is sent.
+/// The temporary file exists, with private permissions, before the first reversal is sent.
 #[test]
 fn the_outcome_file_is_reserved_before_anything_is_sent() {
     let (sim, home) = ready(&["--participants", "3000", "--latency", "50ms"]);

@@ -18,7 +18,7 @@ fn team() -> (Sim, Home, String) {
     (sim, home, password)
 }
 
-/// What an order cost, as a file says it.
+/// The total of an order, as a file states it.
 fn total(sim: &Sim, order: &str) -> String {
     let lines = sim.get("actions");
     let mut actions = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -27,8 +27,8 @@ fn total(sim: &Sim, order: &str) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
-/// A Shopify orders export: the first order is refunded, the second is paid, of the third 1.00 went back. Each has a second
-/// line item.
+/// A Shopify orders export: the first order is refunded, the second is paid, and 1.00 of the third was refunded. Each has a
+/// second line item.
 fn orders_export(sim: &Sim, actions: &[Action]) -> String {
     let mut file =
         "Name,Email,Financial Status,Currency,Total,Created at,Lineitem quantity,Lineitem name,Refunded Amount\n"
@@ -51,7 +51,7 @@ fn orders_export(sim: &Sim, actions: &[Action]) -> String {
     file
 }
 
-/// A file of no known format whose column says where the order stands; the first order is refunded, the second is not.
+/// A file of no known format with a status column; the first order is refunded, the second is not.
 fn doubtful_file(actions: &[Action]) -> String {
     format!(
         "order_id,Zustand,E-Mail\n\"{}\",zurück,a@example.com\n\"{}\",bezahlt,b@example.com\n",
@@ -114,7 +114,7 @@ fn an_uploaded_orders_export_shows_its_statuses_and_sends_only_the_refunded_orde
 }
 
 #[test]
-fn a_file_whose_columns_are_in_doubt_is_explained_in_a_form_before_anything_is_planned() {
+fn a_file_with_ambiguous_columns_is_explained_in_a_form_before_the_plan() {
     let (sim, home, password) = team();
     let actions = plain(&sim, 2);
     let service = Service::start(&home);
@@ -180,7 +180,7 @@ fn a_file_without_a_known_column_of_order_ids_is_explained_in_the_form() {
     let actions = plain(&sim, 1);
     let service = Service::start(&home);
     let lead = service.login("lead", &password);
-    // In the second file two columns could be the order ID: neither is taken.
+    // In the second file two columns could be the order ID, so neither is used.
     for (header, place) in [("Kauf,Filiale", 0), ("order_id,Order Number", 1)] {
         let cells =
             if place == 0 { format!("\"{}\",x", actions[0].order) } else { format!("x,\"{}\"", actions[0].order) };
@@ -197,7 +197,7 @@ fn a_file_without_a_known_column_of_order_ids_is_explained_in_the_form() {
 }
 
 #[test]
-fn the_api_lists_the_columns_in_doubt_and_reads_the_file_as_the_query_says() {
+fn the_api_lists_ambiguous_columns_and_reads_the_file_as_the_query_says() {
     let (sim, home, _) = team();
     let actions = plain(&sim, 2);
     let token = format!("Bearer {}", add_token(&home, "lead", &["batch"]));
@@ -216,7 +216,7 @@ fn the_api_lists_the_columns_in_doubt_and_reads_the_file_as_the_query_says() {
     assert_eq!(create("&statuscolumn=Zustand").status, 400, "a misspelt parameter");
     assert!(create("&amount_means=x").body.contains("new-amount"));
 
-    // The key is free, since nothing was done.
+    // The Idempotency-Key is free, because nothing was done.
     let query = format!("&status_column=Zustand&refunded_when={}&refunded_when=Retoure", percent_encoded("zurück"));
     let made = create(&query);
     assert_eq!(made.status, 202, "{}", made.body);

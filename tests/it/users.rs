@@ -3,7 +3,7 @@
 use crate::support::ready;
 
 #[test]
-fn users_are_added_changed_and_disabled_and_all_of_it_is_logged() {
+fn adding_changing_and_disabling_users_is_logged() {
     let (_sim, home) = ready(&[]);
     let none = home.check(&["user", "list", "--json"], 1);
     assert!(none.stdout.contains("there is no user yet"), "{}", none.stdout);
@@ -40,7 +40,7 @@ fn users_are_added_changed_and_disabled_and_all_of_it_is_logged() {
 }
 
 #[test]
-fn no_secret_is_in_the_file_or_the_output() {
+fn no_secret_is_in_the_database_or_the_output() {
     let (_sim, home) = ready(&[]);
     let secret = "correct horse battery staple";
     let mut child = home.command(&["user", "add", "ann", "--role", "admin", "--password-stdin", "-vv"]);

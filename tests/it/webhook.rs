@@ -15,7 +15,7 @@ fn post(service: &Service, signature: &str, body: &str) -> Answer {
     service.ask("POST", "/webhooks/advocate", &[("X-Hook-JWS-RFC-7797", signature)], body.as_bytes())
 }
 
-/// The schedule works the list by itself; here only `recoup webhook work` does.
+/// Switches off the scheduled job; here only `recoup webhook work` reads the queue.
 fn quiet(home: &Home) {
     home.configure_more("[schedule]\nrefresh = 'off'\nverify = 'off'\nwebhooks = 'off'");
 }
@@ -25,7 +25,7 @@ fn account(sim: &Sim) -> String {
 }
 
 #[test]
-fn a_delivery_that_holds_has_its_account_read_again() {
+fn a_valid_delivery_causes_its_account_to_be_read_again() {
     let (sim, home) = ready(&[]);
     quiet(&home);
     let service = Service::start(&home);
@@ -48,7 +48,7 @@ fn a_delivery_that_holds_has_its_account_read_again() {
 }
 
 #[test]
-fn whatever_does_not_hold_is_refused() {
+fn invalid_deliveries_are_refused() {
     let (sim, home) = ready(&[]);
     quiet(&home);
     let service = Service::start(&home);
@@ -72,7 +72,7 @@ fn whatever_does_not_hold_is_refused() {
 }
 
 #[test]
-fn a_flood_of_unknown_keys_costs_one_question_and_a_rotated_key_is_found() {
+fn a_flood_of_unknown_keys_costs_one_request_and_a_rotated_key_is_found() {
     let (sim, home) = ready(&[]);
     quiet(&home);
     let service = Service::start(&home);
@@ -87,7 +87,7 @@ fn a_flood_of_unknown_keys_costs_one_question_and_a_rotated_key_is_found() {
     assert_eq!(asked(&sim), 1);
     let (signature, body) = delivery(&sim, "account=a");
     assert_eq!(post(&service, &signature, &body).status, 200, "keys that are known still hold");
-    // A process that begins after the rotation knows the new key.
+    // A process that starts after the rotation knows the new key.
     sim.post("webhook?rotate=1");
     let fresh = Service::start(&home);
     let (signature, body) = delivery(&sim, "account=a&how=other_key");
@@ -114,7 +114,7 @@ fn a_flood_of_refused_deliveries_is_counted_and_does_not_fill_the_log() {
 }
 
 #[test]
-fn where_the_keys_cannot_be_fetched_the_vendor_is_told_to_come_back() {
+fn if_the_keys_cannot_be_fetched_the_vendor_is_told_to_retry() {
     let (sim, home) = ready(&[]);
     home.configure_more(
         "[webhook]\njwks_url = 'http://127.0.0.1:1/jwks.json'\n[schedule]\nwebhooks = 'off'\nrefresh = 'off'",
@@ -125,7 +125,7 @@ fn where_the_keys_cannot_be_fetched_the_vendor_is_told_to_come_back() {
 }
 
 #[test]
-fn a_forgotten_account_is_not_put_on_the_list() {
+fn a_forgotten_account_is_not_queued() {
     let (sim, home) = ready(&[]);
     quiet(&home);
     let service = Service::start(&home);
@@ -140,7 +140,7 @@ fn a_forgotten_account_is_not_put_on_the_list() {
 }
 
 #[test]
-fn subscriptions_are_made_listed_tested_and_taken_away() {
+fn subscriptions_are_created_listed_tested_and_deleted() {
     let (sim, home) = ready(&[]);
     quiet(&home);
     let service = Service::start(&home);

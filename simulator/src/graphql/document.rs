@@ -1,12 +1,11 @@
-//! The text of a GraphQL request, as far as clients of rewards need it: one operation with variables, arguments, aliases
-//! and selections.
+//! A parser for the GraphQL that clients of rewards use: one operation with variables, arguments, aliases and selections.
 //!
-//! Written by hand because every published parser would bring a second version of a crate that the tree already has.
-//! Fragments, directives and block strings are refused in words, never misread. Nothing here knows the schema.
+//! Written by hand because every published parser would add a second version of an existing dependency. Fragments, directives
+//! and block strings are refused with a message, never misread. This module does not know the schema.
 
 use serde_json::{Map, Number, Value};
 
-/// What kind of operation a document holds.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Query,
@@ -21,17 +20,17 @@ pub(super) struct Operation {
     pub(super) fields: Vec<Field>,
 }
 
-/// One selected field. Variables have been put in their places; an argument whose variable was not sent is not there.
+/// One selected field with its variables replaced. An argument whose variable was not sent is absent.
 #[derive(Debug, PartialEq)]
 pub(super) struct Field {
-    /// What it is called in the answer.
+    /// Its name in the response.
     pub(super) alias: String,
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,
     pub(super) fields: Vec<Field>,
 }
 
-/// Deepest nesting of selections and values that is read.
+/// Deepest accepted nesting of selections and values.
 const DEPTH: usize = 32;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +42,7 @@ enum Token {
     Spread,
 }
 
-/// Reads a document with the variables that came with it; an error is the message for the client.
+/// Parses a document with its variables; the error is the message for the client.
 pub(super) fn parse(text: &str, variables: &Map<String, Value>) -> Result<Operation, String> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, variables: variables.clone(), declared: Vec::new() };
     let operation = parser.operation()?;
@@ -106,7 +105,7 @@ fn string(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<String,
         }
     }
     raw.push('"');
-    // Its escapes are those of JSON.
+    // The escapes are those of JSON.
     serde_json::from_str(&raw).map_err(|error| format!("Syntax Error: a string cannot be read ({error})."))
 }
 
@@ -223,7 +222,7 @@ impl Parser {
         if fields.is_empty() { Err("Syntax Error: an empty selection.".to_owned()) } else { Ok(fields) }
     }
 
-    /// A value; `None` where it is a variable that was not sent.
+    /// A value; `None` for a variable that was not sent.
     fn value(&mut self, depth: usize) -> Result<Option<Value>, String> {
         if depth > DEPTH {
             return Err("A value is nested too deeply.".to_owned());
@@ -264,7 +263,7 @@ impl Parser {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
-                // An enum's value.
+                // An enum value.
                 _ => Value::String(name.clone()),
             },
             _ => return Err(self.unexpected("a value")),

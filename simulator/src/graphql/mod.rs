@@ -1,8 +1,8 @@
-//! GraphQL on the Advocate side: rewards of the whole tenant, the events behind them, referrals, and the program's rules.
+//! GraphQL of the Advocate API: rewards of the whole tenant, their events, referrals, and the program's rules.
 //!
-//! Read from the vendor's published schema (`docs/vendor/advocate.md` §3): one POST, lists by limit and offset, errors beside
-//! data, unknown fields refused with 200. A mutation is never carried out and always recorded. In reading order:
-//! `document` (the text) → `schema` (what may be asked) → `rewards`, `events`, `programs` (what is asked for) → `write` (the answer).
+//! It follows the vendor's published schema (`docs/vendor/advocate.md` §3): one POST, lists by limit and offset, errors beside
+//! data, unknown fields refused with 200. A mutation is never carried out and always recorded. In reading order: `document`
+//! (parser) → `schema` (allowed fields) → `rewards`, `events`, `programs` (selection) → `write` (response).
 
 mod document;
 mod events;
@@ -22,16 +22,16 @@ use serde_json::{Map, Value, json};
 
 use self::document::{Field, Kind};
 use super::{
-    change::READS,
+    changes::READS,
     lock::{hold, read},
-    mix::{Tag, hash},
     options::{GraphqlSchema, OnOff, Options, ReferralAfter, UserEvents, rate},
+    random::{Tag, hash},
     record::Record,
     reply::{JSON, Reply, advocate_error},
     world::World,
 };
 
-/// What can be changed while the simulator runs.
+/// Settings that can change while the simulator runs.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     on: OnOff,
@@ -43,7 +43,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Sets one setting; whether it exists and the value is one.
+    /// Changes one setting. Returns whether name and value are valid.
     pub(super) fn set(&mut self, key: &str, value: &str) -> bool {
         match key {
             "graphql" => OnOff::from_str(value, true).map(|on| self.on = on).is_ok(),
@@ -61,7 +61,6 @@ impl Live {
     }
 }
 
-/// The endpoint.
 #[derive(Debug)]
 pub(super) struct Graphql {
     pub(super) live: RwLock<Live>,
@@ -69,22 +68,22 @@ pub(super) struct Graphql {
     damage: Mutex<Damage>,
 }
 
-/// Which lists came with an error: how often each was, and how many in all.
+/// Which lists had an error, how often each one, and how many in total.
 #[derive(Debug, Default)]
 struct Damage {
     attempts: HashMap<u64, u64>,
     all: u64,
 }
 
-/// How one list of rewards is damaged.
+/// The damage of one list of rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damaged {
-    /// The event of one row: the row is this number modulo the rows.
+    /// The event of one row: this number modulo the number of rows.
     Row(u64),
     All,
 }
 
-/// A list's part of the tenant.
+/// The requested part of a list.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     limit: u64,
@@ -93,7 +92,7 @@ struct Part {
 
 /// How a request ends early.
 enum Early {
-    /// In an answer with this message and no data.
+    /// A response with this message and no data.
     Error(String),
     Reply(Reply),
 }
@@ -148,12 +147,12 @@ impl Graphql {
             record.violation("a GraphQL document that is no query was sent");
             return Err(Early::Error("Only queries are answered here.".to_owned()));
         }
-        let lacks = schema::Lacks {
+        let missing = schema::Missing {
             events: live.schema == GraphqlSchema::Old,
             rules: world.programs.lacks_rules(),
             referral: world.referrals.after() == ReferralAfter::NoField,
         };
-        schema::check(&operation.fields, "Query", lacks)?;
+        schema::check(&operation.fields, "Query", missing)?;
         let (mut out, mut errors) = (b"{\"data\":{".to_vec(), Vec::new());
         for (place, field) in operation.fields.iter().enumerate() {
             record.graphql(&field.name);
@@ -216,7 +215,7 @@ impl Graphql {
         Ok(Reply::new(200, JSON, out))
     }
 
-    /// Whether and how this list is damaged, this time: as with other faults a repetition gets through in the end.
+    /// Whether and how this list is damaged this time. A repeated request succeeds in the end.
     fn damaged(&self, rate: f64, body: &str, place: usize) -> Option<Damaged> {
         if rate <= 0.0 {
             return None;
@@ -229,7 +228,7 @@ impl Graphql {
         let attempt = damage.attempts.get(&key).copied().unwrap_or(0);
         let roll = hash(self.seed, Tag::Partial, key, attempt);
         let hit = ((roll >> 11) as f64 / (1_u64 << 53) as f64) < rate;
-        // A list that never broke is not remembered: it is whole every time it is asked for.
+        // A list that never broke is not stored: it always succeeds.
         if hit || attempt > 0 {
             damage.attempts.insert(key, attempt + 1);
         }
@@ -239,7 +238,7 @@ impl Graphql {
     }
 }
 
-/// The part of a list that is asked for, unless it is larger than the server gives.
+/// The requested part of a list, unless it is larger than the server allows.
 fn part(field: &Field, live: &Live) -> Result<Part, Early> {
     let number = |name: &str, default: u64| match field.arguments.get(name) {
         None => Ok(default),
@@ -257,7 +256,7 @@ fn part(field: &Field, live: &Live) -> Result<Part, Early> {
     Ok(Part { limit, offset })
 }
 
-/// Whether events may be asked for with this filter.
+/// Whether events may be requested with this filter.
 fn allowed(events: UserEvents, filter: &Map<String, Value>) -> Result<(), Early> {
     let conditions: usize =
         filter.iter().map(|(key, value)| if key == "fields" { value.as_object().map_or(0, Map::len) } else { 1 }).sum();

@@ -1,4 +1,4 @@
-//! Programs and referrals as GraphQL answers them: few, so they are written from a tree.
+//! Programs and referrals in GraphQL. There are few, so they are built as JSON trees.
 
 use serde_json::{Map, Value, json};
 
@@ -133,7 +133,7 @@ pub(super) fn referral(out: &mut Vec<u8>, world: &World, field: &Field) {
     object.end();
 }
 
-/// The error that comes with a referral that may not be read.
+/// The error beside a referral that may not be read.
 pub(super) fn referral_forbidden(field: &Field) -> Value {
     forbidden(&[json!(field.alias)])
 }

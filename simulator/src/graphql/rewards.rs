@@ -1,7 +1,7 @@
-//! Which rewards a list of GraphQL asks for, and in which order.
+//! The rewards of a GraphQL list, and their order.
 //!
-//! What names its rewards (IDs, an account, a user, a referral) is found by the formulas; a range of `dateModified` is a
-//! piece of the timeline and costs about its page; anything else is looked for among all. Nothing here writes.
+//! Rewards that the filter names (by IDs, account, user, referral) are found by the formulas. A range of `dateModified` is a
+//! part of the timeline and costs about its page. Any other filter searches all rewards. Nothing here writes a response.
 
 use serde_json::Value;
 
@@ -13,16 +13,16 @@ use crate::{
     world::World,
 };
 
-/// Rewards of the timeline that are looked at at a time, so that a search among all holds no copy of all.
+/// Number of timeline entries read at a time, so that a search never copies all of them.
 const PIECE: usize = 10_000;
 
-/// The rows of one page, and how many there are in all.
+/// The rows of one page, and the total.
 pub(super) struct Page {
     pub(super) rows: Vec<(RewardKey, Touch)>,
     pub(super) total: u64,
 }
 
-/// What a list is sorted by.
+/// The sort order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sort {
     created: bool,
@@ -47,12 +47,12 @@ impl Range {
     }
 }
 
-/// What a condition names, looked up.
+/// The resolved name of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Named<T> {
     /// There is no such condition.
     Any,
-    /// What it names, or nothing where that does not exist.
+    /// The named object, or `None` if it does not exist.
     Only(Option<T>),
 }
 
@@ -69,7 +69,7 @@ impl<T: PartialEq> Named<T> {
     }
 }
 
-/// A filter whose names have been looked up.
+/// A filter with resolved names.
 #[derive(Debug)]
 struct Filter {
     ids: Option<Vec<String>>,
@@ -107,7 +107,7 @@ impl Filter {
         }
     }
 
-    /// Only the range of `dateModified` decides.
+    /// Whether only the range of `dateModified` filters.
     fn is_range(&self) -> bool {
         self.ids.is_none()
             && self.account == Named::Any
@@ -133,7 +133,7 @@ impl Filter {
             && self.any.as_ref().is_none_or(|any| any.iter().any(|part| part.passes(world, key, touch, facts)))
     }
 
-    /// The rewards among which all that pass are found, where the filter names them.
+    /// The candidate rewards, if the filter names any.
     fn named(&self, world: &World) -> Option<Vec<(RewardKey, Touch)>> {
         if let Some(ids) = &self.ids {
             return Some(ids.iter().filter_map(|id| world.reward(id)).collect());
@@ -174,7 +174,7 @@ fn sort(field: &Field) -> Result<Sort, String> {
     }
 }
 
-/// The rows that a list asks for, as things stand at one moment.
+/// The requested rows, all as of one point in time.
 pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, String> {
     let sort = sort(field)?;
     let filter = Filter::new(world, field.arguments.get("filter").unwrap_or(&Value::Null));
@@ -214,7 +214,7 @@ pub(super) fn page(world: &World, field: &Field, part: Part) -> Result<Page, Str
     Ok(Page { rows, total })
 }
 
-/// Those of these rewards that pass a filter.
+/// The rewards of `of` that pass a filter.
 pub(super) fn passing(world: &World, filter: Option<&Value>, of: Vec<(RewardKey, Touch)>) -> Vec<(RewardKey, Touch)> {
     let filter = Filter::new(world, filter.unwrap_or(&Value::Null));
     let passes = |(key, touch): &(RewardKey, Touch)| {
@@ -223,7 +223,7 @@ pub(super) fn passing(world: &World, filter: Option<&Value>, of: Vec<(RewardKey,
     of.into_iter().filter(passes).collect()
 }
 
-/// A piece of the timeline.
+/// A part of the timeline.
 fn range(world: &World, range: Range, descending: bool, limit: usize, offset: usize) -> Page {
     world.timeline(|timeline, touch| {
         let low = timeline.rank(range.from);

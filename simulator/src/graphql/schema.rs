@@ -1,13 +1,14 @@
-//! The part of the schema that is served, and whether a selection fits it.
+//! The supported part of the schema, and whether a selection fits it.
 //!
-//! Types, fields and arguments as the published schema of 2022 names them (`docs/vendor/advocate.md` §3), without those that nothing
-//! here could answer; `--graphql-schema old` leaves events out as the schema of 2020 does. Nothing here knows the data.
+//! Types, fields and arguments follow the published schema of 2022 (`docs/vendor/advocate.md` §3), without those that the
+//! simulator cannot answer. `--graphql-schema old` omits events, as the schema of 2020 does. This module does not know the
+//! data.
 
 use serde_json::{Map, Value};
 
 use super::document::Field;
 
-/// A field: its name, its arguments, the type of what it holds (empty for a value).
+/// A field: its name, its arguments, and its type (empty for a scalar).
 type Known = (&'static str, &'static [&'static str], &'static str);
 
 const LIST: &[&str] = &["filter", "limit", "offset", "sortBy", "timeZone", "timeZoneOffset"];
@@ -138,16 +139,16 @@ fn fields_of(kind: &str) -> &'static [Known] {
     }
 }
 
-/// What the schema in force does not have of the published one.
+/// The parts of the published schema that the schema in force does not have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lacks {
+pub(super) struct Missing {
     pub(super) events: bool,
-    /// Of programs.
+    /// The rules of programs.
     pub(super) rules: bool,
     pub(super) referral: bool,
 }
 
-impl Lacks {
+impl Missing {
     fn field(self, kind: &str, name: &str) -> bool {
         match (kind, name) {
             (_, "userEvent" | "userEvents") => self.events,
@@ -158,12 +159,12 @@ impl Lacks {
     }
 }
 
-/// Whether these fields can be asked of this type, and their arguments given; an error is the message for the client.
-pub(super) fn check(fields: &[Field], kind: &str, lacks: Lacks) -> Result<(), String> {
+/// Whether these fields and arguments fit this type; the error is the message for the client.
+pub(super) fn check(fields: &[Field], kind: &str, missing: Missing) -> Result<(), String> {
     for field in fields.iter().filter(|field| field.name != "__typename") {
         let known = fields_of(kind).iter().find(|known| {
             let (name, ..) = known;
-            *name == field.name && !lacks.field(kind, name)
+            *name == field.name && !missing.field(kind, name)
         });
         let Some((name, arguments, holds)) = known else {
             return Err(format!("Cannot query field \"{}\" on type \"{kind}\".", field.name));
@@ -179,7 +180,7 @@ pub(super) fn check(fields: &[Field], kind: &str, lacks: Lacks) -> Result<(), St
             return Err(format!("Field \"{name}\" argument \"id\" of type \"ID!\" is required."));
         }
         check_filter(name, field.arguments.get("filter"))?;
-        check(&field.fields, holds, lacks)?;
+        check(&field.fields, holds, missing)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! What was asked for, written field by field in the order of the selection.
+//! Writes a response field by field in the order of the selection.
 //!
-//! Straight into bytes, as with REST: a page has a thousand rewards. Every selected field is there, null where there is
-//! nothing; numbers are numbers. What is true of a reward comes from its facts, never from what REST would write.
+//! It writes bytes directly, like REST, because a page has a thousand rewards. Every selected field is present, null without a
+//! value; numbers are numbers. The values come from the reward's facts, never from the REST notation.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::{
     world::World,
 };
 
-/// The place of the row that is damaged and the error's path to it; `None` where there is no row or it shows no event.
+/// The position of the damaged row and the error's path; `None` without a row or if the row shows no event.
 pub(super) fn damaged_row(field: &Field, page: &Page, roll: u64) -> Option<(usize, Value)> {
     let data = field.fields.iter().find(|field| field.name == "data")?;
     let event = data.fields.iter().find(|field| field.name == "userEvent")?;
@@ -70,7 +70,7 @@ pub(super) fn events(out: &mut Vec<u8>, world: &World, field: &Field, events: &[
 pub(super) fn users(out: &mut Vec<u8>, world: &World, field: &Field, part: Part) {
     let filter = field.arguments.get("filter").and_then(Value::as_object).filter(|filter| !filter.is_empty());
     let (people, total) = match filter {
-        None => world.look(part.offset, part.limit),
+        None => world.page_unchanged(part.offset, part.limit),
         Some(filter) => {
             let data = &world.data;
             let passes = |person: &u64| {
@@ -132,7 +132,7 @@ fn event(out: &mut Vec<u8>, world: &World, fields: &[Field], action: ActionKey) 
     object.end();
 }
 
-/// A `FlatReward`; a damaged one has no event.
+/// A `FlatReward`. A damaged one has no event.
 pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: RewardKey, touch: Touch, damaged: bool) {
     let data = &world.data;
     let facts = data.facts(key, touch, world.style.tidy);
@@ -188,7 +188,7 @@ pub(super) fn reward(out: &mut Vec<u8>, world: &World, fields: &[Field], key: Re
     object.end();
 }
 
-/// The metadata, where the link is in them.
+/// The metadata, if the link is in them.
 fn meta(out: &mut Vec<u8>, world: &World, fields: &[Field], action: ActionKey) {
     let mut object = Object::new(out, true, false);
     for field in fields {

@@ -1,4 +1,4 @@
-//! What the flags of `recoup simulate` can be set to, each with the word that `--help` shows for it.
+//! The values of the flags of `recoup simulate`, each with its text in `--help`.
 
 use clap::ValueEnum;
 
@@ -34,7 +34,7 @@ pub enum LinkNames {
     Mixed,
 }
 
-/// Header family in which limits are told.
+/// The headers that report limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LimitHeader {
     /// X-RateLimit-Limit, -Remaining, -Reset in seconds
@@ -79,9 +79,9 @@ pub enum FaultKind {
     Reset,
     /// The body ends before its declared length
     Truncated,
-    /// No answer until the client gives up, or a minute has passed
+    /// No response until the client times out, or a minute has passed
     Hang,
-    /// 200 whose body stops in the middle of the JSON
+    /// 200 with a body that ends in the middle of the JSON
     InvalidJson,
     /// 200 without a body
     Empty,
@@ -90,13 +90,13 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Whether a client gets past it by asking again soon.
+    /// Whether a client overcomes it by a retry.
     pub fn passes(self) -> bool {
         !matches!(self, Self::Absurd429 | Self::Html403)
     }
 }
 
-/// What happens to a request that changes something.
+/// A fault of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeleteFault {
     /// It is queued
@@ -166,25 +166,25 @@ pub enum SubmissionsList {
     Status404,
 }
 
-/// Where the errors of a file submission are said to be. The vendor's documents disagree; both places answer.
+/// Which URL leads to the errors of a file submission. The vendor's documents contradict each other; both URLs answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FileErrors {
     /// /FTPFileSubmissions/ID/ErrorDetails
     Documented,
     /// /FTPSubmissions/ID/Errors
     Short,
-    /// A place where nothing is
+    /// A URL that does not exist
     Dead,
 }
 
-/// What goes wrong with exports.
+/// A fault of exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFault {
     /// Nothing
     None,
     /// They end as ABORTED
     Abort,
-    /// They are completed, and expired when they are to be downloaded for the first time
+    /// They are completed, and expired at the first download
     Expire,
     /// They stay PENDING
     Stuck,
@@ -192,10 +192,10 @@ pub enum ExportFault {
     Broken,
 }
 
-/// Which columns the file of a REWARD export has.
+/// The columns of a REWARD export file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportColumns {
-    /// The reward's own and whose it is
+    /// The reward's own fields and its owner
     Plain,
     /// Order ID and ActionId as well
     Linked,
@@ -203,7 +203,7 @@ pub enum ExportColumns {
     NoAccount,
 }
 
-/// Whether something is there.
+/// Whether a feature exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OnOff {
     /// It is
@@ -241,7 +241,7 @@ pub enum OrderScope {
     All,
 }
 
-/// What can be read of the program rule.
+/// What a reader sees of the program rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgramRule {
     /// The rule for refunds on the purchase event, with every reward
@@ -266,7 +266,7 @@ pub enum ProgramRule {
     Forbidden,
 }
 
-/// What can be read of a referral after its action was taken back.
+/// What a reader sees of a referral after its action was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReferralAfter {
     /// It is started again, without a date of conversion
@@ -279,7 +279,7 @@ pub enum ReferralAfter {
     NoField,
 }
 
-/// Which rewards a referral has besides those that lists show.
+/// Rewards of a referral in addition to those in lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReferralRewards {
     /// None

@@ -1,4 +1,4 @@
-//! Rewards that appear and change while the simulator runs: every way of asking agrees on them, and seeds repeat.
+//! Rewards that change while the simulator runs: every endpoint agrees on them, and seeds repeat.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::{
     world::World,
 };
 
-/// Every reward with its moment, as the accounts have them.
+/// Every reward with its modification time, from the accounts.
 fn by_account(world: &World) -> BTreeMap<u64, i64> {
     let mut all = BTreeMap::new();
     for owner in world.everyone().filter(|person| world.data.owner(*person) == *person) {
@@ -22,7 +22,7 @@ fn by_account(world: &World) -> BTreeMap<u64, i64> {
     all
 }
 
-/// The same, as the timeline has them.
+/// Every reward with its modification time, from the timeline.
 fn by_moment(world: &World) -> BTreeMap<u64, i64> {
     world.timeline(|timeline, touch| {
         let slice = timeline.slice(0, timeline.total());
@@ -121,7 +121,7 @@ fn every_order_id_leads_back_to_its_order() {
                 Some((buyer, order))
             );
             if let Some(second) = data.second_order_id(buyer, order) {
-                // What two orders share belongs to the one whose own it is.
+                // The second ID of a shared order is the own ID of the next order.
                 let whose = order + u64::from(data.class(buyer, order) == Class::Shared);
                 assert_eq!(data.find_order(&second, |buyer| world.is_here(buyer)), Some((buyer, whose)));
             }

@@ -1,5 +1,4 @@
-//! An export says what is true, goes through the vendor's statuses, and breaks as announced. Real sockets; nothing waits
-//! for time to pass: delays are nothing or for ever.
+//! Exports: their content, their statuses, and their faults. Real sockets; no test waits, because delays are zero or endless.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -22,7 +21,7 @@ async fn ask(server: &Server, body: &Value) -> Answer {
     server.send("POST", EXPORT, &headers, &body.to_string()).await.expect("an answer")
 }
 
-/// Asks for an export: its ID.
+/// Creates an export. Returns its ID.
 async fn asked(server: &Server, body: &Value) -> String {
     let made = ask(server, body).await;
     assert_eq!((made.status, &made.json()["status"]), (201, &"PENDING".into()), "{}", made.json());
@@ -33,7 +32,7 @@ async fn status(server: &Server, id: &str) -> Value {
     server.get(&format!("{EXPORT}/{id}")).await.json()["status"].clone()
 }
 
-/// Where the file of an export is: address and path.
+/// Host and path of an export's file.
 async fn location(server: &Server, id: &str) -> (SocketAddr, String) {
     let answer = server.get(&format!("{EXPORT}/{id}/download")).await;
     assert_eq!(answer.status, 303, "{}", answer.json());

@@ -1,4 +1,4 @@
-//! A file of reversals is taken, comes to effect, and is reported line by line as the guide says.
+//! Reversal files are accepted, take effect, and are reported row by row as in the guide.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn cell(value: &Value) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// An example whose program is of this type.
+/// An example in a program of this type.
 async fn of_program(server: &Server, performance: bool) -> Value {
     let examples = server.control("GET", "examples").await.json();
     let kinds = ["plain", "old_conversion", "locked"];

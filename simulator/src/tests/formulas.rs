@@ -1,4 +1,4 @@
-//! The formulas agree in both directions, every ID can be read back, and every shape that people meet occurs.
+//! The formulas agree in both directions, every ID can be read back, and every shape of ID occurs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -1,4 +1,4 @@
-//! GraphQL says what the truth says: pages in every order, filters, events, while things change. No sockets.
+//! GraphQL agrees with the truth: pages in every order, filters, events, and changes during a pass. No sockets.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -13,7 +13,7 @@ use crate::{
     world::World,
 };
 
-/// A tenant that answers GraphQL.
+/// A tenant with GraphQL.
 pub(super) struct Tenant {
     pub(super) world: World,
     pub(super) record: Record,

@@ -1,4 +1,4 @@
-//! The ways in which GraphQL can fail: each flag does what it says, and a repetition gets through.
+//! The faults of GraphQL: each flag does what it says, and a repeated request succeeds.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The simulator's own promises.
+//! Tests of the simulator itself.
 
 mod changes;
 mod exports;
@@ -15,7 +15,7 @@ use super::{
     world::World,
 };
 
-/// Some day.
+/// An arbitrary day.
 const TODAY: i64 = 1_780_000_000_000 / super::data::DAY * super::data::DAY;
 
 fn world(options: &Options) -> World {

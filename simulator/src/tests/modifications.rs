@@ -1,4 +1,4 @@
-//! What a modification changes is there to be read, lists are whole or are not, and what cancels a reward can fail.
+//! Modifications are visible, lists are complete or fail, and cancelling a reward can fail.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{DeleteFault, Options, SubmissionsList};
 
-/// Long enough for everything that [`quick`] delays.
+/// Waits longer than all delays of [`quick`].
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
@@ -42,7 +42,7 @@ async fn items(server: &Server, action: &str) -> Vec<(String, u64, f64)> {
         .collect()
 }
 
-/// A plain action of several items.
+/// A plain action with several items.
 async fn with_items(server: &Server) -> (String, Vec<(String, u64, f64)>) {
     for one in server.control("GET", "examples").await.json()["plain"].as_array().expect("a list") {
         let action = action_of(one);

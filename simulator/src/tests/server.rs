@@ -1,4 +1,4 @@
-//! What is served is the truth, and what is broken is broken as announced. Real sockets, no paused clock.
+//! The server's responses are true, and faults happen as configured. Real sockets, no paused clock.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
@@ -22,7 +22,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) head: String,
     pub(super) body: Vec<u8>,
-    /// A body in chunks came to its end.
+    /// Whether a chunked body was complete.
     pub(super) ended: bool,
 }
 
@@ -40,13 +40,13 @@ impl Server {
         Self { addr, keys, _stop: stop.drop_guard() }
     }
 
-    /// Sends one request on its own connection and reads to its end. No HTTP client: the crate's one is not the
-    /// simulator's to use.
+    /// Sends one request on its own connection and reads the response. It uses no HTTP client, so that a client's behaviour
+    /// hides nothing.
     pub(super) async fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
         Self::send_to(self.addr, method, path, headers, body).await
     }
 
-    /// The same, at another address.
+    /// Sends one request to another address.
     pub(super) async fn send_to(
         addr: SocketAddr,
         method: &str,

@@ -1,23 +1,23 @@
-//! Changes to a whole text that may turn it into the order ID that a person meant.
+//! Changes to a whole text that may turn it into an order ID.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::CodePointMapData;
 use icu_properties::props::GeneralCategory;
 
-use super::marks::{is_blank, is_mark, unseen};
+use super::marks::{is_blank, is_mark, marks_in};
 use super::{Candidate, joined};
 
-/// One kind of change: the changed text and the change in words; `None` if it changes nothing.
+/// Returns the changed text and the change in words; `None` if nothing changes.
 type Edit = fn(&str) -> Option<(String, String)>;
 
-/// In the order in which they are combined.
+/// The changes, in the order in which they are combined.
 const EDITS: &[Edit] =
     &[without_marks, in_ordinary_characters, unescaped, unquoted, bare, undecimal, compact, other_hash];
 
-/// Combinations of edits that are looked at.
-const MOST: usize = 64;
+/// The largest number of combinations.
+const MAX_COMBINATIONS: usize = 64;
 
-/// Every text that a combination of edits gives; those with the fewest edits first.
+/// The results of all combinations of edits. Results of fewer edits come first.
 pub(super) fn of(text: &str) -> Vec<Candidate> {
     let mut found = vec![(0_usize, Candidate { text: text.to_owned(), because: String::new() })];
     for edit in EDITS {
@@ -25,7 +25,7 @@ pub(super) fn of(text: &str) -> Vec<Candidate> {
         for (edits, from) in &found {
             let Some((text, because)) = edit(&from.text).filter(|(text, _)| !text.is_empty()) else { continue };
             let known = found.iter().chain(&edited).any(|(_, known)| known.text == text);
-            if !known && found.len() + edited.len() < MOST {
+            if !known && found.len() + edited.len() < MAX_COMBINATIONS {
                 edited.push((edits + 1, Candidate { text, because: joined(&from.because, &because) }));
             }
         }
@@ -36,7 +36,7 @@ pub(super) fn of(text: &str) -> Vec<Candidate> {
     found.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// The text without marks, in ordinary characters.
+/// The text without marks and in ordinary characters.
 pub(super) fn plain(text: &str) -> Candidate {
     let mut plain = Candidate { text: text.to_owned(), because: String::new() };
     for edit in [without_marks, in_ordinary_characters] {
@@ -48,11 +48,11 @@ pub(super) fn plain(text: &str) -> Candidate {
 }
 
 fn without_marks(text: &str) -> Option<(String, String)> {
-    let marks = unseen(text)?;
+    let marks = marks_in(text)?;
     Some((text.chars().filter(|c| !is_mark(*c)).collect(), format!("without {marks}")))
 }
 
-/// Full-width and other forms of a character as the ordinary one, digits of any script as 0 to 9, any blank as a space.
+/// Replaces full-width and other forms of a character by the ordinary one, digits of any script by 0 to 9, and any blank by a space.
 fn in_ordinary_characters(text: &str) -> Option<(String, String)> {
     if text.is_ascii() {
         return None;
@@ -62,7 +62,7 @@ fn in_ordinary_characters(text: &str) -> Option<(String, String)> {
     (ordinary != text).then(|| (ordinary, "in ordinary characters".to_owned()))
 }
 
-/// The ASCII digit of a decimal digit of any script. Unicode keeps the ten digits of a script in one run.
+/// The ASCII digit for a decimal digit of any script. Unicode has the ten digits of a script in one run.
 fn digit(c: char) -> Option<char> {
     let is_digit = |c: char| CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::DecimalNumber;
     if c.is_ascii() || !is_digit(c) {
@@ -73,7 +73,7 @@ fn digit(c: char) -> Option<char> {
     u32::try_from(value).ok().and_then(|value| char::from_digit(value, 10))
 }
 
-/// `%231001` as `#1001`.
+/// Turns `%231001` into `#1001`.
 fn unescaped(text: &str) -> Option<(String, String)> {
     if !text.contains('%') {
         return None;
@@ -82,7 +82,7 @@ fn unescaped(text: &str) -> Option<(String, String)> {
     (decoded != text).then(|| (decoded.into_owned(), "with its %-escapes read".to_owned()))
 }
 
-/// Without blanks and quotes around it.
+/// Removes blanks and quotes around the text.
 fn unquoted(text: &str) -> Option<(String, String)> {
     let is_quote = |c: char| {
         matches!(c, '"' | '\'' | '`' | '\u{b4}' | '\u{201a}' | '\u{201e}')
@@ -96,14 +96,14 @@ fn unquoted(text: &str) -> Option<(String, String)> {
     (unquoted != text).then(|| (unquoted.to_owned(), because.to_owned()))
 }
 
-/// Without anything around it that is neither a letter, a digit nor `#`.
+/// Removes every character around the text but letters, digits and `#`.
 fn bare(text: &str) -> Option<(String, String)> {
     let around = |c: char| c != '#' && !c.is_alphanumeric();
     let bare = text.trim_matches(around);
     (bare != text).then(|| (bare.to_owned(), "without the punctuation around it".to_owned()))
 }
 
-/// `1001.0` as `1001`: a program took the ID for a number.
+/// Turns `1001.0` into `1001`: a spreadsheet may have taken the ID for a number.
 fn undecimal(text: &str) -> Option<(String, String)> {
     let (whole, zeros) = text.rsplit_once('.')?;
     let is_number = !whole.is_empty() && whole.trim_start_matches('#').bytes().all(|byte| byte.is_ascii_digit());
@@ -111,13 +111,13 @@ fn undecimal(text: &str) -> Option<(String, String)> {
     (is_number && is_zero).then(|| (whole.to_owned(), format!("without .{zeros} behind it")))
 }
 
-/// Without blanks and commas inside: `1,001` and `10 01` as `1001`.
+/// Turns `1,001` and `10 01` into `1001`.
 fn compact(text: &str) -> Option<(String, String)> {
     let compact: String = text.chars().filter(|c| !is_blank(*c) && *c != ',').collect();
     (compact != text).then(|| (compact, "without the blanks and commas in it".to_owned()))
 }
 
-/// Without the `#` in front, or with one.
+/// Removes the `#` in front, or adds one.
 fn other_hash(text: &str) -> Option<(String, String)> {
     let bare = text.trim_start_matches('#');
     let other = if bare == text {

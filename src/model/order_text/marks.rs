@@ -1,4 +1,4 @@
-//! Characters that a screen shows as nothing: they come along when a person copies an order ID.
+//! Invisible characters, which a person copies along with an order ID.
 
 use std::borrow::Cow;
 
@@ -7,25 +7,25 @@ use icu_properties::props::{
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// A blank in Braille: no white space by its properties, and nothing to see.
+/// Unicode does not class this invisible character as white space.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Whether a character is a mark that nobody sees: default-ignorable, bidirectional, another format character, or a control
-/// character that is no white space.
+/// Whether a character is an invisible mark: default-ignorable, bidirectional, another format character, or a control character other
+/// than white space.
 pub(super) fn is_mark(c: char) -> bool {
-    // Nearly every character of an order ID ends here.
+    // A fast path: order IDs are nearly always ASCII.
     if c.is_ascii() {
         return c.is_ascii_control() && !is_blank(c);
     }
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
         || CodePointSetData::new::<BidiControl>().contains(c)
         || c == BRAILLE_BLANK
-        || is_unseen_category(c)
+        || is_invisible_category(c)
 }
 
-fn is_unseen_category(c: char) -> bool {
+fn is_invisible_category(c: char) -> bool {
     match CodePointMapData::<GeneralCategory>::new().get(c) {
-        // U+0600 and its like are format characters that are drawn.
+        // U+0600 and similar format characters are visible.
         GeneralCategory::Format => !CodePointSetData::new::<PrependedConcatenationMark>().contains(c),
         GeneralCategory::Control => !is_blank(c),
         _ => false,
@@ -37,12 +37,12 @@ pub(super) fn is_blank(c: char) -> bool {
     if c.is_ascii() { c.is_whitespace() } else { CodePointSetData::new::<WhiteSpace>().contains(c) }
 }
 
-/// Whether a blank is another one than the keyboard's own: it looks like a space, and is not one.
+/// Whether a blank looks like a space and is another character.
 fn is_odd_blank(c: char) -> bool {
     !c.is_ascii() && is_blank(c)
 }
 
-/// Names every mark and every unusual blank in a text, and where each is: "U+202C behind it". `None` if there is none.
+/// Names each mark and each unusual blank with its place, such as "U+202C behind it". `None` if there is none.
 pub fn invisible_marks(text: &str) -> Option<String> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
@@ -50,7 +50,7 @@ pub fn invisible_marks(text: &str) -> Option<String> {
     named(text, |c| is_mark(c) || is_odd_blank(c))
 }
 
-/// The text with every mark written out, `1001<U+202C>`, so that a person sees it and a terminal does not obey it.
+/// The text with each mark written out, as in `1001<U+202C>`, so that a person sees it and a terminal does not interpret it.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_mark) {
         return Cow::Borrowed(text);
@@ -59,8 +59,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.collect())
 }
 
-/// Names the marks alone, without the blanks.
-pub(super) fn unseen(text: &str) -> Option<String> {
+/// Names the marks and not the blanks.
+pub(super) fn marks_in(text: &str) -> Option<String> {
     named(text, is_mark)
 }
 
@@ -84,8 +84,8 @@ fn named(text: &str, is_named: impl Fn(char) -> bool) -> Option<String> {
             names.push(name);
         }
     }
-    let more = names.len().saturating_sub(MOST_NAMED);
-    names.truncate(MOST_NAMED);
+    let more = names.len().saturating_sub(MAX_NAMED);
+    names.truncate(MAX_NAMED);
     if more > 0 {
         names.push(format!("{more} more"));
     }
@@ -96,5 +96,5 @@ fn named(text: &str, is_named: impl Fn(char) -> bool) -> Option<String> {
     }
 }
 
-/// Marks that are named one by one.
-const MOST_NAMED: usize = 4;
+/// The largest number of marks that are named one by one.
+const MAX_NAMED: usize = 4;

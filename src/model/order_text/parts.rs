@@ -1,32 +1,30 @@
-//! Parts of a text that may be an order ID: the IDs of a list, the words of a sentence, the pieces of a shop's URL.
+//! Finds the parts of a text that may be an order ID: the IDs of a list, the words of a sentence, the segments of a shop's URL.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::marks::is_blank;
 
-/// A part of a text.
 pub(super) struct Part {
-    /// The part.
     pub(super) text: String,
-    /// Which part it is, in words.
+    /// Which part of the text this is, in words.
     pub(super) because: &'static str,
 }
 
-/// Words that are looked at, from the end: what comes last is likeliest the ID.
-const MOST_WORDS: usize = 12;
+/// The largest number of words, counted from the end, because the ID is mostly the last word.
+const MAX_WORDS: usize = 12;
 
 const A_PART: &str = "a part of the text";
 const END_OF_URL: &str = "the end of the URL";
 const PART_OF_URL: &str = "a part of the URL";
 
-/// The IDs of a list: what commas, semicolons, tabs and line ends separate, and blanks if every word has a digit. One piece
-/// if the text is no list. Pieces have no blanks around them, and none is empty.
+/// Splits a list of IDs at commas, semicolons, tabs and line ends, and at blanks if every word has a digit. A text that is no list is one
+/// piece. No piece is empty or has blanks around it.
 pub fn split(text: &str) -> Vec<&str> {
     split_indices(text).into_iter().map(|(_, piece)| piece).collect()
 }
 
-/// The same, each with the byte at which it begins.
+/// As [`split`], with the byte offset of each piece.
 pub fn split_indices(text: &str) -> Vec<(usize, &str)> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b';')) {
         return vec![(0, text)];
@@ -48,7 +46,7 @@ pub fn split_indices(text: &str) -> Vec<(usize, &str)> {
     pieces
 }
 
-/// What lies between the separators, without blanks around it, each with the byte at which it begins in the whole text.
+/// Splits a text at separators and blanks. `start` is added to the byte offset of each piece.
 fn cut(start: usize, text: &str, is_separator: fn(char) -> bool) -> Vec<(usize, &str)> {
     let mut pieces = Vec::new();
     let mut at = start;
@@ -63,12 +61,12 @@ fn cut(start: usize, text: &str, is_separator: fn(char) -> bool) -> Vec<(usize, 
     pieces
 }
 
-/// A tab, or an end of a line in any form that Unicode has.
+/// A tab, or a line end of any kind in Unicode.
 fn is_line_end(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Commas and semicolons, those of other scripts included.
+/// Commas and semicolons of any script.
 fn is_comma(c: char) -> bool {
     matches!(
         c,
@@ -85,7 +83,7 @@ fn is_comma(c: char) -> bool {
     )
 }
 
-/// Every part that may be an order ID. Expects a text without marks, in ordinary characters.
+/// Every part that may be an order ID. Expects a text without marks and in ordinary characters.
 pub(super) fn of(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = String::new();
@@ -95,14 +93,14 @@ pub(super) fn of(text: &str) -> Vec<Part> {
             None => rest = format!("{rest} {word}"),
         }
     }
-    // An ID may hold what separates words elsewhere, so larger parts come first.
+    // An ID may contain a separator, so larger parts come first.
     let words: Vec<&str> = rest.split(is_blank).filter(|word| !word.is_empty()).collect();
-    let ends = (1..words.len()).rev().take(MOST_WORDS).map(|first| words[first..].join(" "));
-    // `Order#1001`, `#1001#1002`: a # begins an ID.
+    let ends = (1..words.len()).rev().take(MAX_WORDS).map(|first| words[first..].join(" "));
+    // A # begins an ID, as in `Order#1001` and `#1001#1002`.
     let by_hash = words.iter().rev().flat_map(|word| word.split('#').skip(1).map(|rest| format!("#{rest}")));
-    let finer = words.iter().rev().flat_map(|word| word.rsplit(is_between)).take(MOST_WORDS).map(str::to_owned);
-    let finer = finer.chain(by_hash.take(MOST_WORDS));
-    for part in ends.chain(words.iter().rev().take(MOST_WORDS).map(|word| (*word).to_owned())).chain(finer) {
+    let finer = words.iter().rev().flat_map(|word| word.rsplit(is_between)).take(MAX_WORDS).map(str::to_owned);
+    let finer = finer.chain(by_hash.take(MAX_WORDS));
+    for part in ends.chain(words.iter().rev().take(MAX_WORDS).map(|word| (*word).to_owned())).chain(finer) {
         let part = part.trim_matches(is_around);
         if !part.is_empty() && part != text && parts.iter().all(|other: &Part| other.text != part) {
             parts.push(Part { text: part.to_owned(), because: A_PART });
@@ -111,12 +109,12 @@ pub(super) fn of(text: &str) -> Vec<Part> {
     parts
 }
 
-/// Whether a URL stands in the text. The ID in a shop's URL is often not the order's own, so its absence proves nothing.
+/// Whether the text has a URL. The ID in a shop's URL is often not the order ID, so an unknown ID there proves nothing.
 pub fn has_url(text: &str) -> bool {
     text.contains('/') && text.split(is_blank).any(|word| url_in(word).is_some())
 }
 
-/// What separates words beside blanks.
+/// Whether a character separates words, as a blank does.
 fn is_between(c: char) -> bool {
     is_comma(c) || matches!(c, '|' | '/' | '\\' | ':' | '=' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '&' | '"')
 }
@@ -125,7 +123,7 @@ fn is_around(c: char) -> bool {
     c != '#' && !c.is_alphanumeric()
 }
 
-/// The URL that a word holds, also without its scheme.
+/// The URL in a word, also without a scheme.
 fn url_in(word: &str) -> Option<Url> {
     let word = word.trim_matches(|c: char| matches!(c, '<' | '>' | '(' | ')' | '"' | '\'' | ',' | '.'));
     if let Some(at) = word.find("://") {
@@ -146,21 +144,21 @@ fn of_url(url: &Url, parts: &mut Vec<Part>) {
         }
     };
     if let Some(fragment) = url.fragment() {
-        // A # that belongs to the ID begins a fragment.
+        // The URL parser takes a # of the ID for the start of a fragment.
         add(&format!("#{fragment}"), END_OF_URL);
         add(fragment.rsplit(['/', '=']).next().unwrap_or(fragment), END_OF_URL);
     }
     let path: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
-    for (back, segment) in path.iter().rev().take(MOST_WORDS).enumerate() {
+    for (back, segment) in path.iter().rev().take(MAX_WORDS).enumerate() {
         add(segment, if back == 0 { END_OF_URL } else { PART_OF_URL });
         if back == 0
             && let Some((name, _extension)) = segment.rsplit_once('.')
         {
-            // `1001.json` is order 1001 at some shops.
+            // Some shops have `1001.json` for order 1001.
             add(name, PART_OF_URL);
         }
     }
-    for (_, value) in url.query_pairs().take(MOST_WORDS) {
+    for (_, value) in url.query_pairs().take(MAX_WORDS) {
         let value = value.trim_matches(is_blank);
         if !value.is_empty() {
             parts.push(Part { text: value.to_owned(), because: PART_OF_URL });

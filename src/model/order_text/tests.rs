@@ -1,4 +1,4 @@
-//! What people paste, as tables and as properties.
+//! Texts that people paste, as tables and as properties.
 
 use proptest::prelude::*;
 
@@ -128,7 +128,7 @@ fn every_mark_is_named_with_its_place() {
 }
 
 #[test]
-fn a_difference_is_said_in_words() {
+fn a_difference_is_described_in_words() {
     for (text, known, said) in [
         ("1001", "1001", ""),
         ("1001", "#1001", "with a # in front"),
@@ -168,7 +168,7 @@ fn urls_and_addresses_are_told_from_order_ids() {
     }
 }
 
-/// Any character that nobody sees.
+/// Any invisible character.
 fn mark() -> impl Strategy<Value = char> {
     any::<char>().prop_filter("a mark", |c| marks::is_mark(*c)).boxed().prop_union(
         prop::sample::select(vec![
@@ -210,7 +210,7 @@ proptest! {
             prop_assert!(candidate.text != text && !candidate.text.is_empty() && !candidate.because.is_empty(), "{candidate:?}");
             prop_assert!(found[..n].iter().all(|other| other.text != candidate.text));
         }
-        prop_assert!(found.len() <= MOST);
+        prop_assert!(found.len() <= MAX_CANDIDATES);
     }
 
     #[test]

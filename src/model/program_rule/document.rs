@@ -1,17 +1,15 @@
-//! Reading the rules of a program strictly, by the schema that the vendor publishes for referral programs (version 4.0.0 of
+//! Reads a program's rules strictly, by the schema that the vendor publishes for referral programs (version 4.0.0 of
 //! `obj-referral-program/rules.schema.json`).
 //!
-//! A document of any other form is not readable. A word that the schema does not have makes nothing a rule, and leaves open
-//! whether there is one.
+//! A document of another form is not readable. An unknown word is never taken for a rule, and makes it unknown whether there is one.
 
 use serde_json::{Map, Value};
 
 use super::{Retraction, Rules, Takes, short};
 
-/// The version of the schema.
 const VERSION: &str = "4.0.0";
 
-/// What the schema has beside a refund's rule: anything else may change what the rule does.
+/// The keys that the schema has in an objective, a trigger and an action. Any other key may change what a rule does.
 const OBJECTIVE: &[&str] = &["key", "name", "actions", "trigger", "performsConversion", "referrerProgramRewardLimit"];
 const TRIGGER: &[&str] = &["triggerType", "eventKey", "intent", "firstTimeOnly", "condition"];
 const ACTION: &[&str] = &[
@@ -29,7 +27,6 @@ const OTHER_ACTIONS: &[&str] = &["tieredRewardsAndEmail", "rewardAndEmail", "ema
 
 type Read<T> = Result<T, String>;
 
-/// The rules of a program, read whole or not at all.
 pub(super) fn read(rules: &Value) -> Rules {
     match retractions(rules) {
         Ok(Known { retractions, purchases, doubt }) => Rules::Read { retractions, purchases, doubt },
@@ -37,7 +34,7 @@ pub(super) fn read(rules: &Value) -> Rules {
     }
 }
 
-/// The refund rules, the events of the purchases that are rewarded, and what leaves open whether there are more rules.
+/// The refund rules, the rewarded purchase events, and a doubt whether there are more refund rules.
 struct Known {
     retractions: Vec<Retraction>,
     purchases: Vec<String>,
@@ -78,13 +75,12 @@ fn retractions(rules: &Value) -> Read<Known> {
 }
 
 enum Objective {
-    /// A refund is its trigger, and these are its retractions; none if it only does other things.
+    /// The trigger is a refund. Without retractions, the objective does other things.
     Refund(Vec<Retraction>),
-    /// A purchase with this event is its trigger, and it gives rewards.
+    /// The trigger is a purchase with this event, and the objective gives rewards.
     Purchase(String),
-    /// Another trigger.
     Other,
-    /// A word that the schema does not have.
+    /// The schema does not have this word.
     Unknown(String),
 }
 
@@ -145,7 +141,7 @@ fn of_objective(objective: &Value) -> Read<Objective> {
         found.push(Retraction { name: name.clone(), event_key: event_key.clone(), takes, limits });
     }
     Ok(match unknown {
-        // It may be the very action that the guide asks for.
+        // The unknown action may be the retraction that the guide describes.
         Some(unknown) if found.is_empty() => Objective::Unknown(unknown),
         _ => Objective::Refund(found),
     })
@@ -171,7 +167,7 @@ fn reward_keys(action: &Map<String, Value>) -> Read<Vec<String>> {
     keys.iter().map(key).collect::<Option<_>>().ok_or_else(|| "a key of rewards is not a text".to_owned())
 }
 
-/// What keeps a trigger or an action from running with every refund.
+/// Why a trigger or an action does not run with every refund.
 fn limits(of: &Map<String, Value>, what: &str) -> Read<Vec<String>> {
     let mut limits = Vec::new();
     match of.get("firstTimeOnly") {
@@ -197,7 +193,7 @@ fn object<'a>(value: &'a Value, what: &str) -> Read<&'a Map<String, Value>> {
     value.as_object().ok_or_else(|| format!("{what} is not an object"))
 }
 
-/// The text of a key; `None` if it is missing or null.
+/// The text of a key; `None` if the key is missing or null.
 fn text<'a>(of: &'a Map<String, Value>, key: &str) -> Read<Option<&'a str>> {
     match of.get(key) {
         None | Some(Value::Null) => Ok(None),

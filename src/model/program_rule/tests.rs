@@ -1,4 +1,4 @@
-//! Rule documents and what they are: those of the table are valid by the published schema where it says `schema`.
+//! Rule documents and the expected results. The documents of the table with `schema` are valid by the published schema.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn judged(program: &Value, rewards: &[RuledReward]) -> ProgramRule {
 }
 
 #[test]
-fn rule_documents_and_what_they_are() {
+fn every_rule_document_has_the_expected_result() {
     let cases = cases();
     for state in [RuleState::Found, RuleState::FoundBut, RuleState::NoSuchRule, RuleState::NotReadable] {
         assert!(cases.iter().filter(|case| case.state == state).count() >= 9, "{state:?}");
@@ -46,7 +46,7 @@ fn rule_documents_and_what_they_are() {
         assert_eq!(rule.left_out, left_out, "{name}");
         assert!(rule.line().contains(&says), "{name}: {}", rule.line());
         assert!(rule.line().starts_with("program friends (Refer a friend): "), "{name}: {}", rule.line());
-        // What the index and the ledger keep is what was read.
+        // The index and the ledger store both as JSON.
         let program = RuledProgram::of(&program.to_string()).expect("a program");
         let kept = serde_json::to_string(&program).expect("JSON");
         assert_eq!(serde_json::from_str::<RuledProgram>(&kept).expect("the same"), program, "{name}");
@@ -56,7 +56,7 @@ fn rule_documents_and_what_they_are() {
 }
 
 #[test]
-fn text_that_can_be_read_in_two_ways_or_in_none_is_not_readable() {
+fn an_ambiguous_or_broken_document_is_not_readable() {
     let whole = r#"{"conversionRule":{"objectives":[{"key":"a","name":"a","performsConversion":true,
         "trigger":{"triggerType":"eventTrigger","eventKey":"purchase","intent":"REFUND"},
         "actions":[{"key":"a","name":"a","actionType":"retraction","subType":"referral"}]}]}}"#;
@@ -95,7 +95,7 @@ fn what_a_rule_says_is_repeated_without_addresses_and_not_without_end() {
     }
 }
 
-/// Every object of a document that has what the guide's rule needs, wherever it stands.
+/// Every object at any depth of a document that has both parts of the guide's rule.
 fn has_refund_with_retraction(rules: &Value, event: Option<&str>) -> bool {
     let Some(objectives) = rules["conversionRule"]["objectives"].as_array() else { return false };
     objectives.iter().any(|objective| {

@@ -193,9 +193,7 @@ pub enum RowMeaning {
         refunded: Decimal,
     },
     /// A payment that was refunded only in part, as its status says.
-    KeptInPart {
-        charged: Decimal,
-    },
+    KeptInPart { charged: Decimal },
     /// A refund. The rows of an order add up.
     Refund {
         refunded: Decimal,

@@ -13,17 +13,18 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::follow::indexed_rewards;
 use super::guard::{self, Trouble};
 use super::judge::Snapshot;
 use super::live::snapshot;
 use super::receipt::Mark;
 use super::reconcile::uri_of;
-use super::{Reads, ask};
+use super::{Context, ask};
 use crate::error::{Error, Kind, Result};
 use crate::model::{OrderId, RewardId, Target};
 use crate::report::grouped;
 use crate::store::ProcessLock;
-use crate::store::index::{Index, IndexReader, IndexedReward};
+use crate::store::index::{IndexReader, IndexedReward};
 use crate::store::ledger::{Found, Ledger, NewRetraction, Retraction, Road};
 use crate::vendor::brand::Submission;
 use sort::{Missing, Sorted, sort};
@@ -90,27 +91,26 @@ pub struct Added {
 }
 
 /// Matches a ledger against the vendor's submissions and takes it as the one to go on with.
-pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
-    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
-    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
-    let Some(trouble) = guard::trouble(reader.as_ref(), existing.as_ref())? else { return nothing(existing.as_ref()) };
+pub async fn run(ctx: &Context<'_>, options: &Options) -> Result<Accepted> {
+    let existing = ctx.ledger()?;
+    let Some(trouble) = ctx.read_index(|index| guard::trouble(index, existing))? else { return nothing(existing) };
     if matches!(trouble, Trouble::Half(_)) {
         return Err(guard::refusal(&trouble));
     }
-    if !options.yes && !reads.report.can_ask() {
+    if !options.yes && !ctx.report.can_ask() {
         return Err(Error::new(Kind::Refused, "there is no terminal to ask on, so nothing was accepted")
             .hint("add --yes to go ahead without a question"));
     }
-    let known = existing.as_ref().map_or_else(|| Ok(Vec::new()), Ledger::all)?;
+    let known = existing.map_or_else(|| Ok(Vec::new()), Ledger::all)?;
     let since = since(&trouble, &known);
     let mut doubts = Vec::new();
-    let oldest = reads.clock.now().saturating_sub(SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(Timestamp::MIN);
+    let oldest = ctx.clock.now().saturating_sub(SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(Timestamp::MIN);
     if since.is_some_and(|since| since < oldest) {
         doubts.push(format!(
             "the ledger ends more than {KEPT_DAYS} days ago, and the vendor keeps its submissions for {KEPT_DAYS} days at most"
         ));
     }
-    let rows = read_list(reads, options, &mut doubts).await?;
+    let rows = read_list(ctx, options, &mut doubts).await?;
     let sorted = sort(&rows, since, &known);
     if sorted.unreadable > 0 {
         doubts.push(format!(
@@ -130,31 +130,31 @@ pub async fn run(reads: &Reads<'_>, options: &Options) -> Result<Accepted> {
     risks.extend(other_risks(&trouble));
     let since_text = since.map(|since| format!("{since:.0}"));
     for line in plan_lines(&trouble, since_text.as_deref(), &sorted, &risks, options) {
-        if options.yes { reads.report.note(line) } else { reads.report.say(line) }
+        if options.yes { ctx.report.note(line) } else { ctx.report.say(line) }
     }
     if !options.yes {
-        ask(reads, "Go on with this ledger? What it does not know could be sent a second time.").await?;
+        ask(ctx, "Go on with this ledger? What it does not know could be sent a second time.").await?;
     }
-    let found =
-        sorted.missing.iter().map(|missing| found(reads, reader.as_ref(), missing)).collect::<Result<Vec<_>>>()?;
-    drop(existing);
-    let _lock = ProcessLock::try_take(reads.ledger, "send")?.ok_or_else(|| {
+    let found = sorted.missing.iter().map(|missing| found(ctx, missing)).collect::<Result<Vec<_>>>()?;
+    let _lock = ProcessLock::try_take(ctx.ledger_path, "send")?.ok_or_else(|| {
         Error::new(Kind::Busy, "another process is sending from this ledger, or accepting it")
             .hint("run the same command again")
     })?;
-    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
-    if let Some(reader) = &reader
-        && ledger.bury(&reader.tombstones()?, reads.clock.now())? > 0
+    let ledger = ctx.open_ledger()?;
+    let tombstones = ctx.read_index(|index| index.map(IndexReader::tombstones).transpose())?;
+    if let Some(tombstones) = &tombstones
+        && ledger.bury(tombstones, ctx.clock.now())? > 0
     {
         // Whom a newer ledger has forgotten stays forgotten.
         ledger.rewrite()?;
     }
     let message = format!("accepted by a person: {}", trouble.describe());
     let details = details(&trouble, since_text.as_deref(), &sorted, &risks, options);
-    let numbers = ledger.accept(&found, &message, &details, reads.clock.now())?;
+    let numbers = ledger.accept(&found, &message, &details, ctx.clock.now())?;
     // The ledger first: the index is a cache of it, and where this fails the command can simply be run again.
-    if reader.is_some() {
-        Index::open(reads.index, reads.identity)?.adopt_ledger(&ledger.ledger_id()?, &ledger.head()?)?;
+    if tombstones.is_some() {
+        let (id, head) = (ledger.ledger_id()?, ledger.head()?);
+        ctx.write_index(|index| index.adopt_ledger(&id, &head))?;
     }
     let added = sorted.missing.iter().zip(&found).zip(numbers);
     let added = added.filter_map(|((missing, found), id)| Some(line_of(id?, missing, found))).collect();
@@ -184,8 +184,8 @@ fn since(trouble: &Trouble, known: &[Retraction]) -> Option<Timestamp> {
 }
 
 /// The vendor's list, or as much of it as there is; what speaks against it goes to `doubts`.
-async fn read_list(reads: &Reads<'_>, options: &Options, doubts: &mut Vec<String>) -> Result<Vec<Submission>> {
-    match reads.brand.submissions(PAGES).await {
+async fn read_list(ctx: &Context<'_>, options: &Options, doubts: &mut Vec<String>) -> Result<Vec<Submission>> {
+    match ctx.brand.submissions(PAGES).await {
         Ok(list) => {
             if !list.complete {
                 doubts.push("the vendor's list of submissions could not be read to its end".to_owned());
@@ -265,16 +265,10 @@ fn details(trouble: &Trouble, since: Option<&str>, sorted: &Sorted, risks: &[Str
 
 /// The retraction that an unknown submission becomes: its rewards as they were when it arrived, as far as the index knows. What
 /// a modification changed is not told from its form, so the same and any other change of that action needs `--again`.
-fn found(reads: &Reads<'_>, reader: Option<&IndexReader>, missing: &Missing) -> Result<Found> {
+fn found(ctx: &Context<'_>, missing: &Missing) -> Result<Found> {
     let Missing { road, target, submission } = missing;
-    let indexed: Vec<IndexedReward> = match (reader, target) {
-        (None, _) => Vec::new(),
-        (Some(reader), Target::Action(action_id)) => reader.rewards_of_action(action_id)?,
-        (Some(reader), Target::Order { order_id, .. }) => {
-            reader.find(order_id)?.into_iter().map(|found| found.indexed).collect()
-        }
-    };
-    let arrived = submission.submitted_at().unwrap_or_else(|| reads.clock.now()).as_millisecond();
+    let indexed = indexed_rewards(ctx, target)?;
+    let arrived = submission.submitted_at().unwrap_or_else(|| ctx.clock.now()).as_millisecond();
     let rewards: Vec<Snapshot> = indexed.iter().map(|reward| before(reward, arrived)).collect();
     let order_id = match target {
         Target::Order { order_id, .. } => order_id.clone(),

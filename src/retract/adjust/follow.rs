@@ -13,35 +13,30 @@ use crate::model::Target;
 use crate::retract::doubt;
 use crate::retract::follow::{rewards_now, submission};
 use crate::retract::judge::SubmissionSeen;
-use crate::retract::{Follows, Reads, Submissions};
+use crate::retract::{Context, Follows, Submissions};
 use crate::store::ledger::{Ledger, Retraction, State};
 
 /// One look at a modification that is open.
-pub async fn look(
-    reads: &Reads<'_>,
-    follows: &Follows,
-    ledger: &mut Ledger,
-    retraction: &mut Retraction,
-) -> Result<()> {
+pub async fn look(ctx: &Context<'_>, follows: &Follows, ledger: &Ledger, retraction: &mut Retraction) -> Result<()> {
     if retraction.state == State::Unknown {
-        doubt::reconcile(reads, &follows.doubts, ledger, retraction).await?;
+        doubt::reconcile(ctx, &follows.doubts, ledger, retraction).await?;
     }
     // No reward says when it is time to ask, so where there are many they are asked about when it is their turn.
     let waits = retraction.text("queued_uri").is_some() && retraction.detail("submission").is_none();
     if waits && follows.submissions == (Submissions::Sparingly { now: false }) {
         return Ok(());
     }
-    let seen = submission(reads, follows, ledger, retraction).await?;
+    let seen = submission(ctx, follows, ledger, retraction).await?;
     if matches!(seen, SubmissionSeen::Open | SubmissionSeen::None) {
         return Ok(());
     }
-    let after = read_after(reads, retraction).await?;
+    let after = read_after(ctx, retraction).await?;
     let preview = change_of(retraction).map(|change| change.read_again(&after));
     let Some((state, message)) = outcome(&seen, preview.as_ref().and_then(Preview::has_changed)) else { return Ok(()) };
     if state == retraction.state {
         return Ok(());
     }
-    let rewards = match rewards_now(reads, ledger, retraction).await {
+    let rewards = match rewards_now(ctx, ledger, retraction).await {
         Ok((_, rewards)) => Some(rewards),
         // Evidence, and no more.
         Err(error) if matches!(error.kind, Kind::Network | Kind::Vendor) => None,
@@ -49,7 +44,7 @@ pub async fn look(
     };
     crash::point("proven");
     let details = json!({ "after": after, "rewards": rewards });
-    *retraction = ledger.append(retraction, state, &message, &details, reads.clock.now())?;
+    *retraction = ledger.append(retraction, state, &message, &details, ctx.clock.now())?;
     Ok(())
 }
 
@@ -78,20 +73,20 @@ fn outcome(seen: &SubmissionSeen, changed: Option<bool>) -> Option<(State, Strin
 }
 
 /// What the vendor shows of what was to change; empty where it shows nothing.
-async fn read_after(reads: &Reads<'_>, retraction: &Retraction) -> Result<Vec<(Option<String>, Measure)>> {
+async fn read_after(ctx: &Context<'_>, retraction: &Retraction) -> Result<Vec<(Option<String>, Measure)>> {
     // What nobody knows the change of shows nothing by what is there now.
     let (Target::Action(action_id), Some(change)) = (retraction.target(), change_of(retraction)) else {
         return Ok(Vec::new());
     };
     let is_order = change.level == Level::Order;
     let read = if is_order {
-        let found = reads.brand.action(&action_id).await;
+        let found = ctx.brand.action(&action_id).await;
         found.map(|action| {
             let amount = action.and_then(|action| action.amount);
             amount.map(|amount| (None, Measure { quantity: None, amount: Some(amount) })).into_iter().collect()
         })
     } else {
-        let found = reads.brand.action_items(&action_id).await;
+        let found = ctx.brand.action_items(&action_id).await;
         found
             .map(|items| items.into_iter().flatten().map(|item| (Some(item.sku.clone()), Measure::of(&item))).collect())
     };

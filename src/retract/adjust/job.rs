@@ -10,16 +10,15 @@ use super::guard::{self, CHANGE, Earlier, Question};
 use super::preview::{Before, Preview};
 use super::{AdjustOptions, read_before};
 use crate::error::{Error, Kind, Result};
-use crate::retract::Reads;
-use crate::retract::dispatch::{Answer, Job, PLAN_HOLDS, presume_dead};
+use crate::retract::Context;
+use crate::retract::dispatch::{Job, PLAN_FRESH_FOR, mark_unknown};
 use crate::retract::plan::{self, ActionPlan, Kept, Plan, Step};
-use crate::retract::send::answer_of;
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
-use crate::vendor::{BrandWriter, Modification, SendPermit, modification_form};
+use crate::vendor::{BrandWriter, Modification, SendPermit, WriteOutcome, modification_form};
 
 /// One modification of a plan.
 pub struct ModificationJob<'a> {
-    pub reads: &'a Reads<'a>,
+    pub ctx: &'a Context<'a>,
     pub writer: &'a BrandWriter,
     pub options: &'a AdjustOptions,
     pub plan: &'a Plan,
@@ -50,15 +49,17 @@ fn changed() -> Error {
 
 impl Job for ModificationJob<'_> {
     type Permit = SendPermit;
+    const ACCEPTED: &'static str = "the vendor queued it; not done yet";
+    const REFUSED_HINT: &'static str = "mend the cause, then run the same command again";
 
     /// Waits for the pace, and reads rewards and items again where the plan has grown old over it.
     async fn ready(&mut self, ledger: &Ledger) -> Result<SendPermit> {
         let permit = self.writer.ready().await?;
         if !self.is_fresh() {
             let (order_id, target) = (&self.plan.order_id, &self.action.target);
-            let again = plan::make(self.reads, Some(ledger), order_id, &self.options.plan, Some(target)).await?;
+            let again = plan::make(self.ctx, Some(ledger), order_id, &self.options.plan, Some(target)).await?;
             let now = again.actions.iter().find(|now| now.step == Step::Send && now.rewards == self.action.rewards);
-            let before: Before = read_before(self.reads, now.ok_or_else(changed)?, &self.modification.change).await?;
+            let before: Before = read_before(self.ctx, now.ok_or_else(changed)?, &self.modification.change).await?;
             if Preview::of(&self.modification.change, &before)? != *self.preview {
                 return Err(changed());
             }
@@ -68,14 +69,14 @@ impl Job for ModificationJob<'_> {
     }
 
     fn is_fresh(&self) -> bool {
-        self.read_at.elapsed() <= PLAN_HOLDS
+        self.read_at.elapsed() <= PLAN_FRESH_FOR
     }
 
-    fn sent_meanwhile(&self, ledger: &mut Ledger) -> Result<Option<Retraction>> {
+    fn sent_meanwhile(&self, ledger: &Ledger) -> Result<Option<Retraction>> {
         let newest = ledger.attempts_by(Road::Modification, &self.action.target.key())?.pop();
         if let Some(newest) = newest.filter(|newest| newest.state == State::Sending) {
             // Only a process that holds the lock sends, and this one holds it: the other died.
-            presume_dead(ledger, &newest, self.reads.clock.now())?;
+            mark_unknown(ledger, &newest, self.ctx.clock.now())?;
         }
         if guard::check(ledger, self.question())? == self.earlier { Ok(None) } else { Err(changed()) }
     }
@@ -115,8 +116,7 @@ impl Job for ModificationJob<'_> {
         ("sending the modification", json!({ "method": "PUT", "resource": "Actions", "parameters": parameters }))
     }
 
-    async fn send(&self, permit: SendPermit) -> Answer {
-        let hint = "mend the cause, then run the same command again";
-        answer_of(self.writer.modify(permit, &self.action.target, self.modification).await, hint)
+    async fn send(&self, permit: SendPermit) -> WriteOutcome {
+        self.writer.modify(permit, &self.action.target, self.modification).await
     }
 }

@@ -18,15 +18,14 @@ use preview::{Before, Preview};
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
-use super::dispatch::{Dispatch, Sent};
+use super::dispatch::Dispatch;
 use super::plan::{self, ActionPlan, Plan, Step};
 use super::receipt::{Receipt, finding_lines};
 use super::verdict::Check;
-use super::{Options, Reads, WriterSettings, confirm, seen, sendable};
+use super::{Context, Options, WriterSettings, confirm, seen, sendable};
 use crate::error::{Error, Kind, Result};
 use crate::model::OrderId;
 use crate::refunds::{Decimal, shell_quote};
-use crate::store::ledger::Ledger;
 use crate::vendor::{BrandWriter, Change, Modification, is_full_retraction};
 
 /// What was asked for.
@@ -66,15 +65,15 @@ fn that_is_a_retraction() -> Error {
 ///
 /// An error means that nothing was sent; once something was, it is in the receipt, with what ended it early.
 pub async fn run(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     writer: &WriterSettings,
     order_id: &OrderId,
     options: &AdjustOptions,
 ) -> Result<Receipt> {
-    sendable::check(reads)?;
-    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
-    let mut plan = plan::make(reads, existing.as_ref(), order_id, &options.plan, None).await?;
-    let mut receipt = Receipt::new(reads.identity, order_id, &plan.coverage, false);
+    sendable::check(ctx)?;
+    let existing = ctx.ledger()?;
+    let mut plan = plan::make(ctx, existing, order_id, &options.plan, None).await?;
+    let mut receipt = Receipt::new(ctx.identity, order_id, &plan.coverage, false);
     receipt.dry_run = options.plan.dry_run;
     check_step(&plan)?;
     let modification = Modification::new(options.plan.disposition.clone(), options.change.clone());
@@ -84,24 +83,23 @@ pub async fn run(
             receipt.end_early(error);
             return Ok(receipt);
         }
-        None => fit(reads, &mut plan, &modification, options).await?,
+        None => fit(ctx, &mut plan, &modification, options).await?,
     };
     let action = only(&plan)?;
-    let earlier = match &existing {
+    let earlier = match existing {
         Some(ledger) => guard::check(ledger, question(&plan, action, &preview, options))?,
         None => Earlier::default(),
     };
-    drop(existing);
     if options.plan.dry_run {
         receipt.would_adjust(action, &preview);
         return Ok(receipt);
     }
-    for line in plan_lines(reads, &plan, action, &preview, &earlier, options) {
+    for line in plan_lines(ctx, &plan, action, &preview, &earlier, options) {
         // Nobody is asked about what they cannot see.
-        if options.plan.yes { reads.report.note(line) } else { reads.report.say(line) }
+        if options.plan.yes { ctx.report.note(line) } else { ctx.report.say(line) }
     }
     if !options.plan.yes {
-        confirm(reads, "Change this").await?;
+        confirm(ctx, "Change this").await?;
     }
     let demand =
         Demand { overrides: action.findings.overridden(), again: options.again, ..Demand::of_rewards(&action.rewards) };
@@ -112,13 +110,12 @@ pub async fn run(
         reason: options.plan.reason.as_deref(),
         ticket: options.plan.ticket.as_deref(),
     };
-    let granted = approval::before_sending(reads, &demand, &subject)?;
-    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
-    let (sid, version) = (&reads.identity.account_sid, &writer.ir_version);
-    let capability =
-        BrandWriter::new(&writer.host, sid, version, *reads.clock, reads.stop.clone())?.paced_with(reads.brand);
+    let ledger = ctx.open_ledger()?;
+    let granted = approval::before_sending(ctx, ledger, &demand, &subject)?;
+    let (sid, version) = (&ctx.identity.account_sid, &writer.ir_version);
+    let capability = BrandWriter::new(&writer.host, sid, version, *ctx.clock, ctx.stop.clone())?.paced_with(ctx.brand);
     let mut job = ModificationJob {
-        reads,
+        ctx,
         writer: &capability,
         options,
         plan: &plan,
@@ -130,41 +127,10 @@ pub async fn run(
     };
     let (max_wait, lock_wait) = (writer.host.max_wait, writer.lock_wait);
     let granted = granted.as_ref();
-    match (Dispatch { reads, ledger: &mut ledger, max_wait, lock_wait, granted }).run(&mut job).await? {
-        Sent::No(retraction, error) => {
-            receipt.add(&retraction, action.findings.list());
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, Some(error)) => {
-            receipt.add_sent(&retraction, action.findings.list());
-            receipt.end_early(error);
-        }
-        Sent::Yes(retraction, None) => {
-            super::follow_to_the_end(
-                reads,
-                &options.plan.follows,
-                &mut ledger,
-                *retraction,
-                action,
-                true,
-                &mut receipt,
-            )
-            .await;
-        }
-        Sent::Before(retraction) => {
-            super::follow_to_the_end(
-                reads,
-                &options.plan.follows,
-                &mut ledger,
-                *retraction,
-                action,
-                false,
-                &mut receipt,
-            )
-            .await;
-        }
-    }
-    receipt.mark(&ledger);
+    let dispatched = Dispatch { ctx, ledger, max_wait, lock_wait, granted }.run(&mut job).await?;
+    let (follows, findings) = (&options.plan.follows, action.findings.list());
+    super::follow_dispatched(ctx, follows, ledger, dispatched, findings, &mut receipt).await;
+    receipt.mark(ledger);
     Ok(receipt)
 }
 
@@ -211,12 +177,12 @@ fn check_step(plan: &Plan) -> Result<()> {
 
 /// Reads what is to be changed and holds the change against it; what a person should know becomes a finding.
 async fn fit(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     plan: &mut Plan,
     modification: &Modification,
     options: &AdjustOptions,
 ) -> Result<Preview> {
-    let before = read_before(reads, only(plan)?, &modification.change).await?;
+    let before = read_before(ctx, only(plan)?, &modification.change).await?;
     let preview = Preview::of(&modification.change, &before)?;
     let items = match &before {
         Before::Items(items) => Some(items.as_slice()),
@@ -261,7 +227,7 @@ async fn fit(
 
 /// What is there before, if the vendor shows it: whether the Brand API has an Advocate event is not published
 /// (`docs/vendor/brand.md` §3).
-async fn read_before(reads: &Reads<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
+async fn read_before(ctx: &Context<'_>, action: &ActionPlan, change: &Change) -> Result<Before> {
     if matches!(change, Change::Order(_)) {
         return Ok(match &action.facts.amount {
             Some(amount) => Before::Order(Some(amount.to_string()), action.facts.currency.clone()),
@@ -271,7 +237,7 @@ async fn read_before(reads: &Reads<'_>, action: &ActionPlan, change: &Change) ->
     let Some(action_id) = action.target.action_id() else {
         return Ok(Before::Unread("the action has no known ActionId".to_owned()));
     };
-    match reads.brand.action_items(action_id).await {
+    match ctx.brand.action_items(action_id).await {
         Ok(Some(items)) if !items.is_empty() => Ok(Before::Items(items)),
         Ok(Some(_)) => Ok(Before::Unread("the vendor shows no items of it".to_owned())),
         Ok(None) => Ok(Before::Unread("the vendor shows no such action".to_owned())),
@@ -284,14 +250,14 @@ async fn read_before(reads: &Reads<'_>, action: &ActionPlan, change: &Change) ->
 
 /// What will happen, before the question.
 fn plan_lines(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     plan: &Plan,
     action: &ActionPlan,
     preview: &Preview,
     earlier: &Earlier,
     options: &AdjustOptions,
 ) -> Vec<String> {
-    let identity = reads.identity;
+    let identity = ctx.identity;
     let what = action.target.action_id().map_or_else(String::new, |id| format!(", action {id}"));
     let mut lines = vec![
         format!("will change for tenant {} (Account SID {}):", identity.tenant, identity.account_sid),

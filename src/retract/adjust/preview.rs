@@ -318,8 +318,6 @@ mod tests {
             quantity: Some(quantity.into()),
             sale_amount: Some(amount.into()),
             currency: Some("USD".into()),
-            adjustment_date: None,
-            adjustment_reason: None,
         }
     }
 

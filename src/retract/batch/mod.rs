@@ -13,12 +13,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::approval::{self, Demand, Subject};
-use super::{Options, Reads, WriterSettings, seen, sendable};
+use super::{Context, Options, WriterSettings, seen, sendable};
 use crate::error::{Error, Kind, Result};
 use crate::model::order_text::visible;
 use crate::model::program_rule::ProgramRule;
 use crate::refunds::{DecisionKind, Refunds};
-use crate::store::index::IndexReader;
 use crate::store::ledger::Ledger;
 
 mod choose;
@@ -56,7 +55,7 @@ const ADJUST: &str = "adjust";
 
 /// A batch on its way.
 pub struct Batch<'a> {
-    reads: &'a Reads<'a>,
+    ctx: &'a Context<'a>,
     refunds: &'a Refunds,
     items: Vec<Item<'a>>,
     ended: Option<Error>,
@@ -116,21 +115,18 @@ pub struct Example {
 impl<'a> Batch<'a> {
     /// Plans every row; nothing is sent. `undated`: refunds without a date happened before this.
     pub async fn plan(
-        reads: &'a Reads<'a>,
+        ctx: &'a Context<'a>,
         refunds: &'a Refunds,
         template: &Options,
         undated: Timestamp,
     ) -> Result<Self> {
-        sendable::check(reads)?;
-        let ledger = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
+        sendable::check(ctx)?;
         let mut items = rows::items(refunds, template);
-        if let Some(reader) = IndexReader::open(reads.index, Some(reads.identity))?
-            && let Some(error) = prefix::remedy(&reader, &items)?
-        {
+        if let Some(error) = ctx.read_index(|index| index.map_or(Ok(None), |index| prefix::remedy(index, &items)))? {
             return Err(error);
         }
-        let ended = rows::plan(reads, ledger.as_ref(), refunds, &mut items, undated).await;
-        Ok(Self { reads, refunds, items, ended })
+        let ended = rows::plan(ctx, refunds, &mut items, undated).await;
+        Ok(Self { ctx, refunds, items, ended })
     }
 
     /// Holds the batch to a plan that a person has seen: a row goes only where the plan says so, to the same actions.
@@ -173,7 +169,7 @@ impl<'a> Batch<'a> {
             orders: candidates.len(),
             value: choose::value(&candidates),
             trial: choose::trial(&candidates, &self.trusted()?).len(),
-            program_rules: self.reads.rules.rules(),
+            program_rules: self.ctx.session.rules.rules(),
             followed: self.items.iter().filter(|item| !item.before.is_empty() && item.done.is_none()).count(),
             adjustments: self.adjustments(),
         })
@@ -209,9 +205,9 @@ impl<'a> Batch<'a> {
     pub async fn carry_out(&mut self, writer: &WriterSettings) -> Result<()> {
         let candidates = choose::in_order(self.candidates());
         let trusted = self.trusted()?;
-        self.ask_second_person(&candidates)?;
-        let mut ledger = Ledger::open(self.reads.ledger, self.reads.identity, self.reads.actor)?;
-        self.send_all(writer, &mut ledger, &candidates, &trusted).await?;
+        let ledger = self.ctx.open_ledger()?;
+        self.ask_second_person(ledger, &candidates)?;
+        self.send_all(writer, ledger, &candidates, &trusted).await?;
         // What was sent is looked at even where the rest was not sent; a signal and the vendor's refusal end that too.
         if !self.ended.as_ref().is_some_and(|error| matches!(error.kind.exit_code(), 3 | 130)) {
             self.settle().await?;
@@ -221,7 +217,7 @@ impl<'a> Batch<'a> {
     }
 
     /// What many orders at once come to, and whether a second person must approve it.
-    fn ask_second_person(&mut self, candidates: &[choose::Candidate]) -> Result<()> {
+    fn ask_second_person(&mut self, ledger: &Ledger, candidates: &[choose::Candidate]) -> Result<()> {
         if candidates.is_empty() {
             return Ok(());
         }
@@ -240,7 +236,7 @@ impl<'a> Batch<'a> {
         let json = json!({ "what": "batch", "batch": batch, "orders": demand.orders, "value": demand.value });
         let (reason, ticket) = first.map(|options| (options.reason, options.ticket)).unwrap_or_default();
         let subject = Subject { name, items, json, reason: reason.as_deref(), ticket: ticket.as_deref() };
-        let granted = approval::before_sending(self.reads, &demand, &subject)?;
+        let granted = approval::before_sending(self.ctx, ledger, &demand, &subject)?;
         for one in candidates {
             self.items[one.row].options.granted.clone_from(&granted);
         }
@@ -249,9 +245,9 @@ impl<'a> Batch<'a> {
 
     /// Every row's outcome, in the order of the file. `dry_run`: what could be sent was not to be.
     pub fn outcomes(&mut self, dry_run: bool) -> Result<Vec<Done>> {
-        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        let ledger = self.ctx.ledger()?;
         for item in &mut self.items {
-            item.conclude(ledger.as_ref(), dry_run)?;
+            item.conclude(ledger, dry_run)?;
         }
         let mut outcomes: Vec<Done> = Vec::with_capacity(self.items.len());
         for item in &self.items {
@@ -296,9 +292,10 @@ impl<'a> Batch<'a> {
 
     /// Programs in which something was confirmed lately.
     fn trusted(&self) -> Result<std::collections::BTreeSet<String>> {
-        let since = self.reads.clock.now().checked_sub(send::TRUSTED_FOR).unwrap_or(Timestamp::MIN);
-        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
-        ledger.map_or_else(|| Ok(std::collections::BTreeSet::new()), |ledger| ledger.confirmed_programs(since))
+        let since = self.ctx.clock.now().checked_sub(send::TRUSTED_FOR).unwrap_or(Timestamp::MIN);
+        self.ctx
+            .ledger()?
+            .map_or_else(|| Ok(std::collections::BTreeSet::new()), |ledger| ledger.confirmed_programs(since))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::refunds::amount::may_be_same_currency;
 use crate::retract::adjust::preview::Level;
 use crate::retract::adjust::{self, AdjustOptions, change_of};
 use crate::retract::receipt::Receipt;
-use crate::retract::{Options, Reads, WriterSettings};
+use crate::retract::{Context, Options, WriterSettings};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
 use crate::vendor::Change;
 
@@ -33,15 +33,15 @@ pub struct Adjustment {
 impl Batch<'_> {
     /// Plans the adjustment of every order that was refunded in part; nothing is sent.
     pub async fn plan_partials(&mut self, writer: &WriterSettings) {
-        let reads = self.reads;
-        let progress = reads.report.progress("refunds in part checked");
+        let ctx = self.ctx;
+        let progress = ctx.report.progress("refunds in part checked");
         for n in 0..self.items.len() {
-            if self.ended.is_some() || reads.stop.is_cancelled() {
+            if self.ended.is_some() || ctx.stop.is_cancelled() {
                 return;
             }
             let Some(adjustment) = adjustment(&self.items[n]) else { continue };
             progress.show(n as u64, Some(self.items.len() as u64), "");
-            let outcome = plan_one(reads, writer, &self.items[n], adjustment).await;
+            let outcome = plan_one(ctx, writer, &self.items[n], adjustment).await;
             let item = &mut self.items[n];
             match outcome {
                 Ok(None) => (item.adjust, item.done) = (Some(adjustment), None),
@@ -53,7 +53,7 @@ impl Batch<'_> {
 
     /// Sends the adjustments that are planned.
     pub(super) async fn carry_out_partials(&mut self, writer: &WriterSettings) {
-        let reads = self.reads;
+        let ctx = self.ctx;
         for item in &mut self.items {
             let Some(adjustment) = item.adjust.filter(|_| item.done.is_none()) else { continue };
             let Some(order) = item.order else { continue };
@@ -62,7 +62,7 @@ impl Batch<'_> {
                 continue;
             }
             let options = options_of(item, adjustment, false);
-            match adjust::run(reads, writer, &order.order_id, &options).await {
+            match adjust::run(ctx, writer, &order.order_id, &options).await {
                 Ok(receipt) => {
                     item.changed += usize::from(receipt.retractions.iter().any(|entry| entry.sent_now));
                     item.done = Some(of_receipt(&receipt));
@@ -98,14 +98,14 @@ fn adjustment(item: &Item<'_>) -> Option<Adjustment> {
 
 /// `None` if the adjustment may go; its outcome otherwise. An error concerns every order.
 async fn plan_one(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     writer: &WriterSettings,
     item: &Item<'_>,
     adjustment: Adjustment,
 ) -> Result<Option<Done>, Error> {
     let Some(order) = item.order else { return Ok(None) };
     let refused = |why: &str| Ok(Some(Done::new(Outcome::RefundedInPart, format!("it cannot be adjusted: {why}"))));
-    let receipt = match adjust::run(reads, writer, &order.order_id, &options_of(item, adjustment, true)).await {
+    let receipt = match adjust::run(ctx, writer, &order.order_id, &options_of(item, adjustment, true)).await {
         Ok(receipt) => receipt,
         Err(error) if ends_all(&error) => return Err(error),
         Err(error) => return refused(&error.message),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use jiff::{SignedDuration, Timestamp};
 
 use super::choose::Candidate;
@@ -20,8 +21,7 @@ use crate::retract::adjust::command_for;
 use crate::retract::judge::losses;
 use crate::retract::plan::{self, Plan, Step};
 use crate::retract::verdict::Verdict;
-use crate::retract::{Options, Reads, RefundClaim, rule};
-use crate::store::index::IndexReader;
+use crate::retract::{Context, Options, RefundClaim, rule};
 use crate::store::ledger::Ledger;
 
 /// How far in the future a refund date may be.
@@ -134,46 +134,34 @@ pub fn items<'a>(refunds: &'a Refunds, template: &Options) -> Vec<Item<'a>> {
 }
 
 /// Plans every row. `undated`: refunds without a date happened before this. What concerns all rows ends it.
-pub async fn plan(
-    reads: &Reads<'_>,
-    ledger: Option<&Ledger>,
-    refunds: &Refunds,
-    items: &mut [Item<'_>],
-    undated: Timestamp,
-) -> Option<Error> {
+pub async fn plan(ctx: &Context<'_>, refunds: &Refunds, items: &mut [Item<'_>], undated: Timestamp) -> Option<Error> {
     let total = items.len() as u64;
-    let progress = reads.report.progress("refunds checked");
+    let progress = ctx.report.progress("refunds checked");
     let mut ended: Option<Error> = None;
-    // Opened once: for each row anew it would cost more than all that is asked of it.
-    let reader = match IndexReader::open(reads.index, Some(reads.identity)) {
-        Ok(reader) => reader,
-        Err(error) => {
+    let ledger = match ctx.ledger() {
+        Ok(ledger) => ledger,
+        Err(error) => return Some(error),
+    };
+    let mut planned = Vec::new();
+    // Not `buffered`: the stream would hold a closure over borrowed rows, and its future would not be `Send`.
+    let (mut waiting, mut running) = (items.iter(), FuturesOrdered::new());
+    loop {
+        while running.len() < AT_ONCE
+            && !ctx.stop.is_cancelled()
+            && let Some(item) = waiting.next()
+        {
+            running.push_back(plan_one(ctx, ledger, refunds, item, undated));
+        }
+        let Some(one) = running.next().await else { break };
+        progress.show(planned.len() as u64, Some(total), "");
+        if let Planned::Over(error) = one {
             ended = Some(error);
-            None
+            break;
         }
-    };
-    let reader = reader.as_ref();
-    let planned: Vec<Planned> = if ended.is_some() {
-        Vec::new()
-    } else {
-        let stop = reads.stop;
-        let stream = futures::stream::iter(items.iter())
-            .take_until(stop.cancelled())
-            .map(|item| plan_one(reads, reader, ledger, refunds, item, undated))
-            .buffered(AT_ONCE);
-        let mut stream = std::pin::pin!(stream);
-        let mut planned = Vec::new();
-        while let Some(one) = stream.next().await {
-            progress.show(planned.len() as u64, Some(total), "");
-            if let Planned::Over(error) = one {
-                ended = Some(error);
-                break;
-            }
-            planned.push(one);
-        }
-        planned
-    };
-    if ended.is_none() && reads.stop.is_cancelled() {
+        planned.push(one);
+    }
+    drop(running);
+    if ended.is_none() && ctx.stop.is_cancelled() {
         ended = Some(Error::new(Kind::Interrupted, "interrupted while checking; nothing was sent"));
     }
     let mut planned = planned.into_iter();
@@ -242,8 +230,7 @@ fn names(plan: &Plan) -> Vec<String> {
 }
 
 async fn plan_one(
-    reads: &Reads<'_>,
-    reader: Option<&IndexReader>,
+    ctx: &Context<'_>,
     ledger: Option<&Ledger>,
     refunds: &Refunds,
     item: &Item<'_>,
@@ -252,7 +239,7 @@ async fn plan_one(
     if item.same_as.is_some() {
         return Planned::SameAsBefore;
     }
-    match try_plan(reads, reader, ledger, refunds, item, undated).await {
+    match try_plan(ctx, ledger, refunds, item, undated).await {
         Ok(planned) => planned,
         Err(error) => match error.kind {
             // One row may fail to be read; a file that cannot be read, a refused token and a used-up quota concern all rows.
@@ -271,8 +258,7 @@ async fn plan_one(
 }
 
 async fn try_plan(
-    reads: &Reads<'_>,
-    reader: Option<&IndexReader>,
+    ctx: &Context<'_>,
     ledger: Option<&Ledger>,
     refunds: &Refunds,
     item: &Item<'_>,
@@ -291,7 +277,7 @@ async fn try_plan(
         return Ok(Planned::Done(done));
     }
     // A day of grace: a date without an offset may be another zone's.
-    let tomorrow = reads.clock.now().checked_add(GRACE).unwrap_or(Timestamp::MAX);
+    let tomorrow = ctx.clock.now().checked_add(GRACE).unwrap_or(Timestamp::MAX);
     if let Some(refunded_at) = order.refunded_at.filter(|when| when.earliest() > tomorrow) {
         let why = format!("the refund date {refunded_at} is in the future");
         return Ok(Planned::Decided(
@@ -301,18 +287,19 @@ async fn try_plan(
         ));
     }
     let order_id = &order.order_id;
-    let matches = reader.map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
+    let matches = ctx.read_index(|index| index.map_or_else(|| Ok(Vec::new()), |index| index.find(order_id)))?;
     if let Some(problem) = refunds.blocking_problem(order, !matches.is_empty()) {
         return stopped(problem.to_string());
     }
     let in_ledger = ledger.map(|ledger| ledger.of_order(order_id)).transpose()?.unwrap_or_default();
     if matches.is_empty() && !in_ledger.iter().any(|one| one.state.may_have_been_sent()) {
-        if let Some(unclear) = reader.map(|reader| lookup::why_unclear(reader, order_id)).transpose()?.flatten() {
+        if let Some(unclear) =
+            ctx.read_index(|index| index.map_or(Ok(None), |index| lookup::why_unclear(index, order_id)))?
+        {
             let why = unclear.trim_start_matches("unclear: ").to_owned();
             return Ok(Planned::Decided(Decision::Unclear, why, Done::new(Outcome::Stopped, unclear)));
         }
-        let coverage = reader.map(IndexReader::coverage).transpose()?.unwrap_or_default();
-        return Ok(Planned::Done(missing(order, &coverage, undated)));
+        return Ok(Planned::Done(missing(order, &ctx.coverage()?, undated)));
     }
     // What was taken off an action before may or may not be in what the file says was refunded.
     if let (Decision::ToCompare { .. }, Before::Other(why)) = (&order.decision, before(ledger, order_id, None)?) {
@@ -329,7 +316,7 @@ async fn try_plan(
     {
         return Ok(Planned::Done(done));
     }
-    let plan = plan::from_index(reads, reader, ledger, order_id, &options, None).await?;
+    let plan = plan::make(ctx, ledger, order_id, &options, None).await?;
     if let Decision::InPart { .. } = order.decision {
         return compared_in_part(order, &plan, &options);
     }

@@ -16,13 +16,13 @@ use super::{Batch, SEND};
 use crate::error::{Error, Kind, Result};
 use crate::model::ActionId;
 use crate::model::time_left::{duration, time_left};
-use crate::retract::dispatch::Sent;
+use crate::retract::dispatch::{Dispatched, Sent};
 use crate::retract::overrides::Override;
 use crate::retract::plan::Step;
 use crate::retract::receipt::Entry;
 use crate::retract::send::Sender;
 use crate::retract::verdict::Finding;
-use crate::retract::{Follows, Options, Reads, Submissions, WriterSettings, advice, seen, verify};
+use crate::retract::{Context, Follows, Options, Submissions, WriterSettings, advice, seen, verify};
 use crate::store::ledger::{Ledger, State};
 
 /// How long a confirmation speaks for its program.
@@ -33,7 +33,7 @@ impl Batch<'_> {
     pub(super) async fn send_all(
         &mut self,
         writer: &WriterSettings,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         candidates: &[Candidate],
         trusted: &BTreeSet<String>,
     ) -> Result<()> {
@@ -43,7 +43,7 @@ impl Batch<'_> {
         let failed = if tried.is_empty() || self.ended.is_some() {
             BTreeSet::new()
         } else {
-            self.reads.report.note(format!("waiting for the {} orders that went first", tried.len()));
+            self.ctx.report.note(format!("waiting for the {} orders that went first", tried.len()));
             let (failed, ended) = self.failed_programs(&tried).await?;
             self.ended = ended;
             // What ended the wait for it says nothing about a program.
@@ -51,11 +51,9 @@ impl Batch<'_> {
         };
         for program in &failed {
             let name = if program.is_empty() { "of no name".to_owned() } else { program.clone() };
-            self.reads
-                .report
-                .warn(format!("in program {name} nothing was taken back, so its other orders are not sent"));
+            self.ctx.report.warn(format!("in program {name} nothing was taken back, so its other orders are not sent"));
             for step in advice::PROGRAM_RULE {
-                self.reads.report.note(format!("program rule: {step}"));
+                self.ctx.report.note(format!("program rule: {step}"));
             }
         }
         let mut rest = Vec::new();
@@ -70,14 +68,14 @@ impl Batch<'_> {
         Ok(())
     }
 
-    async fn send_these(&mut self, writer: &WriterSettings, ledger: &mut Ledger, these: &[&Candidate]) {
+    async fn send_these(&mut self, writer: &WriterSettings, ledger: &Ledger, these: &[&Candidate]) {
         if these.is_empty() {
             return;
         }
-        let progress = self.reads.report.progress("orders sent");
+        let progress = self.ctx.report.progress("orders sent");
         let began = Instant::now();
         // One for all of them: to build it is to read the token and every certificate.
-        let sender = match Sender::new(self.reads, writer) {
+        let sender = match Sender::new(self.ctx, writer) {
             Ok(sender) => sender,
             Err(error) => {
                 for one in these {
@@ -88,7 +86,7 @@ impl Batch<'_> {
             }
         };
         for (n, one) in these.iter().enumerate() {
-            if self.reads.stop.is_cancelled() {
+            if self.ctx.stop.is_cancelled() {
                 self.ended.get_or_insert_with(|| {
                     Error::new(Kind::Interrupted, "interrupted; what was sent is in the ledger")
                         .hint("run the same file again: it does only what is left")
@@ -99,8 +97,8 @@ impl Batch<'_> {
                 item.end(Outcome::NotAttempted, format!("not tried: {error}"));
                 continue;
             }
-            progress.show(n as u64, Some(these.len() as u64), &left(self.reads, began, n, these.len()));
-            let ended = send_item(self.reads, &sender, ledger, item).await;
+            progress.show(n as u64, Some(these.len() as u64), &left(self.ctx, began, n, these.len()));
+            let ended = send_item(self.ctx, &sender, ledger, item).await;
             self.ended = ended;
         }
     }
@@ -109,12 +107,11 @@ impl Batch<'_> {
     async fn failed_programs(&self, tried: &[&Candidate]) -> Result<(BTreeSet<String>, Option<Error>)> {
         let ids: Vec<i64> = tried.iter().flat_map(|one| self.items[one.row].sent.iter().copied()).collect();
         let ended = self.look_at(&ids, Submissions::EveryLook).await?;
-        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        let ledger = self.ctx.open_ledger()?;
         let mut failed: BTreeSet<String> = tried.iter().map(|one| one.program.clone()).collect();
         for one in tried {
             for id in &self.items[one.row].sent {
-                let state = ledger.as_ref().map(|ledger| ledger.get(*id)).transpose()?.map(|found| found.state);
-                if matches!(state, Some(State::Confirmed | State::Partial)) {
+                if matches!(ledger.get(*id)?.state, State::Confirmed | State::Partial) {
                     failed.remove(&one.program);
                 }
             }
@@ -125,15 +122,14 @@ impl Batch<'_> {
     /// Looks at everything that is open until it is proven or the time is up.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let ids: Vec<i64> = self.items.iter().flat_map(|item| item.sent.iter().chain(&item.before).copied()).collect();
-        let ledger = Ledger::open_read_only(self.reads.ledger, Some(self.reads.identity))?;
+        let ledger = self.ctx.open_ledger()?;
         let mut open = Vec::new();
         for id in ids {
             // What is proven is not read again: a batch may have thousands of them.
-            if ledger.as_ref().map(|ledger| ledger.get(id)).transpose()?.is_some_and(|found| found.state.is_open()) {
+            if ledger.get(id)?.state.is_open() {
                 open.push(id);
             }
         }
-        drop(ledger);
         let problem = self.look_at(&open, Submissions::Sparingly { now: false }).await?;
         if let Some(problem) = problem {
             self.ended.get_or_insert(problem);
@@ -149,46 +145,36 @@ impl Batch<'_> {
         let Some(follows) = self.items.first().map(|item| Follows { submissions, ..item.options.follows }) else {
             return Ok(None);
         };
-        let receipts = verify::run(self.reads, ids, true, &follows).await?;
+        let receipts = verify::run(self.ctx, ids, true, &follows).await?;
         let errors = receipts.into_iter().filter_map(|receipt| receipt.error);
         Ok(errors.filter(|error| matches!(error.kind.exit_code(), 3 | 8 | 130)).min_by_key(|error| error.kind.rank()))
     }
 }
 
 /// How long the rest will take, the waits for the Brand host's quota included: one request to send each, one to prove it.
-fn left(reads: &Reads<'_>, began: Instant, done: usize, total: usize) -> String {
+fn left(ctx: &Context<'_>, began: Instant, done: usize, total: usize) -> String {
     let per_second = done as f64 / began.elapsed().as_secs_f64().max(0.001);
     if done == 0 {
         return String::new();
     }
-    let (clock, quota) = (reads.clock, reads.brand.stats().quota);
+    let (clock, quota) = (ctx.clock, ctx.brand.stats().quota);
     let requests = (total - done + total) as u64;
     let seconds = time_left(requests, 2.0 * per_second, &quota, 0, clock.now_ms());
     format!("about {} until all of it is proven", duration(seconds))
 }
 
 /// Sends the actions of one row. An error that concerns every row; the row's own are in its outcome.
-async fn send_item(reads: &Reads<'_>, sender: &Sender, ledger: &mut Ledger, item: &mut Item<'_>) -> Option<Error> {
+async fn send_item(ctx: &Context<'_>, sender: &Sender, ledger: &Ledger, item: &mut Item<'_>) -> Option<Error> {
     let plan = item.plan.take()?;
     let options: Options = item.options.clone();
     let mut ended = None;
     for action in plan.actions.iter().filter(|action| action.step == Step::Send) {
-        let error = match sender.send(reads, ledger, &plan, action, &options).await {
-            Ok(Sent::Yes(retraction, error)) => {
+        let error = match sender.send(ctx, ledger, &plan, action, &options).await {
+            Ok(Dispatched { retraction, sent, error }) => {
                 item.unsent = item.unsent.saturating_sub(1);
-                item.sent.push(retraction.id);
-                item.changed += 1;
+                item.changed += usize::from(sent == Sent::Now);
+                if sent == Sent::Before { &mut item.before } else { &mut item.sent }.push(retraction.id);
                 error
-            }
-            Ok(Sent::Before(retraction)) => {
-                item.unsent = item.unsent.saturating_sub(1);
-                item.before.push(retraction.id);
-                None
-            }
-            Ok(Sent::No(retraction, error)) => {
-                item.unsent = item.unsent.saturating_sub(1);
-                item.sent.push(retraction.id);
-                Some(error)
             }
             Err(error) => {
                 let outcome = if error.kind == Kind::Refused { Outcome::Stopped } else { Outcome::NotAttempted };

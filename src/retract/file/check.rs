@@ -12,11 +12,9 @@ use serde_json::{Value, json};
 
 use super::{CLOCKS_DIFFER, handed_at, handed_of};
 use crate::error::{Error, Kind, Result};
-use crate::model::Coverage;
 use crate::retract::follow::follow;
 use crate::retract::receipt::Receipt;
-use crate::retract::{Follows, Reads};
-use crate::store::index::IndexReader;
+use crate::retract::{Context, Follows};
 use crate::store::ledger::{Ledger, Retraction, Road, State};
 use crate::vendor::{FileError, FileSubmission};
 
@@ -46,25 +44,22 @@ struct Seen {
 }
 
 /// Looks at every line that is handed over and not settled; one receipt each.
-pub async fn run(reads: &Reads<'_>, options: &CheckOptions) -> Result<Vec<Receipt>> {
-    let lines = match Ledger::open_read_only(reads.ledger, Some(reads.identity))? {
-        Some(ledger) => open_lines(&ledger)?,
+pub async fn run(ctx: &Context<'_>, options: &CheckOptions) -> Result<Vec<Receipt>> {
+    let lines = match ctx.ledger()? {
+        Some(ledger) => open_lines(ledger)?,
         None => Vec::new(),
     };
     if lines.is_empty() {
         return if options.submission.is_none() { Ok(Vec::new()) } else { Err(nothing_open("")) };
     }
-    let coverage = match IndexReader::open(reads.index, Some(reads.identity))? {
-        Some(reader) => reader.coverage()?,
-        None => Coverage::default(),
-    };
+    let coverage = ctx.coverage()?;
     let mut files: BTreeMap<String, Vec<Retraction>> = BTreeMap::new();
     for line in lines {
         files.entry(handed_of(&line).map(|handed| handed.name).unwrap_or_default()).or_default().push(line);
     }
     let found = match &options.submission {
         Some(id) => {
-            let one = reads.brand.file_submission(id).await?.ok_or_else(|| {
+            let one = ctx.brand.file_submission(id).await?.ok_or_else(|| {
                 Error::new(Kind::Failed, format!("the vendor does not know file submission {id:?}"))
                     .hint("it keeps them for 90 days, and shows a file 10 to 15 minutes after it was processed")
             })?;
@@ -75,19 +70,19 @@ pub async fn run(reads: &Reads<'_>, options: &CheckOptions) -> Result<Vec<Receip
             }
             vec![FileSubmission { file_name: Some(name), ..one }]
         }
-        None => listed(reads, &files).await?,
+        None => listed(ctx, &files).await?,
     };
-    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let ledger = ctx.open_ledger()?;
     let mut receipts = Vec::new();
     for (name, lines) in files {
-        let seen = of_file(reads, &name, &lines, &found).await?;
+        let seen = of_file(ctx, &name, &lines, &found).await?;
         for line in lines {
-            let mut receipt = Receipt::new(reads.identity, &line.order_id, &coverage, false);
+            let mut receipt = Receipt::new(ctx.identity, &line.order_id, &coverage, false);
             let id = line.id;
-            match look(reads, options, &mut ledger, line, seen.as_ref()).await {
-                Ok(line) => receipt.add(&line, &[]),
+            match look(ctx, options, ledger, line, seen.as_ref()).await {
+                Ok(line) => receipt.add(&line, &[], false),
                 Err(error) => {
-                    receipt.add(&ledger.get(id)?, &[]);
+                    receipt.add(&ledger.get(id)?, &[], false);
                     let stops = matches!(error.kind.exit_code(), 3 | 8 | 130);
                     receipt.end_early(error.clone().context(format!("retraction {id}")));
                     if stops {
@@ -96,7 +91,7 @@ pub async fn run(reads: &Reads<'_>, options: &CheckOptions) -> Result<Vec<Receip
                     }
                 }
             }
-            receipt.mark(&ledger);
+            receipt.mark(ledger);
             receipts.push(receipt);
         }
     }
@@ -115,19 +110,19 @@ fn open_lines(ledger: &Ledger) -> Result<Vec<Retraction>> {
 }
 
 /// The vendor's list since the first of these lines was handed over.
-async fn listed(reads: &Reads<'_>, files: &BTreeMap<String, Vec<Retraction>>) -> Result<Vec<FileSubmission>> {
-    let oldest = files.values().flatten().filter_map(handed_at).min().unwrap_or_else(|| reads.clock.now());
+async fn listed(ctx: &Context<'_>, files: &BTreeMap<String, Vec<Retraction>>) -> Result<Vec<FileSubmission>> {
+    let oldest = files.values().flatten().filter_map(handed_at).min().unwrap_or_else(|| ctx.clock.now());
     let since = oldest.checked_sub(CLOCKS_DIFFER).unwrap_or(oldest);
-    match reads.brand.file_submissions(since).await {
+    match ctx.brand.file_submissions(since).await {
         Ok(list) => {
             if !list.complete {
-                reads.report.warn("the vendor's list of files could not be read whole");
+                ctx.report.warn("the vendor's list of files could not be read whole");
             }
             Ok(list.rows)
         }
         // The rewards tell without it.
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network) => {
-            reads.report.warn(format!("the vendor's list of files could not be read: {error}"));
+            ctx.report.warn(format!("the vendor's list of files could not be read: {error}"));
             Ok(Vec::new())
         }
         Err(error) => Err(error),
@@ -136,7 +131,7 @@ async fn listed(reads: &Reads<'_>, files: &BTreeMap<String, Vec<Retraction>>) ->
 
 /// What the vendor has of one file, and its errors; `None` where it does not have it yet, or not for certain.
 async fn of_file(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     name: &str,
     lines: &[Retraction],
     found: &[FileSubmission],
@@ -148,19 +143,19 @@ async fn of_file(
     };
     let mut candidates = found.iter().filter(is_it);
     let Some(file) = candidates.next() else {
-        reads.report.note(format!(
+        ctx.report.note(format!(
             "{name}: the vendor does not show it; a file appears 10 to 15 minutes after it was processed"
         ));
         return Ok(None);
     };
     if candidates.next().is_some() {
-        reads.report.warn(format!(
+        ctx.report.warn(format!(
             "{name}: the vendor has it more than once, so which is meant is not certain; name it with `recoup file check ID`"
         ));
         return Ok(None);
     }
     let counts = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
-    reads.report.note(format!(
+    ctx.report.note(format!(
         "{name}: file submission {}, {} records, {} errors{}",
         file.batch_id,
         counts(file.total_records),
@@ -170,7 +165,7 @@ async fn of_file(
     if !file.is_complete() {
         return Ok(None);
     }
-    let (errors, silent) = match reads.brand.file_errors(file).await {
+    let (errors, silent) = match ctx.brand.file_errors(file).await {
         Ok(Some(list)) if list.complete => (list.rows, None),
         Ok(Some(list)) => (list.rows, Some("not all of its errors could be read".to_owned())),
         Ok(None) if file.total_errors == Some(0) => (Vec::new(), None),
@@ -179,25 +174,25 @@ async fn of_file(
         Err(error) => return Err(error),
     };
     if let Some(why) = &silent {
-        reads.report.warn(format!("{name}: {why}; the rewards alone have to tell"));
+        ctx.report.warn(format!("{name}: {why}; the rewards alone have to tell"));
     }
     Ok(Some(Seen { file: file.clone(), errors, silent }))
 }
 
 /// One look at one line: what the vendor's list says is written down once, then the rewards are read.
 async fn look(
-    reads: &Reads<'_>,
+    ctx: &Context<'_>,
     options: &CheckOptions,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     mut line: Retraction,
     seen: Option<&Seen>,
 ) -> Result<Retraction> {
     if let Some(seen) = seen.filter(|_| line.detail("submission").is_none()) {
         let (message, details) = what_it_says(&line, seen);
-        line = ledger.note(&line, SEEN, &message, &details, reads.clock.now())?;
+        line = ledger.note(&line, SEEN, &message, &details, ctx.clock.now())?;
     }
     let once = Follows { wait: Duration::ZERO, concludes: false, ..options.follows };
-    follow(reads, &once, ledger, line).await
+    follow(ctx, &once, ledger, line).await
 }
 
 /// What the vendor says of one line, in the form in which submissions are kept.
@@ -247,11 +242,11 @@ fn what_it_says(line: &Retraction, seen: &Seen) -> (String, Value) {
 }
 
 /// Whether the vendor has a file of a line; a sentence where it has, or where that cannot be told.
-pub(super) async fn is_listed(reads: &Reads<'_>, line: &Retraction) -> Result<Option<String>> {
+pub(super) async fn is_listed(ctx: &Context<'_>, line: &Retraction) -> Result<Option<String>> {
     let Some(handed) = handed_of(line) else { return Ok(None) };
-    let at = handed_at(line).unwrap_or_else(|| reads.clock.now());
+    let at = handed_at(line).unwrap_or_else(|| ctx.clock.now());
     let since = at.checked_sub(CLOCKS_DIFFER).unwrap_or(at);
-    let list = reads.brand.file_submissions(since).await?;
+    let list = ctx.brand.file_submissions(since).await?;
     let same = list.rows.iter().find(|file| {
         file.file_name.as_deref() == Some(&handed.name) && file.submitted_at().is_none_or(|at| at >= since)
     });

@@ -10,11 +10,11 @@ use serde_json::json;
 use super::check::{is_listed, is_open};
 use crate::error::{Error, Kind, Result};
 use crate::model::Coverage;
-use crate::retract::Reads;
+use crate::retract::Context;
 use crate::retract::dispatch::take_lock;
 use crate::retract::follow::rewards_now;
 use crate::retract::receipt::Receipt;
-use crate::store::ledger::{Ledger, Road, State};
+use crate::store::ledger::{Road, State};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -30,16 +30,16 @@ pub struct ReleaseOptions {
 }
 
 /// Releases one line.
-pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt> {
+pub async fn run(ctx: &Context<'_>, options: &ReleaseOptions) -> Result<Receipt> {
     let id = options.id;
     if options.ticket.trim().is_empty() {
         return Err(Error::new(Kind::Usage, "releasing a line needs a ticket").hint("say it with --ticket T"));
     }
     let refused = |message: String| Error::new(Kind::Refused, format!("{message}; nothing was released"));
-    if Ledger::open_read_only(reads.ledger, Some(reads.identity))?.is_none() {
+    if ctx.ledger()?.is_none() {
         return Err(Error::new(Kind::Failed, "there is no ledger yet: nothing was ever handed over here"));
     }
-    let ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
+    let ledger = ctx.open_ledger()?;
     let line = ledger.get(id)?;
     if line.road != Road::File {
         return Err(refused(format!("retraction {id} did not go by file")));
@@ -51,7 +51,7 @@ pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt>
         return Err(refused(format!("the vendor has taken the file of retraction {id}"))
             .hint("run `recoup file check`, which settles it by its rewards"));
     }
-    let (before, rewards) = rewards_now(reads, &ledger, &line).await?;
+    let (before, rewards) = rewards_now(ctx, ledger, &line).await?;
     let cancelled = rewards.iter().filter(|now| {
         let was = before.iter().find(|was| was.reward_id == now.reward_id);
         now.state == "cancelled" && was.is_none_or(|was| was.state != "cancelled")
@@ -61,12 +61,11 @@ pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt>
         return Err(refused(format!("{cancelled} reward(s) of it read as cancelled: the line was handed in"))
             .hint("run `recoup file check`"));
     }
-    match is_listed(reads, &line).await {
+    match is_listed(ctx, &line).await {
         Ok(None) => {}
         Ok(Some(why)) => return Err(refused(why).hint("run `recoup file check`, which settles it by its rewards")),
         Err(error) if matches!(error.kind, Kind::Scope | Kind::Vendor) => {
-            reads
-                .report
+            ctx.report
                 .warn(format!("the vendor's list of files could not be read ({error}), so only the rewards were"));
         }
         Err(error) => return Err(error),
@@ -75,10 +74,10 @@ pub async fn run(reads: &Reads<'_>, options: &ReleaseOptions) -> Result<Receipt>
     // A person's words may name a person: they are sealed, which a message is not.
     let details = json!({ "ticket": options.ticket, "reason": options.reason, "rewards": rewards });
     // A file that is just being written must not get a line that is released meanwhile.
-    let _lock = take_lock(ledger.path(), options.lock_wait, reads.clock, reads.stop).await?;
-    let released = ledger.append(&line, State::Released, &message, &details, reads.clock.now())?;
-    let mut receipt = Receipt::new(reads.identity, &released.order_id, &Coverage::default(), false);
-    receipt.add(&released, &[]);
-    receipt.mark(&ledger);
+    let _lock = take_lock(ledger.path(), options.lock_wait, ctx.clock, ctx.stop).await?;
+    let released = ledger.append(&line, State::Released, &message, &details, ctx.clock.now())?;
+    let mut receipt = Receipt::new(ctx.identity, &released.order_id, &Coverage::default(), false);
+    receipt.add(&released, &[], false);
+    receipt.mark(ledger);
     Ok(receipt)
 }

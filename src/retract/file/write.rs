@@ -23,8 +23,7 @@ use crate::retract::approval::{self, Demand, Granted, Subject};
 use crate::retract::dispatch::take_lock;
 use crate::retract::plan::{self, ActionPlan, Kept, Step, handed_over, sent_before};
 use crate::retract::receipt::Mark;
-use crate::retract::{Options, Reads, confirm, seen, sendable};
-use crate::store::index::{Index, IndexReader};
+use crate::retract::{Context, Options, confirm, seen, sendable};
 use crate::store::ledger::{Ledger, NewRetraction, Retraction, Road, State};
 
 /// What was asked for.
@@ -45,22 +44,22 @@ pub struct WriteOptions {
 }
 
 /// Checks every order, and writes the file. An error means that nothing was handed over.
-pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], options: &WriteOptions) -> Result<Written> {
-    sendable::check(reads)?;
-    let existing = Ledger::open_read_only(reads.ledger, Some(reads.identity))?;
-    let path = place(existing.as_ref(), options)?;
+pub async fn run(ctx: &Context<'_>, lock_wait: Duration, wishes: &[Wish], options: &WriteOptions) -> Result<Written> {
+    sendable::check(ctx)?;
+    let existing = ctx.ledger()?;
+    let path = place(existing, options)?;
     make_folder(&options.out)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // The ledger remembers the file by its name, and a line that a FIFO has taken could not be released.
     let mut out = OutFile::reserve_by(&path, Rules { force: options.force, streams: false, ..Rules::default() })?;
     let mut rows = Vec::with_capacity(wishes.len());
-    let progress = reads.report.progress("orders checked");
+    let progress = ctx.report.progress("orders checked");
     for wish in wishes {
-        if reads.stop.is_cancelled() {
+        if ctx.stop.is_cancelled() {
             return Err(Error::new(Kind::Interrupted, "interrupted; nothing was written"));
         }
         let mut row = Row::new(wish, &options.plan.disposition);
-        match check(reads, existing.as_ref(), &mut row, options).await {
+        match check(ctx, existing, &mut row, options).await {
             Ok(()) => row.written = true,
             // Credentials, quota and signals concern every further order as well.
             Err(error) if matches!(error.kind.exit_code(), 3 | 8 | 130) => return Err(error),
@@ -69,7 +68,7 @@ pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], option
         rows.push(row);
         progress.show(rows.len() as u64, Some(wishes.len() as u64), "");
     }
-    drop((progress, existing));
+    drop(progress);
     text_of(&mut rows, options);
     let mut answer =
         Written { path: None, name, dry_run: options.plan.dry_run, written: 0, not_written: 0, rows, ledger: None };
@@ -79,34 +78,39 @@ pub async fn run(reads: &Reads<'_>, lock_wait: Duration, wishes: &[Wish], option
     }
     for line in answer.table() {
         // Nobody is asked about what they cannot see.
-        if options.plan.yes { reads.report.note(line) } else { reads.report.say(line) }
+        if options.plan.yes { ctx.report.note(line) } else { ctx.report.say(line) }
     }
     if !options.plan.yes {
-        confirm(reads, &format!("Write {} line(s) of reversals into {}", answer.written, path.display())).await?;
+        confirm(ctx, &format!("Write {} line(s) of reversals into {}", answer.written, path.display())).await?;
     }
-    let granted = ask_second_person(reads, &answer, options)?;
-    let mut ledger = Ledger::open(reads.ledger, reads.identity, reads.actor)?;
-    let lock = take_lock(ledger.path(), lock_wait, reads.clock, reads.stop).await?;
-    let handed = hand_over(reads, &mut ledger, &mut answer.rows, options, &path, granted.as_ref());
+    let ledger = ctx.open_ledger()?;
+    let granted = ask_second_person(ctx, ledger, &answer, options)?;
+    let lock = take_lock(ledger.path(), lock_wait, ctx.clock, ctx.stop).await?;
+    let handed = hand_over(ctx, ledger, &mut answer.rows, options, &path, granted.as_ref());
     let written = handed.and_then(|()| {
         crash::point("handed_over");
         let text = text_of(&mut answer.rows, options);
         if answer.rows.iter().any(|row| row.written) { out.write_or_leave_nothing(text.as_bytes()) } else { Ok(()) }
     });
     if let Err(error) = written {
-        release_all(reads, &mut ledger, &answer.rows, &error);
+        release_all(ctx, ledger, &answer.rows, &error);
         return Err(error.context("no file was written, and its lines are released"));
     }
     crash::point("file_written");
     drop(lock);
     answer.count();
     answer.path = (answer.written > 0).then(|| path.display().to_string());
-    answer.ledger = Mark::of(&ledger);
+    answer.ledger = Mark::of(ledger);
     Ok(answer)
 }
 
 /// Whether so many lines need a second person.
-fn ask_second_person(reads: &Reads<'_>, answer: &Written, options: &WriteOptions) -> Result<Option<Granted>> {
+fn ask_second_person(
+    ctx: &Context<'_>,
+    ledger: &Ledger,
+    answer: &Written,
+    options: &WriteOptions,
+) -> Result<Option<Granted>> {
     let going = || answer.rows.iter().filter(|row| row.written);
     let actions = || going().filter_map(Row::action);
     let demand = Demand {
@@ -124,7 +128,7 @@ fn ask_second_person(reads: &Reads<'_>, answer: &Written, options: &WriteOptions
         reason: options.plan.reason.as_deref(),
         ticket: options.plan.ticket.as_deref(),
     };
-    approval::before_sending(reads, &demand, &subject)
+    approval::before_sending(ctx, ledger, &demand, &subject)
 }
 
 /// Where the file goes. In a folder the first name of that day that neither the folder nor an open line of the ledger has:
@@ -173,15 +177,14 @@ fn make_folder(out: &Path) -> Result<()> {
 }
 
 /// Everything that speaks for and against one order.
-async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, options: &WriteOptions) -> Result<()> {
+async fn check(ctx: &Context<'_>, ledger: Option<&Ledger>, row: &mut Row, options: &WriteOptions) -> Result<()> {
     let refused = |message: String| Error::new(Kind::Refused, message);
     let wish = row.wish.clone();
     if let Some(why) = &wish.stopped {
         return Err(refused(why.clone()));
     }
     let order_id = &wish.order_id;
-    let reader = IndexReader::open(reads.index, Some(reads.identity))?;
-    let matches = reader.as_ref().map(|reader| reader.find(order_id)).transpose()?.unwrap_or_default();
+    let matches = ctx.read_index(|index| index.map_or_else(|| Ok(Vec::new()), |index| index.find(order_id)))?;
     if let Some(doubt) = wish.doubtful.as_ref().filter(|_| matches.is_empty()) {
         return Err(refused(doubt.clone()));
     }
@@ -206,7 +209,7 @@ async fn check(reads: &Reads<'_>, ledger: Option<&Ledger>, row: &mut Row, option
             return Err(no_tracker());
         }
     }
-    let plan = plan::from_index(reads, reader.as_ref(), ledger, order_id, &plan_options, None).await?;
+    let plan = plan::make(ctx, ledger, order_id, &plan_options, None).await?;
     let [action] = plan.actions.as_slice() else {
         return Err(refused("this order went out more than once before".to_owned()));
     };
@@ -312,8 +315,8 @@ fn text_of(rows: &mut [Row], options: &WriteOptions) -> String {
 
 /// Writes every line down as *handed over*, under the lock. A line that another process was faster with is left out.
 fn hand_over(
-    reads: &Reads<'_>,
-    ledger: &mut Ledger,
+    ctx: &Context<'_>,
+    ledger: &Ledger,
     rows: &mut [Row],
     options: &WriteOptions,
     path: &Path,
@@ -333,7 +336,7 @@ fn hand_over(
             reason_code: row.reason_code.clone(),
         };
         let Some(new) = intent(row, options, &handed) else { continue };
-        let now = || reads.clock.now();
+        let now = || ctx.clock.now();
         let mut planned = match ledger.begin(&new, now()) {
             Ok(planned) => planned,
             Err(error) if error.kind == Kind::Busy => {
@@ -350,8 +353,8 @@ fn hand_over(
         ledger.append(&planned, State::HandedOver, &message, &json!({ FILE: handed }), now())?;
     }
     ledger.put_into_main_file()?;
-    let mut index = Index::open(reads.index, reads.identity)?;
-    index.remember_ledger(&ledger.ledger_id()?, &ledger.head()?)
+    let (id, head) = (ledger.ledger_id()?, ledger.head()?);
+    ctx.write_index(|index| index.remember_ledger(&id, &head))
 }
 
 fn intent(row: &Row, options: &WriteOptions, handed: &Handed) -> Option<NewRetraction> {
@@ -373,19 +376,15 @@ fn intent(row: &Row, options: &WriteOptions, handed: &Handed) -> Option<NewRetra
 }
 
 /// There is no file, so none of its lines can be handed in.
-fn release_all(reads: &Reads<'_>, ledger: &mut Ledger, rows: &[Row], why: &Error) {
+fn release_all(ctx: &Context<'_>, ledger: &Ledger, rows: &[Row], why: &Error) {
     for id in rows.iter().filter_map(|row| row.retraction) {
         let message = format!("the file could not be written, so it was not handed over: {}", why.message);
         let released = ledger.get(id).and_then(|row| match row.state {
-            State::HandedOver => {
-                ledger.append(&row, State::Released, &message, &json!({}), reads.clock.now()).map(drop)
-            }
+            State::HandedOver => ledger.append(&row, State::Released, &message, &json!({}), ctx.clock.now()).map(drop),
             _ => Ok(()),
         });
         if let Err(error) = released {
-            reads
-                .report
-                .warn(format!("retraction {id} could not be released: {error}; use `recoup file release {id}`"));
+            ctx.report.warn(format!("retraction {id} could not be released: {error}; use `recoup file release {id}`"));
         }
     }
 }

@@ -101,7 +101,7 @@ impl Receipt {
                 let message = "a dry run: nothing was sent; this action would be retracted with Amount=0";
                 self.retractions.push(Entry::unsent(action, "would_send", message));
             }
-            Step::Follow(retraction) => self.add(retraction, action.findings.list()),
+            Step::Follow(retraction) => self.add(retraction, action.findings.list(), false),
             Step::Stop => {
                 let why = action.findings.error().map(|error| error.message).unwrap_or_default();
                 self.retractions.push(Entry::unsent(action, "stopped", &format!("{why}; nothing was sent")));
@@ -144,14 +144,9 @@ impl Receipt {
         }
     }
 
-    /// A retraction of the ledger.
-    pub fn add(&mut self, retraction: &Retraction, findings: &[Finding]) {
-        self.retractions.push(Entry::of(retraction, findings));
-    }
-
-    /// A retraction that this command has sent.
-    pub fn add_sent(&mut self, retraction: &Retraction, findings: &[Finding]) {
-        self.retractions.push(Entry { sent_now: true, ..Entry::of(retraction, findings) });
+    /// A retraction of the ledger; `sent_now` if this command has sent it.
+    pub fn add(&mut self, retraction: &Retraction, findings: &[Finding], sent_now: bool) {
+        self.retractions.push(Entry { sent_now, ..Entry::of(retraction, findings) });
     }
 
     /// Something ended it early; of several, the one that decides the exit code.

@@ -37,7 +37,7 @@ pub(super) async fn plan(
     let reads = desk.reads_patiently(&actor, report);
     let options = options(desk, &batch.terms, &batch.id, refunds.rows.len());
     options.check(false)?;
-    desk.keep_out(&actor, report, false)?;
+    desk.apply_tombstones(&actor, report, false)?;
     let now = desk.now();
     let planned = batch::Batch::plan(&reads, refunds, &options, now).await?;
     desk.remember_clock();
@@ -61,7 +61,7 @@ pub(super) async fn apply(desk: &Desk, who: &Who, plan: &[u8], batch: &mut Batch
     let reads = desk.reads_patiently(&actor, report);
     let options = Options { yes: true, ..options(desk, &batch.terms, &batch.id, refunds.rows.len()) };
     options.check(false)?;
-    desk.keep_out(&actor, report, false)?;
+    desk.apply_tombstones(&actor, report, false)?;
     let mut work = batch::Batch::plan(&reads, refunds, &options, planned.made_at).await?;
     work.hold_to(&planned.planned);
     work.intent(desk.options.limits)?;

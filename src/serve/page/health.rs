@@ -15,7 +15,7 @@ use crate::lookup::describe_coverage;
 use crate::model::program_rule::RuleState;
 use crate::serve::app::App;
 use crate::serve::asked::Caller;
-use crate::status::{Bucket, QuotaLine, Spread, Status, in_words};
+use crate::status::{Bucket, QuotaLine, Spread, Status, human_duration};
 
 #[derive(Template)]
 #[template(path = "health.html")]
@@ -77,7 +77,7 @@ fn page_of(status: &Status, shell: Shell) -> Result<HealthPage> {
     Ok(HealthPage {
         shell,
         basis: status.coverage.as_ref().map(describe_coverage),
-        age: status.age_seconds.map(in_words),
+        age: status.age_seconds.map(human_duration),
         failed_accounts: count(status.failed_accounts),
         retractions: status.retractions.iter().map(|(state, n)| (*state, count(*n))).collect(),
         open: status.open.len(),
@@ -110,7 +110,7 @@ fn drawn(chart: &Chart) -> Result<String> {
 
 fn proof(spread: &Spread) -> Result<Proof> {
     let within = |bucket: &Bucket| match bucket.up_to_seconds {
-        Some(seconds) => format!("up to {}", in_words(seconds)),
+        Some(seconds) => format!("up to {}", human_duration(seconds)),
         None => "longer".to_owned(),
     };
     let bars = spread.buckets.iter();
@@ -121,8 +121,8 @@ fn proof(spread: &Spread) -> Result<Proof> {
         words: format!(
             "Of the {} proven in the last 30 days, half were proven within {}, nine of ten within {}: {}.",
             count(spread.count),
-            in_words(spread.median_seconds),
-            in_words(spread.p90_seconds),
+            human_duration(spread.median_seconds),
+            human_duration(spread.p90_seconds),
             each.join(", ")
         ),
         chart: drawn(&Chart::of("proof", "How long it took from sending to proof", bars))?,
@@ -158,8 +158,10 @@ fn run_line(run: &crate::status::RunLine) -> Run {
     }
     Run {
         began: minute(&run.started_at),
-        took: took
-            .map_or_else(|| "not finished".to_owned(), |(end, begin)| in_words(end.duration_since(begin).as_secs())),
+        took: took.map_or_else(
+            || "not finished".to_owned(),
+            |(end, begin)| human_duration(end.duration_since(begin).as_secs()),
+        ),
         source: run.source.clone(),
         requests: count(run.requests),
         accounts: format!("{} of {}", count(run.accounts_read), count(run.accounts_known)),

@@ -118,7 +118,7 @@ fn part_of(app: &App, order: &OrderId) -> Result<Part> {
     let identity = &app.desk.options.identity;
     let mut receipt = Receipt::new(identity, order, &coverage, false);
     for retraction in &known {
-        receipt.add(retraction, &[]);
+        receipt.add(retraction, &[], false);
     }
     let entries = known.iter().rev().map(|one| (Line::of(one), Steps::of(one)));
     Ok(Part {

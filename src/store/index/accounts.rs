@@ -66,8 +66,10 @@ impl Index {
     pub fn commit_page(&mut self, run: RunKey, sweep: &Sweep, page: &Page, at: Timestamp) -> Result<PageCommitted> {
         self.write_batch(|batch| write_page(batch, run, sweep, page, at))
     }
+}
 
-    /// The next accounts of the queue after a row, in row order. Failed accounts are left to [`Index::failed`].
+impl IndexReader {
+    /// The next accounts of the queue after a row, in row order. Failed accounts are left to [`IndexReader::failed`].
     pub fn unread(&self, run: RunKey, after: AccountKey, limit: usize) -> Result<Vec<Unread>> {
         let is_unread = format!("read_run < ?1 AND failed_run IS DISTINCT FROM ?1 AND gone_at IS NULL AND {IS_QUEUED}");
         self.queue(&is_unread, run, after, limit)
@@ -94,7 +96,9 @@ impl Index {
         );
         self.read(|conn| conn.prepare_cached(&sql)?.query_map(params![run.0, after.0, limit as i64], read)?.collect())
     }
+}
 
+impl Index {
     /// Queues accounts for a run, adds those that are new, and writes the cursor, in one transaction. Returns how many were not in
     /// the queue before.
     pub fn queue_accounts(

@@ -122,12 +122,12 @@ fn what_a_full_walk_does_not_see_is_gone_unless_it_is_most_of_all() {
 #[test]
 fn a_queue_holds_what_was_listed_what_failed_and_what_is_old() {
     let dir = TempDir::new().expect("a folder");
-    let (mut index, _) = open(&dir);
+    let (mut index, reader) = open(&dir);
     let ids = |names: &[&str]| names.iter().map(|name| AccountId::new(*name)).collect::<Vec<_>>();
     let (run, _) = index.begin_run(NewRun::of("export"), at(1000)).expect("begins");
     assert_eq!(index.queue_accounts(run, &ids(&["a", "b", "a", "c"]), Some("{}"), at(1000)).expect("queues"), 3);
     assert_eq!(index.queue_accounts(run, &ids(&["b"]), None, at(1000)).expect("queues"), 0);
-    let queue = index.unread(run, AccountKey::START, 10).expect("reads");
+    let queue = reader.unread(run, AccountKey::START, 10).expect("reads");
     assert!(queue.len() == 3 && queue.iter().all(|unread| unread.listed));
     let answer = |key, ms, answer| AccountRead { key, asked_at: at(ms), answer };
     let listed = || AccountAnswer::Listed { rewards: Vec::new(), unusable: 0 };
@@ -149,10 +149,10 @@ fn a_queue_holds_what_was_listed_what_failed_and_what_is_old() {
 
     let new = NewRun { refreshes: Some(run), ..NewRun::of("export") };
     let (second, _) = index.begin_run(new, at(3000)).expect("begins");
-    assert!(index.unread(second, AccountKey::START, 10).expect("reads").is_empty(), "nothing was queued yet");
+    assert!(reader.unread(second, AccountKey::START, 10).expect("reads").is_empty(), "nothing was queued yet");
     assert_eq!(index.queue_failed(second).expect("queues"), 1);
     assert_eq!(index.queue_older(second, at(1500), 10).expect("queues"), 1);
-    let queue = index.unread(second, AccountKey::START, 10).expect("reads");
+    let queue = reader.unread(second, AccountKey::START, 10).expect("reads");
     let names: Vec<&str> = queue.iter().map(|unread| unread.account.as_str()).collect();
     assert_eq!(names, ["a", "c"]);
     assert!(queue.iter().all(|unread| !unread.listed), "nobody claims that they are still there");

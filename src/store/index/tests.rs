@@ -52,7 +52,7 @@ fn answered(key: AccountKey, ms: i64, answer: AccountAnswer) -> AccountRead {
     AccountRead { key, asked_at: at(ms), answer }
 }
 
-fn keys(index: &Index, run: RunKey) -> Vec<AccountKey> {
+fn keys(index: &IndexReader, run: RunKey) -> Vec<AccountKey> {
     index.unread(run, AccountKey::START, 100).expect("reads").iter().map(|unread| unread.key).collect()
 }
 
@@ -66,7 +66,7 @@ fn an_order_is_found_with_its_reward_and_its_coverage() {
     let (sweep, _) = index.begin_sweep(run, "start", at(1000)).expect("begins");
     let seen = index.commit_page(run, &sweep, &page(&["a", "b", "a"]), at(1001)).expect("commits");
     assert_eq!(seen, PageCommitted { participants: 2, accounts_known: 2 });
-    let queue = keys(&index, run);
+    let queue = keys(&reader, run);
     let (a, b) = (queue[0], queue[1]);
     index
         .record(
@@ -81,7 +81,7 @@ fn an_order_is_found_with_its_reward_and_its_coverage() {
             ],
         )
         .expect("records");
-    assert!(keys(&index, run).is_empty());
+    assert!(keys(&reader, run).is_empty());
 
     let found = reader.find(&OrderId::new("#1001")).expect("finds");
     assert_eq!(found.len(), 1);
@@ -114,7 +114,7 @@ fn a_refresh_moves_marks_and_forgives() {
     let (first, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(first, "", at(1)).expect("begins");
     index.commit_page(first, &sweep, &page(&["a", "b", "c"]), at(1)).expect("commits");
-    let queue = keys(&index, first);
+    let queue = keys(&reader, first);
     let (a, b, c) = (queue[0], queue[1], queue[2]);
     let r = |account, id| reward(account, id, Some(id), Some("1.2.3"));
     index
@@ -128,15 +128,15 @@ fn a_refresh_moves_marks_and_forgives() {
         )
         .expect("records");
     assert_eq!(reader.failed_accounts().expect("reads")[0].reason, "timed out");
-    assert!(keys(&index, first).is_empty(), "a failed account waits for the end of the run");
-    assert_eq!(index.failed(first, AccountKey::START, 9).expect("reads").len(), 1);
+    assert!(keys(&reader, first).is_empty(), "a failed account waits for the end of the run");
+    assert_eq!(reader.failed(first, AccountKey::START, 9).expect("reads").len(), 1);
     index.finish_run(first, &["one account failed".into()], at(3)).expect("ends");
     assert!(!reader.coverage().expect("reads").complete);
 
     let verdict = SweepVerdict { total: Some(1), whole: true, still: true, counted: true };
     let (second, goes_on) = index.begin_run(NewRun::of("participants"), at(10)).expect("begins");
     assert!(!goes_on);
-    assert_eq!(keys(&index, second).len(), 3);
+    assert_eq!(keys(&reader, second).len(), 3);
     index
         .record(
             second,
@@ -160,7 +160,7 @@ fn a_refresh_moves_marks_and_forgives() {
     let (sweep, goes_on) = index.begin_sweep(second, "", at(15)).expect("begins");
     assert!(!goes_on);
     index.commit_page(second, &sweep, &page(&["a", "b"]), at(16)).expect("commits");
-    assert_eq!(keys(&index, second), [b], "one that is back is read again");
+    assert_eq!(keys(&reader, second), [b], "one that is back is read again");
     index.record(second, vec![listed(b, 17, vec![r("b", "r2")])]).expect("records");
     assert!(!gone("r2"));
     let run = index.run(second).expect("reads").expect("one");
@@ -200,7 +200,7 @@ fn live_answers_count_and_are_not_undone_by_older_ones() {
     assert_eq!(reader.find(&OrderId::new("o")).expect("finds").len(), 1);
     assert_eq!(reader.coverage().expect("reads").rewards_read, 0, "no crawl, no claim");
     let (run, _) = index.begin_run(NewRun::of("participants"), at(2)).expect("begins");
-    let key = keys(&index, run)[0];
+    let key = keys(&reader, run)[0];
     index.record_live(&ann, vec![reward("ann", "r0", Some("o"), Some("1.2.3"))], 2, at(9)).expect("records");
     index.record(run, vec![listed(key, 5, vec![reward("ann", "r0", Some("old"), None)])]).expect("records");
     assert_eq!(reader.find(&OrderId::new("o")).expect("finds")[0].action_id, Some(ActionId::new("1.2.3")));
@@ -244,7 +244,7 @@ fn an_account_that_get_rewards_does_not_know_waits_for_the_list_to_agree() {
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
     index.commit_page(run, &sweep, &page(&["a", "b"]), at(1)).expect("commits");
-    let queue = index.unread(run, AccountKey::START, 9).expect("reads");
+    let queue = reader.unread(run, AccountKey::START, 9).expect("reads");
     assert!(queue.iter().all(|unread| unread.listed));
     let reads: Vec<AccountRead> = queue.iter().map(|unread| answered(unread.key, 2, AccountAnswer::Unknown)).collect();
     index.record(run, reads).expect("records");
@@ -317,7 +317,7 @@ fn a_later_reading_of_one_reward_outlives_an_earlier_one_of_its_account() {
     let (run, _) = index.begin_run(NewRun::of("participants"), at(1)).expect("begins");
     let (sweep, _) = index.begin_sweep(run, "", at(1)).expect("begins");
     index.commit_page(run, &sweep, &page(&["a"]), at(1)).expect("commits");
-    let key = keys(&index, run)[0];
+    let key = keys(&reader, run)[0];
     index.record_reward(&reward("a", "r", Some("new"), None), at(9)).expect("records");
     index.record_reward(&reward("a", "s", Some("kept"), None), at(9)).expect("records");
     index.record(run, vec![listed(key, 5, vec![reward("a", "r", Some("old"), None)])]).expect("records");

@@ -1,8 +1,7 @@
-//! Reading the Brand API: the client, programs, and what every list of the vendor's has in common.
+//! Reads the Brand API: programs here, and actions, submissions and files in the modules below.
 //!
-//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. A link that the vendor returns is followed as given, to the host it came from
-//! and nowhere else. It must never change anything at the vendor; `brand_writer` is a separate type for that. The questions
-//! lie beside it: `actions`, `submissions`, `files`; `paging` walks a list and says whether it saw all of it.
+//! Sources: `docs/vendor/brand.md` §3, §4, §5, §7, §9. The client follows a link of the vendor's as given, and only to the host that it
+//! came from. This client changes nothing at the vendor; [`super::BrandWriter`] does.
 
 pub mod actions;
 pub mod files;
@@ -11,15 +10,14 @@ pub mod submissions;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::advocate::segment;
-use super::json::Fields;
+use super::loose_json::Fields;
 use super::pace::Pacer;
-use super::{Client, HeardClock, Host, HostOptions, Stats, check_base};
+use super::{Client, Host, HostClock, HostOptions, Stats, check_base};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 pub use actions::{Action, ActionItem, ActionUpdate, UpdateFilter};
@@ -28,13 +26,13 @@ pub use paging::Listed;
 use paging::{Page, page};
 pub use submissions::{Submission, SubmissionStatus};
 
-/// The version of the Brand API that is asked for unless configured otherwise (`docs/vendor/brand.md` §7).
+/// The default version of the Brand API (`docs/vendor/brand.md` §7).
 pub const IR_VERSION: &str = "14";
 
-/// Pages of a short list that are followed; programs of one brand are a handful.
+/// The largest number of pages of a short list. A brand has a handful of programs.
 const PAGES: usize = 50;
 
-/// The reason that is normal for Advocate lines and proves nothing either way (`docs/vendor/contradictions.md` 15).
+/// The error that is normal for an Advocate event and proves nothing (`docs/vendor/contradictions.md` 15).
 const INCONCLUSIVE: &str = "ACTION_NOT_FOUND";
 
 const HOST: Host = Host {
@@ -43,7 +41,7 @@ const HOST: Host = Host {
     url_hint: "RECOUP_BRAND_URL",
 };
 
-/// A reading client of one account. Clones share connections, pace and counts.
+/// The client that reads one account. Clones share connections, pace and counters.
 #[derive(Clone)]
 pub struct Brand(Arc<Inner>);
 
@@ -56,21 +54,18 @@ struct Inner {
 /// A program ("campaign" in the API).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// The vendor's ID.
     pub id: String,
-    /// Its name.
     pub name: Option<String>,
-    /// `Performance`, `Advocate`, … or anything newer.
+    /// `Performance`, `Advocate` or another type; the set is open.
     pub program_type: Option<String>,
-    /// Its state, as it came.
     pub state: Option<String>,
 }
 
 impl Brand {
-    /// A client for one account; `ir_version` is usually [`IR_VERSION`].
+    /// `ir_version` is usually [`IR_VERSION`].
     ///
     /// # Errors
-    /// `Kind::Config` for an unusable base URL, Account SID, version, rate or token.
+    /// `Config` for an unusable base URL, Account SID, version, rate or token.
     pub fn new(
         options: &HostOptions,
         account_sid: &str,
@@ -83,9 +78,6 @@ impl Brand {
     }
 
     /// Every program of the account.
-    ///
-    /// # Errors
-    /// `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.
     pub async fn programs(&self) -> Result<Vec<Program>> {
         let list = self.list("programs", self.url("Campaigns")?, PAGES, program_page).await?;
         let list = list.ok_or_else(|| missing("programs"))?;
@@ -95,22 +87,21 @@ impl Brand {
         Err(Error::new(Kind::Vendor, format!("the list of programs has no end within {PAGES} pages")))
     }
 
-    /// What the newest answer says about the host's clock; `None` before the first.
-    pub fn clock_heard(&self) -> Option<HeardClock> {
-        self.0.client.clock_heard()
+    /// The host's clock; `None` before the first answer.
+    pub fn host_clock(&self) -> Option<HostClock> {
+        self.0.client.host_clock()
     }
 
-    /// What the client has done and is doing.
     pub fn stats(&self) -> Stats {
         self.0.client.stats()
     }
 
-    /// Why the quota is not shared with other processes, where that is so: a sentence.
+    /// Why the quota is not shared with other processes, as a sentence; `None` if it is.
     pub fn quota_trouble(&self) -> Option<String> {
         self.0.client.quota_trouble()
     }
 
-    /// The gate of this host, for the writer that shares it.
+    /// The pacer of this host. A writer shares it.
     pub(crate) fn pacer(&self) -> &Arc<Pacer> {
         self.0.client.pacer()
     }
@@ -119,7 +110,6 @@ impl Brand {
         Url::parse(&format!("{}/{path}", self.0.root)).map_err(unusable_base)
     }
 
-    /// A path below the account with a query.
     fn query(&self, path: &str, pairs: &[(&str, String)]) -> Result<Url> {
         let mut url = self.url(path)?;
         url.query_pairs_mut().extend_pairs(pairs);
@@ -131,19 +121,19 @@ impl Brand {
     }
 }
 
-/// The error for a list that the vendor says it does not have.
+/// The error for a list that answers 404.
 fn missing(list: &str) -> Error {
     Error::new(Kind::Vendor, format!("Brand {list} answered 404"))
         .hint(format!("check {} and RECOUP_ACCOUNT_SID", HOST.url_hint))
 }
 
-/// A moment as the vendor writes it in queries: `2024-01-01T00:00:00Z` (`docs/vendor/brand.md` §3).
-fn moment(at: Timestamp) -> String {
+/// A time as queries write it: `2024-01-01T00:00:00Z` (`docs/vendor/brand.md` §3).
+fn format_time(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
-/// A moment as the vendor writes it in answers, with an offset: `2020-09-10T10:11:15-07:00`.
-fn read_moment(text: Option<&String>) -> Option<Timestamp> {
+/// Reads a time as answers write it, with an offset: `2020-09-10T10:11:15-07:00`.
+fn parse_time(text: Option<&String>) -> Option<Timestamp> {
     text?.trim().parse().ok()
 }
 
@@ -161,8 +151,8 @@ pub(crate) fn unusable_base(cause: url::ParseError) -> Error {
     Error::new(Kind::Config, format!("the Brand base URL cannot be used: {cause}")).hint("check RECOUP_BRAND_URL")
 }
 
-/// A link of the vendor's, resolved against the host it came from (`docs/vendor/contradictions.md` 12). The client signs every request,
-/// so a link to anywhere else would hand the token to a stranger: it is refused, not followed without a token.
+/// Resolves a link of the vendor's against the host that it came from (`docs/vendor/contradictions.md` 12). The client sends the token
+/// with every request, so a link to another host is refused.
 pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     let refused =
         |why: &str| Error::new(Kind::Vendor, format!("the vendor returned a link that is not followed: {why}"));
@@ -182,8 +172,8 @@ pub(crate) fn resolve(base: &Url, link: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// The envelope of this list is not published; every other list of the API sits under its object's name.
-fn program_page(body: &Bytes) -> Option<Page<Program>> {
+/// The key of this list is not published. Every other list of the API is under the name of its objects.
+fn program_page(body: &[u8]) -> Option<Page<Program>> {
     let program = |fields: &Fields, _: &str| {
         Some(Program {
             id: fields.text("Id")?,

@@ -1,66 +1,59 @@
-//! What became of what was sent: one submission by its link, and the list of all of them.
+//! Reads the outcome of reversals and modifications: one submission by its link, and the list of all submissions.
 //!
-//! Sources: `docs/vendor/brand.md` §4, `docs/vendor/contradictions.md` 11 to 16. `Complete` may carry errors, `ACTION_NOT_FOUND` proves nothing,
-//! and reasons are an open set. It must never say that an action was reversed: no submission knows.
+//! Sources: `docs/vendor/brand.md` §4, `docs/vendor/contradictions.md` 11 to 16. A submission with the status `Complete` may have errors,
+//! `ACTION_NOT_FOUND` proves nothing, and the set of reasons is open. No submission shows that an action was reversed.
 
 use std::fmt;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::super::json::{Fields, text};
+use super::super::loose_json::{Fields, text};
 use super::paging::{Listed, Page, page};
-use super::{Brand, INCONCLUSIVE, missing, read_moment};
+use super::{Brand, INCONCLUSIVE, missing, parse_time};
 use crate::error::Result;
 use crate::model::{OrderId, Target};
 
-/// How far the vendor has got with a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubmissionStatus {
-    /// Not begun.
     Queued,
-    /// Begun.
     InProgress,
-    /// Ended, perhaps with errors (`docs/vendor/contradictions.md` 13).
+    /// Processed, perhaps with errors (`docs/vendor/contradictions.md` 13).
     Complete,
-    /// A status that is not published, as it came.
+    /// A status that is not published.
     Other(String),
 }
 
-/// What became of a reversal or modification. Its `Debug` leaves out what was sent.
+/// The vendor's record of a reversal or modification.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// The vendor's ID of the submission; need not be a UUID.
+    /// Not always a UUID.
     pub batch_id: Option<String>,
-    /// `Conversion`, `Modification`, `Reversal` or anything newer.
+    /// `Conversion`, `Modification`, `Reversal` or another type; the set is open.
     pub submission_type: Option<String>,
-    /// How far it has got.
     pub status: SubmissionStatus,
-    /// When it arrived, as the vendor writes it.
     pub submission_date: Option<String>,
-    /// The order it is about, where the request named one.
+    /// The order, if the request named one.
     pub order_id: Option<OrderId>,
-    /// The event type's ID.
+    /// The ID of the event type.
     pub action_tracker_id: Option<String>,
-    /// The program's ID.
+    /// The ID of the program.
     pub campaign_id: Option<String>,
-    /// The form that was sent, as far as it can be read: an ActionId is here and nowhere else (`docs/vendor/brand.md` §4).
+    /// The parameters of the request. Only they hold an ActionId (`docs/vendor/brand.md` §4).
     pub payload: Vec<(String, String)>,
-    /// `Validation`, `Contract Error` or anything newer.
+    /// `Validation`, `Contract Error` or another type; the set is open.
     pub error_type: Option<String>,
-    /// The reasons, split on spaces; an open set, shown as they came (`docs/vendor/contradictions.md` 14).
+    /// Codes of an open set, split at spaces (`docs/vendor/contradictions.md` 14).
     pub error_reasons: Vec<String>,
-    /// When it ended, as the vendor writes it.
     pub completion_date: Option<String>,
-    /// Where it is, as given.
+    /// The vendor's link to the submission.
     pub uri: Option<String>,
-    /// The whole answer.
     pub raw: String,
 }
 
+/// Leaves out the parameters of the request.
 impl fmt::Debug for Submission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submission")
@@ -75,7 +68,6 @@ impl fmt::Debug for Submission {
 
 #[cfg(test)]
 impl Submission {
-    /// One of this type with this form, and nothing else.
     pub fn sample(kind: &str, payload: &[(&str, &str)]) -> Self {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Self {
@@ -97,23 +89,21 @@ impl Submission {
 }
 
 impl Submission {
-    /// When it arrived.
     pub fn submitted_at(&self) -> Option<Timestamp> {
-        read_moment(self.submission_date.as_ref())
+        parse_time(self.submission_date.as_ref())
     }
 
-    /// When it ended.
     pub fn completed_at(&self) -> Option<Timestamp> {
-        read_moment(self.completion_date.as_ref())
+        parse_time(self.completion_date.as_ref())
     }
 
-    /// The value that was sent under a name, in any case of letters.
+    /// A parameter of the request, whatever the case of its name.
     pub fn sent(&self, name: &str) -> Option<&str> {
         self.payload.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it is about this target: its payload names the ActionId, or the order and the event type. Of the last two
-    /// the submission's own fields count where the payload is silent.
+    /// Whether the submission is about this target: its request names the ActionId, or the order and the event type. If the request
+    /// lacks one of the last two, the submission's own field counts.
     pub fn is_about(&self, target: &Target) -> bool {
         match target {
             Target::Action(action_id) => self.sent("ActionId") == Some(action_id.as_str()),
@@ -128,34 +118,34 @@ impl Submission {
         }
     }
 
-    /// Whether it may be what this URL was asked for: either of its names, batch ID and URI, is that of the URL, or it has none.
-    /// The two differ in a published sample (`docs/vendor/contradictions.md` 12).
-    fn is_asked_for_by(&self, url: &Url) -> bool {
+    /// Whether this may be the submission at the URL: its batch ID or its URI has the URL's name, or it has neither. Batch ID and URI
+    /// differ in a published sample (`docs/vendor/contradictions.md` 12).
+    fn may_be_at(&self, url: &Url) -> bool {
         let wanted = name_in(url.path());
         let own = self.uri.as_deref().map(name_in);
         let mut names = self.batch_id.iter().map(|id| id.trim().to_owned()).chain(own).peekable();
         names.peek().is_none() || names.any(|name| name.eq_ignore_ascii_case(&wanted))
     }
 
-    /// Whether the vendor has finished with it.
+    /// Whether the vendor has processed it.
     pub fn is_complete(&self) -> bool {
         self.status == SubmissionStatus::Complete
     }
 
-    /// Whether it carries neither an error type nor a reason. Clean means processed, not retracted.
+    /// Whether it has neither an error type nor a reason. That means processed, and not that the reward was retracted.
     pub fn is_clean(&self) -> bool {
         self.error_type.is_none() && self.error_reasons.is_empty()
     }
 
-    /// Whether its only reason is `ACTION_NOT_FOUND`, which is normal for Advocate and proves nothing.
+    /// Whether the only reason is `ACTION_NOT_FOUND`, which is normal for Advocate and proves nothing.
     pub fn is_inconclusive(&self) -> bool {
         !self.error_reasons.is_empty() && self.error_reasons.iter().all(|reason| reason == INCONCLUSIVE)
     }
 }
 
 impl SubmissionStatus {
-    /// Reads `In Progress` however it is spaced and in whatever case.
-    pub(super) fn read(status: String) -> Self {
+    /// Ignores case and spacing, as in `In Progress`.
+    pub(super) fn parse(status: String) -> Self {
         let folded: String = status.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
         match folded.as_str() {
             "queued" => Self::Queued,
@@ -167,37 +157,33 @@ impl SubmissionStatus {
 }
 
 impl Brand {
-    /// The submission behind a QueuedUri; `None` where the vendor does not know it (it is kept at most 90 days). The body of
-    /// another submission is no answer.
+    /// The submission at a QueuedUri; `None` if the vendor does not know it. The vendor keeps it for at most 90 days. A body of another
+    /// submission counts as unreadable.
     ///
     /// # Errors
-    /// `Vendor` for a link to another host; otherwise `Interrupted`, `Parked`, `Credentials`, `Scope`, `Network`, `Vendor`.
+    /// Also `Vendor` for a link to another host.
     pub async fn submission(&self, queued_uri: &str) -> Result<Option<Submission>> {
         let url = self.follow(queued_uri)?;
-        let own = |body: &Bytes| submission(body).filter(|answer| answer.is_asked_for_by(&url));
+        let own = |body: &[u8]| submission(body).filter(|answer| answer.may_be_at(&url));
         self.0.client.get("submission", &url, own).await
     }
 
-    /// Every submission of the last 90 days, from at most `pages` pages. No filter and no order is published for this list,
-    /// and the vendor discourages asking for it (`docs/vendor/brand.md` §4): ask sparingly, and compare dates here. Only a complete
-    /// list can show that a request never arrived.
-    ///
-    /// # Errors
-    /// `Scope` where the token may not list them, `Vendor` where the account has no such list (404) or answers something
-    /// else; otherwise `Interrupted`, `Parked`, `Credentials`, `Network`.
+    /// Every submission of the last 90 days, from at most `pages` pages. The list has no published filter or order, and the vendor
+    /// discourages reading it (`docs/vendor/brand.md` §4), so call this rarely. Only a complete list can show that a request never
+    /// arrived.
     pub async fn submissions(&self, pages: usize) -> Result<Listed<Submission>> {
         let list = self.list("submissions", self.url("APISubmissions")?, pages, submission_page).await?;
         list.ok_or_else(|| missing("submissions"))
     }
 }
 
-/// The list sits under `APISubmission` (`docs/vendor/brand.md` §3); a plural would surprise nobody.
-pub(crate) fn submission_page(body: &Bytes) -> Option<Page<Submission>> {
+/// The published key is the singular `APISubmission` (`docs/vendor/brand.md` §3). The plural is accepted too.
+pub(crate) fn submission_page(body: &[u8]) -> Option<Page<Submission>> {
     page(body, &["APISubmission", "APISubmissions"], one_submission)
 }
 
-/// One submission. Without a status it is none.
-pub(crate) fn submission(body: &Bytes) -> Option<Submission> {
+/// Reads one submission. `None` if it has no status.
+pub(crate) fn submission(body: &[u8]) -> Option<Submission> {
     one_submission(&Fields::parse(body)?, std::str::from_utf8(body).ok()?)
 }
 
@@ -205,9 +191,9 @@ fn one_submission(fields: &Fields, raw: &str) -> Option<Submission> {
     Some(Submission {
         batch_id: fields.text("BatchId"),
         submission_type: fields.text("Type"),
-        status: SubmissionStatus::read(fields.text("Status")?),
+        status: SubmissionStatus::parse(fields.text("Status")?),
         submission_date: fields.text("SubmissionDate"),
-        order_id: fields.text("OrderId").or_else(|| fields.text("Oid")).map(OrderId::new),
+        order_id: fields.first_text(&["OrderId", "Oid"]).map(OrderId::new),
         action_tracker_id: fields.text("ActionTrackerId"),
         campaign_id: fields.text("CampaignId"),
         payload: fields.raw("Payload").map(payload).unwrap_or_default(),
@@ -219,7 +205,7 @@ fn one_submission(fields: &Fields, raw: &str) -> Option<Submission> {
     })
 }
 
-/// The ID at the end of a path: decoded, without a query and without the form that is asked for.
+/// The decoded ID at the end of a path, without a query and without `.json`.
 fn name_in(path: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap_or_default().trim().trim_end_matches('/');
     let name = percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
@@ -235,8 +221,7 @@ fn reasons(fields: &Fields) -> Vec<String> {
     texts.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
 }
 
-/// The form that was sent. The published sample is form-encoded text; an object, or the text of one, is read too. Anything
-/// else has no pairs, and stands in [`Submission::raw`].
+/// Reads the parameters of the request. The published sample is form-encoded text; a JSON object, or the text of one, is read too.
 fn payload(raw: &RawValue) -> Vec<(String, String)> {
     let Some(sent) = text(raw) else { return members(raw.get()) };
     if sent.trim_start().starts_with('{') {

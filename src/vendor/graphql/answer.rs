@@ -1,7 +1,7 @@
-//! Reading what GraphQL answers: rows, damage, and refusals.
+//! Decodes GraphQL answers into rows, damaged rows and refusals.
 //!
-//! An error that names a row damages that row; one that names none makes the whole page as good as broken. It must never
-//! take a page for whole that is not.
+//! An error that names a row damages that row. An error that names no row makes the whole page unreadable, because it may be about any
+//! of them.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Graph, ListedReward, Refusal, RewardPage, UserEvent};
 use crate::model::{AccountId, RewardId, UserId};
-use crate::vendor::json::text;
+use crate::vendor::loose_json::{filled, number, text};
 use crate::vendor::referrals::{ReferralAnswer, referral};
 
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(in crate::vendor) struct ErrorWire<'a> {
 }
 
 impl ErrorWire<'_> {
-    /// The place in the list that the error speaks of: `["rewards", "data", 3, "userEvent"]`.
+    /// The index of the row that the error is about: 3 for the path `["rewards", "data", 3, "userEvent"]`.
     pub(in crate::vendor) fn row(&self) -> Option<usize> {
         let path = self.path.as_ref()?;
         path.iter().find_map(|step| usize::try_from(step.as_u64()?).ok())
@@ -112,7 +112,7 @@ struct UserWire<'a> {
     account_id: Option<&'a RawValue>,
 }
 
-/// One page, or the reason why there is none. `None` where the body is neither, which is tried again.
+/// Reads one page, or a refusal. `None` if the body is neither: the request is then retried.
 pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
     let answer: AnswerWire<'_, RewardsData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();
@@ -122,13 +122,13 @@ pub(crate) fn reward_page(body: &[u8]) -> Option<Graph<RewardPage>> {
     page(list, &errors.iter().collect::<Vec<_>>()).map(Graph::Answer)
 }
 
-/// One page and a referral, or the reason why there is neither. An error in the referral says nothing about the rewards.
+/// Reads one page and a referral, or a refusal of both. An error in the referral does not affect the rewards.
 pub(crate) fn page_and_referral(body: &[u8]) -> Option<Graph<(RewardPage, ReferralAnswer)>> {
     let answer: AnswerWire<'_, BothData<'_>> = serde_json::from_slice(body).ok()?;
     let errors = answer.errors.unwrap_or_default();
     let (of_referral, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.is_of("referral"));
     let Some((data, list)) = answer.data.and_then(|mut data| data.rewards.take().map(|list| (data, list))) else {
-        // What refuses both is more than what is wrong with the referral.
+        // An error about the whole query comes before an error in the referral.
         return others.first().or(of_referral.first()).map(|error| Graph::Refused(error.refusal()));
     };
     let page = page(list, &others)?;
@@ -144,31 +144,28 @@ pub(crate) fn page_and_referral(body: &[u8]) -> Option<Graph<(RewardPage, Referr
 }
 
 fn page(list: RewardsList<'_>, errors: &[&ErrorWire<'_>]) -> Option<RewardPage> {
-    // An error that names no row of the page may belong to any of them: the page is as good as broken.
     if errors.iter().any(|error| error.row().is_none_or(|row| row >= list.data.len())) {
         return None;
     }
-    let hurt: Vec<usize> = errors.iter().filter_map(|error| error.row()).collect();
+    let damaged_rows: Vec<usize> = errors.iter().filter_map(|error| error.row()).collect();
     let rows = list.data.len() as u64;
     let (mut rewards, mut damaged) = (Vec::with_capacity(list.data.len()), Vec::new());
-    for (place, raw) in list.data.into_iter().enumerate() {
+    for (index, raw) in list.data.into_iter().enumerate() {
         match listed(raw) {
-            Some(reward) if hurt.contains(&place) => damaged.push(Some(reward.id)),
+            Some(reward) if damaged_rows.contains(&index) => damaged.push(Some(reward.id)),
             Some(reward) => rewards.push(reward),
             None => damaged.push(None),
         }
     }
-    let total = list.total_count.and_then(text).and_then(|total| total.trim().parse().ok());
-    Some(RewardPage { rewards, rows, damaged, total })
+    Some(RewardPage { rewards, rows, damaged, total: number(list.total_count) })
 }
 
 fn listed(raw: &RawValue) -> Option<ListedReward> {
     let wire: RewardWire<'_> = serde_json::from_str(raw.get()).ok()?;
-    let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
     Some(ListedReward {
         id: RewardId::new(filled(wire.id)?),
         account: wire.user.and_then(|user| filled(user.account_id)).map(AccountId::new),
-        date_modified: filled(wire.date_modified).and_then(|ms| ms.trim().parse().ok()),
+        date_modified: number(wire.date_modified),
         referral_id: filled(wire.referral_id),
         event_id: wire.user_event.and_then(|event| filled(event.id)),
         raw: raw.to_owned(),
@@ -211,13 +208,12 @@ pub(crate) fn event_list(body: &[u8]) -> Option<Graph<Vec<UserEvent>>> {
     if !errors.is_empty() {
         return None;
     }
-    let filled = |raw: Option<&RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
     let event = |wire: EventWire<'_>| {
         Some(UserEvent {
             id: filled(wire.id)?,
             account: filled(wire.account_id).map(AccountId::new),
             user: filled(wire.user_id).map(UserId::new),
-            date_triggered: filled(wire.date_triggered).and_then(|ms| ms.parse().ok()),
+            date_triggered: number(wire.date_triggered),
             fields: wire.fields.map_or_else(|| "null".to_owned(), |fields| fields.get().to_owned()),
         })
     };

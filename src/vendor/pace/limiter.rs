@@ -1,7 +1,7 @@
-//! When the requests of a lease may start: governor, on tokio's clock.
+//! When each request of a lease may start: governor's rate limiter on tokio's clock.
 //!
-//! The lease says how many requests and at what rate. A limiter goes on through every lease that follows directly on the one
-//! before at the same rate, so that what a late timer has lost is made up for.
+//! The lease says how many requests and at what rate. A limiter continues through every lease that directly follows the last one
+//! at the same rate, so that requests after a late timer catch up.
 
 use std::num::NonZeroU32;
 use std::ops::Add;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 use crate::model::budget::Grant;
 
-/// How late a request may start and still count as on time: timers are late, and a busy machine is later. What is older is
-/// lost, so that a process that slept does not come back with a burst.
+/// How far requests catch up after a delay. Timers are late, more so on a busy machine. Starts that were missed earlier are lost, so
+/// that a process that was suspended does not resume with a burst.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
-/// A moment of tokio's clock, which tests can pause.
+/// An instant of tokio's clock, which tests can pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(Instant);
 
@@ -51,16 +51,16 @@ impl Clock for TokioClock {
     }
 }
 
-/// The rate of one or more leases that follow on each other.
+/// The rate limiter of leases that directly follow each other.
 pub(super) struct Limiter {
     inner: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Moment>>,
     spacing_us: f64,
-    /// Where the schedule of the newest lease ends, Unix microseconds.
+    /// The end of the newest lease's schedule, Unix microseconds.
     ends_us: i64,
 }
 
 impl Limiter {
-    /// The limiter of a lease whose first request may start now. `late_us`: how long ago it could have started.
+    /// A limiter for a lease whose first request could have started `late_us` microseconds ago.
     pub(super) fn new(grant: &Grant, late_us: i64) -> Self {
         let spacing = Duration::from_secs_f64(grant.spacing_us / 1e6).max(Duration::from_nanos(1));
         let late = Duration::from_micros(late_us.max(0).unsigned_abs()).min(CATCH_UP);
@@ -68,15 +68,15 @@ impl Limiter {
         let burst = NonZeroU32::MIN.saturating_add(cells(CATCH_UP));
         let quota = Quota::with_period(spacing).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
         let inner = RateLimiter::direct_with_clock(quota, TokioClock);
-        // A new limiter would let all of its burst through; here only what is late may start at once.
+        // A new limiter permits a full burst. Only the late requests may start at once.
         if let Some(spent) = NonZeroU32::new(cells(CATCH_UP) - cells(late)) {
             drop(inner.check_n(spent));
         }
         Self { inner, spacing_us: grant.spacing_us, ends_us: end_of(grant) }
     }
 
-    /// Whether the lease goes on where the last one ended. Then the limiter is good for it too.
-    pub(super) fn goes_on_with(&mut self, grant: &Grant) -> bool {
+    /// Whether the lease directly follows the last one at the same rate, so that this limiter serves it too.
+    pub(super) fn continues_with(&mut self, grant: &Grant) -> bool {
         let follows = (grant.starts_us - self.ends_us).abs() <= 1 && (grant.spacing_us - self.spacing_us).abs() < 1e-9;
         if follows {
             self.ends_us = end_of(grant);
@@ -84,7 +84,7 @@ impl Limiter {
         follows
     }
 
-    /// Takes leave for one request, or says how long to wait.
+    /// Permits one request now, or returns how long to wait.
     pub(super) fn check(&self) -> Result<(), Duration> {
         self.inner.check().map_err(|not_until| not_until.wait_time_from(TokioClock.now()))
     }
@@ -102,31 +102,31 @@ mod tests {
         Grant { requests, counted: true, starts_us, spacing_us: 1e6 / per_second, ..Grant::default() }
     }
 
-    /// Requests that start at once.
+    /// The number of requests that may start at once.
     fn burst(limiter: &Limiter) -> usize {
         (0..1_000).take_while(|_| limiter.check().is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_start_one_by_one_and_a_late_one_is_made_up_for_up_to_a_point() {
+    async fn requests_start_one_by_one_and_catch_up_after_a_short_delay_only() {
         let limiter = Limiter::new(&grant(100, 100.0, 0), 0);
         assert_eq!(burst(&limiter), 1, "no burst at the start");
         assert_eq!(limiter.check(), Err(Duration::from_millis(10)));
         tokio::time::advance(Duration::from_millis(50)).await;
         assert_eq!(burst(&limiter), 5);
         tokio::time::advance(Duration::from_mins(10)).await;
-        assert_eq!(burst(&limiter), 26, "what is older than a quarter of a second is lost");
+        assert_eq!(burst(&limiter), 26, "starts missed more than a quarter of a second ago are lost");
         assert_eq!(burst(&Limiter::new(&grant(100, 100.0, 0), 30_000)), 4, "three are late");
         assert_eq!(burst(&Limiter::new(&grant(1, 0.001, 0), 0)), 1);
         assert_eq!(burst(&Limiter::new(&grant(1_000, 1e9, 0), 1_000_000)), 1_000);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_that_follows_on_another_goes_on_with_its_limiter() {
+    async fn a_lease_that_directly_follows_another_keeps_its_limiter() {
         let mut limiter = Limiter::new(&grant(50, 100.0, 7), 0);
-        assert!(limiter.goes_on_with(&grant(50, 100.0, 500_007)));
-        assert!(limiter.goes_on_with(&grant(50, 100.0, 1_000_007)));
-        assert!(!limiter.goes_on_with(&grant(50, 100.0, 1_600_007)), "another process had its turn");
-        assert!(!limiter.goes_on_with(&grant(50, 90.0, 1_500_007)), "another rate");
+        assert!(limiter.continues_with(&grant(50, 100.0, 500_007)));
+        assert!(limiter.continues_with(&grant(50, 100.0, 1_000_007)));
+        assert!(!limiter.continues_with(&grant(50, 100.0, 1_600_007)), "another process has the slots in between");
+        assert!(!limiter.continues_with(&grant(50, 90.0, 1_500_007)), "another rate");
     }
 }

@@ -1,27 +1,25 @@
-//! When the next request to a host may start. One gate per host.
+//! Decides when the next request to a host may start. Each host has one [`Pacer`].
 //!
-//! The shared budget, Retry-After, `X-RateLimit-*` and back-off meet in one deadline that only moves forward: no success and
-//! no shorter wait takes it back. A person can, by `recoup quota clear`: before a long wait the shared budget is read again. A caller takes a slot (requests in flight), then passes the deadline and draws from the
-//! lease in hand, in one step without an await in between, so that leave is never spent before the request starts and a
-//! deadline that moved during the wait is seen. Slots come first because leave taken by somebody who then waits for a
-//! slot would be spent in a burst later; the price is that waiting callers hold slots nobody else could use.
+//! The shared budget, `Retry-After`, `X-RateLimit-*` and back-off meet in one deadline, which only moves forward: no success and
+//! no shorter wait moves it back. `recoup quota clear` is the one exception, so a long wait reads the shared budget again.
 //!
-//! `gauge` says what the answers make of the host, `lease` how many requests the budget allows and at what rate, `limiter` when
-//! each may start.
+//! A request first takes a slot, which bounds the requests in flight. It then waits for the deadline and draws from the lease
+//! in one step without an await, so that it starts at once. The slot comes first because a caller that draws and then waits
+//! for a slot would start late, in a burst with others.
 //!
-//! A wait is waited out in full or not at all: farther away than `max_wait`, admission ends with `Kind::Parked` and the
-//! time to come back; so it does at the bounds that were set for the process. Nothing here sends, judges or knows what is
-//! sent.
+//! `concurrency` learns from the answers how many slots there should be, `lease` holds the budget's share of this process, and
+//! `limiter` spreads it over time. A wait longer than `max_wait` is not started: admission fails with `Kind::Parked` and says
+//! when to run again. The same happens at `--max-requests` and `--until`.
 
-mod accepted;
-mod bounds;
+mod concurrency;
 mod deadline;
-mod gauge;
 mod lease;
 mod limiter;
-mod newest;
+mod rate_estimate;
+mod recent_answers;
+mod run_limits;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,40 +30,35 @@ use tokio_util::sync::CancellationToken;
 use super::options::HostOptions;
 use crate::clock::{Clock, signed};
 use crate::error::{Error, Kind, Result};
-use crate::model::budget::{Account, Hold, Told, WaitReason};
-use bounds::Bounds;
+use crate::model::budget::{Pause, QuotaHeader, QuotaState, WaitReason};
+use concurrency::Controller;
+pub(crate) use concurrency::Health;
 use deadline::Deadline;
-use gauge::Gauge;
-pub(crate) use gauge::Health;
 use lease::{Draw, Leases};
+use run_limits::RunLimits;
 
-/// A host that asks to wait no longer than this speaks of a rate, not of a window's quota, in milliseconds.
-const SPEAKS_OF_A_RATE: i64 = 2_500;
+/// How often a waiting process reads the shared budget, to see whether a person has cleared the wait.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// How often a process that waits reads the shared budget, to see whether a person has ended the wait.
-const LOOKS_EVERY: Duration = Duration::from_secs(5);
-
-/// The gate of one host.
+/// The pace of one host.
 pub(crate) struct Pacer {
     clock: Clock,
     stop: CancellationToken,
     deadline: Arc<Deadline>,
     leases: Arc<Leases>,
-    bounds: Bounds,
+    run_limits: RunLimits,
     slots: Arc<Semaphore>,
-    /// Callers draw from a lease with a limit one at a time and in order; without a limit nobody takes it.
-    turnstile: tokio::sync::Mutex<()>,
-    flying: AtomicUsize,
-    gauge: Mutex<Gauge>,
-    ceiling: usize,
+    /// Callers wait for the deadline and the lease one at a time, in order.
+    turn: tokio::sync::Mutex<()>,
+    in_flight: AtomicUsize,
+    controller: Mutex<Controller>,
+    max_slots: usize,
     backoff: Duration,
     backoff_max: Duration,
     max_wait: Duration,
-    /// When a caller that waits looks at the shared budget next, Unix milliseconds.
-    looks_at: AtomicI64,
 }
 
-/// Leave to send one request. Dropping it gives the slot back.
+/// Permission to send one request. Dropping it frees the slot.
 pub(crate) struct Permit {
     pacer: Arc<Pacer>,
     slot: Option<OwnedSemaphorePermit>,
@@ -75,42 +68,32 @@ pub(crate) struct Permit {
 
 impl Pacer {
     pub(crate) fn new(options: &HostOptions, clock: Clock, stop: CancellationToken) -> Result<Arc<Self>> {
-        check_rate(options.terms.rate)?;
-        let ceiling = options.concurrency.clamp(1, Semaphore::MAX_PERMITS);
-        let limit = options.start_concurrency.clamp(1, ceiling);
+        check_rate(options.quota_settings.rate)?;
+        let max_slots = options.concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let slots = options.start_concurrency.clamp(1, max_slots);
         let deadline = Arc::new(Deadline::default());
         Ok(Arc::new(Self {
             clock,
             stop,
-            leases: Arc::new(Leases::new(
-                clock,
-                options.budget.clone(),
-                options.purpose,
-                options.terms,
-                Arc::clone(&deadline),
-                limit * 2,
-            )),
+            leases: Arc::new(Leases::new(options, clock, Arc::clone(&deadline), slots as u64 * 2)),
             deadline,
-            bounds: Bounds::new(options.max_requests, options.until),
-            slots: Arc::new(Semaphore::new(limit)),
-            turnstile: tokio::sync::Mutex::new(()),
-            flying: AtomicUsize::new(0),
-            gauge: Mutex::new(Gauge::new(limit)),
-            ceiling,
+            run_limits: RunLimits::new(options.max_requests, options.until),
+            slots: Arc::new(Semaphore::new(slots)),
+            turn: tokio::sync::Mutex::new(()),
+            in_flight: AtomicUsize::new(0),
+            controller: Mutex::new(Controller::new(slots)),
+            max_slots,
             backoff: options.backoff,
             backoff_max: options.backoff_max.max(options.backoff),
             max_wait: options.max_wait,
-            looks_at: AtomicI64::new(0),
         }))
     }
 
-    /// Waits until a request may start.
-    ///
-    /// `not_before` is the caller's own back-off; it is spent before a slot is taken.
+    /// Waits until a request may start. `not_before` is the caller's own back-off; it passes before a slot is taken.
     ///
     /// # Errors
-    /// `Kind::Interrupted` as soon as `stop` is cancelled; `Kind::Parked` where the deadline is farther away than
-    /// `max_wait`, and at the bounds of this process.
+    /// `Interrupted` as soon as `stop` is cancelled; `Parked` if the deadline is farther away than `max_wait`, and at the limits
+    /// of this run.
     pub(crate) async fn admit(self: &Arc<Self>, not_before: Option<Timestamp>) -> Result<Permit> {
         if let Some(moment) = not_before {
             let wait = millis(ceil_ms(moment) - self.clock.now_ms());
@@ -118,91 +101,67 @@ impl Pacer {
                 self.or_stop(tokio::time::sleep(wait)).await?;
             }
         }
-        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => self.or_stop(Arc::clone(&self.slots).acquire_owned()).await?.map_err(|_closed| interrupted())?,
-        };
-        // Made before the gate, so that a caller who gives up in it pays its slot back the same way.
+        let slot = self.or_stop(Arc::clone(&self.slots).acquire_owned()).await?.map_err(|_closed| interrupted())?;
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        // The permit exists before the wait, so that its drop frees the slot if the wait fails.
         let mut permit = Permit { pacer: Arc::clone(self), slot: Some(slot), admitted_ms: 0, is_repeat: false };
-        self.flying.fetch_add(1, Ordering::Relaxed);
-        permit.admitted_ms = self.pass().await?;
+        permit.admitted_ms = self.wait_for_start().await?;
         Ok(permit)
     }
 
-    /// Deadline, bounds and lease. Ends only when all of them agree on the same instant.
-    async fn pass(&self) -> Result<i64> {
-        let mut turn = None;
-        let mut parks = false;
+    /// Waits until the run's limits, the deadline and the lease all permit a start at the same instant. Returns it.
+    async fn wait_for_start(&self) -> Result<i64> {
+        let _turn = self.or_stop(self.turn.lock()).await?;
+        let mut is_too_long = false;
         loop {
             if self.stop.is_cancelled() {
                 return Err(interrupted());
             }
             let now = self.clock.now_ms();
-            self.bounds.check(now)?;
-            let deadline = self.deadline.get();
-            if deadline.until_ms > now {
-                let wait = millis(deadline.until_ms - now);
-                // A back-off is bounded by its own setting; only a wait that the host asks for can be too long.
-                if wait > self.max_wait && deadline.reason != WaitReason::BackingOff {
-                    if parks {
-                        return Err(self.parked(deadline));
+            self.run_limits.check(now)?;
+            if let Some(pause) = self.deadline.get().filter(|pause| pause.until_ms > now) {
+                let wait = millis(pause.until_ms - now);
+                // A back-off has its own bound. Only a wait that the host asks for can be too long.
+                if wait > self.max_wait && pause.reason != WaitReason::BackingOff {
+                    if is_too_long {
+                        return Err(self.parked(pause));
                     }
-                    parks = true;
-                    self.or_stop(self.take_back_if_cleared(deadline)).await?;
+                    is_too_long = true;
+                    self.or_stop(self.move_back_if_cleared(pause)).await?;
                     continue;
                 }
-                self.bounds.check(deadline.until_ms)?;
-                self.or_stop(tokio::time::sleep(wait.min(LOOKS_EVERY))).await?;
-                if wait > LOOKS_EVERY && self.is_turn_to_look() {
-                    self.or_stop(self.take_back_if_cleared(deadline)).await?;
+                self.run_limits.check(pause.until_ms)?;
+                self.or_stop(tokio::time::sleep(wait.min(CHECK_EVERY))).await?;
+                if wait > CHECK_EVERY {
+                    self.or_stop(self.move_back_if_cleared(pause)).await?;
                 }
-                continue;
-            }
-            if turn.is_none() && !self.leases.is_open() {
-                turn = Some(self.or_stop(self.turnstile.lock()).await?);
                 continue;
             }
             match self.leases.draw() {
-                Draw::Go { due } => {
-                    if due {
-                        self.leases.renew();
-                    }
-                    return self.bounds.count().map(|()| now);
-                }
+                Draw::Now => return self.run_limits.count().map(|()| now),
                 Draw::At(moment_us) => {
                     let wait = u64::try_from(moment_us - self.clock.now().as_microsecond()).unwrap_or(0);
-                    self.bounds.check(moment_us / 1_000)?;
+                    self.run_limits.check(moment_us / 1_000)?;
                     self.or_stop(tokio::time::sleep(Duration::from_micros(wait))).await?;
                 }
-                Draw::Not(hold) => {
-                    self.deadline.extend(hold);
+                Draw::Paused(pause) => {
+                    self.deadline.extend(pause);
                 }
-                Draw::Empty if turn.is_none() => {
-                    turn = Some(self.or_stop(self.turnstile.lock()).await?);
-                }
-                Draw::Empty => {
+                Draw::NoLease => {
                     self.leases.renew();
-                    self.or_stop(self.leases.given()).await?;
+                    self.or_stop(self.leases.renewed()).await?;
                 }
             }
         }
     }
 
-    /// Whether this caller looks at the shared budget now: of all that wait, one does every [`LOOKS_EVERY`].
-    fn is_turn_to_look(&self) -> bool {
-        let now = self.clock.now_ms();
-        let next = now.saturating_add(LOOKS_EVERY.as_millis() as i64);
-        self.looks_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| (at <= now).then_some(next)).is_ok()
-    }
-
-    /// Takes the deadline back to what the shared budget holds. It holds less than this process has told it only if a person has
-    /// cleared it. A used quota is not held there: the next lease tells of it again.
-    async fn take_back_if_cleared(&self, seen: Hold) {
-        if seen.reason == WaitReason::BackingOff {
-            return;
-        }
-        if let Some(held) = self.leases.held().await {
-            self.deadline.take_back(seen, held);
+    /// Moves the deadline back to the pause in the shared budget. The budget holds a shorter pause than this process has reported
+    /// only if a person has cleared it. A used-up quota is no pause there: the next lease states it again.
+    async fn move_back_if_cleared(&self, seen: Pause) {
+        if seen.reason != WaitReason::BackingOff
+            && let Some(shared) = self.leases.shared_pause().await
+        {
+            self.deadline.move_back(seen, shared);
         }
     }
 
@@ -214,122 +173,106 @@ impl Pacer {
         }
     }
 
-    /// Moves the deadline to a moment that the host named. Never moves it back.
-    pub(crate) fn hold_until(&self, moment: Timestamp) {
-        self.hold(Hold::asked(ceil_ms(moment), self.clock.now_ms()));
+    /// Extends the deadline to a time that the host named.
+    pub(crate) fn pause_until(&self, moment: Timestamp) {
+        self.extend(Pause::asked(ceil_ms(moment), self.clock.now_ms()));
     }
 
-    fn hold(&self, hold: Hold) {
-        if hold.until_ms <= self.deadline.get().until_ms {
+    fn extend(&self, pause: Pause) {
+        if self.deadline.get().is_some_and(|current| pause.until_ms <= current.until_ms) {
             return;
         }
-        // Noted first, so that no exchange in between takes the shared budget for cleared.
-        self.leases.note(hold);
-        if self.deadline.extend(hold) {
-            self.leases.tell();
+        // The report comes first: otherwise an exchange in between would find the budget without the pause, as after a clear.
+        self.leases.report_pause(pause);
+        if self.deadline.extend(pause) {
+            self.leases.flush();
         }
     }
 
-    /// Takes in what the host told of its limit.
-    pub(crate) fn hear(&self, told: Told) {
-        self.leases.hear(told, self.in_flight());
+    /// Records the quota that the headers of an answer state.
+    pub(crate) fn record_header(&self, header: QuotaHeader) {
+        self.leases.record_header(header, self.in_flight());
     }
 
-    /// What is known of the budget.
-    pub(crate) fn account(&self) -> Account {
-        self.leases.account()
+    pub(crate) fn quota_state(&self) -> QuotaState {
+        self.leases.quota_state()
     }
 
-    /// Why the budget is not shared with other processes, where that is so.
+    /// Why the budget is not shared with other processes; `None` if it is.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.leases.trouble()
     }
 
-    /// The moment before which nothing starts, and why, where that lies ahead.
+    /// The deadline and its reason, if it is in the future.
     pub(crate) fn waiting(&self) -> Option<(Timestamp, WaitReason)> {
-        let deadline = self.deadline.get();
-        let ahead = deadline.until_ms > self.clock.now_ms();
-        ahead.then(|| (Timestamp::from_millisecond(deadline.until_ms).unwrap_or(Timestamp::MAX), deadline.reason))
+        let pause = self.deadline.get().filter(|pause| pause.until_ms > self.clock.now_ms())?;
+        Some((Timestamp::from_millisecond(pause.until_ms).unwrap_or(Timestamp::MAX), pause.reason))
     }
 
-    /// Requests under way.
     pub(crate) fn in_flight(&self) -> usize {
-        self.flying.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// The error for a host that answers 429 without end; its last answer named this moment.
+    /// The error for a host that keeps answering 429. Its last answer named this time.
     pub(crate) fn parked_until(&self, moment: Timestamp) -> Error {
-        self.parked(Hold::asked(ceil_ms(moment), self.clock.now_ms()))
+        self.parked(Pause::asked(ceil_ms(moment), self.clock.now_ms()))
     }
 
-    /// The error for a wait that is too long, naming the moment to come back.
-    fn parked(&self, hold: Hold) -> Error {
-        let moment = Timestamp::from_millisecond(hold.until_ms).unwrap_or(Timestamp::MAX);
+    /// The error for a wait that is too long.
+    fn parked(&self, pause: Pause) -> Error {
+        let moment = Timestamp::from_millisecond(pause.until_ms).unwrap_or(Timestamp::MAX);
         let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
         let moment = moment.round(whole).unwrap_or(moment);
         let allowed = signed(self.max_wait);
-        if hold.reason == WaitReason::Implausible {
-            let what = "the host asked for a wait of more than a day, which is implausible and is capped at a day";
+        if pause.reason == WaitReason::Implausible {
+            let what = "the host asked for a wait of more than a day; recoup caps it at a day";
             return Error::new(Kind::Parked, format!("{what}: no request starts before {moment}"))
-                .hint("if that cannot be right, `recoup quota clear` ends the wait; what was done so far is kept");
+                .hint("if the wait is a mistake, `recoup quota clear` ends it; the work so far is saved");
         }
         Error::new(
             Kind::Parked,
-            format!("the quota is used up until {moment}, farther away than the allowed wait of {allowed:#}"),
+            format!("the quota is used up until {moment}, and a wait may last {allowed:#} at most (max_wait)"),
         )
-        .hint(format!("come back after {moment}; what was done so far is kept"))
+        .hint(format!("run the same command after {moment}; the work so far is saved"))
     }
 }
 
 impl Permit {
-    /// The request repeats one that failed: another failure says nothing new about the host.
-    pub(crate) fn repeats(&mut self) {
+    /// Marks a request that repeats a failed one. If it fails again, that says nothing new about the host.
+    pub(crate) fn mark_repeat(&mut self) {
         self.is_repeat = true;
     }
 
-    /// Reports how the request went, gives the slot back and moves the deadline where the host named a moment.
-    pub(crate) fn finish(self, health: Health, until: Option<Timestamp>) {
-        self.learn(health, until);
+    /// Reports the answer, and the time that the host named for the next request. The slot stays taken.
+    pub(crate) fn report(&self, health: Health, until: Option<Timestamp>) {
+        let pacer = &self.pacer;
+        match until {
+            Some(moment) if health == Health::Limited => pacer.record_limit(self.admitted_ms, moment),
+            _ => pacer.record_answer(self.admitted_ms, health, self.is_repeat),
+        }
+        if let Some(moment) = until {
+            pacer.pause_until(moment);
+        }
     }
 
-    /// The same without giving the slot back.
-    pub(crate) fn learn(&self, health: Health, until: Option<Timestamp>) {
-        match until {
-            Some(moment) if health == Health::Limited => {
-                // The named moment replaces the back-off; the pressure is taken off all the same.
-                if self.admitted_ms >= self.pacer.deadline.get().until_ms {
-                    let mut gauge = self.pacer.gauge();
-                    if ceil_ms(moment) - self.pacer.clock.now_ms() <= SPEAKS_OF_A_RATE {
-                        self.pacer.limited(&mut gauge, self.admitted_ms);
-                    } else {
-                        self.pacer.shrink(&mut gauge);
-                    }
-                } else {
-                    self.pacer.straggler(&mut self.pacer.gauge(), self.admitted_ms, health);
-                }
-                self.pacer.hold_until(moment);
-            }
-            Some(moment) => {
-                self.pacer.learn(self.admitted_ms, health, self.is_repeat);
-                self.pacer.hold_until(moment);
-            }
-            None => self.pacer.learn(self.admitted_ms, health, self.is_repeat),
-        }
+    /// Reports the answer as [`Permit::report`] does, and frees the slot.
+    pub(crate) fn finish(self, health: Health, until: Option<Timestamp>) {
+        self.report(health, until);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.pacer.flying.fetch_sub(1, Ordering::Relaxed);
+        self.pacer.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(slot) = self.slot.take()
-            && self.pacer.gauge().collects()
+            && self.pacer.controller().takes_slot_back()
         {
             slot.forget();
         }
     }
 }
 
-/// Adds up to a quarter, so that several processes that failed together do not come back together. Never takes away.
+/// Adds up to a quarter, so that processes that failed together do not retry together.
 pub(crate) fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + fastrand::f64() / 4.0)
 }
@@ -348,10 +291,9 @@ fn ceil_ms(moment: Timestamp) -> i64 {
 }
 
 fn check_rate(rate: Option<f64>) -> Result<()> {
-    let usable = |per_second: f64| per_second > 1e-9 && per_second <= 1e9;
     match rate {
-        Some(per_second) if !usable(per_second) => {
-            Err(Error::new(Kind::Config, format!("{per_second} requests per second is no usable rate"))
+        Some(per_second) if !(per_second > 1e-9 && per_second <= 1e9) => {
+            Err(Error::new(Kind::Config, format!("a rate of {per_second} requests per second cannot be used"))
                 .hint("give a number above 0, such as 10/s"))
         }
         _ => Ok(()),
@@ -359,7 +301,7 @@ fn check_rate(rate: Option<f64>) -> Result<()> {
 }
 
 impl Drop for Pacer {
-    /// Gives back what was leased and not used.
+    /// Returns the unused part of the lease to the shared budget.
     fn drop(&mut self) {
         self.leases.close();
     }
@@ -370,9 +312,9 @@ impl Drop for Pacer {
 mod tests;
 
 #[cfg(test)]
-#[path = "../tests/figures.rs"]
-mod figures;
+#[path = "../tests/throughput.rs"]
+mod throughput;
 
 #[cfg(test)]
-#[path = "../tests/sharing.rs"]
-mod sharing;
+#[path = "../tests/shared_budget.rs"]
+mod shared_budget;

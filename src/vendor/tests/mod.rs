@@ -1,10 +1,10 @@
-//! The clients against a server of a few lines on this machine: real time, tiny time-outs, no sleeping for luck.
+//! Tests of the clients against a scripted server on this machine, in real time with short time-outs.
 
-mod cancels;
+mod actions;
 mod fixtures;
-mod lists;
+mod graphql_and_exports;
+mod modifications_and_cancellations;
 mod programs;
-mod questions;
 mod reads;
 mod referrals;
 mod server;

@@ -1,10 +1,10 @@
-//! The gate under a paused clock: no sockets, no wall time.
+//! The pacer under a paused clock, without sockets.
 
 use jiff::SignedDuration;
 use url::Url;
 
 use super::*;
-use crate::model::budget::Terms;
+use crate::model::budget::QuotaSettings;
 use crate::vendor::{Credentials, Secret};
 
 fn options() -> HostOptions {
@@ -13,11 +13,11 @@ fn options() -> HostOptions {
     HostOptions { concurrency: 64, start_concurrency: 64, ..HostOptions::new(base, credentials) }
 }
 
-fn rate(per_second: f64) -> Terms {
-    Terms { rate: Some(per_second), ..Terms::default() }
+fn rate(per_second: f64) -> QuotaSettings {
+    QuotaSettings { rate: Some(per_second), ..QuotaSettings::default() }
 }
 
-fn gate(options: &HostOptions) -> (Arc<Pacer>, Clock, CancellationToken) {
+fn new_pacer(options: &HostOptions) -> (Arc<Pacer>, Clock, CancellationToken) {
     let clock = Clock::starting_at(Timestamp::from_second(1_700_000_000).expect("a moment"));
     let stop = CancellationToken::new();
     (Pacer::new(options, clock, stop.clone()).expect("a usable rate"), clock, stop)
@@ -39,14 +39,14 @@ async fn admit_many(pacer: &Arc<Pacer>, count: usize) -> Vec<Permit> {
     permits
 }
 
-/// Seconds until the gate opens.
-fn closed_for(pacer: &Pacer, clock: Clock) -> f64 {
+/// Seconds until the deadline.
+fn waits_for(pacer: &Pacer, clock: Clock) -> f64 {
     pacer.waiting().map_or(0.0, |(moment, _)| moment.duration_since(clock.now()).as_secs_f64())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_waited_out_in_full() {
-    let (pacer, clock, _stop) = gate(&options());
+    let (pacer, clock, _stop) = new_pacer(&options());
     let until = later(clock, 3599);
     admit(&pacer).await.finish(Health::Limited, Some(until));
     assert_eq!(pacer.waiting(), Some((until, WaitReason::AskedTo)));
@@ -56,24 +56,24 @@ async fn a_wait_is_waited_out_in_full() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_beyond_the_allowed_one_parks_and_names_the_moment() {
-    let (pacer, clock, _stop) = gate(&options());
+    let (pacer, clock, _stop) = new_pacer(&options());
     let before = clock.now();
-    pacer.hold_until(later(clock, 3601));
+    pacer.pause_until(later(clock, 3601));
     let error = pacer.admit(None).await.map(|_| ()).expect_err("too far away");
     assert_eq!(error.kind, Kind::Parked);
     assert!(error.message.contains("2023-11-14T23:13:21Z"), "{}", error.message);
     assert!(error.message.contains("1h"), "{}", error.message);
-    assert_eq!(clock.now(), before, "parking takes no time");
+    assert_eq!(clock.now(), before, "parking does not wait");
     assert_eq!(pacer.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_only_moves_forward() {
-    let (pacer, clock, _stop) = gate(&options());
+async fn the_deadline_is_only_extended() {
+    let (pacer, clock, _stop) = new_pacer(&options());
     let old = admit(&pacer).await;
     let far = later(clock, 100);
-    pacer.hold_until(far);
-    pacer.hold_until(later(clock, 5));
+    pacer.pause_until(far);
+    pacer.pause_until(later(clock, 5));
     old.finish(Health::Good, None);
     assert_eq!(pacer.waiting(), Some((far, WaitReason::AskedTo)));
     let waiter = tokio::spawn({
@@ -82,50 +82,50 @@ async fn the_deadline_only_moves_forward() {
     });
     tokio::time::sleep(Duration::from_secs(50)).await;
     let farther = later(clock, 200);
-    pacer.hold_until(farther);
+    pacer.pause_until(farther);
     waiter.await.expect("no panic").expect("admission");
     assert!(clock.now() >= farther, "a waiter sees a deadline that moved while it slept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_fail_together_double_once() {
-    let (pacer, clock, _stop) = gate(&options());
+async fn requests_that_fail_together_double_the_back_off_once() {
+    let (pacer, clock, _stop) = new_pacer(&options());
     for expected in [0.5, 1.0, 2.0, 4.0] {
-        let limit = pacer.gauge().limit;
-        let together = admit_many(&pacer, limit).await;
+        let slots = pacer.controller().slots;
+        let together = admit_many(&pacer, slots).await;
         for permit in together {
             permit.finish(Health::Limited, None);
         }
-        let closed = closed_for(&pacer, clock);
+        let closed = waits_for(&pacer, clock);
         assert!((expected..=expected * 1.25 + 0.002).contains(&closed), "{closed} is not about {expected}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn back_off_has_a_longest_and_a_success_after_the_deadline_ends_it() {
-    let (pacer, clock, _stop) = gate(&HostOptions { backoff_max: Duration::from_secs(3), ..options() });
+async fn the_back_off_has_a_maximum_and_a_success_after_the_deadline_ends_it() {
+    let (pacer, clock, _stop) = new_pacer(&HostOptions { backoff_max: Duration::from_secs(3), ..options() });
     let straggler = admit(&pacer).await;
     for _ in 0..5 {
         admit(&pacer).await.finish(Health::Limited, None);
     }
-    assert!((3.0..3.76).contains(&closed_for(&pacer, clock)));
+    assert!((3.0..3.76).contains(&waits_for(&pacer, clock)));
     straggler.finish(Health::Good, None);
-    assert!(closed_for(&pacer, clock) >= 3.0, "news from before the deadline changes nothing");
+    assert!(waits_for(&pacer, clock) >= 3.0, "an answer from before the deadline changes nothing");
     admit(&pacer).await.finish(Health::Limited, None);
-    assert!(closed_for(&pacer, clock) >= 3.0, "nor does it start the back-off afresh");
+    assert!(waits_for(&pacer, clock) >= 3.0, "the back-off does not start again");
     admit(&pacer).await.finish(Health::Good, None);
     admit(&pacer).await.finish(Health::Limited, None);
-    assert!(closed_for(&pacer, clock) < 0.7, "a success does");
+    assert!(waits_for(&pacer, clock) < 0.7, "a success ends the back-off");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_broken_requests_stop_nobody_else_however_often_they_are_tried() {
-    let (pacer, clock, _stop) = gate(&options());
+async fn a_few_broken_requests_delay_no_other_request() {
+    let (pacer, clock, _stop) = new_pacer(&options());
     for _ in 0..3 {
         admit(&pacer).await.finish(Health::Troubled, None);
         for _ in 0..5 {
             let mut again = admit(&pacer).await;
-            again.repeats();
+            again.mark_repeat();
             again.finish(Health::Troubled, None);
         }
     }
@@ -135,19 +135,19 @@ async fn a_few_broken_requests_stop_nobody_else_however_often_they_are_tried() {
         admit(&pacer).await.finish(Health::Troubled, None);
     }
     assert!(pacer.waiting().is_none());
-    assert_eq!(pacer.gauge().limit, 64);
+    assert_eq!(pacer.controller().slots, 64);
     admit(&pacer).await.finish(Health::Troubled, None);
-    assert!((0.5..0.7).contains(&closed_for(&pacer, clock)), "four different ones in a row are the host's trouble");
-    assert_eq!(pacer.gauge().limit, 32);
+    assert!((0.5..0.7).contains(&waits_for(&pacer, clock)), "four different failures in a row pause the host");
+    assert_eq!(pacer.controller().slots, 32);
     for expected in [0.0, 0.0, 0.0, 1.0] {
         admit(&pacer).await.finish(Health::Troubled, None);
-        assert!((expected..=expected * 1.25 + 0.002).contains(&closed_for(&pacer, clock)), "{expected}");
+        assert!((expected..=expected * 1.25 + 0.002).contains(&waits_for(&pacer, clock)), "{expected}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_caller_s_own_wait_holds_no_slot_and_never_parks() {
-    let (pacer, clock, _stop) = gate(&HostOptions { concurrency: 1, max_wait: Duration::ZERO, ..options() });
+async fn the_caller_s_own_back_off_takes_no_slot_and_never_parks() {
+    let (pacer, clock, _stop) = new_pacer(&HostOptions { concurrency: 1, max_wait: Duration::ZERO, ..options() });
     let moment = later(clock, 10);
     let waiter = tokio::spawn({
         let pacer = Arc::clone(&pacer);
@@ -161,8 +161,8 @@ async fn the_caller_s_own_wait_holds_no_slot_and_never_parks() {
 
 #[tokio::test(start_paused = true)]
 async fn the_rate_is_kept_even_after_a_long_wait() {
-    let (pacer, clock, _stop) = gate(&HostOptions { terms: rate(10.0), ..options() });
-    pacer.hold_until(later(clock, 600));
+    let (pacer, clock, _stop) = new_pacer(&HostOptions { quota_settings: rate(10.0), ..options() });
+    pacer.pause_until(later(clock, 600));
     let mut waiters = Vec::new();
     for _ in 0..100 {
         let pacer = Arc::clone(&pacer);
@@ -187,8 +187,8 @@ async fn the_rate_is_kept_even_after_a_long_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fast_rates_are_reached_although_timers_tick_in_milliseconds() {
-    let (pacer, clock, _stop) = gate(&HostOptions { terms: rate(5000.0), ..options() });
+async fn fast_rates_are_reached_although_timers_have_millisecond_resolution() {
+    let (pacer, clock, _stop) = new_pacer(&HostOptions { quota_settings: rate(5000.0), ..options() });
     let began = clock.now();
     for _ in 0..5000 {
         drop(admit(&pacer).await);
@@ -199,7 +199,7 @@ async fn fast_rates_are_reached_although_timers_tick_in_milliseconds() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_in_flight_grow_while_healthy_and_halve_on_429() {
-    let (pacer, _clock, _stop) = gate(&HostOptions { concurrency: 8, start_concurrency: 2, ..options() });
+    let (pacer, _clock, _stop) = new_pacer(&HostOptions { concurrency: 8, start_concurrency: 2, ..options() });
     let held = admit_many(&pacer, 2).await;
     let third = pacer.admit(None);
     assert!(tokio::time::timeout(Duration::from_secs(1), third).await.is_err(), "a third has to wait");
@@ -207,24 +207,24 @@ async fn requests_in_flight_grow_while_healthy_and_halve_on_429() {
     for _ in 0..24 {
         admit(&pacer).await.finish(Health::Good, None);
     }
-    assert_eq!(pacer.gauge().limit, 8);
+    assert_eq!(pacer.controller().slots, 8);
     let eight = admit_many(&pacer, 8).await;
     assert_eq!(pacer.in_flight(), 8);
     for permit in &eight {
-        permit.learn(Health::Limited, None);
+        permit.report(Health::Limited, None);
     }
-    assert_eq!(pacer.gauge().limit, 4, "answers to requests of one round halve once");
+    assert_eq!(pacer.controller().slots, 4, "answers to requests of one moment halve once");
     drop(eight);
-    assert_eq!((pacer.slots.available_permits(), pacer.gauge().debt, pacer.in_flight()), (4, 0, 0));
+    assert_eq!((pacer.slots.available_permits(), pacer.controller().excess, pacer.in_flight()), (4, 0, 0));
     for _ in 0..100 {
         admit(&pacer).await.finish(Health::Good, None);
     }
-    assert_eq!((pacer.gauge().limit, pacer.slots.available_permits()), (8, 8), "and it recovers");
+    assert_eq!((pacer.controller().slots, pacer.slots.available_permits()), (8, 8), "it recovers");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_429_now_and_then_stops_nobody_else_and_a_share_of_them_does() {
-    let (pacer, clock, _stop) = gate(&HostOptions { terms: rate(200.0), ..options() });
+async fn a_stray_429_delays_no_other_request_and_many_do() {
+    let (pacer, clock, _stop) = new_pacer(&HostOptions { quota_settings: rate(200.0), ..options() });
     for _ in 0..100 {
         for _ in 0..10 {
             admit(&pacer).await.finish(Health::Good, None);
@@ -232,32 +232,32 @@ async fn a_429_now_and_then_stops_nobody_else_and_a_share_of_them_does() {
         admit(&pacer).await.finish(Health::Limited, None);
         assert!(pacer.waiting().is_none());
     }
-    assert_eq!((pacer.account().rate, pacer.gauge().limit), (Some(200.0), 64));
+    assert_eq!((pacer.quota_state().rate, pacer.controller().slots), (Some(200.0), 64));
     admit(&pacer).await.finish(Health::Limited, None);
     assert!(pacer.waiting().is_none());
     admit(&pacer).await.finish(Health::Limited, None);
-    assert!((0.5..0.7).contains(&closed_for(&pacer, clock)), "a quarter of the newest twelve mean it");
+    assert!((0.5..0.7).contains(&waits_for(&pacer, clock)), "a quarter of the newest twelve indicates the limit");
     admit(&pacer).await.finish(Health::Good, None);
-    let lowered = pacer.account().rate.expect("a rate");
+    let lowered = pacer.quota_state().rate.expect("a rate");
     assert!(lowered < 200.0);
     for _ in 0..200 * 600 {
         admit(&pacer).await.finish(Health::Good, None);
     }
-    assert_eq!(pacer.account().rate, Some(200.0), "and it recovers");
+    assert_eq!(pacer.quota_state().rate, Some(200.0), "it recovers");
 }
 
 #[tokio::test(start_paused = true)]
 async fn stop_ends_every_kind_of_wait_at_once() {
-    let slow = HostOptions { concurrency: 1, start_concurrency: 1, terms: rate(0.001), ..options() };
+    let slow = HostOptions { concurrency: 1, start_concurrency: 1, quota_settings: rate(0.001), ..options() };
     for case in ["slot", "deadline", "rate", "own"] {
-        let (pacer, clock, stop) = gate(&slow);
+        let (pacer, clock, stop) = new_pacer(&slow);
         let began = clock.now();
         let held = if case == "slot" { Some(admit(&pacer).await) } else { None };
         if case == "rate" {
             drop(admit(&pacer).await);
         }
         if case == "deadline" {
-            pacer.hold_until(later(clock, 1000));
+            pacer.pause_until(later(clock, 1000));
         }
         let own = (case == "own").then(|| later(clock, 1000));
         let waiter = tokio::spawn({

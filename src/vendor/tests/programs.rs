@@ -1,4 +1,4 @@
-//! The programs with their rules: what is asked, and what is an answer, a reason why there is none, or an error.
+//! Programs with their rules: the requests, and which answers are readable, unreadable or errors.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use crate::model::program_rule::RuledProgram;
 use crate::vendor::{Advocate, Programs};
 
 async fn ask(replies: impl IntoIterator<Item = Reply>, ids: Option<&[&str]>) -> (Server, Result<Programs>) {
-    let server = Server::saying(replies).await;
+    let server = Server::replying(replies).await;
     let advocate = Advocate::new(&server.options(), "t", Clock::system(), CancellationToken::new()).expect("a client");
     let ids: Option<Vec<String>> = ids.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
     let answer = advocate.program_rules(ids.as_deref()).await;
@@ -30,8 +30,8 @@ fn page(programs: &[Value], total: Option<u64>) -> Reply {
     Reply::json(200, &json!({"data": {"programs": {"totalCount": total, "data": programs}}}).to_string())
 }
 
-/// What was read, each with its state; why, where nothing was.
-fn said(answer: &Result<Programs>) -> Vec<String> {
+/// Each program with its state, or why the programs cannot be read.
+fn described(answer: &Result<Programs>) -> Vec<String> {
     match answer {
         Ok(Programs::Read(programs)) => programs.iter().map(line).collect(),
         Ok(Programs::NotReadable { why, passes }) => vec![format!("{why} ({passes})")],
@@ -46,11 +46,11 @@ fn line(program: &RuledProgram) -> String {
 }
 
 #[tokio::test]
-async fn programs_are_asked_for_as_the_schema_has_them_and_held_against_what_was_asked() {
+async fn programs_are_requested_by_id_and_other_programs_are_dropped() {
     let (server, answer) =
         ask([page(&[program("b", "REFUND"), program("a", "PURCHASE")], Some(2))], Some(&["a", "c"])).await;
-    assert_eq!(said(&answer), ["a NoSuchRule", "c NotReadable (the vendor lists no program of this ID)"]);
-    let asked = server.asked();
+    assert_eq!(described(&answer), ["a NoSuchRule", "c NotReadable (the vendor lists no program of this ID)"]);
+    let asked = server.requests();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].line, "POST /base/t/graphql");
     let body: Value = serde_json::from_str(&asked[0].body).expect("JSON");
@@ -70,11 +70,11 @@ async fn every_program_is_read_page_by_page() {
             vec!["a Found", "b NoSuchRule"],
             2,
         ),
-        // The offset is ignored.
+        // The server ignores the offset.
         (vec![page(&[program("a", "REFUND")], Some(9))], vec!["a Found"], 2),
         (
             vec![page(&[program("a", "REFUND"), program("a", "OTHER")], Some(2))],
-            vec!["a NotReadable (the vendor lists it twice, in different words)"],
+            vec!["a NotReadable (the vendor lists it twice, with different rules)"],
             1,
         ),
         (
@@ -85,13 +85,13 @@ async fn every_program_is_read_page_by_page() {
         (vec![page(&[json!({"name": "without an ID"}), Value::Null], Some(2))], vec![], 1),
     ] {
         let (server, answer) = ask(replies, None).await;
-        assert_eq!(said(&answer), expected);
-        assert_eq!(server.asked().len(), requests, "{expected:?}");
+        assert_eq!(described(&answer), expected);
+        assert_eq!(server.requests().len(), requests, "{expected:?}");
     }
 }
 
 #[tokio::test]
-async fn whatever_keeps_rules_from_being_read_is_no_error() {
+async fn unreadable_rules_are_an_answer_and_not_an_error() {
     let error = |message: &str, path: Value| json!({"message": message, "path": path});
     let whole = |error: Value| json!({"errors": [error], "data": null}).to_string();
     let one = json!({"data": [{"id": "a", "name": "n", "status": "LIVE", "rules": null}, program("b", "REFUND")]});
@@ -111,7 +111,7 @@ async fn whatever_keeps_rules_from_being_read_is_no_error() {
         (
             200,
             whole(error("it hurts", json!(null))),
-            vec!["the server answers the question with an error (false)".to_owned()],
+            vec!["the server answers the query with an error (false)".to_owned()],
         ),
         (
             200,
@@ -121,7 +121,7 @@ async fn whatever_keeps_rules_from_being_read_is_no_error() {
         (200, with(error("forbidden", json!(null))), vec![format!("{scope} (false)")]),
     ] {
         let (_, answer) = ask([Reply::json(status, &body)], None).await;
-        assert_eq!(said(&answer), expected, "{status} {body}");
+        assert_eq!(described(&answer), expected, "{status} {body}");
     }
     for reply in
         [Reply::json(200, "{}"), Reply::json(500, "{}"), Reply::json(200, r#"{"data":{"programs":7}}"#), Reply::Close]

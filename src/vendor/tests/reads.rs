@@ -1,4 +1,4 @@
-//! Reading: what is tried again, what ends the matter, and what an error may say.
+//! Reads: what is retried, what fails at once, and what an error may say.
 
 use std::io::Write;
 use std::time::Duration;
@@ -38,10 +38,10 @@ fn listed(rewards: Result<Rewards, Error>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_date_takes_back_what_an_earlier_one_said_about_the_clock() {
+async fn a_success_without_a_date_makes_the_host_s_clock_unknown() {
     let json = ("content-type", "application/json");
     let date = ("date", "Tue, 14 Nov 2023 22:13:20 GMT");
-    let server = Server::saying([
+    let server = Server::replying([
         Reply::new(200, &[json, date], "[]"),
         Reply::new(200, &[json, date, ("age", "700")], "[]"),
         Reply::new(403, &[json], "{}"),
@@ -50,16 +50,16 @@ async fn an_answer_without_a_date_takes_back_what_an_earlier_one_said_about_the_
     ])
     .await;
     let advocate = advocate(&server.options());
-    assert_eq!(advocate.clock_heard(), None);
+    assert_eq!(advocate.host_clock(), None);
     for knows in [true, true, true, false, true] {
         drop(advocate.rewards(&AccountId::new(EMAIL), None).await);
-        assert_eq!(advocate.clock_heard().map(|heard| heard.ahead.is_some()), Some(knows));
+        assert_eq!(advocate.host_clock().map(|clock| clock.ahead.is_some()), Some(knows));
     }
 }
 
 #[tokio::test]
 async fn requests_are_as_the_vendor_publishes_them() {
-    let server = Server::saying([
+    let server = Server::replying([
         Reply::json(200, r#"{"count":0,"totalCount":7,"users":[]}"#),
         Reply::json(200, REWARDS),
         Reply::json(200, r#"{"id":"r/1?"}"#),
@@ -74,7 +74,7 @@ async fn requests_are_as_the_vendor_publishes_them() {
     let reward = advocate.reward(&RewardId::new("r/1?")).await.expect("a reward");
     assert_eq!(reward.as_deref(), Some(r#"{"id":"r/1?"}"#));
     brand(&server.options()).action(&ActionId::new("1.2.3")).await.expect("an answer");
-    let asked = server.asked();
+    let asked = server.requests();
     let lines: Vec<&str> = asked.iter().map(|a| a.line.as_str()).collect();
     assert_eq!(
         lines,
@@ -114,7 +114,7 @@ async fn survivable_faults_are_survived() {
         ("garbled gzip", Reply::new(200, &[("content-encoding", "gzip")], "[]")),
         ("RS020", Reply::json(400, r#"{"message":"x","statusCode":400,"rsCode":"RS020"}"#)),
     ] {
-        let server = Server::saying([fault.clone(), fault, Reply::json(200, REWARDS)]).await;
+        let server = Server::replying([fault.clone(), fault, Reply::json(200, REWARDS)]).await;
         let advocate = advocate(&server.options());
         let list = listed(advocate.rewards(&AccountId::new(EMAIL), None).await);
         assert_eq!(list, [r#"{"id":"r1"}"#, r#"{"id":"r2","orderId":12345678901234567890123}"#], "{name}");
@@ -129,10 +129,10 @@ pub(super) fn packed(text: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_was_packed_comes_out_and_no_more_than_the_limit() {
+async fn a_gzip_answer_is_inflated_up_to_the_size_limit() {
     let answered = |body: Vec<u8>| async move {
         let head = format!("HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
-        let server = Server::saying([Reply::Bytes([head.into_bytes(), body].concat())]).await;
+        let server = Server::replying([Reply::Bytes([head.into_bytes(), body].concat())]).await;
         let options = HostOptions { timeout: Duration::from_mins(1), attempts: 1, ..server.options() };
         rewards(&options).await
     };
@@ -143,7 +143,7 @@ async fn what_was_packed_comes_out_and_no_more_than_the_limit() {
         let error = answered(whole[..kept].to_vec()).await.map(|_| ()).expect_err("not all of it");
         assert!(error.message.contains("could not be unpacked"), "{kept}: {error:?}");
     }
-    // No answer is taken for whole that is not: reqwest reads one part of several.
+    // reqwest reads the first of several members only. The rest must be missed and not ignored.
     let parts = [packed(b"[{\"id\":"), packed(b"\"r1\"}]")].concat();
     assert_eq!(answered(parts).await.map(|_| ()).map_err(|error| error.kind), Err(Kind::Vendor));
     let bomb = packed(&vec![b' '; (64 << 20) + 1]);
@@ -154,12 +154,12 @@ async fn what_was_packed_comes_out_and_no_more_than_the_limit() {
 }
 
 #[tokio::test]
-async fn too_many_requests_are_waited_for_and_cost_no_attempt() {
+async fn a_429_is_waited_for_and_costs_no_attempt() {
     let limited = Reply::json(429, r#"{"message":"slow down"}"#);
     let rs033 = Reply::json(403, r#"{"message":"slow down","rsCode":"RS033"}"#);
     let mut replies = vec![limited; 9];
     replies.extend([rs033, Reply::json(200, "[]")]);
-    let server = Server::saying(replies).await;
+    let server = Server::replying(replies).await;
     let advocate = advocate(&server.options());
     assert_eq!(listed(advocate.rewards(&AccountId::new(EMAIL), None).await), [""; 0]);
     assert_eq!((advocate.stats().requests, advocate.stats().rate_limited), (11, 10));
@@ -172,7 +172,7 @@ async fn a_wait_that_is_too_long_parks() {
         ("503", Reply::new(503, &[("retry-after", "7200")], "")),
         ("without end", Reply::json(429, "{}")),
     ] {
-        let server = Server::saying([headers]).await;
+        let server = Server::replying([headers]).await;
         let options = HostOptions { max_wait: Duration::from_millis(20), ..server.options() };
         let error = rewards(&options).await.map(|_| ()).expect_err(name);
         assert_eq!(error.kind, Kind::Parked, "{name}: {error:?}");
@@ -180,19 +180,19 @@ async fn a_wait_that_is_too_long_parks() {
 }
 
 #[tokio::test]
-async fn a_good_answer_that_ends_the_quota_holds_the_next_request() {
+async fn a_success_that_uses_up_the_quota_pauses_the_next_request() {
     let headers = [("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "7000")];
-    let server = Server::saying([Reply::new(200, &headers, "[]")]).await;
+    let server = Server::replying([Reply::new(200, &headers, "[]")]).await;
     let advocate = advocate(&server.options());
     assert_eq!(listed(advocate.rewards(&AccountId::new(EMAIL), None).await), [""; 0]);
     assert!(advocate.stats().waiting_until.is_some());
     let error = advocate.rewards(&AccountId::new(EMAIL), None).await.map(|_| ()).expect_err("two hours");
     assert_eq!(error.kind, Kind::Parked);
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn errors_have_a_kind_and_say_nothing_they_should_not() {
+async fn errors_have_a_kind_and_hold_no_secret_or_personal_data() {
     let xml = r#"<?xml version="1.0"?><ImpactRadiusResponse><Status>OK</Status></ImpactRadiusResponse>"#;
     let leaky =
         format!(r#"{{"message":"no {EMAIL} for SID42","statusCode":400,"apiErrorCode":"NOPE","rsCode":"{EMAIL}"}}"#);
@@ -217,11 +217,11 @@ async fn errors_have_a_kind_and_say_nothing_they_should_not() {
         (Reply::Close, Kind::Network, 3, "the connection broke"),
         (Reply::Hang(Vec::new()), Kind::Network, 3, "no complete answer in time (3 attempts in 1."),
     ] {
-        let server = Server::saying([reply]).await;
+        let server = Server::replying([reply]).await;
         let error = rewards(&server.options()).await.map(|_| ()).expect_err(says);
         assert_eq!(error.kind, kind, "{error:?}");
         assert!(error.message.contains(says), "{error:?} does not say {says}");
-        assert_eq!(server.asked().len(), requests, "{says}");
+        assert_eq!(server.requests().len(), requests, "{says}");
         let text = format!("{error:?}");
         for secret in ["ann", "example.com", "%40", "SID42", "hush", "accountId", "test_a"] {
             assert!(!text.contains(secret), "{text} says {secret}");
@@ -234,32 +234,32 @@ async fn a_host_that_is_not_there_is_a_network_error_without_its_url() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let base = format!("http://{}/base", listener.local_addr().expect("an address"));
     drop(listener);
-    let error = rewards(&options(Url::parse(&base).expect("a URL"))).await.map(|_| ()).expect_err("nobody listens");
+    let error = rewards(&options(Url::parse(&base).expect("a URL"))).await.map(|_| ()).expect_err("no server listens");
     assert_eq!(error.kind, Kind::Network);
     assert!(error.message.contains("no connection: "), "{}", error.message);
     assert!(!error.message.contains("base"), "{}", error.message);
 }
 
 #[tokio::test]
-async fn not_knowing_an_account_is_an_answer() {
+async fn an_unknown_account_is_an_answer() {
     for body in [r#"{"message":"no","rsCode":"RS041"}"#, r#"{"message":"no","statusCode":404}"#, "{}"] {
-        let server = Server::saying([Reply::json(404, body)]).await;
+        let server = Server::replying([Reply::json(404, body)]).await;
         assert!(matches!(rewards(&server.options()).await, Ok(Rewards::NoSuchAccount)), "{body}");
         assert_eq!(advocate(&server.options()).reward(&RewardId::new("r")).await, Ok(None), "{body}");
     }
 }
 
 #[tokio::test]
-async fn the_body_of_another_reward_or_action_is_no_answer() {
+async fn a_body_of_another_reward_or_action_is_retried() {
     for body in [r#"{"id":"other"}"#, r#"{"ID":"r"}"#, r#"{"id":"r","id":"r"}"#, r#"{"id":null}"#] {
-        let server = Server::saying([Reply::json(200, body), Reply::json(200, r#"{"id":"r"}"#)]).await;
+        let server = Server::replying([Reply::json(200, body), Reply::json(200, r#"{"id":"r"}"#)]).await;
         let found = advocate(&server.options()).reward(&RewardId::new("r")).await;
         assert_eq!(found.expect("asked again").as_deref(), Some(r#"{"id":"r"}"#), "{body}");
-        let server = Server::saying([Reply::json(200, body)]).await;
+        let server = Server::replying([Reply::json(200, body)]).await;
         let error = advocate(&server.options()).reward(&RewardId::new("r")).await.expect_err(body);
         assert_eq!(error.kind, Kind::Vendor, "{body}");
     }
-    let server = Server::saying([Reply::json(200, r#"{"Id":"9.9.9"}"#), Reply::json(200, r#"{"Id":"1.2.3"}"#)]).await;
+    let server = Server::replying([Reply::json(200, r#"{"Id":"9.9.9"}"#), Reply::json(200, r#"{"Id":"1.2.3"}"#)]).await;
     let found =
         brand(&server.options()).action(&ActionId::new("1.2.3")).await.expect("asked again").expect("the action");
     assert_eq!(found.id, ActionId::new("1.2.3"));
@@ -270,7 +270,7 @@ async fn a_rotated_token_is_read_again_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("token");
     std::fs::write(&path, "old\n").expect("a file");
-    let server = Server::saying([Reply::json(401, "{}"), Reply::json(200, "[]"), Reply::json(401, "{}")]).await;
+    let server = Server::replying([Reply::json(401, "{}"), Reply::json(200, "[]"), Reply::json(401, "{}")]).await;
     let mut options = server.options();
     options.credentials.secret = Secret::File(path.clone());
     let advocate = advocate(&options);
@@ -279,14 +279,14 @@ async fn a_rotated_token_is_read_again_once() {
     let error = advocate.rewards(&AccountId::new(EMAIL), None).await.map(|_| ()).expect_err("still refused");
     assert_eq!(error.kind, Kind::Credentials);
     assert!(error.hint.is_some_and(|hint| hint.contains("RECOUP_ADVOCATE_TOKEN")));
-    let tokens: Vec<_> = server.asked().iter().map(|a| a.header("authorization").map(str::to_owned)).collect();
+    let tokens: Vec<_> = server.requests().iter().map(|a| a.header("authorization").map(str::to_owned)).collect();
     assert_ne!(tokens[0], tokens[1]);
     assert_eq!(tokens.len(), 4, "each call tried once more");
 }
 
 #[tokio::test]
-async fn stop_finishes_what_was_sent_and_starts_nothing() {
-    let server = Server::saying([Reply::json(500, "{}"), Reply::json(200, "[]")]).await;
+async fn a_stop_finishes_the_request_under_way_and_starts_no_other() {
+    let server = Server::replying([Reply::json(500, "{}"), Reply::json(200, "[]")]).await;
     let stop = CancellationToken::new();
     let options = HostOptions { backoff: Duration::from_mins(1), ..server.options() };
     let advocate = Advocate::new(&options, "t", Clock::system(), stop.clone()).expect("a client");
@@ -299,7 +299,7 @@ async fn stop_finishes_what_was_sent_and_starts_nothing() {
     }
     stop.cancel();
     assert_eq!(task.await.expect("no panic").map_err(|e| e.kind), Err(Kind::Interrupted));
-    assert_eq!(server.asked().len(), 1, "the request that was sent arrived and was answered");
+    assert_eq!(server.requests().len(), 1, "the request that was sent arrived and was answered");
     assert_eq!(advocate.users(None, 1, 0).await.map(|_| ()).map_err(|e| e.kind), Err(Kind::Interrupted));
 }
 
@@ -333,7 +333,7 @@ fn a_link_is_followed_to_its_own_host_only() {
 
 #[tokio::test]
 async fn programs_are_read_to_the_end_and_submissions_by_their_link() {
-    let server = Server::saying([
+    let server = Server::replying([
         Reply::json(
             200,
             r#"{"@nextpageuri":"/base/SID42/Campaigns?Page=2","Campaigns":[{"Id":7,"Name":"A","Type":"Advocate"}]}"#,
@@ -349,7 +349,7 @@ async fn programs_are_read_to_the_end_and_submissions_by_their_link() {
     assert!(brand.submission("/QueuedStatus/test123").await.expect("an answer").is_some());
     assert_eq!(brand.submission("/QueuedStatus/gone").await, Ok(None));
     assert_eq!(brand.submission("https://127.0.0.1/x").await.map_err(|e| e.kind), Err(Kind::Vendor));
-    let lines: Vec<String> = server.asked().into_iter().map(|a| a.line).collect();
+    let lines: Vec<String> = server.requests().into_iter().map(|a| a.line).collect();
     assert_eq!(
         lines,
         [
@@ -362,7 +362,7 @@ async fn programs_are_read_to_the_end_and_submissions_by_their_link() {
 }
 
 #[tokio::test]
-async fn the_page_of_a_firewall_is_never_taken_for_the_vendor_s_word() {
+async fn a_page_of_a_firewall_is_not_taken_for_an_answer_of_the_vendor() {
     let page = format!("<!DOCTYPE html><html><head><title>Access denied for {EMAIL}</title></head></html>");
     let xml = "<?xml version=\"1.0\"?><ImpactRadiusResponse><Status>ERROR</Status></ImpactRadiusResponse>";
     let bodies = [
@@ -378,7 +378,7 @@ async fn the_page_of_a_firewall_is_never_taken_for_the_vendor_s_word() {
                 // The API's own answer to an account that it does not know.
                 continue;
             }
-            let server = Server::saying([Reply::new(status, &[], body)]).await;
+            let server = Server::replying([Reply::new(status, &[], body)]).await;
             let error = rewards(&server.options()).await.map(|_| ()).expect_err("no rewards");
             let text = format!("{error:?}");
             assert_eq!(text.contains("did not come from the API"), is_foreign, "{status} {body}: {text}");

@@ -1,4 +1,4 @@
-//! A server that says exactly what a test tells it to, one request per connection, and remembers what it was asked.
+//! A server with scripted replies, one request per connection. It records the requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::vendor::{Credentials, HostOptions, Secret};
 /// What the server does with one request.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
-    /// These bytes, then the end of the connection.
+    /// Sends these bytes and closes the connection.
     Bytes(Vec<u8>),
-    /// The end of the connection without a byte.
+    /// Closes the connection without a byte.
     Close,
-    /// These bytes, then nothing for longer than any time-out here.
+    /// Sends these bytes and then nothing until the client times out.
     Hang(Vec<u8>),
 }
 
@@ -33,15 +33,14 @@ impl Reply {
         Self::new(status, &[("content-type", "application/json")], body)
     }
 
-    /// An answer of 200 that promises more than it sends.
+    /// A 200 whose content length exceeds its body.
     pub(super) fn truncated(body: &str) -> Self {
         Self::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len() + 10).into_bytes())
     }
 }
 
-/// One request as it arrived.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     /// Method and target.
     pub(super) line: String,
     /// Header lines, names in lower case.
@@ -49,7 +48,7 @@ pub(super) struct Asked {
     pub(super) body: String,
 }
 
-impl Asked {
+impl ReceivedRequest {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
@@ -58,12 +57,12 @@ impl Asked {
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) base: Url,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 impl Server {
-    /// Answers with the replies in turn; the last one goes on for ever.
-    pub(super) async fn saying(replies: impl IntoIterator<Item = Reply>) -> Self {
+    /// Answers with the replies in order, and repeats the last one.
+    pub(super) async fn replying(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies: Vec<Reply> = replies.into_iter().collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}/base", listener.local_addr().expect("an address"));
@@ -77,11 +76,11 @@ impl Server {
         server
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(super) fn requests(&self) -> Vec<ReceivedRequest> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Options with waits that a test can afford.
+    /// Options with short waits.
     pub(super) fn options(&self) -> HostOptions {
         options(self.base.clone())
     }
@@ -100,7 +99,7 @@ pub(super) fn options(base: Url) -> HostOptions {
     }
 }
 
-async fn serve(mut stream: TcpStream, replies: Vec<Reply>, asked: Arc<Mutex<Vec<Asked>>>) {
+async fn serve(mut stream: TcpStream, replies: Vec<Reply>, asked: Arc<Mutex<Vec<ReceivedRequest>>>) {
     let Some(request) = read_request(&mut stream).await else { return };
     let reply = {
         let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +120,7 @@ async fn serve(mut stream: TcpStream, replies: Vec<Reply>, asked: Arc<Mutex<Vec<
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+async fn read_request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -139,5 +138,5 @@ async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
     let length = headers.iter().find_map(|h| h.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    Some(ReceivedRequest { line, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }

@@ -1,4 +1,4 @@
-//! Writing: exactly one request per call, and nothing claimed that is not certain.
+//! Reversals: exactly one request for each call, and no success without proof.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use crate::clock::Clock;
 use crate::error::Kind;
 use crate::model::{ActionId, OrderId, Target};
 use crate::vendor::brand::IR_VERSION;
-use crate::vendor::{Brand, BrandWriter, HostOptions, Reversal, Secret};
+use crate::vendor::{Brand, BrandWriter, HostOptions, Secret, WriteOutcome};
 
 const QUEUED: &str = r#"{"Status":"QUEUED","QueuedUri":"/Advertisers/SID42/APISubmissions/A-77"}"#;
 
-/// What a firewall may answer.
+/// An answer of a firewall.
 const PAGE: &str = "<html><head><title>Access denied ann@example.com</title></head></html>";
 
 fn writer(options: &HostOptions) -> BrandWriter {
     BrandWriter::new(options, "SID42", IR_VERSION, Clock::system(), CancellationToken::new()).expect("a client")
 }
 
-async fn reverse(options: &HostOptions) -> Reversal {
+async fn reverse(options: &HostOptions) -> WriteOutcome {
     let writer = writer(options);
     let permit = writer.ready().await.expect("a permit");
     writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "RETRACTION").await
 }
 
 #[tokio::test]
-async fn the_request_is_the_one_of_the_guide() {
-    let server = Server::saying([Reply::json(200, QUEUED)]).await;
+async fn the_request_is_as_the_guide_shows_it() {
+    let server = Server::replying([Reply::json(200, QUEUED)]).await;
     let writer = writer(&server.options());
     let order = Target::Order { order_id: OrderId::new("a b&c=#ü"), action_tracker_id: "12345".into() };
     for (target, disposition) in
@@ -37,14 +37,14 @@ async fn the_request_is_the_one_of_the_guide() {
     {
         let permit = writer.ready().await.expect("a permit");
         let reversal = writer.reverse(permit, &target, disposition).await;
-        let expected = Reversal::Queued {
-            queued_uri: "/Advertisers/SID42/APISubmissions/A-77".into(),
+        let expected = WriteOutcome::Accepted {
+            queued_uri: Some("/Advertisers/SID42/APISubmissions/A-77".into()),
             batch_id: Some("A-77".into()),
-            raw: QUEUED.into(),
+            body: QUEUED.into(),
         };
         assert_eq!(reversal, expected);
     }
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(asked[0].body, "ActionId=1234.5678.9123456&Amount=0&DispositionCode=RETRACTION");
     assert_eq!(asked[1].body, "ActionTrackerId=12345&OrderId=a+b%26c%3D%23%C3%BC&Amount=0&DispositionCode=my+Code");
     for request in &asked {
@@ -58,7 +58,7 @@ async fn the_request_is_the_one_of_the_guide() {
 }
 
 #[tokio::test]
-async fn one_call_is_one_request_whatever_comes_of_it() {
+async fn each_call_sends_one_request_whatever_the_answer_is() {
     let error = r#"{"Status":"ERROR","Message":"Bad SID42","Errors":[{"Field":"ActionId","Message":"unknown"}]}"#;
     for (reply, expected) in [
         (Reply::json(200, QUEUED), "queued"),
@@ -103,16 +103,16 @@ async fn one_call_is_one_request_whatever_comes_of_it() {
         (Reply::json(500, error), "unknown: the vendor answered 500"),
         (Reply::new(503, &[("retry-after", "30")], ""), "unknown: the vendor answered 503"),
     ] {
-        let server = Server::saying([reply.clone()]).await;
+        let server = Server::replying([reply.clone()]).await;
         let said = match reverse(&server.options()).await {
-            Reversal::Queued { .. } => "queued".to_owned(),
-            Reversal::Refused { message, .. } => format!("refused: {}", message.unwrap_or_default()),
-            Reversal::NotDone { error } => format!("{:?}: {error}", error.kind),
-            Reversal::RateLimited { .. } => "limited".to_owned(),
-            Reversal::Unknown { reason, .. } => format!("unknown: {reason}"),
+            WriteOutcome::Accepted { .. } => "queued".to_owned(),
+            WriteOutcome::Refused { message, .. } => format!("refused: {}", message.unwrap_or_default()),
+            WriteOutcome::NotSent { error } => format!("{:?}: {error}", error.kind),
+            WriteOutcome::RateLimited { .. } => "limited".to_owned(),
+            WriteOutcome::Unknown { reason, .. } => format!("unknown: {reason}"),
         };
         assert!(said.starts_with(expected), "{reply:?} gave {said}, not {expected}");
-        assert_eq!(server.asked().len(), 1, "{reply:?}");
+        assert_eq!(server.requests().len(), 1, "{reply:?}");
     }
 }
 
@@ -122,7 +122,7 @@ async fn a_connection_that_was_never_opened_sent_nothing() {
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
     match reverse(&options(Url::parse(&base).expect("a URL"))).await {
-        Reversal::NotDone { error } => {
+        WriteOutcome::NotSent { error } => {
             assert_eq!(error.kind, Kind::Network);
             assert!(error.message.ends_with("nothing was sent"), "{}", error.message);
         }
@@ -131,21 +131,21 @@ async fn a_connection_that_was_never_opened_sent_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_kept_connections_is_not_asked_twice() {
-    // Each reply ends its connection without saying so beforehand, which is what makes a pool send again.
+async fn a_closed_kept_connection_does_not_repeat_a_write() {
+    // Each reply closes its connection without an announcement, which makes a connection pool repeat the next request.
     let bytes = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{QUEUED}", QUEUED.len());
-    let server = Server::saying([Reply::Bytes(bytes.into_bytes())]).await;
+    let server = Server::replying([Reply::Bytes(bytes.into_bytes())]).await;
     let writer = writer(&server.options());
     for sent in 1..=20 {
         let permit = writer.ready().await.expect("a permit");
         let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "RETRACTION").await;
-        assert!(matches!(reversal, Reversal::Queued { .. }), "{reversal:?}");
-        assert_eq!(server.asked().len(), sent);
+        assert!(matches!(reversal, WriteOutcome::Accepted { .. }), "{reversal:?}");
+        assert_eq!(server.requests().len(), sent);
     }
 }
 
 #[tokio::test]
-async fn a_401_is_tried_again_only_with_a_token_that_changed() {
+async fn a_401_is_retried_only_with_a_changed_token() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("token");
     for (replies, rotated, requests, queued) in [
@@ -154,7 +154,7 @@ async fn a_401_is_tried_again_only_with_a_token_that_changed() {
         (vec![Reply::json(401, "{}")], true, 2, false),
     ] {
         std::fs::write(&path, "old").expect("a file");
-        let server = Server::saying(replies).await;
+        let server = Server::replying(replies).await;
         let mut options = server.options();
         options.credentials.secret = Secret::File(path.clone());
         let writer = writer(&options);
@@ -163,14 +163,14 @@ async fn a_401_is_tried_again_only_with_a_token_that_changed() {
         }
         let permit = writer.ready().await.expect("a permit");
         let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "X").await;
-        assert_eq!(matches!(reversal, Reversal::Queued { .. }), queued, "{reversal:?}");
-        assert_eq!(server.asked().len(), requests);
+        assert_eq!(matches!(reversal, WriteOutcome::Accepted { .. }), queued, "{reversal:?}");
+        assert_eq!(server.requests().len(), requests);
     }
 }
 
 #[tokio::test]
-async fn a_rate_limit_holds_the_reader_of_the_same_host_too() {
-    let server = Server::saying([Reply::new(429, &[("retry-after", "7200")], "")]).await;
+async fn a_rate_limit_pauses_the_reader_of_the_same_host_too() {
+    let server = Server::replying([Reply::new(429, &[("retry-after", "7200")], "")]).await;
     let clock = Clock::system();
     let options = HostOptions { max_wait: Duration::from_secs(5), ..server.options() };
     let brand = Brand::new(&options, "SID42", IR_VERSION, clock, CancellationToken::new()).expect("a client");
@@ -178,23 +178,23 @@ async fn a_rate_limit_holds_the_reader_of_the_same_host_too() {
     let permit = writer.ready().await.expect("a permit");
     assert_eq!(brand.stats().in_flight, 1);
     let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "X").await;
-    let Reversal::RateLimited { until } = reversal else { panic!("{reversal:?}") };
+    let WriteOutcome::RateLimited { until } = reversal else { panic!("{reversal:?}") };
     let seconds = until.duration_since(clock.now()).as_secs();
     assert!((7190..=7200).contains(&seconds), "{seconds}");
     assert_eq!(brand.programs().await.map(|_| ()).map_err(|e| e.kind), Err(Kind::Parked));
     assert_eq!(writer.ready().await.map(|_| ()).map_err(|e| e.kind), Err(Kind::Parked));
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn stop_keeps_a_reversal_from_starting_and_not_from_ending() {
-    let server = Server::saying([Reply::json(200, QUEUED)]).await;
+async fn a_stop_prevents_the_next_reversal_and_finishes_the_current_one() {
+    let server = Server::replying([Reply::json(200, QUEUED)]).await;
     let stop = CancellationToken::new();
     let writer =
         BrandWriter::new(&server.options(), "SID42", IR_VERSION, Clock::system(), stop.clone()).expect("a client");
     let permit = writer.ready().await.expect("a permit");
     stop.cancel();
     let reversal = writer.reverse(permit, &Target::Action(ActionId::new("1.2.3")), "X").await;
-    assert!(matches!(reversal, Reversal::Queued { .. }), "{reversal:?}");
+    assert!(matches!(reversal, WriteOutcome::Accepted { .. }), "{reversal:?}");
     assert_eq!(writer.ready().await.map(|_| ()).map_err(|e| e.kind), Err(Kind::Interrupted));
 }

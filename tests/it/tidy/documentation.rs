@@ -45,7 +45,7 @@ fn commands_and_flags(commands: &[String], flags: &[String], all_flags: &[String
     for flag in flags.iter().filter(|flag| !shown.contains(*flag)) {
         complaints.push(format!("the documentation does not have --{flag}"));
     }
-    // cargo's own, and those of the benches, are in the blocks that build, test and measure.
+    // Flags of cargo and of the benches, in the blocks that build, test and measure.
     let foreign =
         ["release", "features", "locked", "path", "bench", "rounds", "links", "kills", "test", "ignored", "workspace"];
     for flag in shown.iter().filter(|flag| !all_flags.contains(flag) && !foreign.contains(&flag.as_str())) {
@@ -83,7 +83,7 @@ fn settings_in_docs(config: &str, docs: &str) -> Vec<String> {
     let mut names: BTreeSet<String> = keys.map(|(name, _)| name.to_owned()).collect();
     for (at, _) in config.match_indices("\"RECOUP_") {
         let name: String = config[at + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
-        // Arms a crash point in a test build; nobody sets it elsewhere.
+        // Arms a crash point in a test build; users never set it.
         if name != "RECOUP_CRASH_AT" {
             names.insert(name);
         }

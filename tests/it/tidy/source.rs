@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// One source file.
 pub struct Source {
-    /// Below `src`, with `/`.
+    /// Relative to `src`, with `/`.
     pub path: String,
     pub text: String,
     pub code: String,
@@ -15,7 +15,7 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code: code_of(text) }
     }
 
-    /// The first part of the path: the module as lib.rs lists it.
+    /// The module as `lib.rs` lists it: the first part of the path.
     pub fn module(&self) -> &str {
         self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
@@ -30,7 +30,7 @@ impl Source {
     }
 }
 
-/// The text without comments, and with everything in quotes taken out.
+/// Removes comments and quoted text.
 fn code_of(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut code = Vec::with_capacity(bytes.len());
@@ -104,7 +104,7 @@ fn quoted(rest: &[u8], quote: u8) -> usize {
     rest.len()
 }
 
-/// A character, not a lifetime.
+/// Whether this is a character literal and not a lifetime.
 fn is_char(rest: &[u8]) -> bool {
     match rest.get(1) {
         Some(b'\\') => true,
@@ -114,7 +114,7 @@ fn is_char(rest: &[u8]) -> bool {
     }
 }
 
-/// Whether the word stands in the code as a whole: `stderr` is not in `use_stderr`.
+/// Whether the code contains the word as a whole: `stderr` is not in `use_stderr`.
 pub fn says(code: &str, word: &str) -> bool {
     let part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     code.match_indices(word).any(|(at, _)| {
@@ -125,7 +125,7 @@ pub fn says(code: &str, word: &str) -> bool {
     })
 }
 
-/// The modules of the crate that a file names by `crate::…`, or by `super::…` where that is the crate.
+/// The modules of the crate that a file names by `crate::…`, or by `super::…` if that is the crate.
 pub fn named_modules(file: &Source) -> BTreeSet<String> {
     let mut roots = vec!["crate::"];
     if file.is_top() {

@@ -1,0 +1,280 @@
+//! Reads a list by offset while rows come and go, without missing a row that stays.
+//!
+//! Pure: it returns the next offset and takes the page that came; the caller does the requests. The proof rests on overlap. A
+//! page is a snapshot of the list at one moment. If it contains a row whose predecessors are all seen, it continues the walk
+//! without a gap. Rows that are inserted before the position push known rows into the page, which costs duplicates. Rows
+//! that are removed before it pull unknown rows out of the page: then the overlap is missing, and the walk steps back until
+//! it finds a known row, or starts again. A short page is not taken for the end, because the server may lower `limit`, and
+//! the field `count` is not taken for a total.
+
+mod prefetch;
+
+use serde::{Deserialize, Serialize};
+
+pub use prefetch::Prefetch;
+
+/// Steps back by one page before the walk starts again.
+const MAX_STEPS_BACK: u32 = 20;
+/// Starts of the walk before a page is taken without proof.
+const MAX_RESTARTS: u32 = 10;
+/// Pages in a row without an identifiable row before the walk gives up, if the list has no total or is past it. Ends the
+/// walk on a server that returns the same page for every offset.
+const MAX_BLIND: u32 = 20;
+/// Pages without a new row before the walk takes the end for the end.
+const MAX_STALLS: u32 = 3;
+
+/// The position of a walk. It is stored with each page, so that a killed crawl resumes from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetWalk {
+    overlap: u64,
+    phase: Phase,
+    offset: u64,
+    /// The offset right after the last proven row, when its page was read.
+    reached: u64,
+    /// Fingerprints of the rows of the last proven page, in order.
+    tail: Vec<u64>,
+    /// `totalCount` of the last proven page.
+    total_then: Option<u64>,
+    /// The number of rows of the longest page.
+    widest: u64,
+    steps_back: u32,
+    restarts: u32,
+    stalls: u32,
+    blind: u32,
+    first_total: Option<u64>,
+    last_total: Option<u64>,
+    moved: bool,
+    unproven: bool,
+    short: bool,
+}
+
+/// The purpose of the next page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Phase {
+    /// The first page. It needs no proof, because no row precedes it.
+    Start,
+    /// New rows, with the last known ones before them.
+    Forward,
+    /// A known row, after the overlap was missing.
+    Back,
+    /// An empty page that confirms the end: `totalCount` rows are seen.
+    End,
+    /// An empty page that confirms the end: the last page had no new row. `totalCount` may be larger.
+    Stalled,
+    Done,
+}
+
+impl OffsetWalk {
+    /// Starts at the first row. Pages share `overlap` rows, or half of a page if that is less.
+    pub fn new(overlap: u32) -> Self {
+        Self {
+            overlap: u64::from(overlap.max(1)),
+            phase: Phase::Start,
+            offset: 0,
+            reached: 0,
+            tail: Vec::new(),
+            total_then: None,
+            widest: 1,
+            steps_back: 0,
+            restarts: 0,
+            stalls: 0,
+            blind: 0,
+            first_total: None,
+            last_total: None,
+            moved: false,
+            unproven: false,
+            short: false,
+        }
+    }
+
+    /// The offset of the next page; `None` at the end.
+    pub fn next_offset(&self) -> Option<u64> {
+        (self.phase != Phase::Done).then_some(self.offset)
+    }
+
+    /// The offsets of the pages after the next one, if each is as long as the longest so far and the list does not move.
+    /// The proof needs a row that two neighbouring pages share, whichever of them was read first. So a page that was
+    /// requested early is as good as one that was requested in order.
+    fn likely_offsets(&self) -> impl Iterator<Item = u64> + use<> {
+        let shared = self.shared_by(self.widest);
+        let step = self.widest - shared;
+        let total = self.last_total.filter(|_| self.phase == Phase::Forward && step > 0).unwrap_or(0);
+        let first = self.offset.saturating_add(step);
+        // A page that begins this close to the end is covered by the page before it.
+        std::iter::successors(Some(first), move |offset| Some(offset.saturating_add(step)))
+            .take_while(move |offset| offset.saturating_add(shared) < total)
+    }
+
+    /// The newest `totalCount`.
+    pub fn total(&self) -> Option<u64> {
+        self.last_total
+    }
+
+    /// Whether every row that was in the list throughout is proven to be seen, provided that the list keeps its order.
+    pub fn is_proven(&self) -> bool {
+        self.phase == Phase::Done && !self.unproven && !self.short
+    }
+
+    /// Whether the walk is proven and neither a row nor the total has changed.
+    pub fn is_still(&self) -> bool {
+        self.is_proven() && !self.moved && self.first_total == self.last_total
+    }
+
+    /// Whether the first and the last page had the same total.
+    pub fn kept_its_total(&self) -> bool {
+        !self.short && self.first_total.is_some() && self.first_total == self.last_total
+    }
+
+    /// Takes the page at [`OffsetWalk::next_offset`]: the fingerprints of its usable rows, the number of all its rows, and
+    /// its `totalCount`.
+    pub fn take(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
+        self.first_total = self.first_total.or(total);
+        self.last_total = total.or(self.last_total);
+        match self.phase {
+            Phase::Start => self.advance(keys, rows, total),
+            Phase::Forward | Phase::Back => {
+                if self.is_continued_by(keys) {
+                    self.advance(keys, rows, total);
+                } else if self.tail.is_empty() && rows > 0 {
+                    // The last page had no usable row that this one could overlap with.
+                    self.unproven = true;
+                    self.advance(keys, rows, total);
+                } else {
+                    self.step_back(keys, rows, total);
+                }
+            }
+            Phase::End if rows > 0 && self.stalls == 0 => {
+                // The total was too small, or the list has grown.
+                self.stalls += 1;
+                self.moved = true;
+                self.forward();
+            }
+            Phase::End | Phase::Stalled if rows > 0 => {
+                // The pages are too short to overlap. The walk continues without proof, unless the server returns the
+                // same page for every offset.
+                self.unproven = true;
+                self.moved = true;
+                if !keys.is_empty() && keys.iter().all(|key| self.tail.contains(key)) {
+                    self.stall();
+                } else {
+                    self.advance(keys, rows, total);
+                }
+            }
+            Phase::End | Phase::Stalled => {
+                if total.is_some_and(|total| total > self.offset) {
+                    self.moved = true;
+                    self.stall();
+                } else {
+                    self.phase = Phase::Done;
+                }
+            }
+            Phase::Done => {}
+        }
+    }
+
+    /// No new row came although the total says that there are more. Retries a few times, then marks the list as short.
+    fn stall(&mut self) {
+        self.stalls += 1;
+        if self.stalls < MAX_STALLS {
+            self.forward();
+        } else {
+            self.short = true;
+            self.phase = Phase::Done;
+        }
+    }
+
+    /// Whether the page overlaps with the last proven one.
+    fn is_continued_by(&mut self, keys: &[u64]) -> bool {
+        // `tail` ends right before `reached`, so each of its rows has an expected offset.
+        let shift =
+            |nth: usize, place: usize| self.reached + nth as u64 != self.offset + place as u64 + self.tail.len() as u64;
+        let known = self.tail.iter().enumerate();
+        let places = known.filter_map(|(nth, known)| Some((nth, keys.iter().position(|key| key == known)?)));
+        let mut before = None;
+        for (nth, place) in places {
+            self.moved |= shift(nth, place);
+            if before.is_some_and(|before| place < before) {
+                // The order has changed, and the proof rests on the order.
+                self.unproven = true;
+                self.moved = true;
+            }
+            before = Some(place);
+        }
+        before.is_some()
+    }
+
+    fn advance(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
+        let is_new = self.phase == Phase::Start || keys.last().is_none_or(|last| !self.tail.contains(last));
+        let next = self.offset + rows;
+        self.moved |= self.phase == Phase::Back;
+        self.unproven |= keys.is_empty() && rows > 0;
+        self.widest = self.widest.max(rows);
+        self.reached = next;
+        self.tail = keys.to_vec();
+        self.total_then = total;
+        self.steps_back = 0;
+        if is_new && rows > 0 {
+            self.stalls = 0;
+        }
+        self.blind = if keys.is_empty() { self.blind + 1 } else { 0 };
+        if self.blind >= MAX_BLIND && total.is_none_or(|total| next >= total) {
+            self.short = true;
+            self.phase = Phase::Done;
+        } else if total.is_some_and(|total| next >= total) {
+            (self.phase, self.offset) = (Phase::End, next);
+        } else if is_new && rows > 0 {
+            self.forward();
+        } else if rows >= self.widest && self.stalls < MAX_STALLS {
+            // A full page of known rows: insertions before the position have pushed every new row out of it.
+            self.stalls += 1;
+            self.forward();
+        } else {
+            (self.phase, self.offset) = (Phase::Stalled, next);
+        }
+    }
+
+    /// Asks for the next rows, with some known ones before them.
+    fn forward(&mut self) {
+        let shared = self.shared_by(self.tail.len() as u64);
+        (self.phase, self.offset) = (Phase::Forward, self.reached.saturating_sub(shared));
+    }
+
+    /// How many rows of a page the next page repeats: at most half, so that short pages make progress as well.
+    fn shared_by(&self, rows: u64) -> u64 {
+        self.overlap.min((rows / 2).max(1))
+    }
+
+    /// The overlap is missing. Looks where the change of the total suggests, then page by page further back, then starts
+    /// again.
+    fn step_back(&mut self, keys: &[u64], rows: u64, total: Option<u64>) {
+        self.moved = true;
+        if self.restarts >= MAX_RESTARTS && rows > 0 {
+            self.unproven = true;
+            self.advance(keys, rows, total);
+            return;
+        }
+        self.steps_back += 1;
+        let before = self.offset;
+        let guess = match (self.total_then, total) {
+            (Some(then), Some(now)) if self.steps_back == 1 && then != now => {
+                (self.reached + now).saturating_sub(then + self.widest / 2)
+            }
+            _ => self.offset.min(self.reached).saturating_sub((self.widest - 1).max(1)),
+        };
+        if guess == 0 || guess == before || self.steps_back > MAX_STEPS_BACK {
+            self.restart();
+        } else {
+            (self.phase, self.offset) = (Phase::Back, guess);
+        }
+    }
+
+    fn restart(&mut self) {
+        self.restarts += 1;
+        self.steps_back = 0;
+        (self.phase, self.offset) = (Phase::Start, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

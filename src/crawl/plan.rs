@@ -1,0 +1,367 @@
+//! Chooses the source of a crawl: what the token may use, which rewards carry the link, and what each source would cost.
+//!
+//! A few probing requests show that, and the cheapest of the most complete sources is taken. The plan names what it could
+//! not see. If a source turns out not to work during the crawl, the next one of the plan is used. The source `participants`
+//! is always possible.
+
+mod cost;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Options, graphql};
+use crate::error::{Error, Kind, Result};
+use crate::extract::{self, Mapping};
+use crate::model::time_left::duration;
+use crate::model::{AccountId, LinkKind};
+use crate::report::{grouped, table};
+use crate::store::Identity;
+use crate::store::index::{Index, IndexReader, Run};
+use crate::vendor::advocate::{Advocate, Rewards};
+use crate::vendor::graphql::{Graph, RewardQuery, Sort};
+use cost::{by_export, by_graphql, by_participants};
+
+/// Rewards of GraphQL that are searched for links.
+const SAMPLE: u32 = 50;
+/// Accounts that are requested from Get Rewards, until one has a reward with a link.
+const SAMPLE_ACCOUNTS: usize = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The list of participants, then Get Rewards for each account. The vendor's guide describes it.
+    Participants,
+    /// All rewards of the tenant by GraphQL.
+    GraphQl,
+    /// A REWARD export, then Get Rewards for the accounts in it.
+    Export,
+}
+
+impl Source {
+    const ALL: [Self; 3] = [Self::Participants, Self::GraphQl, Self::Export];
+
+    /// The name in flags, JSON and the schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Participants => "participants",
+            Self::GraphQl => "graphql",
+            Self::Export => "export",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.as_str() == name)
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// What the sampled rewards of a source carry, from the least useful to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkPresence {
+    Nothing,
+    /// An order ID or an ActionId, not both.
+    Half,
+    /// There was no reward to sample.
+    Unseen,
+    /// Order ID and ActionId.
+    Link,
+}
+
+impl LinkPresence {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "no link",
+            Self::Half => "half of the link",
+            Self::Unseen => "not seen yet",
+            Self::Link => "order and action",
+        }
+    }
+
+    /// The presence in a sample after one more reward.
+    fn and(self, reward: Self) -> Self {
+        if self == Self::Unseen { reward } else { self.max(reward) }
+    }
+}
+
+/// One source with its estimated cost.
+#[derive(Debug, Clone, Serialize)]
+pub struct Estimate {
+    pub source: Source,
+    pub possible: bool,
+    /// Why the source is not possible, or a remark.
+    pub note: String,
+    pub carries: LinkPresence,
+    /// Only what changed would be read.
+    pub refresh: bool,
+    pub requests: Option<u64>,
+    pub seconds: Option<f64>,
+}
+
+/// What a crawl would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The unfinished run that would be resumed.
+    #[serde(rename = "goes_on")]
+    pub resumes: Option<i64>,
+    pub source: Source,
+    /// Every source, the chosen one first.
+    #[serde(rename = "ways")]
+    pub estimates: Vec<Estimate>,
+    /// Participants and rewards of the tenant, if the vendor says how many.
+    pub participants: Option<u64>,
+    pub rewards: Option<u64>,
+    /// Requests that this plan has cost.
+    pub requests: u64,
+}
+
+impl Plan {
+    /// The sources to try, best first.
+    pub fn order(&self) -> Vec<Source> {
+        self.estimates.iter().filter(|estimate| estimate.possible).map(|estimate| estimate.source).collect()
+    }
+
+    /// The plan as text.
+    pub fn lines(&self) -> Vec<String> {
+        if let Some(run) = self.resumes {
+            return vec![format!(
+                "run {run} ({}) is unfinished and resumes; --full starts again",
+                self.source.as_str()
+            )];
+        }
+        let count = |number: Option<u64>| number.map_or_else(|| "an unknown number of".to_owned(), grouped);
+        let mut lines = vec![format!("{} participants, {} rewards", count(self.participants), count(self.rewards))];
+        let rows = self.estimates.iter().enumerate().map(|(place, estimate)| {
+            let Estimate { possible, refresh, .. } = *estimate;
+            let about = |text: String| if possible { format!("about {text}") } else { String::new() };
+            let reads = match (possible, refresh) {
+                (false, _) => "not possible",
+                (true, true) => "refresh",
+                (true, false) => "full",
+            };
+            [
+                format!("{} {}", if place == 0 { ">" } else { " " }, estimate.source.as_str()),
+                reads.to_owned(),
+                if possible { estimate.carries.as_str().to_owned() } else { String::new() },
+                estimate.requests.map(|requests| about(grouped(requests))).unwrap_or_default(),
+                estimate.seconds.map(|seconds| about(duration(seconds))).unwrap_or_default(),
+                estimate.note.clone(),
+            ]
+        });
+        let header = ["source", "reads", "rewards carry", "requests", "time", ""];
+        lines.extend(table(header, rows).lines().map(str::to_owned));
+        lines
+    }
+}
+
+/// What the index knows before any request.
+#[derive(Default)]
+struct IndexFacts {
+    unfinished: Option<Run>,
+    accounts: u64,
+    accounts_with_rewards: u64,
+    /// The runs that a refresh could follow, of GraphQL before that of an export.
+    refreshable: Vec<Run>,
+}
+
+/// What the probing requests have shown. A source that cannot be used has the reason in place of its figures.
+struct Probe {
+    participants: Option<u64>,
+    /// Participants per page that the server returns.
+    page: u64,
+    graph: Result<GraphProbe, String>,
+    exports: Result<(), String>,
+    get_rewards: LinkPresence,
+    /// Seconds per request of the REST API.
+    latency: f64,
+}
+
+struct GraphProbe {
+    rewards: u64,
+    carries: LinkPresence,
+    /// Rewards that were modified since the newest run that a refresh could follow.
+    changed: Option<u64>,
+    /// Seconds per request.
+    latency: f64,
+    /// Accounts that have rewards.
+    accounts: Vec<AccountId>,
+}
+
+/// Sends a few requests and estimates the cost of each source. Writes nothing.
+///
+/// # Errors
+/// Whatever concerns the crawl as a whole: credentials, tenant, quota, a signal, a host that is down.
+pub async fn plan(
+    index_path: &Path,
+    identity: &Identity,
+    advocate: &Advocate,
+    mapping: &Mapping,
+    options: &Options,
+) -> Result<Plan> {
+    let facts = index_facts(index_path, identity)?;
+    if let Some(run) = facts.unfinished.as_ref().filter(|_| !options.full)
+        && let Some(source) = Source::from_name(&run.source)
+    {
+        return Ok(resume(run, source));
+    }
+    let before = advocate.stats().requests;
+    let probe = probe(advocate, mapping, options, &facts).await?;
+    let mut estimates = vec![
+        by_participants(&probe, &facts, options),
+        by_graphql(&probe, &facts, options),
+        by_export(&probe, &facts, options),
+    ];
+    // The most complete source first, then the cheapest. The sort is stable, so `participants` wins a draw.
+    estimates.sort_by_key(|it| (!it.possible, std::cmp::Reverse(it.carries), it.requests.unwrap_or(u64::MAX)));
+    Ok(Plan {
+        resumes: None,
+        source: estimates[0].source,
+        estimates,
+        participants: probe.participants,
+        rewards: probe.graph.as_ref().ok().map(|graph| graph.rewards),
+        requests: advocate.stats().requests - before,
+    })
+}
+
+/// The plan for an unfinished run: its source, and the others if that one no longer works.
+fn resume(run: &Run, source: Source) -> Plan {
+    let others = Source::ALL.into_iter().filter(|other| *other != source);
+    let estimate = |source| Estimate {
+        source,
+        possible: true,
+        note: String::new(),
+        carries: LinkPresence::Unseen,
+        refresh: run.is_refresh(),
+        requests: None,
+        seconds: None,
+    };
+    let estimates = std::iter::once(source).chain(others).map(estimate).collect();
+    let resumes = Some(run.run.number());
+    Plan { resumes, source, estimates, participants: None, rewards: None, requests: 0 }
+}
+
+fn index_facts(index_path: &Path, identity: &Identity) -> Result<IndexFacts> {
+    // Opening the index for writing would create the file.
+    if IndexReader::open(index_path, Some(identity))?.is_none() {
+        return Ok(IndexFacts::default());
+    }
+    let index = Index::open(index_path, identity)?;
+    let (accounts, accounts_with_rewards) = index.count_accounts_known()?;
+    let mut refreshable = Vec::new();
+    for source in [Source::GraphQl, Source::Export] {
+        refreshable.extend(index.refreshable(source.as_str())?);
+    }
+    Ok(IndexFacts { unfinished: index.unfinished_run()?, accounts, accounts_with_rewards, refreshable })
+}
+
+async fn probe(advocate: &Advocate, mapping: &Mapping, options: &Options, facts: &IndexFacts) -> Result<Probe> {
+    let began = Instant::now();
+    let users = advocate.users(None, options.page_size, 0).await?;
+    let latency = began.elapsed().as_secs_f64();
+    let graph = keep_reason(probe_graphql(advocate, mapping, options, facts).await)?;
+    let exports = match keep_reason(advocate.exports(1).await)? {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err("this tenant has no exports".to_owned()),
+        Err(why) => Err(why),
+    };
+    let listed = users.users.into_iter().map(|user| user.account_id);
+    let with_rewards = graph.as_ref().map(|graph| graph.accounts.clone()).unwrap_or_default();
+    let get_rewards = probe_get_rewards(advocate, mapping, with_rewards.into_iter().chain(listed)).await?;
+    // A page that is shorter than the list shows the server's own limit.
+    let is_short = users.total.is_some_and(|total| total > users.rows.max(1));
+    let page = if is_short { users.rows.max(1) } else { u64::from(options.page_size) };
+    Ok(Probe { participants: users.total, page, graph, exports, get_rewards, latency })
+}
+
+/// Turns a failure that says something about one source only into the reason why it cannot be used.
+fn keep_reason<T>(probed: Result<T>) -> Result<Result<T, String>> {
+    match probed {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if concerns_one_source(&error) => Ok(Err(error.message)),
+        Err(error) => Err(error),
+    }
+}
+
+fn concerns_one_source(error: &Error) -> bool {
+    matches!(error.kind, Kind::Scope | Kind::Vendor | Kind::Network)
+}
+
+async fn probe_graphql(
+    advocate: &Advocate,
+    mapping: &Mapping,
+    options: &Options,
+    facts: &IndexFacts,
+) -> Result<GraphProbe> {
+    let query =
+        |filter: Value, limit: u32| RewardQuery { filter, sort: Sort::NewestFirst, limit, offset: 0, attempts: 3 };
+    let began = Instant::now();
+    let page = match advocate.graph_rewards(&query(Value::Null, SAMPLE)).await? {
+        Graph::Answer(page) => page,
+        Graph::Refused(refusal) => return Err(graphql::refused(refusal)),
+    };
+    let latency = began.elapsed().as_secs_f64();
+    let (mut carries, mut accounts) = (LinkPresence::Unseen, Vec::new());
+    for reward in &page.rewards {
+        // A reward without an account cannot be kept, so its link is of no use.
+        let Some(account) = &reward.account else {
+            carries = carries.and(LinkPresence::Nothing);
+            continue;
+        };
+        carries = carries.and(links_in(reward.raw.get(), account, mapping));
+        if accounts.len() < SAMPLE_ACCOUNTS && !accounts.contains(account) {
+            accounts.push(account.clone());
+        }
+    }
+    let watermark = facts.refreshable.first().and_then(|run| run.watermark).filter(|_| !options.full);
+    let changed = match watermark {
+        None => None,
+        Some(from) => match advocate.graph_rewards(&query(json!({"dateModified_gte": from}), 1)).await? {
+            Graph::Answer(page) => page.total,
+            Graph::Refused(_) => None,
+        },
+    };
+    Ok(GraphProbe { rewards: page.total.unwrap_or(page.rows), carries, changed, latency, accounts })
+}
+
+/// Requests a few accounts, those that are known to have rewards first.
+async fn probe_get_rewards(
+    advocate: &Advocate,
+    mapping: &Mapping,
+    accounts: impl Iterator<Item = AccountId>,
+) -> Result<LinkPresence> {
+    let mut carries = LinkPresence::Unseen;
+    let mut requested = BTreeSet::new();
+    for account in accounts {
+        if requested.len() >= SAMPLE_ACCOUNTS || carries == LinkPresence::Link {
+            break;
+        }
+        if !requested.insert(account.clone()) {
+            continue;
+        }
+        match keep_reason(advocate.rewards(&account, None).await)? {
+            Ok(Rewards::Listed(rewards)) => {
+                for raw in rewards {
+                    carries = carries.and(links_in(raw.get(), &account, mapping));
+                }
+            }
+            Ok(Rewards::NoSuchAccount) | Err(_) => {}
+        }
+    }
+    Ok(carries)
+}
+
+fn links_in(raw: &str, account: &AccountId, mapping: &Mapping) -> LinkPresence {
+    match extract::read(raw, account, mapping).map(|extracted| extracted.kind) {
+        Ok(LinkKind::Both | LinkKind::Ambiguous) => LinkPresence::Link,
+        Ok(LinkKind::OrderOnly | LinkKind::ActionOnly) => LinkPresence::Half,
+        Ok(LinkKind::Neither) | Err(_) => LinkPresence::Nothing,
+    }
+}

@@ -1,0 +1,213 @@
+//! The result of a crawl, as JSON for a script and as text for a person.
+
+use serde::Serialize;
+
+use crate::model::time_left::duration;
+use crate::report::grouped;
+use crate::store::index::{FindingCount, Run, RunKey};
+
+/// The result of a crawl or of a re-extraction. For a refresh, all figures but `rewards_refreshed` and the requests include the
+/// runs that it refreshes.
+#[derive(Debug, Clone, Serialize)]
+pub struct CrawlResult {
+    pub run: RunKey,
+    /// `participants`, `graphql` or `export`; `raw` for a re-extraction.
+    pub source: String,
+    pub resumed: bool,
+    /// The run that a re-extraction worked on is unfinished.
+    #[serde(skip)]
+    pub unfinished: bool,
+    /// Accounts read.
+    pub accounts: u64,
+    pub accounts_known: u64,
+    /// Accounts that the vendor no longer has, found by this run.
+    pub accounts_gone: u64,
+    /// Accounts that a person asked to forget. Leaving them out is no gap.
+    pub accounts_forgotten: u64,
+    pub refresh: bool,
+    /// Rewards read by this run alone.
+    pub rewards_refreshed: u64,
+    /// Requests sent by every process of the run.
+    pub requests: u64,
+    /// Of `requests`, those for accounts that were read again only for their age.
+    pub requests_reread: u64,
+    pub rewards: u64,
+    pub links: u64,
+    pub coverage: LinkCounts,
+    /// Accounts that could not be read.
+    pub failed_accounts: u64,
+    /// Rewards without an ID, and participants without an account.
+    pub unusable: u64,
+    /// Values under the key of an order ID or ActionId that could not be taken exactly.
+    pub unreadable: u64,
+    /// Passes over the list of participants.
+    pub sweeps: u64,
+    /// Whether every known account was read and `gaps` is empty.
+    pub complete: bool,
+    /// What is in doubt, as sentences.
+    pub gaps: Vec<String>,
+    /// The run time of this process.
+    pub seconds: f64,
+}
+
+/// Rewards by the IDs that they carry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LinkCounts {
+    /// One order ID and one ActionId.
+    pub both: u64,
+    pub order_only: u64,
+    pub action_only: u64,
+    pub neither: u64,
+    /// Several order IDs or several ActionIds.
+    pub ambiguous: u64,
+    /// The same counts by the JSON path of each ID.
+    pub paths: Vec<FindingCount>,
+}
+
+/// Collects what is in doubt about a run, as sentences.
+#[derive(Debug, Default)]
+pub(super) struct Gaps(Vec<String>);
+
+impl Gaps {
+    /// Adds a gap of `count` things; none if it is 0. `text` begins with a plural noun.
+    pub(super) fn count(&mut self, count: u64, text: &str) {
+        match count {
+            0 => {}
+            1 => self.0.push(format!("1 {}", singular(text))),
+            _ => self.0.push(format!("{} {text}", grouped(count))),
+        }
+    }
+
+    pub(super) fn add(&mut self, sentence: String) {
+        self.0.push(sentence);
+    }
+
+    pub(super) fn into_vec(self) -> Vec<String> {
+        self.0
+    }
+}
+
+/// Turns "accounts were not read" into "account was not read".
+fn singular(text: &str) -> String {
+    let Some((noun, rest)) = text.split_once("s ") else { return text.to_owned() };
+    let verb = |many: &str, single: &str| rest.strip_prefix(many).map(|rest| format!("{single} {rest}"));
+    let rest = verb("are ", "is").or_else(|| verb("were ", "was")).unwrap_or_else(|| rest.to_owned());
+    format!("{noun} {rest}")
+}
+
+impl CrawlResult {
+    pub(super) fn new(run: &Run, seconds: f64) -> Self {
+        let count =
+            |kind: &str| run.coverage.iter().filter(|found| found.kind == kind).map(|found| found.rewards).sum();
+        Self {
+            run: run.run,
+            source: run.source.clone(),
+            resumed: false,
+            unfinished: false,
+            accounts: run.accounts_read,
+            accounts_known: run.accounts_known,
+            accounts_gone: 0,
+            accounts_forgotten: run.accounts_forgotten,
+            refresh: run.is_refresh(),
+            rewards_refreshed: run.rewards_of_its_own,
+            requests: run.requests,
+            requests_reread: run.requests_reread,
+            rewards: run.rewards(),
+            links: run.links(),
+            coverage: LinkCounts {
+                both: count("both"),
+                order_only: count("order_only"),
+                action_only: count("action_only"),
+                neither: count("neither"),
+                ambiguous: count("ambiguous"),
+                paths: run.coverage.clone(),
+            },
+            failed_accounts: run.accounts_failed,
+            unusable: run.rewards_unusable,
+            unreadable: run.values_unreadable,
+            sweeps: 0,
+            complete: run.complete,
+            gaps: run.gaps.clone(),
+            seconds,
+        }
+    }
+
+    /// What to do about a result that is not complete.
+    pub fn hint(&self) -> &'static str {
+        if self.unfinished {
+            "run `recoup crawl` to resume it"
+        } else if self.failed_accounts > 0 {
+            "`recoup status --failed-accounts` lists them; the next `recoup crawl` reads them again"
+        } else if self.source == "graphql" || self.source == "export" {
+            "`recoup crawl --full` reads everything again"
+        } else {
+            "the next `recoup crawl` reads everything again"
+        }
+    }
+
+    /// The result as text.
+    pub fn describe(&self) -> String {
+        let mut lines = Vec::new();
+        if self.refresh {
+            let reread = match self.requests_reread {
+                0 => String::new(),
+                requests => format!(", {} of them for accounts that were due by age", grouped(requests)),
+            };
+            lines.push(format!(
+                "refreshed: {} rewards read in {} requests{reread}",
+                grouped(self.rewards_refreshed),
+                grouped(self.requests)
+            ));
+        }
+        lines.extend([
+            format!(
+                "{} of {} accounts read, {} rewards, {} links, in {}",
+                grouped(self.accounts),
+                grouped(self.accounts_known),
+                grouped(self.rewards),
+                grouped(self.links),
+                duration(self.seconds),
+            ),
+            format!(
+                "rewards with order and action {}, order only {}, action only {}, neither {}, ambiguous {}",
+                grouped(self.coverage.both),
+                grouped(self.coverage.order_only),
+                grouped(self.coverage.action_only),
+                grouped(self.coverage.neither),
+                grouped(self.coverage.ambiguous),
+            ),
+        ]);
+        for path in self.coverage.paths.iter().filter(|path| path.kind != "neither").take(10) {
+            let order = path.order_path.as_deref().unwrap_or("none");
+            let action = path.action_path.as_deref().unwrap_or("none");
+            lines.push(format!("  {}: order at {order}, action at {action}", grouped(path.rewards)));
+        }
+        if self.accounts_gone > 0 {
+            let gone = grouped(self.accounts_gone);
+            lines.push(format!("{gone} accounts are gone; their rewards stay in the index, marked as gone"));
+        }
+        if self.accounts_forgotten > 0 {
+            let s = if self.accounts_forgotten == 1 { "" } else { "s" };
+            lines.push(format!("{} account{s} forgotten, and left out", grouped(self.accounts_forgotten)));
+        }
+        lines.extend(self.gaps.iter().map(|gap| format!("incomplete: {gap}")));
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::singular;
+
+    #[test]
+    fn a_gap_of_one_thing_is_in_the_singular() {
+        for (many, one) in [
+            ("accounts could not be read", "account could not be read"),
+            ("accounts are listed but unknown to Get Rewards", "account is listed but unknown to Get Rewards"),
+            ("accounts were not read", "account was not read"),
+            ("rewards without an ID could not be kept", "reward without an ID could not be kept"),
+        ] {
+            assert_eq!(singular(many), one);
+        }
+    }
+}

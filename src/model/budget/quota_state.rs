@@ -1,0 +1,316 @@
+//! The quota state of one host, and the arithmetic of its exchanges.
+//!
+//! A window's quota is kept by counting leases; crawls and look-ups leave its reserve alone. A rate is kept by a schedule: each
+//! lease gets the next slots of one time line, so that two processes alternate. A retraction does not queue: it starts at once,
+//! and the next lease of a crawl starts later by as much.
+
+use super::{
+    Grant, LONGEST_WAIT, LeaseRequest, Pause, Purpose, QuotaHeader, QuotaSettings, RATE_WINDOW, UsageReport,
+    WaitReason, later_of,
+};
+
+/// The length of a lease in seconds.
+const LEASE: f64 = 0.5;
+
+/// A lease holds at most one part in this many of a quota, so that processes can share a small quota.
+const LEASES_PER_QUOTA: u64 = 50;
+
+/// Two resets that differ by at most this, in milliseconds, name the same window.
+const SAME_RESET: i64 = 2_500;
+
+/// The share of a learned rate that is used. A 429 costs more requests than the rest of the rate would gain.
+const CAREFUL: f64 = 0.97;
+
+/// One 429 takes a known rate down to this share of it at most: the estimate of one process does not see the other processes.
+const DECREASE: f64 = 0.7;
+
+/// How much a learned rate grows in each second without a 429, as a share of the rate at the last 429.
+const INCREASE: f64 = 0.002_5;
+
+/// The growth doubles after each such time without a 429, in milliseconds.
+const DOUBLES_AFTER: i64 = 30_000;
+
+/// The length that is assumed for a window of unknown length, in milliseconds.
+const HOUR: i64 = 3_600_000;
+
+/// The longest back-off that is stored, in milliseconds.
+const LONGEST_BACKOFF: i64 = 15 * 60_000;
+
+/// A learned rate is forgotten after this time without a 429, in milliseconds.
+const FORGOTTEN_AFTER: i64 = 24 * HOUR;
+
+/// The requests to one host, shared by every process. Times are Unix milliseconds unless their name says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct QuotaState {
+    /// The share kept for retractions, as last configured.
+    pub reserve: f64,
+    /// The limit in force, in requests per window.
+    pub limit: Option<u64>,
+    /// The length of the window, if it is known.
+    pub window_ms: Option<i64>,
+    pub limit_from_header: Option<u64>,
+    /// When the current window ends; `None` before its first request.
+    pub window_ends_ms: Option<i64>,
+    /// The number of the window. A lease of an older window is recognised by it.
+    pub window: u64,
+    /// Requests leased or started in the window.
+    pub used: u64,
+    /// The remainder that the newest header stated, and when.
+    pub remaining: Option<u64>,
+    pub header_at_ms: Option<i64>,
+    /// The rate in force, in requests per second.
+    pub rate: Option<f64>,
+    pub rate_from_header: Option<f64>,
+    /// The rate that was learned from 429s, in requests per second.
+    pub rate_learned: Option<f64>,
+    /// The learned rate at the last 429. Its growth is measured by it.
+    pub rate_at_last_429: Option<f64>,
+    /// The last 429 that was about the rate.
+    pub limited_at_ms: Option<i64>,
+    pub rate_raised_at_ms: i64,
+    /// The next free slot of the schedule, Unix microseconds.
+    pub next_slot_us: i64,
+    /// The next free slot for retractions, which do not queue behind a crawl.
+    pub next_retraction_us: i64,
+    pub pause: Option<Pause>,
+}
+
+impl QuotaState {
+    /// Records the report, and gives a lease if one is requested.
+    pub fn exchange(
+        &mut self,
+        report: &UsageReport,
+        request: LeaseRequest,
+        settings: &QuotaSettings,
+        now_ms: i64,
+    ) -> Grant {
+        self.reserve = settings.reserve;
+        self.end_window(now_ms);
+        self.used += report.uncounted;
+        if report.unspent_window == self.window {
+            self.used = self.used.saturating_sub(report.unspent);
+        }
+        self.pause = later_of(self.pause, report.pause);
+        // With a limit of 0 no request would ever see a better header.
+        if let Some(header) = report.header.as_ref().filter(|header| header.limit > 0) {
+            self.apply_header(header);
+        }
+        self.cap(now_ms);
+        self.limit = match (self.limit_from_header, settings.quota) {
+            (Some(limit), Some(quota)) if !settings.quota_is_default => Some(limit.min(quota.limit)),
+            (Some(limit), _) => Some(limit),
+            (None, quota) => quota.map(|quota| quota.limit),
+        };
+        if self.limit_from_header.is_none() {
+            self.window_ms = settings.quota.map(|quota| quota.window_ms);
+            if let (Some(end), Some(window_ms)) = (self.window_ends_ms, self.window_ms) {
+                // The window may have begun before this length was configured.
+                self.window_ends_ms = Some(end.min(window_end(now_ms, window_ms)));
+            }
+        }
+        if report.uncounted > 0 {
+            // Requests without a limit belong to a window too: a limit may become known before it ends.
+            self.window_ends_ms.get_or_insert(window_end(now_ms, self.window_ms.unwrap_or(HOUR)));
+        }
+        self.adapt_rate(report, settings, now_ms);
+        if request.want > 0 { self.grant(request, now_ms) } else { Grant::default() }
+    }
+
+    /// Caps what is stored. The state outlives its process, so a wrong clock or a host that names a year must not stop every
+    /// later process.
+    fn cap(&mut self, now_ms: i64) {
+        self.pause = self.pause.map(|pause| match pause.reason {
+            WaitReason::BackingOff => {
+                Pause { until_ms: pause.until_ms.min(now_ms.saturating_add(LONGEST_BACKOFF)), ..pause }
+            }
+            _ if pause.until_ms > now_ms.saturating_add(LONGEST_WAIT) => Pause::asked(pause.until_ms, now_ms),
+            _ => pause,
+        });
+        // `window_end` adds up to a second to a window of a day.
+        let longest = LONGEST_WAIT + 1_000;
+        self.window_ends_ms = self.window_ends_ms.map(|end| end.min(now_ms.saturating_add(longest)));
+    }
+
+    /// Ends the pause and forgets the window from the headers, so that the next answer states it again. A configured limit still
+    /// counts what recoup sent in the last hour (`sent`). Returns whether anything changed.
+    pub fn clear(&mut self, sent: u64, now_ms: i64) -> bool {
+        let before = *self;
+        self.pause = None;
+        if self.limit_from_header.is_some() {
+            (self.limit_from_header, self.limit, self.window_ms) = (None, None, None);
+            (self.remaining, self.header_at_ms) = (None, None);
+            self.begin_window(Some(now_ms + HOUR), sent);
+        }
+        *self != before
+    }
+
+    fn end_window(&mut self, now_ms: i64) {
+        if self.window_ends_ms.is_some_and(|end| end <= now_ms) {
+            self.begin_window(None, 0);
+            self.remaining = None;
+        }
+    }
+
+    fn begin_window(&mut self, ends_ms: Option<i64>, used: u64) {
+        self.window += 1;
+        self.window_ends_ms = ends_ms;
+        self.used = used;
+    }
+
+    /// The host's count replaces our own if it is higher: other programs use the same quota.
+    fn apply_header(&mut self, header: &QuotaHeader) {
+        let resets_at_ms = header.resets_at_ms.min(header.at_ms.saturating_add(LONGEST_WAIT));
+        let length = resets_at_ms - header.at_ms;
+        if self.limit_from_header != Some(header.limit) {
+            let rate = Some(header.limit as f64);
+            if length <= RATE_WINDOW {
+                self.rate_from_header = rate;
+                return;
+            }
+            self.limit_from_header = Some(header.limit);
+            self.window_ms = None;
+            if self.rate_from_header == rate {
+                // An earlier answer came in the last second of this window and looked like a rate.
+                self.rate_from_header = None;
+            }
+        }
+        // A reset states the rest of a window. The longest rest that was seen is nearest to the window's length.
+        self.window_ms = header.window_ms.or(Some(self.window_ms.unwrap_or(0).max(length)));
+        self.remaining = Some(header.remaining);
+        self.header_at_ms = Some(header.at_ms);
+        let used = header.limit.saturating_sub(header.remaining);
+        match self.window_ends_ms {
+            Some(end) if (resets_at_ms - end).abs() <= SAME_RESET => {
+                self.window_ends_ms = Some(end.max(resets_at_ms));
+                self.used = self.used.max(used);
+            }
+            _ => self.begin_window(Some(resets_at_ms), used + header.outstanding),
+        }
+    }
+
+    /// Decreases the rate by a factor on a 429, and increases it by steps while it is used without one.
+    fn adapt_rate(&mut self, report: &UsageReport, settings: &QuotaSettings, now_ms: i64) {
+        let lowest = |rates: [Option<f64>; 3]| rates.into_iter().flatten().reduce(f64::min);
+        if let Some(limited) = &report.limited {
+            let known = lowest([settings.rate, self.rate_from_header, self.rate_learned]);
+            let careful = limited.estimate.map(|rate| rate * CAREFUL);
+            let learned = match known {
+                Some(rate) => Some(careful.unwrap_or(0.0).clamp(rate * DECREASE, rate * CAREFUL)),
+                None => careful,
+            };
+            if let Some(rate) = learned {
+                self.rate_learned = Some(rate);
+                self.rate_at_last_429 = Some(rate);
+                self.limited_at_ms = Some(limited.at_ms);
+                self.rate_raised_at_ms = now_ms;
+                // Slots of the schedule at the old rate are dropped.
+                self.next_slot_us = self.next_slot_us.min(now_ms * 1_000);
+            }
+        } else if let (Some(rate), Some(base), Some(limited_at)) =
+            (self.rate_learned, self.rate_at_last_429, self.limited_at_ms)
+        {
+            let quiet = now_ms - limited_at;
+            let passed = (now_ms - self.rate_raised_at_ms).clamp(0, 5_000) as f64 / 1_000.0;
+            // A rate that is hardly used shows nothing about a higher one.
+            if report.sent as f64 >= 0.5 * rate * passed && passed > 0.0 {
+                let doubled = 2_f64.powi((quiet / DOUBLES_AFTER).clamp(0, 10) as i32);
+                self.rate_learned = Some(rate + base * INCREASE * doubled * passed);
+            }
+            self.rate_raised_at_ms = now_ms;
+            let others = lowest([settings.rate, self.rate_from_header, None]);
+            if quiet > FORGOTTEN_AFTER || self.rate_learned >= others.or(Some(f64::INFINITY)) {
+                (self.rate_learned, self.rate_at_last_429, self.limited_at_ms) = (None, None, None);
+            }
+        }
+        self.rate = lowest([settings.rate, self.rate_from_header, self.rate_learned]);
+    }
+
+    fn grant(&mut self, request: LeaseRequest, now_ms: i64) -> Grant {
+        let refused = |pause| Grant { pause: Some(pause), ..Grant::default() };
+        if let Some(pause) = self.pause.filter(|pause| pause.until_ms > now_ms) {
+            return refused(pause);
+        }
+        let counted = self.limit.is_some() || self.rate.is_some();
+        let mut requests = if counted { request.want } else { u64::MAX };
+        let mut void_at_ms = None;
+        if let Some(limit) = self.limit {
+            let left = self.usable(limit, request.purpose).saturating_sub(self.used);
+            let end = *self.window_ends_ms.get_or_insert(window_end(now_ms, self.window_ms.unwrap_or(HOUR)));
+            if left == 0 {
+                return refused(Pause { until_ms: end, reason: WaitReason::QuotaUsed });
+            }
+            void_at_ms = Some(end);
+            requests = requests.min(left).min((limit / LEASES_PER_QUOTA).max(1));
+        }
+        let now_us = now_ms * 1_000;
+        let (mut starts_us, mut spacing_us) = (now_us, 0.0);
+        if let Some(rate) = self.rate {
+            spacing_us = spacing(rate);
+            requests = requests.min(((rate * LEASE).ceil() as u64).max(1));
+            let span = (requests as f64 * spacing_us).ceil() as i64;
+            // A clock that was set back must not leave slots in the far future.
+            let longest = now_us + (2.0 * span as f64) as i64 + 60_000_000;
+            match request.purpose {
+                Purpose::Crawl => {
+                    starts_us = self.next_slot_us.clamp(now_us, longest);
+                    self.next_slot_us = starts_us + span;
+                }
+                Purpose::Retraction => {
+                    starts_us = self.next_retraction_us.clamp(now_us, longest);
+                    self.next_retraction_us = starts_us + span;
+                    self.next_slot_us = self.next_slot_us.clamp(now_us, longest) + span;
+                }
+            }
+        }
+        if counted {
+            self.used += requests;
+        }
+        Grant { requests, counted, window: self.window, void_at_ms, starts_us, spacing_us, pause: None }
+    }
+
+    /// The part of a limit that a purpose may use. A crawl may always use one request, so that it makes progress.
+    fn usable(&self, limit: u64, purpose: Purpose) -> u64 {
+        match purpose {
+            Purpose::Retraction => limit,
+            Purpose::Crawl => ((limit as f64 * (1.0 - self.reserve)).floor() as u64).clamp(limit.min(1), limit),
+        }
+    }
+
+    /// What crawls and look-ups may still use of the window; `None` without a limit.
+    pub fn left_to_crawl(&self) -> Option<u64> {
+        self.limit.map(|limit| self.usable(limit, Purpose::Crawl).saturating_sub(self.used))
+    }
+
+    /// What is left of the window, the reserve included; `None` without a limit.
+    pub fn left(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.used))
+    }
+
+    /// What crawls and look-ups may use of one window; `None` without a limit.
+    pub fn per_window(&self) -> Option<u64> {
+        self.limit.map(|limit| self.usable(limit, Purpose::Crawl))
+    }
+
+    /// The state at a later moment, if no process sends anything until then.
+    #[must_use]
+    pub fn at(mut self, now_ms: i64) -> Self {
+        self.end_window(now_ms);
+        self.pause = self.pause.filter(|pause| pause.until_ms > now_ms);
+        self
+    }
+}
+
+/// When a window that begins now ends. The host's window begins a little later, when the request arrives there.
+fn window_end(now_ms: i64, length_ms: i64) -> i64 {
+    now_ms + length_ms + (length_ms / 100).clamp(100, 1_000)
+}
+
+/// The time from one slot to the next, in microseconds. It is a little longer than the rate asks for, so that network jitter never
+/// exceeds the rate. A token bucket that holds one request needs a larger margin.
+fn spacing(rate: f64) -> f64 {
+    let kept = if rate < 2.0 { 0.985 } else { 0.995 };
+    1e6 / (rate * kept)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! What every use case of retractions works with: identity, clients, clock, signal, output, and the files that one command opens.
+//!
+//! A command opens each file once. No lock here is held over an `await`, so that the future of a use case is [`Send`].
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::rule::KnownPrograms;
+use super::{Lists, sendable};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::extract::Mapping;
+use crate::model::{Actor, Coverage};
+use crate::report::Report;
+use crate::store::Identity;
+use crate::store::index::{Index, IndexReader};
+use crate::store::ledger::Ledger;
+use crate::vendor::{Advocate, Brand, Program};
+
+/// What one command works with.
+pub struct Context<'a> {
+    pub index_path: &'a Path,
+    pub ledger_path: &'a Path,
+    /// The tenant and the hosts that index and ledger belong to.
+    pub identity: &'a Identity,
+    /// The person and the machine that each event of the ledger names.
+    pub actor: &'a Actor,
+    pub advocate: &'a Advocate,
+    pub brand: &'a Brand,
+    pub mapping: &'a Mapping,
+    pub clock: &'a Clock,
+    pub stop: &'a CancellationToken,
+    pub report: &'a Report,
+    pub session: Session,
+}
+
+/// The files that a command has opened, and what it has read from the vendor for more than one order.
+#[derive(Default)]
+pub struct Session {
+    index_reader: Mutex<Option<IndexReader>>,
+    index_writer: Mutex<Option<Index>>,
+    ledger_reader: OnceLock<Ledger>,
+    ledger_writer: OnceLock<Ledger>,
+    programs: OnceCell<Vec<Program>>,
+    pub(super) rules: KnownPrograms,
+    pub(super) lists: Lists,
+}
+
+impl Context<'_> {
+    /// Asks the index; `work` gets `None` if there is no index.
+    pub fn read_index<T>(&self, work: impl FnOnce(Option<&IndexReader>) -> Result<T>) -> Result<T> {
+        let mut reader = lock(&self.session.index_reader);
+        if reader.is_none() {
+            *reader = IndexReader::open(self.index_path, Some(self.identity))?;
+        }
+        work(reader.as_ref())
+    }
+
+    /// How much of the tenant the index has read; nothing if there is no index.
+    pub(super) fn coverage(&self) -> Result<Coverage> {
+        self.read_index(|index| index.map_or_else(|| Ok(Coverage::default()), IndexReader::coverage))
+    }
+
+    /// Writes into the index, and makes one if there is none. After an error the next call opens the index again.
+    pub fn write_index<T>(&self, work: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
+        let mut kept = lock(&self.session.index_writer);
+        let mut index = match kept.take() {
+            Some(index) => index,
+            None => Index::open(self.index_path, self.identity)?,
+        };
+        let written = work(&mut index)?;
+        *kept = Some(index);
+        Ok(written)
+    }
+
+    /// Writes what was read from the vendor into the index, if there is one. The index is a cache, so a failure is a warning.
+    pub fn cache_in_index(&self, work: impl FnOnce(&mut Index) -> Result<()>) {
+        if !self.index_path.exists() {
+            return;
+        }
+        if let Err(error) = self.write_index(work) {
+            self.report.warn(format!("the index was not updated with what was read: {error}"));
+        }
+    }
+
+    /// The ledger for reading; `None` before the first retraction.
+    pub fn ledger(&self) -> Result<Option<&Ledger>> {
+        let Session { ledger_reader, ledger_writer, .. } = &self.session;
+        if let Some(ledger) = ledger_writer.get().or_else(|| ledger_reader.get()) {
+            return Ok(Some(ledger));
+        }
+        let opened = Ledger::open_read_only(self.ledger_path, Some(self.identity))?;
+        Ok(opened.map(|ledger| ledger_reader.get_or_init(|| ledger)))
+    }
+
+    /// The ledger for writing. Makes one if there is none, so a dry run must not call this.
+    pub fn open_ledger(&self) -> Result<&Ledger> {
+        let known = &self.session.ledger_writer;
+        if let Some(ledger) = known.get() {
+            return Ok(ledger);
+        }
+        let ledger = Ledger::open(self.ledger_path, self.identity, self.actor)?;
+        Ok(known.get_or_init(|| ledger))
+    }
+
+    /// The programs of the account; the Brand API is asked once.
+    pub(super) async fn programs(&self) -> Result<&[Program]> {
+        let programs = self.session.programs.get_or_try_init(|| self.brand.programs()).await;
+        programs.map(Vec::as_slice)
+    }
+
+    /// How far this clock is ahead of the vendor's, in seconds; `None` if its newest answer does not say what time it is.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.advocate.host_clock().or_else(|| self.brand.host_clock())?.ahead
+    }
+
+    /// The time by the vendor's clock, which decides what has expired and which deadline has passed.
+    ///
+    /// An error if the vendor's answers carry no date, or if the two clocks are far apart: then the dates of the ledger and the
+    /// vendor's dates cannot be compared.
+    pub fn vendor_now(&self) -> Result<Timestamp> {
+        let ahead = self.clock_ahead();
+        if let Some(error) = sendable::clock_trouble(ahead) {
+            return Err(error);
+        }
+        let ahead = SignedDuration::from_secs(ahead.unwrap_or_default());
+        Ok(self.clock.now().saturating_sub(ahead).unwrap_or(Timestamp::MIN))
+    }
+
+    /// The vendor's time, or this machine's with the reason why the vendor's cannot be used.
+    pub(super) fn vendor_now_or_own(&self) -> (Timestamp, Option<Error>) {
+        match self.vendor_now() {
+            Ok(now) => (now, None),
+            Err(error) => (self.clock.now(), Some(error)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OrderId, RewardId};
+    use crate::retract::batch::Batch;
+    use crate::retract::{accept, adjust, cancel, file, verify};
+
+    fn assert_send<T: Send>(_: T) {}
+
+    /// Services await the use cases on tokio's threads. Never run: that it compiles is the test.
+    #[expect(dead_code, reason = "the compiler checks it")]
+    #[expect(clippy::too_many_arguments, reason = "one value for each use case")]
+    fn every_use_case_is_send(
+        ctx: &'static Context<'static>,
+        writer: &'static crate::retract::WriterSettings,
+        order_id: &'static OrderId,
+        options: &'static crate::retract::Options,
+        adjustment: &'static adjust::AdjustOptions,
+        canceller: (&'static cancel::CancellerSettings, &'static RewardId, &'static cancel::CancelOptions),
+        file: (
+            &'static file::write::WriteOptions,
+            &'static file::check::CheckOptions,
+            &'static file::release::ReleaseOptions,
+        ),
+        restored: &'static accept::Options,
+        refunds: &'static crate::refunds::Refunds,
+        mut batch: Batch<'static>,
+    ) {
+        assert_send(crate::retract::run(ctx, writer, order_id, options));
+        assert_send(verify::run(ctx, &[], true, &options.follows));
+        assert_send(adjust::run(ctx, writer, order_id, adjustment));
+        assert_send(cancel::run(ctx, canceller.0, canceller.1, canceller.2));
+        assert_send(file::write::run(ctx, writer.lock_wait, &[], file.0));
+        assert_send(file::check::run(ctx, file.1));
+        assert_send(file::release::run(ctx, file.2));
+        assert_send(accept::run(ctx, restored));
+        assert_send(Batch::plan(ctx, refunds, options, Timestamp::MIN));
+        assert_send(async move {
+            batch.plan_partials(writer).await;
+            batch.carry_out(writer).await
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! Sends one HTTP request with reqwest and returns the answer as bytes, in the three ways that recoup needs.
+//!
+//! [`Reader`] sends requests that may be repeated, over kept connections. [`Writer`] sends requests that must arrive at most once,
+//! each over a connection of its own. [`Download`] fetches a file from a host that gets no credentials. No client follows a
+//! redirect, because a redirect could repeat a DELETE or carry the token to another host. Every client bounds the size of an
+//! answer. This module neither judges an answer nor waits, and a [`Failure`] never holds a URL, a token or an ID.
+
+mod download;
+mod proxy;
+mod read;
+mod write;
+
+use std::sync::Once;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{ClientBuilder, Response, redirect};
+
+use super::options::{HostOptions, check_base, is_loopback};
+use super::retry::TransportFailure;
+use crate::error::{Error, Kind, Result};
+
+pub(crate) use download::{Download, DownloadError};
+pub(crate) use read::Reader;
+pub(crate) use write::Writer;
+
+/// The largest answer that is read, in bytes after decompression.
+const BODY_LIMIT: usize = 64 << 20;
+
+const USER_AGENT: &str = concat!("recoup/", env!("CARGO_PKG_VERSION"));
+
+/// An answer whose status and headers arrived. Its body may have failed.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Result<Vec<u8>, Failure>,
+}
+
+/// Why there is no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: TransportFailure,
+    /// A fragment of a sentence.
+    pub(crate) detail: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: TransportFailure, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    fn unreadable() -> Self {
+        Self::new(TransportFailure::Unreadable, "the answer broke off or could not be unpacked")
+    }
+}
+
+/// A builder for the clients that read and write one host.
+///
+/// # Errors
+/// `Config` for an unsafe base URL, an unusable proxy, or a version that is no header value.
+fn builder(options: &HostOptions, version: Option<&str>) -> Result<ClientBuilder> {
+    check_base(&options.base)?;
+    let mut builder = plain_builder()
+        .default_headers(common_headers(version)?)
+        .timeout(options.timeout)
+        .connect_timeout(options.connect_timeout);
+    if is_loopback(&options.base) {
+        builder = builder.no_proxy();
+    } else {
+        proxy::check_proxy(&options.base, &Matcher::from_env())?;
+    }
+    // Plain HTTP is for a loopback host. A bare container may have no certificates to load for it.
+    let is_plain = options.base.scheme() == "http";
+    Ok(if is_plain { builder.tls_certs_only([]) } else { builder.https_only(true) })
+}
+
+fn plain_builder() -> ClientBuilder {
+    install_crypto();
+    reqwest::Client::builder().user_agent(USER_AGENT).redirect(redirect::Policy::none()).referer(false)
+}
+
+async fn answer(mut response: Response) -> Answer {
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    Answer { status, headers, body: read_body(response).await }
+}
+
+async fn read_body(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    // reqwest has inflated each chunk, so the limit also holds for what a small gzip answer becomes.
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            let detail = format!("the answer is larger than {} MiB", BODY_LIMIT >> 20);
+            return Err(Failure::new(TransportFailure::TooLarge, detail));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn classify(error: &reqwest::Error) -> Failure {
+    if error.is_connect() || error.is_builder() {
+        Failure::new(TransportFailure::NeverConnected, format!("no connection: {}", root_cause(error)))
+    } else if error.is_timeout() {
+        Failure::new(TransportFailure::TimedOut, "no complete answer in time")
+    } else if error.is_decode() {
+        // reqwest reports every failure while it reads a body as a decode error.
+        Failure::unreadable()
+    } else {
+        Failure::new(TransportFailure::Broken, format!("the connection broke: {}", root_cause(error)))
+    }
+}
+
+fn common_headers(version: Option<&str>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(version) = version {
+        let value = HeaderValue::from_str(version).map_err(|_bytes| {
+            Error::new(Kind::Config, "the IR-Version is no header value").hint("use a number such as 14")
+        })?;
+        headers.insert(HeaderName::from_static("ir-version"), value);
+    }
+    Ok(headers)
+}
+
+/// The innermost cause, an I/O or TLS error. The outer errors repeat the URL, and with it an account ID.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error.source();
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    cause.map_or_else(|| "no reason given".to_owned(), ToString::to_string)
+}
+
+fn no_https(error: &dyn std::error::Error) -> Error {
+    Error::new(Kind::Config, format!("cannot set up HTTPS: {}", root_cause(error)))
+        .hint("install the system's CA certificates (package ca-certificates)")
+}
+
+/// Installs ring for rustls. A provider that another part of the process has installed serves as well.
+fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}

@@ -1,0 +1,29 @@
+//! The HTTP client for requests that must arrive at most once. Each gets a fresh HTTP/1.1 connection, because a client repeats a
+//! request by itself if a kept connection turns out to be dead.
+
+use reqwest::header::AUTHORIZATION;
+use reqwest::{RequestBuilder, retry};
+
+use super::{Answer, Failure, answer, builder, classify, no_https};
+use crate::error::Result;
+use crate::vendor::auth::Token;
+use crate::vendor::options::HostOptions;
+
+pub(crate) struct Writer {
+    pub(crate) http: reqwest::Client,
+}
+
+impl Writer {
+    /// # Errors
+    /// `Config` for an unsafe base URL, or an unusable proxy.
+    pub(crate) fn new(options: &HostOptions, version: Option<&str>) -> Result<Self> {
+        let client = builder(options, version)?.retry(retry::never()).pool_max_idle_per_host(0).http1_only();
+        Ok(Self { http: client.gzip(false).build().map_err(|error| no_https(&error))? })
+    }
+
+    /// Sends exactly one request.
+    pub(crate) async fn send(&self, request: RequestBuilder, token: &Token) -> Result<Answer, Failure> {
+        let response = request.header(AUTHORIZATION, token.header()).send().await;
+        Ok(answer(response.map_err(|error| classify(&error))?).await)
+    }
+}

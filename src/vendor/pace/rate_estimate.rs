@@ -1,0 +1,100 @@
+//! Estimates the rate that a host enforces, from the requests that it accepted before it refused one.
+//!
+//! Pure: times come from the caller. A host that limits a rate lets a burst of about one second of requests through first, with a
+//! token bucket as well as with a window of one second. Take any stretch of *t* seconds that ends with a refusal. If the bucket
+//! was full when it began, the host accepted `rate * (1 + t)` requests in it; otherwise it accepted fewer. So the rate is the
+//! largest value over all stretches, and it need not be known when the bucket was full.
+
+use std::collections::VecDeque;
+
+/// Requests are counted in intervals of this length, in milliseconds.
+const INTERVAL: i64 = 20;
+
+/// Older requests are forgotten, in milliseconds.
+const KEPT: i64 = 30_000;
+
+/// The number of accepted requests without which there is no estimate.
+const ENOUGH: u64 = 5;
+
+/// The number of accepted requests by the interval in which they started.
+#[derive(Debug, Default)]
+pub(super) struct RateEstimate(VecDeque<(i64, u64)>);
+
+impl RateEstimate {
+    /// Counts one accepted request. Answers may arrive in another order than their requests started.
+    pub(super) fn count(&mut self, started_ms: i64) {
+        let interval = started_ms.div_euclid(INTERVAL);
+        match self.0.iter().rposition(|(earlier, _)| *earlier <= interval) {
+            Some(at) if self.0[at].0 == interval => self.0[at].1 += 1,
+            Some(at) => self.0.insert(at + 1, (interval, 1)),
+            None => self.0.push_front((interval, 1)),
+        }
+        while self.0.front().is_some_and(|(earlier, _)| (interval - earlier) * INTERVAL > KEPT) {
+            self.0.pop_front();
+        }
+    }
+
+    /// The estimate in requests per second, given that the host refused a request that started at this time.
+    pub(super) fn rate_at(&self, refused_ms: i64) -> Option<f64> {
+        let (mut accepted, mut rate) = (0, 0.0_f64);
+        for (interval, count) in self.0.iter().rev() {
+            // Requests that started just after the refused one count too if the host accepted them.
+            accepted += count;
+            let seconds = (refused_ms - interval * INTERVAL).max(0) as f64 / 1_000.0;
+            rate = rate.max(accepted as f64 / (1.0 + seconds));
+        }
+        (accepted >= ENOUGH).then_some(rate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends requests to a token bucket at an even pace, and returns the estimate at the first refusal.
+    fn estimate(rate: f64, depth: f64, pace: f64) -> f64 {
+        let mut estimate = RateEstimate::default();
+        let (mut tokens, mut ms) = (depth, 0.0_f64);
+        loop {
+            if tokens < 1.0 {
+                return estimate.rate_at(ms as i64).expect("enough requests");
+            }
+            tokens = (tokens - 1.0 + rate / pace).min(depth);
+            estimate.count(ms as i64);
+            ms += 1_000.0 / pace;
+        }
+    }
+
+    #[test]
+    fn a_bucket_of_a_second_shows_its_rate_at_any_pace() {
+        for rate in [10.0, 50.0, 1000.0] {
+            for faster in [1.1, 1.5, 4.0, 100.0] {
+                let off = estimate(rate, rate, rate * faster) / rate;
+                assert!((0.9..=1.05).contains(&off), "{rate} at {faster} times the pace: {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_past_does_not_hide_the_rate() {
+        let mut estimate = RateEstimate::default();
+        for second in 0..20 {
+            estimate.count(second * 1_000);
+        }
+        for n in 0..100 {
+            estimate.count(20_000 + n);
+        }
+        let rate = estimate.rate_at(20_100).expect("enough requests");
+        assert!((88.0..=110.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn a_few_answers_give_no_estimate() {
+        let mut estimate = RateEstimate::default();
+        assert_eq!(estimate.rate_at(0), None);
+        for _ in 0..4 {
+            estimate.count(0);
+        }
+        assert_eq!(estimate.rate_at(0), None);
+    }
+}
