@@ -15,7 +15,7 @@ use recoup::extract::{Mapping, read};
 use recoup::lookup;
 use recoup::model::{AccountId, OrderId};
 use recoup::store::Identity;
-use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardRows};
+use recoup::store::index::{Index, IndexReader, NewRun, ReadReward, RewardListPage};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -46,7 +46,7 @@ fn main() -> Outcome<()> {
             let text = order(spread(n, links));
             let order = OrderId::new(if is_there { text } else { format!("{text}-") });
             let began = Instant::now();
-            let answers = lookup::run(Some(&reader), std::slice::from_ref(&order), lookup::Participants::Leave, now)?;
+            let answers = lookup::run(Some(&reader), std::slice::from_ref(&order), lookup::ParticipantIds::Hide, now)?;
             let took = began.elapsed();
             if answers[0].matches.len() != if is_there { 2 } else { 0 } {
                 return Err(format!("{order} was found {} times", answers[0].matches.len()).into());
@@ -127,7 +127,7 @@ fn make(path: &Path, links: u64) -> Outcome<()> {
             );
             rewards.push((account.clone(), ReadReward::new(read(&raw, &account, &mapping)?, &raw)));
         }
-        index.commit_rewards(run, &RewardRows { rewards, unusable: 0, cursor: "{}".to_owned() }, now)?;
+        index.commit_rewards(run, &RewardListPage { rewards, unusable: 0, cursor: "{}".to_owned() }, now)?;
         at = until;
     }
     index.recount(run)?;

@@ -24,7 +24,7 @@ use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
 use crate::vendor::{CancelPermit, HostOptions, RewardCanceller, WriteOutcome};
 
@@ -145,7 +145,7 @@ async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
         return Err(refused(format!("the vendor does not know reward {reward_id}; nothing was sent"))
             .hint("reward IDs are in `recoup lookup ORDER`"));
     };
-    let extracted = read_own(ctx, &raw, None, Via::Rest)?.extracted;
+    let extracted = read_own(ctx, &raw, None, ApiSource::Rest)?.extracted;
     let now_ms = ctx.vendor_now()?.as_millisecond();
     let why = match extracted.reward.state(now_ms) {
         RewardState::Pending | RewardState::Available if extracted.reward.cancellable == Some(false) => {
@@ -309,7 +309,7 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
     for was in before {
         rewards.push(match ctx.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
             Some(raw) => {
-                let live = read_own(ctx, &raw, None, Via::Rest)?;
+                let live = read_own(ctx, &raw, None, ApiSource::Rest)?;
                 let account = live.extracted.reward.account_id.as_str();
                 // Without an account of its own it cannot be told from another tenant's or a cache's.
                 if was.account_id != FORGOTTEN && account != was.account_id {

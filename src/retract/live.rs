@@ -16,7 +16,7 @@ use super::judge::{MISSING, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::FORGOTTEN;
 use crate::vendor::graphql::Graph;
 use crate::vendor::{ReferralAnswer, Rewards};
@@ -29,7 +29,7 @@ pub struct Known {
     /// Its account.
     pub account_id: AccountId,
     /// The API that its link came by: another one may not show the link.
-    pub via: Via,
+    pub via: ApiSource,
 }
 
 /// A reward's JSON and what was read out of it.
@@ -40,7 +40,7 @@ pub struct LiveReward {
     /// What it says.
     pub extracted: Extracted,
     /// The API that it came by.
-    pub via: Via,
+    pub via: ApiSource,
 }
 
 /// Where a known reward was found.
@@ -114,7 +114,7 @@ pub async fn look(ctx: &Context<'_>, known: &[Known], referrals: &[String]) -> R
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
-                known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
+                known.iter().any(|other| other.account_id == reward.account_id && other.via == ApiSource::GraphQl);
             let asked = if by_graphql {
                 let referral = wanted.next();
                 let both = ask_by_graphql(ctx, &reward.account_id, known, referral).await?;
@@ -153,7 +153,7 @@ fn known_in_referrals(ctx: &Context<'_>, answered: &[(String, ReferralAnswer)], 
         ReferralAnswer::Read(referral) => referral.rewards.as_slice(),
         ReferralAnswer::Unreadable(_) => &[],
     });
-    let read = rewards.filter_map(|raw| read_own(ctx, raw.get(), None, Via::GraphQl).ok());
+    let read = rewards.filter_map(|raw| read_own(ctx, raw.get(), None, ApiSource::GraphQl).ok());
     let of_known = read.filter(|live| known.iter().any(|known| known.reward_id == live.extracted.reward.reward_id));
     let asked_at = ctx.clock.now();
     let account = |live: LiveReward| {
@@ -228,7 +228,7 @@ async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<AccountLook> {
     let rewards = match ctx.advocate.rewards(account, None).await? {
         Rewards::NoSuchAccount => None,
         Rewards::Listed(list) => {
-            let own = |raw: Box<RawValue>| read_own(ctx, raw.get(), Some(account), Via::Rest);
+            let own = |raw: Box<RawValue>| read_own(ctx, raw.get(), Some(account), ApiSource::Rest);
             Some(list.into_iter().map(own).collect::<Result<_>>()?)
         }
     };
@@ -265,19 +265,19 @@ async fn ask_by_graphql(
     if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
         return Err(foreign("another account"));
     }
-    let own = own.iter().map(|reward| read_own(ctx, reward.raw.get(), Some(account), Via::GraphQl));
+    let own = own.iter().map(|reward| read_own(ctx, reward.raw.get(), Some(account), ApiSource::GraphQl));
     let looked = AccountLook { account: account.clone(), rewards: Some(own.collect::<Result<_>>()?), asked_at };
     Ok(Some((looked, referral)))
 }
 
 async fn by_id(ctx: &Context<'_>, reward: &Known) -> Result<Place> {
     let Some(raw) = ctx.advocate.reward(&reward.reward_id).await? else { return Ok(Place::Missing) };
-    Ok(Place::of(read_own(ctx, &raw, None, Via::Rest)?, reward))
+    Ok(Place::of(read_own(ctx, &raw, None, ApiSource::Rest)?, reward))
 }
 
 /// Reads a reward that an answer holds, against what was asked: another tenant's, or in the list of an account one of another
 /// account, makes the answer unreadable, as does a reward that cannot be read, since that could be any reward.
-pub(super) fn read_own(ctx: &Context<'_>, raw: &str, asked: Option<&AccountId>, via: Via) -> Result<LiveReward> {
+pub(super) fn read_own(ctx: &Context<'_>, raw: &str, asked: Option<&AccountId>, via: ApiSource) -> Result<LiveReward> {
     own(raw, asked, ctx.advocate.tenant(), ctx.mapping, via)
 }
 
@@ -286,7 +286,7 @@ pub(super) fn own(
     asked: Option<&AccountId>,
     tenant: &str,
     mapping: &Mapping,
-    via: Via,
+    via: ApiSource,
 ) -> Result<LiveReward> {
     #[derive(Deserialize)]
     struct Wire {
@@ -333,7 +333,9 @@ impl Look {
     /// have happened to it.
     pub fn check_sources(&self) -> Result<()> {
         let is_by_another = |(known, place): &(Known, Place)| match place {
-            Place::Home(live) | Place::Elsewhere(live) => known.via == Via::GraphQl && live.via != Via::GraphQl,
+            Place::Home(live) | Place::Elsewhere(live) => {
+                known.via == ApiSource::GraphQl && live.via != ApiSource::GraphQl
+            }
             Place::Missing => false,
         };
         if !self.found.iter().any(is_by_another) {
@@ -347,7 +349,7 @@ impl Look {
 impl LiveReward {
     /// As [`snapshot`], with the API that it was read by.
     pub fn snapshot(&self, now_ms: i64) -> Snapshot {
-        Snapshot { by_graphql: self.via == Via::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
+        Snapshot { by_graphql: self.via == ApiSource::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
     }
 
     /// Whether it names another action than this one, or another order if there is no action.

@@ -16,7 +16,7 @@ use super::live::{AccountLook, Known, Look, Place, keep_what_stands, listed, own
 use crate::error::Result;
 use crate::extract::Mapping;
 use crate::model::{AccountId, ActionId, RewardId, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::State;
 use crate::vendor::reward_text;
 
@@ -185,7 +185,7 @@ impl Case {
         let known = |id| Known {
             reward_id: RewardId::new(format!("r{id}")),
             account_id: AccountId::new(account(id)),
-            via: Via::Rest,
+            via: ApiSource::Rest,
         };
         (0..self.before.len()).map(known).collect()
     }
@@ -198,7 +198,7 @@ impl Case {
         for (place, list) in self.lists.iter().enumerate() {
             let id = AccountId::new(account(place));
             if known.iter().any(|known| known.account_id == id) {
-                let read = |said: &Statement| own(&said.json(), Some(&id), TENANT, &mapping, Via::Rest);
+                let read = |said: &Statement| own(&said.json(), Some(&id), TENANT, &mapping, ApiSource::Rest);
                 let rewards = list.iter().map(read).collect::<Result<_>>()?;
                 accounts.push(AccountLook { account: id, rewards: Some(rewards), asked_at: now });
             }
@@ -210,7 +210,7 @@ impl Case {
                 (Some(place), _) => place,
                 (None, None) => Place::Missing,
                 (None, Some(said)) => match reward_text(&Bytes::from(said.json()), &known.reward_id) {
-                    Some(raw) => Place::of(own(&raw, None, TENANT, &mapping, Via::Rest)?, &known),
+                    Some(raw) => Place::of(own(&raw, None, TENANT, &mapping, ApiSource::Rest)?, &known),
                     None => return Ok(Decision::Stay),
                 },
             };
