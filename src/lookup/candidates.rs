@@ -108,7 +108,7 @@ mod tests {
     use crate::extract::{self, Mapping};
     use crate::model::AccountId;
     use crate::store::Identity;
-    use crate::store::index::{Index, NewRun, ReadReward, RewardRows};
+    use crate::store::index::{Index, NewRun, ReadReward, RewardListPage};
 
     fn indexed(orders: &[&str]) -> (TempDir, IndexReader) {
         let dir = TempDir::new().expect("a folder");
@@ -121,7 +121,7 @@ mod tests {
             let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
             (account.clone(), ReadReward::new(extracted, &raw))
         });
-        let page = RewardRows { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
+        let page = RewardListPage { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
         index.commit_rewards(run, &page, Timestamp::UNIX_EPOCH).expect("commits");
         let reader = IndexReader::open(&path, None).expect("opens").expect("exists");
         (dir, reader)

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::{self, Mapping};
 use crate::model::{AccountId, OrderId};
 use crate::report::grouped;
-use crate::store::index::{Index, ReadReward, Via};
+use crate::store::index::{ApiSource, Index, ReadReward};
 use crate::vendor::advocate::{Advocate, Rewards};
 use crate::vendor::graphql::{Graph, ListedReward, RewardPage, RewardQuery, Sort, UserEvent};
 
@@ -285,7 +285,7 @@ impl Search<'_> {
         for reward in rewards {
             let Some(account) = reward.account else { continue };
             let Ok(extracted) = extract::read(reward.raw.get(), &account, self.mapping) else { continue };
-            let read = ReadReward::new(extracted, reward.raw.get()).via(Via::GraphQl);
+            let read = ReadReward::new(extracted, reward.raw.get()).via(ApiSource::GraphQl);
             self.index.record_reward(&read, asked_at)?;
             kept += 1;
         }

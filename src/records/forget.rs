@@ -86,7 +86,7 @@ pub async fn run(
     let here = ledger.forget(account, &json!({ "ticket": ticket }), clock.now())?.unwrap_or_default();
     let index = if files.index.exists() {
         let mut index = Index::open(files.index, files.identity)?;
-        let buried = index.bury(&ledger.tombstones()?, clock.now())?;
+        let buried = index.import_tombstones(&ledger.tombstones()?, clock.now())?;
         Some(erase(&mut index, std::slice::from_ref(account), buried.erased, report)?)
     } else {
         None
@@ -110,7 +110,7 @@ pub fn apply_tombstones(files: &Files<'_>, create: bool, clock: &Clock, report: 
         return Ok(());
     }
     let mut index = Index::open(files.index, files.identity)?;
-    let buried = index.bury(&tombstones, clock.now())?;
+    let buried = index.import_tombstones(&tombstones, clock.now())?;
     if !buried.accounts.is_empty() {
         report.note("this index had forgotten accounts; they are deleted now");
         erase(&mut index, &buried.accounts, buried.erased, report)?;

@@ -24,7 +24,7 @@ use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::extract::Extracted;
 use crate::model::{Coverage, OrderId, RewardId, RewardState, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::{Event, FORGOTTEN, Ledger, NewRetraction, Retraction, Road, State};
 use crate::vendor::{CancelPermit, HostOptions, RewardCanceller, WriteOutcome};
 
@@ -134,7 +134,7 @@ async fn standing(ctx: &Context<'_>, reward_id: &RewardId) -> Result<Standing> {
         return Err(refused(format!("the vendor does not know reward {reward_id}; nothing was sent"))
             .hint("reward IDs are in `recoup lookup ORDER`"));
     };
-    let extracted = parse_reward(ctx, &raw, None, Via::Rest)?.extracted;
+    let extracted = parse_reward(ctx, &raw, None, ApiSource::Rest)?.extracted;
     let now_ms = ctx.vendor_now()?.as_millisecond();
     let why = match extracted.reward.state(now_ms) {
         RewardState::Pending | RewardState::Available if extracted.reward.cancellable == Some(false) => {
@@ -297,7 +297,7 @@ pub async fn read_again(ctx: &Context<'_>, before: &[Snapshot]) -> Result<Vec<Sn
     for was in before {
         rewards.push(match ctx.advocate.reward(&RewardId::new(was.reward_id.as_str())).await? {
             Some(raw) => {
-                let live = parse_reward(ctx, &raw, None, Via::Rest)?;
+                let live = parse_reward(ctx, &raw, None, ApiSource::Rest)?;
                 let account = live.extracted.reward.account_id.as_str();
                 // A reward in another account may be from another tenant or a cache.
                 if was.account_id != FORGOTTEN && account != was.account_id {

@@ -24,7 +24,7 @@ use crate::crash;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, RewardId, Target, VENDOR_TIME_INEXACT_MS};
 use crate::store::ProcessLock;
-use crate::store::index::{IndexedReward, Via};
+use crate::store::index::{ApiSource, IndexedReward};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 use crate::vendor::{ReferralAnswer, SubmissionStatus};
 
@@ -313,7 +313,7 @@ async fn read_rewards(ctx: &Context<'_>, ledger: &Ledger, retraction: &Retractio
         .map(|r| KnownReward {
             reward_id: RewardId::new(r.reward_id.as_str()),
             account_id: account(r),
-            via: if r.by_graphql { Via::GraphQl } else { Via::Rest },
+            via: if r.by_graphql { ApiSource::GraphQl } else { ApiSource::Rest },
         })
         .collect();
     let mut gone = Vec::new();

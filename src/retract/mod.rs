@@ -57,9 +57,9 @@ pub use options::{FollowSettings, Options, PACE, REREAD_FOR, RefundClaim, Submis
 use overrides::Override;
 use plan::{ActionPlan, Plan, Step};
 use receipt::Receipt;
+use request::{RetractRequest, RunOptions};
 pub use resend::PreviousAttempt;
 pub use reward_fetch::snapshot;
-use request::{RetractRequest, RunOptions};
 use send::Sender;
 pub use unknown_resolver::SubmissionLists;
 

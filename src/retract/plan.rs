@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lookup::{self, describe_coverage};
 use crate::model::program_rule::ProgramRule;
 use crate::model::{Coverage, OrderId, RewardId, Target};
-use crate::store::index::{IndexReader, IndexedReward, Via};
+use crate::store::index::{ApiSource, IndexReader, IndexedReward};
 use crate::store::ledger::{Event, Ledger, Retraction, Road, State};
 
 /// What the plan does with one action.
@@ -230,7 +230,7 @@ fn read_index(
     let mut actions = Vec::new();
     for target in targets.into_iter().filter(|target| only.is_none_or(|only| only == target)) {
         let rewards = rewards_of(index, &target, &matches)?;
-        let by_graphql = rewards.iter().filter(|indexed| indexed.via == Via::GraphQl);
+        let by_graphql = rewards.iter().filter(|indexed| indexed.via == ApiSource::GraphQl);
         let referrals = index.referral_ids(by_graphql.map(|indexed| &indexed.reward.reward_id))?;
         actions.push(IndexedAction { target, rewards, referrals });
     }

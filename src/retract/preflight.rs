@@ -20,7 +20,7 @@ use super::{Context, Options};
 use crate::error::{Kind, Result};
 use crate::model::decimal::Decimal;
 use crate::model::{Coverage, LinkKind, OrderId, Reward, Target};
-use crate::store::index::{IndexedReward, ReadReward, Via};
+use crate::store::index::{ApiSource, IndexedReward, ReadReward};
 
 pub struct Inputs<'a> {
     pub order_id: &'a OrderId,
@@ -52,7 +52,8 @@ pub async fn preflight(ctx: &Context<'_>, question: Inputs<'_>, mut findings: Fi
         match place {
             Location::Home(live) if live.extracted.kind != LinkKind::Ambiguous && offers(live, target, indexed) => {
                 let is_linked = if is_link_unseen(live, indexed) {
-                    let from = if indexed.via == Via::Export { "an export" } else { "GraphQL, which does not answer" };
+                    let from =
+                        if indexed.via == ApiSource::Export { "an export" } else { "GraphQL, which does not answer" };
                     findings.warn(
                         Check::UnseenLink,
                         format!("reward {id}: its link is from {from}, and cannot be seen live"),
@@ -316,7 +317,7 @@ fn offers(live: &LiveReward, target: &Target, indexed: &IndexedReward) -> bool {
 
 /// Whether this API does not show links that another API has shown. Then their absence means nothing.
 fn is_link_unseen(live: &LiveReward, indexed: &IndexedReward) -> bool {
-    indexed.via != Via::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
+    indexed.via != ApiSource::Rest && live.via != indexed.via && live.extracted.kind == LinkKind::Neither
 }
 
 fn changed(findings: &mut Findings, what: &str) {

@@ -18,7 +18,7 @@ use super::reward_fetch::{
 use crate::error::Result;
 use crate::extract::Mapping;
 use crate::model::{AccountId, ActionId, RewardId, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::State;
 use crate::vendor::reward_text;
 
@@ -181,7 +181,7 @@ impl Case {
         let known = |id| KnownReward {
             reward_id: RewardId::new(format!("r{id}")),
             account_id: AccountId::new(account(id)),
-            via: Via::Rest,
+            via: ApiSource::Rest,
         };
         (0..self.before.len()).map(known).collect()
     }
@@ -195,7 +195,8 @@ impl Case {
         for (place, list) in self.lists.iter().enumerate() {
             let id = AccountId::new(account(place));
             if known.iter().any(|known| known.account_id == id) {
-                let read = |said: &Statement| parse_reward_of(&said.json(), Some(&id), TENANT, &mapping, Via::Rest);
+                let read =
+                    |said: &Statement| parse_reward_of(&said.json(), Some(&id), TENANT, &mapping, ApiSource::Rest);
                 let rewards = list.iter().map(read).collect::<Result<_>>()?;
                 accounts.push(FetchedAccount { account: id, rewards: Some(rewards), asked_at: now });
             }
@@ -207,7 +208,7 @@ impl Case {
                 (Some(place), _) => place,
                 (None, None) => Location::Missing,
                 (None, Some(said)) => match reward_text(&Bytes::from(said.json()), &known.reward_id) {
-                    Some(raw) => Location::of(parse_reward_of(&raw, None, TENANT, &mapping, Via::Rest)?, &known),
+                    Some(raw) => Location::of(parse_reward_of(&raw, None, TENANT, &mapping, ApiSource::Rest)?, &known),
                     None => return Ok(Conclusion::Stay),
                 },
             };

@@ -13,7 +13,7 @@ use super::reward_fetch::{FetchedAccount, FetchedRewards, LiveReward, Location, 
 use crate::error::{Kind, Result};
 use crate::extract::referral_id;
 use crate::model::{OrderId, ReferralState, RewardId, Target};
-use crate::store::index::{ReadReward, ReferralRead, Via};
+use crate::store::index::{ApiSource, ReadReward, ReferralRead};
 use crate::store::ledger::State;
 use crate::vendor::{Referral, ReferralAnswer};
 
@@ -173,8 +173,8 @@ async fn read(
     for id in ids {
         let place = answered.iter().position(|(answered, _)| answered == id);
         let (answer, via) = match place {
-            Some(place) => (answered.swap_remove(place).1, Via::GraphQl),
-            None => (by_rest(ctx, id).await?, Via::Rest),
+            Some(place) => (answered.swap_remove(place).1, ApiSource::GraphQl),
+            None => (by_rest(ctx, id).await?, ApiSource::Rest),
         };
         let snapshot = match answer {
             ReferralAnswer::Unreadable(why) => unreadable(id, why),
@@ -207,7 +207,7 @@ async fn unknown(
     ctx: &Context<'_>,
     about: ActionScope<'_>,
     referral: &Referral,
-    via: Via,
+    via: ApiSource,
     known: &[RewardId],
 ) -> Result<Option<Vec<LiveReward>>> {
     let mut fresh: Vec<LiveReward> = Vec::new();
@@ -220,7 +220,7 @@ async fn unknown(
         if is_known || about.belongs(&live) == Relation::Elsewhere {
             continue;
         }
-        if via == Via::Rest {
+        if via == ApiSource::Rest {
             match ctx.advocate.reward(&id).await {
                 Ok(Some(raw)) => match parse_reward_of(&raw, None, ctx.advocate.tenant(), ctx.mapping, via) {
                     Ok(read) => live = read,

@@ -17,7 +17,7 @@ use super::proof::{MISSING, Snapshot};
 use crate::error::{Error, Kind, Result};
 use crate::extract::{Extracted, Mapping, read};
 use crate::model::{AccountId, Link, LinkKind, Reward, RewardId, RewardState, Target};
-use crate::store::index::Via;
+use crate::store::index::ApiSource;
 use crate::store::ledger::FORGOTTEN;
 use crate::vendor::graphql::Graph;
 use crate::vendor::{ReferralAnswer, Rewards};
@@ -27,14 +27,14 @@ pub struct KnownReward {
     pub reward_id: RewardId,
     pub account_id: AccountId,
     /// The API that showed its link. Another API may not show it.
-    pub via: Via,
+    pub via: ApiSource,
 }
 
 #[derive(Debug, Clone)]
 pub struct LiveReward {
     pub raw: String,
     pub extracted: Extracted,
-    pub via: Via,
+    pub via: ApiSource,
 }
 
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ pub async fn fetch(ctx: &Context<'_>, known: &[KnownReward], referrals: &[String
     for reward in known.iter().filter(|reward| reward.account_id.as_str() != FORGOTTEN) {
         if accounts.iter().all(|asked| asked.account != reward.account_id) {
             let by_graphql =
-                known.iter().any(|other| other.account_id == reward.account_id && other.via == Via::GraphQl);
+                known.iter().any(|other| other.account_id == reward.account_id && other.via == ApiSource::GraphQl);
             let asked = if by_graphql {
                 let referral = wanted.next();
                 let both = ask_by_graphql(ctx, &reward.account_id, known, referral).await?;
@@ -145,7 +145,7 @@ fn known_in_referrals(
         ReferralAnswer::Read(referral) => referral.rewards.as_slice(),
         ReferralAnswer::Unreadable(_) => &[],
     });
-    let read = rewards.filter_map(|raw| parse_reward(ctx, raw.get(), None, Via::GraphQl).ok());
+    let read = rewards.filter_map(|raw| parse_reward(ctx, raw.get(), None, ApiSource::GraphQl).ok());
     let of_known = read.filter(|live| known.iter().any(|known| known.reward_id == live.extracted.reward.reward_id));
     let asked_at = ctx.clock.now();
     let account = |live: LiveReward| {
@@ -220,8 +220,8 @@ async fn ask(ctx: &Context<'_>, account: &AccountId) -> Result<FetchedAccount> {
     let rewards = match ctx.advocate.rewards(account, None).await? {
         Rewards::NoSuchAccount => None,
         Rewards::Listed(list) => {
-            let parse_reward_of = |raw: Box<RawValue>| parse_reward(ctx, raw.get(), Some(account), Via::Rest);
-            Some(list.into_iter().map(parse_reward_of).collect::<Result<_>>()?)
+            let parse = |raw: Box<RawValue>| parse_reward(ctx, raw.get(), Some(account), ApiSource::Rest);
+            Some(list.into_iter().map(parse).collect::<Result<_>>()?)
         }
     };
     Ok(FetchedAccount { account: account.clone(), rewards, asked_at })
@@ -250,29 +250,31 @@ async fn ask_by_graphql(
         },
     };
     let Graph::Answer((listed, referral)) = answer else { return Ok(None) };
-    let (parse_reward_of, others): (Vec<_>, Vec<_>) =
+    let (own, others): (Vec<_>, Vec<_>) =
         listed.into_iter().partition(|reward| reward.account.as_ref() == Some(account));
-    let is_asked = |id: &RewardId| {
-        known.iter().any(|known| known.reward_id == *id) || parse_reward_of.iter().any(|reward| reward.id == *id)
-    };
+    let is_asked =
+        |id: &RewardId| known.iter().any(|known| known.reward_id == *id) || own.iter().any(|reward| reward.id == *id);
     if others.iter().any(|reward| reward.account.is_none() || is_asked(&reward.id)) {
         return Err(foreign("another account"));
     }
-    let parse_reward_of =
-        parse_reward_of.iter().map(|reward| parse_reward(ctx, reward.raw.get(), Some(account), Via::GraphQl));
-    let looked =
-        FetchedAccount { account: account.clone(), rewards: Some(parse_reward_of.collect::<Result<_>>()?), asked_at };
+    let parsed = own.iter().map(|reward| parse_reward(ctx, reward.raw.get(), Some(account), ApiSource::GraphQl));
+    let looked = FetchedAccount { account: account.clone(), rewards: Some(parsed.collect::<Result<_>>()?), asked_at };
     Ok(Some((looked, referral)))
 }
 
 async fn by_id(ctx: &Context<'_>, reward: &KnownReward) -> Result<Location> {
     let Some(raw) = ctx.advocate.reward(&reward.reward_id).await? else { return Ok(Location::Missing) };
-    Ok(Location::of(parse_reward(ctx, &raw, None, Via::Rest)?, reward))
+    Ok(Location::of(parse_reward(ctx, &raw, None, ApiSource::Rest)?, reward))
 }
 
 /// Parses a reward and checks its tenant and, if `asked` is given, its account. A reward that cannot be parsed is an error,
 /// because it could be any reward.
-pub(super) fn parse_reward(ctx: &Context<'_>, raw: &str, asked: Option<&AccountId>, via: Via) -> Result<LiveReward> {
+pub(super) fn parse_reward(
+    ctx: &Context<'_>,
+    raw: &str,
+    asked: Option<&AccountId>,
+    via: ApiSource,
+) -> Result<LiveReward> {
     parse_reward_of(raw, asked, ctx.advocate.tenant(), ctx.mapping, via)
 }
 
@@ -281,7 +283,7 @@ pub(super) fn parse_reward_of(
     asked: Option<&AccountId>,
     tenant: &str,
     mapping: &Mapping,
-    via: Via,
+    via: ApiSource,
 ) -> Result<LiveReward> {
     #[derive(Deserialize)]
     struct Wire {
@@ -327,7 +329,9 @@ impl FetchedRewards {
     /// An error if a reward was read by GraphQL before and by Get Rewards now, which does not show every redemption.
     pub fn check_sources(&self) -> Result<()> {
         let is_by_another = |(known, place): &(KnownReward, Location)| match place {
-            Location::Home(live) | Location::Elsewhere(live) => known.via == Via::GraphQl && live.via != Via::GraphQl,
+            Location::Home(live) | Location::Elsewhere(live) => {
+                known.via == ApiSource::GraphQl && live.via != ApiSource::GraphQl
+            }
             Location::Missing => false,
         };
         if !self.found.iter().any(is_by_another) {
@@ -340,7 +344,7 @@ impl FetchedRewards {
 
 impl LiveReward {
     pub fn snapshot(&self, now_ms: i64) -> Snapshot {
-        Snapshot { by_graphql: self.via == Via::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
+        Snapshot { by_graphql: self.via == ApiSource::GraphQl, ..snapshot(&self.extracted.reward, now_ms) }
     }
 
     /// Whether it names another action; if the target has none, another order.

@@ -247,7 +247,7 @@ mod tests {
     use serde_json::json;
     use tempfile::TempDir;
 
-    use super::super::{Erased, Index, IndexReader, NewRun, ReadReward, RewardRows, RunKey, moment};
+    use super::super::{Erased, Index, IndexReader, NewRun, ReadReward, RewardListPage, RunKey, moment};
     use super::*;
     use crate::extract::{self, Mapping};
     use crate::model::{AccountId, ActionId, OrderId};
@@ -269,7 +269,7 @@ mod tests {
             let extracted = extract::read(&raw, &account, &Mapping::default()).expect("a reward");
             (account.clone(), ReadReward::new(extracted, &raw))
         });
-        let page = RewardRows { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
+        let page = RewardListPage { rewards: rewards.collect(), unusable: 0, cursor: "{}".to_owned() };
         index.commit_rewards(run, &page, moment(ms)).expect("commits");
     }
 

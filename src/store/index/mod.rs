@@ -40,19 +40,19 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use accounts::{FailedAccount, Page, PageCommitted, Unread, fingerprint};
 pub use forget::Erased;
-pub use indexed_snapshot::Copied;
+pub use indexed_snapshot::IndexedSnapshot;
 pub use jobs::JobRow;
 pub use lookups::{IndexedReward, Match};
-pub use passes::{Sweep, SweepEnd, SweepVerdict};
+pub use passes::{ListPass, PassEvidence, PassResult};
 pub use program_rules::RuleRead;
 pub use raw_json::Reextracted;
 pub use referrals::ReferralRead;
 pub use refusals::Refusal;
-pub use reward_pages::{RewardRows, RowsCommitted, Unseen};
-pub use rewards::{AccountAnswer, AccountRead, Entry, ReadReward, Via};
-pub use runs::{FindingCount, NewRun, Run, RunKey, RunState};
+pub use reward_pages::{RewardListCommitted, RewardListPage, Unseen};
+pub use rewards::{AccountAnswer, AccountRead, ApiSource, Entry, ReadReward};
+pub use runs::{NewRun, PatternCount, Run, RunKey, RunState};
 pub use sums::renew_reward_sums;
-pub use tombstones::Buried;
+pub use tombstones::ImportedTombstones;
 pub use vendor_clock::{ClockOffset, JudgedBy, JudgedNow};
 
 use batch::{Batch, CounterDeltas};
