@@ -43,6 +43,12 @@ pub(crate) struct WriteKind {
     pub(crate) lacking: &'static str,
 }
 
+/// The body of an answer that says that the vendor accepted the request.
+pub(crate) struct AcceptedBody {
+    /// The vendor's link to the submission, if there is one.
+    pub(crate) queued_uri: Option<String>,
+}
+
 /// What is certain about one request that changes something at the vendor. The ledger and the receipt are written from it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -123,14 +129,14 @@ impl SingleWriter {
         self.pacer.admit(None).await
     }
 
-    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx. It returns the link to the submission, if there is
-    /// one, and `None` unless the body says that the vendor accepted the request.
+    /// Sends one request and judges the answer. `accepted` reads the body of a 2xx. It returns `None` unless the body says that the
+    /// vendor accepted the request.
     pub(crate) async fn send(
         &self,
         permit: &Permit,
         kind: WriteKind,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
-        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+        accepted: impl Fn(&[u8]) -> Option<AcceptedBody>,
     ) -> WriteOutcome {
         let token = self.keyring.token();
         let mut result = self.send_once(kind, &request, &token).await;
@@ -159,7 +165,7 @@ impl SingleWriter {
         permit: &Permit,
         kind: WriteKind,
         result: Result<Answer, Failure>,
-        accepted: impl Fn(&[u8]) -> Option<Option<String>>,
+        accepted: impl Fn(&[u8]) -> Option<AcceptedBody>,
     ) -> WriteOutcome {
         let now = self.clock.now();
         let Answer { status, headers, body } = match result {
@@ -189,7 +195,7 @@ impl SingleWriter {
         permit.report(health(outcome), until);
         let text = read.map(|body| String::from_utf8_lossy(body).into_owned());
         match (verdict, accepted) {
-            (WriteVerdict::Queued, Some(queued_uri)) => {
+            (WriteVerdict::Queued, Some(AcceptedBody { queued_uri })) => {
                 let last_segment = |uri: &String| uri.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
                 let batch_id = queued_uri.as_ref().and_then(last_segment);
                 WriteOutcome::Accepted { queued_uri, batch_id, body: text.unwrap_or_default() }
