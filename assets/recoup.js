@@ -1,6 +1,6 @@
-// What makes the page better with a script. Everything works without it.
+// Improvements for browsers with scripts. Every page works without them.
 
-// Enter sends a field of one line, Shift+Enter begins another; "/" goes to the field.
+// Enter submits the field, Shift+Enter starts a new line, and "/" focuses the field.
 for (const field of document.querySelectorAll("[data-enter=send]")) {
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -19,12 +19,12 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// Parts that take a moment: the verdict of an order, asked for once the page is there.
+// Slow fragments, such as the preflight of an order, are loaded after the page.
 for (const place of document.querySelectorAll("[data-part]")) {
   place.setAttribute("aria-busy", "true");
   fetch(place.dataset.part, { headers: { accept: "text/html" } })
     .then(async (answer) => {
-      // A session that has ended leads to another page, which is no part of this one.
+      // An ended session redirects to the login page, which must not be inserted here.
       if (answer.ok && !answer.redirected) {
         place.innerHTML = await answer.text();
       }
@@ -33,7 +33,7 @@ for (const place of document.querySelectorAll("[data-part]")) {
     .finally(() => place.removeAttribute("aria-busy"));
 }
 
-// The receipt, as the ledger goes on.
+// Live updates of the receipt.
 for (const place of document.querySelectorAll("[data-live]")) {
   const source = new EventSource(place.dataset.live);
   const show = (event) => {
@@ -50,7 +50,7 @@ for (const place of document.querySelectorAll("[data-live]")) {
   });
 }
 
-// A form that sends something is sent once.
+// A form is submitted only once.
 for (const form of document.querySelectorAll("form[data-once]")) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) {
@@ -64,7 +64,7 @@ for (const form of document.querySelectorAll("form[data-once]")) {
   });
 }
 
-// Back in the browser's history a form can be sent again; the ledger knows what was sent.
+// A page from the browser's history may be out of date.
 addEventListener("pageshow", (event) => {
   if (event.persisted) {
     location.reload();
@@ -83,20 +83,20 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
-// A batch on its way: the page is read again, and only what has changed is put in.
-for (const place of document.querySelectorAll("[data-again]")) {
-  const again = async () => {
-    const answer = await fetch(place.dataset.again);
+// A running batch: fetches the page again and replaces only the changed part.
+for (const place of document.querySelectorAll("[data-reload]")) {
+  const reload = async () => {
+    const answer = await fetch(place.dataset.reload);
     if (!answer.ok || answer.redirected) {
       return;
     }
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(place.id);
-    if (!fresh?.dataset.again) {
+    if (!fresh?.dataset.reload) {
       location.reload();
       return;
     }
     place.innerHTML = fresh.innerHTML;
-    setTimeout(again, 1500);
+    setTimeout(reload, 1500);
   };
-  setTimeout(again, 1500);
+  setTimeout(reload, 1500);
 }

@@ -14,10 +14,10 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::Mapping;
 use crate::model::{Actor, OrderId};
 use crate::report::Report;
-use crate::retract::{self, Follows, WriterSettings};
+use crate::retract::request::{RetractRequest, RunOptions};
+use crate::retract::{self, FollowSettings, WriterSettings};
 use crate::store::Identity;
 use crate::store::index::IndexReader;
-use crate::store::ledger::Road;
 use crate::vendor::{Advocate, Brand, Credentials, HostOptions, IR_VERSION, Secret};
 use crate::{crawl, lookup};
 
@@ -94,20 +94,17 @@ pub async fn run(participants: u64, seed: u64, report: &Report, stop: &Cancellat
         session: retract::Session::default(),
     };
     let minute = Duration::from_mins(1);
-    let follows = Follows {
+    let follows = FollowSettings {
         wait: minute,
         first_poll: Duration::from_millis(200),
         max_poll: Duration::from_secs(1),
         settle: minute,
-        ..Follows::default()
+        ..FollowSettings::default()
     };
-    let options = retract::Options {
-        reason: Some("demo".to_owned()),
-        yes: true,
-        ..retract::Options::new(Road::Reversal, "RETRACTION".to_owned(), minute, follows)
-    };
+    let request = RetractRequest { reason: Some("demo".to_owned()), ..RetractRequest::new(order_id) };
+    let run = RunOptions { dry_run: false, yes: true, max_index_age: minute, follows };
     let writer = WriterSettings { host: host("/Advertisers")?, ir_version: IR_VERSION.to_owned(), lock_wait: minute };
-    let receipt = retract::run(&ctx, &writer, &order_id, &options).await?;
+    let receipt = retract::run(&ctx, &writer, &request, &run).await?;
     report.note("5. the receipt");
     report.object(&receipt)?;
     for line in receipt.lines() {

@@ -2,52 +2,50 @@
 
 use clap::{Args, Subcommand};
 
-/// `recoup approval`.
 #[derive(Debug, Subcommand)]
 pub enum ApprovalCommand {
-    /// What waits for a second person, and what became of the rest
+    /// List requests that wait for approval
     List {
-        /// Also those that are at an end
+        /// Also those that are decided, used or expired
         #[arg(long)]
         all: bool,
     },
-    /// Say yes to what somebody else has asked for; they then run the same command again
+    /// Approve the request of another person, who then repeats their command
     Approve(DecideArgs),
-    /// Say no
+    /// Decline a request
     Decline(DecideArgs),
-    /// Take back what you have asked for or approved
+    /// Withdraw what you have requested or approved
     Withdraw(DecideArgs),
-    /// Show what needs a second person, or set it for everybody who uses this ledger
+    /// Show which requests need approval, or set it for everyone who uses this ledger
     Limits(LimitsArgs),
 }
 
-/// Which approval, and why.
 #[derive(Debug, Args)]
 pub struct DecideArgs {
-    /// Its number
+    /// The number of the approval
     #[arg(value_name = "ID")]
     pub id: i64,
-    /// In your words; stays in the ledger
+    /// The reason, in your own words; the ledger keeps it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
 
-/// What needs a second person. What is not named here does not.
+/// Which requests need approval. A limit that is not named is removed.
 #[derive(Debug, Args)]
 pub struct LimitsArgs {
-    /// Everything that is sent
+    /// Every retraction and adjustment
     #[arg(long)]
     pub always: bool,
-    /// Every override, and whatever is sent again
+    /// Every override, and every retraction that is sent again
     #[arg(long)]
     pub overrides: bool,
-    /// More orders at once than this
+    /// More orders than this at once
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// More value at once than this, in any unit of the rewards
+    /// More value than this at once, in any unit of the rewards
     #[arg(long, value_name = "N")]
     pub value: Option<u64>,
-    /// Nothing: take every limit away
+    /// Nothing: remove every limit
     #[arg(long, conflicts_with_all = ["always", "overrides", "count", "value"])]
     pub none: bool,
 }

@@ -1,13 +1,10 @@
-//! Commands and flags as types; nothing else.
-//!
-//! What a flag means is decided in `config` and in the use cases. No flag may carry a secret, and no flag may be here that
-//! does nothing.
+//! Commands and flags as types. `config` and the use cases decide what a flag means. No flag carries a secret.
 
 mod adjust;
 mod approval;
 mod batch;
 mod file;
-mod paper;
+mod generate;
 mod quota;
 mod reconcile;
 mod records;
@@ -28,7 +25,7 @@ pub use adjust::AdjustArgs;
 pub use approval::{ApprovalCommand, DecideArgs, LimitsArgs};
 pub use batch::{BatchArgs, WatchCommand};
 pub use file::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs};
-pub use paper::{CompletionsArgs, ManArgs};
+pub use generate::{CompletionsArgs, ManArgs};
 pub use quota::{QuotaClearArgs, QuotaCommand, QuotaHost};
 pub use reconcile::ReconcileArgs;
 pub use records::{
@@ -49,188 +46,180 @@ pub use webhook::{AddressArgs, WebhookCommand};
 #[derive(Debug, Parser)]
 #[command(name = "recoup", version, arg_required_else_help = true, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
-    /// The flags of every command.
     #[command(flatten)]
     pub global: GlobalFlags,
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Do the whole job against a built-in simulator: crawl, look up, retract, prove. Needs no account
+    /// Run the whole job against a built-in simulator: crawl, look up, retract, confirm. Needs no account
     Demo(DemoArgs),
-    /// Serve both vendor APIs from this machine, to try, train and test
+    /// Simulate both vendor APIs on this machine, to try, train and test
     Simulate(Box<impact_simulator::Options>),
-    /// Check credentials, scopes, both hosts, the clock, the mapping and both files, and say what to do
+    /// Check credentials, scopes, both hosts, the clock, the mapping and both files
     Doctor,
-    /// Build or refresh the index: every participant's rewards, once. An unfinished run goes on
+    /// Build or refresh the index of all rewards. An unfinished run is resumed
     Crawl(CrawlArgs),
-    /// Say what is known of an order, as of when, and how sure
+    /// Look up an order: what is known, as of when, and how certain
     Lookup(LookupArgs),
-    /// Take the rewards of an order back: check, show, confirm, send once, prove
+    /// Take back the rewards of an order: check, show, confirm, send once, verify
     Retract(Box<RetractArgs>),
-    /// Change an action after a partial refund, item by item: check, show before and after, confirm, send once, follow
+    /// Change an action after a partial refund, item by item: check, show, confirm, send once, follow
     Adjust(Box<AdjustArgs>),
-    /// Retract by the vendor's reversal file, which you hand in yourself: write it, check it, release what was not handed in
+    /// Retract with the vendor's reversal file, which you hand in yourself
     File(FileArgs),
-    /// Carry retractions that are still open forward, by reading only
+    /// Update open retractions by reading their rewards; sends nothing
     Verify(VerifyArgs),
-    /// Refunds whose orders nobody has seen yet
+    /// Manage refunded orders that are not in the index yet
     #[command(subcommand)]
     Watch(WatchCommand),
-    /// Cancel one reward by its ID: the last resort where a retraction did not reach it. Does not reverse the action
+    /// Cancel one reward by its ID, if a retraction did not cancel it. Does not reverse the action
     CancelReward(CancelRewardArgs),
-    /// How a shop's file is read: format, columns, one decision for each order
+    /// Show how a shop's file is read: format, columns, one decision for each order
     #[command(subcommand)]
     Refunds(RefundsCommand),
-    /// Compare the shop's refunds with rewards and ledger: what is still rewarded, what is proven, what is lost
+    /// Compare the shop's refunds with rewards and ledger
     Reconcile(Box<ReconcileArgs>),
-    /// Freshness, coverage, runs and open retractions
+    /// Show freshness, coverage, runs and open retractions
     Status(StatusArgs),
-    /// What makes recoup wait for a host, and ending it
+    /// Show or clear what makes recoup wait for a host
     #[command(subcommand)]
     Quota(QuotaCommand),
-    /// What `recoup serve` does by itself: when, and how it went; or one of it now
+    /// List the jobs that `recoup serve` runs on schedule, or run one now
     #[command(subcommand)]
     Schedule(ScheduleCommand),
-    /// Let the vendor say which accounts have changed
+    /// Manage webhooks, by which the vendor names accounts that have changed
     #[command(subcommand)]
     Webhook(WebhookCommand),
-    /// Who may use the page and the API
+    /// Manage users of the page and the API
     #[command(subcommand)]
     User(UserCommand),
-    /// The second person: what waits for one, yes or no, and what needs one
+    /// Manage approvals by a second person
     #[command(subcommand)]
     Approval(ApprovalCommand),
-    /// One address for the support team: page, JSON API, schedule, webhooks, metrics
+    /// Run the service for the support team: page, JSON API, schedule, webhooks, metrics
     Serve(ServeArgs),
-    /// Is the ledger what was written, and what is in it
+    /// Verify or export the ledger
     Audit(AuditArgs),
-    /// Copy both files, consistently, while everything runs
+    /// Copy index and ledger while other commands run
     Backup(BackupArgs),
-    /// What a ledger needs after a restore
+    /// Accept a restored ledger
     Ledger(LedgerArgs),
-    /// Take an account out of both files, for good
+    /// Remove an account from both files permanently
     Forget(ForgetArgs),
-    /// Write down that a retraction was a mistake, and say what to issue again
+    /// Record that a retraction was a mistake, and show what to issue again
     Mistake(MistakeArgs),
-    /// Completions for a shell, on standard output
+    /// Print completions for a shell
     Completions(CompletionsArgs),
-    /// Man pages
+    /// Print or write man pages
     Man(ManArgs),
 }
 
-/// Flags of `recoup demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// How many participants to simulate
+    /// Number of simulated participants
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub participants: u64,
-    /// Another seed, other data
+    /// Another seed generates other data
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 }
 
-/// Where a crawl reads from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Source {
-    /// Ask a few questions, price each way, take the cheapest that is complete
+    /// Send a few requests to price each source, then use the cheapest complete one
     Auto,
-    /// The vendor's own way: list participants, then Get Rewards for each account
+    /// The vendor's documented way: list participants, then Get Rewards for each account
     Participants,
-    /// All rewards of the tenant by GraphQL; refreshes by what was modified
+    /// All rewards of the tenant by GraphQL; a refresh reads what was modified
     Graphql,
-    /// A REWARD export, then Get Rewards for the accounts in it; refreshes by what was modified
+    /// A REWARD export, then Get Rewards for its accounts; a refresh reads what was modified
     Export,
 }
 
-/// Flags of `recoup crawl`.
 #[derive(Debug, Args)]
 pub struct CrawlArgs {
-    /// Where to read from
+    /// The source to read from
     #[arg(long, value_enum, default_value = "auto")]
     pub source: Source,
-    /// Say what each way would cost and which would be taken, and stop
+    /// Show what each source would cost and which would be used, and stop
     #[arg(long, conflicts_with = "source")]
     pub plan: bool,
-    /// Read everything: begin a new run where an unfinished one could go on, or a refresh would do
+    /// Read everything in a new run, even if a run could be resumed or a refresh would do
     #[arg(long)]
     pub full: bool,
-    /// In a refresh, also read accounts again so that no reading gets older than this [default: none for its age]
+    /// In a refresh, also read accounts again that were last read longer ago than this [default: no age limit]
     #[arg(long, value_name = "TIME")]
     pub reread_after: Option<Span>,
-    /// Requests in flight at most [default: 8]
+    /// The most requests in flight [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub concurrency: Option<u32>,
-    /// Requests at most, as 10/s, 300/m or 1000/h [default: no limit until the vendor names one]
+    /// The request rate, such as 10/s, 300/m or 1000/h [default: no limit until the vendor names one]
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
-    /// Participants a page [default: 100]
+    /// Participants per page [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub page_size: Option<u32>,
-    /// Wait for the vendor's limit at most this long; beyond it save the state and exit 8 [default: 1h]
+    /// The longest wait for the vendor's limit; beyond it, save the state and exit 8 [default: 1h]
     #[arg(long, value_name = "TIME")]
     pub max_wait: Option<Span>,
-    /// Do not wait for the vendor's limit at all: save the state and exit 8, as --max-wait 0s
+    /// Do not wait for the vendor's limit, but save the state and exit 8; the same as --max-wait 0s
     #[arg(long, conflicts_with = "max_wait")]
     pub park: bool,
-    /// Send at most this many requests; then save the state and exit 8
+    /// The most requests to send; then save the state and exit 8
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_requests: Option<u64>,
-    /// Start no request from this local time of day on (its next occurrence), or from this moment on; then exit 8
+    /// Start no request after this time: the next occurrence of a local time of day, or a timestamp. Then exit 8
     #[arg(long, value_name = "06:00")]
     pub until: Option<Until>,
-    /// Where another crawl is running on this database, wait for its end instead of leaving
+    /// If another crawl is running on this database, wait until it ends
     #[arg(long)]
     pub wait_for_lock: bool,
-    /// Read no network: extract again from the stored raw rewards, with the mapping as it is configured now
+    /// Send no requests: extract links again from the stored raw rewards, with the present mapping
     #[arg(long, conflicts_with_all = ["full", "plan", "reread_after", "concurrency", "rate", "page_size", "max_wait", "park", "max_requests", "until"])]
     pub from_raw: bool,
 }
 
-/// Flags of `recoup lookup`.
 #[derive(Debug, Args)]
 pub struct LookupArgs {
-    /// Order IDs, exactly as the shop writes them, several in one argument if need be; an ActionId, a reward ID or a
-    /// participant's ID lead to their orders; - reads one per line from standard input
+    /// Order IDs, exactly as the shop writes them; one argument may hold several. An ActionId, a reward ID or a participant's ID
+    /// leads to its orders. - reads one order ID per line from standard input
     #[arg(value_name = "ORDER", required = true)]
     pub orders: Vec<String>,
-    /// Ask the vendor about this participant (e-mail address, user ID or account ID) first; needs no crawl
+    /// Read this participant (e-mail address, user ID or account ID) from the vendor first; needs no crawl
     #[arg(long, value_name = "EMAIL|ID")]
     pub participant: Option<String>,
-    /// Ask the vendor for orders that the index does not have: directly where that is possible, else by reading what is newest
+    /// Ask the vendor for orders that the index does not have: directly if possible, or by reading the newest rewards
     #[arg(long)]
     pub live: bool,
-    /// Requests at most for each order that is looked for with --live [default: 100]
+    /// The most requests for each order with --live [default: 100]
     #[arg(long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub live_requests: Option<u64>,
-    /// Where the vendor is asked, do not wait for its limit: exit 8
+    /// Do not wait for the vendor's limit, but exit 8
     #[arg(long)]
     pub park: bool,
 }
 
-/// Flags of `recoup status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// List the accounts that the last run could not read (account IDs are often e-mail addresses)
+    /// List accounts that the last run could not read (account IDs are often e-mail addresses)
     #[arg(long)]
     pub failed_accounts: bool,
     /// Show one retraction with all its events
     #[arg(long, value_name = "ID")]
     pub retraction: Option<i64>,
-    /// Exit 1 where a person must hear of it: a stale index, overdue retractions, refused credentials
+    /// Exit 1 if something needs attention: a stale index, overdue retractions, refused credentials
     #[arg(long, conflicts_with = "retraction")]
     pub check: bool,
-    /// With --check: how old the index may be [default: 26h]
+    /// With --check: the maximum age of the index [default: 26h]
     #[arg(long, value_name = "TIME", requires = "check")]
     pub max_age: Option<Span>,
     /// How long a retraction may be open before it is overdue [default: 1d]
     #[arg(long, value_name = "TIME")]
     pub overdue: Option<Span>,
-    /// Write metrics for a textfile collector into this file
+    /// Write metrics for a textfile collector to this file
     #[arg(long, value_name = "FILE", conflicts_with = "retraction")]
     pub metrics_file: Option<PathBuf>,
 }

@@ -2,28 +2,25 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-/// `recoup quota`.
 #[derive(Debug, Subcommand)]
 pub enum QuotaCommand {
-    /// End a wait that a host has asked for and that cannot be right; every process on this index goes on at once
+    /// Clear an implausible wait that a host has asked for; every process on this index continues at once
     Clear(QuotaClearArgs),
 }
 
-/// Flags of `recoup quota clear`.
 #[derive(Debug, Args)]
 pub struct QuotaClearArgs {
     /// Only this host [default: both]
     #[arg(long, value_enum, value_name = "HOST")]
     pub host: Option<QuotaHost>,
-    /// Show what is held, and clear nothing
+    /// Show the waits and clear nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask; required where there is no terminal
+    /// Do not ask for confirmation; required without a terminal
     #[arg(long)]
     pub yes: bool,
 }
 
-/// A host of the vendor's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum QuotaHost {
     /// Rewards

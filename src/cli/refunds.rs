@@ -1,4 +1,4 @@
-//! Flags that say what the columns of a shop's file mean, and those of `recoup refunds`.
+//! Flags of `recoup refunds`, and the flags that explain the columns of a shop's file.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::refunds::{AmountMeans, ColumnMapping};
 
-/// What the columns of a file mean, where recoup cannot tell by itself.
+/// What the columns of a file mean, if recoup does not recognise them.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What the file's columns mean")]
 pub struct ColumnArgs {
@@ -19,34 +19,33 @@ pub struct ColumnArgs {
     /// The column with the amounts
     #[arg(long, value_name = "NAME")]
     pub amount_column: Option<String>,
-    /// What these amounts are
+    /// What the amounts are
     #[arg(long, value_name = "WHAT")]
     pub amount_means: Option<AmountMeans>,
-    /// The column with what the whole order cost
+    /// The column with the total of the order
     #[arg(long, value_name = "NAME")]
     pub total_column: Option<String>,
-    /// The column that says whether an order was refunded
+    /// The column with the status of the order
     #[arg(long, value_name = "NAME")]
     pub status_column: Option<String>,
-    /// The values of that column that mean refunded in full; any other value means not refunded
+    /// The statuses that mean refunded in full; every other status means not refunded
     #[arg(long, value_name = "VALUE", value_delimiter = ',')]
     pub refunded_when: Vec<String>,
     /// The column with the dates of the refunds
     #[arg(long, value_name = "NAME")]
     pub date_column: Option<String>,
-    /// A column that says nothing about the refund. May be repeated
+    /// A column that is not about the refund. May be repeated
     #[arg(long, value_name = "NAME")]
     pub ignore_column: Vec<String>,
-    /// What the vendor's order IDs have in front and those of the file lack, as '#'
+    /// A prefix of the vendor's order IDs that the file's order IDs lack, such as '#'
     #[arg(long, value_name = "TEXT")]
     pub order_prefix: Option<String>,
-    /// What the order IDs of the file have in front and the vendor's lack, as '#'
+    /// A prefix of the file's order IDs that the vendor's order IDs lack, such as '#'
     #[arg(long, value_name = "TEXT")]
     pub strip_order_prefix: Option<String>,
 }
 
 impl ColumnArgs {
-    /// What the flags explain.
     pub fn explained(&self) -> ColumnMapping {
         ColumnMapping {
             recognise_by: Vec::new(),
@@ -61,7 +60,6 @@ impl ColumnArgs {
         }
     }
 
-    /// Whether no flag was given.
     pub fn is_empty(&self) -> bool {
         self.explained().is_empty()
             && self.format.is_none()
@@ -70,25 +68,22 @@ impl ColumnArgs {
     }
 }
 
-/// `recoup refunds`.
 #[derive(Debug, Subcommand)]
 pub enum RefundsCommand {
-    /// Say how a file is read: its format, its columns, the decision for each order and why. Needs no index and no network
+    /// Show how a file is read: its format, its columns, and the decision for each order. Needs no index and no network
     Check(Box<RefundsCheckArgs>),
-    /// List the formats that are recognised
+    /// List the formats that recoup recognises
     Formats,
 }
 
-/// Flags of `recoup refunds check`.
 #[derive(Debug, Args)]
 pub struct RefundsCheckArgs {
     /// The shop's file, CSV or JSON; - reads standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// List every order, not only some of each decision
+    /// List every order, not only a few for each decision
     #[arg(long)]
     pub all: bool,
-    /// What its columns mean.
     #[command(flatten)]
     pub columns: ColumnArgs,
 }

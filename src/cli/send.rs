@@ -1,33 +1,30 @@
-//! The flags that the commands share that ask the vendor for something, or hand something in.
-//!
-//! Each means the same wherever it stands. What one command means otherwise is its own.
+//! Flags that several commands share; each means the same in all of them.
 
 use clap::Args;
 
 use crate::config::Span;
 use crate::retract::overrides::Override;
 
-/// What a person says to what is planned.
+/// A person's consent to what is planned.
 #[derive(Debug, Args)]
 pub struct ConsentArgs {
-    /// Why, in your words; stays in the ledger
+    /// The reason, in your own words; the ledger keeps it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// The ticket this belongs to; stays in the ledger
+    /// The ticket; the ledger keeps it
     #[arg(long, value_name = "T")]
     pub ticket: Option<String>,
-    /// Do not ask; required where there is no terminal
+    /// Do not ask for confirmation; required without a terminal
     #[arg(long)]
     pub yes: bool,
-    /// Go on in spite of this stop; name each one. The ledger keeps the names
+    /// Override this check. May be repeated; the ledger records each one
     #[arg(long = "override", value_name = "NAME", value_enum)]
     pub overrides: Vec<Override>,
 }
 
-/// How carefully something is sent, and how long it is followed.
+/// How something is sent, and how long it is followed.
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// What a person says to it.
     #[command(flatten)]
     pub consent: ConsentArgs,
     /// Do everything but send
@@ -36,7 +33,7 @@ pub struct SendArgs {
     /// How long to follow what was sent [default: 10m]
     #[arg(long, value_name = "TIME")]
     pub wait: Option<Span>,
-    /// Refuse where the order was last read longer ago than this [default: 7d]
+    /// Refuse an order that was last read longer ago than this [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub max_index_age: Option<Span>,
 }

@@ -1,4 +1,4 @@
-//! Flags of `recoup serve`, and of its schedule.
+//! Flags of `recoup serve` and `recoup schedule`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,29 +7,28 @@ use clap::{Args, Subcommand};
 
 use crate::schedule::Job;
 
-/// Flags of `recoup serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Where to listen; another address than this machine's own needs TLS or --behind-proxy; port 0 takes any that is free [default: 127.0.0.1:8080]
+    /// The address to listen on. An address that other machines reach needs TLS or --behind-proxy. Port 0 takes any free port
+    /// [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Certificate chain, PEM: the service speaks TLS itself
+    /// Certificate chain (PEM); the service then uses TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
-    /// The certificate's key, PEM
+    /// Private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// A reverse proxy that speaks TLS is in front: any address may be listened on, and cookies are for TLS alone
+    /// A reverse proxy in front provides TLS: any address is allowed, and cookies are only sent over TLS
     #[arg(long)]
     pub behind_proxy: bool,
 }
 
-/// `recoup schedule`.
 #[derive(Debug, Subcommand)]
 pub enum ScheduleCommand {
-    /// What runs when, when it last ran, and how that went
+    /// List the jobs with their next run and the result of the last one
     List,
-    /// Run one job now, unless a process is at it
+    /// Run one job now, unless another process is running it
     Run {
         /// The job
         #[arg(value_enum)]

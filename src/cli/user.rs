@@ -5,12 +5,11 @@ use clap::{Args, Subcommand};
 use crate::access::{Right, Role};
 use crate::config::Span;
 
-/// `recoup user`.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Add a user; a password is made and printed once
+    /// Add a user; a password is generated and printed once
     Add(UserAddArgs),
-    /// Every user
+    /// List all users
     List,
     /// Give a user another role
     Role {
@@ -20,75 +19,73 @@ pub enum UserCommand {
         #[arg(value_enum)]
         role: Role,
     },
-    /// Disable a user: sessions, tokens and approvals end at once
+    /// Disable a user; their sessions, tokens and approvals end at once
     Disable {
         /// The user
         name: String,
-        /// Also where nobody who may manage users would be left
+        /// Also if no user who may manage users would be left
         #[arg(long)]
         yes: bool,
     },
-    /// Let a user sign in again; their tokens stay revoked
+    /// Enable a user again; their tokens stay revoked
     Enable {
         /// The user
         name: String,
     },
-    /// Give a user another password, and end their sessions
+    /// Give a user a new password, and end their sessions
     Rotate {
         /// The user
         name: String,
-        /// Read the password from the first line of standard input, instead of making one
+        /// Read the password from the first line of standard input instead of generating one
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Tokens of the API
+    /// Manage API tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// What was done to users and tokens, and by whom
+    /// List all changes to users and tokens, and who made them
     Log,
 }
 
-/// Flags of `recoup user add`.
 #[derive(Debug, Args)]
 pub struct UserAddArgs {
     /// The name: letters, digits, and . _ - @
     pub name: String,
-    /// What they are
+    /// The user's role
     #[arg(long, value_enum)]
     pub role: Role,
-    /// The operating system's user that is the same person: only then they may ask for, and give, an approval at the command line
+    /// The same person's user of the operating system; needed to request or give approvals at the command line
     #[arg(long, value_name = "USER")]
     pub os_user: Option<String>,
-    /// Read the password from the first line of standard input, instead of making one
+    /// Read the password from the first line of standard input instead of generating one
     #[arg(long)]
     pub password_stdin: bool,
 }
 
-/// `recoup user token`.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Make a token; it is printed once
+    /// Add a token; it is printed once
     Add {
-        /// Whose it is: it may do no more than they may
+        /// The user of the token, which may do no more than that user
         user: String,
-        /// What it is for
+        /// A name that says what the token is for
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// What it may be used for
+        /// What the token may be used for. May be repeated
         #[arg(long = "scope", value_name = "SCOPE", value_enum, required = true)]
         scopes: Vec<Right>,
-        /// When it ends
+        /// When the token expires
         #[arg(long, value_name = "TIME", default_value = "90d")]
         expires: Span,
     },
-    /// Every token, or those of one user
+    /// List all tokens, or those of one user
     List {
         /// The user
         user: Option<String>,
     },
-    /// End a token
+    /// Revoke a token
     Revoke {
-        /// Its number
+        /// The number of the token
         id: i64,
     },
 }

@@ -1,7 +1,7 @@
-//! `recoup adjust`: settings and flags → a receipt.
+//! `recoup adjust`: flags and settings → a receipt.
 
-use super::retract::{options, reads, writer};
-use super::{Context, End, warn_of_quota};
+use super::retract::{options, show_receipts, with_clients, writer};
+use super::{CommandContext, Exit};
 use crate::cli::AdjustArgs;
 use crate::config::Wishes;
 use crate::error::Result;
@@ -9,15 +9,14 @@ use crate::lookup;
 use crate::model::ActionId;
 use crate::model::budget::Purpose;
 use crate::retract;
-use crate::retract::adjust::wanted::{Wanted, change};
+use crate::retract::adjust::change_flags::{ChangeFlags, change};
 use crate::retract::adjust::{self, AdjustOptions};
 use crate::store::ledger::Road;
 
-pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> {
-    let Context { settings, report, .. } = context;
-    let identity = settings.identity()?;
+pub(super) async fn run(context: &CommandContext<'_>, args: AdjustArgs) -> Result<Exit> {
+    let CommandContext { settings, report, .. } = context;
     let within = args.send.wait.map(|span| span.0);
-    let wanted = Wanted { amounts: args.sku, quantities: args.quantity, deltas: args.delta, total: args.amount };
+    let wanted = ChangeFlags { amounts: args.sku, quantities: args.quantity, deltas: args.delta, total: args.amount };
     let options = AdjustOptions {
         plan: retract::Options {
             action_id: args.action_id.map(ActionId::new),
@@ -31,17 +30,7 @@ pub(super) async fn run(context: &Context<'_>, args: AdjustArgs) -> Result<End> 
     let order_id = lookup::order_id(&args.order)?;
     let writer = writer(settings, within)?;
     let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
-    let advocate = context.advocate(wishes)?;
-    let brand = context.brand(wishes)?;
-    let reads = reads(context, &identity, &advocate, &brand);
-    let receipt = adjust::run(&reads, &writer, &order_id, &options).await?;
-    report.object(&receipt)?;
-    for line in receipt.lines() {
-        report.line(line);
-    }
-    warn_of_quota(&advocate, &brand, report);
-    match receipt.problem() {
-        None => Ok(End::Done),
-        Some(problem) => Err(problem),
-    }
+    let receipt =
+        with_clients(context, wishes, async |ctx| adjust::run(ctx, &writer, &order_id, &options).await).await?;
+    show_receipts(context, &[receipt])
 }

@@ -1,16 +1,15 @@
-//! `recoup approval`: the second person at the command line, and what needs one.
+//! `recoup approval`: lists and decides approvals at the command line, and sets the limits above which one is needed.
 //!
-//! Who may is known by the operating system's user: it must be linked to a user of recoup with the right. Only where there is no
-//! user at all yet may anybody set the limits.
+//! The operating system's user must be linked to a user of recoup who has the right. Before the first user, anyone may set the limits.
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::access::{Access, Limits, Right};
 use crate::cli::{ApprovalCommand, DecideArgs, LimitsArgs};
 use crate::error::{Error, Kind, Result};
 use crate::report::table;
 use crate::store::ledger::{Ledger, Policy, Stage};
 
-pub(super) fn run(context: &Context<'_>, command: &ApprovalCommand) -> Result<End> {
+pub(super) fn run(context: &CommandContext<'_>, command: &ApprovalCommand) -> Result<Exit> {
     match command {
         ApprovalCommand::List { all } => list(context, *all),
         ApprovalCommand::Approve(args) => decide(context, args, Stage::Approved),
@@ -20,8 +19,8 @@ pub(super) fn run(context: &Context<'_>, command: &ApprovalCommand) -> Result<En
     }
 }
 
-fn list(context: &Context<'_>, all: bool) -> Result<End> {
-    let Context { settings, clock, report, .. } = context;
+fn list(context: &CommandContext<'_>, all: bool) -> Result<Exit> {
+    let CommandContext { settings, clock, report, .. } = context;
     let ledger = Ledger::open_read_only(&settings.ledger, settings.identity_if_set()?.as_ref())?;
     let mut approvals = ledger.map(|ledger| ledger.approvals(clock.now())).transpose()?.unwrap_or_default();
     approvals.retain(|one| all || matches!(one.stage, Stage::Asked | Stage::Approved));
@@ -29,7 +28,7 @@ fn list(context: &Context<'_>, all: bool) -> Result<End> {
         report.object(one)?;
     }
     if approvals.is_empty() {
-        report.note("nothing waits for a second person");
+        report.note("no request waits for approval");
     } else {
         let rows = approvals.iter().map(|one| {
             [
@@ -42,13 +41,13 @@ fn list(context: &Context<'_>, all: bool) -> Result<End> {
                 one.decided_by.clone().unwrap_or_default(),
             ]
         });
-        report.lines(table(["approval", "stage", "asked by", "at", "what", "why", "answered by"], rows));
+        report.lines(table(["approval", "stage", "requested by", "at", "what", "why", "decided by"], rows));
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
-fn decide(context: &Context<'_>, args: &DecideArgs, next: Stage) -> Result<End> {
-    let Context { settings, clock, report, actor, .. } = context;
+fn decide(context: &CommandContext<'_>, args: &DecideArgs, next: Stage) -> Result<Exit> {
+    let CommandContext { settings, clock, report, actor, .. } = context;
     if next != Stage::Withdrawn {
         check_right(context, Right::Approve, false)?;
     }
@@ -58,23 +57,25 @@ fn decide(context: &Context<'_>, args: &DecideArgs, next: Stage) -> Result<End> 
     let names = actor.names();
     let may_withdraw = asked.is_of(&names) || asked.decider_names.iter().any(|name| names.contains(name));
     if next == Stage::Withdrawn && !may_withdraw {
-        return Err(Error::new(Kind::Refused, format!("approval {} is not yours to take back", args.id))
-            .hint("a lead can decline what was asked for"));
+        return Err(Error::new(
+            Kind::Refused,
+            format!("approval {} is not your request or decision, so you cannot withdraw it", args.id),
+        )
+        .hint("a lead can decline it"));
     }
     let decided = ledger.decide(args.id, next, args.reason.as_deref(), now)?;
-    report.object(&decided)?;
-    report.line(format!("approval {} {}: {}", decided.id, decided.stage.as_str(), decided.describe()));
+    context.show(&decided, [format!("approval {} {}: {}", decided.id, decided.stage.as_str(), decided.describe())])?;
     if next == Stage::Approved {
         report.note(format!(
-            "{} runs the same command again within 24 hours, or it is carried out at the page",
+            "{} must repeat the command within 24 hours; a request of the page is carried out when it is approved there",
             decided.person
         ));
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
-fn limits(context: &Context<'_>, args: &LimitsArgs) -> Result<End> {
-    let Context { settings, clock, report, actor, .. } = context;
+fn limits(context: &CommandContext<'_>, args: &LimitsArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, actor, .. } = context;
     let LimitsArgs { always, overrides, count, value, none } = *args;
     let sets = always || overrides || none || count.is_some() || value.is_some();
     let policy = if sets {
@@ -86,33 +87,35 @@ fn limits(context: &Context<'_>, args: &LimitsArgs) -> Result<End> {
         let ledger = Ledger::open_read_only(&settings.ledger, settings.identity_if_set()?.as_ref())?;
         ledger.map(|ledger| ledger.policy()).transpose()?.unwrap_or_default()
     };
-    report.object(&policy)?;
-    report.line(policy.describe());
-    Ok(End::Done)
+    context.show(&policy, [policy.describe()])?;
+    Ok(Exit::Done)
 }
 
-/// Refuses whom nobody knows, and who may not. `unless_nobody`: before the first user, whoever runs the command may.
-fn check_right(context: &Context<'_>, right: Right, unless_nobody: bool) -> Result<()> {
-    let Context { settings, actor, .. } = context;
+/// Fails unless the person who runs the command is a user with the right. With `or_no_users`, passes before the first user.
+fn check_right(context: &CommandContext<'_>, right: Right, or_no_users: bool) -> Result<()> {
+    let CommandContext { settings, actor, .. } = context;
     let access = Access::open_existing(&settings.access, &settings.identity()?, Limits::default())?;
     let Some(access) = access else {
-        if unless_nobody {
+        if or_no_users {
             return Ok(());
         }
-        return Err(Error::new(Kind::Refused, "there is no user of recoup yet, so nobody may approve")
-            .hint("`recoup user add NAME --role lead --os-user YOU` makes one"));
+        return Err(Error::new(Kind::Refused, "there is no user of recoup yet, so nobody can approve")
+            .hint("`recoup user add NAME --role lead --os-user YOU` adds one"));
     };
-    if unless_nobody && !access.has_users()? {
+    if or_no_users && !access.has_users()? {
         return Ok(());
     }
     let person = &actor.person;
     match access.user_of_os(person)? {
         Some(user) if user.role.may(right) => Ok(()),
         Some(user) => {
-            Err(Error::new(Kind::Refused, format!("{} is {}, and may not do this", user.name, user.role.as_str()))
-                .hint("an administrator gives another role: `recoup user role NAME ROLE`"))
+            Err(Error::new(Kind::Refused, format!("{} is {} and may not do this", user.name, user.role.as_str()))
+                .hint("an administrator can give another role: `recoup user role NAME ROLE`"))
         }
-        None => Err(Error::new(Kind::Refused, format!("the operating system's user {person} is no user of recoup"))
-            .hint("an administrator links them: `recoup user add NAME --role lead --os-user USER`")),
+        None => Err(Error::new(
+            Kind::Refused,
+            format!("the operating system's user {person} is not linked to a user of recoup"),
+        )
+        .hint("an administrator can add one: `recoup user add NAME --role lead --os-user USER`")),
     }
 }

@@ -1,12 +1,12 @@
-//! `recoup backup`: both files, copied while everything runs.
+//! `recoup backup`: copies index and ledger while other commands run.
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::BackupArgs;
 use crate::error::Result;
 use crate::records::backup::{self, Options};
 
-pub(super) async fn run(context: &Context<'_>, args: &BackupArgs) -> Result<End> {
-    let Context { settings, clock, stop, report, .. } = context;
+pub(super) async fn run(context: &CommandContext<'_>, args: &BackupArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, stop, report, .. } = context;
     let identity = settings.identity_if_set()?;
     let options = Options {
         index: &settings.database,
@@ -16,9 +16,6 @@ pub(super) async fn run(context: &Context<'_>, args: &BackupArgs) -> Result<End>
         keep: args.keep.map(|keep| keep as usize),
     };
     let backup = backup::run(&options, clock, stop, report).await?;
-    report.object(&backup)?;
-    for line in backup.lines() {
-        report.line(line);
-    }
-    Ok(End::Done)
+    context.show(&backup, backup.lines())?;
+    Ok(Exit::Done)
 }

@@ -1,41 +1,41 @@
-//! `recoup retract --file` and `--apply`: a shop's file → a plan or outcomes, one row for each of its rows.
+//! `recoup retract --file` and `--apply`: a shop's file → a plan or outcomes, with one row for each of its rows.
 
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::BatchArgs;
 use crate::error::{Error, Kind, Result};
 use crate::refunds::plan_file::{self, PlanTarget};
 use crate::refunds::{self, Decision, OutFile, Refunds, Syntax, outcome_file, read};
 use crate::report::Report;
-use crate::retract::batch::{self, Batch, COLUMNS, Limits, PLANNED};
+use crate::retract::batch::{self, Batch, Limits, OUTCOME_COLUMNS, PLAN_COLUMNS};
 use crate::retract::{self, Options, WriterSettings};
 use crate::store::Identity;
 use crate::store::ledger::{Ledger, NewWatched};
 
-/// Rows up to which each action is read before it is sent.
+/// Up to this many rows, each action is read before it is sent. A larger batch saves that request.
 const READ_ACTIONS: usize = 100;
 
-/// How long an order is waited for.
+/// The default of --watch-for.
 const WATCH_FOR: Duration = Duration::from_hours(30 * 24);
 
 pub(super) async fn run(
-    context: &Context<'_>,
+    context: &CommandContext<'_>,
     args: &BatchArgs,
     options: &Options,
     ctx: &retract::Context<'_>,
     writer: &WriterSettings,
-) -> Result<End> {
-    let Context { settings, clock, report, .. } = context;
+) -> Result<Exit> {
+    let CommandContext { settings, clock, report, .. } = context;
     batch::check(options)?;
     let read_options = super::refunds::options(settings, &args.columns);
     let made_for = PlanTarget { tenant: ctx.identity.tenant.clone(), account_sid: ctx.identity.account_sid.clone() };
     let planned = match &args.apply {
         Some(path) => {
-            let planned = plan_file::read_plan(path, &read_options)?;
+            let planned = plan_file::read_plan(path)?;
             planned.check_target(&made_for)?;
             Some(planned)
         }
@@ -46,7 +46,7 @@ pub(super) async fn run(
         (None, Some(planned)) => (args.apply.as_deref().unwrap_or(Path::new("-")), planned.refunds.clone()),
         (None, None) => return Err(Error::new(Kind::Usage, "a batch needs --file or --apply")),
     };
-    // Whatever cannot be written must be known before anything is sent.
+    // A target that cannot be written must fail before anything is sent.
     let target = args.plan.as_deref().or(args.out.as_deref());
     let mut out = match target {
         Some(path) if path != Path::new("-") => {
@@ -61,19 +61,19 @@ pub(super) async fn run(
             .hint("name it with --out outcomes.csv; --plan FILE or --dry-run send nothing"));
     }
     if options.dry_run {
-        super::refunds::say_how_it_is_read(report, &refunds);
+        super::refunds::show_reading(report, &refunds);
     } else {
-        // How it is read is part of the question.
+        // The question below repeats the format and the counts.
         refunds.notes.iter().for_each(|note| report.note(note));
     }
-    say_what_is_wrong(report, &refunds);
+    warn_of_bad_rows(report, &refunds);
     let undated =
         planned.as_ref().map_or_else(|| refunds::input::written_at(input, clock.now()), |planned| planned.made_at);
-    // A large batch has two Brand requests an order, not three: what an action says of itself warns, its rewards decide.
+    // A large batch makes two Brand requests an order, not three: the action can only add a warning, the rewards decide.
     let name = planned.as_ref().map_or_else(|| format!("{} {undated:.0}", input.display()), |plan| plan.digest.clone());
     let options = &Options { read_action: refunds.rows.len() <= READ_ACTIONS, batch: Some(name), ..options.clone() };
     let mut batch = Batch::plan(ctx, &refunds, options, undated).await?;
-    // A plan with adjustments is carried out with them.
+    // A plan that contains adjustments is applied with them.
     let has_adjustments = planned.as_ref().is_some_and(|planned| batch::has_adjustments(&planned.planned));
     if args.partials || has_adjustments {
         batch.plan_partials(writer).await;
@@ -101,22 +101,22 @@ pub(super) async fn run(
             };
             retract::confirm(ctx, &what).await?;
         }
-        // Whatever ends it: what was sent must be in the file of outcomes.
+        // After any error, the outcomes must still list what was sent.
         match batch.carry_out(writer).await {
-            // Nothing was sent, and there is no outcome of anything.
+            // Nothing was sent, so there are no outcomes.
             Err(error) if error.kind == Kind::NeedsApproval => return Err(error),
             Err(error) => batch.end_early(error),
             Ok(()) => {}
         }
     }
     let outcomes = batch.outcomes(options.dry_run)?;
-    let values: Vec<Vec<String>> = outcomes.iter().map(batch::Done::cells).collect();
+    let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
     let format = match args.out.as_deref() {
-        // On standard output `--json` means JSON, whatever came in.
+        // With --json, standard output is JSON whatever the input was.
         None if report.json => Syntax::Ndjson,
         out => Syntax::of_output(out, refunds.syntax),
     };
-    let bytes = outcome_file::outcomes(&refunds, format, &COLUMNS, &values)?;
+    let bytes = outcome_file::outcomes(&refunds, format, &OUTCOME_COLUMNS, &values)?;
     let unwritten = if let Some(out) = &mut out {
         out.write(&bytes).err()
     } else {
@@ -128,23 +128,23 @@ pub(super) async fn run(
     }
     let (summary, problem) = batch.summary(&outcomes);
     for line in summary.lines() {
-        // Standard output may be the file.
+        // Without --out, standard output has the outcomes.
         if out.is_some() { report.line(line) } else { report.note(line) }
     }
     report.object(&summary)?;
     let problem = problem.filter(|problem| !(options.dry_run && problem.kind == Kind::SomeFailed));
     let problem = match unwritten {
-        Some(error) => Some(without_outcomes(&error, summary.sent, problem)),
+        Some(error) => Some(unwritten_outcomes(&error, summary.sent, problem)),
         None => problem,
     };
-    problem.map_or(Ok(End::Done), Err)
+    problem.map_or(Ok(Exit::Done), Err)
 }
 
-/// The end of a batch whose outcomes could not be written: what was sent, and how to get the outcomes.
-fn without_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error {
+/// The error of a batch whose outcomes could not be written: what was sent, and how to get the outcomes.
+fn unwritten_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error {
     let sent = match sent {
         0 => "nothing was sent".to_owned(),
-        sent => format!("{sent} sent, and the ledger has every one of them"),
+        sent => format!("{sent} sent, and the ledger has each of them"),
     };
     let mut message = format!("{}; {sent}", error.message);
     let mut kind = error.kind;
@@ -152,41 +152,36 @@ fn without_outcomes(error: &Error, sent: usize, problem: Option<Error>) -> Error
         message = format!("{message}; {}", problem.message);
         kind = if problem.kind.rank() < kind.rank() { problem.kind } else { kind };
     }
-    Error::new(kind, message).hint(
-        "run the same command again with another --out that has room: it sends nothing twice and writes every outcome",
-    )
+    Error::new(kind, message)
+        .hint("run the same command again with an --out that has room: it sends nothing twice and writes every outcome")
 }
 
 fn write_plan(
-    context: &Context<'_>,
+    context: &CommandContext<'_>,
     batch: &Batch<'_>,
     refunds: &Refunds,
     made_for: &PlanTarget,
     out: Option<&mut OutFile>,
-) -> Result<End> {
-    let Context { clock, report, .. } = context;
+) -> Result<Exit> {
+    let CommandContext { clock, report, .. } = context;
     if let Some(error) = batch.ended() {
         return Err(error.clone());
     }
-    let bytes = plan_file::write_plan(refunds, &PLANNED, &batch.planned(), made_for, clock.now())?;
+    let bytes = plan_file::write_plan(refunds, &PLAN_COLUMNS, &batch.planned(), made_for, clock.now())?;
     let no_limits = Limits { count: u64::MAX, value: u64::MAX };
     let intent = batch.intent(no_limits)?;
     match out {
         Some(out) => {
             out.write(&bytes)?;
-            report.object(&intent)?;
-            for line in intent.lines() {
-                report.line(line);
-            }
-            report.note(format!("nothing was sent; carry it out with --apply {}", out.path().display()));
+            context.show(&intent, intent.lines())?;
+            report.note(format!("nothing was sent; carry the plan out with --apply {}", out.path().display()));
         }
         None => report.bytes(&bytes),
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
-/// Rows that are wrong are said at once; what becomes of them is in the outcomes.
-fn say_what_is_wrong(report: &Report, refunds: &Refunds) {
+fn warn_of_bad_rows(report: &Report, refunds: &Refunds) {
     const SHOWN: usize = 20;
     let wrong = || refunds.rows.iter().filter(|row| !row.problems.is_empty());
     for row in wrong().take(SHOWN) {
@@ -196,22 +191,22 @@ fn say_what_is_wrong(report: &Report, refunds: &Refunds) {
     }
     let more = wrong().count().saturating_sub(SHOWN);
     if more > 0 {
-        report.warn(format!("and {more} more lines; the outcome file has every one"));
+        report.warn(format!("and {more} more lines; the outcomes list all of them"));
     }
 }
 
-fn watch_missing(context: &Context<'_>, identity: &Identity, batch: &Batch<'_>, args: &BatchArgs) -> Result<()> {
-    let Context { settings, clock, report, actor, .. } = context;
+fn watch_missing(context: &CommandContext<'_>, identity: &Identity, batch: &Batch<'_>, args: &BatchArgs) -> Result<()> {
+    let CommandContext { settings, clock, report, actor, .. } = context;
     let now = clock.now();
     let wait = args.watch_for.map_or(WATCH_FOR, |span| span.0);
     let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
     let not_found: Vec<_> = batch.not_found_yet().collect();
-    // What turns up is named with the command that retracts it, and that needs no file to be right.
+    // A watched order is later retracted without the file, so the file must prove its refund by itself.
     let to_compare = not_found.iter().filter(|(order, _)| matches!(order.decision, Decision::ToCompare { .. })).count();
     if to_compare > 0 {
         report.note(format!(
-            "{to_compare} orders are not waited for, because their refunds must be compared with their actions: run the same \
-             file again after a crawl"
+            "{to_compare} orders are not watched, because their refunds must be compared with their actions: run the same file \
+             again after a crawl"
         ));
     }
     let new: Vec<NewWatched<'_>> = not_found
@@ -228,6 +223,6 @@ fn watch_missing(context: &Context<'_>, identity: &Identity, batch: &Batch<'_>, 
         return Ok(());
     }
     let added = Ledger::open(&settings.ledger, identity, actor)?.watch(&new, until, now)?;
-    report.note(format!("{added} orders are waited for until {until:.0}; every crawl looks for them"));
+    report.note(format!("{added} orders are watched until {until:.0}; every crawl looks for them"));
     Ok(())
 }

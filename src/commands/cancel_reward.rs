@@ -1,6 +1,7 @@
-//! `recoup cancel-reward`: settings and flags → a receipt.
+//! `recoup cancel-reward`: flags and settings → a receipt.
 
-use super::{Context, End, retract, warn_of_quota};
+use super::retract::{follows, show_receipts, with_clients};
+use super::{CommandContext, Exit};
 use crate::cli::CancelRewardArgs;
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
@@ -8,11 +9,13 @@ use crate::model::RewardId;
 use crate::model::budget::Purpose;
 use crate::retract::cancel::{self, CancelOptions, CancellerSettings};
 
-pub(super) async fn run(context: &Context<'_>, args: CancelRewardArgs) -> Result<End> {
-    let Context { settings, report, .. } = context;
-    let identity = settings.identity()?;
-    if args.reward_id.is_empty() || args.reward_id.len() > MOST_BYTES {
-        return Err(Error::new(Kind::Usage, "that is no reward ID").hint("`recoup lookup ORDER` shows reward IDs"));
+/// The vendor's reward IDs are much shorter.
+const REWARD_ID_AT_MOST: usize = 255;
+
+pub(super) async fn run(context: &CommandContext<'_>, args: CancelRewardArgs) -> Result<Exit> {
+    let CommandContext { settings, report, .. } = context;
+    if args.reward_id.is_empty() || args.reward_id.len() > REWARD_ID_AT_MOST {
+        return Err(Error::new(Kind::Usage, "that is not a reward ID").hint("`recoup lookup ORDER` shows reward IDs"));
     }
     let within = args.wait.map(|span| span.0);
     let options = CancelOptions {
@@ -20,23 +23,14 @@ pub(super) async fn run(context: &Context<'_>, args: CancelRewardArgs) -> Result
         ticket: args.ticket,
         dry_run: args.dry_run,
         yes: args.yes,
-        follows: retract::follows(settings, within),
+        follows: follows(settings, within),
     };
     options.check(report.can_ask())?;
     let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
     let canceller =
         CancellerSettings { host: settings.advocate_options(wishes)?, lock_wait: settings.retract.lock_wait };
-    let advocate = context.advocate(wishes)?;
-    let brand = context.brand(wishes)?;
-    let reads = retract::reads(context, &identity, &advocate, &brand);
-    let receipt = cancel::run(&reads, &canceller, &RewardId::new(args.reward_id), &options).await?;
-    report.object(&receipt)?;
-    for line in receipt.lines() {
-        report.line(line);
-    }
-    warn_of_quota(&advocate, &brand, report);
-    receipt.problem().map_or(Ok(End::Done), Err)
+    let reward_id = RewardId::new(args.reward_id);
+    let receipt =
+        with_clients(context, wishes, async |ctx| cancel::run(ctx, &canceller, &reward_id, &options).await).await?;
+    show_receipts(context, &[receipt])
 }
-
-/// No ID of the vendor's is nearly as long.
-const MOST_BYTES: usize = 255;

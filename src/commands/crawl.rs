@@ -1,14 +1,14 @@
-//! `recoup crawl`: settings and flags → a crawl, a plan of one, or another extraction.
+//! `recoup crawl`: flags and settings → a crawl, the price of one, or a new extraction of the stored rewards.
 
-use super::{Context, End, parked};
+use super::{CommandContext, Exit, parked};
 use crate::cli::CrawlArgs;
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
 use crate::vendor::Advocate;
 use crate::{cli, crawl};
 
-pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> {
-    let Context { settings, clock, stop, report, .. } = context;
+pub(super) async fn run(context: &CommandContext<'_>, args: &CrawlArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, stop, report, .. } = context;
     let identity = settings.identity()?;
     super::forget::apply_tombstones(context, !args.plan)?;
     let outcome = if args.from_raw {
@@ -39,14 +39,11 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
             reread_after: args.reread_after.map(|span| span.0).or(settings.crawl.reread_after),
         };
         let advocate = Advocate::new(&host, &identity.tenant, **clock, (*stop).clone())?;
-        let _first = context.asked.get_or_init(|| advocate.clone());
+        let _first = context.first_advocate.get_or_init(|| advocate.clone());
         if args.plan {
             let plan = crawl::plan::plan(&settings.database, &identity, &advocate, &settings.mapping, &options).await?;
-            report.object(&plan)?;
-            for line in plan.lines() {
-                report.line(line);
-            }
-            return Ok(End::Done);
+            context.show(&plan, plan.lines())?;
+            return Ok(Exit::Done);
         }
         crawl::run(
             &settings.database,
@@ -62,12 +59,12 @@ pub(super) async fn run(context: &Context<'_>, args: &CrawlArgs) -> Result<End> 
     };
     report.object(&outcome)?;
     report.lines(outcome.describe());
-    // What a crawl has read is worth keeping whatever comes of this.
-    if let Err(error) = super::watch::look(context) {
-        report.warn(format!("refunds that wait for their orders were not looked for: {error}"));
+    // The crawl has succeeded even if this fails.
+    if let Err(error) = super::watch::look_up_watched(context) {
+        report.warn(format!("watched orders were not looked up: {error}"));
     }
     if outcome.complete {
-        return Ok(End::Done);
+        return Ok(Exit::Done);
     }
     let incomplete = Error::new(Kind::SomeFailed, format!("the index is not complete: {}", outcome.gaps.join("; ")));
     Err(incomplete.hint(outcome.hint()))

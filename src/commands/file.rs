@@ -1,22 +1,21 @@
-//! `recoup file write`, `check` and `release`: settings and flags → what was written, or receipts.
+//! `recoup file write`, `check` and `release`: flags and settings → a reversal file, or receipts.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::retract::{follows, options, reads};
-use super::{Context, End, warn_of_quota};
+use super::retract::{follows, options, show_receipts, with_clients};
+use super::{CommandContext, Exit};
 use crate::cli::{FileArgs, FileCheckArgs, FileCommand, FileReleaseArgs, FileWriteArgs, SendArgs};
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
 use crate::model::budget::Purpose;
 use crate::refunds;
-use crate::retract::file::orders::{Wish, of_list};
+use crate::retract::file::orders::{FileOrder, of_list};
 use crate::retract::file::{check, release, write};
-use crate::retract::receipt::Receipt;
 use crate::store::ledger::Road;
 
-pub(super) async fn run(context: &Context<'_>, args: FileArgs) -> Result<End> {
+pub(super) async fn run(context: &CommandContext<'_>, args: FileArgs) -> Result<Exit> {
     match args.command {
         FileCommand::Write(args) => write(context, *args).await,
         FileCommand::Check(args) => check(context, args).await,
@@ -24,11 +23,11 @@ pub(super) async fn run(context: &Context<'_>, args: FileArgs) -> Result<End> {
     }
 }
 
-async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
-    let Context { settings, clock, report, .. } = context;
-    let identity = settings.identity()?;
+async fn write(context: &CommandContext<'_>, args: FileWriteArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, report, .. } = context;
     if args.from.is_none() && !args.columns.is_empty() {
-        return Err(Error::new(Kind::Usage, "flags for a file's columns need --from: orders that are named have none"));
+        let message = "flags for the columns of a file need --from: orders on the command line have no columns";
+        return Err(Error::new(Kind::Usage, message));
     }
     let FileWriteArgs { consent, dry_run, max_index_age, .. } = args;
     let send = SendArgs { consent, dry_run, wait: None, max_index_age };
@@ -44,74 +43,46 @@ async fn write(context: &Context<'_>, args: FileWriteArgs) -> Result<End> {
         force: args.force,
     };
     options.plan.check(report.can_ask())?;
-    let wishes = if let Some(path) = &args.from {
-        {
-            let list = refunds::read::file(path, &super::refunds::options(settings, &args.columns))?;
-            super::refunds::say_how_it_is_read(report, &list);
-            of_list(&list)
-        }
+    let orders = if let Some(path) = &args.from {
+        let list = refunds::read::file(path, &super::refunds::options(settings, &args.columns))?;
+        super::refunds::show_reading(report, &list);
+        of_list(&list)
     } else {
-        let orders = args.orders.iter().map(|order| lookup::order_id(order).map(Wish::named));
+        let orders = args.orders.iter().map(|order| lookup::order_id(order).map(FileOrder::named));
         orders.collect::<Result<Vec<_>>>()?
     };
-    let purpose = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
-    let advocate = context.advocate(purpose)?;
-    let brand = context.brand(purpose)?;
-    let reads = reads(context, &identity, &advocate, &brand);
-    let written = write::run(&reads, settings.retract.lock_wait, &wishes, &options).await?;
-    report.object(&written)?;
-    for line in written.lines() {
-        report.line(line);
-    }
-    warn_of_quota(&advocate, &brand, report);
-    written.problem().map_or(Ok(End::Done), Err)
+    let lock_wait = settings.retract.lock_wait;
+    let written =
+        with_clients(context, wishes(), async |ctx| write::run(ctx, lock_wait, &orders, &options).await).await?;
+    context.show(&written, written.lines())?;
+    written.problem().map_or(Ok(Exit::Done), Err)
 }
 
 fn day(text: &str) -> Result<Date> {
-    text.parse()
-        .map_err(|_cause| Error::new(Kind::Usage, format!("--date {text:?} is no day")).hint("write it as 2026-03-01"))
+    text.parse().map_err(|_cause| {
+        Error::new(Kind::Usage, format!("--date {text:?} is not a date")).hint("write it as 2026-03-01")
+    })
 }
 
-async fn check(context: &Context<'_>, args: FileCheckArgs) -> Result<End> {
-    let Context { settings, report, .. } = context;
-    let identity = settings.identity()?;
-    let purpose = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
-    let advocate = context.advocate(purpose)?;
-    let brand = context.brand(purpose)?;
-    let reads = reads(context, &identity, &advocate, &brand);
-    let options =
-        check::CheckOptions { submission: args.submission, file: args.file, follows: follows(settings, None) };
-    let receipts = check::run(&reads, &options).await?;
+async fn check(context: &CommandContext<'_>, args: FileCheckArgs) -> Result<Exit> {
+    let follows = follows(context.settings, None);
+    let options = check::CheckOptions { submission: args.submission, file: args.file, follows };
+    let receipts = with_clients(context, wishes(), async |ctx| check::run(ctx, &options).await).await?;
     if receipts.is_empty() {
-        report.note("no line is handed over and not settled");
+        context.report.note("every line that was handed over is settled");
     }
-    show(context, &receipts)?;
-    warn_of_quota(&advocate, &brand, report);
-    // What the worst of them makes the command end with.
-    let problem = receipts.iter().filter_map(Receipt::problem).min_by_key(|problem| problem.kind.rank());
-    problem.map_or(Ok(End::Done), Err)
+    show_receipts(context, &receipts)
 }
 
-async fn release(context: &Context<'_>, args: FileReleaseArgs) -> Result<End> {
-    let Context { settings, .. } = context;
-    let identity = settings.identity()?;
-    let purpose = Wishes { purpose: Purpose::Retraction, ..Wishes::default() };
-    let advocate = context.advocate(purpose)?;
-    let brand = context.brand(purpose)?;
-    let reads = reads(context, &identity, &advocate, &brand);
-    let lock_wait = settings.retract.lock_wait;
+async fn release(context: &CommandContext<'_>, args: FileReleaseArgs) -> Result<Exit> {
+    let lock_wait = context.settings.retract.lock_wait;
     let options = release::ReleaseOptions { id: args.id, ticket: args.ticket, reason: args.reason, lock_wait };
-    // That it is released is what was asked for.
-    show(context, &[release::run(&reads, &options).await?])?;
-    Ok(End::Done)
+    let receipt = with_clients(context, wishes(), async |ctx| release::run(ctx, &options).await).await?;
+    // The receipt counts as unproven, but to release the line is all that this command does.
+    context.show(&receipt, receipt.lines())?;
+    Ok(Exit::Done)
 }
 
-fn show(context: &Context<'_>, receipts: &[Receipt]) -> Result<()> {
-    for receipt in receipts {
-        context.report.object(receipt)?;
-        for line in receipt.lines() {
-            context.report.line(line);
-        }
-    }
-    Ok(())
+fn wishes() -> Wishes {
+    Wishes { purpose: Purpose::Retraction, ..Wishes::default() }
 }

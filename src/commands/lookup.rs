@@ -1,9 +1,9 @@
-//! `recoup lookup`: order IDs from arguments or standard input → answers, from the index or from the source.
+//! `recoup lookup`: order IDs from arguments or standard input → answers from the index or the vendor.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 
-use super::{Context, End, parked};
+use super::{CommandContext, Exit, parked};
 use crate::cli::LookupArgs;
 use crate::config::Wishes;
 use crate::error::{Error, Kind, Result};
@@ -11,11 +11,11 @@ use crate::lookup::{self, AnswerKind, ParticipantIds};
 use crate::model::OrderId;
 use crate::store::index::{Index, IndexReader};
 
-/// Requests at most for an order that is looked for at the source.
+/// The default of --live-requests.
 const LIVE_REQUESTS: u64 = 100;
 
-pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> {
-    let Context { settings, clock, report, .. } = context;
+pub(super) async fn run(context: &CommandContext<'_>, args: LookupArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, report, .. } = context;
     if args.orders.iter().any(|order| order == "-") && std::io::stdin().is_terminal() {
         report.note("reading order IDs from standard input, one per line; Ctrl-D ends the list");
     }
@@ -38,7 +38,7 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
     if args.live {
         let budget = args.live_requests.unwrap_or(LIVE_REQUESTS);
         searched = search_missing(context, &orders, budget, args.park).await?;
-        // The search makes the index if there was none.
+        // The search creates the index if there was none.
         reader = open()?;
     }
     let mut answers = lookup::run(reader.as_ref(), &orders, ParticipantIds::Match, clock.now())?;
@@ -53,12 +53,12 @@ pub(super) async fn run(context: &Context<'_>, args: LookupArgs) -> Result<End> 
         unclear += usize::from(answer.verdict == AnswerKind::Unclear);
     }
     if missing == 0 {
-        return Ok(End::Done);
+        return Ok(Exit::Done);
     }
     let error = Error::new(Kind::NotIndexed, format!("{missing} of {} order(s) not in the index", answers.len()));
-    Ok(End::Said(match unclear {
+    Ok(Exit::Reported(match unclear {
         0 => error,
-        _ => error.hint(format!("{unclear} of them unclear: look the order up again exactly as the shop writes it")),
+        _ => error.hint(format!("{unclear} of them unclear: look up the order again, exactly as the shop writes it")),
     }))
 }
 
@@ -72,7 +72,7 @@ fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
                     at(Error::new(Kind::Usage, error.to_string()).hint("order IDs are UTF-8 text, one per line"))
                 })?;
                 let line = line.strip_suffix('\r').unwrap_or(&line);
-                // Spreadsheets begin a UTF-8 file with a byte order mark, which is no part of the first order ID.
+                // Spreadsheets start a UTF-8 file with a byte order mark, which is not part of the first order ID.
                 let line = if n == 0 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
                 if !line.is_empty() {
                     orders.push(lookup::parse_typed(line).map_err(at)?);
@@ -87,17 +87,17 @@ fn order_ids(given: Vec<String>) -> Result<Vec<OrderId>> {
 
 /// Asks the vendor for each order that the index does not have.
 async fn search_missing(
-    context: &Context<'_>,
+    context: &CommandContext<'_>,
     orders: &[OrderId],
     budget: u64,
     park: bool,
 ) -> Result<BTreeMap<OrderId, lookup::VendorSearch>> {
-    let Context { settings, clock, report, .. } = context;
+    let CommandContext { settings, clock, report, .. } = context;
     let identity = settings.identity()?;
     let wishes = Wishes { max_wait: parked(park), ..Wishes::default() };
     let advocate = context.advocate(wishes)?;
     let mut index = Index::open(&settings.database, &identity)?;
-    let progress = report.progress("orders looked for at the source");
+    let progress = report.progress("orders searched live");
     let mut searched = BTreeMap::new();
     for (done, order) in orders.iter().enumerate() {
         progress.show(done as u64, Some(orders.len() as u64), "");

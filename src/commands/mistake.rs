@@ -1,23 +1,20 @@
-//! `recoup mistake`: a retraction that should not have been, on record.
+//! `recoup mistake`: records that a retraction was a mistake.
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::MistakeArgs;
 use crate::error::{Error, Kind, Result};
-use crate::retract::mistake;
+use crate::retract::record_mistake;
 use crate::store::ledger::Ledger;
 
-pub(super) fn run(context: &Context<'_>, args: MistakeArgs) -> Result<End> {
-    let Context { settings, clock, report, actor, .. } = context;
+pub(super) fn run(context: &CommandContext<'_>, args: MistakeArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, actor, .. } = context;
     let identity = settings.identity()?;
     if Ledger::open_read_only(&settings.ledger, Some(&identity))?.is_none() {
-        return Err(Error::new(Kind::Failed, "there is no ledger yet: nothing was ever retracted here"));
+        return Err(Error::new(Kind::Failed, "there is no ledger yet, because nothing was retracted"));
     }
     let mut ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     let MistakeArgs { id, ticket, reason, show_account } = args;
-    let mistake = mistake::run(&mut ledger, id, &ticket, reason.as_deref(), show_account, clock)?;
-    report.object(&mistake)?;
-    for line in mistake.lines() {
-        report.line(line);
-    }
-    Ok(End::Done)
+    let mistake = record_mistake::run(&mut ledger, id, &ticket, reason.as_deref(), show_account, clock)?;
+    context.show(&mistake, mistake.lines())?;
+    Ok(Exit::Done)
 }

@@ -1,10 +1,11 @@
-//! One file per command: settings → use case → report → how it ended.
+//! The commands, one file each: flags and settings → use case → output → exit code.
 //!
-//! The glue and nothing else: what a command means is in its use case. It must never decide about a retraction.
+//! A command only connects these. What it does is in its use case, and nothing here decides about a retraction.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access};
@@ -27,10 +28,10 @@ mod cancel_reward;
 mod crawl;
 mod file;
 mod forget;
+mod generate;
 mod ledger;
 mod lookup;
 mod mistake;
-mod paper;
 mod quota;
 mod reconcile;
 mod refunds;
@@ -43,33 +44,33 @@ mod user;
 mod watch;
 mod webhook;
 
-/// How a command ended, where it did not fail on the way.
+/// How a command ended that printed its result.
 #[derive(Debug)]
-pub enum End {
+pub enum Exit {
     /// Exit code 0.
     Done,
-    /// The answer was given and is itself the failure: only its exit code, and the last JSON object, are left to say.
-    Said(Error),
+    /// The printed result is itself the failure, so only the exit code and the last JSON object are left.
+    Reported(Error),
 }
 
-/// What every command that has settings works with.
-struct Context<'a> {
+/// What every command with settings works with.
+struct CommandContext<'a> {
     settings: &'a Settings,
     clock: &'a Clock,
-    /// The first signal.
+    /// Cancelled by the first signal.
     stop: &'a CancellationToken,
     report: &'a Report,
-    /// Who runs this, for the ledger.
+    /// The person who runs the command, for the ledger.
     actor: &'a Actor,
-    /// The first client of the Advocate host: it hears what time it is there.
-    asked: OnceLock<Advocate>,
+    /// The first client of the Advocate host, whose responses tell the vendor's time.
+    first_advocate: OnceLock<Advocate>,
 }
 
-impl Context<'_> {
+impl CommandContext<'_> {
     fn advocate(&self, wishes: Wishes) -> Result<Advocate> {
         let options = self.settings.advocate_options(wishes)?;
         let advocate = Advocate::new(&options, self.settings.tenant()?, *self.clock, self.stop.clone())?;
-        let _first = self.asked.get_or_init(|| advocate.clone());
+        let _first = self.first_advocate.get_or_init(|| advocate.clone());
         Ok(advocate)
     }
 
@@ -77,14 +78,21 @@ impl Context<'_> {
         let (options, version) = (self.settings.brand_options(wishes)?, &self.settings.ir_version);
         Brand::new(&options, self.settings.account_sid()?, version, *self.clock, self.stop.clone())
     }
+
+    /// Prints a result: one JSON object with `--json`, else lines.
+    fn show(&self, result: &impl Serialize, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+        self.report.object(result)?;
+        lines.into_iter().for_each(|line| self.report.line(line));
+        Ok(())
+    }
 }
 
-/// Runs one command to its end; the exit code of the contract.
+/// Runs one command and returns its exit code.
 pub fn main(cli: Cli) -> u8 {
-    // Before anything reads a secret.
+    // Must precede reading any secret.
     let private = memory::keep_private();
     report::set_colour(cli.global.color);
-    // A service says what it does unless it is told not to: nobody watches it.
+    // A service logs its work by default, since no one watches its terminal.
     let least = u8::from(matches!(cli.command, Command::Serve(_)) && !cli.global.quiet);
     report::start_log(cli.global.verbose.max(least), cli.global.json);
     if let Err(error) = private {
@@ -93,21 +101,21 @@ pub fn main(cli: Cli) -> u8 {
     let report = Report::new(cli.global.json, cli.global.quiet);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(cli.command, Command::Simulate(_) | Command::Demo(_) | Command::Serve(_)) {
-        // What a client does between two answers is microseconds: a second thread would cost more to wake than it takes over.
+        // A command works for microseconds between two responses: waking a second thread costs more than it saves.
         runtime.worker_threads(1);
     }
     let ended = runtime.enable_all().build().map_or_else(
         |error| Err(Error::new(Kind::Failed, format!("failed to start: {error}"))),
         |runtime| {
             let ended = runtime.block_on(run(cli, &report));
-            // A question that nobody answered must not keep the process from leaving.
+            // An unanswered question blocks a thread, and must not keep the process alive.
             runtime.shutdown_background();
             ended
         },
     );
     let error = match ended {
-        Ok(End::Done) => return report.exit_code(0),
-        Ok(End::Said(error)) => {
+        Ok(Exit::Done) => return report.exit_code(0),
+        Ok(Exit::Reported(error)) => {
             report.last_object(&error);
             error
         }
@@ -119,14 +127,16 @@ pub fn main(cli: Cli) -> u8 {
     report.exit_code(error.kind.exit_code())
 }
 
-async fn run(cli: Cli, report: &Report) -> Result<End> {
+async fn run(cli: Cli, report: &Report) -> Result<Exit> {
     let stop = signal::stop_token();
-    // These need no account, and must not fail on somebody's half-finished configuration.
+    // These need no configuration, so an unfinished one must not make them fail.
     match cli.command {
-        Command::Demo(args) => return demo::run(args.participants, args.seed, report, &stop).await.map(|()| End::Done),
+        Command::Demo(args) => {
+            return demo::run(args.participants, args.seed, report, &stop).await.map(|()| Exit::Done);
+        }
         Command::Simulate(options) => return simulate(*options, report, stop).await,
-        Command::Completions(args) => return Ok(paper::completions(&args, report)),
-        Command::Man(args) => return paper::man(&args, report),
+        Command::Completions(args) => return Ok(generate::completions(&args, report)),
+        Command::Man(args) => return generate::man(&args, report),
         _ => {}
     }
     let settings = Settings::load(&cli.global, &Environment::of_process()?)?;
@@ -136,21 +146,27 @@ async fn run(cli: Cli, report: &Report) -> Result<End> {
     }
     let clock = Clock::system();
     tracing::info!(index = %settings.database.display(), ledger = %settings.ledger.display(), "using");
-    let actor = known(&settings, whoever_runs_this());
-    let context =
-        Context { settings: &settings, clock: &clock, stop: &stop, report, actor: &actor, asked: OnceLock::new() };
+    let actor = with_user(&settings, os_user());
+    let context = CommandContext {
+        settings: &settings,
+        clock: &clock,
+        stop: &stop,
+        report,
+        actor: &actor,
+        first_advocate: OnceLock::new(),
+    };
     let ended = Box::pin(command(&context, cli.command)).await;
     remember_clock(&context);
     ended
 }
 
-async fn command(context: &Context<'_>, command: Command) -> Result<End> {
+async fn command(context: &CommandContext<'_>, command: Command) -> Result<Exit> {
     match command {
-        Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(End::Done),
+        Command::Demo(_) | Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
         Command::Doctor => {
-            let Context { settings, clock, stop, report, asked, .. } = context;
-            let worst = doctor::run(settings, clock, stop, report, asked).await?;
-            Ok(worst.map_or(End::Done, End::Said))
+            let CommandContext { settings, clock, stop, report, first_advocate, .. } = context;
+            let worst = doctor::run(settings, clock, stop, report, first_advocate).await?;
+            Ok(worst.map_or(Exit::Done, Exit::Reported))
         }
         Command::Crawl(args) => remember_refusal(context, "crawl", crawl::run(context, &args).await),
         Command::Lookup(args) => lookup::run(context, args).await,
@@ -179,9 +195,9 @@ async fn command(context: &Context<'_>, command: Command) -> Result<End> {
     }
 }
 
-/// Who runs this, with the user of recoup that is the same person. Where that cannot be read they are nobody's user, and what
-/// needs a second person is refused.
-fn known(settings: &Settings, actor: Actor) -> Actor {
+/// The person with the user of recoup that is linked to them. If the users cannot be read, the person has no user, and a request that
+/// needs approval is refused.
+fn with_user(settings: &Settings, actor: Actor) -> Actor {
     let user = settings.identity().and_then(|identity| {
         let access = Access::open_existing(&settings.access, &identity, access::Limits::default())?;
         Ok(access.map(|access| access.user_of_os(&actor.person)).transpose()?.flatten())
@@ -192,8 +208,8 @@ fn known(settings: &Settings, actor: Actor) -> Actor {
     }
 }
 
-/// Who runs this process, as the operating system knows them.
-pub(crate) fn whoever_runs_this() -> Actor {
+/// The operating system's user and machine.
+pub(crate) fn os_user() -> Actor {
     let unknown = || "unknown".to_owned();
     Actor::new(
         whoami::username().unwrap_or_else(|_cause| unknown()),
@@ -201,16 +217,16 @@ pub(crate) fn whoever_runs_this() -> Actor {
     )
 }
 
-/// Leaves word for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again.
-/// Nobody watches a timer at night. Where even that cannot be written, the command's own end is what there is to say.
-fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) -> Result<End> {
+/// Records for `recoup status --check` that the vendor has refused the credentials of a command, or accepts them again: a command
+/// that a timer runs has no one to read its error. If this cannot be written, the command's own error remains.
+fn remember_refusal(context: &CommandContext<'_>, command: &str, ended: Result<Exit>) -> Result<Exit> {
     let refused = match &ended {
         Err(error) if matches!(error.kind, Kind::Credentials | Kind::Scope | Kind::Tenant) => Some(error),
         Ok(_) => None,
-        // It says nothing about the credentials.
+        // Any other error says nothing about the credentials.
         Err(_) => return ended,
     };
-    let Context { settings, clock, .. } = context;
+    let CommandContext { settings, clock, .. } = context;
     if let Ok(identity) = settings.identity()
         && settings.database.exists()
     {
@@ -223,14 +239,14 @@ fn remember_refusal(context: &Context<'_>, command: &str, ended: Result<End>) ->
     ended
 }
 
-/// Leaves word how far this clock is from the vendor's, or that the vendor's answers carry no date, if the command has asked it.
-fn remember_clock(context: &Context<'_>) {
+/// Stores how far this clock is from the vendor's, or that the vendor's responses carry no date, if the command has sent a request.
+fn remember_clock(context: &CommandContext<'_>) {
     let settings = context.settings;
-    if let Some(heard) = context.asked.get().and_then(Advocate::host_clock)
+    if let Some(heard) = context.first_advocate.get().and_then(Advocate::host_clock)
         && let Ok(identity) = settings.identity()
         && settings.database.exists()
     {
-        // The next command says it again.
+        // A failure is harmless: the next command stores it again.
         drop(
             Index::open(&settings.database, &identity)
                 .and_then(|mut index| index.remember_clock(heard.ahead, heard.at)),
@@ -238,14 +254,14 @@ fn remember_clock(context: &Context<'_>) {
     }
 }
 
-async fn simulate(options: impact_simulator::Options, report: &Report, stop: CancellationToken) -> Result<End> {
+async fn simulate(options: impact_simulator::Options, report: &Report, stop: CancellationToken) -> Result<Exit> {
     let hints = format!(
         "RECOUP_TENANT={} RECOUP_ACCOUNT_SID={} RECOUP_AUTH_TOKEN={}",
         options.tenant, options.account_sid, options.token
     );
     let running = impact_simulator::start(options, stop).await.map_err(|error| {
         Error::new(Kind::Failed, format!("failed to serve: {error}"))
-            .hint("choose another --port, or 0 for any that is free")
+            .hint("choose another --port, or 0 for any free port")
     })?;
     report.data(format!("listening on {}", running.base_url()));
     report.note("point recoup at it from another terminal:");
@@ -253,12 +269,12 @@ async fn simulate(options: impact_simulator::Options, report: &Report, stop: Can
         .note(format!("  export RECOUP_ADVOCATE_URL={0}/api/v1 RECOUP_BRAND_URL={0}/Advertisers", running.base_url()));
     report.note(format!("  export {hints}"));
     report.note(format!("  export RECOUP_DATABASE=simulator-{}.db", running.addr.port()));
-    report.note("Ctrl-C ends it");
+    report.note("press Ctrl-C to stop");
     running.finished().await;
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
-/// Says where the quota could not be shared: the pace was kept by this process alone.
+/// Warns if this process could not share the quota with others and so kept to the limits alone.
 fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     if let Some(why) = advocate.quota_trouble().or_else(|| brand.quota_trouble()) {
         report.warn(format!("the quota was not shared with other processes: {why}"));
@@ -270,7 +286,7 @@ fn warn_of_quota(advocate: &Advocate, brand: &Brand, report: &Report) {
     }
 }
 
-/// `--park`: no wait for the vendor's limit at all.
+/// `--park` does not wait for the vendor's limit at all.
 fn parked(park: bool) -> Option<Span> {
     park.then_some(Span(Duration::ZERO))
 }

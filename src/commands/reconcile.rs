@@ -1,13 +1,13 @@
-//! `recoup reconcile`: the shop's refunds → what became of each.
+//! `recoup reconcile`: the shop's refunds → the outcome of each.
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::ReconcileArgs;
 use crate::error::{Error, Kind, Result};
 use crate::reconcile::{self, Job};
 use crate::refunds::{DateOrTime, dates};
 
-pub(super) fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<End> {
-    let Context { settings, clock, stop, report, .. } = context;
+pub(super) fn run(context: &CommandContext<'_>, args: &ReconcileArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, stop, report, .. } = context;
     let identity = settings.identity_if_set()?;
     let job = Job {
         refunds: &args.refunds,
@@ -20,19 +20,16 @@ pub(super) fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<End> {
         identity: identity.as_ref(),
     };
     let reconciliation = reconcile::run(&job, clock, stop, report)?;
-    report.object(&reconciliation)?;
-    for line in reconciliation.lines() {
-        report.line(line);
-    }
+    context.show(&reconciliation, reconciliation.lines())?;
     if let Some(doubt) = reconciliation.doubt() {
         report.warn(doubt);
     }
-    Ok(reconciliation.problem().map_or(End::Done, End::Said))
+    Ok(reconciliation.problem().map_or(Exit::Done, Exit::Reported))
 }
 
 fn since(text: &str) -> Result<jiff::Timestamp> {
     dates::parse(text).ok().flatten().map(DateOrTime::earliest).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("--since {text:?} is no date"))
-            .hint("write it as 2026-03-01 or 2026-03-01T14:05:00Z; without an offset it is UTC")
+        Error::new(Kind::Usage, format!("--since {text:?} is not a date"))
+            .hint("write it as 2026-03-01 or 2026-03-01T14:05:00Z; a time without an offset is UTC")
     })
 }

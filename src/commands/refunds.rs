@@ -1,10 +1,10 @@
-//! `recoup refunds`: how a shop's file is read. No index, no network.
+//! `recoup refunds`: how a shop's file is read. Needs no index and no network.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::{ColumnArgs, RefundsCheckArgs, RefundsCommand};
 use crate::config::Settings;
 use crate::error::Result;
@@ -15,10 +15,10 @@ use crate::refunds::read::{self, LIST_FORMAT, Options};
 use crate::refunds::{Column, DecisionKind, OrderIdRewrite, OrderRefund, Refunds};
 use crate::report::{Report, grouped, table};
 
-/// Orders of each decision that are shown.
+/// Orders shown for each decision.
 const EXAMPLES: usize = 3;
 
-/// How files are read: what the flags say over what the settings say.
+/// The flags; the settings fill what they leave out.
 pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     let of_settings = &settings.refunds.order_text;
     Options {
@@ -33,8 +33,8 @@ pub(super) fn options(settings: &Settings, args: &ColumnArgs) -> Options {
     }
 }
 
-/// One line on the format and the decisions, and what a person should know about the file.
-pub(super) fn say_how_it_is_read(report: &Report, refunds: &Refunds) {
+/// Prints the format, the decisions, and remarks on the file.
+pub(super) fn show_reading(report: &Report, refunds: &Refunds) {
     report.note(format!("read as {}: {}", refunds.reading.title(), counts_line(refunds)));
     for note in &refunds.notes {
         report.note(note);
@@ -50,14 +50,13 @@ fn counts_line(refunds: &Refunds) -> String {
     if counts.is_empty() { "no orders".to_owned() } else { counts.join(", ") }
 }
 
-pub(super) fn run(context: &Context<'_>, command: RefundsCommand) -> Result<End> {
+pub(super) fn run(context: &CommandContext<'_>, command: RefundsCommand) -> Result<Exit> {
     match command {
         RefundsCommand::Check(args) => check(context, &args),
         RefundsCommand::Formats => list_formats(context),
     }
 }
 
-/// What a file is read as.
 #[derive(Debug, Serialize)]
 struct Checked<'a> {
     file: String,
@@ -71,7 +70,6 @@ struct Checked<'a> {
     examples: Vec<Decided<'a>>,
 }
 
-/// What one column means.
 #[derive(Debug, Serialize)]
 struct Meaning<'a> {
     name: &'a str,
@@ -79,7 +77,6 @@ struct Meaning<'a> {
     means: Option<Column>,
 }
 
-/// The decision on one order.
 #[derive(Debug, Serialize)]
 struct Decided<'a> {
     order_id: &'a str,
@@ -99,8 +96,8 @@ impl<'a> Decided<'a> {
     }
 }
 
-fn check(context: &Context<'_>, args: &RefundsCheckArgs) -> Result<End> {
-    let Context { settings, report, .. } = context;
+fn check(context: &CommandContext<'_>, args: &RefundsCheckArgs) -> Result<Exit> {
+    let CommandContext { settings, report, .. } = context;
     let refunds = read::file(&args.file, &options(settings, &args.columns))?;
     let shown = shown(&refunds, args.all);
     let columns = refunds.columns.header.iter().enumerate().map(|(place, name)| Meaning {
@@ -139,7 +136,7 @@ fn check(context: &Context<'_>, args: &RefundsCheckArgs) -> Result<End> {
     for row in refunds.rows.iter().filter(|row| row.order.is_none() && row.no_order_needed.is_none()).take(EXAMPLES) {
         report.line(format!("  line {} names no order that can be used", row.line));
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
 /// All orders, or some of each decision.
@@ -165,7 +162,7 @@ fn section(report: &Report, table: &str) {
     }
 }
 
-/// One format, for `recoup refunds formats`.
+/// A line of `recoup refunds formats`.
 #[derive(Debug, Serialize)]
 struct Known<'a> {
     name: &'a str,
@@ -175,8 +172,8 @@ struct Known<'a> {
     in_full_if: &'a str,
 }
 
-fn list_formats(context: &Context<'_>) -> Result<End> {
-    let Context { settings, report, .. } = context;
+fn list_formats(context: &CommandContext<'_>) -> Result<Exit> {
+    let CommandContext { settings, report, .. } = context;
     let mut known: Vec<Known<'_>> = formats::ALL
         .iter()
         .map(|format| Known {
@@ -214,5 +211,5 @@ fn list_formats(context: &Context<'_>) -> Result<End> {
             report.line(format!("  refunded in full if {}", format.in_full_if));
         }
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }

@@ -1,162 +1,191 @@
-//! `recoup retract` and `recoup verify`: settings and flags → receipts.
+//! `recoup retract` and `recoup verify`: flags and settings → receipts.
 
 use std::time::Duration;
 
-use super::{Context, End, parked, warn_of_quota};
+use super::{CommandContext, Exit, parked};
 use crate::cli::{RetractArgs, SendArgs, VerifyArgs};
 use crate::config::{Settings, Wishes};
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
-use crate::model::ActionId;
 use crate::model::budget::Purpose;
-use crate::retract::{self, Follows, Submissions, WriterSettings};
-use crate::store::Identity;
+use crate::model::{ActionId, OrderId};
+use crate::retract::receipt::Receipt;
+use crate::retract::request::{RetractRequest, RunOptions};
+use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
 use crate::store::ledger::Road;
-use crate::vendor::{Advocate, Brand};
 
-pub(super) async fn retract(context: &Context<'_>, args: RetractArgs) -> Result<End> {
-    let Context { settings, stop, report, .. } = context;
-    let identity = settings.identity()?;
-    let within = args.send.wait.map(|span| span.0);
-    let mut options = retract::Options {
-        action_id: args.action_id.map(ActionId::new),
-        all: args.all,
-        action_tracker: args.action_tracker,
-        resend: args.resend,
-        ..options(settings, Road::Reversal, args.disposition, args.send)
-    };
-    // A batch waits for the quota as long as it takes; for one order, --wait is all the time there is.
-    let within = within.filter(|_| !args.batch.is_batch());
+pub(super) async fn retract(context: &CommandContext<'_>, args: RetractArgs) -> Result<Exit> {
+    let CommandContext { settings, report, .. } = context;
+    check_flags(&args)?;
+    let is_batch = args.batch.is_batch();
+    let mut run = run_options(settings, &args.send);
     // A plan sends nothing either.
-    options.dry_run |= args.batch.plan.is_some();
+    run.dry_run |= args.batch.plan.is_some();
     if args.orders.len() > 1 {
-        options.follows.submissions = Submissions::Sparingly { now: false };
+        run.follows.submissions = SubmissionPolling::Sparingly { now: false };
     }
-    if !args.batch.is_batch() && args.batch.partials {
-        return Err(
-            Error::new(Kind::Usage, "--partials is for refunds from a file").hint("use `recoup adjust` for one order")
-        );
-    }
-    if args.batch.file.is_none() && !args.batch.columns.is_empty() {
-        let why = if args.batch.apply.is_some() {
-            "a plan is read as it was made"
-        } else {
-            "orders that are named have none"
-        };
-        return Err(Error::new(Kind::Usage, format!("flags for a file's columns need --file: {why}")));
-    }
-    options.check(report.can_ask())?;
-    if !args.batch.is_batch() && (args.batch.out.is_some() || args.batch.watch_missing) {
-        return Err(Error::new(Kind::Usage, "--out and --watch-missing are for refunds from a file")
-            .hint("name the file with --file"));
-    }
-    let orders = args.orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
-    if options.action_id.is_some() && orders.len() > 1 {
-        return Err(Error::new(Kind::Usage, "--action-id names one action, and several orders were given"));
-    }
+    // The rows of a file name the orders, so the order ID of this request is not used.
+    let template = args.request(OrderId::new("")).options(&run);
+    template.check(report.can_ask())?;
+    let requests = args.orders.iter().map(|order| Ok(args.request(lookup::order_id(order)?)));
+    let requests = requests.collect::<Result<Vec<_>>>()?;
+    // --wait bounds the whole command for named orders. A batch waits for the quota as long as it takes.
+    let within = args.send.wait.map(|span| span.0).filter(|_| !is_batch);
     let writer = writer(settings, within)?;
     super::forget::apply_tombstones(context, false)?;
     let wishes = Wishes { purpose: Purpose::Retraction, within, ..Wishes::default() };
-    let advocate = context.advocate(wishes)?;
-    let brand = context.brand(wishes)?;
-    let reads = reads(context, &identity, &advocate, &brand);
-    if args.batch.is_batch() {
-        let ended = super::batch::run(context, &args.batch, &options, &reads, &writer).await;
-        warn_of_quota(&advocate, &brand, report);
-        return ended;
+    with_clients(context, wishes, async |ctx| {
+        if is_batch {
+            return super::batch::run(context, &args.batch, &template, ctx, &writer).await;
+        }
+        retract_orders(context, ctx, &writer, &requests, &run).await
+    })
+    .await
+}
+
+/// Refuses flags that do not fit together, as far as clap cannot.
+fn check_flags(args: &RetractArgs) -> Result<()> {
+    let batch = &args.batch;
+    if !batch.is_batch() && batch.partials {
+        return Err(Error::new(Kind::Usage, "--partials is for refunds from a file")
+            .hint("use `recoup adjust` for a single order"));
     }
+    if batch.file.is_none() && !batch.columns.is_empty() {
+        let why = if batch.apply.is_some() {
+            "a plan is read as it was made"
+        } else {
+            "orders on the command line have no columns"
+        };
+        return Err(Error::new(Kind::Usage, format!("flags for the columns of a file need --file: {why}")));
+    }
+    if !batch.is_batch() && (batch.out.is_some() || batch.watch_missing) {
+        return Err(Error::new(Kind::Usage, "--out and --watch-missing are for refunds from a file")
+            .hint("name the file with --file"));
+    }
+    if args.action_id.is_some() && args.orders.len() > 1 {
+        return Err(Error::new(Kind::Usage, "--action-id names one action, but several orders were given"));
+    }
+    Ok(())
+}
+
+impl RetractArgs {
+    fn request(&self, order_id: OrderId) -> RetractRequest {
+        let consent = &self.send.consent;
+        RetractRequest {
+            order_id,
+            action_id: self.action_id.clone().map(ActionId::new),
+            all: self.all,
+            action_tracker: self.action_tracker.clone(),
+            disposition: self.disposition.clone(),
+            reason: consent.reason.clone(),
+            ticket: consent.ticket.clone(),
+            overrides: consent.overrides.clone(),
+            resend: self.resend,
+            plan: None,
+        }
+    }
+}
+
+/// Retracts each order. Credentials, quota and signals stop all further orders too.
+async fn retract_orders(
+    context: &CommandContext<'_>,
+    ctx: &Context<'_>,
+    writer: &WriterSettings,
+    requests: &[RetractRequest],
+    run: &RunOptions,
+) -> Result<Exit> {
+    let CommandContext { stop, report, .. } = context;
+    let stops = |error: &Error| matches!(error.kind.exit_code(), 3 | 8 | 130);
     let mut problems = Vec::new();
     let mut stopped = false;
-    for order_id in &orders {
+    for request in requests {
+        let order = request.order_id.as_str();
         if stopped || stop.is_cancelled() {
             let kind = if stop.is_cancelled() { Kind::Interrupted } else { Kind::Failed };
-            let left = Error::new(kind, "not tried, because of what ended the one before; nothing was sent");
-            report.item_error(order_id.as_str(), &left)?;
-            problems.push(left);
+            let skipped = Error::new(kind, "not tried, because an earlier order stopped the command; nothing was sent");
+            report.item_error(order, &skipped)?;
+            problems.push(skipped);
             continue;
         }
-        match retract::run(&reads, &writer, order_id, &options).await {
+        match retract::run(ctx, writer, request, run).await {
             Ok(receipt) => {
-                report.object(&receipt)?;
-                for line in receipt.lines() {
-                    report.line(line);
-                }
+                context.show(&receipt, receipt.lines())?;
                 let problem = receipt.problem();
-                // Credentials, quota and signals concern every further order as well.
-                stopped = problem.as_ref().is_some_and(|problem| matches!(problem.kind.exit_code(), 3 | 8 | 130));
+                stopped = problem.as_ref().is_some_and(stops);
                 problems.extend(problem);
             }
-            // With one order the error is the answer; with several each has its own, and the last word sums up.
-            Err(error) if orders.len() == 1 => return Err(error),
+            // The error of a single order ends the command. Of several, each is reported, and the last error sums up.
+            Err(error) if requests.len() == 1 => return Err(error),
             Err(error) => {
-                report.item_error(order_id.as_str(), &error)?;
-                stopped = matches!(error.kind.exit_code(), 3 | 8 | 130);
+                report.item_error(order, &error)?;
+                stopped = stops(&error);
                 problems.push(error);
             }
         }
     }
-    warn_of_quota(&advocate, &brand, report);
     let failed = problems.len();
-    if orders.len() > 1 {
-        // Of several orders, one that failed is an item that failed.
+    if requests.len() > 1 {
         for problem in problems.iter_mut().filter(|problem| problem.kind.exit_code() == 1) {
             problem.kind = Kind::SomeFailed;
         }
     }
     match problems.into_iter().min_by_key(|problem| problem.kind.rank()) {
-        None => Ok(End::Done),
-        Some(problem) if orders.len() == 1 => Err(problem),
+        None => Ok(Exit::Done),
+        Some(problem) if requests.len() == 1 => Err(problem),
         Some(worst) => Err(Error {
-            message: format!("{failed} of {} orders are not done: {}", orders.len(), worst.message),
+            message: format!("{failed} of {} orders are not done: {}", requests.len(), worst.message),
             ..worst
         }),
     }
 }
 
-pub(super) async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<End> {
-    let Context { settings, report, .. } = context;
-    let identity = settings.identity()?;
+pub(super) async fn verify(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exit> {
     super::forget::apply_tombstones(context, false)?;
     let within = args.wait.map(|span| span.0);
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: parked(args.park), within, ..Wishes::default() };
-    let advocate = context.advocate(wishes)?;
-    let brand = context.brand(wishes)?;
-    let reads = reads(context, &identity, &advocate, &brand);
-    // Without a limit it ends when none is open.
-    let follows = follows(settings, Some(args.wait.map_or(Duration::MAX, |span| span.0)));
+    // Without --wait, it runs until no retraction is open.
+    let follows = follows(context.settings, Some(within.unwrap_or(Duration::MAX)));
     let watch = args.watch || args.wait.is_some();
-    let receipts = retract::verify::run(&reads, &args.ids, watch, &follows).await?;
-    for receipt in &receipts {
-        report.object(receipt)?;
-        for line in receipt.lines() {
-            report.line(line);
-        }
-    }
-    warn_of_quota(&advocate, &brand, report);
+    let receipts =
+        with_clients(context, wishes, async |ctx| retract::verify::run(ctx, &args.ids, watch, &follows).await).await?;
     if receipts.is_empty() {
-        report.note("no retraction is open");
+        context.report.note("no retraction is open");
     }
-    match receipts.iter().filter_map(retract::receipt::Receipt::problem).min_by_key(|problem| problem.kind.rank()) {
-        None => Ok(End::Done),
-        Some(problem) => Err(problem),
+    show_receipts(context, &receipts)
+}
+
+/// Prints receipts; the worst of them decides the exit code.
+pub(super) fn show_receipts(context: &CommandContext<'_>, receipts: &[Receipt]) -> Result<Exit> {
+    for receipt in receipts {
+        context.show(receipt, receipt.lines())?;
+    }
+    let worst = receipts.iter().filter_map(Receipt::problem).min_by_key(|problem| problem.kind.rank());
+    worst.map_or(Ok(Exit::Done), Err)
+}
+
+pub(super) fn run_options(settings: &Settings, args: &SendArgs) -> RunOptions {
+    RunOptions {
+        dry_run: args.dry_run,
+        yes: args.consent.yes,
+        max_index_age: args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0),
+        follows: follows(settings, args.wait.map(|span| span.0)),
     }
 }
 
-/// What is asked for by the flags that `retract`, `adjust` and `file write` share.
-pub(super) fn options(settings: &Settings, road: Road, disposition: String, args: SendArgs) -> retract::Options {
-    let follows = follows(settings, args.wait.map(|span| span.0));
-    let max_index_age = args.max_index_age.map_or(settings.retract.max_index_age, |span| span.0);
+/// The options of `adjust` and `file write`, which send by another road than `retract`.
+pub(super) fn options(settings: &Settings, road: Road, code: String, args: SendArgs) -> retract::Options {
+    let RunOptions { dry_run, yes, max_index_age, follows } = run_options(settings, &args);
     retract::Options {
         reason: args.consent.reason,
         ticket: args.consent.ticket,
-        dry_run: args.dry_run,
-        yes: args.consent.yes,
         overrides: args.consent.overrides,
-        ..retract::Options::new(road, disposition, max_index_age, follows)
+        dry_run,
+        yes,
+        ..retract::Options::new(road, code, max_index_age, follows)
     }
 }
 
-/// `within` is how long the command may go on, if a person said so.
+/// `within` bounds the time of the whole command.
 pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<WriterSettings> {
     Ok(WriterSettings {
         host: settings.writer_options(within)?,
@@ -165,36 +194,120 @@ pub(super) fn writer(settings: &Settings, within: Option<Duration>) -> Result<Wr
     })
 }
 
-pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> Follows {
-    Follows {
+pub(super) fn follows(settings: &Settings, wait: Option<Duration>) -> FollowSettings {
+    FollowSettings {
         wait: wait.unwrap_or(settings.retract.wait),
         first_poll: settings.retract.first_poll,
         max_poll: settings.retract.max_poll,
         settle: settings.retract.settle,
         doubts: settings.retract.doubts,
         reread_for: settings.retract.reread_for,
-        ..Follows::default()
+        ..FollowSettings::default()
     }
 }
 
-pub(super) fn reads<'a>(
-    context: &'a Context<'_>,
-    identity: &'a Identity,
-    advocate: &'a Advocate,
-    brand: &'a Brand,
-) -> retract::Context<'a> {
-    let Context { settings, clock, stop, report, actor, .. } = context;
-    retract::Context {
+/// Runs a use case with clients for both hosts, then warns if their quota could not be shared with other processes.
+pub(super) async fn with_clients<T>(
+    context: &CommandContext<'_>,
+    wishes: Wishes,
+    work: impl AsyncFnOnce(&Context<'_>) -> Result<T>,
+) -> Result<T> {
+    let CommandContext { settings, clock, stop, report, actor, .. } = context;
+    let identity = settings.identity()?;
+    let (advocate, brand) = (context.advocate(wishes)?, context.brand(wishes)?);
+    let ended = work(&Context {
         index_path: &settings.database,
         ledger_path: &settings.ledger,
-        identity,
+        identity: &identity,
         actor,
-        advocate,
-        brand,
+        advocate: &advocate,
+        brand: &brand,
         mapping: &settings.mapping,
         clock,
         stop,
         report,
-        session: retract::Session::default(),
+        session: Session::default(),
+    })
+    .await;
+    super::warn_of_quota(&advocate, &brand, report);
+    ended
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::retract::overrides::Override;
+    use crate::serve::request_of_form;
+    use crate::store::ledger::{Approval, Stage};
+
+    fn from_flags(flags: &[&str]) -> RetractRequest {
+        let words = ["recoup", "retract", "1001"].into_iter().chain(flags.iter().copied());
+        match Cli::try_parse_from(words).expect("valid flags").command {
+            Command::Retract(args) => args.request(OrderId::new(&args.orders[0])),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn approval_of(request: &RetractRequest) -> Approval {
+        Approval {
+            id: 1,
+            name: "plan".to_owned(),
+            stage: Stage::Approved,
+            asked_at: String::new(),
+            person: "ann".to_owned(),
+            host: String::new(),
+            names: Vec::new(),
+            why: String::new(),
+            subject: request.subject(),
+            reason: request.reason.clone(),
+            ticket: request.ticket.clone(),
+            decided_at: None,
+            decided_by: None,
+            decider_names: Vec::new(),
+            words: None,
+        }
+    }
+
+    #[test]
+    fn flags_form_body_and_approval_give_the_same_request() {
+        let plain = RetractRequest { reason: Some("r".to_owned()), ..RetractRequest::new(OrderId::new("1001")) };
+        let table: [(&[&str], &str, &str, RetractRequest); 4] = [
+            (&["--reason", "r"], "reason=r", r#""reason":"r""#, plain.clone()),
+            (
+                &["--reason", "r", "--action-id", "1.2.3", "--disposition", "CODE", "--ticket", "T"],
+                "reason=r&action=1.2.3&disposition=CODE&ticket=T",
+                r#""reason":"r","action_id":"1.2.3","disposition":"CODE","ticket":"T""#,
+                RetractRequest {
+                    action_id: Some(ActionId::new("1.2.3")),
+                    disposition: "CODE".to_owned(),
+                    ticket: Some("T".to_owned()),
+                    ..plain.clone()
+                },
+            ),
+            (
+                &["--reason", "r", "--all", "--resend"],
+                "reason=r&all=1&resend=1",
+                r#""reason":"r","all":true,"resend":true"#,
+                RetractRequest { all: true, resend: true, ..plain.clone() },
+            ),
+            (
+                &["--reason", "r", "--override", "stale", "--override", "no-rule"],
+                "reason=r&override=stale&override=no-rule",
+                r#""reason":"r","overrides":["stale","no-rule"]"#,
+                RetractRequest { overrides: vec![Override::Stale, Override::NoRule], ..plain },
+            ),
+        ];
+        for (flags, form, body, expected) in table {
+            assert_eq!(from_flags(flags), expected, "{flags:?}");
+            assert_eq!(request_of_form(&format!("order=1001&{form}")).expect("a form"), expected, "{form}");
+            let body = format!(r#"{{"order_id":"1001",{body}}}"#);
+            assert_eq!(RetractRequest::from_json(body.as_bytes()).expect("a body"), expected, "{body}");
+            // An approval adds the plan that was approved.
+            let approved = RetractRequest::approved(&approval_of(&expected)).expect("a retraction");
+            assert_eq!(approved, RetractRequest { plan: Some("plan".to_owned()), ..expected });
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What the scheduled jobs do: the same code as the commands, with nobody to print to.
+//! What the scheduled jobs do: the same as the commands, without output.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
+use super::CommandContext;
 use crate::cli::{BackupArgs, CrawlArgs, Source, VerifyArgs};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -15,7 +15,6 @@ use crate::model::Actor;
 use crate::report::Report;
 use crate::schedule::{Job, Schedule, Work};
 
-/// The jobs of one process.
 pub(super) struct Scheduled {
     settings: Settings,
     clock: Clock,
@@ -24,17 +23,15 @@ pub(super) struct Scheduled {
 }
 
 impl Scheduled {
-    /// The jobs, with everything that a command has.
-    pub(super) fn new(context: &Context<'_>) -> Arc<Self> {
-        let Context { settings, clock, actor, .. } = context;
+    pub(super) fn new(context: &CommandContext<'_>) -> Arc<Self> {
+        let CommandContext { settings, clock, actor, .. } = context;
         let actor = Actor { host: format!("{} (schedule)", actor.host), ..(*actor).clone() };
         Arc::new(Self { settings: (*settings).clone(), clock: **clock, actor, runtime: Handle::current() })
     }
 }
 
-/// The schedule of the settings.
-pub(super) fn schedule(context: &Context<'_>) -> Result<Schedule> {
-    let Context { settings, clock, stop, .. } = context;
+pub(super) fn schedule(context: &CommandContext<'_>) -> Result<Schedule> {
+    let CommandContext { settings, clock, stop, .. } = context;
     Ok(Schedule {
         index: settings.database.clone(),
         identity: settings.identity()?,
@@ -48,7 +45,14 @@ impl Work for Scheduled {
     fn run(&self, job: Job, stop: &CancellationToken) -> Result<()> {
         let report = Report::silent();
         let Self { settings, clock, actor, runtime } = self;
-        let context = Context { settings, clock, stop, report: &report, actor, asked: std::sync::OnceLock::new() };
+        let context = CommandContext {
+            settings,
+            clock,
+            stop,
+            report: &report,
+            actor,
+            first_advocate: std::sync::OnceLock::new(),
+        };
         runtime.block_on(async {
             let done = match job {
                 Job::Refresh => {
@@ -62,8 +66,8 @@ impl Work for Scheduled {
                 Job::Webhooks => super::webhook::work(&context).await,
                 Job::Backup => {
                     let Some(folder) = settings.schedule.backup_folder.clone() else {
-                        return Err(Error::new(Kind::Config, "there is no folder for backups")
-                            .hint("name it with [schedule] backup_folder"));
+                        return Err(Error::new(Kind::Config, "the backup job has no folder")
+                            .hint("set [schedule] backup_folder"));
                     };
                     let args = BackupArgs { folder, keep: settings.schedule.backup_keep };
                     super::backup::run(&context, &args).await
@@ -72,8 +76,8 @@ impl Work for Scheduled {
             super::remember_clock(&context);
             match done {
                 Ok(_) => Ok(()),
-                // The quota is used up and the state is saved, something is still on its way, somebody else is at it, or the
-                // process is to end: the next run goes on.
+                // Not failures: the quota is used up, a retraction is not confirmed yet, another process is busy, or this one is
+                // stopping. The next run carries on.
                 Err(error)
                     if matches!(error.kind, Kind::Parked | Kind::NotConfirmed | Kind::Busy | Kind::Interrupted) =>
                 {
@@ -86,7 +90,7 @@ impl Work for Scheduled {
     }
 }
 
-/// A crawl as a timer would run it.
+/// The arguments of a crawl without flags.
 fn refresh(max_requests: Option<u64>) -> CrawlArgs {
     CrawlArgs {
         source: Source::Auto,
@@ -105,7 +109,7 @@ fn refresh(max_requests: Option<u64>) -> CrawlArgs {
     }
 }
 
-/// A moment as people read it, where there is one.
-pub(super) fn moment(text: Option<&String>) -> String {
+/// An RFC 3339 time to the second; empty if there is none.
+pub(super) fn short_time(text: Option<&String>) -> String {
     text.and_then(|text| text.parse::<Timestamp>().ok()).map_or_else(String::new, |at| format!("{at:.0}"))
 }

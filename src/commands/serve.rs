@@ -1,30 +1,30 @@
-//! `recoup serve`: settings and flags → the service, until somebody ends it.
+//! `recoup serve`: flags and settings → the service, until it is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::access;
 use crate::cli::{ColumnArgs, ServeArgs};
 use crate::config::{Span, Wishes};
 use crate::error::Result;
 use crate::model::budget::Purpose;
 use crate::retract::batch::Limits;
-use crate::serve::{self, DeskOptions};
+use crate::serve::{self, ActionSettings};
 use crate::webhook::{Keys, Receiver};
 
-/// Nobody waits longer for the vendor's limit behind a browser.
+/// A request of the page or the API waits this long for the vendor's limit.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
-pub(super) async fn run(context: &Context<'_>, args: ServeArgs) -> Result<End> {
-    let Context { settings, clock, stop, report, actor, .. } = context;
+pub(super) async fn run(context: &CommandContext<'_>, args: ServeArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, stop, report, actor, .. } = context;
     let identity = settings.identity()?;
     let wait = Some(Span(MAX_WAIT));
     let wishes = Wishes { purpose: Purpose::Retraction, max_wait: wait, ..Wishes::default() };
     let mut writer = super::retract::writer(settings, None)?;
     let batch_wait = writer.host.max_wait;
     writer.host.max_wait = writer.host.max_wait.min(MAX_WAIT);
-    let desk = DeskOptions {
+    let actions = ActionSettings {
         index: settings.database.clone(),
         ledger: settings.ledger.clone(),
         identity,
@@ -50,9 +50,9 @@ pub(super) async fn run(context: &Context<'_>, args: ServeArgs) -> Result<End> {
         access: settings.access.clone(),
         sessions: access::Limits { idle: serve.session_idle, absolute: serve.session_end },
         ready_max_age: serve.ready_max_age,
-        hooks: Arc::new(Receiver::new(Keys::new(settings.jwks_url()?), &desk.identity.tenant)),
+        hooks: Arc::new(Receiver::new(Keys::new(settings.jwks_url()?), &actions.identity.tenant)),
         schedule: (super::scheduled::schedule(context)?, super::scheduled::Scheduled::new(context)),
     };
-    serve::run(options, desk, clock, stop, report).await?;
-    Ok(End::Done)
+    serve::run(options, actions, clock, stop, report).await?;
+    Ok(Exit::Done)
 }

@@ -1,30 +1,27 @@
-//! `recoup status`: what the two files say, checked where a timer asks.
+//! `recoup status`: freshness, coverage and open retractions, with a check for timers.
 
 use std::time::Duration;
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::StatusArgs;
 use crate::error::{Error, Kind, Result};
 use crate::status;
 
-/// How old an index may be where nobody says otherwise: a night's crawl, and two hours of being late.
+/// The default of --max-age: a crawl each night, and two hours of delay.
 const MAX_AGE: Duration = Duration::from_hours(26);
 
-/// How long a retraction may be open.
+/// The default of --overdue.
 const OVERDUE: Duration = Duration::from_hours(24);
 
-pub(super) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<End> {
-    let Context { settings, clock, report, .. } = context;
+pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<Exit> {
+    let CommandContext { settings, clock, .. } = context;
     let identity = settings.identity_if_set()?;
     let mut status =
         status::gather(&settings.database, &settings.ledger, identity.as_ref(), args.failed_accounts, clock)?;
     if let Some(id) = args.retraction {
         let entry = status::one_retraction(&settings.ledger, identity.as_ref(), id)?;
-        report.object(&entry)?;
-        for line in entry.full_lines() {
-            report.line(line);
-        }
-        return Ok(End::Done);
+        context.show(&entry, entry.full_lines())?;
+        return Ok(Exit::Done);
     }
     let overdue = args.overdue.map_or(OVERDUE, |span| span.0);
     if args.check {
@@ -34,18 +31,15 @@ pub(super) fn run(context: &Context<'_>, args: &StatusArgs) -> Result<End> {
     if let Some(path) = &args.metrics_file {
         status.write_metrics(path, overdue, clock.now())?;
     }
-    report.object(&status)?;
-    for line in status.lines() {
-        report.line(line);
-    }
+    context.show(&status, status.lines())?;
     if let Some(error) = status.block {
-        return Ok(End::Said(error));
+        return Ok(Exit::Reported(error));
     }
     match status.problems.as_deref() {
-        None | Some([]) => Ok(End::Done),
-        Some([only]) => Ok(End::Said(Error::new(Kind::Failed, only.message.clone()))),
+        None | Some([]) => Ok(Exit::Done),
+        Some([only]) => Ok(Exit::Reported(Error::new(Kind::Failed, only.message.clone()))),
         Some([first, others @ ..]) => {
-            Ok(End::Said(Error::new(Kind::Failed, format!("{}; and {} more", first.message, others.len()))))
+            Ok(Exit::Reported(Error::new(Kind::Failed, format!("{}; and {} more", first.message, others.len()))))
         }
     }
 }

@@ -1,29 +1,29 @@
-//! `recoup user`: who may use the page and the API.
+//! `recoup user`: manages the users of the page and the API, and their tokens.
 //!
-//! A password or a token is printed once, on standard output, and read from standard input: never a flag, never in the log.
+//! A password or a token is printed once on standard output, and read only from standard input. No flag and no log contains one.
 
 use std::io::BufRead;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::access::{Access, Limits, Right, Role, User, new_password};
 use crate::cli::{TokenCommand, UserAddArgs, UserCommand};
 use crate::error::{Error, Kind, Result};
 use crate::report::table;
 use crate::store::ledger::Ledger;
 
-pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
-    let Context { settings, clock, report, actor, .. } = context;
+pub(super) fn run(context: &CommandContext<'_>, command: UserCommand) -> Result<Exit> {
+    let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
-    // Looking must not make the file; the first user does.
+    // Only the first user creates the file; a command that reads does not.
     let mut access = match (&command, Access::open_existing(&settings.access, &identity, Limits::default())?) {
         (_, Some(access)) => access,
         (UserCommand::Add(_), None) => Access::open(&settings.access, &identity, Limits::default())?,
         (_, None) => {
             return Err(Error::new(Kind::Failed, "there is no user yet")
-                .hint("`recoup user add NAME --role admin` makes the first"));
+                .hint("`recoup user add NAME --role admin` adds the first"));
         }
     };
     let now = clock.now();
@@ -35,33 +35,33 @@ pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
                 report.object(user)?;
             }
             report.lines(users_table(&users));
-            Ok(End::Done)
+            Ok(Exit::Done)
         }
         UserCommand::Role { name, role } => {
             if role != Role::Admin {
-                check_somebody_is_left(&access, &name, false)?;
+                check_admin_is_left(&access, &name, false)?;
             }
             let user = access.set_role(&name, role)?;
             access.log(actor, &format!("user {name}: role {}", role.as_str()), now)?;
-            said(context, &user)
+            show_user(context, &user)
         }
         UserCommand::Disable { name, yes } => {
-            check_somebody_is_left(&access, &name, yes)?;
+            check_admin_is_left(&access, &name, yes)?;
             let user = access.disable(&name, now)?;
             access.log(actor, &format!("user {name}: disabled"), now)?;
             withdraw(context, &user)?;
-            said(context, &user)
+            show_user(context, &user)
         }
         UserCommand::Enable { name } => {
             let user = access.enable(&name)?;
             access.log(actor, &format!("user {name}: enabled"), now)?;
-            said(context, &user)
+            show_user(context, &user)
         }
         UserCommand::Rotate { name, password_stdin } => {
-            let (password, is_made) = password(password_stdin)?;
+            let (password, is_generated) = password(password_stdin)?;
             let user = access.set_password(&name, &password, now)?;
             access.log(actor, &format!("user {name}: another password"), now)?;
-            with_password(context, &user, is_made.then_some(password.as_str()))
+            with_password(context, &user, is_generated.then_some(password.as_str()))
         }
         UserCommand::Token(command) => token(context, &mut access, command),
         UserCommand::Log => {
@@ -70,20 +70,20 @@ pub(super) fn run(context: &Context<'_>, command: UserCommand) -> Result<End> {
                 report.object(&json!({ "at": at, "person": person, "what": what }))?;
             }
             report.lines(table(["at", "by", "what"], logged.into_iter().map(|(at, by, what)| [at, by, what])));
-            Ok(End::Done)
+            Ok(Exit::Done)
         }
     }
 }
 
-fn add(context: &Context<'_>, access: &mut Access, args: &UserAddArgs) -> Result<End> {
-    let Context { clock, actor, .. } = context;
-    let (password, is_made) = password(args.password_stdin)?;
+fn add(context: &CommandContext<'_>, access: &mut Access, args: &UserAddArgs) -> Result<Exit> {
+    let CommandContext { clock, actor, .. } = context;
+    let (password, is_generated) = password(args.password_stdin)?;
     let user = access.add_user(&args.name, args.role, &password, args.os_user.as_deref(), clock.now())?;
     access.log(actor, &format!("user {}: added as {}", user.name, user.role.as_str()), clock.now())?;
-    with_password(context, &user, is_made.then_some(password.as_str()))
+    with_password(context, &user, is_generated.then_some(password.as_str()))
 }
 
-/// A password from standard input, or one that is made; and whether it was.
+/// A password from standard input or a generated one, and whether it was generated.
 fn password(from_stdin: bool) -> Result<(String, bool)> {
     if !from_stdin {
         return Ok((new_password()?, true));
@@ -96,7 +96,7 @@ fn password(from_stdin: bool) -> Result<(String, bool)> {
     Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
 }
 
-fn with_password(context: &Context<'_>, user: &User, password: Option<&str>) -> Result<End> {
+fn with_password(context: &CommandContext<'_>, user: &User, password: Option<&str>) -> Result<Exit> {
     let report = context.report;
     let mut object = json!(user);
     if let Some(password) = password {
@@ -106,22 +106,22 @@ fn with_password(context: &Context<'_>, user: &User, password: Option<&str>) -> 
     match password {
         Some(password) => {
             report.line(format!("{} is {}; password: {password}", user.name, user.role.as_str()));
-            report.note("this is the only time that it is shown");
+            report.note("it is shown only this once");
         }
         None => report.line(format!("{} is {}", user.name, user.role.as_str())),
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
-fn said(context: &Context<'_>, user: &User) -> Result<End> {
+fn show_user(context: &CommandContext<'_>, user: &User) -> Result<Exit> {
     context.report.object(user)?;
     let disabled = if user.disabled_at.is_some() { ", disabled" } else { "" };
     context.report.line(format!("{} is {}{disabled}", user.name, user.role.as_str()));
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
-/// Whoever manages users must not lock everybody out by a slip.
-fn check_somebody_is_left(access: &Access, name: &str, yes: bool) -> Result<()> {
+/// Refuses to leave no user who can manage users.
+fn check_admin_is_left(access: &Access, name: &str, yes: bool) -> Result<()> {
     let may = |user: &&User| user.disabled_at.is_none() && user.role.may(Right::Administer);
     let users = access.users()?;
     let is_last = users.iter().filter(may).all(|user| user.name == name)
@@ -130,25 +130,25 @@ fn check_somebody_is_left(access: &Access, name: &str, yes: bool) -> Result<()> 
         return Ok(());
     }
     Err(Error::new(Kind::Refused, format!("{name} is the last user who may manage users"))
-        .hint("add another one first; or say --yes with `recoup user disable`"))
+        .hint("add another one first, or run `recoup user disable` with --yes"))
 }
 
-/// What a disabled user has asked for, or approved, is taken back.
-fn withdraw(context: &Context<'_>, user: &User) -> Result<()> {
-    let Context { settings, clock, report, actor, .. } = context;
+/// Withdraws what a disabled user has requested or approved.
+fn withdraw(context: &CommandContext<'_>, user: &User) -> Result<()> {
+    let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
     if Ledger::open_read_only(&settings.ledger, Some(&identity))?.is_none() {
         return Ok(());
     }
     let ledger = Ledger::open(&settings.ledger, &identity, actor)?;
     for id in ledger.withdraw_all_of(&user.names(), clock.now())? {
-        report.note(format!("approval {id} was taken back"));
+        report.note(format!("approval {id} was withdrawn"));
     }
     Ok(())
 }
 
-fn token(context: &Context<'_>, access: &mut Access, command: TokenCommand) -> Result<End> {
-    let Context { clock, report, actor, .. } = context;
+fn token(context: &CommandContext<'_>, access: &mut Access, command: TokenCommand) -> Result<Exit> {
+    let CommandContext { clock, report, actor, .. } = context;
     let now = clock.now();
     match command {
         TokenCommand::Add { user, name, scopes, expires } => {
@@ -158,7 +158,7 @@ fn token(context: &Context<'_>, access: &mut Access, command: TokenCommand) -> R
             let secret = secret.expose_secret();
             report.object(&json!({ "id": id, "user": user, "name": name, "scopes": scopes, "token": secret }))?;
             report.line(format!("token {id} of {user} for {}: {secret}", words.join(", ")));
-            report.note("this is the only time that it is shown");
+            report.note("it is shown only this once");
         }
         TokenCommand::List { user } => {
             let tokens = access.tokens(user.as_deref())?;
@@ -187,7 +187,7 @@ fn token(context: &Context<'_>, access: &mut Access, command: TokenCommand) -> R
             report.line(format!("token {id} is revoked"));
         }
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
 fn users_table(users: &[User]) -> String {

@@ -1,6 +1,6 @@
-//! `recoup watch`: refunds that wait for their orders; and looking for them after a crawl.
+//! `recoup watch`: lists and removes watched orders, and looks them up after a crawl.
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::WatchCommand;
 use crate::error::{Error, Kind, Result};
 use crate::lookup;
@@ -8,8 +8,8 @@ use crate::report::table;
 use crate::store::index::IndexReader;
 use crate::store::ledger::{Ledger, Watched};
 
-pub(super) fn run(context: &Context<'_>, command: &WatchCommand) -> Result<End> {
-    let Context { settings, report, actor, .. } = context;
+pub(super) fn run(context: &CommandContext<'_>, command: &WatchCommand) -> Result<Exit> {
+    let CommandContext { settings, report, actor, .. } = context;
     match command {
         WatchCommand::List => {
             let ledger = Ledger::open_read_only(&settings.ledger, settings.identity_if_set()?.as_ref())?;
@@ -18,23 +18,23 @@ pub(super) fn run(context: &Context<'_>, command: &WatchCommand) -> Result<End> 
                 report.object(one)?;
             }
             if list.is_empty() {
-                report.note("no refund waits for its order");
+                report.note("no order is watched");
             } else {
-                report.lines(table(["order", "ticket", "since", "until", "stands"], list.iter().map(row)));
+                report.lines(table(["order", "ticket", "since", "until", "state"], list.iter().map(row)));
             }
-            Ok(End::Done)
+            Ok(Exit::Done)
         }
         WatchCommand::Remove { orders } => {
             let orders = orders.iter().map(|order| lookup::order_id(order)).collect::<Result<Vec<_>>>()?;
             let ledger = Ledger::open(&settings.ledger, &settings.identity()?, actor)?;
             let removed = ledger.unwatch(&orders)?;
             report.object(&serde_json::json!({ "removed": removed }))?;
-            report.line(format!("{removed} of {} are waited for no longer", orders.len()));
+            report.line(format!("{removed} of {} orders are no longer watched", orders.len()));
             if removed == orders.len() as u64 {
-                return Ok(End::Done);
+                return Ok(Exit::Done);
             }
             Err(Error::new(Kind::SomeFailed, "some of these orders are not on the list")
-                .hint("`recoup watch list` shows the list; order IDs match exactly"))
+                .hint("`recoup watch list` shows the list; order IDs are compared exactly"))
         }
     }
 }
@@ -46,16 +46,16 @@ fn row(one: &Watched) -> [String; 5] {
         one.added_at.clone(),
         one.expires_at.clone(),
         match (&one.found_at, &one.looked_at) {
-            (Some(at), _) => format!("turned up {at}: recoup retract"),
-            (None, Some(at)) => format!("not found, last looked for {at}"),
-            (None, None) => "not looked for yet".to_owned(),
+            (Some(at), _) => format!("found {at}: recoup retract"),
+            (None, Some(at)) => format!("not found, last looked up {at}"),
+            (None, None) => "not looked up yet".to_owned(),
         },
     ]
 }
 
-/// Looks for what is waited for in what a crawl has just read, and says what turned up and what has expired.
-pub(super) fn look(context: &Context<'_>) -> Result<()> {
-    let Context { settings, clock, report, actor, .. } = context;
+/// Looks up watched orders in the index after a crawl, and reports which were found and which have expired.
+pub(super) fn look_up_watched(context: &CommandContext<'_>) -> Result<()> {
+    let CommandContext { settings, clock, report, actor, .. } = context;
     let identity = settings.identity()?;
     let has_any = match Ledger::open_read_only(&settings.ledger, Some(&identity))? {
         Some(ledger) => !ledger.watched()?.is_empty(),
@@ -68,11 +68,11 @@ pub(super) fn look(context: &Context<'_>) -> Result<()> {
     let looked = ledger.look_for_watched(clock.now(), |order| Ok(!reader.find(order)?.is_empty()))?;
     for order in &looked.found {
         let order = crate::report::one_line(order.as_str());
-        report.note(format!("order {order} was refunded and waited for, and has turned up: recoup retract {order:?}"));
+        report.note(format!("watched order {order} was found: recoup retract {order:?}"));
     }
     for (orders, what) in [
-        (&looked.expired, "refunds have waited long enough for their orders"),
-        (&looked.dropped, "orders turned up a month ago, and are waited for no longer"),
+        (&looked.expired, "watched orders have expired without being found"),
+        (&looked.dropped, "orders were found a month ago and are no longer watched"),
     ] {
         let list: Vec<String> =
             orders.iter().map(|order| crate::report::one_line(order.as_str()).into_owned()).collect();

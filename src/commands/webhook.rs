@@ -1,11 +1,11 @@
-//! `recoup webhook`: subscriptions at the vendor, and the accounts that deliveries have named.
+//! `recoup webhook`: manages subscriptions at the vendor, and reads accounts again that deliveries have named.
 //!
-//! What changes something at the vendor is shown, asked about, and sent once.
+//! A change at the vendor is shown, confirmed, and sent once.
 
 use serde_json::json;
 use url::Url;
 
-use super::{Context, End};
+use super::{CommandContext, Exit};
 use crate::cli::{AddressArgs, WebhookCommand};
 use crate::config::{Span, Wishes};
 use crate::error::{Error, Kind, Result};
@@ -14,11 +14,11 @@ use crate::store::index::Index;
 use crate::vendor::{Subscriber, Subscription, SubscriptionChange};
 use crate::webhook;
 
-/// Events that hint at rewards: one that was given, and a balance that has moved, as it does when one is cancelled
+/// Events about rewards: a reward was given, or a balance has changed, as it does when a reward is cancelled
 /// (`docs/vendor/advocate.md` §5).
 const TYPES: [&str; 2] = ["reward.created", "user.reward.balance.changed"];
 
-pub(super) async fn run(context: &Context<'_>, command: WebhookCommand) -> Result<End> {
+pub(super) async fn run(context: &CommandContext<'_>, command: WebhookCommand) -> Result<Exit> {
     match command {
         WebhookCommand::List => list(context).await,
         WebhookCommand::Subscribe { address, types } => {
@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context<'_>, command: WebhookCommand) -> Resul
             change(context, &address, &what, SubscriptionChange::Subscribe(&types)).await
         }
         WebhookCommand::Remove { address } => {
-            let what = format!("send nothing to {} any more", address.url);
+            let what = format!("stop sending to {}", address.url);
             change(context, &address, &what, SubscriptionChange::Remove).await
         }
         WebhookCommand::Test { address } => {
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context<'_>, command: WebhookCommand) -> Resul
     }
 }
 
-async fn list(context: &Context<'_>) -> Result<End> {
+async fn list(context: &CommandContext<'_>) -> Result<Exit> {
     let report = context.report;
     let known = context.advocate(Wishes::default())?.subscriptions().await?;
     for one in &known {
@@ -54,21 +54,21 @@ async fn list(context: &Context<'_>) -> Result<End> {
         };
         report.lines(table(["address", "name", "source", "types"], known.iter().map(row)));
     }
-    Ok(End::Done)
+    Ok(Exit::Done)
 }
 
 async fn change(
-    context: &Context<'_>,
+    context: &CommandContext<'_>,
     address: &AddressArgs,
     what: &str,
     change: SubscriptionChange<'_>,
-) -> Result<End> {
-    let Context { settings, clock, stop, report, .. } = context;
+) -> Result<Exit> {
+    let CommandContext { settings, clock, stop, report, .. } = context;
     let tenant = settings.tenant()?;
     if address.dry_run {
-        report.object(&json!({ "dry_run": true, "would": what }))?;
-        report.line(format!("a dry run: the vendor would be asked to {what}"));
-        return Ok(End::Done);
+        let line = format!("dry run: the vendor would be asked to {what}");
+        context.show(&json!({ "dry_run": true, "would": what }), [line])?;
+        return Ok(Exit::Done);
     }
     if !address.yes {
         if !report.can_ask() {
@@ -81,34 +81,32 @@ async fn change(
     let options = settings.advocate_options(Wishes::default())?;
     let subscriber = Subscriber::new(&options, tenant, **clock, (*stop).clone())?;
     subscriber.change(&address.url, change).await?;
-    report.object(&json!({ "done": what }))?;
-    report.line(format!("the vendor was asked to {what}"));
-    Ok(End::Done)
+    context.show(&json!({ "done": what }), [format!("the vendor was asked to {what}")])?;
+    Ok(Exit::Done)
 }
 
-/// The vendor sends over the open network: what it sends must not cross it in clear.
+/// Refuses plain HTTP: the vendor sends over the internet.
 fn check_address(text: &str) -> Result<()> {
     let url = Url::parse(text).map_err(|error| {
-        Error::new(Kind::Usage, format!("the address is no URL: {error}"))
+        Error::new(Kind::Usage, format!("the address is not a URL: {error}"))
             .hint("it is the address under which the vendor reaches `recoup serve`, as https://HOST/webhooks/advocate")
     })?;
     crate::vendor::check_base(&url).map_err(|error| Error { kind: Kind::Usage, ..error })
 }
 
-/// Reads the accounts that wait.
-pub(super) async fn work(context: &Context<'_>) -> Result<End> {
-    let Context { settings, clock, report, .. } = context;
+/// Reads the queued accounts again.
+pub(super) async fn work(context: &CommandContext<'_>) -> Result<Exit> {
+    let CommandContext { settings, clock, .. } = context;
     let identity = settings.identity()?;
     super::forget::apply_tombstones(context, true)?;
     let mut index = Index::open(&settings.database, &identity)?;
-    // Nothing waits most of the time, and then nobody needs a client.
+    // The queue is mostly empty, and then no client is needed.
     let worked = if index.waiting_accounts(1, clock.now())?.is_empty() {
         webhook::QueueRun::default()
     } else {
         let wishes = Wishes { max_wait: Some(Span(std::time::Duration::ZERO)), ..Wishes::default() };
         webhook::read_queue(&context.advocate(wishes)?, &mut index, &settings.mapping, clock).await?
     };
-    report.object(&worked)?;
-    report.line(format!("{} accounts were read again, {} could not be", worked.read, worked.failed));
-    Ok(End::Done)
+    context.show(&worked, [format!("{} accounts were read again, {} failed", worked.read, worked.failed)])?;
+    Ok(Exit::Done)
 }

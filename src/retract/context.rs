@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::rule::KnownPrograms;
-use super::{Lists, sendable};
+use super::{SubmissionLists, readiness};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::extract::Mapping;
@@ -47,7 +47,7 @@ pub struct Session {
     ledger_writer: OnceLock<Ledger>,
     programs: OnceCell<Vec<Program>>,
     pub(super) rules: KnownPrograms,
-    pub(super) lists: Lists,
+    pub(super) lists: SubmissionLists,
 }
 
 impl Context<'_> {
@@ -124,7 +124,7 @@ impl Context<'_> {
     /// vendor's dates cannot be compared.
     pub fn vendor_now(&self) -> Result<Timestamp> {
         let ahead = self.clock_ahead();
-        if let Some(error) = sendable::clock_trouble(ahead) {
+        if let Some(error) = readiness::clock_trouble(ahead) {
             return Err(error);
         }
         let ahead = SignedDuration::from_secs(ahead.unwrap_or_default());
@@ -149,7 +149,8 @@ mod tests {
     use super::*;
     use crate::model::{OrderId, RewardId};
     use crate::retract::batch::Batch;
-    use crate::retract::{accept, adjust, cancel, file, verify};
+    use crate::retract::request::{RetractRequest, RunOptions};
+    use crate::retract::{accept_restored, adjust, cancel, file, verify};
 
     fn assert_send<T: Send>(_: T) {}
 
@@ -160,6 +161,7 @@ mod tests {
         ctx: &'static Context<'static>,
         writer: &'static crate::retract::WriterSettings,
         order_id: &'static OrderId,
+        retraction: (&'static RetractRequest, &'static RunOptions),
         options: &'static crate::retract::Options,
         adjustment: &'static adjust::AdjustOptions,
         canceller: (&'static cancel::CancellerSettings, &'static RewardId, &'static cancel::CancelOptions),
@@ -168,18 +170,18 @@ mod tests {
             &'static file::check::CheckOptions,
             &'static file::release::ReleaseOptions,
         ),
-        restored: &'static accept::Options,
+        restored: &'static accept_restored::AcceptOptions,
         refunds: &'static crate::refunds::Refunds,
         mut batch: Batch<'static>,
     ) {
-        assert_send(crate::retract::run(ctx, writer, order_id, options));
+        assert_send(crate::retract::run(ctx, writer, retraction.0, retraction.1));
         assert_send(verify::run(ctx, &[], true, &options.follows));
         assert_send(adjust::run(ctx, writer, order_id, adjustment));
         assert_send(cancel::run(ctx, canceller.0, canceller.1, canceller.2));
         assert_send(file::write::run(ctx, writer.lock_wait, &[], file.0));
         assert_send(file::check::run(ctx, file.1));
         assert_send(file::release::run(ctx, file.2));
-        assert_send(accept::run(ctx, restored));
+        assert_send(accept_restored::run(ctx, restored));
         assert_send(Batch::plan(ctx, refunds, options, Timestamp::MIN));
         assert_send(async move {
             batch.plan_partials(writer).await;

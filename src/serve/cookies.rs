@@ -1,7 +1,7 @@
-//! The cookies of the service: their names, reading one, and setting one.
+//! The cookies of the service.
 //!
-//! Over TLS a name begins with `__Host-`, and so no other site below the same domain can set a cookie of that name. A browser
-//! takes such a cookie only with `Secure`, which it does not keep over plain http: there the plain name is used.
+//! Over TLS a name starts with `__Host-`, so that another site of the same domain cannot set a cookie of that name. Browsers accept
+//! that prefix only with `Secure`, which they drop over plain HTTP: there the plain name is used.
 
 use std::time::Duration;
 
@@ -12,47 +12,51 @@ use cookie::{Cookie, SameSite};
 
 use super::app::App;
 
-/// A cookie by its two names: over plain http, and over TLS.
+/// The names of one cookie: over plain HTTP, and over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name(&'static str, &'static str);
 
-/// Who is signed in.
 pub(super) const SESSION: Name = Name("recoup", "__Host-recoup");
 
-/// The form of somebody who is not signed in yet.
-pub(super) const FORM: Name = Name("recoup-form", "__Host-recoup-form");
+/// Binds the login form to one browser, before there is a session.
+pub(super) const LOGIN_FORM: Name = Name("recoup-form", "__Host-recoup-form");
 
-/// Somebody has signed in with this browser before.
+/// Identifies a browser in which a user has signed in before.
 pub(super) const BROWSER: Name = Name("recoup-browser", "__Host-recoup-browser");
 
-/// The forms of somebody whom a proxy has signed in.
-pub(super) const PROXIED: Name = Name("recoup-proxied", "__Host-recoup-proxied");
+/// Binds the forms of a user whom a proxy signs in to one browser.
+pub(super) const PROXY_NONCE: Name = Name("recoup-proxied", "__Host-recoup-proxied");
 
 /// How long a browser keeps a cookie.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Lasts {
-    /// Until it is closed.
-    Session,
-    /// So long.
+pub(super) enum Lifetime {
+    /// Until the browser is closed.
+    BrowserSession,
     For(Duration),
 }
 
 impl App {
-    /// The value of a cookie that came with a request.
     pub(super) fn cookie(&self, headers: &HeaderMap, name: Name) -> Option<String> {
-        value_of(headers, self.name_of(name))
+        let name = self.cookie_name(name);
+        let mut all = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+        all.find_map(|header| {
+            Cookie::split_parse(header)
+                .filter_map(std::result::Result::ok)
+                .find(|cookie| cookie.name() == name)
+                .map(|cookie| cookie.value().to_owned())
+        })
     }
 
     /// Sets a cookie; an empty value removes it.
-    pub(super) fn set_cookie(&self, response: &mut Response, name: Name, value: &str, lasts: Lasts) {
-        let mut cookie = Cookie::build((self.name_of(name), value.to_owned()))
+    pub(super) fn set_cookie(&self, response: &mut Response, name: Name, value: &str, lifetime: Lifetime) {
+        let mut cookie = Cookie::build((self.cookie_name(name), value.to_owned()))
             .path("/")
             .http_only(true)
             .secure(self.over_tls())
-            // A link in a ticket leads here signed in; what changes something carries the form's token besides.
+            // Lax, not Strict: a link in a ticket opens the page signed in. Forms also carry a CSRF token.
             .same_site(SameSite::Lax)
             .build();
-        if let Lasts::For(time) = lasts {
+        if let Lifetime::For(time) = lifetime {
             cookie.set_max_age(cookie::time::Duration::try_from(time).ok());
         }
         if value.is_empty() {
@@ -63,17 +67,7 @@ impl App {
         }
     }
 
-    fn name_of(&self, Name(plain, over_tls): Name) -> &'static str {
+    fn cookie_name(&self, Name(plain, over_tls): Name) -> &'static str {
         if self.over_tls() { over_tls } else { plain }
     }
-}
-
-fn value_of(headers: &HeaderMap, name: &str) -> Option<String> {
-    let mut all = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
-    all.find_map(|header| {
-        Cookie::split_parse(header)
-            .filter_map(std::result::Result::ok)
-            .find(|cookie| cookie.name() == name)
-            .map(|cookie| cookie.value().to_owned())
-    })
 }

@@ -1,7 +1,7 @@
-//! What every answer carries: what a browser may do with it, and the number under which the log knows it.
+//! What every response gets: security headers, a request ID, and a line in the log.
 //!
-//! No script and no style stands in a page, so that the policy can forbid both; nothing is asked of any other host. The log
-//! names routes and never what somebody asked for.
+//! Pages contain no inline script or style, so the policy forbids both, and they load nothing from another host. The log names
+//! routes and never the order or account of a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,38 +17,37 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::app::App;
-use super::refusal::with_words;
+use super::error_bodies::with_error_body;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Requests of this process, for their numbers.
+/// Counts the requests of this process for their IDs.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
-/// Sets the headers, and writes the request down.
-pub(super) async fn on_every_answer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = format!("{:x}-{:x}", std::process::id(), REQUESTS.fetch_add(1, Ordering::Relaxed));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let path = request.uri().path().to_owned();
-    let mut response = with_words(next.run(request).await, &method, &path);
+    let mut response = with_error_body(next.run(request).await, &method, &path);
     let status = response.status().as_u16();
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     let route = route.as_deref().unwrap_or("none");
-    app.count(route, status);
-    // Ten thousand look-ups a second are not written down one by one, and what a stranger sends and is refused must not fill the
-    // disk; what changes something, or fails here, is. The metrics count all of them.
+    app.count_response(route, status);
+    // Only changes and server errors are logged by default. Thousands of look-ups a second, and refused requests that anyone can send,
+    // would fill the disk; the metrics count them.
     if (method != Method::GET && status < 400) || status >= 500 {
         tracing::info!(id, %method, route, status, ms, "answered");
     } else {
         tracing::debug!(id, %method, route, status, ms, "answered");
     }
-    set(response.headers_mut(), app.over_tls(), &id);
+    set_headers(response.headers_mut(), app.over_tls(), &id);
     response
 }
 
-fn set(headers: &mut HeaderMap, over_tls: bool, id: &str) {
+fn set_headers(headers: &mut HeaderMap, over_tls: bool, id: &str) {
     let fixed = HeaderValue::from_static;
     headers.insert(CONTENT_SECURITY_POLICY, fixed(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));

@@ -1,28 +1,29 @@
-//! Use case: one address for the support team: a page, a JSON API, and what machines ask.
+//! Use case: the HTTP service for the support team: web page, JSON API, webhooks, health checks and metrics.
 //!
-//! `listen` takes connections, `routes` is the one table of what there is and who may, `guard` holds every request to it before
-//! a handler sees it. `page` answers people, `api` programs, `probe` monitors. What is done is done by the other use cases, on
-//! threads of their own, through `desk`. Nothing here may decide about a retraction, no token of the vendor may reach an answer,
-//! and an account is shown only to who may see it and asked for it.
+//! `listen` accepts connections. `routes` is the one table of paths and the access that each requires; `auth` checks every request
+//! against it before a handler runs. `page` answers browsers and `api` answers programs; both call the other use cases through
+//! `actions`. Nothing here decides about a retraction. No response contains a vendor token, and an account ID is shown only on request
+//! and only to a user with that right.
 
+mod actions;
 mod api;
 mod app;
-mod asked;
+mod auth;
 mod batch;
+mod connection;
+mod connection_pool;
 mod cookies;
-mod desk;
-mod guard;
+mod error_bodies;
+mod extractors;
+mod file_options;
+mod flag_names;
 mod headers;
+mod health;
 mod listen;
 mod page;
-mod pool;
-mod probe;
-mod reading;
-mod refusal;
 mod routes;
+mod ui_text;
 mod webhooks;
-mod wording;
-mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -31,8 +32,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use desk::DeskOptions;
-pub use routes::{Answers, Need, Route, all as all_routes};
+pub use actions::ActionSettings;
+pub use routes::{Access, Audience, Route, all as all_routes};
 
 use crate::access;
 use crate::clock::Clock;
@@ -41,32 +42,27 @@ use crate::report::Report;
 use crate::schedule::{Schedule, Work};
 use crate::webhook::Receiver;
 
-/// How the service is reached, and who is believed.
 pub struct Options {
-    /// Address and port.
     pub listen: SocketAddr,
-    /// Certificate chain and key, PEM, where the service speaks TLS itself.
+    /// Certificate chain and key, PEM; `None` if the service speaks plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// A reverse proxy that speaks TLS is in front.
+    /// A reverse proxy in front terminates TLS.
     pub behind_proxy: bool,
-    /// The proxy whose word is taken for who somebody is, and the header that says it.
+    /// The address of a proxy that signs users in, and the header in which it names the user.
     pub sign_in_proxy: Option<(IpAddr, String)>,
-    /// Users, sessions and tokens.
+    /// The file with users, sessions and tokens.
     pub access: PathBuf,
-    /// When sessions end.
     pub sessions: access::Limits,
-    /// An index that is older than this is not ready.
+    /// `/readyz` fails if the index is older.
     pub ready_max_age: Duration,
-    /// Takes the vendor's webhooks.
     pub hooks: Arc<Receiver>,
-    /// What runs by itself, and what that does.
     pub schedule: (Schedule, Arc<dyn Work>),
 }
 
-/// Serves until the token is cancelled; what was sent by then is finished.
+/// Serves until `stop` is cancelled, then finishes the actions that were begun.
 pub async fn run(
     options: Options,
-    desk: DeskOptions,
+    settings: ActionSettings,
     clock: &Clock,
     stop: &CancellationToken,
     report: &Report,
@@ -74,16 +70,23 @@ pub async fn run(
     let bound = listen::bind(&options).await?;
     let address = bound.address();
     let scheme = if options.tls.is_some() { "https" } else { "http" };
-    let app = Arc::new(app::App::new(options, desk, *clock, stop.clone())?);
+    let app = Arc::new(app::App::new(options, settings, *clock, stop.clone())?);
     report.data(format!("listening on {scheme}://{address}"));
     if !app.has_users()? {
-        report.note("there is no user yet: `recoup user add NAME --role admin` makes the first");
+        report.note("there is no user yet: `recoup user add NAME --role admin` adds the first");
     }
-    report.note("Ctrl-C ends it; what was sent is finished");
+    report.note("press Ctrl-C to stop; retractions that were begun are finished first");
     let (schedule, work) = app.options.schedule.clone();
-    app.tasks.spawn(schedule.run(work));
-    app.tasks.spawn(batch::sweep_regularly(Arc::clone(&app)));
+    app.actions.tasks.spawn(schedule.run(work));
+    app.actions.tasks.spawn(batch::sweep_hourly(Arc::clone(&app)));
     bound.serve(&app, routes::router(&app)).await;
-    app.finished().await;
+    app.actions.tasks.close();
+    app.actions.tasks.wait().await;
     Ok(())
+}
+
+/// The request of the page's form, for the test that all four ways give the same request.
+#[cfg(test)]
+pub(crate) fn request_of_form(form: &str) -> Result<crate::retract::request::RetractRequest> {
+    page::retract::from_form(&extractors::Fields::parse(form.as_bytes()))
 }

@@ -1,7 +1,7 @@
-//! The one table of what there is: every path with who may use it and what answers.
+//! The route table: each path with its audience, the access that it requires, and its handler.
 //!
-//! The router is built from it, each route with the guard in front, and a test goes through it with every role. A path that is
-//! not in here does not exist.
+//! The router is built from this table, with authorization in front of every handler. A test requests every route with every role.
+//! A path that is not in the table does not exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,136 +15,122 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::app::App;
-use super::asked::FORM_AT_MOST;
+use super::auth::authorize;
 use super::batch::UPLOAD_AT_MOST;
-use super::guard::guard;
-use super::headers::on_every_answer;
-use super::{api, page, probe, webhooks};
+use super::extractors::FORM_AT_MOST;
+use super::headers::finish;
+use super::{api, health, page, webhooks};
 use crate::access::Right;
 use crate::webhook::MAX_BODY;
 
-/// No answer takes longer; what was begun for somebody goes on without them.
-const LONGEST: Duration = Duration::from_mins(2);
+/// A slower request is answered with 504. The action that it began goes on.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// To whom a route speaks, and so how it says no.
+/// Who calls a route. Decides how a caller is identified, and the form of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answers {
-    /// People: HTML, a session's cookie.
+pub enum Audience {
+    /// Browsers: HTML, and a session cookie.
     Page,
-    /// Programs: JSON, a token.
+    /// Programs: JSON, and a token.
     Api,
-    /// Monitors and senders: plain text.
+    /// Monitors and webhook senders: plain text.
     Machine,
 }
 
-/// Who may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// Anybody at all.
-    Nobody,
-    /// Whoever is signed in.
-    Anybody,
-    /// Whoever has this right.
-    May(Right),
-    /// The same, and anybody on this machine.
-    MayOrHere(Right),
+pub enum Access {
+    /// No sign-in required.
+    Public,
+    SignedIn,
+    Requires(Right),
+    /// A request from this machine needs no sign-in.
+    RequiresOrLocal(Right),
 }
 
-/// One route.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
     /// `GET` or `POST`.
     pub method: &'static str,
-    /// Its path; `{name}` stands for one segment.
+    /// `{name}` stands for one segment.
     pub path: &'static str,
-    /// To whom it speaks.
-    pub answers: Answers,
-    /// Who may.
-    pub need: Need,
+    pub audience: Audience,
+    pub access: Access,
 }
 
-type Served = (Route, MethodRouter<Arc<App>>);
-
-/// Every route, for tests and for the documentation.
+/// Every route, for tests.
 pub fn all() -> Vec<Route> {
     table().into_iter().map(|(route, _)| route).collect()
 }
 
-/// The router, each route guarded.
 pub(super) fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new();
     for (route, handler) in table() {
-        let held = from_fn_with_state((Arc::clone(app), route), guard);
-        router = router.route(route.path, handler.layer(held));
+        let authorized = from_fn_with_state((Arc::clone(app), route), authorize);
+        router = router.route(route.path, handler.layer(authorized));
     }
     router
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(FORM_AT_MOST))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, LONGEST))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(Arc::clone(app), on_every_answer))
+        .layer(from_fn_with_state(Arc::clone(app), finish))
         .with_state(Arc::clone(app))
 }
 
-/// A file may be larger than a form.
-fn large() -> DefaultBodyLimit {
-    DefaultBodyLimit::max(UPLOAD_AT_MOST + FORM_AT_MOST)
-}
-
-fn delivery() -> DefaultBodyLimit {
-    DefaultBodyLimit::max(MAX_BODY)
-}
-
-fn table() -> Vec<Served> {
-    let page = |method, path, need| Route { method, path, answers: Answers::Page, need };
-    let program = |method, path, need| Route { method, path, answers: Answers::Api, need };
-    let machine = |method, path, need| Route { method, path, answers: Answers::Machine, need };
-    let may = Need::May;
+fn table() -> Vec<(Route, MethodRouter<Arc<App>>)> {
+    let page = |method, path, access| Route { method, path, audience: Audience::Page, access };
+    let api = |method, path, access| Route { method, path, audience: Audience::Api, access };
+    let machine = |method, path, access| Route { method, path, audience: Audience::Machine, access };
+    let requires = Access::Requires;
+    let upload = || DefaultBodyLimit::max(UPLOAD_AT_MOST + FORM_AT_MOST);
     vec![
-        (page("GET", "/", Need::Anybody), get(page::home)),
-        (page("GET", "/login", Need::Nobody), get(page::login::form)),
-        (page("POST", "/login", Need::Nobody), post(page::login::enter)),
-        (page("POST", "/logout", Need::Anybody), post(page::login::leave)),
-        (page("GET", "/password", Need::Anybody), get(page::password::form)),
-        (page("POST", "/password", Need::Anybody), post(page::password::change)),
-        (page("GET", "/lookup", may(Right::LookUp)), get(page::lookup::show)),
-        (page("POST", "/lookup/source", may(Right::LookUp)), post(page::lookup::source)),
-        (page("GET", "/preflight", may(Right::Preflight)), get(page::preflight::show)),
-        (page("GET", "/retract", may(Right::Retract)), get(page::retract::begin)),
-        (page("POST", "/retract/review", may(Right::Retract)), post(page::retract::review)),
-        (page("POST", "/retract/send", may(Right::Retract)), post(page::retract::send)),
-        (page("GET", "/receipt", may(Right::LookUp)), get(page::receipt::show)),
-        (page("GET", "/receipt/live", may(Right::LookUp)), get(page::receipt::live)),
-        (page("GET", "/history", may(Right::LookUp)), get(page::history::list)),
-        (page("GET", "/history/{id}", may(Right::LookUp)), get(page::history::one)),
-        (page("GET", "/batch", may(Right::Batch)), get(page::batch::list)),
-        (page("POST", "/batch", may(Right::Batch)), post(page::batch::upload).layer(large())),
-        (page("GET", "/batch/{id}", may(Right::Batch)), get(page::batch::show)),
-        (page("POST", "/batch/{id}/explain", may(Right::Batch)), post(page::explain::submit)),
-        (page("POST", "/batch/{id}/apply", may(Right::Batch)), post(page::batch::apply)),
-        (page("GET", "/batch/{id}/outcomes", may(Right::Batch)), get(page::batch::outcomes)),
-        (page("GET", "/approvals", may(Right::LookUp)), get(page::approvals::list)),
-        (page("POST", "/approvals/{id}/approve", may(Right::Approve)), post(page::approvals::approve)),
-        (page("POST", "/approvals/{id}/decline", may(Right::Approve)), post(page::approvals::decline)),
-        (page("POST", "/approvals/{id}/withdraw", may(Right::Retract)), post(page::approvals::withdraw)),
-        (page("GET", "/health", may(Right::SeeHealth)), get(page::health::show)),
-        (page("GET", "/assets/recoup.css", Need::Nobody), get(page::assets::style)),
-        (page("GET", "/assets/recoup.js", Need::Nobody), get(page::assets::script)),
-        (page("GET", "/assets/recoup.svg", Need::Nobody), get(page::assets::icon)),
-        (program("GET", "/api/v1/lookup", may(Right::LookUp)), get(api::lookup::answer)),
-        (program("GET", "/api/v1/preflight", may(Right::Preflight)), get(api::preflight::answer)),
-        (program("POST", "/api/v1/retractions", may(Right::Retract)), post(api::retractions::create)),
-        (program("GET", "/api/v1/retractions", may(Right::LookUp)), get(api::retractions::of_order)),
-        (program("GET", "/api/v1/retractions/{id}", may(Right::LookUp)), get(api::retractions::one)),
-        (program("GET", "/api/v1/openapi.json", Need::Nobody), get(api::openapi::describe)),
-        (program("POST", "/api/v1/batches", may(Right::Batch)), post(api::batches::create).layer(large())),
-        (program("GET", "/api/v1/batches/{id}", may(Right::Batch)), get(api::batches::one)),
-        (program("POST", "/api/v1/batches/{id}/apply", may(Right::Batch)), post(api::batches::apply)),
-        (program("GET", "/api/v1/batches/{id}/outcomes", may(Right::Batch)), get(api::batches::outcomes)),
-        (program("GET", "/api/v1/status", may(Right::SeeHealth)), get(api::status::answer)),
-        (machine("POST", "/webhooks/advocate", Need::Nobody), post(webhooks::receive).layer(delivery())),
-        (machine("GET", "/healthz", Need::Nobody), get(probe::alive)),
-        (machine("GET", "/metrics", Need::MayOrHere(Right::Metrics)), get(probe::metrics)),
-        (machine("GET", "/readyz", Need::Nobody), get(probe::ready)),
+        (page("GET", "/", Access::SignedIn), get(page::home)),
+        (page("GET", "/login", Access::Public), get(page::login::show)),
+        (page("POST", "/login", Access::Public), post(page::login::sign_in)),
+        (page("POST", "/logout", Access::SignedIn), post(page::login::sign_out)),
+        (page("GET", "/password", Access::SignedIn), get(page::password::show)),
+        (page("POST", "/password", Access::SignedIn), post(page::password::change)),
+        (page("GET", "/lookup", requires(Right::LookUp)), get(page::lookup::show)),
+        (page("POST", "/lookup/source", requires(Right::LookUp)), post(page::lookup::search)),
+        (page("GET", "/preflight", requires(Right::Preflight)), get(page::preflight::show)),
+        (page("GET", "/retract", requires(Right::Retract)), get(page::retract::begin)),
+        (page("POST", "/retract/review", requires(Right::Retract)), post(page::retract::review)),
+        (page("POST", "/retract/send", requires(Right::Retract)), post(page::retract::send)),
+        (page("GET", "/receipt", requires(Right::LookUp)), get(page::receipt::show)),
+        (page("GET", "/receipt/live", requires(Right::LookUp)), get(page::receipt::live)),
+        (page("GET", "/history", requires(Right::LookUp)), get(page::history::list)),
+        (page("GET", "/history/{id}", requires(Right::LookUp)), get(page::history::one)),
+        (page("GET", "/batch", requires(Right::Batch)), get(page::batch::list)),
+        (page("POST", "/batch", requires(Right::Batch)), post(page::batch::upload).layer(upload())),
+        (page("GET", "/batch/{id}", requires(Right::Batch)), get(page::batch::show)),
+        (page("POST", "/batch/{id}/explain", requires(Right::Batch)), post(page::explain::submit)),
+        (page("POST", "/batch/{id}/apply", requires(Right::Batch)), post(page::batch::apply)),
+        (page("GET", "/batch/{id}/outcomes", requires(Right::Batch)), get(page::batch::outcomes)),
+        (page("GET", "/approvals", requires(Right::LookUp)), get(page::approvals::list)),
+        (page("POST", "/approvals/{id}/approve", requires(Right::Approve)), post(page::approvals::approve)),
+        (page("POST", "/approvals/{id}/decline", requires(Right::Approve)), post(page::approvals::decline)),
+        (page("POST", "/approvals/{id}/withdraw", requires(Right::Retract)), post(page::approvals::withdraw)),
+        (page("GET", "/health", requires(Right::SeeHealth)), get(page::dashboard::show)),
+        (page("GET", "/assets/recoup.css", Access::Public), get(page::assets::style)),
+        (page("GET", "/assets/recoup.js", Access::Public), get(page::assets::script)),
+        (page("GET", "/assets/recoup.svg", Access::Public), get(page::assets::icon)),
+        (api("GET", "/api/v1/lookup", requires(Right::LookUp)), get(api::lookup::show)),
+        (api("GET", "/api/v1/preflight", requires(Right::Preflight)), get(api::preflight::show)),
+        (api("POST", "/api/v1/retractions", requires(Right::Retract)), post(api::retractions::create)),
+        (api("GET", "/api/v1/retractions", requires(Right::LookUp)), get(api::retractions::of_order)),
+        (api("GET", "/api/v1/retractions/{id}", requires(Right::LookUp)), get(api::retractions::one)),
+        (api("GET", "/api/v1/openapi.json", Access::Public), get(api::openapi::describe)),
+        (api("POST", "/api/v1/batches", requires(Right::Batch)), post(api::batches::create).layer(upload())),
+        (api("GET", "/api/v1/batches/{id}", requires(Right::Batch)), get(api::batches::one)),
+        (api("POST", "/api/v1/batches/{id}/apply", requires(Right::Batch)), post(api::batches::apply)),
+        (api("GET", "/api/v1/batches/{id}/outcomes", requires(Right::Batch)), get(api::batches::outcomes)),
+        (api("GET", "/api/v1/status", requires(Right::SeeHealth)), get(api::status::show)),
+        (
+            machine("POST", "/webhooks/advocate", Access::Public),
+            post(webhooks::receive).layer(DefaultBodyLimit::max(MAX_BODY)),
+        ),
+        (machine("GET", "/healthz", Access::Public), get(health::alive)),
+        (machine("GET", "/metrics", Access::RequiresOrLocal(Right::Metrics)), get(health::metrics)),
+        (machine("GET", "/readyz", Access::Public), get(health::ready)),
     ]
 }

@@ -23,7 +23,7 @@ fn a_lead_approves_an_agents_request_and_both_are_in_the_ledger() {
     assert_eq!(asked.header("location"), "/approvals", "{}", asked.body);
     assert!(sim.deletes().is_empty());
     let mine = agent.get("/approvals");
-    assert!(mine.body.contains("asked") && mine.body.contains("Take it back") && !mine.body.contains(">Approve<"));
+    assert!(mine.body.contains("asked") && mine.body.contains("Withdraw") && !mine.body.contains(">Approve<"));
     let id =
         mine.body.split("id=\"approval-").nth(1).and_then(|rest| rest.split('"').next()).expect("a number").to_owned();
     assert_eq!(agent.post(&format!("/approvals/{id}/approve"), &[]).status, 403, "an agent may not");

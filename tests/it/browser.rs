@@ -118,7 +118,7 @@ fn a_lead_approves_what_an_agent_asked_for() {
     agent.sees("Retract now");
     agent.clicks("input[name=yes]");
     agent.presses("Retract now");
-    agent.sees("Take it back");
+    agent.sees("Withdraw");
     assert!(!agent.has("form[action$='/approve']"), "not by whoever asked");
     agent.shoot("1-asked");
     assert!(sim.deletes().is_empty());
@@ -133,10 +133,10 @@ fn a_lead_approves_what_an_agent_asked_for() {
     lead.sees("confirmed:");
     lead.shoot("3-approved");
     lead.go("/approvals");
-    lead.sees("Nothing waits for a second person.");
+    lead.sees("No request waits for approval.");
     agent.go(&format!("/receipt?order={}", percent_encoded(&order)));
     agent.sees("confirmed:");
-    agent.presses("Everything that happened");
+    agent.presses("All events");
     assert!(agent.text().contains("approved by lead"), "{}", agent.text());
     agent.shoot("4-receipt");
     assert_eq!(sim.deletes().len(), 1);
@@ -194,7 +194,7 @@ fn every_page_is_accessible_light_dark_and_on_a_phone() {
         ("approvals", "/approvals".to_owned(), "Approve"),
         ("batch", "/batch".to_owned(), "Check every order"),
         ("health", "/health".to_owned(), "Crawls"),
-        ("password", "/password".to_owned(), "Another password"),
+        ("password", "/password".to_owned(), "Change your password"),
         ("refused", "/history/999".to_owned(), "Back"),
     ];
     for (screen, of) in [(Screen::Desktop, "light"), (Screen::Dark, "dark"), (Screen::Phone, "phone")] {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use recoup::serve::{Answers, all_routes};
+use recoup::serve::{Audience, all_routes};
 
 use crate::service::{Service, add_token, add_user};
 use crate::support::{ready, size};
@@ -85,9 +85,9 @@ fn malformed_requests_on_every_route_break_nothing_and_send_nothing() {
             let key = format!("{seed}-{}-{n}", route.path);
             let kind = random.choice(TYPES).copied().unwrap_or_default();
             let mut headers = vec![("Content-Type", kind), ("Idempotency-Key", key.as_str())];
-            match route.answers {
-                Answers::Page => headers.push(("Cookie", browser.cookie.as_str())),
-                Answers::Api | Answers::Machine => headers.push(("Authorization", token.as_str())),
+            match route.audience {
+                Audience::Page => headers.push(("Cookie", browser.cookie.as_str())),
+                Audience::Api | Audience::Machine => headers.push(("Authorization", token.as_str())),
             }
             let answer = service.ask(route.method, &path, &headers, &body);
             // A gateway error is for a vendor that does not answer, and this one does.

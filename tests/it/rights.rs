@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use recoup::access::{Right, Role};
-use recoup::serve::{Answers, Need, Route, all_routes};
+use recoup::serve::{Access, Audience, Route, all_routes};
 
 use crate::service::{FORM, Service, add_token, add_user};
 use crate::support::ready;
@@ -15,10 +15,10 @@ fn path(route: &Route) -> String {
 
 /// Whether the guard let the request pass. The handler's own answer does not matter.
 fn passed(route: &Route, status: u16, body: &str, signed_in: bool) -> bool {
-    match route.answers {
-        Answers::Page if !signed_in => status != 303 && status != 401,
-        Answers::Page => !(status == 403 && body.contains("You may not do this")),
-        Answers::Api | Answers::Machine => status != 401 && status != 403,
+    match route.audience {
+        Audience::Page if !signed_in => status != 303 && status != 401,
+        Audience::Page => !(status == 403 && body.contains("You may not do this")),
+        Audience::Api | Audience::Machine => status != 401 && status != 403,
     }
 }
 
@@ -60,16 +60,16 @@ fn every_route_enforces_the_rights_of_every_role() {
             continue;
         }
         let nobody = service.ask(method, &path, &[FORM], b"");
-        let open = route.need == Need::Nobody;
-        let here = matches!(route.need, Need::MayOrHere(_));
+        let open = route.access == Access::Public;
+        let here = matches!(route.access, Access::RequiresOrLocal(_));
         assert_eq!(passed(route, nobody.status, &nobody.body, false), open || here, "{of} nobody: {}", nobody.status);
         for (role, browser) in &browsers {
-            let may = match route.need {
-                Need::Nobody | Need::Anybody => true,
-                Need::May(right) | Need::MayOrHere(right) => role.may(right),
+            let may = match route.access {
+                Access::Public | Access::SignedIn => true,
+                Access::Requires(right) | Access::RequiresOrLocal(right) => role.may(right),
             };
-            match route.answers {
-                Answers::Page => {
+            match route.audience {
+                Audience::Page => {
                     let answer = if method == "GET" {
                         browser.get(&path)
                     } else {
@@ -96,7 +96,7 @@ fn every_route_enforces_the_rights_of_every_role() {
                     let by_token = service.ask(method, &path, &[("Authorization", &bearer), FORM], b"");
                     assert_eq!(passed(route, by_token.status, &by_token.body, false), open, "{of} by token");
                 }
-                Answers::Api | Answers::Machine => {
+                Audience::Api | Audience::Machine => {
                     let bearer = format!("Bearer {}", tokens[role]);
                     let answer = service.ask(method, &path, &[("Authorization", &bearer)], b"");
                     assert_eq!(
@@ -112,7 +112,7 @@ fn every_route_enforces_the_rights_of_every_role() {
                 }
             }
         }
-        if let (Answers::Api, Need::May(right)) = (route.answers, route.need) {
+        if let (Audience::Api, Access::Requires(right)) = (route.audience, route.access) {
             for (token, what) in [(&expired, "expired"), (&"rcp_nothing".to_owned(), "unknown")] {
                 let bearer = format!("Bearer {token}");
                 assert_eq!(service.ask(method, &path, &[("Authorization", &bearer)], b"").status, 401, "{of} {what}");

@@ -73,11 +73,11 @@ fn confirming_an_outdated_plan_sends_nothing() {
     assert_eq!(send(&[("yes", "1")]).status, 400, "no plan was named");
     // Another code is another plan, and so is another state of a reward.
     let other = send(&[("yes", "1"), ("seen", &seen), ("disposition", "OTHER")]);
-    assert!(other.body.contains("Things have changed"), "{}", other.body);
+    assert!(other.body.contains("The plan has changed"), "{}", other.body);
     let reward = &sim.example("plain").reward_ids[0];
     sim.post(&format!("redeem?id={reward}"));
     let changed = send(&[("yes", "1"), ("seen", &seen)]);
-    assert!(changed.body.contains("Things have changed"), "{}", changed.body);
+    assert!(changed.body.contains("The plan has changed"), "{}", changed.body);
     assert!(sim.deletes().is_empty());
     let without_reason = agent.post("/retract/review", &[("order", &order)]);
     assert_eq!(without_reason.status, 400, "a reason is asked for");
@@ -93,7 +93,7 @@ fn an_order_with_several_actions_offers_a_choice() {
     let page = agent.get(&format!("/lookup?orders={link}"));
     assert!(page.body.contains("This order has 2 actions"), "{}", page.body);
     let unclear = agent.get(&format!("/preflight?order={link}&part=1"));
-    assert!(unclear.body.contains("It is not certain what is meant"), "{}", unclear.body);
+    assert!(unclear.body.contains("It is unclear which action is meant"), "{}", unclear.body);
     let one = agent.get(&format!("/preflight?order={link}&action={}&part=1", percent_encoded(&example.action_ids[0])));
     assert!(one.body.contains("It can be retracted") && !one.body.contains(&example.action_ids[1]), "{}", one.body);
     let both = agent.get(&format!("/preflight?order={link}&all=1&part=1"));
@@ -111,7 +111,7 @@ fn a_missing_order_shows_its_certainty_and_can_be_searched_live() {
     assert_eq!(page.body.matches("<article").count(), 2, "two lines, and an empty one");
     assert_eq!(page.body.matches("This is not a referral order.").count(), 1);
     let searched = viewer.post("/lookup/source", &[("order", "nothing")]);
-    assert!(searched.body.contains("At the source:"), "{}", searched.body);
+    assert!(searched.body.contains("Live search:"), "{}", searched.body);
     let odd = viewer.get("/lookup?orders=%3Cscript%3Ealert(1)%3C%2Fscript%3E");
     assert!(!odd.body.contains("<script>alert") && odd.body.contains("&#60;script&#62;"), "what is asked is escaped");
     let many = (0..201).map(|n| n.to_string()).collect::<Vec<_>>().join("%0A");
@@ -171,7 +171,7 @@ fn the_description_has_every_path_of_the_api() {
     let service = Service::start(&home);
     let described = service.get("/api/v1/openapi.json", &[]).json();
     assert_eq!(described["openapi"], "3.1.0");
-    let api = recoup::serve::all_routes().into_iter().filter(|route| route.answers == recoup::serve::Answers::Api);
+    let api = recoup::serve::all_routes().into_iter().filter(|route| route.audience == recoup::serve::Audience::Api);
     for route in api.filter(|route| !route.path.ends_with("openapi.json")) {
         let method = route.method.to_ascii_lowercase();
         assert!(described["paths"][route.path][&method].is_object(), "{} {}", route.method, route.path);

@@ -96,12 +96,12 @@ const PURE: &[&str] = &[
     "vendor/credential_format.rs",
     "access/role.rs",
     "access/throttle.rs",
-    "retract/judge.rs",
-    "retract/verdict.rs",
-    "retract/windows.rs",
-    "retract/reconcile.rs",
-    "retract/schedule.rs",
-    "retract/seen.rs",
+    "retract/proof.rs",
+    "retract/checks.rs",
+    "retract/deadlines.rs",
+    "retract/match_submissions.rs",
+    "retract/poll_schedule.rs",
+    "retract/plan_fingerprint.rs",
     "schedule/trigger.rs",
     "webhook/verify.rs",
     "crawl/plan/cost.rs",
@@ -188,7 +188,9 @@ fn circles(files: &[Source]) -> Vec<String> {
     loop {
         let sources: BTreeSet<String> = graph.keys().cloned().collect();
         let targets: BTreeSet<String> = graph.values().flatten().cloned().collect();
-        graph.values_mut().for_each(|names| names.retain(|name| sources.contains(name)));
+        for names in graph.values_mut() {
+            names.retain(|name| sources.contains(name));
+        }
         graph.retain(|module, names| !names.is_empty() && targets.contains(module));
         if graph.len() == sources.len() {
             break;

@@ -1,40 +1,38 @@
-//! `GET /api/v1/lookup`: what the index knows of an order. The one question that is asked thousands of times a second.
+//! `GET /api/v1/lookup`: what the index has of an order. The one request that comes thousands of times a second.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::{Answered, Problem, json};
+use super::{ApiResult, Problem, json};
 use crate::access::Right;
 use crate::lookup::Answer;
 use crate::model::{AccountId, UserId};
 use crate::serve::app::{App, participants};
-use crate::serve::asked::{Caller, Query};
-use crate::serve::page::masked::masked;
+use crate::serve::extractors::{Caller, Query};
+use crate::serve::page::mask::mask_account;
 
-/// Look an order up
+/// Look up an order
 ///
-/// From the index alone: nothing is asked of the vendor. `verdict` says what the answer comes to: `found`, `not_a_referral`,
-/// `not_found_yet`, `unclear`, or `several` for a list of order IDs, each with its answer in `orders`. `candidates` are orders
-/// that the text may mean if it is not an order ID itself. An ActionId and a reward ID lead to their orders in `related`; so
-/// does a participant's ID for a token that may see accounts. Accounts are masked, unless such a token asks for
-/// `accounts=shown`.
+/// Reads only the index and asks the vendor nothing. `verdict` is `found`, `not_a_referral`, `not_found_yet`, `unclear`, or `several`
+/// for a list of order IDs, with one answer each in `orders`. `candidates` are orders that a text which is no order ID may mean. An
+/// ActionId and a reward ID lead to their orders in `related`; so does a participant's ID if the token may see accounts. Accounts are
+/// masked, unless such a token sends `accounts=shown`.
 #[utoipa::path(get, path = "/api/v1/lookup", tag = "orders", security(("token" = ["lookup"])),
     params(("order_id" = String, Query, description = "The order ID, byte for byte; or what a person pasted for it"),
-           ("accounts" = Option<String>, Query, description = "`shown` for account IDs in clear")),
-    responses((status = 200, description = "What is known, which may be nothing", body = Answer),
-              (status = 400, description = "No order ID, or one that cannot be", body = Problem),
+           ("accounts" = Option<String>, Query, description = "`shown` for unmasked account IDs")),
+    responses((status = 200, description = "The answer, also if the order is not found", body = Answer),
+              (status = 400, description = "No order ID, or an impossible one", body = Problem),
               (status = 401, description = "No valid token", body = Problem),
               (status = 403, description = "Not allowed", body = Problem)))]
-pub(in crate::serve) async fn answer(State(app): State<Arc<App>>, caller: Caller, Query(asked): Query) -> Answered {
-    let order = asked.order()?;
-    let shown = asked.get("accounts") == Some("shown");
-    if shown && !caller.who.may(Right::SeeAccount) {
-        return Err(Problem::may_not());
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(query): Query) -> ApiResult {
+    let order = query.order()?;
+    let unmasked = query.get("accounts") == Some("shown");
+    if unmasked && !caller.who.may(Right::SeeAccount) {
+        return Err(Problem::forbidden());
     }
-    let participants = participants(&caller.who);
-    let mut answers = app.look_up_pasted(vec![order.clone()], participants)?;
-    if !shown {
+    let mut answers = app.look_up_pasted(vec![order.clone()], participants(&caller.who))?;
+    if !unmasked {
         answers.iter_mut().for_each(mask);
     }
     if answers.len() > 1 {
@@ -45,7 +43,7 @@ pub(in crate::serve) async fn answer(State(app): State<Arc<App>>, caller: Caller
 
 fn mask(answer: &mut Answer) {
     for found in &mut answer.matches {
-        found.account_id = AccountId::new(masked(found.account_id.as_str()));
-        found.user_id = found.user_id.as_ref().map(|user| UserId::new(masked(user.as_str())));
+        found.account_id = AccountId::new(mask_account(found.account_id.as_str()));
+        found.user_id = found.user_id.as_ref().map(|user| UserId::new(mask_account(user.as_str())));
     }
 }

@@ -1,11 +1,11 @@
-//! The JSON API, version 1: look up, preflight, retract, follow, ask how things are. For helpdesks and scripts.
+//! The JSON API, version 1, for helpdesks and scripts: look-ups, preflights, retractions, batches, status.
 //!
-//! The same objects as `--json` of the command line, with accounts masked unless somebody with the right asks for them. A
-//! failure is a problem of RFC 9457. It must never answer a request without a token, but for its own description.
+//! It returns the same objects as the command line with `--json`, with accounts masked unless a caller with that right asks for them.
+//! An error is a problem object (RFC 9457). Only the API's description can be read without a token.
 
 pub(super) mod batches;
+mod idempotency;
 pub(super) mod lookup;
-mod once;
 pub(super) mod openapi;
 pub(super) mod preflight;
 mod problem;
@@ -14,19 +14,17 @@ pub(super) mod status;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-pub(super) use problem::Problem;
+pub(super) use problem::{PROBLEM_JSON, Problem};
 use serde::Serialize;
 
-/// An answer, or a problem.
-pub(super) type Answered = Result<Response, Problem>;
+use crate::error::{Error, Kind};
 
-/// Something as the text of JSON.
-fn text(value: &impl Serialize) -> crate::error::Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| crate::error::Error::new(crate::error::Kind::Failed, format!("failed to write JSON: {error}")))
+pub(super) type ApiResult = Result<Response, Problem>;
+
+fn json_text(value: &impl Serialize) -> crate::error::Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))
 }
 
-/// Something as JSON.
 pub(super) fn json(value: &impl Serialize) -> Response {
     Json(value).into_response()
 }

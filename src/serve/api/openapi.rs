@@ -8,10 +8,10 @@ use super::json;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "recoup", description = "From order ID to ActionId, and the retraction of that action, with proof."),
+    info(title = "recoup", description = "Finds the action behind an order ID and retracts it, with proof."),
     paths(
-        super::lookup::answer,
-        super::preflight::answer,
+        super::lookup::show,
+        super::preflight::show,
         super::retractions::create,
         super::retractions::of_order,
         super::retractions::one,
@@ -19,13 +19,13 @@ use super::json;
         super::batches::one,
         super::batches::apply,
         super::batches::outcomes,
-        super::status::answer,
+        super::status::show,
     ),
     modifiers(&Tokens)
 )]
 struct Description;
 
-/// How a request says who asks.
+/// Adds the bearer token of requests.
 struct Tokens;
 
 impl Modify for Tokens {
@@ -36,7 +36,6 @@ impl Modify for Tokens {
     }
 }
 
-/// The description.
 pub(in crate::serve) async fn describe() -> Response {
     json(&Description::openapi())
 }

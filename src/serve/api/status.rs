@@ -1,18 +1,18 @@
-//! `GET /api/v1/status`: how fresh and how complete the index is, and what is open.
+//! `GET /api/v1/status`: freshness and coverage of the index, and open retractions.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 
-use super::{Answered, json};
+use super::{ApiResult, json};
 use crate::serve::app::App;
 use crate::status::Status;
 
-/// How things are
+/// Status of index and ledger
 ///
-/// The same as `recoup status --json`; a few seconds old at most.
+/// The same as `recoup status --json`, a few seconds old at most.
 #[utoipa::path(get, path = "/api/v1/status", tag = "service", security(("token" = ["status"])),
     responses((status = 200, description = "Freshness, coverage, quota, runs, open retractions", body = Status)))]
-pub(in crate::serve) async fn answer(State(app): State<Arc<App>>) -> Answered {
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>) -> ApiResult {
     Ok(json(&*app.status().await?))
 }

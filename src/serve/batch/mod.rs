@@ -1,37 +1,36 @@
-//! Batches at the page and the API: a file of refunds goes up, a plan is shown, a lead carries it out, the outcomes come down.
+//! Batches: a file of refunds is uploaded, planned, shown, carried out by a lead, and its outcomes are downloaded.
 //!
-//! Each batch is three files in a folder beside the ledger: what it is, its plan, its outcomes. A file whose columns a person
-//! must explain first is kept there until it is planned, for a day at most. All are named by a number that is made here, never by
-//! the name that the uploader's file has. A batch whose process died is found as *broken off* and can
-//! be carried out again: the ledger knows what was sent. Nothing here may send what its plan does not say.
+//! Each batch is a few files beside the ledger: metadata, plan and outcomes, named by a random ID and never by the name of the
+//! upload. A file whose columns a person must explain first is kept until it is planned, for a day at most. A batch whose process died
+//! counts as *broken off* and can be carried out again: the ledger knows what was sent. Only what the plan says is sent.
 
-mod shelf;
-mod work;
+mod jobs;
+mod store;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use shelf::{Part, Shelf};
-pub(super) use work::cell_of;
+pub(super) use jobs::cell_of;
+pub(super) use store::{BatchStore, Part};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
-use super::reading::Asked;
+use super::extractors::Fields;
+use super::file_options::FileOptions;
 use crate::access::Who;
 use crate::error::{Error, Kind, Result};
-use crate::refunds::read::Parsed;
+use crate::refunds::read::{self, Parsed};
 use crate::refunds::{DecisionKind, Refunds};
 use crate::report::Report;
 use crate::retract::overrides::Override;
+use crate::retract::request::parse_overrides;
 use crate::store::ProcessLock;
 
-/// Bytes of an upload at most.
+/// The largest upload, in bytes.
 pub(super) const UPLOAD_AT_MOST: usize = 10 * 1024 * 1024;
 
-/// Where a batch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
@@ -39,20 +38,19 @@ pub(super) enum Stage {
     Explaining,
     /// Every row is being checked; nothing is sent.
     Planning,
-    /// The plan is there; nothing was sent.
+    /// The plan is ready; nothing was sent.
     Planned,
-    /// It is being carried out.
+    /// The plan is being carried out.
     Applying,
     /// A second person must approve it; nothing was sent.
     Waiting,
-    /// It was carried out; the outcomes are there.
+    /// The plan was carried out, and the outcomes are ready.
     Done,
-    /// It could not be planned; nothing was sent.
+    /// The file could not be planned; nothing was sent.
     Failed,
 }
 
 impl Stage {
-    /// The words for it.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Explaining => "columns to explain",
@@ -66,78 +64,92 @@ impl Stage {
     }
 }
 
-/// One batch.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub(super) struct Batch {
-    /// Its number, made here.
+    /// Random, made by the service.
     pub(super) id: String,
-    /// Who brought the file.
+    /// The user who uploaded the file.
     pub(super) person: String,
-    /// When, RFC 3339.
+    /// RFC 3339.
     pub(super) created_at: String,
-    /// Where it stands.
     pub(super) stage: Stage,
-    /// Nobody is at it, although somebody was: the process has died.
+    /// The process that was planning or applying it has died.
     #[serde(default, skip_deserializing)]
     pub(super) broken_off: bool,
-    /// How far it is.
+    /// The newest line of progress.
     #[serde(default, skip_deserializing)]
     pub(super) progress: String,
-    /// What ended it, or what it waits for.
+    /// Why it failed, or what it waits for.
     pub(super) message: Option<String>,
-    /// The name of the format that the file was read as; empty while its columns are to be explained.
+    /// The name of the file's format; empty until its columns are explained.
     #[serde(default)]
     pub(super) format: String,
-    /// That format's name for people.
+    /// The format's name for people.
     #[serde(default)]
     pub(super) format_title: String,
-    /// Orders by what the file proves of them and, once they are planned, by what the live actions say to that.
+    /// Orders by what the file proves of them and, after planning, by what the live actions say to that.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, u64>)]
     pub(super) decisions: BTreeMap<DecisionKind, usize>,
-    /// What a person should know about how the file was read.
+    /// Remarks on how the file was read.
     #[serde(default)]
     pub(super) notes: Vec<String>,
-    /// Who explained its columns on the page.
+    /// The user who explained the columns on the page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) explained_by: Option<String>,
-    /// What the request said about how the file is read.
-    #[serde(default)]
+    /// What the request says about how the file is read.
+    #[serde(default, rename = "asked")]
     #[schema(value_type = Object)]
-    pub(super) asked: Asked,
+    pub(super) file_options: FileOptions,
     /// Rows of the file.
     pub(super) rows: usize,
     /// Orders that would be sent.
     pub(super) orders: usize,
-    /// What their standing rewards are worth, by unit.
+    /// The value of their rewards that stand, by unit.
     pub(super) value: BTreeMap<String, i64>,
-    /// Rows by what is to be done with them, and then by their outcome.
+    /// Rows by plan, and later by outcome.
     pub(super) counts: BTreeMap<String, u64>,
-    /// What was sent.
+    /// Retractions that were sent.
     pub(super) sent: usize,
-    /// What is asked for with it.
     #[serde(flatten)]
     pub(super) terms: Terms,
 }
 
-/// What is asked for all rows that do not say it themselves.
+/// What applies to each row that does not say it itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub(super) struct Terms {
-    /// The code that goes to the vendor as it is; `RETRACTION` where it is left out.
+    /// The code for the vendor; `RETRACTION` if it is missing.
     pub(super) disposition: Option<String>,
-    /// Why, in a person's words.
+    /// A person's reason, for the ledger.
     pub(super) reason: Option<String>,
-    /// A ticket.
     pub(super) ticket: Option<String>,
-    /// Stops to go on in spite of.
+    /// Checks to override, by name.
     #[serde(default)]
     pub(super) overrides: Vec<Override>,
 }
 
+impl Terms {
+    /// Fails without a reason, or at an unknown override.
+    pub(super) fn of(fields: &Fields) -> Result<Self> {
+        let reason = fields.text("reason");
+        if reason.is_none() {
+            return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("the ledger keeps it"));
+        }
+        let overrides = parse_overrides(fields.all("override"))?;
+        Ok(Self { disposition: fields.text("disposition"), reason, ticket: fields.text("ticket"), overrides })
+    }
+}
+
+/// What a batch does in the background.
+enum Job {
+    Plan(Refunds),
+    Apply,
+}
+
 impl Batch {
-    fn new(app: &App, who: &Who, asked: Asked, terms: Terms) -> Result<Self> {
+    fn new(app: &App, who: &Who, file_options: FileOptions, terms: Terms) -> Result<Self> {
         Ok(Self {
-            id: app.shelf.new_id(app.clock.now())?,
+            id: app.batches.new_id(app.clock.now())?,
             person: who.name.clone(),
             created_at: format!("{:.0}", app.clock.now()),
             stage: Stage::Explaining,
@@ -149,7 +161,7 @@ impl Batch {
             decisions: BTreeMap::new(),
             notes: Vec::new(),
             explained_by: None,
-            asked,
+            file_options,
             rows: 0,
             orders: 0,
             value: BTreeMap::new(),
@@ -159,8 +171,8 @@ impl Batch {
         })
     }
 
-    /// Takes over how the file was read.
-    fn is_read_as(&mut self, refunds: &Refunds) {
+    /// Records how the file was read; the next step is planning.
+    fn set_reading(&mut self, refunds: &Refunds) {
         self.stage = Stage::Planning;
         self.format.clone_from(&refunds.reading.format);
         self.format_title = refunds.reading.title();
@@ -172,187 +184,177 @@ impl Batch {
 
 impl App {
     /// Reads an upload, or says which of its columns a person must explain.
-    pub(super) fn understand(&self, upload: &[u8], asked: &Asked) -> Result<Parsed> {
-        work::understand(upload, &asked.options(&self.desk.options.reading))
+    pub(super) fn read_upload(&self, upload: &[u8], options: &FileOptions) -> Result<Parsed> {
+        read::parse(jobs::NAME, upload, &options.options(&self.actions.settings.reading))
     }
 
-    /// Begins to plan a file that was read.
-    pub(super) fn begin_batch(
+    /// Starts planning a file.
+    pub(super) fn plan_batch(
         self: &Arc<Self>,
         who: &Who,
         refunds: Refunds,
-        asked: Asked,
+        options: FileOptions,
         terms: Terms,
     ) -> Result<Batch> {
-        self.shelf.sweep(self.clock.now());
-        let mut batch = Batch::new(self, who, asked, terms)?;
-        batch.is_read_as(&refunds);
-        self.plan_batch(who, batch, refunds, None)
+        self.batches.remove_old(self.clock.now());
+        let mut batch = Batch::new(self, who, options, terms)?;
+        batch.set_reading(&refunds);
+        self.start(who, batch, None, Job::Plan(refunds))
     }
 
-    /// Keeps a file until a person explains its columns.
-    pub(super) fn keep_to_explain(&self, who: &Who, upload: &[u8], asked: Asked, terms: Terms) -> Result<Batch> {
-        self.shelf.sweep(self.clock.now());
-        let batch = Batch::new(self, who, asked, terms)?;
-        self.shelf.put(&batch.id, Part::Upload, upload)?;
-        self.shelf.keep(&batch)?;
+    /// Stores a file until a person explains its columns.
+    pub(super) fn store_upload(&self, who: &Who, upload: &[u8], options: FileOptions, terms: Terms) -> Result<Batch> {
+        self.batches.remove_old(self.clock.now());
+        let batch = Batch::new(self, who, options, terms)?;
+        self.batches.write(&batch.id, Part::Upload, upload)?;
+        self.batches.save(&batch)?;
         Ok(batch)
     }
 
-    /// A batch whose columns are to be explained, and its file.
-    pub(super) fn to_explain(&self, id: &str) -> Result<(Batch, Vec<u8>)> {
+    /// A batch whose columns must be explained, and its file.
+    pub(super) fn stored_upload(&self, id: &str) -> Result<(Batch, Vec<u8>)> {
         let batch = self.batch(id)?;
         if batch.stage != Stage::Explaining {
-            return Err(explained_before(id));
+            return Err(Error::new(
+                Kind::Refused,
+                format!("the columns of batch {id} are explained; nothing was sent"),
+            )
+            .hint("reload its page"));
         }
-        let upload = self.shelf.get(id, Part::Upload)?;
+        let upload = self.batches.read(id, Part::Upload)?;
         Ok((batch, upload))
     }
 
-    /// Begins to plan a file whose columns `who` has explained.
+    /// Starts planning a file whose columns `who` has explained.
     pub(super) fn plan_explained(
         self: &Arc<Self>,
         who: &Who,
         mut batch: Batch,
         refunds: Refunds,
-        asked: Asked,
+        options: FileOptions,
     ) -> Result<Batch> {
-        (batch.asked, batch.explained_by) = (asked, Some(who.name.clone()));
-        batch.is_read_as(&refunds);
-        self.plan_batch(who, batch, refunds, Some(Stage::Explaining))
+        (batch.file_options, batch.explained_by) = (options, Some(who.name.clone()));
+        batch.set_reading(&refunds);
+        self.start(who, batch, Some(Stage::Explaining), Job::Plan(refunds))
     }
 
-    fn plan_batch(self: &Arc<Self>, who: &Who, batch: Batch, refunds: Refunds, before: Option<Stage>) -> Result<Batch> {
-        self.at_batch(who, batch.clone(), before, async move |app, who, batch, report| {
-            match work::plan(&app.desk, who, &refunds, batch, report).await {
-                Ok(plan) => {
-                    app.shelf.put(&batch.id, Part::Plan, &plan)?;
-                    batch.stage = Stage::Planned;
-                }
-                Err(error) => {
-                    batch.stage = Stage::Failed;
-                    batch.message = Some(said(&error));
-                }
-            }
-            app.shelf.remove(&batch.id, Part::Upload);
-            Ok(())
-        })?;
-        Ok(batch)
-    }
-
-    /// Carries a plan out, in the name of whoever asked for it.
+    /// Starts carrying out a plan in the name of `who`.
     pub(super) fn apply_batch(self: &Arc<Self>, who: &Who, id: &str) -> Result<Batch> {
         let mut batch = self.batch(id)?;
         let before = batch.stage;
-        let goes = matches!(batch.stage, Stage::Planned | Stage::Waiting | Stage::Done) || batch.broken_off;
-        if !goes || batch.stage == Stage::Failed || (batch.broken_off && batch.stage == Stage::Planning) {
+        let can_apply = match batch.stage {
+            Stage::Planned | Stage::Waiting | Stage::Done => true,
+            Stage::Applying => batch.broken_off,
+            Stage::Explaining | Stage::Planning | Stage::Failed => false,
+        };
+        if !can_apply {
             let stage = batch.stage.as_str();
-            return Err(Error::new(Kind::Refused, format!("batch {id} is {stage}; nothing was sent"))
-                .hint("a plan is carried out once it is there; bring the file again where it broke off"));
+            return Err(Error::new(Kind::Refused, format!("batch {id} is {stage}; nothing was sent")).hint(
+                "a batch can be carried out once it is planned; if planning was cut off, upload the file again",
+            ));
         }
         (batch.stage, batch.broken_off, batch.message) = (Stage::Applying, false, None);
-        self.at_batch(who, batch.clone(), Some(before), async move |app, who, batch, report| {
-            let plan = app.shelf.get(&batch.id, shelf::Part::Plan)?;
-            match work::apply(&app.desk, who, &plan, batch, report).await {
-                Ok(outcomes) => {
-                    app.shelf.put(&batch.id, shelf::Part::Outcomes, &outcomes)?;
-                    batch.stage = Stage::Done;
-                }
-                Err(error) => {
-                    let waits = error.kind == Kind::NeedsApproval;
-                    batch.stage = if waits { Stage::Waiting } else { Stage::Planned };
-                    batch.message = Some(said(&error));
-                }
-            }
-            Ok(())
-        })?;
-        Ok(batch)
+        self.start(who, batch, Some(before), Job::Apply)
     }
 
-    /// One batch, as it stands.
+    /// The batch in its present stage.
     pub(super) fn batch(&self, id: &str) -> Result<Batch> {
-        // Asked first: what ends in between has kept its last stage by then.
-        let running = self.shelf.running(id);
-        let mut batch = self.shelf.batch(id)?;
+        // Read before the metadata: work that ends in between has saved its last stage by then.
+        let running = self.batches.running(id);
+        let mut batch = self.batches.batch(id)?;
         if let Some((stage, report)) = running {
-            // The last stage counts once the work has let go of the batch: whoever sees it may go on.
+            // The saved last stage counts only after the work has released its lock, so that the next step can take it.
             (batch.stage, batch.progress) = (stage, report.latest());
         } else if matches!(batch.stage, Stage::Planning | Stage::Applying) {
-            // Another process may be at it.
-            batch.broken_off = ProcessLock::try_take(&self.shelf.path(id), "batch")?.is_some();
+            // Unless another process holds the lock, the process that worked on it has died.
+            batch.broken_off = ProcessLock::try_take(&self.batches.path(id), "batch")?.is_some();
         }
         Ok(batch)
     }
 
-    /// Works at a batch behind the request, alone; what comes of it is on the shelf. `before` is the stage that the request has
-    /// seen: fails if another request has moved the batch on since.
-    fn at_batch(
-        self: &Arc<Self>,
-        who: &Who,
-        mut batch: Batch,
-        before: Option<Stage>,
-        work: impl AsyncFnOnce(&App, &Who, &mut Batch, &Report) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
-        let path = self.shelf.path(&batch.id);
+    /// Starts a job in the background under the batch's lock; the store has its outcome. Fails if another request has changed the
+    /// stage `before` that this request has seen.
+    fn start(self: &Arc<Self>, who: &Who, mut batch: Batch, before: Option<Stage>, job: Job) -> Result<Batch> {
+        let path = self.batches.path(&batch.id);
         let lock = ProcessLock::try_take(&path, "batch")?.ok_or_else(|| {
-            Error::new(Kind::Busy, format!("somebody is at batch {} already", batch.id)).hint("watch it on its page")
+            Error::new(Kind::Busy, format!("batch {} is being worked on already", batch.id))
+                .hint("watch it on its page")
         })?;
         if let Some(before) = before
-            && self.shelf.batch(&batch.id)?.stage != before
+            && self.batches.batch(&batch.id)?.stage != before
         {
-            return Err(Error::new(Kind::Busy, format!("batch {} has moved on in the meantime", batch.id))
-                .hint("look at its page again"));
+            return Err(Error::new(Kind::Busy, format!("batch {} has changed in the meantime", batch.id))
+                .hint("reload its page"));
         }
-        self.shelf.keep(&batch)?;
+        self.batches.save(&batch)?;
+        let started = batch.clone();
         let report = Arc::new(Report::silent());
-        self.shelf.begun(&batch.id, batch.stage, Arc::clone(&report));
-        let (app, who, runtime) = (Arc::clone(self), who.clone(), tokio::runtime::Handle::current());
-        self.tasks.spawn_blocking(move || {
-            let done = runtime.block_on(work(&app, &who, &mut batch, &report));
+        self.batches.set_running(&batch.id, batch.stage, Arc::clone(&report));
+        let (app, who) = (Arc::clone(self), who.clone());
+        self.actions.tasks.spawn(async move {
+            let done = app.run_job(job, &who, &mut batch, &report).await;
             if let Err(error) = &done {
-                batch.message = Some(said(error));
+                batch.message = Some(sentence(error));
             }
-            if let Err(error) = done.and_then(|()| app.shelf.keep(&batch)) {
-                tracing::error!(kind = error.kind.name(), "a batch could not be kept: {}", error.message);
+            if let Err(error) = done.and_then(|()| app.batches.save(&batch)) {
+                tracing::error!(kind = error.kind.name(), "a batch could not be saved: {}", error.message);
             }
             drop(lock);
-            app.shelf.ended(&batch.id);
+            app.batches.clear_running(&batch.id);
         });
+        Ok(started)
+    }
+
+    /// An error means that the outcome could not be stored; why a job failed is in the batch.
+    async fn run_job(&self, job: Job, who: &Who, batch: &mut Batch, report: &Report) -> Result<()> {
+        match job {
+            Job::Plan(refunds) => {
+                match jobs::plan(&self.actions, who, &refunds, batch, report).await {
+                    Ok(plan) => {
+                        self.batches.write(&batch.id, Part::Plan, &plan)?;
+                        batch.stage = Stage::Planned;
+                    }
+                    Err(error) => {
+                        batch.stage = Stage::Failed;
+                        batch.message = Some(sentence(&error));
+                    }
+                }
+                self.batches.remove(&batch.id, Part::Upload);
+            }
+            Job::Apply => {
+                let plan = self.batches.read(&batch.id, Part::Plan)?;
+                match jobs::apply(&self.actions, who, &plan, batch, report).await {
+                    Ok(outcomes) => {
+                        self.batches.write(&batch.id, Part::Outcomes, &outcomes)?;
+                        batch.stage = Stage::Done;
+                    }
+                    Err(error) => {
+                        let waits = error.kind == Kind::NeedsApproval;
+                        batch.stage = if waits { Stage::Waiting } else { Stage::Planned };
+                        batch.message = Some(sentence(&error));
+                    }
+                }
+            }
+        }
         Ok(())
     }
 }
 
-/// An error as one sentence.
-fn said(error: &Error) -> String {
+/// Message and hint of an error.
+fn sentence(error: &Error) -> String {
     match &error.hint {
         Some(hint) => format!("{}; {hint}", error.message),
         None => error.message.clone(),
     }
 }
 
-fn explained_before(id: &str) -> Error {
-    Error::new(Kind::Refused, format!("no column of batch {id} is to be explained any more; nothing was sent"))
-        .hint("look at its page again")
-}
-
-/// Whether an upload is kept no longer.
-fn is_older_than_a_day(created_at: &str, now: Timestamp) -> bool {
-    created_at.parse::<Timestamp>().is_ok_and(|at| now.duration_since(at) > jiff::SignedDuration::from_hours(24))
-}
-
-/// Removes what is old, every hour until the service ends.
-pub(super) async fn sweep_regularly(app: Arc<App>) {
+/// Removes old batches every hour until the service stops.
+pub(super) async fn sweep_hourly(app: Arc<App>) {
     loop {
-        app.shelf.sweep(app.clock.now());
+        app.batches.remove_old(app.clock.now());
         tokio::select! {
             () = app.stop.cancelled() => return,
             () = tokio::time::sleep(Duration::from_hours(1)) => {}
         }
     }
-}
-
-/// So long a batch stays on the shelf.
-fn is_old(created_at: &str, now: Timestamp) -> bool {
-    let kept = jiff::SignedDuration::from_hours(90 * 24);
-    created_at.parse::<Timestamp>().is_ok_and(|at| now.duration_since(at) > kept)
 }

@@ -1,4 +1,4 @@
-//! Batches: a file goes up, the plan is shown, a lead carries it out and watches, the outcomes come down.
+//! Batches: a lead uploads a file, reads the plan, carries it out, and downloads the outcomes.
 
 use std::sync::Arc;
 
@@ -9,92 +9,80 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::plan::PlanTable;
-use super::shown::{count, minute};
-use super::{Failure, Page, Shell, explain, rendered};
+use super::view::count;
+use super::{ErrorPage, Layout, PageResult, explain, rendered};
 use crate::error::{Error, Kind};
 use crate::refunds::formats;
 use crate::refunds::plan_file::plan_of;
 use crate::refunds::read::{LIST_FORMAT, Parsed};
-use crate::retract::overrides::Override;
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Fields, Form, check};
 use crate::serve::batch::{Batch, Part, Stage, Terms};
-use crate::serve::reading::{Asked, for_page};
-use crate::serve::wording::{Surface, fitted};
+use crate::serve::extractors::{Caller, Fields, Form, check_csrf};
+use crate::serve::file_options::FileOptions;
+use crate::serve::flag_names::{with_file_fields, without_flags};
+use crate::serve::routes::Audience;
 
-/// Seconds after which a batch on its way is read again.
-const AGAIN: u32 = 2;
+/// Without a script, the page of a running batch reloads after this many seconds.
+const RELOAD_SECONDS: u32 = 2;
 
 #[derive(Template)]
 #[template(path = "batches.html")]
 struct BatchesPage {
-    shell: Shell,
-    batches: Vec<Line>,
-    /// Formats that a person may choose, each by its name and its title.
+    layout: Layout,
+    batches: Vec<Batch>,
+    /// Name and title of each format.
     formats: Vec<(String, String)>,
-    /// How many of them are platforms' exports.
-    known: usize,
+    /// The number of formats that are recognised by their header.
+    recognised: usize,
     csrf: String,
 }
 
 #[derive(Template)]
 #[template(path = "batch.html")]
 struct BatchPage {
-    shell: Shell,
-    line: Line,
-    part: String,
+    layout: Layout,
+    batch: Batch,
+    path: String,
+    stage: &'static str,
+    message: String,
     running: bool,
     planned: bool,
-    again: bool,
+    /// Applying was cut off and can go on.
+    can_resume: bool,
     done: bool,
+    rows: String,
+    orders: String,
+    value: String,
+    counts: String,
+    decisions: String,
+    /// What a person has said about the columns.
+    explained: Vec<String>,
     plan: Option<PlanTable>,
     csrf: String,
 }
 
-struct Line {
-    id: String,
-    created: String,
-    person: String,
-    stage: &'static str,
-    rows: String,
-    orders: String,
-    /// How many orders are sent.
-    to_send: usize,
-    value: String,
-    sent: usize,
-    message: String,
-    progress: String,
-    counts: Vec<(String, String)>,
-    format: String,
-    notes: Vec<String>,
-    /// What a person said about the columns, and who.
-    explained: Vec<String>,
-    explained_by: String,
-    decisions: Vec<(&'static str, String)>,
-    reason: String,
-    ticket: String,
-}
+const BATCHES_SHOWN: usize = 50;
 
-pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Page {
-    let batches = app.shelf.list().iter().take(50).map(Line::of).collect();
-    let shell = Shell::of(&app, "Batches", Some(&caller));
+pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
+    let batches = app.batches.list().into_iter().take(BATCHES_SHOWN).collect();
+    let layout = Layout::of(&app, "Batches", Some(&caller));
     let known = formats::ALL.iter().map(|format| (format.name.to_owned(), format.title.to_owned()));
     let of_settings =
-        app.desk.options.reading.configured.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
+        app.actions.settings.reading.configured.keys().map(|name| (name.clone(), format!("{name} (of the settings)")));
     let list = std::iter::once((LIST_FORMAT.to_owned(), "a list of refunds of no known format".to_owned()));
     let formats = known.chain(of_settings).chain(list).collect();
-    Ok(rendered(&BatchesPage { shell, batches, formats, known: formats::ALL.len(), csrf: caller.csrf }))
+    Ok(rendered(&BatchesPage { layout, batches, formats, recognised: formats::ALL.len(), csrf: caller.csrf }))
 }
 
-/// Takes a file. The form is read to its end, and refused without the session's token, before anything is done with it.
-pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Page {
+/// Accepts an upload. The CSRF token is checked after the whole form is read, and before anything is done with the file.
+pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller, request: Request) -> PageResult {
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::new(Kind::Usage, format!("the upload cannot be read: {}", error.body_text()))
-            .hint("a file of at most 10 MB goes")
+            .hint("a file may have at most 10 MB")
     };
     let mut parts = Multipart::from_request(request, &app)
         .await
-        .map_err(|error| Error::new(Kind::Usage, format!("this is no upload: {}", error.body_text())))?;
+        .map_err(|error| Error::new(Kind::Usage, format!("the request is not an upload: {}", error.body_text())))?;
     let (mut file, mut fields) = (Vec::new(), Vec::new());
     while let Some(part) = parts.next_field().await.map_err(broken)? {
         let name = part.name().unwrap_or_default().to_owned();
@@ -106,62 +94,71 @@ pub(in crate::serve) async fn upload(State(app): State<Arc<App>>, caller: Caller
         }
     }
     let fields: Fields = fields.into_iter().collect();
-    check(&app, &caller, fields.get("csrf").unwrap_or_default())?;
-    let terms = Terms {
-        disposition: fields.text("disposition"),
-        reason: fields.text("reason"),
-        ticket: fields.text("ticket"),
-        overrides: fields.all("override").filter_map(Override::named).collect(),
-    };
-    if terms.reason.is_none() {
-        return Err(Error::new(Kind::Usage, "a batch needs a reason").hint("it stays in the ledger").into());
-    }
-    let asked = Asked::of(&fields)?;
-    let batch = match app.understand(&file, &asked).map_err(Failure::of_file)? {
-        Parsed::Complete(refunds) => app.begin_batch(&caller.who, *refunds, asked, terms)?,
-        Parsed::NeedsMapping(_) => app.keep_to_explain(&caller.who, &file, asked, terms)?,
+    check_csrf(&app, &caller, fields.get("csrf").unwrap_or_default())?;
+    let terms = Terms::of(&fields)?;
+    let options = FileOptions::of(&fields)?;
+    let batch = match app.read_upload(&file, &options).map_err(ErrorPage::of_file)? {
+        Parsed::Complete(refunds) => app.plan_batch(&caller.who, *refunds, options, terms)?,
+        Parsed::NeedsMapping(_) => app.store_upload(&caller.who, &file, options, terms)?,
     };
     Ok(Redirect::to(&format!("/batch/{}", batch.id)).into_response())
 }
 
-pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Page {
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> PageResult {
     let batch = app.batch(&id)?;
     if batch.stage == Stage::Explaining {
         return explain::show(&app, &caller, &id);
     }
     let running = matches!(batch.stage, Stage::Planning | Stage::Applying) && !batch.broken_off;
-    let plan = app.shelf.get(&id, Part::Plan).ok();
-    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes, &crate::refunds::Options::default()).ok());
-    let mut shell = Shell::of(&app, format!("Batch {id}"), Some(&caller));
-    shell.again = if running { AGAIN } else { 0 };
+    let plan = app.batches.read(&id, Part::Plan).ok();
+    let plan = plan.and_then(|bytes| plan_of("the plan", &bytes).ok());
+    let mut layout = Layout::of(&app, format!("Batch {id}"), Some(&caller));
+    layout.reload_seconds = if running { RELOAD_SECONDS } else { 0 };
+    let text = |text: &String| without_flags(&with_file_fields(text, Audience::Page), Audience::Page);
+    let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     Ok(rendered(&BatchPage {
-        shell,
-        part: format!("/batch/{id}"),
+        layout,
+        path: format!("/batch/{id}"),
+        stage: stage_of(&batch),
+        message: batch.message.as_ref().map(text).unwrap_or_default(),
         running,
         planned: batch.stage == Stage::Planned || batch.stage == Stage::Waiting,
-        again: batch.broken_off && batch.stage == Stage::Applying,
+        can_resume: batch.broken_off && batch.stage == Stage::Applying,
         done: batch.stage == Stage::Done,
-        line: Line::of(&batch),
+        rows: count(batch.rows as u64),
+        orders: count(batch.orders as u64),
+        value: list(&mut batch.value.iter().map(|(unit, worth)| format!("{worth} {unit}"))),
+        counts: list(&mut batch.counts.iter().map(|(words, n)| format!("{} {words}", count(*n)))),
+        decisions: list(&mut batch.decisions.iter().map(|(kind, n)| format!("{} {}", count(*n as u64), kind.words()))),
+        explained: explain::sentences(&batch.file_options.explained),
         plan: plan.as_ref().map(PlanTable::of),
         csrf: caller.csrf,
+        batch,
     }))
 }
 
-pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> Page {
+fn stage_of(batch: &Batch) -> &'static str {
+    if batch.broken_off { "broken off" } else { batch.stage.as_str() }
+}
+
+pub(in crate::serve) async fn apply(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
     if !form.fields.has("yes") {
-        let unseen = Error::new(Kind::Usage, "the last step was left out; nothing was sent");
-        return Err(unseen.hint("tick that you have read the plan, then send it").into());
+        let unconfirmed = Error::new(Kind::Usage, "the plan was not confirmed; nothing was sent");
+        return Err(unconfirmed.hint("tick that you have read the plan, then send it").into());
     }
     app.apply_batch(&form.caller.who, &id)?;
     Ok(Redirect::to(&format!("/batch/{id}")).into_response())
 }
 
-pub(in crate::serve) async fn outcomes(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<String>) -> Page {
-    let bytes = app.shelf.get(&id, Part::Outcomes)?;
-    Ok(download(&id, bytes))
+pub(in crate::serve) async fn outcomes(
+    State(app): State<Arc<App>>,
+    _caller: Caller,
+    Path(id): Path<String>,
+) -> PageResult {
+    Ok(download(&id, app.batches.read(&id, Part::Outcomes)?))
 }
 
-/// A file to be kept, and never shown as a page.
+/// The outcomes as a download, so that no browser shows the content as a page.
 pub(in crate::serve) fn download(id: &str, bytes: Vec<u8>) -> Response {
     let ending = if bytes.first() == Some(&b'{') { "ndjson" } else { "csv" };
     let kind = if ending == "csv" { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
@@ -171,31 +168,4 @@ pub(in crate::serve) fn download(id: &str, bytes: Vec<u8>) -> Response {
         response.headers_mut().insert(CONTENT_DISPOSITION, name);
     }
     response
-}
-
-impl Line {
-    fn of(batch: &Batch) -> Self {
-        let value: Vec<String> = batch.value.iter().map(|(unit, worth)| format!("{worth} {unit}")).collect();
-        Self {
-            id: batch.id.clone(),
-            created: minute(&batch.created_at),
-            person: batch.person.clone(),
-            stage: if batch.broken_off { "broken off" } else { batch.stage.as_str() },
-            rows: count(batch.rows as u64),
-            orders: count(batch.orders as u64),
-            to_send: batch.orders,
-            value: value.join(", "),
-            sent: batch.sent,
-            message: batch.message.as_deref().map(|said| fitted(&for_page(said), Surface::Page)).unwrap_or_default(),
-            progress: batch.progress.clone(),
-            counts: batch.counts.iter().map(|(words, n)| (words.clone(), count(*n))).collect(),
-            format: batch.format_title.clone(),
-            notes: batch.notes.clone(),
-            explained: explain::said(&batch.asked.explained),
-            explained_by: batch.explained_by.clone().unwrap_or_else(|| batch.person.clone()),
-            decisions: batch.decisions.iter().map(|(kind, n)| (kind.words(), count(*n as u64))).collect(),
-            reason: batch.terms.reason.clone().unwrap_or_default(),
-            ticket: batch.terms.ticket.clone().unwrap_or_default(),
-        }
-    }
 }

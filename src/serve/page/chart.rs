@@ -1,25 +1,21 @@
-//! Small bar charts, as SVG in the page.
-//!
-//! A chart draws what the page says in numbers as well; it never says anything alone.
+//! Small bar charts as SVG. The page repeats every number as text.
 
 use askama::Template;
 
-/// Height of the tallest bar, in the chart's own units.
+/// Height of the tallest bar, in SVG units.
 const HEIGHT: u64 = 60;
 
-/// Width of the whole chart.
+/// Width of the chart, in SVG units.
 const WIDTH: usize = 340;
 
-/// Room for one bar at most, however few there are.
+/// The largest distance between two bars.
 const WIDEST: usize = 56;
 
-/// What one bar stands for.
 pub(super) struct Value {
-    /// How much.
     pub amount: u64,
-    /// Below the bar; empty for none.
+    /// Shown below the bar.
     pub label: String,
-    /// Something is wrong with it.
+    /// Drawn as an error.
     pub bad: bool,
 }
 
@@ -31,7 +27,6 @@ struct Bar {
     bad: bool,
 }
 
-/// A row of bars from left to right.
 #[derive(Template)]
 #[template(path = "chart.html")]
 pub(super) struct Chart {
@@ -42,13 +37,13 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// Bars of these amounts; `id` is the name of its caption in the page.
+    /// `id` is the HTML ID of the caption.
     pub(super) fn of(id: impl Into<String>, caption: &str, values: impl IntoIterator<Item = Value>) -> Self {
         let values: Vec<Value> = values.into_iter().collect();
         let most = values.iter().map(|value| value.amount).max().unwrap_or(0).max(1);
         let step = (WIDTH / values.len().max(1)).min(WIDEST);
         let bars = values.into_iter().enumerate().map(|(n, Value { amount, label, bad })| {
-            // Something is seen of the smallest, and nothing of nothing.
+            // Only an amount of zero has no bar.
             let height = if amount == 0 { 0 } else { (amount * HEIGHT / most).max(1) };
             Bar { x: n * step, y: HEIGHT - height, height, label, bad }
         });

@@ -1,4 +1,4 @@
-//! The form in which a person says what the columns of an uploaded file mean. Nothing in doubt is chosen beforehand.
+//! The form in which a person explains the columns of an uploaded file. No meaning of a doubtful column is preselected.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,18 +8,20 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 
-use super::masked::masked;
-use super::shown::minute;
-use super::{Page, Shell, rendered};
+use super::mask::mask_account;
+use super::view::minute;
+use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::error::{Error, Kind};
 use crate::refunds::read::{NeedsMapping, Parsed};
 use crate::refunds::unclear_columns::UnclearColumn;
 use crate::refunds::{AmountMeans, Column, ColumnMapping};
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Fields, Form};
-use crate::serve::reading::{Asked, for_page, without_flags};
+use crate::serve::extractors::{Caller, Fields, Form};
+use crate::serve::file_options::FileOptions;
+use crate::serve::flag_names::file_hint;
+use crate::serve::routes::Audience;
 
-/// What a column can mean, each with its words.
+/// What a column can mean: value and label.
 const MEANINGS: [(&str, &str); 7] = [
     ("order", "the order ID"),
     ("refunded", "the refunded amount"),
@@ -30,36 +32,35 @@ const MEANINGS: [(&str, &str); 7] = [
     ("nothing", "not about the refund"),
 ];
 
-/// Characters of a cell that are shown.
-const SHOWN_CHARS: usize = 60;
+/// Longer cells are cut.
+const CELL_CHARS: usize = 60;
 
 #[derive(Template)]
 #[template(path = "explain.html")]
 struct ExplainPage {
-    shell: Shell,
+    layout: Layout,
     part: String,
     created: String,
     person: String,
-    /// Why the file cannot be read yet; empty before a person has chosen anything.
+    /// Why the choices are not enough; empty at first.
     reason: String,
-    /// What would make it a known export.
+    /// The column that a known export has and this file lacks.
     near: String,
-    /// The names of all columns, each with what it was taken for.
+    /// Name and assumed meaning of every column.
     header: Vec<(String, String)>,
     rows: Vec<Vec<String>>,
     choices: Vec<Choice>,
-    /// Columns that are not in doubt, which a person may correct.
+    /// Columns that are not doubtful but can be corrected.
     others: Vec<Choice>,
     refunded_when: String,
     statuses: Vec<String>,
     csrf: String,
 }
 
-/// The choice for one column.
 struct Choice {
     place: usize,
     name: String,
-    /// What it looks like, or what it was taken for.
+    /// What the column looks like, or its assumed meaning.
     hint: String,
     examples: String,
     chosen: String,
@@ -71,63 +72,62 @@ impl Choice {
     }
 }
 
-/// Shows the form.
-pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> Page {
-    let (batch, upload) = app.to_explain(id)?;
-    match app.understand(&upload, &batch.asked) {
+pub(in crate::serve) fn show(app: &Arc<App>, caller: &Caller, id: &str) -> PageResult {
+    let (batch, upload) = app.stored_upload(id)?;
+    match app.read_upload(&upload, &batch.file_options) {
         Ok(Parsed::NeedsMapping(doubtful)) => {
             let order_is_open = doubtful.doubts.is_empty();
-            let reason = if order_is_open { said_of(&doubtful.error) } else { String::new() };
-            form(app, caller, id, &doubtful, &reason, &Fields::default())
+            let reason = if order_is_open { sentence(&doubtful.error) } else { String::new() };
+            render_form(app, caller, id, &doubtful, &reason, &Fields::default())
         }
         Ok(Parsed::Complete(_)) => Err(needs_no_explanation().into()),
-        Err(error) => Err(super::Failure::of_file(error)),
+        Err(error) => Err(ErrorPage::of_file(error)),
     }
 }
 
-/// Takes what a person has chosen: plans the file, or shows the form again with the reason.
-pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path<String>, asked: Form) -> Page {
-    let Form { caller, fields } = asked;
-    let (batch, upload) = app.to_explain(&id)?;
-    let doubtful = match app.understand(&upload, &batch.asked) {
+/// Plans the file as the person has explained it, or shows the form again with the reason.
+pub(in crate::serve) async fn submit(State(app): State<Arc<App>>, Path(id): Path<String>, form: Form) -> PageResult {
+    let Form { caller, fields } = form;
+    let (batch, upload) = app.stored_upload(&id)?;
+    let doubtful = match app.read_upload(&upload, &batch.file_options) {
         Ok(Parsed::NeedsMapping(doubtful)) => *doubtful,
         Ok(Parsed::Complete(_)) => return Err(needs_no_explanation().into()),
-        Err(error) => return Err(super::Failure::of_file(error)),
+        Err(error) => return Err(ErrorPage::of_file(error)),
     };
-    let again = |doubtful: &NeedsMapping, reason: &str| {
-        let mut page = form(&app, &caller, &id, doubtful, reason, &fields)?;
+    let show_again = |doubtful: &NeedsMapping, reason: &str| {
+        let mut page = render_form(&app, &caller, &id, doubtful, reason, &fields)?;
         *page.status_mut() = StatusCode::BAD_REQUEST;
         Ok(page)
     };
-    let explained = match explained(&batch.asked.explained, &doubtful, &fields) {
+    let explained = match explained(&batch.file_options.explained, &doubtful, &fields) {
         Ok(explained) => explained,
-        Err(reason) => return again(&doubtful, &reason),
+        Err(reason) => return show_again(&doubtful, &reason),
     };
-    let asked = Asked { explained, ..batch.asked.clone() };
-    match app.understand(&upload, &asked) {
+    let options = FileOptions { explained, ..batch.file_options.clone() };
+    match app.read_upload(&upload, &options) {
         Ok(Parsed::Complete(refunds)) => {
-            app.plan_explained(&caller.who, batch, *refunds, asked)?;
+            app.plan_explained(&caller.who, batch, *refunds, options)?;
             Ok(Redirect::to(&format!("/batch/{id}")).into_response())
         }
         Ok(Parsed::NeedsMapping(still)) => {
-            let reason = said_of(&still.error);
+            let reason = sentence(&still.error);
             let new = still.doubts.into_iter().filter(|doubt| doubtful.doubts.iter().all(|it| it.place != doubt.place));
             let doubts = doubtful.doubts.iter().cloned().chain(new.collect::<Vec<_>>()).collect();
-            again(&NeedsMapping { doubts, ..doubtful }, &reason)
+            show_again(&NeedsMapping { doubts, ..doubtful }, &reason)
         }
-        Err(error) => again(&doubtful, &said_of(&error)),
+        Err(error) => show_again(&doubtful, &sentence(&error)),
     }
 }
 
-/// The settings say by now what the columns mean. Looking at a page must not begin a plan.
+/// The settings explain the columns by now. A GET request must not start planning, so the file must be uploaded again.
 fn needs_no_explanation() -> Error {
-    Error::new(Kind::Refused, "the settings have changed since the upload, and the file needs no explanation any more")
+    Error::new(Kind::Refused, "the settings have changed since the upload, and now explain the columns of the file")
         .hint("upload it again")
 }
 
-/// An error for the form: its message, and its hint unless that names a field of the upload, which the form does not have.
-fn said_of(error: &Error) -> String {
-    let hint = error.hint.as_deref().map(for_page).and_then(|hint| without_flags(&hint)).unwrap_or_default();
+/// Message and hint of an error; a hint that names a field of the upload form is left out, since this form does not have it.
+fn sentence(error: &Error) -> String {
+    let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page)).unwrap_or_default();
     if hint.is_empty() || hint.contains('“') {
         format!("{}.", error.message)
     } else {
@@ -139,7 +139,7 @@ fn field(place: usize) -> String {
     format!("column_{place}")
 }
 
-/// What the choices say, over what was said with the upload.
+/// The choices of the form; what it leaves open is as the upload said.
 fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -> Result<ColumnMapping, String> {
     let header = &doubtful.columns.header;
     let mut by_meaning: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -199,12 +199,12 @@ fn explained(before: &ColumnMapping, doubtful: &NeedsMapping, fields: &Fields) -
     })
 }
 
-/// The values of the status that mean *refunded*, one a line.
+/// The statuses that mean *refunded*, one on each line.
 fn lines(fields: &Fields) -> impl Iterator<Item = &str> {
     fields.get("refunded_when").unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// The name by which a column is found; the second column of a name is `NAME#2`.
+/// The name of a column; the second column of the same name is `NAME#2`.
 fn name_of(header: &[String], place: usize) -> String {
     let name = &header[place];
     let before = header[..place].iter().filter(|other| *other == name).count();
@@ -212,7 +212,14 @@ fn name_of(header: &[String], place: usize) -> String {
     if is_repeated { format!("{name}#{}", before + 1) } else { name.clone() }
 }
 
-fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &NeedsMapping, reason: &str, fields: &Fields) -> Page {
+fn render_form(
+    app: &Arc<App>,
+    caller: &Caller,
+    id: &str,
+    doubtful: &NeedsMapping,
+    reason: &str,
+    fields: &Fields,
+) -> PageResult {
     let batch = app.batch(id)?;
     let header = &doubtful.columns.header;
     let taken_for = |place: usize| {
@@ -225,8 +232,8 @@ fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &NeedsMapping, reas
         }
     };
     let shown = |text: &str| -> String {
-        let text: String = text.trim().chars().take(SHOWN_CHARS).collect();
-        if text.contains('@') { masked(&text) } else { text }
+        let text: String = text.trim().chars().take(CELL_CHARS).collect();
+        if text.contains('@') { mask_account(&text) } else { text }
     };
     let choice = |place: usize, doubt: Option<&UnclearColumn>| {
         let of_rows = || {
@@ -263,7 +270,7 @@ fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &NeedsMapping, reas
         .as_deref()
         .and_then(|hint| hint.split("; ").find(|clause| clause.starts_with("with a column ")));
     Ok(rendered(&ExplainPage {
-        shell: Shell::of(app, format!("Batch {id}: columns to explain"), Some(caller)),
+        layout: Layout::of(app, format!("Batch {id}: columns to explain"), Some(caller)),
         part: format!("/batch/{id}"),
         created: minute(&batch.created_at),
         person: batch.person,
@@ -279,8 +286,8 @@ fn form(app: &Arc<App>, caller: &Caller, id: &str, doubtful: &NeedsMapping, reas
     }))
 }
 
-/// What a person said about columns, a sentence each, for whoever carries the plan out.
-pub(super) fn said(explained: &ColumnMapping) -> Vec<String> {
+/// What a person has said about the columns, for the lead who carries out the plan.
+pub(super) fn sentences(explained: &ColumnMapping) -> Vec<String> {
     let amount = match explained.amount_means {
         Some(AmountMeans::NewAmount) => "the new amount of the order",
         Some(AmountMeans::Refunded) | None => "the refunded amount",
@@ -291,19 +298,19 @@ pub(super) fn said(explained: &ColumnMapping) -> Vec<String> {
         (&explained.total_column, "the total of the order"),
         (&explained.date_column, "the date of the refund"),
     ];
-    let mut said: Vec<String> =
+    let mut sentences: Vec<String> =
         named.into_iter().filter_map(|(name, words)| Some(format!("“{}” is {words}", name.as_ref()?))).collect();
     if let (None, Some(_)) = (&explained.amount_column, explained.amount_means) {
-        said.push(format!("amounts are {amount}"));
+        sentences.push(format!("amounts are {amount}"));
     }
     if let Some(name) = &explained.status_column {
-        said.push(format!(
+        sentences.push(format!(
             "“{name}” says that an order was refunded if it is “{}”",
             explained.refunded_when.join("” or “")
         ));
     }
-    said.extend(explained.ignore_columns.iter().map(|name| format!("“{name}” is not about the refund")));
-    said
+    sentences.extend(explained.ignore_columns.iter().map(|name| format!("“{name}” is not about the refund")));
+    sentences
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! History: every retraction, open and doubtful ones first, found by order, action, ticket, person or state.
+//! History: every retraction, open and doubtful ones first, filtered by order, action, ticket, person or state.
 
 use std::sync::Arc;
 
@@ -6,83 +6,81 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::shown::{Line, in_link, minute};
-use super::{Page, Shell, rendered};
+use super::view::{RetractionLine, in_link, minute};
+use super::{Layout, PageResult, rendered};
 use crate::error::{Error, Kind};
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Query};
-use crate::store::ledger::{Search, State as Stands, Watched};
+use crate::serve::extractors::{Caller, Query};
+use crate::store::ledger::{Search, State as LedgerState, Watched};
 
-/// Lines of one page.
-const LINES: usize = 50;
+const LINES_PER_PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "history.html")]
 struct HistoryPage {
-    shell: Shell,
+    layout: Layout,
     text: String,
     state: String,
     states: Vec<&'static str>,
-    lines: Vec<Line>,
-    /// Orders that were refunded before anything of them was known, and have turned up since.
-    turned_up: Vec<TurnedUp>,
-    /// The link to older ones, where there are any.
+    lines: Vec<RetractionLine>,
+    /// Watched orders that a crawl has found.
+    found: Vec<FoundOrder>,
+    /// The link to older retractions.
     older: Option<String>,
-    first: bool,
+    is_first_page: bool,
 }
 
-struct TurnedUp {
+struct FoundOrder {
     order: String,
     link: String,
     at: String,
     ticket: String,
 }
 
-pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, Query(asked): Query) -> Page {
-    let text = asked.text("q").unwrap_or_default();
-    let word = asked.text("state").unwrap_or_default();
-    let state = Stands::named(&word);
+pub(in crate::serve) async fn list(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
+    let text = fields.text("q").unwrap_or_default();
+    let word = fields.text("state").unwrap_or_default();
+    let state = LedgerState::named(&word);
     if state.is_none() && !word.is_empty() {
         return Err(Error::new(Kind::Usage, "there is no state of that name").into());
     }
-    let before = asked.get("before").and_then(|id| id.parse().ok());
-    let search = Search { text: (!text.is_empty()).then(|| text.clone()), state, before, limit: LINES + 1 };
-    let ledger = app.desk.ledger()?;
-    let mut found = ledger.as_ref().map_or_else(|| Ok(Vec::new()), |ledger| ledger.search(&search))?;
-    // Whoever waits for an order looks here, and not into the log of a crawl.
-    let is_asked = before.is_none() && text.is_empty() && state.is_none();
-    let watched = ledger.filter(|_| is_asked).map_or_else(|| Ok(Vec::new()), |ledger| ledger.watched())?;
-    let more = found.len() > LINES;
-    found.truncate(LINES);
-    // What is open comes first on the first page alone, and is not counted among the older ones.
-    let last = found.iter().map(|one| one.id).min();
+    let before = fields.get("before").and_then(|id| id.parse().ok());
+    let search = Search { text: (!text.is_empty()).then(|| text.clone()), state, before, limit: LINES_PER_PAGE + 1 };
+    let ledger = app.actions.ledger()?;
+    let mut lines = ledger.as_ref().map_or_else(|| Ok(Vec::new()), |ledger| ledger.search(&search))?;
+    let is_unfiltered = before.is_none() && text.is_empty() && state.is_none();
+    let watched = ledger.filter(|_| is_unfiltered).map_or_else(|| Ok(Vec::new()), |ledger| ledger.watched())?;
+    let more = lines.len() > LINES_PER_PAGE;
+    lines.truncate(LINES_PER_PAGE);
+    // The first page lists open retractions first whatever their number, so the next page starts below the smallest number.
+    let last = lines.iter().map(|one| one.id).min();
     let older =
         more.then(|| last.map(|id| format!("/history?q={}&state={word}&before={id}", in_link(&text)))).flatten();
     Ok(rendered(&HistoryPage {
-        shell: Shell::of(&app, "History", Some(&caller)),
+        layout: Layout::of(&app, "History", Some(&caller)),
         text,
         state: word,
-        states: Stands::words().collect(),
-        lines: found.iter().map(Line::of).collect(),
-        turned_up: watched.into_iter().filter_map(turned_up).collect(),
+        states: LedgerState::words().collect(),
+        lines: lines.iter().map(RetractionLine::of).collect(),
+        found: watched.into_iter().filter_map(found_order).collect(),
         older,
-        first: before.is_none(),
+        is_first_page: before.is_none(),
     }))
 }
 
-fn turned_up(one: Watched) -> Option<TurnedUp> {
-    Some(TurnedUp {
-        at: minute(&one.found_at?),
-        link: in_link(one.order_id.as_str()),
-        order: one.order_id.as_str().to_owned(),
-        ticket: one.ticket.unwrap_or_default(),
+fn found_order(watched: Watched) -> Option<FoundOrder> {
+    Some(FoundOrder {
+        at: minute(&watched.found_at?),
+        link: in_link(watched.order_id.as_str()),
+        order: watched.order_id.as_str().to_owned(),
+        ticket: watched.ticket.unwrap_or_default(),
     })
 }
 
-/// One retraction: the receipt of its order.
-pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<i64>) -> Page {
-    let nothing = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
-    let ledger = app.desk.ledger()?.ok_or_else(nothing)?;
-    let retraction = ledger.get(id).map_err(|_unknown| nothing())?;
+/// Redirects from one retraction to the receipt of its order.
+pub(in crate::serve) async fn one(State(app): State<Arc<App>>, _caller: Caller, Path(id): Path<i64>) -> PageResult {
+    let unknown = || Error::new(Kind::NotIndexed, format!("there is no retraction {id} in this ledger"));
+    let ledger = app.actions.ledger()?.ok_or_else(unknown)?;
+    let retraction = ledger.get(id).map_err(|_unknown| unknown())?;
     Ok(Redirect::to(&format!("/receipt?order={}", in_link(retraction.order_id.as_str()))).into_response())
 }

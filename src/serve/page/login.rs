@@ -1,7 +1,7 @@
 //! Signing in and out.
 //!
-//! The form carries a token that is bound to a cookie of its own, so that nobody is signed in as somebody else by another site.
-//! A refusal never says whether the name or the password was wrong. A password is in no log and no answer.
+//! The login form carries a token that is bound to its own cookie, so that another site cannot sign a user in under another name.
+//! A refusal never says whether the name or the password was wrong. No log and no response contains a password.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,89 +14,93 @@ use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Failure, Page, Shell, rendered};
+use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::{LoginRefused, NewSession, Origin, network_of};
 use crate::serve::app::App;
-use crate::serve::asked::{Fields, Form, Query, fields_of};
-use crate::serve::cookies::{BROWSER, FORM, Lasts, SESSION};
+use crate::serve::cookies::{BROWSER, LOGIN_FORM, Lifetime, SESSION};
+use crate::serve::extractors::{Fields, Form, Query, form_fields};
 use crate::serve::listen::Peer;
 
-/// A browser stays known for so long after somebody has signed in with it.
-const KNOWN_FOR: Duration = Duration::from_hours(180 * 24);
+/// A browser stays known for this long after a user has signed in with it.
+const BROWSER_KNOWN_FOR: Duration = Duration::from_hours(180 * 24);
 
 #[derive(Template)]
 #[template(path = "login.html")]
 struct LoginPage {
-    shell: Shell,
+    layout: Layout,
     csrf: String,
     next: String,
     name: String,
     problem: Option<String>,
-    nobody_yet: bool,
+    has_no_users: bool,
 }
 
-pub(in crate::serve) async fn form(State(app): State<Arc<App>>, Query(asked): Query) -> Page {
-    shown(&app, &asked, None, StatusCode::OK)
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, Query(fields): Query) -> PageResult {
+    login_form(&app, &fields, None, StatusCode::OK)
 }
 
-/// The form, with a fresh cookie and the token that fits it.
-fn shown(app: &App, asked: &Fields, problem: Option<String>, status: StatusCode) -> Page {
+/// The form with a new cookie and the token that belongs to it.
+fn login_form(app: &App, fields: &Fields, problem: Option<String>, status: StatusCode) -> PageResult {
     let nonce = crate::access::random_text()?;
-    let (csrf, nobody_yet) = app.access(|access| {
+    let (csrf, has_no_users) = app.access.with(|access| {
         Ok(match access {
             Some(access) => (access.csrf_of(&nonce), !access.has_users()?),
             None => (String::new(), true),
         })
     })?;
     let mut response = rendered(&LoginPage {
-        shell: Shell::of(app, "Sign in", None),
+        layout: Layout::of(app, "Sign in", None),
         csrf,
-        next: next(asked),
-        name: asked.text("name").unwrap_or_default(),
+        next: next_path(fields),
+        name: fields.text("name").unwrap_or_default(),
         problem,
-        nobody_yet,
+        has_no_users,
     });
     *response.status_mut() = status;
-    app.set_cookie(&mut response, FORM, &nonce, Lasts::Session);
+    app.set_cookie(&mut response, LOGIN_FORM, &nonce, Lifetime::BrowserSession);
     Ok(response)
 }
 
-pub(in crate::serve) async fn enter(State(app): State<Arc<App>>, request: Request) -> Page {
-    let nonce = app.cookie(request.headers(), FORM).unwrap_or_default();
+pub(in crate::serve) async fn sign_in(State(app): State<Arc<App>>, request: Request) -> PageResult {
+    let nonce = app.cookie(request.headers(), LOGIN_FORM).unwrap_or_default();
     let origin = origin(&app, &request);
-    let fields = fields_of(request).await?;
-    let given = fields.get("csrf").unwrap_or_default().to_owned();
-    let is_ours = app.access(|access| Ok(access.is_some_and(|access| access.check_csrf(&nonce, &given))))?;
-    if nonce.is_empty() || !is_ours {
-        return Err(Failure::forged());
+    let fields = form_fields(request).await?;
+    let given = fields.get("csrf").unwrap_or_default();
+    let is_valid = app.access.with(|access| Ok(access.is_some_and(|access| access.check_csrf(&nonce, given))))?;
+    if nonce.is_empty() || !is_valid {
+        return Err(ErrorPage::forged());
     }
     let name = fields.text("name").unwrap_or_default();
     let password = SecretString::from(fields.get("password").unwrap_or_default());
     let at = app.clock.now();
-    let ended = app.hashed(move |app| {
-        app.access(|access| match access {
+    let login = app.hashed(move |app| {
+        app.access.with(|access| match access {
             Some(access) => access.login(&name, password.expose_secret(), &origin, at),
             None => Ok(Err(LoginRefused::Wrong)),
         })
     });
-    match ended.await? {
+    match login.await? {
         Ok(session) => {
-            let mut response = Redirect::to(&next(&fields)).into_response();
-            begin(&app, &mut response, &session);
+            let mut response = Redirect::to(&next_path(&fields)).into_response();
+            begin_session(&app, &mut response, &session);
             Ok(response)
         }
         Err(LoginRefused::Wrong) => {
             let problem = "The name or the password is wrong, or the user is disabled.".to_owned();
-            shown(&app, &fields, Some(problem), StatusCode::UNAUTHORIZED)
+            login_form(&app, &fields, Some(problem), StatusCode::UNAUTHORIZED)
         }
         Err(LoginRefused::Throttled { until }) => {
-            throttled(&app, until, |problem, status| shown(&app, &fields, Some(problem), status))
+            throttled(&app, until, |problem, status| login_form(&app, &fields, Some(problem), status))
         }
     }
 }
 
-/// Says how long it takes until another attempt is looked at.
-pub(super) fn throttled(app: &App, until: Timestamp, page: impl FnOnce(String, StatusCode) -> Page) -> Page {
+/// A page that says when the next attempt is accepted.
+pub(super) fn throttled(
+    app: &App,
+    until: Timestamp,
+    page: impl FnOnce(String, StatusCode) -> PageResult,
+) -> PageResult {
     let seconds = until.duration_since(app.clock.now()).as_secs().max(1);
     let problem = format!("Too many attempts. Try again in {seconds} seconds.");
     let mut response = page(problem, StatusCode::TOO_MANY_REQUESTS)?;
@@ -104,42 +108,42 @@ pub(super) fn throttled(app: &App, until: Timestamp, page: impl FnOnce(String, S
     Ok(response)
 }
 
-pub(in crate::serve) async fn leave(State(app): State<Arc<App>>, form: Form) -> Page {
-    if let Some(cookie) = &form.caller.cookie {
-        app.access(|access| access.map_or(Ok(()), |access| access.end_session(cookie.expose_secret())))?;
+pub(in crate::serve) async fn sign_out(State(app): State<Arc<App>>, form: Form) -> PageResult {
+    if let Some(cookie) = &form.caller.session_cookie {
+        app.access.with(|access| access.map_or(Ok(()), |access| access.end_session(cookie.expose_secret())))?;
     }
     let mut response = Redirect::to("/login").into_response();
-    app.set_cookie(&mut response, SESSION, "", Lasts::Session);
+    app.set_cookie(&mut response, SESSION, "", Lifetime::BrowserSession);
     Ok(response)
 }
 
-/// Where somebody wanted to go: a path of this page, and of no other site.
-fn next(asked: &Fields) -> String {
-    let wanted = asked.get("next").unwrap_or("/");
-    // Browsers leave control characters out of an address: `/<TAB>/host` would be another site's.
+/// The path to open after signing in; only a path of this service.
+fn next_path(fields: &Fields) -> String {
+    let wanted = fields.get("next").unwrap_or("/");
+    // Browsers drop control characters from an address: `/<TAB>/host` would lead to another site.
     let is_plain = !wanted.contains(|c: char| c == '\\' || c.is_control());
-    let is_ours = wanted.starts_with('/') && !wanted.starts_with("//") && is_plain;
-    if is_ours { wanted.to_owned() } else { "/".to_owned() }
+    let is_local = wanted.starts_with('/') && !wanted.starts_with("//") && is_plain;
+    if is_local { wanted.to_owned() } else { "/".to_owned() }
 }
 
-/// Where an attempt comes from, for the throttle: the client as the proxy names it if there is one, the peer otherwise.
+/// The client of a login attempt, for the throttle: as the proxy names it, or else the peer.
 pub(super) fn origin(app: &App, request: &Request) -> Origin {
     let direct = request.extensions().get::<Peer>().map(|Peer(peer)| peer.ip());
-    let client = if app.options.behind_proxy { forwarded(request.headers()).or(direct) } else { direct };
+    let client = if app.options.behind_proxy { forwarded_for(request.headers()).or(direct) } else { direct };
     let peer = client.map(|client| network_of(client).to_string()).unwrap_or_default();
     Origin { peer, browser: app.cookie(request.headers(), BROWSER) }
 }
 
-/// The last address of the list: the one that the proxy itself has added.
-fn forwarded(headers: &HeaderMap) -> Option<std::net::IpAddr> {
+/// The last address of `X-Forwarded-For`. The proxy has added it; a client can forge the ones before.
+fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()
 }
 
-/// Hands the cookies of a new session to the browser.
-pub(super) fn begin(app: &App, response: &mut Response, session: &NewSession) {
-    app.set_cookie(response, SESSION, session.cookie.expose_secret(), Lasts::Session);
-    app.set_cookie(response, BROWSER, &session.browser, Lasts::For(KNOWN_FOR));
+/// Sets the cookies of a new session.
+pub(super) fn begin_session(app: &App, response: &mut Response, session: &NewSession) {
+    app.set_cookie(response, SESSION, session.cookie.expose_secret(), Lifetime::BrowserSession);
+    app.set_cookie(response, BROWSER, &session.browser, Lifetime::For(BROWSER_KNOWN_FOR));
 }
 
 #[cfg(test)]
@@ -147,8 +151,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_sent_to_another_site() {
-        for (wanted, goes) in [
+    fn the_login_redirects_to_no_other_site() {
+        for (wanted, target) in [
             ("/lookup?orders=1", "/lookup?orders=1"),
             ("//evil.example", "/"),
             ("https://evil.example", "/"),
@@ -164,7 +168,7 @@ mod tests {
         ] {
             let query: String =
                 url::form_urlencoded::Serializer::new(String::new()).append_pair("next", wanted).finish();
-            assert_eq!(next(&Fields::parse(query.as_bytes())), goes, "{wanted:?}");
+            assert_eq!(next_path(&Fields::parse(query.as_bytes())), target, "{wanted:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! One field: order IDs in, what is known of them out, and how sure that is.
+//! The look-up page: order IDs in, what the index has of them out, and how certain that is.
 //!
-//! From the index alone, unless a person asks for the source. An order ID is looked up as it was pasted; the orders that the
-//! text may mean are offered, never taken.
+//! Reads only the index, unless the user asks for a live search. An order ID is looked up as it was pasted. Orders that the text may
+//! mean are offered and never acted on by themselves.
 
 use std::sync::Arc;
 
@@ -9,98 +9,95 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 
-use super::shown::{Order, in_link};
-use super::{Page, Shell, rendered};
+use super::view::{Order, in_link};
+use super::{Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::Result;
 use crate::lookup;
 use crate::model::OrderId;
 use crate::model::order_text::visible;
 use crate::serve::app::{App, check_count, participants};
-use crate::serve::asked::{Caller, Fields, Form, Query};
+use crate::serve::extractors::{Caller, Fields, Form, Query};
 
 #[derive(Template)]
 #[template(path = "lookup.html")]
 struct LookupPage {
-    shell: Shell,
-    asked: String,
-    /// Lines of the field.
+    layout: Layout,
+    /// The content of the field, and its height in lines.
+    text: String,
     rows: usize,
-    asked_link: String,
+    /// `text` for a link.
+    text_link: String,
     orders: Vec<Order>,
-    /// Accounts are in clear.
-    accounts: bool,
+    shows_accounts: bool,
     may_see_accounts: bool,
-    /// So few that each is checked at once.
+    /// There are so few orders that the script starts a preflight for each.
     few: bool,
     csrf: String,
 }
 
-pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(asked): Query) -> Page {
-    let orders = orders_of(&asked)?;
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
+    let texts = texts_of(&fields)?;
     let may_see_accounts = caller.who.may(Right::SeeAccount);
-    let accounts = may_see_accounts && asked.get("accounts") == Some("shown");
-    let text: Vec<&str> = orders.iter().map(OrderId::as_str).collect();
-    let text = text.join("\n");
-    let answers = app.look_up_pasted(orders.clone(), participants(&caller.who))?;
-    let ledger = if orders.is_empty() { None } else { app.desk.ledger()? };
-    let mut shown = Vec::new();
+    let shows_accounts = may_see_accounts && fields.get("accounts") == Some("shown");
+    let text = texts.iter().map(OrderId::as_str).collect::<Vec<_>>().join("\n");
+    let (lines, is_one) = (texts.len(), texts.len() == 1);
+    let answers = app.look_up_pasted(texts, participants(&caller.who))?;
+    let ledger = if lines == 0 { None } else { app.actions.ledger()? };
+    let mut orders = Vec::new();
     for answer in &answers {
         let known = ledger.as_ref().map(|ledger| ledger.of_order(&answer.order_id)).transpose()?.unwrap_or_default();
-        shown.push(Order::of(answer, &known, accounts));
+        orders.push(Order::of(answer, &known, shows_accounts));
     }
-    let title = if orders.len() == 1 { format!("Order {}", visible(&text)) } else { "Look up".to_owned() };
+    let title = if is_one { format!("Order {}", visible(&text)) } else { "Look up".to_owned() };
     Ok(rendered(&LookupPage {
-        shell: Shell::of(&app, title, Some(&caller)),
-        asked_link: in_link(&text),
-        asked: text,
-        rows: orders.len().clamp(2, 8),
-        few: shown.len() <= 5,
-        orders: shown,
-        accounts,
+        layout: Layout::of(&app, title, Some(&caller)),
+        text_link: in_link(&text),
+        text,
+        rows: lines.clamp(2, 8),
+        few: orders.len() <= 5,
+        orders,
+        shows_accounts,
         may_see_accounts,
         csrf: caller.csrf.clone(),
     }))
 }
 
-/// Looks at the source for one order, and shows what came of it.
-pub(in crate::serve) async fn source(State(app): State<Arc<App>>, form: Form) -> Page {
+/// Asks the vendor for one order, and shows the result.
+pub(in crate::serve) async fn search(State(app): State<Arc<App>>, form: Form) -> PageResult {
     let order_id = form.fields.order()?;
-    let (wanted, who) = (order_id.clone(), form.caller.who.clone());
-    let searched = app.on_its_own(async move |desk| desk.search(&who, &wanted).await).await?;
-    let found = app.look_up(std::slice::from_ref(&order_id))?.iter().any(lookup::Answer::is_found);
-    if found {
+    let searched = app.actions.search(&form.caller.who, order_id.clone()).await?;
+    let mut answers = app.look_up(&order_id)?;
+    if answers.iter().any(lookup::Answer::is_found) {
         return Ok(Redirect::to(&format!("/lookup?orders={}", in_link(order_id.as_str()))).into_response());
     }
-    let mut answers = app.look_up(std::slice::from_ref(&order_id))?;
     for answer in &mut answers {
         answer.searched = Some(searched.clone());
     }
-    let orders: Vec<Order> = answers.iter().map(|answer| Order::of(answer, &[], false)).collect();
     Ok(rendered(&LookupPage {
-        shell: Shell::of(&app, format!("Order {order_id}"), Some(&form.caller)),
-        asked: order_id.as_str().to_owned(),
+        layout: Layout::of(&app, format!("Order {order_id}"), Some(&form.caller)),
+        text: order_id.as_str().to_owned(),
         rows: 2,
-        asked_link: in_link(order_id.as_str()),
-        orders,
-        accounts: false,
+        text_link: in_link(order_id.as_str()),
+        orders: answers.iter().map(|answer| Order::of(answer, &[], false)).collect(),
+        shows_accounts: false,
         may_see_accounts: false,
         few: true,
         csrf: form.caller.csrf.clone(),
     }))
 }
 
-/// One order ID a line, as it is; lines with nothing in them are none.
-pub(super) fn orders_of(asked: &Fields) -> Result<Vec<OrderId>> {
+/// The lines of the field, unchanged; blank lines are skipped.
+fn texts_of(fields: &Fields) -> Result<Vec<OrderId>> {
     let lines =
-        asked.all("orders").flat_map(|text| text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)));
-    let mut orders = Vec::new();
+        fields.all("orders").flat_map(|text| text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)));
+    let mut texts = Vec::new();
     for line in lines.filter(|line| !line.trim().is_empty()) {
-        let order = lookup::parse_typed(line)?;
-        if !orders.contains(&order) {
-            orders.push(order);
+        let text = lookup::parse_typed(line)?;
+        if !texts.contains(&text) {
+            texts.push(text);
         }
     }
-    check_count(orders.len())?;
-    Ok(orders)
+    check_count(texts.len())?;
+    Ok(texts)
 }

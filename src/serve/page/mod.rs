@@ -1,77 +1,72 @@
-//! The page: what people see. Rendered here, works without a script, and escapes everything that it shows.
+//! The web page: rendered on the server, works without a script, and escapes everything that it shows.
 //!
-//! One file per page; the markup is in `templates/`. A page never decides: it shows what the desk says, and sends on what a
-//! person wants.
+//! One file per page; the markup is in `templates/`. A page decides nothing: it shows what the use cases return and passes on what
+//! the user requests.
 
 pub(super) mod approvals;
 pub(super) mod assets;
 pub(super) mod batch;
 mod chart;
+pub(super) mod dashboard;
 pub(super) mod explain;
-pub(super) mod health;
 pub(super) mod history;
 pub(super) mod login;
 pub(super) mod lookup;
-pub(super) mod masked;
+pub(super) mod mask;
 pub(super) mod password;
 mod plan;
 pub(super) mod preflight;
 pub(super) mod receipt;
 pub(super) mod retract;
-mod shown;
-
-use std::sync::Arc;
+mod view;
 
 use askama::Template;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::app::App;
-use super::asked::Caller;
-use super::reading::{for_page, without_flags};
-use super::wording::{Surface, fitted};
-use super::words;
+use super::extractors::Caller;
+use super::flag_names::{file_hint, without_flags};
+use super::routes::Audience;
+use super::ui_text;
 use crate::access::Right;
 use crate::error::{Error, Kind};
 
-/// What stands around every page.
-pub(super) struct Shell {
+/// The frame of every page.
+pub(super) struct Layout {
     pub(super) title: String,
-    /// The tenant, so that nobody retracts at the wrong one.
+    /// Shown on every page, so that nobody retracts for the wrong tenant.
     pub(super) tenant: String,
-    pub(super) person: Option<Person>,
-    /// Read again after so many seconds where there is no script; 0 for never.
-    pub(super) again: u32,
+    pub(super) user: Option<User>,
+    /// Without a script, the page reloads after this many seconds; 0 for never.
+    pub(super) reload_seconds: u32,
 }
 
-/// Who is signed in, as the frame shows it.
-pub(super) struct Person {
+/// The signed-in user, as the frame shows them.
+pub(super) struct User {
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) csrf: String,
-    /// Signed in here, and not by a proxy: only then there is something to sign out of.
-    pub(super) can_leave: bool,
+    /// False if a proxy signs the user in: there is no session to end here.
+    pub(super) can_sign_out: bool,
     pub(super) sees_health: bool,
-    pub(super) brings_batches: bool,
+    pub(super) uploads_batches: bool,
 }
 
-impl Shell {
-    /// The frame of a page for somebody.
+impl Layout {
     pub(super) fn of(app: &App, title: impl Into<String>, caller: Option<&Caller>) -> Self {
-        let person = caller.map(|caller| Person {
+        let user = caller.map(|caller| User {
             name: caller.who.name.clone(),
             role: caller.who.role.as_str(),
             csrf: caller.csrf.clone(),
-            can_leave: caller.cookie.is_some(),
-            brings_batches: caller.who.may(Right::Batch),
+            can_sign_out: caller.session_cookie.is_some(),
+            uploads_batches: caller.who.may(Right::Batch),
             sees_health: caller.who.may(Right::SeeHealth),
         });
-        Self { title: title.into(), tenant: app.desk.options.identity.tenant.clone(), person, again: 0 }
+        Self { title: title.into(), tenant: app.actions.settings.identity.tenant.clone(), user, reload_seconds: 0 }
     }
 }
 
-/// A page, or the failure of its template.
 pub(super) fn rendered(template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => Html(html).into_response(),
@@ -82,12 +77,10 @@ pub(super) fn rendered(template: &impl Template) -> Response {
     }
 }
 
-/// A page, or what went wrong, as a page of its own.
-pub(super) type Page = Result<Response, Failure>;
+pub(super) type PageResult = Result<Response, ErrorPage>;
 
-/// What went wrong, for a person.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ErrorPage {
     status: StatusCode,
     heading: &'static str,
     message: String,
@@ -95,89 +88,84 @@ pub(super) struct Failure {
 }
 
 #[derive(Template)]
-#[template(path = "failure.html")]
-struct FailurePage<'a> {
-    failure: &'a Failure,
+#[template(path = "error.html")]
+struct ErrorTemplate<'a> {
+    error: &'a ErrorPage,
 }
 
-impl Failure {
-    pub(super) fn signed_out() -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            heading: "You are not signed in",
-            message: "Your session has ended, or it never began.".to_owned(),
-            hint: Some("Sign in and do it again. Nothing was sent.".to_owned()),
-        }
-    }
-
-    pub(super) fn may_not(caller: &Caller) -> Self {
-        Self {
-            status: StatusCode::FORBIDDEN,
-            heading: "You may not do this",
-            message: format!("Your role is {}.", caller.who.role.as_str()),
-            hint: Some("Ask a lead, or an administrator for another role. Nothing was sent.".to_owned()),
-        }
-    }
-
-    pub(super) fn forged() -> Self {
-        Self {
-            status: StatusCode::FORBIDDEN,
-            heading: "This form is not from this session",
-            message: "It was opened before you signed in, or by another site.".to_owned(),
-            hint: Some("Go back, load the page again, and send it once more. Nothing was sent.".to_owned()),
-        }
-    }
-
-    /// One that no handler has met.
-    pub(super) fn of(status: StatusCode, heading: &'static str, message: String, hint: String) -> Self {
+impl ErrorPage {
+    pub(super) fn new(status: StatusCode, heading: &'static str, message: String, hint: String) -> Self {
         Self { status, heading, message, hint: Some(hint) }
     }
 
-    /// The page as text.
-    pub(super) fn html(&self) -> String {
-        FailurePage { failure: self }.render().unwrap_or_default()
+    pub(super) fn signed_out() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "You are not signed in",
+            "Your session has ended, or you have not signed in yet.".to_owned(),
+            "Sign in and try again. Nothing was sent.".to_owned(),
+        )
     }
 
-    /// An error about an uploaded file; its hint names fields of the page.
+    pub(super) fn forbidden(caller: &Caller) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "You may not do this",
+            format!("Your role is {}.", caller.who.role.as_str()),
+            "Ask a lead, or ask an administrator for another role. Nothing was sent.".to_owned(),
+        )
+    }
+
+    pub(super) fn forged() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "This form is not from your session",
+            "It was opened before you signed in, or by another site.".to_owned(),
+            "Go back, reload the page, and send the form again. Nothing was sent.".to_owned(),
+        )
+    }
+
+    /// An error about an uploaded file; its hint names fields of the upload form.
     pub(super) fn of_file(error: Error) -> Self {
-        Self::from(Error { hint: error.hint.as_deref().map(for_page).and_then(|hint| without_flags(&hint)), ..error })
+        let hint = error.hint.as_deref().and_then(|hint| file_hint(hint, Audience::Page));
+        Self::from(Error { hint, ..error })
     }
 
-    /// What a fragment shows in its place.
-    pub(super) fn says(&self) -> (&'static str, &str, Option<&str>) {
-        (self.heading, &self.message, self.hint.as_deref())
+    pub(super) fn html(&self) -> String {
+        ErrorTemplate { error: self }.render().unwrap_or_default()
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for ErrorPage {
     fn from(error: Error) -> Self {
-        if words::status_of(error.kind) == StatusCode::INTERNAL_SERVER_ERROR {
+        let status = ui_text::status_of(error.kind);
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(kind = error.kind.name(), "{}", error.message);
         }
         Self {
-            status: words::status_of(error.kind),
-            heading: words::heading(error.kind),
-            message: fitted(&error.message, Surface::Page),
-            hint: error.hint.map(|hint| fitted(&hint, Surface::Page)),
+            status,
+            heading: ui_text::heading_of(error.kind),
+            message: without_flags(&error.message, Audience::Page),
+            hint: error.hint.map(|hint| without_flags(&hint, Audience::Page)),
         }
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
-        let mut response = rendered(&FailurePage { failure: &self });
+        let mut response = rendered(&ErrorTemplate { error: &self });
         *response.status_mut() = self.status;
         response
     }
 }
 
-/// Where somebody begins.
+/// The start page.
 pub(super) async fn home() -> Redirect {
     Redirect::to("/lookup")
 }
 
-/// What is not in the table of routes.
-pub(super) async fn not_found(State(_app): State<Arc<App>>) -> Failure {
-    let nothing = Error::new(Kind::NotIndexed, "there is no such page");
-    Failure { heading: "There is no such page", ..Failure::from(nothing) }
+/// The answer to a path that is not in the route table.
+pub(super) async fn not_found() -> ErrorPage {
+    let error = Error::new(Kind::NotIndexed, "there is no such page");
+    ErrorPage { heading: "There is no such page", ..ErrorPage::from(error) }
 }

@@ -1,6 +1,6 @@
-//! Another password, chosen by whoever it belongs to: nobody else has to know it.
+//! Changing one's own password.
 //!
-//! The old one is asked for, and a wrong one is slowed down like signing in: a browser that was left open must not be enough.
+//! The old password is required, and wrong attempts are throttled as at the login: a browser that was left open must not be enough.
 
 use std::sync::Arc;
 
@@ -9,71 +9,71 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 
-use super::login::{begin, origin, throttled};
-use super::{Failure, Page, Shell, rendered};
+use super::login::{begin_session, origin, throttled};
+use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::{LoginRefused, PASSWORD_AT_LEAST};
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Form};
+use crate::serve::extractors::{Caller, Form};
 
 #[derive(Template)]
 #[template(path = "password.html")]
 struct PasswordPage {
-    shell: Shell,
+    layout: Layout,
     csrf: String,
     problem: Option<String>,
     at_least: usize,
 }
 
-pub(in crate::serve) async fn form(State(app): State<Arc<App>>, caller: Caller) -> Page {
-    shown(&app, &caller, None, StatusCode::OK)
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller) -> PageResult {
+    password_form(&app, &caller, None, StatusCode::OK)
 }
 
-fn shown(app: &App, caller: &Caller, problem: Option<String>, status: StatusCode) -> Page {
-    // Whom a proxy vouches for has none here.
-    if caller.cookie.is_none() {
-        return Err(Failure::may_not(caller));
+fn password_form(app: &App, caller: &Caller, problem: Option<String>, status: StatusCode) -> PageResult {
+    // A user whom a proxy signs in has no password here.
+    if caller.session_cookie.is_none() {
+        return Err(ErrorPage::forbidden(caller));
     }
-    let shell = Shell::of(app, "Another password", Some(caller));
+    let layout = Layout::of(app, "Change your password", Some(caller));
     let mut response =
-        rendered(&PasswordPage { shell, csrf: caller.csrf.clone(), problem, at_least: PASSWORD_AT_LEAST });
+        rendered(&PasswordPage { layout, csrf: caller.csrf.clone(), problem, at_least: PASSWORD_AT_LEAST });
     *response.status_mut() = status;
     Ok(response)
 }
 
-pub(in crate::serve) async fn change(State(app): State<Arc<App>>, request: Request) -> Page {
+pub(in crate::serve) async fn change(State(app): State<Arc<App>>, request: Request) -> PageResult {
     let origin = origin(&app, &request);
     let Form { caller, fields } = match Form::from_request(request, &app).await {
         Ok(form) => form,
         Err(refused) => return Ok(refused),
     };
-    if caller.cookie.is_none() {
-        return Err(Failure::may_not(&caller));
+    if caller.session_cookie.is_none() {
+        return Err(ErrorPage::forbidden(&caller));
     }
     let value = |name: &str| fields.get(name).unwrap_or_default().to_owned();
     let (old, new) = (value("old"), value("new"));
     if new != value("again") {
-        return shown(&app, &caller, Some("The new ones are not the same.".to_owned()), StatusCode::BAD_REQUEST);
+        let problem = "The two new passwords are different.".to_owned();
+        return password_form(&app, &caller, Some(problem), StatusCode::BAD_REQUEST);
     }
+    let name = caller.who.name.clone();
     let changed = app.hashed(move |app| {
-        app.access(|access| match access {
-            Some(access) => {
-                access.change_password(&caller.who.name, &old, &new, &origin, app.clock.now()).map(|it| (it, caller))
-            }
-            None => Ok((Err(LoginRefused::Wrong), caller)),
+        app.access.with(|access| match access {
+            Some(access) => access.change_password(&name, &old, &new, &origin, app.clock.now()),
+            None => Ok(Err(LoginRefused::Wrong)),
         })
     });
     match changed.await? {
-        (Ok(session), _) => {
+        Ok(session) => {
             let mut response = Redirect::to("/lookup").into_response();
-            begin(&app, &mut response, &session);
+            begin_session(&app, &mut response, &session);
             Ok(response)
         }
-        (Err(LoginRefused::Wrong), caller) => {
-            let problem = "The password that you have is another one.".to_owned();
-            shown(&app, &caller, Some(problem), StatusCode::UNAUTHORIZED)
+        Err(LoginRefused::Wrong) => {
+            let problem = "The current password is wrong.".to_owned();
+            password_form(&app, &caller, Some(problem), StatusCode::UNAUTHORIZED)
         }
-        (Err(LoginRefused::Throttled { until }), caller) => {
-            throttled(&app, until, |problem, status| shown(&app, &caller, Some(problem), status))
+        Err(LoginRefused::Throttled { until }) => {
+            throttled(&app, until, |problem, status| password_form(&app, &caller, Some(problem), status))
         }
     }
 }

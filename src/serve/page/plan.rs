@@ -1,17 +1,19 @@
-//! The plan of a batch as a table: one line for each order, what the file says beside what is to be done.
+//! The plan of a batch as a table: one line for each order, with the file's evidence beside the planned step.
 
 use std::collections::HashSet;
 
 use crate::refunds::plan_file::Plan;
 use crate::refunds::{Column, DecisionKind};
 use crate::serve::batch::cell_of;
-use crate::serve::reading::for_page;
+use crate::serve::flag_names::with_file_fields;
+use crate::serve::routes::Audience;
 
-/// Orders that are shown.
-const SHOWN: usize = 200;
-/// Characters of a cell of the file that are shown.
-const SHOWN_CHARS: usize = 60;
-/// Columns of the file that may say whether an order was refunded.
+/// Lines of the table at most.
+const LINES: usize = 200;
+
+/// Longer cells of the file are cut.
+const CELL_CHARS: usize = 60;
+/// Columns that may prove a refund.
 const EVIDENCE: [Column; 10] = [
     Column::Status,
     Column::Type,
@@ -24,7 +26,7 @@ const EVIDENCE: [Column; 10] = [
     Column::Currency,
     Column::RefundedAt,
 ];
-/// What the plan says of the vendor's side, each by its name and its heading.
+/// Columns of the plan about the vendor's side: name and heading.
 const OF_VENDOR: [(&str, &str); 6] = [
     ("recoup_why", "why"),
     ("recoup_action", "action"),
@@ -34,23 +36,20 @@ const OF_VENDOR: [(&str, &str); 6] = [
     ("recoup_verdict", "verdict"),
 ];
 
-/// A plan, to be shown.
 pub(super) struct PlanTable {
-    /// The headings of the file's own columns.
+    /// Headings of the file's columns.
     pub(super) of_file: Vec<String>,
-    /// The headings of the vendor's side.
+    /// Headings of the vendor's side.
     pub(super) of_vendor: Vec<&'static str>,
-    /// The orders.
     pub(super) lines: Vec<PlanLine>,
-    /// Orders that are not shown.
+    /// Number of orders that are not shown.
     pub(super) more: usize,
 }
 
-/// One order of a plan.
+/// One order.
 pub(super) struct PlanLine {
     pub(super) order: String,
     pub(super) step: String,
-    /// The command that adjusts an order that was refunded in part, and what the order costs now.
     pub(super) adjust: Option<Adjust>,
     pub(super) decision: String,
     pub(super) evidence: String,
@@ -58,14 +57,14 @@ pub(super) struct PlanLine {
     pub(super) of_vendor: Vec<String>,
 }
 
-/// What a refund in part needs.
+/// How to adjust an order that was refunded in part.
 pub(super) struct Adjust {
+    /// What the order costs now.
     pub(super) left: String,
     pub(super) command: String,
 }
 
 impl PlanTable {
-    /// The table of a plan.
     pub(super) fn of(plan: &Plan) -> Self {
         let own = own_columns(plan);
         let mut lines: Vec<(u8, PlanLine)> = groups(plan)
@@ -76,24 +75,24 @@ impl PlanTable {
             })
             .collect();
         lines.sort_by_key(|(rank, _)| *rank);
-        let more = lines.len().saturating_sub(SHOWN);
+        let more = lines.len().saturating_sub(LINES);
         Self {
             of_file: own.into_iter().map(|(_, heading)| heading).collect(),
             of_vendor: OF_VENDOR.iter().map(|(_, heading)| *heading).collect(),
-            lines: lines.into_iter().take(SHOWN).map(|(_, line)| line).collect(),
+            lines: lines.into_iter().take(LINES).map(|(_, line)| line).collect(),
             more,
         }
     }
 }
 
-/// The rows of each order, and each row that names none.
+/// The rows of each order, and each row without an order ID.
 fn groups(plan: &Plan) -> Vec<Vec<usize>> {
     let refunds = &plan.refunds;
     let without_order = refunds.rows.iter().enumerate().filter(|(_, row)| row.order.is_none()).map(|(n, _)| vec![n]);
     refunds.orders.iter().map(|order| order.rows.clone()).chain(without_order).collect()
 }
 
-/// The file's columns that are shown, in its order: those that may be evidence, and those that a person has set aside.
+/// The file's columns that are shown: those that may be evidence, and those that a person has set aside.
 fn own_columns(plan: &Plan) -> Vec<(usize, String)> {
     let (columns, explained) = (&plan.refunds.columns, &plan.refunds.reading.mapping);
     let evidence: HashSet<usize> = EVIDENCE.into_iter().filter_map(|column| columns.get(column)).collect();
@@ -117,7 +116,7 @@ impl PlanLine {
         let adjust = Adjust::of(&why);
         let of_vendor = OF_VENDOR.iter().map(|(name, _)| match *name {
             "recoup_why" if adjust.is_some() => String::new(),
-            name => for_page(cell_of(planned, name)),
+            name => with_file_fields(cell_of(planned, name), Audience::Page),
         });
         Self {
             order: order.unwrap_or_else(|| "(no order ID)".to_owned()),
@@ -130,7 +129,7 @@ impl PlanLine {
         }
     }
 
-    /// Its place in the table: what is sent, then what a person must look at.
+    /// Sorts the table: orders to send first, then those that a person must look at.
     fn rank(&self) -> u8 {
         let is = |kind: DecisionKind| self.decision == kind.words();
         if self.step == "send" {
@@ -149,11 +148,11 @@ impl PlanLine {
     }
 }
 
-/// What the rows of an order have in a column, each value once.
+/// The distinct values of one column in the rows of an order.
 fn values(plan: &Plan, rows: &[usize], place: usize) -> String {
     let mut values: Vec<String> = Vec::new();
     for row in rows.iter().filter_map(|row| plan.refunds.rows.get(*row)) {
-        let value: String = row.cell(place).trim().chars().take(SHOWN_CHARS).collect();
+        let value: String = row.cell(place).trim().chars().take(CELL_CHARS).collect();
         if !value.is_empty() && !values.contains(&value) {
             values.push(value);
         }
@@ -162,7 +161,7 @@ fn values(plan: &Plan, rows: &[usize], place: usize) -> String {
 }
 
 impl Adjust {
-    /// Reads the planned message of a refund in part.
+    /// Parses the planned message of a refund in part.
     fn of(why: &str) -> Option<Self> {
         let command = why.starts_with("recoup adjust ").then(|| why.to_owned())?;
         let left = why.rsplit_once(" --amount ").map(|(_, left)| left.to_owned())?;
@@ -175,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refund_in_part_says_what_is_left_and_how() {
+    fn a_refund_in_part_is_shown_with_its_amount_and_command() {
         let adjust = Adjust::of("recoup adjust '#1 --amount 2' --amount 55.00").expect("a command");
         assert_eq!(adjust.left, "55.00");
         assert!(Adjust::of("the action is locked").is_none());

@@ -1,70 +1,68 @@
-//! Whether an order can be retracted, read live: the verdict with its reasons, as a page or as a part of one.
+//! Whether an order can be retracted, read live: a page of its own, or a fragment of the look-up page.
 //!
-//! The same road as a retraction with the last step withheld. It asks the vendor, and sends nothing.
+//! The preflight is a dry run of the retraction: it reads from the vendor and sends nothing.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
 
-use super::shown::{Verdicts, in_link};
-use super::{Failure, Page, Shell, rendered};
+use super::view::{Verdicts, in_link};
+use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::Result;
 use crate::model::ActionId;
+use crate::retract::request::RetractRequest;
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Fields, Query};
-use crate::serve::desk::Wish;
+use crate::serve::extractors::{Caller, Fields, Query};
 
 #[derive(Template)]
 #[template(path = "preflight.html")]
 struct PreflightPage {
-    shell: Shell,
-    part: Part,
+    layout: Layout,
+    fragment: Fragment,
 }
 
 #[derive(Template)]
 #[template(path = "preflight_part.html")]
-struct Part {
+struct Fragment {
     order: String,
-    /// The wish as the query of a link: order and action.
-    link: String,
+    /// The query that names order and action.
+    query: String,
     verdicts: Option<Verdicts>,
-    failure: Option<Failure>,
+    error: Option<ErrorPage>,
     may_retract: bool,
 }
 
-pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(asked): Query) -> Page {
-    let wish = wish_of(&asked)?;
-    let (order, link) = (wish.order_id.as_str().to_owned(), link_of(&wish));
-    let who = caller.who.clone();
-    let made = app.on_its_own(async move |desk| desk.preflight(&who, &wish).await).await;
-    let (verdicts, failure) = match made {
-        Ok(receipt) => (Some(Verdicts::of(&receipt)), None),
-        Err(error) => (None, Some(Failure::from(error))),
+pub(in crate::serve) async fn show(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
+    let request = request_of(&fields)?;
+    let (order, query) = (request.order_id.as_str().to_owned(), query_of(&request));
+    let (verdicts, error) = match app.actions.retract(&caller.who, request, true).await {
+        Ok(receipt) => (Some(Verdicts::of(receipt)), None),
+        Err(error) => (None, Some(ErrorPage::from(error))),
     };
-    let part = Part { order, link, verdicts, failure, may_retract: caller.who.may(Right::Retract) };
-    if asked.has("part") {
-        return Ok(rendered(&part));
+    let fragment = Fragment { order, query, verdicts, error, may_retract: caller.who.may(Right::Retract) };
+    if fields.has("part") {
+        return Ok(rendered(&fragment));
     }
-    let title = format!("Order {}", part.order);
-    Ok(rendered(&PreflightPage { shell: Shell::of(&app, title, Some(&caller)), part }))
+    let title = format!("Order {}", fragment.order);
+    Ok(rendered(&PreflightPage { layout: Layout::of(&app, title, Some(&caller)), fragment }))
 }
 
-/// The order and the action that a request is about.
-pub(super) fn wish_of(asked: &Fields) -> Result<Wish> {
-    let mut wish = Wish::of(asked.order()?);
-    wish.action_id = asked.text("action").map(ActionId::new);
-    wish.all = wish.action_id.is_none() && asked.has("all");
-    Ok(wish)
+/// The request for the order and the action that the fields name.
+pub(super) fn request_of(fields: &Fields) -> Result<RetractRequest> {
+    let mut request = RetractRequest::new(fields.order()?);
+    request.action_id = fields.text("action").map(ActionId::new);
+    request.all = request.action_id.is_none() && fields.has("all");
+    Ok(request)
 }
 
-/// The same as the query of a link.
-pub(super) fn link_of(wish: &Wish) -> String {
-    let order = in_link(wish.order_id.as_str());
-    match &wish.action_id {
+/// The query of a link to the same order and action.
+pub(super) fn query_of(request: &RetractRequest) -> String {
+    let order = in_link(request.order_id.as_str());
+    match &request.action_id {
         Some(action) => format!("order={order}&action={}", in_link(action.as_str())),
-        None if wish.all => format!("order={order}&all=1"),
+        None if request.all => format!("order={order}&all=1"),
         None => format!("order={order}"),
     }
 }

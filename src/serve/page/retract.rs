@@ -1,7 +1,7 @@
-//! Retracting one order, in two deliberate steps: why, then exactly what, then yes.
+//! Retracting one order: a page for the reason, a page that shows exactly what will be sent, then the confirmation.
 //!
-//! The yes names the plan that was shown; where things have changed since, nothing is sent and the new plan is shown. Sending
-//! the same form twice sends nothing twice: the ledger knows. This module must never send on a yes to something else.
+//! The confirmation names the plan that was shown. If the plan has changed, nothing is sent and the new plan is shown. Sending the
+//! same form twice sends nothing twice: the ledger refuses it.
 
 use std::sync::Arc;
 
@@ -9,135 +9,118 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 
-use super::preflight::{link_of, wish_of};
-use super::shown::{Verdicts, in_link};
-use super::{Failure, Page, Shell, rendered};
+use super::preflight::{query_of, request_of};
+use super::view::{Verdicts, in_link};
+use super::{ErrorPage, Layout, PageResult, rendered};
 use crate::access::Right;
 use crate::error::{Error, Kind, Result};
+use crate::retract::request::{PLAN_CHANGED, RetractRequest, parse_overrides};
+use crate::serve::actions::nothing_sent;
 use crate::serve::app::App;
-use crate::serve::asked::{Caller, Fields, Form, Query};
-use crate::serve::desk::Wish;
+use crate::serve::extractors::{Caller, Fields, Form, Query};
 
 #[derive(Template)]
 #[template(path = "retract_begin.html")]
 struct BeginPage {
-    shell: Shell,
-    wish: Wish,
+    layout: Layout,
+    request: RetractRequest,
     verdicts: Verdicts,
     csrf: String,
-    /// The stops that this person may override.
+    /// The checks that this user may override.
     overridable: Vec<&'static str>,
-    /// There are stops that only a lead may override.
+    /// Some checks can only be overridden by a lead.
     needs_lead: bool,
 }
 
 #[derive(Template)]
 #[template(path = "retract_review.html")]
 struct ReviewPage {
-    shell: Shell,
-    wish: Wish,
+    layout: Layout,
+    request: RetractRequest,
     verdicts: Verdicts,
-    link: String,
+    query: String,
     csrf: String,
     account_sid: String,
     changed: bool,
 }
 
-/// Why: the verdict, and a form for reason and ticket.
-pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller, Query(asked): Query) -> Page {
-    let wish = wish_of(&asked)?;
-    let verdicts = looked_at(&app, &caller, wish.clone()).await?;
+/// The verdict, and a form for reason and ticket.
+pub(in crate::serve) async fn begin(State(app): State<Arc<App>>, caller: Caller, Query(fields): Query) -> PageResult {
+    let request = request_of(&fields)?;
+    let verdicts = Verdicts::of(app.actions.retract(&caller.who, request.clone(), true).await?);
     let may_override = caller.who.may(Right::Override);
     let overridable = if may_override { verdicts.overridable.clone() } else { Vec::new() };
     Ok(rendered(&BeginPage {
-        shell: Shell::of(&app, format!("Retract order {}", wish.order_id), Some(&caller)),
+        layout: Layout::of(&app, format!("Retract order {}", request.order_id), Some(&caller)),
         needs_lead: !may_override && !verdicts.overridable.is_empty(),
         overridable,
         verdicts,
-        wish,
+        request,
         csrf: caller.csrf,
     }))
 }
 
-/// Exactly what: the plan as it is now, and the last step.
-pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> Page {
-    let wish = full_wish(&form)?;
-    reviewed(&app, &form.caller, wish, false).await
+/// The present plan, and the form that confirms it.
+pub(in crate::serve) async fn review(State(app): State<Arc<App>>, form: Form) -> PageResult {
+    let request = permitted_request(&form)?;
+    show_plan(&app, &form.caller, request, false).await
 }
 
-async fn reviewed(app: &Arc<App>, caller: &Caller, mut wish: Wish, changed: bool) -> Page {
-    wish.seen = None;
-    let verdicts = looked_at(app, caller, wish.clone()).await?;
-    wish.seen = Some(verdicts.plan.clone());
+async fn show_plan(app: &Arc<App>, caller: &Caller, mut request: RetractRequest, changed: bool) -> PageResult {
+    request.plan = None;
+    let verdicts = Verdicts::of(app.actions.retract(&caller.who, request.clone(), true).await?);
+    request.plan = Some(verdicts.plan.clone());
     Ok(rendered(&ReviewPage {
-        shell: Shell::of(app, format!("Retract order {}?", wish.order_id), Some(caller)),
-        link: link_of(&wish),
+        layout: Layout::of(app, format!("Retract order {}?", request.order_id), Some(caller)),
+        query: query_of(&request),
         verdicts,
         csrf: caller.csrf.clone(),
-        account_sid: app.desk.options.identity.account_sid.clone(),
-        wish,
+        account_sid: app.actions.settings.identity.account_sid.clone(),
+        request,
         changed,
     }))
 }
 
-/// Yes.
-pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> Page {
-    let wish = full_wish(&form)?;
-    if wish.seen.is_none() || !form.fields.has("yes") {
-        let unseen = Error::new(Kind::Usage, "the last step was left out; nothing was sent");
-        return Err(unseen.hint("tick that you have read what will happen, then send it").into());
+/// Sends the plan that the user has confirmed.
+pub(in crate::serve) async fn send(State(app): State<Arc<App>>, form: Form) -> PageResult {
+    let request = permitted_request(&form)?;
+    if request.plan.is_none() || !form.fields.has("yes") {
+        let unconfirmed = Error::new(Kind::Usage, "the retraction was not confirmed; nothing was sent");
+        return Err(unconfirmed.hint("tick that you have read what will happen, then send it").into());
     }
-    let (wanted, who) = (wish.clone(), form.caller.who.clone());
-    let ended = app.on_its_own(async move |desk| desk.retract(&who, &wanted).await).await;
-    let receipt = match ended {
+    let receipt = match app.actions.retract(&form.caller.who, request.clone(), false).await {
         Ok(receipt) => receipt,
-        Err(error) if error.kind == Kind::Refused && error.message.contains("changed since this was shown") => {
-            return reviewed(&app, &form.caller, wish, true).await;
+        Err(error) if error.kind == Kind::Refused && error.message == PLAN_CHANGED => {
+            return show_plan(&app, &form.caller, request, true).await;
         }
         Err(error) if error.kind == Kind::NeedsApproval => return Ok(Redirect::to("/approvals").into_response()),
         Err(error) => return Err(error.into()),
     };
-    let sent: Vec<i64> = receipt.retractions.iter().filter_map(|entry| entry.id).collect();
-    if sent.is_empty()
-        && let Some(error) = receipt.problem()
-    {
-        return Err(Failure::from(error));
+    if let Some(error) = nothing_sent(&receipt) {
+        return Err(error.into());
     }
-    app.follow_on(&form.caller.who, sent);
-    Ok(Redirect::to(&format!("/receipt?order={}", in_link(wish.order_id.as_str()))).into_response())
+    Ok(Redirect::to(&format!("/receipt?order={}", in_link(request.order_id.as_str()))).into_response())
 }
 
-async fn looked_at(app: &Arc<App>, caller: &Caller, wish: Wish) -> Result<Verdicts> {
-    let who = caller.who.clone();
-    let receipt = app.on_its_own(async move |desk| desk.preflight(&who, &wish).await).await?;
-    Ok(Verdicts::of(&receipt))
+/// The request of a form, if the user may override what it overrides.
+fn permitted_request(form: &Form) -> Result<RetractRequest, ErrorPage> {
+    let request = from_form(&form.fields)?;
+    if !request.overrides.is_empty() && !form.caller.who.may(Right::Override) {
+        return Err(ErrorPage::forbidden(&form.caller));
+    }
+    Ok(request)
 }
 
-/// Everything that the form says. An override is a lead's.
-fn full_wish(form: &Form) -> Result<Wish, Failure> {
-    let wish = wish_with(&form.fields)?;
-    if !wish.overrides.is_empty() && !form.caller.who.may(Right::Override) {
-        return Err(Failure::may_not(&form.caller));
+pub(in crate::serve) fn from_form(fields: &Fields) -> Result<RetractRequest> {
+    let request = request_of(fields)?;
+    RetractRequest {
+        disposition: fields.text("disposition").unwrap_or(request.disposition.clone()),
+        reason: fields.text("reason"),
+        ticket: fields.text("ticket"),
+        resend: fields.has("resend"),
+        plan: fields.text("seen"),
+        overrides: parse_overrides(fields.all("override"))?,
+        ..request
     }
-    Ok(wish)
-}
-
-fn wish_with(fields: &Fields) -> Result<Wish> {
-    let mut wish = wish_of(fields)?;
-    if let Some(code) = fields.text("disposition") {
-        wish.disposition = code;
-    }
-    wish.reason = fields.text("reason");
-    wish.ticket = fields.text("ticket");
-    wish.resend = fields.has("resend");
-    wish.seen = fields.text("seen");
-    for name in fields.all("override") {
-        let known = crate::retract::overrides::Override::named(name);
-        wish.overrides.push(known.ok_or_else(|| Error::new(Kind::Usage, "there is no override of that name"))?);
-    }
-    if wish.reason.is_none() {
-        return Err(Error::new(Kind::Usage, "a retraction needs a reason")
-            .hint("say why in your words; it stays in the ledger, for whoever asks later"));
-    }
-    Ok(wish)
+    .checked()
 }

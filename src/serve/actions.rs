@@ -1,0 +1,244 @@
+//! What the page and the API ask the use cases to do, in the name of the signed-in user.
+//!
+//! Everything runs as its command does, except that nobody waits long for the vendor's limit behind a browser. Nothing here softens
+//! what a use case refuses.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Who;
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::extract::Mapping;
+use crate::lookup::{self, VendorSearch};
+use crate::model::{Actor, OrderId};
+use crate::records::forget::{self, Files};
+use crate::refunds;
+use crate::report::Report;
+use crate::retract::batch::Limits;
+use crate::retract::receipt::Receipt;
+use crate::retract::request::{RetractRequest, RunOptions};
+use crate::retract::{self, Context, FollowSettings, Session, SubmissionPolling, WriterSettings};
+use crate::store::Identity;
+use crate::store::index::Index;
+use crate::store::ledger::Ledger;
+use crate::vendor::{Advocate, Brand, HostOptions};
+
+/// Preflights and searches that run at the same time.
+const CONCURRENT_READS: usize = 8;
+
+/// Requests to the vendor for one order that is searched live.
+const SEARCH_REQUESTS: u64 = 100;
+
+/// Order IDs in one look-up.
+pub(super) const ORDERS_AT_MOST: usize = 200;
+
+#[derive(Clone)]
+pub struct ActionSettings {
+    pub index: PathBuf,
+    pub ledger: PathBuf,
+    pub identity: Identity,
+    pub mapping: Mapping,
+    /// The Advocate host for retractions, which may use the quota's reserve.
+    pub advocate: HostOptions,
+    /// The Advocate host for live searches, which leave the reserve alone.
+    pub search: HostOptions,
+    pub brand: HostOptions,
+    /// `IR-Version` of the Brand API.
+    pub ir_version: String,
+    pub writer: WriterSettings,
+    pub follows: FollowSettings,
+    /// An order that was last read longer ago is refused.
+    pub max_index_age: Duration,
+    /// Limits of one batch.
+    pub limits: Limits,
+    /// How long a batch, which runs in the background, waits for the vendor's limit.
+    pub batch_wait: Duration,
+    /// How a file is read, unless a request says otherwise.
+    pub reading: refunds::Options,
+    /// The machine's name, for the ledger.
+    pub host: String,
+}
+
+pub(super) struct Actions {
+    pub(super) settings: ActionSettings,
+    /// Work that goes on if its client disconnects. The service waits for it before it stops.
+    pub(super) tasks: TaskTracker,
+    advocate: Advocate,
+    brand: Brand,
+    search: Advocate,
+    /// Clients that wait for the vendor's limit as long as a batch may.
+    background: (Advocate, Brand),
+    clock: Clock,
+    stop: CancellationToken,
+    reads: Semaphore,
+}
+
+impl Actions {
+    pub(super) fn new(settings: ActionSettings, clock: Clock, stop: CancellationToken) -> Result<Self> {
+        let advocate = |host: &HostOptions| Advocate::new(host, &settings.identity.tenant, clock, stop.clone());
+        let brand = |host: &HostOptions| {
+            Brand::new(host, &settings.identity.account_sid, &settings.ir_version, clock, stop.clone())
+        };
+        let waiting = |host: &HostOptions| HostOptions { max_wait: settings.batch_wait, ..host.clone() };
+        Ok(Self {
+            advocate: advocate(&settings.advocate)?,
+            brand: brand(&settings.brand)?,
+            search: advocate(&settings.search)?,
+            background: (advocate(&waiting(&settings.advocate))?, brand(&waiting(&settings.brand))?),
+            tasks: TaskTracker::new(),
+            reads: Semaphore::new(CONCURRENT_READS),
+            settings,
+            clock,
+            stop,
+        })
+    }
+
+    /// The user as the ledger names them.
+    pub(super) fn actor(&self, who: &Who) -> Actor {
+        let host = format!("{} ({})", self.settings.host, who.by.describe());
+        Actor { also: who.os_user.clone(), known: true, ..Actor::new(&who.name, host) }
+    }
+
+    /// Retracts an order, or with `dry_run` does everything but send. Sends at most once, reads once, and follows what was sent in
+    /// the background.
+    ///
+    ///
+    /// Runs as a task of its own, which ends even if the client disconnects and the handler is dropped: a retraction must not stop
+    /// between its request and the record of the response.
+    pub(super) async fn retract(
+        self: &Arc<Self>,
+        who: &Who,
+        request: RetractRequest,
+        dry_run: bool,
+    ) -> Result<Receipt> {
+        let (this, who) = (Arc::clone(self), who.clone());
+        let ran = self.tasks.spawn(async move {
+            let _permit = if dry_run { Some(this.read_permit().await?) } else { None };
+            let (actor, report) = (this.actor(&who), Report::silent());
+            let follows = FollowSettings { wait: Duration::ZERO, concludes: false, ..this.settings.follows };
+            let run = RunOptions { dry_run, yes: true, max_index_age: this.settings.max_index_age, follows };
+            request.options(&run).check(false)?;
+            this.apply_tombstones(&actor, &report, false)?;
+            let receipt = retract::run(&this.context(&actor, &report), &this.settings.writer, &request, &run).await;
+            this.remember_clock();
+            let receipt = receipt?;
+            if !dry_run {
+                this.follow_in_background(&who, sent_ids(&receipt));
+            }
+            Ok(receipt)
+        });
+        ran.await.unwrap_or_else(|error| Err(aborted(&error)))
+    }
+
+    /// Reads until each of these retractions is proven or the time is up. The ledger has the outcome.
+    fn follow_in_background(self: &Arc<Self>, who: &Who, ids: Vec<i64>) {
+        if ids.is_empty() {
+            return;
+        }
+        let (this, actor) = (Arc::clone(self), self.actor(who));
+        self.tasks.spawn(async move {
+            let report = Report::silent();
+            let follows = FollowSettings { submissions: SubmissionPolling::Always, ..this.settings.follows };
+            let followed = retract::verify::run(&this.background_context(&actor, &report), &ids, true, &follows).await;
+            this.remember_clock();
+            if let Err(error) = followed {
+                // `recoup verify` and the schedule carry it on.
+                tracing::warn!(kind = error.kind.name(), "retractions are no longer followed: {}", error.message);
+            }
+        });
+    }
+
+    /// Asks the vendor for an order that the index does not have.
+    pub(super) async fn search(self: &Arc<Self>, who: &Who, order_id: OrderId) -> Result<VendorSearch> {
+        let (this, actor) = (Arc::clone(self), self.actor(who));
+        let searched = self.tasks.spawn(async move {
+            let _permit = this.read_permit().await?;
+            this.apply_tombstones(&actor, &Report::silent(), true)?;
+            let mut index = Index::open(&this.settings.index, &this.settings.identity)?;
+            let (mapping, clock) = (&this.settings.mapping, &this.clock);
+            let found = lookup::search(&this.search, &mut index, mapping, clock, &order_id, SEARCH_REQUESTS).await;
+            drop(index);
+            this.remember_clock();
+            found
+        });
+        searched.await.unwrap_or_else(|error| Err(aborted(&error)))
+    }
+
+    /// Stores how far this clock is from the vendor's, or that the vendor's answers carry no date.
+    pub(super) fn remember_clock(&self) {
+        let ActionSettings { index, identity, .. } = &self.settings;
+        let clients = [&self.advocate, &self.search, &self.background.0];
+        let newest = clients.into_iter().filter_map(Advocate::host_clock).max_by_key(|heard| heard.at);
+        if let Some(heard) = newest.filter(|_| index.exists()) {
+            // A failure is harmless: the next request stores it again.
+            drop(Index::open(index, identity).and_then(|mut index| index.remember_clock(heard.ahead, heard.at)));
+        }
+    }
+
+    /// Removes accounts from the index that the ledger has forgotten. Must precede anything that reads into the index.
+    pub(super) fn apply_tombstones(&self, actor: &Actor, report: &Report, create: bool) -> Result<()> {
+        let (index, ledger, identity) = (&self.settings.index, &self.settings.ledger, &self.settings.identity);
+        forget::apply_tombstones(&Files { index, ledger, identity, actor }, create, &self.clock, report)
+    }
+
+    /// The ledger for reading; `None` before the first retraction.
+    pub(super) fn ledger(&self) -> Result<Option<Ledger>> {
+        Ledger::open_read_only(&self.settings.ledger, Some(&self.settings.identity))
+    }
+
+    async fn read_permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
+        let stopping = || Error::new(Kind::Interrupted, "the service is stopping");
+        tokio::select! {
+            permit = self.reads.acquire() => permit.map_err(|_closed| stopping()),
+            () = self.stop.cancelled() => Err(stopping()),
+        }
+    }
+
+    pub(super) fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    /// A context whose clients wait for the vendor's limit, for work that no user waits for.
+    pub(super) fn background_context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
+        let (advocate, brand) = &self.background;
+        Context { advocate, brand, ..self.context(actor, report) }
+    }
+
+    fn context<'a>(&'a self, actor: &'a Actor, report: &'a Report) -> Context<'a> {
+        Context {
+            index_path: &self.settings.index,
+            ledger_path: &self.settings.ledger,
+            identity: &self.settings.identity,
+            actor,
+            advocate: &self.advocate,
+            brand: &self.brand,
+            mapping: &self.settings.mapping,
+            clock: &self.clock,
+            stop: &self.stop,
+            report,
+            session: Session::default(),
+        }
+    }
+}
+
+/// A task that panicked, or that the runtime dropped.
+pub(super) fn aborted(error: &JoinError) -> Error {
+    Error::new(Kind::Failed, format!("the action was aborted: {error}"))
+}
+
+/// The retractions of a receipt that are in the ledger.
+fn sent_ids(receipt: &Receipt) -> Vec<i64> {
+    receipt.retractions.iter().filter_map(|entry| entry.id).collect()
+}
+
+/// The error of a receipt without any retraction in the ledger.
+pub(super) fn nothing_sent(receipt: &Receipt) -> Option<Error> {
+    if sent_ids(receipt).is_empty() { receipt.problem() } else { None }
+}

@@ -1,0 +1,115 @@
+//! `Idempotency-Key`: a repeated request gets the first one's response and does nothing again.
+//!
+//! A key belongs to one user. The hash of its request is stored, and its response for a day. The ledger by itself prevents a second
+//! retraction of the same action; the key lets a client that lost the first response get it.
+
+use std::sync::Arc;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use ring::digest::{Context, SHA256};
+
+use super::{PROBLEM_JSON, Problem, json_text};
+use crate::access::Idempotency;
+use crate::error::{Error, Kind, Result};
+use crate::model::hex;
+use crate::serve::app::App;
+use crate::serve::extractors::Caller;
+
+/// The longest key, in characters.
+const KEY_AT_MOST: usize = 200;
+
+/// A request that holds its key until it is finished.
+pub(super) struct Idempotent {
+    user: String,
+    key: String,
+}
+
+pub(super) enum Begun {
+    New(Idempotent),
+    /// The stored response of the same request.
+    Replay(Response),
+}
+
+/// Takes the key of a request. `parts` are its body, and its query if that says what is done.
+pub(super) fn begin(
+    app: &Arc<App>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    parts: &[&[u8]],
+) -> std::result::Result<Begun, Problem> {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::trim).unwrap_or_default();
+    if key.is_empty() || key.len() > KEY_AT_MOST {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "usage",
+            "No Idempotency-Key",
+            "a request that changes something needs an Idempotency-Key of 1 to 200 characters",
+        )
+        .hint("make a new key for each retraction, and repeat a request with its key if you lost the response"));
+    }
+    // The length of each further part is hashed too, so that two requests never hash the same bytes.
+    let mut context = Context::new(&SHA256);
+    for (n, part) in parts.iter().enumerate() {
+        if n > 0 {
+            context.update(&(part.len() as u64).to_le_bytes());
+        }
+        context.update(part);
+    }
+    let (user, hash) = (caller.who.name.clone(), hex(context.finish().as_ref()));
+    let known = app.access.with(|access| match access {
+        Some(access) => access.begin_idempotent(&user, key, &hash, app.clock.now()),
+        None => Ok(Idempotency::New),
+    })?;
+    match known {
+        Idempotency::New => Ok(Begun::New(Idempotent { user, key: key.to_owned() })),
+        Idempotency::Done { status, body } => Ok(Begun::Replay(response(status, body))),
+        Idempotency::InFlight => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "busy",
+            "The first request is still running",
+            "a request with this Idempotency-Key is being carried out",
+        )
+        .hint("repeat the request in a moment, with the same key")),
+        Idempotency::Different => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "usage",
+            "This key was used for another request",
+            "the Idempotency-Key belongs to a request with another body or query",
+        )),
+    }
+}
+
+impl Idempotent {
+    /// Stores the response for repeated requests, and returns it.
+    pub(super) fn finish(self, app: &App, status: StatusCode, body: String) -> Result<Response> {
+        app.access.with(|access| {
+            access.map_or(Ok(()), |access| access.finish_idempotent(&self.user, &self.key, status.as_u16(), &body))
+        })?;
+        Ok(response(status.as_u16(), body))
+    }
+
+    /// Responds with an error. If the same request may succeed later, its key becomes free.
+    pub(super) fn fail(self, app: &App, error: Error) -> Result<Response> {
+        let is_final = matches!(error.kind, Kind::VendorRefused | Kind::Usage);
+        let problem = Problem::from(error);
+        if is_final {
+            let status = problem.status();
+            return self.finish(app, status, json_text(&problem)?);
+        }
+        self.release(app, problem)
+    }
+
+    /// Responds with a problem and frees the key.
+    pub(super) fn release(self, app: &App, problem: Problem) -> Result<Response> {
+        app.access.with(|access| access.map_or(Ok(()), |access| access.forget_idempotent(&self.user, &self.key)))?;
+        Ok(problem.into_response())
+    }
+}
+
+fn response(status: u16, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let kind = if status.is_success() { "application/json" } else { PROBLEM_JSON };
+    (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
+}

@@ -1,0 +1,177 @@
+//! Authentication and authorization: each request is checked against its route before a handler runs.
+//!
+//! A browser sends a session cookie, or comes through a proxy that signs users in. A program sends a token and never a cookie, so
+//! another site cannot call the API through a user's browser. A request without a known caller passes only to a public route.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, Version};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Options;
+use super::api::Problem;
+use super::app::App;
+use super::cookies::{Lifetime, PROXY_NONCE, SESSION};
+use super::extractors::Caller;
+use super::listen::Peer;
+use super::page::ErrorPage;
+use super::routes::{Access, Audience, Route};
+use crate::access::{proxied, random_text};
+use crate::error::Result;
+
+/// The longest path, in bytes, to which a browser returns after signing in.
+const NEXT_AT_MOST: usize = 2_000;
+
+/// Passes a request to its handler if the route allows it, else answers with a redirect to the login or an error.
+pub(super) async fn authorize(
+    State((app, route)): State<(Arc<App>, Route)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match route.audience {
+        Audience::Page => app.page_caller(&request),
+        Audience::Api | Audience::Machine => app.token_caller(request.headers()),
+    };
+    let caller = match (caller, route.audience) {
+        (Ok(caller), _) => caller,
+        (Err(error), Audience::Page) => return ErrorPage::from(error).into_response(),
+        (Err(error), _) => return Problem::from(error).into_response(),
+    };
+    let allowed = match (&caller, route.access) {
+        (_, Access::Public) | (Some(_), Access::SignedIn) => true,
+        (Some(caller), Access::Requires(right) | Access::RequiresOrLocal(right)) => caller.who.may(right),
+        (None, Access::RequiresOrLocal(_)) => is_local(&app, &request),
+        (None, _) => false,
+    };
+    if allowed {
+        let new_nonce = caller
+            .as_ref()
+            .and_then(|caller| caller.proxy_nonce.clone())
+            .filter(|nonce| app.cookie(request.headers(), PROXY_NONCE).as_ref() != Some(nonce));
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        let mut response = next.run(request).await;
+        if let Some(nonce) = new_nonce {
+            app.set_cookie(&mut response, PROXY_NONCE, &nonce, Lifetime::For(app.options.sessions.absolute));
+        }
+        return response;
+    }
+    match (route.audience, caller) {
+        (Audience::Page, None) if request.method() == Method::GET => {
+            Redirect::to(&format!("/login?next={}", escaped_path(&request))).into_response()
+        }
+        (Audience::Page, None) => ErrorPage::signed_out().into_response(),
+        (Audience::Page, Some(caller)) => ErrorPage::forbidden(&caller).into_response(),
+        (_, None) => Problem::no_token().into_response(),
+        (_, Some(_)) => Problem::forbidden().into_response(),
+    }
+}
+
+/// Whether a request was made on this machine and not forwarded by a proxy.
+///
+/// A proxy on this machine also connects from a loopback address, even if `--behind-proxy` was forgotten. So the request must have no
+/// header that proxies add, and must name a loopback host in HTTP/1.1: by default nginx forwards in HTTP/1.0.
+fn is_local(app: &App, request: &Request) -> bool {
+    let Options { behind_proxy, sign_in_proxy, .. } = &app.options;
+    let peer = request.extensions().get::<Peer>();
+    !behind_proxy
+        && sign_in_proxy.is_none()
+        && peer.is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback())
+        && request.version() == Version::HTTP_11
+        && !is_forwarded(request.headers())
+        && request.headers().get(HOST).is_some_and(|host| host.to_str().is_ok_and(is_loopback_host))
+}
+
+/// Whether a proxy has added one of its headers.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    let by_proxy = |name: &str| {
+        ["x-forwarded", "x-original", "x-real-ip", "x-client-ip", "x-scheme", "cf-"]
+            .iter()
+            .any(|start| name.starts_with(start))
+            || ["forwarded", "via", "true-client-ip"].contains(&name)
+    };
+    headers.keys().any(|name| by_proxy(name.as_str()))
+}
+
+/// Whether a Host header is a loopback address or `localhost`.
+fn is_loopback_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// The requested path with its query, percent-encoded, for the `next` parameter of the login.
+fn escaped_path(request: &Request) -> String {
+    let whole = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // Browsers refuse a longer Location header.
+    let wanted = if whole.len() > NEXT_AT_MOST { request.uri().path() } else { whole };
+    url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect()
+}
+
+impl App {
+    /// The caller by the session cookie, or by the header of the proxy that signs users in.
+    fn page_caller(&self, request: &Request) -> Result<Option<Caller>> {
+        let headers = request.headers();
+        self.access.with(|access| {
+            let Some(access) = access else { return Ok(None) };
+            if let Some(cookie) = self.cookie(headers, SESSION).map(SecretString::from)
+                && let Some(session) = access.session(cookie.expose_secret(), self.clock.now())?
+            {
+                let (who, csrf) = (session.who, session.csrf);
+                return Ok(Some(Caller { who, csrf, session_cookie: Some(cookie), proxy_nonce: None }));
+            }
+            let Some((trusted, name)) = &self.options.sign_in_proxy else { return Ok(None) };
+            let Some(Peer(peer)) = request.extensions().get::<Peer>() else { return Ok(None) };
+            let values: Vec<&[u8]> = headers.get_all(name.as_str()).iter().map(HeaderValue::as_bytes).collect();
+            let Some(user) = proxied(peer.ip(), &values, *trusted) else { return Ok(None) };
+            let Some(who) = access.by_proxy(user)? else { return Ok(None) };
+            let known = self.cookie(headers, PROXY_NONCE).filter(|nonce| !nonce.is_empty());
+            let nonce = known.map_or_else(random_text, Ok)?;
+            let mut caller = Caller { who, csrf: String::new(), session_cookie: None, proxy_nonce: Some(nonce) };
+            caller.csrf = access.csrf_of(caller.csrf_subject().expose_secret());
+            Ok(Some(caller))
+        })
+    }
+
+    /// The caller by the token of the Authorization header.
+    fn token_caller(&self, headers: &HeaderMap) -> Result<Option<Caller>> {
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) else { return Ok(None) };
+        self.access.with(|access| {
+            let Some(access) = access else { return Ok(None) };
+            let who = access.token(token.trim(), self.clock.now())?;
+            Ok(who.map(|who| Caller { who, csrf: String::new(), session_cookie: None, proxy_nonce: None }))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_loopback_name_is_a_local_host() {
+        for (host, is_loopback) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9", true),
+            ("[::1]:8080", true),
+            ("localhost:8080", true),
+            ("LOCALHOST", true),
+            ("recoup.example.com", false),
+            ("localhost.example.com", false),
+            ("127.0.0.1.example.com", false),
+            ("192.0.2.1:8080", false),
+            ("", false),
+        ] {
+            assert_eq!(is_loopback_host(host), is_loopback, "{host}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Planning and applying a batch: the same steps as `recoup retract --file`, from bytes to bytes.
+
+use std::collections::BTreeMap;
+
+use super::{Batch, Terms};
+use crate::access::Who;
+use crate::error::{Error, Result};
+use crate::refunds::plan_file::{self, PlanTarget};
+use crate::refunds::{DecisionKind, OrderRefund, Refunds, Syntax, outcome_file};
+use crate::report::Report;
+use crate::retract::batch::{self, Limits, OUTCOME_COLUMNS, PLAN_COLUMNS};
+use crate::retract::{Options, WriterSettings};
+use crate::serve::actions::Actions;
+use crate::store::ledger::Road;
+
+/// The name of an upload in errors. The client's file name is not repeated.
+pub(super) const NAME: &str = "the file";
+
+/// Up to this many rows, each action is read before it is sent. A larger batch saves that request.
+const READ_ACTIONS: usize = 100;
+
+/// Plans every row and sends nothing. Returns the plan as a file, and puts its totals into the batch.
+pub(super) async fn plan(
+    actions: &Actions,
+    who: &Who,
+    refunds: &Refunds,
+    batch: &mut Batch,
+    report: &Report,
+) -> Result<Vec<u8>> {
+    let actor = actions.actor(who);
+    let context = actions.background_context(&actor, report);
+    let options = options(actions, &batch.terms, &batch.id, refunds.rows.len());
+    options.check(false)?;
+    actions.apply_tombstones(&actor, report, false)?;
+    let now = actions.now();
+    let planned = batch::Batch::plan(&context, refunds, &options, now).await?;
+    actions.remember_clock();
+    if let Some(error) = planned.ended() {
+        return Err(error.clone());
+    }
+    let intent = planned.intent(Limits { count: u64::MAX, value: u64::MAX })?;
+    (batch.orders, batch.value) = (intent.orders, intent.value);
+    let cells = planned.planned();
+    batch.counts = counted(cells.iter().map(|cells| cells.first().map_or("", String::as_str)));
+    batch.decisions = decisions(refunds, &cells);
+    plan_file::write_plan(refunds, &PLAN_COLUMNS, &cells, &made_for(actions), now)
+}
+
+/// Carries out a plan and returns the outcomes as a file. Each row is checked live again, and only what the plan says is sent.
+pub(super) async fn apply(
+    actions: &Actions,
+    who: &Who,
+    plan: &[u8],
+    batch: &mut Batch,
+    report: &Report,
+) -> Result<Vec<u8>> {
+    let planned = plan_file::plan_of(NAME, plan)?;
+    planned.check_target(&made_for(actions))?;
+    let refunds = &planned.refunds;
+    let actor = actions.actor(who);
+    let context = actions.background_context(&actor, report);
+    let options = Options { yes: true, ..options(actions, &batch.terms, &batch.id, refunds.rows.len()) };
+    options.check(false)?;
+    actions.apply_tombstones(&actor, report, false)?;
+    let mut work = batch::Batch::plan(&context, refunds, &options, planned.made_at).await?;
+    work.hold_to(&planned.planned);
+    work.intent(actions.settings.limits)?;
+    if let Err(error) = work.carry_out(&writer(actions)).await {
+        // Nothing was sent yet. Any other error is in the outcomes.
+        if error.kind == crate::error::Kind::NeedsApproval {
+            return Err(error);
+        }
+        work.end_early(error);
+    }
+    actions.remember_clock();
+    let outcomes = work.outcomes(false)?;
+    let (summary, _) = work.summary(&outcomes);
+    batch.sent += summary.sent;
+    batch.counts = summary.outcomes.iter().map(|(words, count)| ((*words).to_owned(), *count)).collect();
+    batch.message = summary.error.as_ref().map(|error: &Error| error.message.clone());
+    let values: Vec<Vec<String>> = outcomes.iter().map(batch::RowOutcome::cells).collect();
+    outcome_file::outcomes(refunds, Syntax::of_output(None, refunds.syntax), &OUTCOME_COLUMNS, &values)
+}
+
+/// Waits for the vendor's limit as the command line does: no user waits for it.
+fn writer(actions: &Actions) -> WriterSettings {
+    let mut writer = actions.settings.writer.clone();
+    writer.host.max_wait = actions.settings.batch_wait;
+    writer
+}
+
+fn options(actions: &Actions, terms: &Terms, id: &str, rows: usize) -> Options {
+    let disposition = terms.disposition.clone().unwrap_or_else(|| "RETRACTION".to_owned());
+    let (age, follows) = (actions.settings.max_index_age, actions.settings.follows);
+    Options {
+        reason: terms.reason.clone(),
+        ticket: terms.ticket.clone(),
+        overrides: terms.overrides.clone(),
+        batch: Some(id.to_owned()),
+        read_action: rows <= READ_ACTIONS,
+        dry_run: true,
+        ..Options::new(Road::Reversal, disposition, age, follows)
+    }
+}
+
+fn made_for(actions: &Actions) -> PlanTarget {
+    let identity = &actions.settings.identity;
+    PlanTarget { tenant: identity.tenant.clone(), account_sid: identity.account_sid.clone() }
+}
+
+/// Orders by decision, as the live actions have changed it.
+fn decisions(refunds: &Refunds, planned: &[Vec<String>]) -> BTreeMap<DecisionKind, usize> {
+    let decision = |order: &OrderRefund| {
+        let cells = order.rows.first().and_then(|row| planned.get(*row));
+        let word = cells.map_or("", |cells| cell_of(cells, "recoup_decision"));
+        DecisionKind::ALL.into_iter().find(|kind| kind.words() == word).unwrap_or(order.decision.kind())
+    };
+    let mut counts = BTreeMap::new();
+    for order in &refunds.orders {
+        *counts.entry(decision(order)).or_default() += 1;
+    }
+    counts
+}
+
+/// The cell of one column of [`PLANNED`].
+pub(in crate::serve) fn cell_of<'a>(planned: &'a [String], name: &str) -> &'a str {
+    let column = PLAN_COLUMNS.iter().position(|known| *known == name);
+    column.and_then(|column| planned.get(column)).map_or("", String::as_str)
+}
+
+fn counted<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for word in words {
+        *counts.entry(word.to_owned()).or_default() += 1;
+    }
+    counts
+}

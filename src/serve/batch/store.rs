@@ -1,0 +1,239 @@
+//! Where batches are stored: a folder beside the ledger that only its owner can read.
+//!
+//! A file appears whole or not at all. An ID has only letters, digits, `-` and `_`, so no request leads out of the folder.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Batch, Stage};
+use crate::error::{Error, Kind, Result};
+use crate::report::Report;
+use crate::store::ProcessLock;
+
+/// A batch is kept for this long; the ledger keeps what was sent.
+const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// An upload waits this long for an explanation of its columns.
+const KEEP_UPLOAD: SignedDuration = SignedDuration::from_hours(24);
+
+/// A file of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::serve) enum Part {
+    Metadata,
+    Plan,
+    Outcomes,
+    /// The uploaded file, until a person has explained its columns.
+    Upload,
+}
+
+impl Part {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Metadata => "json",
+            Self::Plan => "plan",
+            Self::Outcomes => "outcomes",
+            Self::Upload => "upload",
+        }
+    }
+}
+
+pub(in crate::serve) struct BatchStore {
+    folder: PathBuf,
+    /// The batches that this process is working on: stage and progress.
+    running: Mutex<HashMap<String, (Stage, Arc<Report>)>>,
+}
+
+impl BatchStore {
+    /// The folder `NAME-batches` beside the ledger, which the first batch creates.
+    pub(in crate::serve) fn beside(ledger: &Path) -> Self {
+        let stem = ledger.file_stem().unwrap_or_default().to_string_lossy();
+        let name = format!("{}-batches", stem.strip_suffix("-ledger").unwrap_or(&stem));
+        Self { folder: ledger.with_file_name(name), running: Mutex::default() }
+    }
+
+    /// An ID that cannot be guessed.
+    pub(super) fn new_id(&self, now: Timestamp) -> Result<String> {
+        let made = fs::create_dir_all(&self.folder).and_then(|()| make_private(&self.folder));
+        made.map_err(|error| failed(&self.folder, &error))?;
+        Ok(format!("{}-{}", now.strftime("%Y%m%d"), crate::access::random_text()?))
+    }
+
+    /// The path of a batch's files, without extension.
+    pub(super) fn path(&self, id: &str) -> PathBuf {
+        self.folder.join(id)
+    }
+
+    fn part(&self, id: &str, part: Part) -> Result<PathBuf> {
+        let is_id =
+            !id.is_empty() && id.len() < 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if is_id { Ok(self.folder.join(format!("{id}.{}", part.extension()))) } else { Err(no_such_batch()) }
+    }
+
+    pub(super) fn write(&self, id: &str, part: Part, bytes: &[u8]) -> Result<()> {
+        let path = self.part(id, part)?;
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|error| failed(&path, &error))
+    }
+
+    pub(in crate::serve) fn read(&self, id: &str, part: Part) -> Result<Vec<u8>> {
+        let path = self.part(id, part)?;
+        fs::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => no_such_batch(),
+            _ => failed(&path, &error),
+        })
+    }
+
+    pub(super) fn save(&self, batch: &Batch) -> Result<()> {
+        let metadata = serde_json::to_vec(batch)
+            .map_err(|error| Error::new(Kind::Failed, format!("failed to write JSON: {error}")))?;
+        self.write(&batch.id, Part::Metadata, &metadata)
+    }
+
+    pub(super) fn batch(&self, id: &str) -> Result<Batch> {
+        let metadata = self.read(id, Part::Metadata)?;
+        serde_json::from_slice(&metadata)
+            .map_err(|error| Error::new(Kind::Storage, format!("batch {id} is damaged: {error}")))
+    }
+
+    /// Every batch, newest first.
+    pub(in crate::serve) fn list(&self) -> Vec<Batch> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let ids =
+            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned));
+        let mut batches: Vec<Batch> = ids.filter_map(|id| self.batch(&id).ok()).collect();
+        batches.sort_by(|a, b| (&b.created_at, &b.id).cmp(&(&a.created_at, &a.id)));
+        batches
+    }
+
+    /// Removes batches after [`KEEP`], and uploads that were not explained within [`KEEP_UPLOAD`].
+    pub(super) fn remove_old(&self, now: Timestamp) {
+        for batch in self.list() {
+            let Ok(created_at) = batch.created_at.parse::<Timestamp>() else { continue };
+            let age = now.duration_since(created_at);
+            if age > KEEP {
+                for part in [Part::Upload, Part::Outcomes, Part::Plan, Part::Metadata] {
+                    self.remove(&batch.id, part);
+                }
+            } else if age > KEEP_UPLOAD {
+                self.remove_upload(&batch.id);
+            }
+        }
+    }
+
+    /// Removes the upload of a batch; the batch fails if its columns were not explained.
+    fn remove_upload(&self, id: &str) {
+        let has_upload = self.part(id, Part::Upload).is_ok_and(|path| path.exists());
+        // A request that explains it at this moment holds the lock.
+        let Ok(Some(_lock)) =
+            has_upload.then(|| ProcessLock::try_take(&self.path(id), "batch")).transpose().map(Option::flatten)
+        else {
+            return;
+        };
+        let Ok(mut batch) = self.batch(id) else { return };
+        if batch.stage == Stage::Explaining {
+            batch.stage = Stage::Failed;
+            batch.message = Some(
+                "its columns were not explained within a day, so the file was removed; upload it again".to_owned(),
+            );
+            if self.save(&batch).is_err() {
+                return;
+            }
+        }
+        self.remove(id, Part::Upload);
+    }
+
+    /// Does nothing if the file is missing.
+    pub(super) fn remove(&self, id: &str, part: Part) {
+        if let Ok(path) = self.part(id, part) {
+            drop(fs::remove_file(path));
+        }
+    }
+
+    pub(super) fn set_running(&self, id: &str, stage: Stage, report: Arc<Report>) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), (stage, report));
+    }
+
+    pub(super) fn clear_running(&self, id: &str) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    pub(super) fn running(&self, id: &str) -> Option<(Stage, Arc<Report>)> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+fn no_such_batch() -> Error {
+    Error::new(Kind::NotIndexed, "there is no such batch")
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::Storage, format!("failed to use {}: {error}", path.display()))
+        .hint("the folder beside the ledger must be writable")
+}
+
+#[cfg(unix)]
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn make_private(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage_and_upload(store: &BatchStore, id: &str) -> (Option<Stage>, bool) {
+        (store.batch(id).ok().map(|batch| batch.stage), store.read(id, Part::Upload).is_ok())
+    }
+
+    #[test]
+    fn an_unexplained_upload_is_removed_after_a_day_and_its_batch_fails() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = BatchStore::beside(&folder.path().join("recoup-ledger.db"));
+        let uploaded: Timestamp = "2026-11-01T12:00:00Z".parse().expect("a time");
+        let id = store.new_id(uploaded).expect("an ID");
+        let batch: Batch = serde_json::from_value(serde_json::json!({
+            "id": id, "person": "ann", "created_at": uploaded.to_string(), "stage": "explaining", "message": null, "rows": 0,
+            "orders": 0, "value": {}, "counts": {}, "sent": 0, "disposition": null, "reason": "refunds", "ticket": null,
+        }))
+        .expect("a batch");
+        store.write(&id, Part::Upload, b"order_id").expect("stored");
+        store.save(&batch).expect("stored");
+        let after = |hours: i64| uploaded + jiff::SignedDuration::from_hours(hours);
+        store.remove_old(after(23));
+        assert_eq!(stage_and_upload(&store, &id), (Some(Stage::Explaining), true));
+        let lock = ProcessLock::try_take(&store.path(&id), "batch").expect("a lock").expect("free");
+        store.remove_old(after(25));
+        assert_eq!(stage_and_upload(&store, &id), (Some(Stage::Explaining), true), "a request is explaining it");
+        drop(lock);
+        store.remove_old(after(25));
+        assert_eq!(stage_and_upload(&store, &id), (Some(Stage::Failed), false));
+        store.remove_old(after(91 * 24));
+        assert_eq!(stage_and_upload(&store, &id), (None, false));
+    }
+
+    #[test]
+    fn no_id_leads_out_of_the_folder() {
+        let store = BatchStore::beside(Path::new("/data/recoup-ledger.db"));
+        assert_eq!(store.folder, Path::new("/data/recoup-batches"));
+        for id in ["", "..", "../x", "a/b", "a\\b", "a.b", "a\0b", "%2e%2e", "ä"] {
+            assert!(store.part(id, Part::Plan).is_err(), "{id:?}");
+        }
+        assert!(store.part("20261127-aZ_9", Part::Plan).is_ok());
+    }
+}

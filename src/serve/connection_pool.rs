@@ -1,0 +1,72 @@
+//! A pool of open SQLite connections to one path: opening a file costs more than most queries.
+//!
+//! A file that was replaced on disk, such as a rebuilt index or a restored ledger, is opened again. The pool never hands out a
+//! connection to a file that is no longer at its path.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::Result;
+
+/// Idle connections that are kept.
+const IDLE_AT_MOST: usize = 16;
+
+/// Device and inode: tells a file from another one at the same path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileKey(u64, u64);
+
+/// Opens the file; `None` if it does not exist yet.
+type Open<T> = Box<dyn Fn(&Path) -> Result<Option<T>> + Send + Sync>;
+
+pub(super) struct ConnectionPool<T> {
+    path: PathBuf,
+    open: Open<T>,
+    idle: Mutex<Vec<(FileKey, T)>>,
+}
+
+impl<T> ConnectionPool<T> {
+    pub(super) fn new(path: PathBuf, open: impl Fn(&Path) -> Result<Option<T>> + Send + Sync + 'static) -> Self {
+        Self { path, open: Box::new(open), idle: Mutex::default() }
+    }
+
+    /// Calls `work` with a connection, or with `None` if the file does not exist yet.
+    pub(super) fn with<R>(&self, work: impl FnOnce(Option<&mut T>) -> Result<R>) -> Result<R> {
+        let key = file_key(&self.path);
+        let mut connection = match key.and_then(|key| self.take_idle(key)) {
+            Some(idle) => Some(idle),
+            None => (self.open)(&self.path)?,
+        };
+        let result = work(connection.as_mut());
+        // A connection that returned an error may be broken, so it is closed.
+        if let (Ok(_), Some(connection), Some(key)) =
+            (&result, connection, file_key(&self.path).filter(|now| Some(*now) == key))
+        {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_AT_MOST {
+                idle.push((key, connection));
+            }
+        }
+        result
+    }
+
+    fn take_idle(&self, key: FileKey) -> Option<T> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.last().is_some_and(|(kept, _)| *kept != key) {
+            idle.clear();
+        }
+        idle.pop().map(|(_, connection)| connection)
+    }
+}
+
+#[cfg(unix)]
+fn file_key(path: &Path) -> Option<FileKey> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    Some(FileKey(found.dev(), found.ino()))
+}
+
+/// Without inode numbers a replaced file could not be detected, so no connection is kept.
+#[cfg(not(unix))]
+fn file_key(_path: &Path) -> Option<FileKey> {
+    None
+}

@@ -1,0 +1,104 @@
+//! Bodies for error responses that no handler has written: unknown path, wrong method, oversized body, time-out.
+//!
+//! axum and hyper answer these with an empty body. The page gets an HTML page and the API a problem object, both with a hint.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+
+use super::actions::ORDERS_AT_MOST;
+use super::api::{PROBLEM_JSON, Problem};
+use super::page::ErrorPage;
+use super::routes::{Audience, all};
+
+const HTML: &str = "text/html; charset=utf-8";
+
+/// Heading, message, hint for the page, hint for the API.
+fn texts(status: StatusCode) -> (&'static str, &'static str, String, String) {
+    let upload = "a lead can upload a file of refunds as a batch";
+    let api_upload = "send a file of refunds to POST /api/v1/batches";
+    let described = "/api/v1/openapi.json lists every request";
+    let texts = |heading, message, page: &str, api: &str| (heading, message, page.to_owned(), api.to_owned());
+    match status {
+        StatusCode::NOT_FOUND => texts("Not found", "there is nothing at this address", "start at /lookup", described),
+        StatusCode::METHOD_NOT_ALLOWED => texts(
+            "Wrong request method",
+            "this address exists but does not accept this request method",
+            &format!("look up order IDs with the form at /lookup, up to {ORDERS_AT_MOST}; {upload}"),
+            described,
+        ),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => texts(
+            "The request timed out",
+            "the response was not ready in time; the action goes on in the background",
+            "check the receipt of the order before you send anything again",
+            "read the retractions of the order, or repeat the request with the same Idempotency-Key",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => texts(
+            "The request is too large",
+            "a form or a JSON body has at most 64 KB, a file at most 10 MB",
+            &format!("look up fewer order IDs at once, up to {ORDERS_AT_MOST}; {upload}"),
+            api_upload,
+        ),
+        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => texts(
+            "The address is too long",
+            "address and headers of a request have at most 64 KB together",
+            &format!("look up fewer order IDs at once, up to {ORDERS_AT_MOST}; {upload}"),
+            &format!("look up one `order_id` with each request; {api_upload}"),
+        ),
+        StatusCode::BAD_REQUEST => {
+            texts("Invalid request", "the request cannot be read", "go back and reload the page", described)
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            texts("Invalid request", "the body has an unsupported content type", "use the form of the page", described)
+        }
+        _ => texts(
+            "Something went wrong",
+            "the request could not be answered",
+            "try again; the log of the service has the details",
+            "try again; the log of the service has the details",
+        ),
+    }
+}
+
+/// Content type and body.
+pub(super) fn body_of(status: StatusCode, audience: Audience) -> (&'static str, String) {
+    let (heading, message, page, api) = texts(status);
+    if audience == Audience::Api {
+        let kind = match status {
+            StatusCode::NOT_FOUND => "not_indexed",
+            status if status.is_client_error() => "usage",
+            _ => "failed",
+        };
+        let problem = Problem::new(status, kind, heading, message).hint(api);
+        return (PROBLEM_JSON, serde_json::to_string(&problem).unwrap_or_default());
+    }
+    (HTML, ErrorPage::new(status, heading, message.to_owned(), page).html())
+}
+
+/// Gives an error response a body, unless a handler has written one of the right type.
+pub(super) fn with_error_body(mut response: Response, method: &Method, path: &str) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let audience = audience_of(path);
+    if !is_error || *method == Method::HEAD || audience == Audience::Machine {
+        return response;
+    }
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let expected = if audience == Audience::Api { PROBLEM_JSON } else { "text/html" };
+    if !kind.starts_with(expected) {
+        let (kind, body) = body_of(status, audience);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = Body::from(body);
+    }
+    response
+}
+
+fn audience_of(path: &str) -> Audience {
+    if path.starts_with("/api/") {
+        return Audience::Api;
+    }
+    let is_machine = all().iter().any(|route| route.audience == Audience::Machine && route.path == path);
+    if is_machine { Audience::Machine } else { Audience::Page }
+}

@@ -1,0 +1,61 @@
+//! `/healthz`, `/readyz` and `/metrics`, for monitors. None of them names an order, an account or a person.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use super::app::App;
+use crate::lookup::describe_coverage;
+use crate::status::ServiceMetrics;
+
+/// A retraction that is open for longer counts as overdue.
+const OVERDUE_AFTER: Duration = Duration::from_hours(24);
+
+pub(super) async fn alive() -> &'static str {
+    "alive\n"
+}
+
+/// Ready if the index is younger than `ready_max_age` and nothing blocks every retraction.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let (status, text) = match readiness(&app).await {
+        Ok(basis) => (StatusCode::OK, format!("ready: {basis}")),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}")),
+    };
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text + "\n").into_response()
+}
+
+/// The coverage of the index, or why the service is not ready.
+async fn readiness(app: &Arc<App>) -> Result<String, String> {
+    let status = app.status().await.map_err(|error| error.message)?;
+    if let Some(block) = status.blocked.first() {
+        return Err(format!("nothing can be sent: {}", block.message));
+    }
+    let coverage = status.coverage.as_ref().ok_or("there is no index yet")?;
+    let basis = describe_coverage(coverage);
+    let limit = crate::clock::signed(app.options.ready_max_age);
+    match status.age {
+        Some(age) if age <= limit => Ok(basis),
+        Some(_) => Err(format!("the index is too old: {basis}")),
+        None => Err(basis),
+    }
+}
+
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let refused_hooks = app.refused_hooks.counts();
+    let served = ServiceMetrics { answers: app.responses(), vendor: crate::vendor::answers_by_status(), refused_hooks };
+    let text = match app.status().await {
+        Ok(status) => status.metrics(OVERDUE_AFTER, app.clock.now(), &served).map_err(|error| error.to_string()),
+        Err(error) => Err(error.message),
+    };
+    match text {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            (StatusCode::OK, [(CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}

@@ -1,0 +1,258 @@
+//! View models: answers and receipts as the templates show them. They decide nothing.
+
+use super::mask::mask_account;
+use crate::lookup::{Answer, AnswerKind as Answered, Found, KnownReferral, describe_coverage};
+use crate::model::OrderId;
+use crate::model::order_text::{has_url, invisible_marks, is_email, visible};
+use crate::report::grouped;
+use crate::retract::receipt::{Entry, Receipt};
+use crate::retract::checks::{Finding, Verdict};
+use crate::serve::flag_names::{entry_for, without_flags};
+use crate::serve::routes::Audience;
+use crate::serve::ui_text;
+use crate::store::ledger::{Retraction, State};
+
+/// A percent-encoded value for a link.
+pub(super) fn in_link(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+pub(super) struct Order {
+    pub(super) id: String,
+    pub(super) link: String,
+    pub(super) actions: Vec<Action>,
+    /// Lines about the referrals of its rewards.
+    pub(super) referrals: Vec<String>,
+    /// The ID with invisible characters written out.
+    pub(super) heading: String,
+    /// Why the order is not found.
+    pub(super) nothing: Option<String>,
+    pub(super) basis: String,
+    /// Orders that the text may mean: ID, link, and the difference.
+    pub(super) candidates: Vec<(String, String, String)>,
+    /// Set if the text is an ID of something else.
+    pub(super) related: Option<Related>,
+    pub(super) searched: Option<String>,
+    pub(super) retractions: Vec<RetractionLine>,
+}
+
+/// The orders of an ActionId, a reward ID or a participant.
+pub(super) struct Related {
+    pub(super) what: &'static str,
+    /// ID and link.
+    pub(super) orders: Vec<(String, String)>,
+    pub(super) more: bool,
+}
+
+pub(super) struct Action {
+    pub(super) id: Option<String>,
+    pub(super) rewards: Vec<Reward>,
+}
+
+pub(super) struct Reward {
+    pub(super) id: String,
+    pub(super) account: String,
+    pub(super) source: String,
+    pub(super) state: String,
+    pub(super) amount: String,
+    pub(super) program: String,
+    pub(super) given: String,
+    pub(super) remark: String,
+}
+
+pub(super) struct RetractionLine {
+    pub(super) id: i64,
+    pub(super) order: String,
+    pub(super) order_link: String,
+    pub(super) action: String,
+    pub(super) state: &'static str,
+    pub(super) tone: &'static str,
+    pub(super) means: &'static str,
+    pub(super) at: String,
+    pub(super) person: String,
+    pub(super) ticket: String,
+}
+
+impl Order {
+    /// Accounts are masked unless `accounts` is set.
+    pub(super) fn of(answer: &Answer, retractions: &[Retraction], accounts: bool) -> Self {
+        let mut actions: Vec<Action> = Vec::new();
+        for found in &answer.matches {
+            let id = found.action_id.as_ref().map(ToString::to_string);
+            let reward = Reward::of(found, accounts);
+            match actions.iter_mut().find(|action| action.id == id) {
+                Some(action) => action.rewards.push(reward),
+                None => actions.push(Action { id, rewards: vec![reward] }),
+            }
+        }
+        let shown = |order: &OrderId| (visible(order.as_str()).into_owned(), in_link(order.as_str()));
+        let candidates = answer.candidates.iter().map(|known| {
+            let (id, link) = shown(&known.order_id);
+            (id, link, known.because.clone())
+        });
+        Self {
+            id: answer.order_id.as_str().to_owned(),
+            heading: visible(answer.order_id.as_str()).into_owned(),
+            link: in_link(answer.order_id.as_str()),
+            actions,
+            referrals: answer.referrals.iter().map(KnownReferral::line).collect(),
+            nothing: nothing(answer),
+            basis: describe_coverage(&answer.coverage),
+            candidates: candidates.collect(),
+            related: answer.related.as_ref().map(|related| Related {
+                what: related.kind.describe(),
+                orders: related.orders.iter().map(shown).collect(),
+                more: related.more,
+            }),
+            searched: answer.searched.as_ref().map(crate::lookup::VendorSearch::describe),
+            retractions: retractions.iter().rev().map(RetractionLine::of).collect(),
+        }
+    }
+
+    /// Every ActionId of the order, plain and for a link.
+    pub(super) fn action_ids(&self) -> Vec<(String, String)> {
+        self.actions.iter().filter_map(|action| action.id.clone()).map(|id| (id.clone(), in_link(&id))).collect()
+    }
+}
+
+/// Why the order is not found; `None` if it is.
+fn nothing(answer: &Answer) -> Option<String> {
+    if answer.is_found() {
+        return None;
+    }
+    let text = answer.order_id.as_str();
+    let marks = invisible_marks(text).map(|marks| format!("The pasted text has {marks}.")).into_iter();
+    let why = match answer.verdict {
+        _ if !answer.candidates.is_empty() => "No order is written exactly like this.",
+        _ if answer.related.is_some() => "This is not an order ID.",
+        Answered::Unclear if has_url(text) => {
+            "This is a URL, and no part of it is a known order. Paste the order ID itself."
+        }
+        Answered::Unclear if is_email(text) => "This is an e-mail address, and the index knows no participant by it.",
+        Answered::Unclear => "No order is written like this, with or without that.",
+        _ if answer.is_without_index() => "There is no answer: nothing has been crawled yet.",
+        Answered::NotAReferral => "This is not a referral order.",
+        _ => "It is not in what has been read so far.",
+    };
+    let unclear = (answer.verdict == Answered::Unclear).then(|| "Unclear.".to_owned());
+    Some(unclear.into_iter().chain(marks).chain([why.to_owned()]).collect::<Vec<_>>().join(" "))
+}
+
+impl Reward {
+    fn of(found: &Found, accounts: bool) -> Self {
+        let account = found.account_id.as_str();
+        let unit = found.unit.as_deref().unwrap_or_default();
+        let amount = match (found.assigned, found.redeemed.unwrap_or(0)) {
+            (None, _) => String::new(),
+            (Some(assigned), 0) => format!("{assigned} {unit}"),
+            (Some(assigned), redeemed) => format!("{assigned} {unit}, {redeemed} redeemed"),
+        };
+        let given = found.date_given.as_deref().or(found.date_created.as_deref()).unwrap_or_default();
+        let mut remarks = Vec::new();
+        if found.ambiguous {
+            remarks.push("ambiguous");
+        }
+        if found.gone {
+            remarks.push("no longer listed");
+        }
+        if found.cancellable == Some(false) {
+            remarks.push("not cancellable");
+        }
+        Self {
+            id: found.reward_id.to_string(),
+            account: if accounts { account.to_owned() } else { mask_account(account) },
+            source: found.reward_source.clone().unwrap_or_default(),
+            state: found.state.to_string(),
+            amount,
+            program: found.program_id.clone().unwrap_or_default(),
+            given: given.chars().take(10).collect(),
+            remark: remarks.join(", "),
+        }
+    }
+}
+
+impl RetractionLine {
+    pub(super) fn of(retraction: &Retraction) -> Self {
+        let order = retraction.order_id.as_str();
+        let newest = retraction.events.last().map_or(retraction.created_at.as_str(), |event| event.at.as_str());
+        Self {
+            id: retraction.id,
+            order: order.to_owned(),
+            order_link: in_link(order),
+            action: retraction.action_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            state: retraction.state.as_str(),
+            tone: ui_text::tone_of(retraction.state),
+            means: ui_text::meaning_of(retraction.state),
+            at: minute(newest),
+            person: retraction.person.clone(),
+            ticket: retraction.ticket.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A time to the minute, in UTC.
+pub(super) fn minute(rfc3339: &str) -> String {
+    let moment: Option<jiff::Timestamp> = rfc3339.parse().ok();
+    moment.map_or_else(|| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+/// What a retraction of an order would do.
+pub(super) struct Verdicts {
+    pub(super) tone: &'static str,
+    pub(super) heading: &'static str,
+    pub(super) entries: Vec<Entry>,
+    pub(super) sends: bool,
+    /// Names of the checks that a lead may override.
+    pub(super) overridable: Vec<&'static str>,
+    /// Why a second person must approve it.
+    pub(super) approval: Option<String>,
+    /// The fingerprint of this plan.
+    pub(super) plan: String,
+}
+
+impl Verdicts {
+    pub(super) fn of(receipt: Receipt) -> Self {
+        let entries = &receipt.retractions;
+        let stops = entries.iter().any(|entry| entry.verdict == Some(Verdict::Stop));
+        let sends = !stops && receipt.error.is_none() && entries.iter().any(|entry| entry.state == "would_send");
+        let warns = entries.iter().any(|entry| entry.verdict == Some(Verdict::GoWithWarning));
+        let (tone, heading) = match (stops, sends, warns) {
+            (true, ..) => ("bad", "It cannot be retracted: a check stops it"),
+            (false, true, true) => ("open", "It can be retracted, with a warning"),
+            (false, true, false) => ("good", "It can be retracted"),
+            (false, false, _) => ("quiet", "There is nothing to send"),
+        };
+        let mut overridable: Vec<&'static str> = entries
+            .iter()
+            .flat_map(|entry| &entry.findings)
+            .filter(|finding| finding.stops() || finding.overridden)
+            .filter_map(|finding| finding.check.overridable())
+            .map(crate::retract::overrides::Override::as_str)
+            .collect();
+        overridable.sort_unstable();
+        overridable.dedup();
+        Self {
+            tone,
+            heading,
+            sends,
+            overridable,
+            approval: receipt.approval.filter(|_| sends),
+            plan: receipt.plan.unwrap_or_default(),
+            entries: receipt.retractions.into_iter().map(|entry| entry_for(entry, Audience::Page)).collect(),
+        }
+    }
+
+    pub(super) fn line_of(&self, finding: &Finding) -> String {
+        without_flags(&finding.line(), Audience::Page)
+    }
+}
+
+/// A number with its digits grouped.
+pub(super) fn count(number: u64) -> String {
+    grouped(number)
+}
+
+/// Whether any of them may still change by itself.
+pub(super) fn is_open(retractions: &[Retraction]) -> bool {
+    retractions.iter().any(|one| one.state.is_open() && one.state != State::Unconfirmed)
+}

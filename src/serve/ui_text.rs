@@ -1,0 +1,67 @@
+//! Texts of the page that code chooses: what a state means, and the heading and HTTP status of an error. The rest is in
+//! `templates/`.
+
+use axum::http::StatusCode;
+
+use crate::error::Kind;
+use crate::store::ledger::State;
+
+pub(super) fn meaning_of(state: State) -> &'static str {
+    match state {
+        State::Planned => "Recorded; nothing was sent yet",
+        State::Sending => "The request is on its way",
+        State::Queued => "The vendor has queued it; not done yet",
+        State::Confirmed => "Done: every known reward reads as cancelled",
+        State::Partial => "Done in part: what was redeemed before cannot be taken back",
+        State::Unconfirmed => "The vendor has processed it, but a reward is not cancelled",
+        State::Failed => "The vendor refused it; nothing was done",
+        State::Unknown => {
+            "The vendor did not answer; recoup is finding out what happened and does not send it again by itself"
+        }
+        State::NotReceived => "The vendor never received it; nothing was done",
+        State::Processed => "The vendor has processed the change; no reading can prove it",
+        State::HandedOver => "Written into a file for the vendor",
+        State::Released => "The file was not handed in",
+        State::Superseded => "Replaced by a later attempt",
+    }
+}
+
+/// The CSS class of a state.
+pub(super) fn tone_of(state: State) -> &'static str {
+    match state {
+        State::Confirmed | State::Processed => "good",
+        State::Partial | State::Unconfirmed | State::Unknown | State::Failed | State::NotReceived => "bad",
+        State::Planned | State::Sending | State::Queued | State::HandedOver => "open",
+        State::Released | State::Superseded => "quiet",
+    }
+}
+
+pub(super) fn heading_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Usage => "Invalid request",
+        Kind::NotIndexed => "Not found",
+        Kind::Ambiguous => "It is unclear which action is meant",
+        Kind::Refused | Kind::Declined => "Nothing was sent",
+        Kind::NeedsApproval => "A second person must approve it",
+        Kind::VendorRefused => "The vendor refused",
+        Kind::Parked => "The vendor's limit is used up for now",
+        Kind::Network | Kind::Vendor => "The vendor could not be reached",
+        Kind::Busy => "Another process is working on this",
+        Kind::Interrupted => "The service is stopping",
+        _ => "Something went wrong",
+    }
+}
+
+pub(super) fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Usage => StatusCode::BAD_REQUEST,
+        Kind::NotIndexed => StatusCode::NOT_FOUND,
+        Kind::Ambiguous | Kind::Refused | Kind::Declined | Kind::NeedsApproval | Kind::VendorRefused | Kind::Busy => {
+            StatusCode::CONFLICT
+        }
+        Kind::Parked => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Network | Kind::Vendor => StatusCode::BAD_GATEWAY,
+        Kind::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
